@@ -1,0 +1,199 @@
+"""Every error that Corral raises on purpose. This module imports nothing.
+
+    CorralError
+    ├── InvalidRequestError          the caller's fault: 400 unless a surface says otherwise
+    │   ├── InvalidModelNameError
+    │   ├── InvalidDigestError
+    │   ├── CapabilityError          the model cannot do what was asked
+    │   ├── OptionError              an entry of `options` has the wrong type
+    │   ├── SchemaError              a JSON schema or grammar that cannot be used
+    │   └── ContextOverflowError     the prompt does not fit and must not be cut
+    ├── TemplateError                a prompt template does not parse or fails while it runs
+    ├── OutputParseError             a model's output breaks the form its parser expects
+    ├── ModelNotFoundError
+    ├── StoreError
+    │   ├── DigestMismatchError
+    │   ├── CorruptManifestError
+    │   └── GGUFError                a model file that is not sound
+    ├── SchedulingError
+    │   ├── QueueFullError
+    │   ├── RequestCanceledError
+    │   └── InsufficientMemoryError
+    └── RunnerError                  the engine child
+        ├── RunnerStartError
+        ├── RunnerExitedError
+        └── EngineError              the engine refused one request (its own status and body)
+
+Facts are attributes; the message is what a person reads. `api/errors.py` alone turns a class into a status.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CapabilityError",
+    "ContextOverflowError",
+    "CorralError",
+    "CorruptManifestError",
+    "DigestMismatchError",
+    "EngineError",
+    "GGUFError",
+    "InsufficientMemoryError",
+    "InvalidDigestError",
+    "InvalidModelNameError",
+    "InvalidRequestError",
+    "ModelNotFoundError",
+    "OptionError",
+    "OutputParseError",
+    "QueueFullError",
+    "RequestCanceledError",
+    "RunnerError",
+    "RunnerExitedError",
+    "RunnerStartError",
+    "SchedulingError",
+    "SchemaError",
+    "StoreError",
+    "TemplateError",
+]
+
+
+class CorralError(Exception):
+    """The root: `str()` is the text for the person, `hint` what to do next (may be empty)."""
+
+    hint: str
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class InvalidRequestError(CorralError):
+    """The request itself cannot be served."""
+
+
+class InvalidModelNameError(InvalidRequestError):
+    """A model name that breaks the grammar."""
+
+    def __init__(self, name: str, message: str = "invalid model name") -> None:
+        super().__init__(message)
+        self.name = name
+
+
+class InvalidDigestError(InvalidRequestError):
+    """A digest that is not `sha256:` (or `sha256-`) and 64 hexadecimal digits."""
+
+    def __init__(self, digest: str) -> None:
+        super().__init__("invalid digest format")
+        self.digest = digest
+
+
+class CapabilityError(InvalidRequestError):
+    """The model lacks a capability; the message is the wire text."""
+
+
+class OptionError(InvalidRequestError):
+    """An option has the wrong type (Ollama answers 500 here, so does `api/errors.py`)."""
+
+
+class SchemaError(InvalidRequestError):
+    """A `format` schema or a grammar that cannot be turned into a constraint."""
+
+
+class ContextOverflowError(InvalidRequestError):
+    """The prompt is longer than the context and may not be cut."""
+
+
+class TemplateError(CorralError):
+    """A template that does not parse (create: 400, request: 500) or fails while it runs."""
+
+
+class OutputParseError(CorralError):
+    """A model's output that its built-in parser cannot accept; ends the reply."""
+
+
+class ModelNotFoundError(CorralError):
+    """No such model in the store. `name` is as the caller typed it."""
+
+    def __init__(self, name: str, message: str = "") -> None:
+        super().__init__(message or f"model '{name}' not found")
+        self.name = name
+
+
+class StoreError(CorralError):
+    """The model store cannot do what was asked."""
+
+
+class DigestMismatchError(StoreError):
+    """Content that does not hash to the digest it was announced with."""
+
+    def __init__(self, expected: str, actual: str) -> None:
+        super().__init__(f'digest mismatch, expected "{expected}", got "{actual}"')
+        self.expected = expected
+        self.actual = actual
+
+
+class CorruptManifestError(StoreError):
+    """A manifest file that cannot be read as a manifest."""
+
+
+class GGUFError(StoreError):
+    """A GGUF file that is truncated, inconsistent or hostile."""
+
+
+class SchedulingError(CorralError):
+    """A request that could not be given a runner."""
+
+
+class QueueFullError(SchedulingError):
+    """More requests wait for a load than `OLLAMA_MAX_QUEUE` allows."""
+
+    def __init__(self) -> None:
+        super().__init__("server busy, please try again.  maximum pending requests exceeded")
+
+
+class RequestCanceledError(SchedulingError):
+    """The caller left before a runner was granted."""
+
+    def __init__(self) -> None:
+        super().__init__("request canceled")
+
+
+class InsufficientMemoryError(SchedulingError):
+    """The model cannot fit into the memory of this machine."""
+
+    def __init__(self, message: str, *, needed_bytes: int, free_bytes: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.needed_bytes = needed_bytes
+        self.free_bytes = free_bytes
+
+
+class RunnerError(CorralError):
+    """Something about the engine child."""
+
+
+class RunnerStartError(RunnerError):
+    """The child did not become ready. `log_tail` is the end of its stderr."""
+
+    def __init__(
+        self, message: str, *, exit_code: int | None = None, log_tail: str = "", hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code
+        self.log_tail = log_tail
+
+
+class RunnerExitedError(RunnerError):
+    """The child died or went silent while it served."""
+
+    def __init__(self, message: str, *, exit_code: int | None = None, log_tail: str = "") -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        self.log_tail = log_tail
+
+
+class EngineError(RunnerError):
+    """The engine answered a request with an error. `str()` is its raw body, `status` its HTTP status."""
+
+    def __init__(self, status: int, body: str, message: str = "") -> None:
+        super().__init__(body)
+        self.status = status
+        self.message = message or body

@@ -1,0 +1,182 @@
+"""The vocabulary that every layer shares: conversations, options, requests and the pieces of an answer.
+
+Frozen values without behaviour beyond construction. Wire formats live in `api/`, prompt formats in `prompt/`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+__all__ = [
+    "Capability",
+    "Chunk",
+    "Format",
+    "GenerationMetrics",
+    "LoadOptions",
+    "Logprob",
+    "Message",
+    "SamplingOptions",
+    "Think",
+    "Tool",
+    "ToolCall",
+    "ToolFunction",
+    "ToolParameters",
+    "ToolProperty",
+    "TopLogprob",
+]
+
+Capability = Literal["completion", "tools", "insert", "vision", "embedding", "thinking", "image", "audio"]
+
+# None: not said. True/False: on/off. A string: a level ("low", "medium", "high", "max").
+Think = bool | Literal["low", "medium", "high", "max"] | None
+
+# None: free text. "json": any JSON object. A dict: a JSON schema (member order kept).
+Format = Literal["json"] | dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call that the model made. `arguments` keeps the order in which it was written."""
+
+    name: str
+    arguments: dict[str, Any]
+    index: int = 0
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation. `images` are decoded bytes (pictures, or audio)."""
+
+    role: str
+    content: str = ""
+    thinking: str = ""
+    images: tuple[bytes, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_name: str = ""
+    tool_call_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolProperty:
+    """A property of a tool's parameters. `types` is empty when the schema names none."""
+
+    any_of: tuple[ToolProperty, ...] = ()
+    types: tuple[str, ...] = ()
+    items: Any = None
+    description: str = ""
+    enum: tuple[Any, ...] = ()
+    properties: dict[str, ToolProperty] | None = None
+    required: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolParameters:
+    """The parameters of a tool; `properties` is None when the client sent none."""
+
+    type: str = ""
+    defs: Any = None
+    items: Any = None
+    required: tuple[str, ...] = ()
+    properties: dict[str, ToolProperty] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFunction:
+    name: str = ""
+    description: str = ""
+    parameters: ToolParameters = field(default_factory=ToolParameters)
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    type: str = ""
+    items: Any = None
+    function: ToolFunction = field(default_factory=ToolFunction)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """Options that are fixed when a model is loaded; two requests with equal values share a runner.
+
+    `num_ctx` 0 and `num_batch` None mean automatic, `num_gpu` -1 likewise, `num_thread` 0 leaves it to us.
+    """
+
+    num_ctx: int = 0
+    num_batch: int | None = None
+    num_gpu: int = -1
+    main_gpu: int | None = None
+    use_mmap: bool | None = None
+    num_thread: int = 0
+    draft_num_predict: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingOptions:
+    """Options of one request, with Ollama's defaults."""
+
+    num_keep: int = 4
+    seed: int = -1
+    num_predict: int = -1
+    top_k: int = 40
+    top_p: float = 0.9
+    min_p: float = 0.0
+    typical_p: float = 1.0
+    repeat_last_n: int = 64
+    temperature: float = 0.8
+    repeat_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TopLogprob:
+    token: str
+    logprob: float
+    bytes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Logprob:
+    """Log probability (natural, before sampling) of one emitted token, with its rivals if asked for."""
+
+    token: str
+    logprob: float
+    bytes: tuple[int, ...]
+    top: tuple[TopLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationMetrics:
+    """Counts and durations of a whole reply; durations in nanoseconds.
+
+    `prompt_eval_count` counts cached tokens too; `cached_count` says how many those were.
+    """
+
+    total_duration_ns: int = 0
+    load_duration_ns: int = 0
+    prompt_eval_count: int = 0
+    prompt_eval_duration_ns: int = 0
+    eval_count: int = 0
+    eval_duration_ns: int = 0
+    cached_count: int = 0
+
+
+@dataclass(slots=True)
+class Chunk:
+    """One piece of an answer as it goes to a surface. The last one has `done` and, normally, metrics.
+
+    Not frozen: one is made for every token, and a frozen dataclass costs three times as much to build.
+    """
+
+    content: str = ""
+    thinking: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    logprobs: tuple[Logprob, ...] = ()
+    done: bool = False
+    done_reason: str = ""
+    metrics: GenerationMetrics | None = None
+    context: tuple[int, ...] | None = None
+    truncated_count: int = 0

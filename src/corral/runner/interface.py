@@ -1,0 +1,186 @@
+"""What the rest of Corral knows about an engine child: values in, values out, no transport.
+
+A runner serves one model with a fixed number of slots. It is either usable or `exited`; it never recovers:
+whoever owns it (the scheduler) starts another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from corral.errors import RunnerExitedError
+from corral.types import Logprob, SamplingOptions
+
+__all__ = [
+    "CompletionRequest",
+    "Final",
+    "Piece",
+    "Runner",
+    "RunnerFactory",
+    "RunnerFacts",
+    "RunnerSpec",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerSpec:
+    """Everything that decides how a child is started; two equal specs are served by one child.
+
+    `num_ctx` is per slot and already clamped; `memory_limit_bytes` bounds the child's private memory.
+    """
+
+    weights_path: Path
+    weights_key: str
+    adapter_paths: tuple[Path, ...] = ()
+    projector_paths: tuple[Path, ...] = ()
+    draft_path: Path | None = None
+    num_ctx: int = 4096
+    num_parallel: int = 1
+    num_batch: int = 512
+    num_gpu: int = -1
+    main_gpu: int | None = None
+    use_mmap: bool | None = None
+    num_thread: int = 0
+    is_embedding: bool = False
+    pooling: str | None = None
+    context_shift: bool = True
+    kv_cache_type: str = ""
+    flash_attention: bool | None = None
+    memory_limit_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerFacts:
+    """What the engine says of the loaded model. `num_ctx` is the context that one slot really has.
+
+    `adds_bos` and `adds_eos`: the tokenizer puts these tokens around a text by itself.
+    """
+
+    num_ctx: int
+    bos_token: str
+    eos_token: str
+    bos_id: int | None
+    eos_id: int | None
+    adds_bos: bool
+    adds_eos: bool
+    media_marker: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionRequest:
+    """One completion. A list of token ids as `prompt` is used as it is; a text gets the model's BOS.
+
+    `images` replace the media markers of a text prompt in order. `num_predict` -1: until the model stops.
+    """
+
+    prompt: str | list[int]
+    sampling: SamplingOptions
+    images: tuple[bytes, ...] = ()
+    grammar: str = ""
+    top_logprobs: int | None = None
+    preserved_tokens: tuple[str, ...] = ()
+    logit_bias: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """The end of a completion. Counts in tokens, durations in nanoseconds.
+
+    `prompt_count` includes the `cached_count` tokens that were reused.
+    """
+
+    reason: Literal["stop", "length"]
+    prompt_count: int
+    cached_count: int
+    prompt_duration_ns: int
+    predicted_count: int
+    predicted_duration_ns: int
+    stopping_word: str = ""
+
+
+@dataclass(slots=True)
+class Piece:
+    """One event of a completion: some text (whole characters), or the end. One is made per token."""
+
+    text: str
+    logprobs: tuple[Logprob, ...] = ()
+    final: Final | None = None
+
+
+class Runner(Protocol):
+    """A ready child."""
+
+    spec: RunnerSpec
+    facts: RunnerFacts
+    # Done, with the reason, once the child has died or was killed as hung.
+    exited: asyncio.Future[RunnerExitedError]
+
+    @property
+    def active_count(self) -> int:
+        """How many requests use or wait for a slot."""
+        ...
+
+    def complete(self, request: CompletionRequest) -> AsyncIterator[list[Piece]]:
+        """Yield what the engine produced since the last step, in order; the last piece has `final`.
+
+        Closing the iterator stops the decoder.
+
+        Raises:
+            EngineError: the engine refused the request.
+            RunnerExitedError: the child died, or its stream ended without a final event.
+            QueueFullError: too many requests wait for a slot.
+        """
+        ...
+
+    async def embed(self, inputs: Sequence[list[int]], *, normalize: bool) -> list[list[float]]:
+        """Embed token lists in one engine call: (n_inputs, n_embd), unit rows if `normalize`.
+
+        Raises:
+            EngineError, RunnerExitedError
+        """
+        ...
+
+    async def tokenize(
+        self, text: str, *, add_special: bool = False, parse_special: bool = True
+    ) -> list[int]: ...
+
+    async def tokenize_many(self, texts: Sequence[str]) -> list[list[int]]: ...
+
+    async def detokenize(self, tokens: Sequence[int]) -> str: ...
+
+    async def request_json(self, path: str, body: dict[str, Any]) -> Any:
+        """POST any other engine route, for features that are thin wrappers (rerank)."""
+        ...
+
+    async def ping(self, timeout_s: float) -> bool:
+        """Whether the engine's main loop answers in time."""
+        ...
+
+    async def close(self) -> None:
+        """Kill the child and reap it. Safe to call twice."""
+        ...
+
+
+class RunnerFactory(Protocol):
+    async def start(self, spec: RunnerSpec, on_progress: Callable[[float], None]) -> Runner:
+        """Start a child and wait until it has loaded the model.
+
+        `on_progress` gets the loaded share (0 to 1) whenever the child shows a sign of life.
+        Cancelling kills the child.
+
+        Raises:
+            RunnerStartError: the child ended, or refused the model.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
+    """Which engine serves: the built-in wheel, or an external `llama-server` binary."""
+
+    server_path: Path | None = None
+    extra_env: dict[str, str] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -17,6 +18,7 @@ from corral.types import Logprob, SamplingOptions
 
 __all__ = [
     "CompletionRequest",
+    "EngineChoice",
     "Final",
     "Piece",
     "Runner",
@@ -124,10 +126,10 @@ class Runner(Protocol):
         """How many requests use or wait for a slot."""
         ...
 
-    def complete(self, request: CompletionRequest) -> AsyncIterator[list[Piece]]:
-        """Yield what the engine produced since the last step, in order; the last piece has `final`.
+    def complete(self, request: CompletionRequest) -> AbstractAsyncContextManager[AsyncIterator[list[Piece]]]:
+        """Wait for a slot, start, and iterate over what the engine produced since the last step.
 
-        Closing the iterator stops the decoder.
+        The last piece has `final`. Leaving the context stops the decoder and frees the slot.
 
         Raises:
             EngineError: the engine refused the request.

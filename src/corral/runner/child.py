@@ -1,0 +1,128 @@
+"""The program that runs inside the engine child: `python -m corral.runner.child`.
+
+It reads one JSON line from stdin (the start order), bounds its own memory, and then either becomes an
+external `llama-server` or hosts the built-in engine. From then on stdin only tells that the parent lives: the
+engine ends the process when it reaches EOF. It imports nothing of Corral, so that it starts fast.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import threading
+from typing import Any, NoReturn
+
+EXIT_LOAD_FAILED = 3
+_PR_SET_PDEATHSIG = 1
+_SIGKILL = 9
+
+
+def _read_order() -> dict[str, Any]:
+    """Read the first line byte by byte, because whatever follows belongs to the engine."""
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        byte = os.read(0, 1)
+        if not byte:
+            sys.exit("no start order on stdin")
+        line += byte
+    order: dict[str, Any] = json.loads(line)
+    return order
+
+
+def _limit_self(memory_limit_bytes: int | None) -> None:
+    """Bound private memory, offer this process first to the OOM killer, die with the parent."""
+    if memory_limit_bytes:
+        import resource
+
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_DATA, (memory_limit_bytes, memory_limit_bytes))
+    if sys.platform == "linux":
+        import ctypes
+        from pathlib import Path
+
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("500")
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
+
+
+def _exec_server(order: dict[str, Any]) -> NoReturn:
+    """Become the external binary; the key travels in the environment, never in the argument list."""
+    os.environ["LLAMA_API_KEY"] = order["key"]
+    os.execv(order["server_path"], [order["server_path"], *order["args"]])
+
+
+def _common_params(order: dict[str, Any]) -> Any:
+    import xllamacpp as x
+
+    p = x.CommonParams()
+    p.model.path = order["model"]
+    p.hostnames = [order["socket"]]
+    p.api_keys = [order["key"]]
+    p.n_parallel = order["num_parallel"]
+    p.n_ctx = order["num_ctx"] * order["num_parallel"]
+    p.kv_unified = False
+    p.n_batch = order["num_batch"]
+    p.n_ubatch = order["num_ubatch"]
+    p.cpuparams.n_threads = order["num_thread"]
+    p.cpuparams_batch.n_threads = order["num_thread"]
+    # Streams hold a thread each; the rest answers tokenize and health while every slot streams.
+    p.n_threads_http = order["num_parallel"] + 8
+    p.verbosity = 1
+    p.ui = False
+    p.endpoint_metrics = True
+    # We render prompts ourselves; a broken template inside the file must not keep the model from loading.
+    p.chat_template = "chatml"
+    p.cache_ram_mib = order["cache_ram_mib"]
+    p.ctx_shift = order["context_shift"]
+    p.n_gpu_layers = order["num_gpu"]
+    if order["main_gpu"] is not None:
+        p.main_gpu = order["main_gpu"]
+    if order["use_mmap"] is not None:
+        mode = x.llama_load_mode
+        p.load_mode = mode.LLAMA_LOAD_MODE_MMAP if order["use_mmap"] else mode.LLAMA_LOAD_MODE_NONE
+    if order["kv_cache_type"]:
+        kv_type = getattr(x.ggml_type, f"GGML_TYPE_{order['kv_cache_type'].upper()}")
+        p.cache_type_k = p.cache_type_v = kv_type
+    if order["flash_attention"] is not None:
+        kinds = x.llama_flash_attn_type
+        p.flash_attn_type = (
+            kinds.LLAMA_FLASH_ATTN_TYPE_ENABLED
+            if order["flash_attention"]
+            else kinds.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        )
+    if order["adapters"]:
+        p.lora_adapters = [x.CommonAdapterLoraInfo(path, 1.0) for path in order["adapters"]]
+    if order["projector"]:
+        p.mmproj.path = order["projector"]
+    if order["embedding"]:
+        p.embedding = True
+        if order["pooling"]:
+            p.pooling_type = getattr(x.llama_pooling_type, f"LLAMA_POOLING_TYPE_{order['pooling'].upper()}")
+    return p
+
+
+def main() -> None:
+    order = _read_order()
+    _limit_self(order["memory_limit_bytes"])
+    os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+    # Any value: report load progress on stdout, and end when stdin does.
+    os.environ["LLAMA_SERVER_ROUTER_PORT"] = "1"
+    os.environ["LLAMA_MEDIA_MARKER"] = order["media_marker"]
+    if order.get("server_path"):
+        _exec_server(order)
+    import xllamacpp
+
+    try:
+        server = xllamacpp.Server(_common_params(order))
+    except Exception as exc:
+        sys.stderr.write(f"load failed: {exc}\n")
+        sys.stderr.flush()
+        os._exit(EXIT_LOAD_FAILED)
+    threading.Event().wait()
+    del server
+
+
+if __name__ == "__main__":
+    main()

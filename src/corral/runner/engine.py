@@ -1,0 +1,295 @@
+"""A runner on llama.cpp: requests become HTTP on the child's socket, events become pieces.
+
+Slots are handed out here, first come first served, so that the queue is bounded and a request that was
+cancelled while it waited never reaches the engine. A watchdog kills a child that is busy and silent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from corral.errors import EngineError, QueueFullError, RunnerExitedError, RunnerStartError
+from corral.runner import llama_server
+from corral.runner.engine_http import EngineResponse, open_request
+from corral.runner.interface import (
+    CompletionRequest,
+    EngineChoice,
+    Piece,
+    Runner,
+    RunnerFacts,
+    RunnerSpec,
+)
+from corral.runner.process import EngineProcess, make_socket_folder
+
+__all__ = ["EngineFactory", "EngineRunner"]
+
+_HEALTH_INTERVAL_S = 1.0
+
+
+class EngineRunner:
+    """One ready child. Made by `EngineFactory.start` only."""
+
+    def __init__(
+        self,
+        spec: RunnerSpec,
+        process: EngineProcess,
+        socket_path: Path,
+        key: str,
+        *,
+        max_waiting: int,
+        hang_timeout_s: float,
+    ) -> None:
+        self.spec = spec
+        self.exited = process.exited
+        self._process = process
+        self._socket_path = str(socket_path)
+        self._key = key
+        self._slots = asyncio.Semaphore(spec.num_parallel)
+        self._max_waiting = max_waiting
+        self._waiting_count = 0
+        self._running_count = 0
+        self._loop = asyncio.get_running_loop()
+        self._last_event_s = self._loop.time()
+        self._hang_timeout_s = hang_timeout_s
+        self._watchdog = asyncio.create_task(self._watch_for_hang(), name="engine-watchdog")
+        self.facts = RunnerFacts(spec.num_ctx, "", "", None, None, False, False, llama_server.MEDIA_MARKER)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def active_count(self) -> int:
+        return self._waiting_count + self._running_count
+
+    @contextlib.asynccontextmanager
+    async def complete(self, request: CompletionRequest) -> AsyncIterator[AsyncIterator[list[Piece]]]:
+        body = llama_server.completion_body(request, self.spec.num_ctx)
+        async with self._slot(), self._open("POST", "/completion", body) as response:
+            if response.status != 200:
+                raise llama_server.engine_error(response.status, await response.read())
+            yield self._pieces(response, request.top_logprobs)
+
+    async def _pieces(self, response: EngineResponse, top_logprobs: int | None) -> AsyncIterator[list[Piece]]:
+        tail = b""
+        while data := await response.next_bytes():
+            self._last_event_s = self._loop.time()
+            pieces, tail = _take_events(tail + data, top_logprobs)
+            if pieces:
+                yield pieces
+                if pieces[-1].final is not None:
+                    return
+        # A killed child ends the body without a final event; its exit says why.
+        raise await self._broken()
+
+    async def embed(self, inputs: Sequence[list[int]], *, normalize: bool) -> list[list[float]]:
+        body = {"content": list(inputs), "embd_normalize": 2 if normalize else -1}
+        async with self._slot():
+            answer = await self.request_json("/embedding", body)
+        return [row["embedding"][0] for row in sorted(answer, key=_row_index)]
+
+    async def tokenize(
+        self, text: str, *, add_special: bool = False, parse_special: bool = True
+    ) -> list[int]:
+        body = {"content": text, "add_special": add_special, "parse_special": parse_special}
+        answer = await self.request_json("/tokenize", body)
+        tokens: list[int] = answer["tokens"]
+        return tokens
+
+    async def tokenize_many(self, texts: Sequence[str]) -> list[list[int]]:
+        return list(await asyncio.gather(*(self.tokenize(text) for text in texts)))
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        answer = await self.request_json("/detokenize", {"tokens": list(tokens)})
+        text: str = answer["content"]
+        return text
+
+    async def request_json(self, path: str, body: dict[str, Any]) -> Any:
+        async with self._open("POST", path, body) as response:
+            content = await response.read()
+            if not response.is_complete:
+                raise await self._broken()
+            self._last_event_s = self._loop.time()
+            if response.status != 200:
+                raise llama_server.engine_error(response.status, content)
+        return orjson.loads(content)
+
+    async def ping(self, timeout_s: float) -> bool:
+        # /health is answered by a thread of the web server; /slots passes through the loop that decodes.
+        try:
+            async with asyncio.timeout(timeout_s), self._open("GET", "/slots") as response:
+                await response.read()
+                return response.status == 200
+        except (TimeoutError, RunnerExitedError):
+            return False
+
+    async def close(self) -> None:
+        self._watchdog.cancel()
+        await self._process.close()
+        with contextlib.suppress(OSError):
+            Path(self._socket_path).unlink(missing_ok=True)
+
+    async def load_facts(self) -> None:
+        """Ask the engine what it loaded. Called once, before the runner is handed out."""
+        async with self._open("GET", "/props") as response:
+            props = orjson.loads(await response.read())
+        plain, framed = await asyncio.gather(
+            self.tokenize("a"),
+            self.tokenize("a", add_special=True),
+        )
+        adds_bos = bool(plain) and framed[:1] != plain[:1]
+        adds_eos = bool(plain) and framed[-1:] != plain[-1:]
+        self.facts = RunnerFacts(
+            num_ctx=int(props["default_generation_settings"]["n_ctx"]),
+            bos_token=str(props.get("bos_token", "")),
+            eos_token=str(props.get("eos_token", "")),
+            bos_id=framed[0] if adds_bos else None,
+            eos_id=framed[-1] if adds_eos else None,
+            adds_bos=adds_bos,
+            adds_eos=adds_eos,
+            media_marker=str(props.get("media_marker") or llama_server.MEDIA_MARKER),
+        )
+
+    @contextlib.asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        if self._slots.locked():
+            if self._waiting_count >= self._max_waiting:
+                raise QueueFullError
+            self._waiting_count += 1
+            try:
+                await self._slots.acquire()
+            finally:
+                self._waiting_count -= 1
+        else:
+            await self._slots.acquire()
+        if self._running_count == 0:
+            self._last_event_s = self._loop.time()
+        self._running_count += 1
+        try:
+            yield
+        finally:
+            self._running_count -= 1
+            self._slots.release()
+
+    @contextlib.asynccontextmanager
+    async def _open(
+        self, method: str, path: str, body: dict[str, Any] | None = None
+    ) -> AsyncIterator[EngineResponse]:
+        if self.exited.done():
+            raise self.exited.result()
+        try:
+            async with open_request(self._socket_path, self._key, method, path, body) as response:
+                yield response
+        except ConnectionError:
+            raise await self._broken() from None
+
+    async def _broken(self) -> RunnerExitedError:
+        """Why a connection broke: the child's end, once it is known."""
+        done, _ = await asyncio.wait({self.exited}, timeout=2.0)
+        if done:
+            return self.exited.result()
+        self._process.kill("the engine closed a connection without an answer")
+        return RunnerExitedError(
+            "an error was encountered while running the model: unexpected EOF",
+            log_tail=self._process.log_tail,
+        )
+
+    async def _watch_for_hang(self) -> None:
+        """Kill the child when requests run and nothing has come from it for the deadline.
+
+        A silent child gets one question that passes through its main loop: an engine that is busy with one
+        very long step does not answer either, hence the generous deadline.
+        """
+        if self._hang_timeout_s <= 0:
+            return
+        while not self.exited.done():
+            await asyncio.sleep(min(_HEALTH_INTERVAL_S, self._hang_timeout_s / 4))
+            silent_s = self._loop.time() - self._last_event_s
+            if self._running_count and silent_s > self._hang_timeout_s and not await self.ping(5.0):
+                self._process.kill(f"the engine gave no sign of life for {silent_s:.0f} s and was stopped")
+                return
+
+
+def _row_index(row: dict[str, Any]) -> int:
+    index: int = row["index"]
+    return index
+
+
+def _take_events(data: bytes, top_logprobs: int | None) -> tuple[list[Piece], bytes]:
+    """Split complete server-sent events off `data`; the rest waits for more bytes."""
+    *events, tail = data.split(b"\n\n")
+    pieces = []
+    for raw in events:
+        if not raw.startswith(b"data: "):
+            if raw.startswith(b"error: "):
+                raise llama_server.engine_error(500, raw[7:])
+            continue  # a comment: the engine's keep-alive
+        event = orjson.loads(raw[6:])
+        if not llama_server.is_progress(event):
+            pieces.append(llama_server.parse_event(event, top_logprobs))
+    return pieces, tail
+
+
+class EngineFactory:
+    """Starts children. Owns the folder of their sockets; `close` removes it."""
+
+    def __init__(
+        self,
+        engine: EngineChoice,
+        *,
+        max_waiting: int = 512,
+        hang_timeout_s: float = 120.0,
+        cache_ram_mib: int = 0,
+    ) -> None:
+        self._engine = engine
+        self._max_waiting = max_waiting
+        self._hang_timeout_s = hang_timeout_s
+        self._cache_ram_mib = cache_ram_mib
+        self._folder: Path | None = None
+        self._serial = itertools.count(1)
+
+    async def start(self, spec: RunnerSpec, on_progress: Callable[[float], None]) -> Runner:
+        if self._folder is None:
+            self._folder = make_socket_folder()
+        socket_path = self._folder / f"{next(self._serial)}.sock"
+        key = secrets.token_hex(16)
+        order = llama_server.start_order(
+            spec, self._engine, socket_path=str(socket_path), key=key, cache_ram_mib=self._cache_ram_mib
+        )
+        process = await EngineProcess.spawn(order, self._engine.extra_env)
+        try:
+            await process.wait_ready(on_progress)
+            runner = EngineRunner(
+                spec,
+                process,
+                socket_path,
+                key,
+                max_waiting=self._max_waiting,
+                hang_timeout_s=self._hang_timeout_s,
+            )
+            try:
+                await runner.load_facts()
+            except (EngineError, RunnerExitedError, KeyError, orjson.JSONDecodeError) as exc:
+                await runner.close()
+                raise RunnerStartError(
+                    f"llama-server does not answer as expected: {exc}", log_tail=process.log_tail
+                ) from exc
+        except BaseException:
+            await process.close()
+            raise
+        return runner
+
+    def close(self) -> None:
+        """Remove the socket folder; call after the last runner is closed."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None

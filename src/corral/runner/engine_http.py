@@ -1,0 +1,151 @@
+"""A small HTTP/1.1 client for the engine's unix socket, made for one thing: streams of many tiny events.
+
+One connection carries one request, because closing it is how a request is cancelled. Bodies are read as they
+come; reading pauses while the consumer is behind. It knows nothing of what the engine's routes mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httptools
+import orjson
+
+__all__ = ["EngineResponse", "open_request"]
+
+# Unread body above which the socket is no longer read (a slow client must not fill our memory).
+_PAUSE_ABOVE_BYTES = 1 << 20
+
+
+class EngineResponse(asyncio.Protocol):
+    """One response. `status` is valid once `open_request` has returned it."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.is_complete = False
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._chunks: list[bytes] = []
+        self._buffered_bytes = 0
+        self._is_paused = False
+        self._is_lost = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._has_headers = False
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            # The engine never speaks anything else: whatever this is, the stream cannot be trusted.
+            self.abort()
+            return
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._is_lost = True
+        self._wake()
+
+    # httptools callbacks
+
+    def on_headers_complete(self) -> None:
+        self.status = self._parser.get_status_code()
+        self._has_headers = True
+
+    def on_body(self, body: bytes) -> None:
+        self._chunks.append(body)
+        self._buffered_bytes += len(body)
+        if self._buffered_bytes > _PAUSE_ABOVE_BYTES and self._transport and not self._is_paused:
+            self._transport.pause_reading()
+            self._is_paused = True
+
+    def on_message_complete(self) -> None:
+        self.is_complete = True
+
+    # for the caller
+
+    def write(self, data: bytes) -> None:
+        assert self._transport is not None
+        self._transport.write(data)
+
+    def abort(self) -> None:
+        """Close the connection at once; the engine stops working on this request."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def wait_headers(self) -> bool:
+        """Whether response headers arrived (False: the connection was lost first)."""
+        while not self._has_headers and not self._is_lost:
+            await self._wait()
+        return self._has_headers
+
+    async def next_bytes(self) -> bytes:
+        """Return all body bytes that arrived since the last call; empty means that the body has ended.
+
+        An end without `is_complete` is a broken connection.
+        """
+        while not self._chunks:
+            if self.is_complete or self._is_lost:
+                return b""
+            await self._wait()
+        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._buffered_bytes = 0
+        if self._is_paused and self._transport is not None:
+            self._is_paused = False
+            self._transport.resume_reading()
+        return data
+
+    async def read(self) -> bytes:
+        """Return the whole rest of the body."""
+        parts = []
+        while data := await self.next_bytes():
+            parts.append(data)
+        return b"".join(parts)
+
+    async def _wait(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+@asynccontextmanager
+async def open_request(
+    socket_path: str, key: str, method: str, path: str, body: dict[str, Any] | None = None
+) -> AsyncIterator[EngineResponse]:
+    """Send a request and yield the response once its status is known; leaving closes the connection.
+
+    Raises:
+        ConnectionError: the engine is not there, or went away before it answered.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        transport, response = await loop.create_unix_connection(EngineResponse, socket_path)
+    except OSError as exc:
+        raise ConnectionError(f"the engine cannot be reached: {exc}") from exc
+    try:
+        content = b"" if body is None else orjson.dumps(body)
+        head = (
+            f"{method} {path} HTTP/1.1\r\nHost: engine\r\nAuthorization: Bearer {key}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\nConnection: close\r\n\r\n"
+        )
+        response.write(head.encode("ascii") + content)
+        if not await response.wait_headers():
+            raise ConnectionError("the engine closed the connection before it answered")
+        yield response
+    finally:
+        transport.abort()

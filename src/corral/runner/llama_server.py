@@ -1,0 +1,191 @@
+"""The one place that knows llama.cpp's server: its start order, request bodies and events.
+
+Requests go to `/completion` only, with our own prompt and sampling values, always streamed and with progress
+events, because that is what makes cancelling fast. JSON schemas never reach the engine, only grammars do.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import orjson
+
+from corral.errors import EngineError
+from corral.runner.interface import CompletionRequest, EngineChoice, Final, Piece, RunnerSpec
+from corral.types import Logprob, TopLogprob
+
+__all__ = [
+    "MEDIA_MARKER",
+    "completion_body",
+    "engine_error",
+    "is_progress",
+    "parse_event",
+    "start_order",
+]
+
+MEDIA_MARKER = "<__corral_media__>"
+
+
+def start_order(
+    spec: RunnerSpec, engine: EngineChoice, *, socket_path: str, key: str, cache_ram_mib: int
+) -> dict[str, Any]:
+    """The line that `runner/child.py` reads; for an external binary it carries the argument list too."""
+    # An embedding input is never split: the whole of it has to fit one physical batch.
+    num_batch = max(spec.num_batch, spec.num_ctx) if spec.is_embedding else spec.num_batch
+    order: dict[str, Any] = {
+        "model": str(spec.weights_path),
+        "socket": socket_path,
+        "key": key,
+        "num_ctx": spec.num_ctx,
+        "num_parallel": spec.num_parallel,
+        "num_batch": num_batch,
+        "num_ubatch": num_batch if spec.is_embedding else min(num_batch, 512),
+        "num_thread": spec.num_thread,
+        "num_gpu": spec.num_gpu,
+        "main_gpu": spec.main_gpu,
+        "use_mmap": spec.use_mmap,
+        "context_shift": spec.context_shift,
+        "kv_cache_type": spec.kv_cache_type,
+        "flash_attention": spec.flash_attention,
+        "cache_ram_mib": cache_ram_mib,
+        "adapters": [str(path) for path in spec.adapter_paths],
+        "projector": str(spec.projector_paths[0]) if spec.projector_paths else "",
+        "embedding": spec.is_embedding,
+        "pooling": spec.pooling or "",
+        "memory_limit_bytes": spec.memory_limit_bytes,
+        "media_marker": MEDIA_MARKER,
+    }
+    if engine.server_path is not None:
+        order["server_path"] = str(engine.server_path)
+        order["args"] = _server_args(order)
+    return order
+
+
+def _server_args(order: dict[str, Any]) -> list[str]:
+    """Flags of a llama-server binary that mean the same as the order; its own defaults differ."""
+    args = ["-m", order["model"], "--host", order["socket"]]
+    args += ["-np", str(order["num_parallel"]), "-c", str(order["num_ctx"] * order["num_parallel"])]
+    args += ["-b", str(order["num_batch"]), "-ub", str(order["num_ubatch"])]
+    args += ["-t", str(order["num_thread"]), "-tb", str(order["num_thread"])]
+    args += ["--threads-http", str(order["num_parallel"] + 8), "--no-kv-unified"]
+    args += ["--no-ui", "--log-verbosity", "1", "--metrics", "--chat-template", "chatml"]
+    args += ["--cache-ram", str(order["cache_ram_mib"])]
+    args += ["--context-shift" if order["context_shift"] else "--no-context-shift"]
+    if order["num_gpu"] >= 0:
+        args += ["-ngl", str(order["num_gpu"])]
+    if order["main_gpu"] is not None:
+        args += ["--main-gpu", str(order["main_gpu"])]
+    if order["use_mmap"] is False:
+        args += ["--no-mmap"]
+    if order["kv_cache_type"]:
+        args += ["-ctk", order["kv_cache_type"], "-ctv", order["kv_cache_type"]]
+    if order["flash_attention"] is not None:
+        args += ["-fa", "on" if order["flash_attention"] else "off"]
+    for path in order["adapters"]:
+        args += ["--lora", path]
+    if order["projector"]:
+        args += ["--mmproj", order["projector"]]
+    if order["embedding"]:
+        args += ["--embeddings"]
+        if order["pooling"]:
+            args += ["--pooling", order["pooling"]]
+    return args
+
+
+def completion_body(request: CompletionRequest, num_ctx: int) -> dict[str, Any]:
+    """The `/completion` body. Every sampling value is said: the engine's defaults are not Ollama's."""
+    options = request.sampling
+    body: dict[str, Any] = {
+        "prompt": request.prompt,
+        "stream": True,
+        "return_progress": True,
+        "n_predict": _bounded_predict(options.num_predict, num_ctx),
+        "n_keep": options.num_keep,
+        "temperature": options.temperature,
+        "top_k": options.top_k,
+        "top_p": options.top_p,
+        "min_p": options.min_p,
+        "typical_p": options.typical_p,
+        "repeat_last_n": options.repeat_last_n,
+        "repeat_penalty": options.repeat_penalty,
+        "presence_penalty": options.presence_penalty,
+        "frequency_penalty": options.frequency_penalty,
+        "seed": options.seed,
+        "stop": list(options.stop),
+        # Reuse of a cached prefix changes the last digits of the logits, hence sometimes the text: someone
+        # who asks for a seed asks for the same text again.
+        "cache_prompt": options.seed < 0,
+    }
+    if request.images:
+        body["prompt"] = {
+            "prompt_string": request.prompt,
+            "multimodal_data": [base64.b64encode(image).decode("ascii") for image in request.images],
+        }
+    if request.grammar:
+        body["grammar"] = request.grammar
+    if request.top_logprobs is not None:
+        # 0 would switch log probabilities off; the token's own one comes with any n.
+        body["n_probs"] = max(request.top_logprobs, 1)
+    if request.preserved_tokens:
+        body["preserved_tokens"] = list(request.preserved_tokens)
+    if request.logit_bias:
+        body["logit_bias"] = [[token, bias] for token, bias in request.logit_bias]
+    return body
+
+
+def _bounded_predict(num_predict: int, num_ctx: int) -> int:
+    """Ollama bounds every reply to ten contexts, so that a model which never ends does end."""
+    limit = 10 * num_ctx
+    return limit if num_predict < 0 or num_predict > limit else num_predict
+
+
+def is_progress(event: dict[str, Any]) -> bool:
+    """Whether an event only says how far the prompt is (its token ids are not real)."""
+    return "prompt_progress" in event and not event.get("content")
+
+
+def parse_event(event: dict[str, Any], top_logprobs: int | None) -> Piece:
+    """One completion event as a piece.
+
+    Raises:
+        EngineError: the event is an error record.
+    """
+    if "error" in event:
+        raise engine_error(500, orjson.dumps({"error": event["error"]}))
+    logprobs: tuple[Logprob, ...] = ()
+    if top_logprobs is not None and "completion_probabilities" in event:
+        logprobs = tuple(_logprob(entry, top_logprobs) for entry in event["completion_probabilities"])
+    if not event["stop"]:
+        return Piece(event["content"], logprobs)
+    timings = event["timings"]
+    final = Final(
+        reason="length" if event["stop_type"] == "limit" else "stop",
+        prompt_count=timings["cache_n"] + timings["prompt_n"],
+        cached_count=timings["cache_n"],
+        prompt_duration_ns=int(timings["prompt_ms"] * 1_000_000),
+        predicted_count=timings["predicted_n"],
+        predicted_duration_ns=int(timings["predicted_ms"] * 1_000_000),
+        stopping_word=event.get("stopping_word", ""),
+    )
+    return Piece(event["content"], logprobs, final)
+
+
+def _logprob(entry: dict[str, Any], top_count: int) -> Logprob:
+    top = tuple(
+        TopLogprob(rival["token"], rival["logprob"], tuple(rival["bytes"]))
+        for rival in entry["top_logprobs"][:top_count]
+    )
+    return Logprob(entry["token"], entry["logprob"], tuple(entry["bytes"]), top)
+
+
+def engine_error(status: int, body: bytes) -> EngineError:
+    """An engine's error answer: the raw body is the wire text, its message what a person reads."""
+    text = body.decode("utf-8", "replace").strip()
+    message = text
+    try:
+        error = orjson.loads(body)["error"]
+        message, status = str(error["message"]), int(error.get("code", status))
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        pass
+    return EngineError(status, text, message)

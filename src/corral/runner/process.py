@@ -1,0 +1,210 @@
+"""The life of one engine process: started, reported ready, ended. It knows nothing of requests.
+
+Its stdout carries load progress, its stderr the engine's last words, its stdin nothing: an open stdin is what
+tells the child that we live. Ending is SIGKILL, because a child holds no state worth a goodbye.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from corral.errors import RunnerExitedError, RunnerStartError
+
+__all__ = ["EngineProcess"]
+
+_STATE_PREFIX = b"cmd_child_to_router:state:"
+_LOG_TAIL_BYTES = 4096
+# Metadata of the ready event can be large (it lists the vocabulary's special tokens).
+_MAX_LINE_BYTES = 1 << 20
+_REAP_TIMEOUT_S = 10.0
+
+
+class EngineProcess:
+    """A child and the two tasks that drain its pipes. Make one with `EngineProcess.spawn`."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._log: deque[bytes] = deque()
+        self._log_bytes = 0
+        self._ready = asyncio.Event()
+        self._on_progress: Callable[[float], None] = _ignore_progress
+        self.exited: asyncio.Future[RunnerExitedError] = asyncio.get_running_loop().create_future()
+        self._watcher = asyncio.create_task(self._watch(), name=f"engine-{process.pid}")
+        self._kill_reason = ""
+
+    @classmethod
+    async def spawn(cls, order: dict[str, Any], extra_env: dict[str, str]) -> EngineProcess:
+        """Start a child with a start order (see `child.py`). It is not ready yet.
+
+        Raises:
+            RunnerStartError: the process could not be started at all.
+        """
+        env = {name: value for name, value in os.environ.items() if not name.startswith("LLAMA_ARG_")}
+        env.pop("AIP_MODE", None)  # would override the engine's address
+        env.update(extra_env)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "corral.runner.child",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=env,
+                # Ctrl-C in the server's terminal must not reach the child before we decide.
+                start_new_session=True,
+                limit=_MAX_LINE_BYTES,
+            )
+        except OSError as exc:
+            raise RunnerStartError(f"error starting llama-server: {exc}") from exc
+        assert process.stdin is not None
+        process.stdin.write(orjson.dumps(order) + b"\n")
+        return cls(process)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def log_tail(self) -> str:
+        """The end of the child's stderr."""
+        return b"".join(self._log).decode("utf-8", "replace")[-_LOG_TAIL_BYTES:].strip()
+
+    async def wait_ready(self, on_progress: Callable[[float], None]) -> None:
+        """Wait until the engine has loaded its model.
+
+        Raises:
+            RunnerStartError: the child ended first; the message carries its last words.
+        """
+        self._on_progress = on_progress
+        ready = asyncio.ensure_future(self._ready.wait())
+        either: set[asyncio.Future[Any]] = {ready, self.exited}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ready.cancel()
+        if self._ready.is_set():
+            return
+        ended = self.exited.result()
+        raise RunnerStartError(
+            f"llama-server process has terminated: {_exit_text(ended.exit_code)}: {_reason(self.log_tail)}",
+            exit_code=ended.exit_code,
+            log_tail=self.log_tail,
+        )
+
+    def kill(self, reason: str = "") -> None:
+        """Send SIGKILL; `reason` becomes part of what the requests in it are told."""
+        if self._process.returncode is None:
+            self._kill_reason = self._kill_reason or reason
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    async def close(self) -> None:
+        """Kill the child and wait until it is reaped, even if the caller is cancelled meanwhile."""
+        self.kill()
+        await asyncio.shield(self._reap())
+
+    async def _reap(self) -> None:
+        # A process in uninterruptible sleep (a dead network disk) must not hold up the server.
+        await asyncio.wait({self._watcher}, timeout=_REAP_TIMEOUT_S)
+
+    async def _watch(self) -> None:
+        """Drain both pipes, then report the end."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._read_stdout())
+            group.create_task(self._read_stderr())
+        code = await self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        what = self._kill_reason or _last_error(self.log_tail)
+        message = (
+            "model runner has unexpectedly stopped, this may be due to resource limitations or an internal"
+            " error, check ollama server logs for details"
+        )
+        self.exited.set_result(
+            RunnerExitedError(
+                f"{message}: {what}" if what else message, exit_code=code, log_tail=self.log_tail
+            )
+        )
+
+    async def _read_stdout(self) -> None:
+        assert self._process.stdout is not None
+        while True:
+            try:
+                line = await self._process.stdout.readline()
+            except ValueError:  # a line above the limit: its content is of no use to us
+                continue
+            if not line:
+                return
+            if line.startswith(_STATE_PREFIX):
+                self._take_state(line[len(_STATE_PREFIX) :])
+
+    def _take_state(self, text: bytes) -> None:
+        try:
+            event = orjson.loads(text)
+            state, payload = event["state"], event.get("payload") or {}
+            if state == "ready":
+                self._ready.set()
+            elif state == "loading":
+                self._on_progress(float(payload.get("value", 0.0)))
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
+            return  # a message of a newer engine that we do not need
+
+    async def _read_stderr(self) -> None:
+        assert self._process.stderr is not None
+        while data := await self._process.stderr.read(_LOG_TAIL_BYTES):
+            self._log.append(data)
+            self._log_bytes += len(data)
+            while self._log_bytes - len(self._log[0]) > _LOG_TAIL_BYTES:
+                self._log_bytes -= len(self._log.popleft())
+            if not self._ready.is_set():
+                # Any word of the engine is a sign of life for the load's stall timeout.
+                self._on_progress(-1.0)
+
+
+def _ignore_progress(_value: float) -> None:
+    """Nobody waits for this child."""
+
+
+def _exit_text(code: int | None) -> str:
+    if code is not None and code < 0:
+        with contextlib.suppress(ValueError):
+            return f"signal: {signal.Signals(-code).name}"
+    return f"exit status {code}"
+
+
+def _last_error(log_tail: str) -> str:
+    """The last line of the engine's log that says something went wrong."""
+    for line in reversed(log_tail.splitlines()):
+        if any(word in line.lower() for word in ("error", "failed", "assert", "abort", "insufficient")):
+            return line.strip()
+    return ""
+
+
+def _reason(log_tail: str) -> str:
+    lines = [line for line in log_tail.splitlines() if line.strip()]
+    return "\n".join(lines[-5:]) or "no output"
+
+
+def make_socket_folder() -> Path:
+    """Make a folder for sockets that only this user can enter, short enough for a socket address."""
+    import tempfile
+
+    parent = os.environ.get("XDG_RUNTIME_DIR", "")
+    folder = tempfile.mkdtemp(prefix=f"corral-{os.getpid()}-", dir=parent if _is_usable(parent) else None)
+    return Path(folder)
+
+
+def _is_usable(parent: str) -> bool:
+    # sun_path holds 104 bytes on macOS, 108 on Linux; our own part takes about 45.
+    return bool(parent) and len(parent) < 50 and os.access(parent, os.W_OK | os.X_OK)

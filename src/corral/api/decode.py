@@ -1,0 +1,403 @@
+"""Turns the members of a request object into typed values, with the errors that Go's decoder would give.
+
+A field either takes a value, or reports a type error. Plain type errors are soft: decoding goes on and the
+first in document order is reported. A field with a decoder of its own (`think`, `keep_alive`, messages, tool
+arguments) fails hard: its error ends the decoding at once, before any soft one.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, cast
+
+from corral.api.jsonread import JSONMember, JSONObject, clean_text, kind_of, plain, read_members
+from corral.errors import InvalidRequestError
+from corral.gotime import parse_keep_alive
+from corral.types import Message, Think, Tool, ToolCall, ToolFunction, ToolParameters, ToolProperty
+
+__all__ = [
+    "Decode",
+    "Decoding",
+    "any_value",
+    "boolean",
+    "decode_request",
+    "images",
+    "integer",
+    "integers",
+    "keep_alive",
+    "mapping",
+    "messages",
+    "raw_json",
+    "string",
+    "string_map",
+    "strings",
+    "think",
+    "tools",
+]
+
+_INT_RANGE = range(-(2**63), 2**63)
+_OPEN_OBJECT = "Value looks like object, but can't find closing '}' symbol"
+
+
+class Decoding:
+    """One decoding under way: the Go struct named in errors, and the first soft error."""
+
+    __slots__ = ("soft_error", "struct")
+
+    def __init__(self, struct: str) -> None:
+        self.struct = struct
+        self.soft_error: str | None = None
+
+    def mismatch(self, value: object, path: str, go_type: str) -> None:
+        """Note that `value` does not fit the field at `path`."""
+        if self.soft_error is None:
+            kind = kind_of(value)
+            if kind == "number" and go_type == "int":
+                kind = f"number {value}"
+            self.soft_error = (
+                f"json: cannot unmarshal {kind} into Go struct field {self.struct}.{path} of type {go_type}"
+            )
+
+
+# Returns the decoded value, or None when the value does not fit (the error is noted) and the default stays.
+Decode = Callable[[Decoding, Any, str, str], Any]
+
+
+def decode_request(
+    body: bytes, struct: str, fields: Mapping[str, Decode], *, max_depth: int
+) -> dict[str, Any]:
+    """Decode an object; keys of the result are those of `fields` that were present and not null.
+
+    Raises:
+        InvalidRequestError: with the text for the client.
+    """
+    decoding = Decoding(struct)
+    try:
+        values = _decode_members(decoding, read_members(body, struct, max_depth=max_depth), fields, "")
+    except RecursionError:
+        raise InvalidRequestError("json: exceeded max depth") from None
+    if decoding.soft_error is not None:
+        raise InvalidRequestError(decoding.soft_error)
+    return values
+
+
+def _decode_members(
+    decoding: Decoding, members: list[JSONMember], fields: Mapping[str, Decode], prefix: str
+) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value, text in members:
+        key = name if name in fields else name.casefold()
+        decode = fields.get(key)
+        if decode is None:
+            continue
+        if value is None:
+            # After an earlier duplicate a scalar keeps its value; lists, maps and tri-states are reset.
+            if not isinstance(values.get(key), str | int | float) or decode is boolean:
+                values.pop(key, None)
+            continue
+        decoded = decode(decoding, value, prefix + key, text)
+        if decoded is None:
+            continue
+        if decode is mapping and key in values:
+            decoded = {**values[key], **decoded}
+        values[key] = decoded
+    return values
+
+
+def _members_of(value: JSONObject) -> list[JSONMember]:
+    return [(name, member, "") for name, member in value]
+
+
+def string(decoding: Decoding, value: Any, path: str, _text: str) -> str | None:
+    if isinstance(value, str):
+        return clean_text(value)
+    decoding.mismatch(value, path, "string")
+    return None
+
+
+def boolean(decoding: Decoding, value: Any, path: str, _text: str) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    decoding.mismatch(value, path, "bool")
+    return None
+
+
+def integer(decoding: Decoding, value: Any, path: str, _text: str) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool) and value in _INT_RANGE:
+        return value
+    decoding.mismatch(value, path, "int")
+    return None
+
+
+def integers(decoding: Decoding, value: Any, path: str, _text: str) -> list[int] | None:
+    if not isinstance(value, list) or isinstance(value, JSONObject):
+        decoding.mismatch(value, path, "[]int")
+        return None
+    decoded = []
+    for element in value:
+        number = 0 if element is None else integer(decoding, element, path, "")
+        decoded.append(number or 0)
+    return decoded
+
+
+def strings(decoding: Decoding, value: Any, path: str, _text: str) -> list[str] | None:
+    if not isinstance(value, list) or isinstance(value, JSONObject):
+        decoding.mismatch(value, path, "[]string")
+        return None
+    return [string(decoding, e, path, "") or "" if e is not None else "" for e in value]
+
+
+def mapping(decoding: Decoding, value: Any, path: str, _text: str) -> dict[str, Any] | None:
+    if isinstance(value, JSONObject):
+        return cast("dict[str, Any]", plain(value))
+    decoding.mismatch(value, path, "map[string]interface {}")
+    return None
+
+
+def string_map(decoding: Decoding, value: Any, path: str, _text: str) -> dict[str, str] | None:
+    if not isinstance(value, JSONObject):
+        decoding.mismatch(value, path, "map[string]string")
+        return None
+    decoded = {}
+    for name, member in value:
+        text = "" if member is None else string(decoding, member, path, "")
+        decoded[clean_text(name)] = text or ""
+    return decoded
+
+
+def any_value(_decoding: Decoding, value: Any, _path: str, _text: str) -> Any:
+    return plain(value)
+
+
+def raw_json(_decoding: Decoding, value: Any, _path: str, text: str) -> tuple[str, Any]:
+    """The value's own text, and the value."""
+    return text, plain(value)
+
+
+def images(decoding: Decoding, value: Any, path: str, _text: str) -> tuple[bytes, ...] | None:
+    if not isinstance(value, list) or isinstance(value, JSONObject):
+        decoding.mismatch(value, path, "[]api.ImageData")
+        return None
+    decoded = []
+    for element in value:
+        if isinstance(element, str):
+            try:
+                decoded.append(decode_base64(element))
+            except InvalidRequestError as exc:
+                decoding.soft_error = decoding.soft_error or str(exc)
+        elif element is not None:
+            decoding.mismatch(element, path, "api.ImageData")
+    return tuple(decoded)
+
+
+def decode_base64(text: str) -> bytes:
+    """Decode standard base64; line breaks inside are skipped.
+
+    Raises:
+        InvalidRequestError: with the position of the first byte that does not belong.
+    """
+    compact = text.replace("\r", "").replace("\n", "")
+    try:
+        return base64.b64decode(compact, validate=True)
+    except (binascii.Error, ValueError):
+        alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+        position = next((i for i, char in enumerate(compact) if char not in alphabet), len(compact))
+        raise InvalidRequestError(f"illegal base64 data at input byte {position}") from None
+
+
+def think(_decoding: Decoding, value: Any, _path: str, _text: str) -> Think:
+    levels = '"high", "medium", "low", "max", true, or false'
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str):
+        raise InvalidRequestError(f"think must be a boolean or string ({levels})")
+    if value not in ("low", "medium", "high", "max"):
+        raise InvalidRequestError(f'invalid think value: "{value}" (must be {levels})')
+    return cast("Think", value)
+
+
+def keep_alive(_decoding: Decoding, value: Any, _path: str, _text: str) -> int | None:
+    return parse_keep_alive(plain(value) if isinstance(value, list) else value)
+
+
+def messages(decoding: Decoding, value: Any, path: str, _text: str) -> tuple[Message, ...] | None:
+    if not isinstance(value, list) or isinstance(value, JSONObject):
+        decoding.mismatch(value, path, "[]api.Message")
+        return None
+    return tuple(_message(decoding.struct, element, path) for element in value)
+
+
+def _hard(decoding: Decoding) -> None:
+    """Raise the soft error of a nested decoding: inside a decoder of its own it ends everything."""
+    if decoding.soft_error is not None:
+        raise InvalidRequestError(decoding.soft_error)
+
+
+def _message(struct: str, value: Any, path: str) -> Message:
+    if value is None:
+        return Message(role="")
+    decoding = Decoding(struct)
+    if not isinstance(value, JSONObject):
+        raise InvalidRequestError(
+            f"json: cannot unmarshal {kind_of(value)} into Go struct field {struct}.{path} of type api.Alias"
+        )
+    values = _decode_members(decoding, _members_of(value), _MESSAGE_FIELDS, path + ".")
+    _hard(decoding)
+    values["role"] = values.get("role", "").lower()
+    return Message(**values)
+
+
+def _tool_calls(decoding: Decoding, value: Any, path: str, _text: str) -> tuple[ToolCall, ...] | None:
+    if not isinstance(value, list) or isinstance(value, JSONObject):
+        decoding.mismatch(value, path, "[]api.ToolCall")
+        return None
+    calls = []
+    for element in value:
+        if element is None:
+            calls.append(ToolCall("", {}))
+        elif isinstance(element, JSONObject):
+            members = _members_of(element)
+            values = _decode_members(
+                decoding, members, {"id": string, "function": _call_function}, path + "."
+            )
+            calls.append(ToolCall(**{"name": "", "arguments": {}, **values.pop("function", {}), **values}))
+        else:
+            decoding.mismatch(element, path, "api.ToolCall")
+    return tuple(calls)
+
+
+def _call_function(decoding: Decoding, value: Any, path: str, _text: str) -> dict[str, Any] | None:
+    if not isinstance(value, JSONObject):
+        decoding.mismatch(value, path, "api.ToolCallFunction")
+        return None
+    fields = {"index": integer, "name": string, "arguments": _arguments}
+    return _decode_members(decoding, _members_of(value), fields, path + ".")
+
+
+def _arguments(_decoding: Decoding, value: Any, _path: str, _text: str) -> dict[str, Any]:
+    if not isinstance(value, JSONObject):
+        raise InvalidRequestError(_OPEN_OBJECT)
+    return cast("dict[str, Any]", plain(value))
+
+
+_MESSAGE_FIELDS: dict[str, Decode] = {
+    "role": string,
+    "content": string,
+    "thinking": string,
+    "images": images,
+    "tool_calls": _tool_calls,
+    "tool_name": string,
+    "tool_call_id": string,
+}
+
+
+def tools(decoding: Decoding, value: Any, path: str, _text: str) -> tuple[Tool, ...] | None:
+    if not isinstance(value, list) or isinstance(value, JSONObject):
+        decoding.mismatch(value, path, "api.Tools")
+        return None
+    decoded = []
+    for element in value:
+        if isinstance(element, JSONObject):
+            fields = {"type": string, "items": any_value, "function": _tool_function}
+            decoded.append(Tool(**_decode_members(decoding, _members_of(element), fields, path + ".")))
+        elif element is None:
+            decoded.append(Tool())
+        else:
+            decoding.mismatch(element, path, "api.Tool")
+    return tuple(decoded)
+
+
+def _tool_function(decoding: Decoding, value: Any, path: str, _text: str) -> ToolFunction | None:
+    if not isinstance(value, JSONObject):
+        decoding.mismatch(value, path, "api.ToolFunction")
+        return None
+    inner = Decoding("ToolFunction")
+    fields = {"name": string, "description": string, "parameters": _tool_parameters}
+    values = _decode_members(inner, _members_of(value), fields, path + ".")
+    decoding.soft_error = decoding.soft_error or inner.soft_error
+    return ToolFunction(**values)
+
+
+def _tool_parameters(decoding: Decoding, value: Any, path: str, _text: str) -> ToolParameters | None:
+    if not isinstance(value, JSONObject):
+        decoding.mismatch(value, path, "api.ToolFunctionParameters")
+        return None
+    inner = Decoding("ToolFunctionParameters")
+    fields = {
+        "type": string,
+        "$defs": any_value,
+        "items": any_value,
+        "required": _string_tuple,
+        "properties": _properties,
+    }
+    values = _decode_members(inner, _members_of(value), fields, path + ".")
+    decoding.soft_error = decoding.soft_error or inner.soft_error
+    if "$defs" in values:
+        values["defs"] = values.pop("$defs")
+    return ToolParameters(**values)
+
+
+def _string_tuple(decoding: Decoding, value: Any, path: str, text: str) -> tuple[str, ...] | None:
+    decoded = strings(decoding, value, path, text)
+    return None if decoded is None else tuple(decoded)
+
+
+def _properties(_decoding: Decoding, value: Any, path: str, _text: str) -> dict[str, ToolProperty]:
+    if not isinstance(value, JSONObject):
+        raise InvalidRequestError(_OPEN_OBJECT)
+    return {clean_text(name): _property(member, path) for name, member in value}
+
+
+def _property(value: Any, path: str) -> ToolProperty:
+    if value is None:
+        return ToolProperty()
+    if not isinstance(value, JSONObject):
+        _mismatch_now(value, path, "api.ToolProperty")
+    decoding = Decoding("ToolProperty")
+    values = _decode_members(decoding, _members_of(value), _PROPERTY_FIELDS, "")
+    _hard(decoding)
+    if "anyof" in values:
+        values["any_of"] = values.pop("anyof")
+    if "type" in values:
+        values["types"] = values.pop("type")
+    return ToolProperty(**values)
+
+
+def _mismatch_now(value: Any, path: str, go_type: str) -> NoReturn:
+    raise InvalidRequestError(
+        f"json: cannot unmarshal {kind_of(value)} into Go struct field {path} of type {go_type}"
+    )
+
+
+def _any_of(_decoding: Decoding, value: Any, path: str, _text: str) -> tuple[ToolProperty, ...]:
+    if not isinstance(value, list) or isinstance(value, JSONObject):
+        _mismatch_now(value, path, "[]api.ToolProperty")
+    return tuple(_property(element, path) for element in value)
+
+
+def _property_type(_decoding: Decoding, value: Any, path: str, _text: str) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (clean_text(value),)
+    if not isinstance(value, list) or any(not isinstance(element, str) for element in value):
+        _mismatch_now(value, path, "api.PropertyType")
+    return tuple(clean_text(element) for element in value)
+
+
+def _values(decoding: Decoding, value: Any, path: str, _text: str) -> tuple[Any, ...] | None:
+    if not isinstance(value, list) or isinstance(value, JSONObject):
+        decoding.mismatch(value, path, "[]interface {}")
+        return None
+    return tuple(plain(element) for element in value)
+
+
+_PROPERTY_FIELDS: dict[str, Decode] = {
+    "anyof": _any_of,
+    "type": _property_type,
+    "items": any_value,
+    "description": string,
+    "enum": _values,
+    "properties": _properties,
+    "required": _string_tuple,
+}

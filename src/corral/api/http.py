@@ -1,0 +1,159 @@
+"""One HTTP exchange on ASGI: read the body within bounds, answer once or stream, notice that the client left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from typing import Any
+
+from corral.errors import CorralError
+
+__all__ = ["JSON", "JSON_UTF8", "NDJSON", "BodyTooLargeError", "ClientGoneError", "Exchange"]
+
+JSON = "application/json"
+JSON_UTF8 = "application/json; charset=utf-8"
+NDJSON = "application/x-ndjson"
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class ClientGoneError(CorralError):
+    """The client closed the connection; nothing is left to say."""
+
+
+class BodyTooLargeError(CorralError):
+    """The request body exceeds its bound."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(
+            f"request body is larger than {limit_bytes} bytes",
+            hint="raise CORRAL_MAX_BODY_BYTES to allow larger requests",
+        )
+        self.limit_bytes = limit_bytes
+
+
+class Exchange:
+    """A request and the way to answer it. `extra_headers` go with whatever is answered."""
+
+    __slots__ = (
+        "_receive",
+        "_send",
+        "extra_headers",
+        "headers",
+        "is_started",
+        "method",
+        "params",
+        "path",
+        "query",
+        "request_id",
+        "status",
+    )
+
+    def __init__(
+        self, scope: MutableMapping[str, Any], receive: Receive, send: Send, request_id: str
+    ) -> None:
+        self._receive = receive
+        self._send = send
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.query: bytes = scope["query_string"]
+        self.headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))  # the first of a name counts
+        self.params: dict[str, str] = {}
+        self.extra_headers: list[tuple[bytes, bytes]] = []
+        self.is_started = False
+        self.status = 0
+        self.request_id = request_id
+
+    def header(self, name: bytes) -> str:
+        """The value of a header (name in lower case), or an empty text."""
+        return self.headers.get(name, b"").decode("latin-1")
+
+    async def read_body(self, limit_bytes: int) -> bytes:
+        """Return the whole body.
+
+        Raises:
+            BodyTooLargeError, ClientGoneError
+        """
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError("client closed the connection")
+            part = message.get("body", b"")
+            size += len(part)
+            if size > limit_bytes:
+                raise BodyTooLargeError(limit_bytes)
+            if part:
+                parts.append(part)
+            if not message.get("more_body", False):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def iter_body(self) -> Any:
+        """Yield the body in the pieces in which it arrives.
+
+        Raises:
+            ClientGoneError: the client left before the end.
+        """
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError("client closed the connection")
+            if body := message.get("body", b""):
+                yield body
+            if not message.get("more_body", False):
+                return
+
+    async def run_watched(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work`; cancel it as soon as the client leaves. The body must have been read.
+
+        Raises:
+            ClientGoneError: the client left first (after `work` has ended).
+        """
+        worker = asyncio.ensure_future(work)
+        watcher = asyncio.ensure_future(self._wait_disconnect())
+        try:
+            await asyncio.wait({worker, watcher}, return_when=asyncio.FIRST_COMPLETED)
+            if worker.done():
+                worker.result()
+                return
+        finally:
+            watcher.cancel()
+            if not worker.done():
+                worker.cancel()
+                await asyncio.wait({worker})
+        raise ClientGoneError("client closed the connection")
+
+    async def _wait_disconnect(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            continue
+
+    async def respond(
+        self,
+        status: int,
+        body: bytes = b"",
+        content_type: str | None = None,
+        headers: list[tuple[bytes, bytes]] | None = None,
+    ) -> None:
+        """Send a whole answer; to HEAD its headers alone."""
+        all_headers = [(b"content-length", b"%d" % len(body)), *self.extra_headers, *(headers or ())]
+        if content_type is not None:
+            all_headers.append((b"content-type", content_type.encode("ascii")))
+        await self._start(status, all_headers)
+        await self._send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+
+    async def start_stream(self, content_type: str, status: int = 200) -> None:
+        await self._start(status, [(b"content-type", content_type.encode("ascii")), *self.extra_headers])
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece of a stream at once; waits while the client does not read."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end_stream(self) -> None:
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.is_started = True
+        self.status = status
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})

@@ -1,0 +1,163 @@
+"""Reads request JSON the way Go's decoder does, where that shows on the wire.
+
+Members of an object keep their order and duplicates, a name matches a field in any case, `null` means absent,
+and whatever follows the first value is ignored. Unlike Go, bodies and nesting are bounded. Texts of syntax
+errors are our own; texts of type errors name the field as Go does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from json.decoder import scanstring
+from typing import Any, NoReturn
+
+from corral.errors import InvalidRequestError
+
+__all__ = ["JSONMember", "JSONObject", "clean_text", "kind_of", "plain", "read_members"]
+
+_WHITESPACE = " \t\n\r"
+
+
+class JSONObject(list[tuple[str, Any]]):
+    """An object as its members in document order, duplicates included."""
+
+    __slots__ = ()
+
+
+JSONMember = tuple[str, Any, str]  # name, value, the value's own text
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"invalid character {name[0]!r} looking for beginning of value")
+
+
+def _finite_float(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(f"json: cannot unmarshal number {text} into Go value of type float64")
+    return number
+
+
+_decoder = json.JSONDecoder(
+    object_pairs_hook=JSONObject, parse_constant=_refuse_constant, parse_float=_finite_float
+)
+_scan_once: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once
+
+
+def read_members(body: bytes, struct: str, *, max_depth: int) -> list[JSONMember]:
+    """Return the members of the object in `body`; `struct` is the Go type named in errors.
+
+    Raises:
+        InvalidRequestError: no JSON, another kind of value, or nested deeper than `max_depth`.
+    """
+    text = body.decode("utf-8", "replace")
+    start = _skip_space(text, 0)
+    if start == len(text):
+        raise InvalidRequestError("missing request body")
+    if body.count(b"{") + body.count(b"[") > max_depth:
+        _check_depth(body, max_depth)
+    try:
+        if text[start] == "{":
+            return _members(text, start + 1)
+        value, _ = _scan_once(text, start)
+    except StopIteration as exc:
+        raise InvalidRequestError(_syntax_text(text, int(exc.value))) from None
+    except json.JSONDecodeError as exc:
+        raise InvalidRequestError(_syntax_text(text, exc.pos)) from None
+    except RecursionError:
+        raise InvalidRequestError("json: exceeded max depth") from None
+    except ValueError as exc:
+        raise InvalidRequestError(str(exc)) from None
+    if value is None:
+        return []
+    raise InvalidRequestError(f"json: cannot unmarshal {kind_of(value)} into Go value of type api.{struct}")
+
+
+def _members(text: str, index: int) -> list[JSONMember]:
+    """The members after an opening brace, each with the text of its value."""
+    members: list[JSONMember] = []
+    index = _skip_space(text, index)
+    if text[index : index + 1] == "}":
+        return members
+    while True:
+        if text[index : index + 1] != '"':
+            raise StopIteration(index)
+        name, index = scanstring(text, index + 1, True)
+        index = _skip_space(text, index)
+        if text[index : index + 1] != ":":
+            raise StopIteration(index)
+        start = _skip_space(text, index + 1)
+        value, index = _scan_once(text, start)
+        members.append((name, value, text[start:index]))
+        index = _skip_space(text, index)
+        end = text[index : index + 1]
+        if end == "}":
+            return members
+        if end != ",":
+            raise StopIteration(index)
+        index = _skip_space(text, index + 1)
+
+
+def _skip_space(text: str, index: int) -> int:
+    while index < len(text) and text[index] in _WHITESPACE:
+        index += 1
+    return index
+
+
+def _syntax_text(text: str, index: int) -> str:
+    if index >= len(text):
+        return "unexpected EOF"
+    return f"invalid character {text[index]!r} at offset {index}: the request body is not valid JSON"
+
+
+def _check_depth(body: bytes, max_depth: int) -> None:
+    depth = 0
+    is_string = is_escaped = False
+    for byte in body:
+        if is_string:
+            if is_escaped:
+                is_escaped = False
+            elif byte == 0x5C:
+                is_escaped = True
+            elif byte == 0x22:
+                is_string = False
+        elif byte == 0x22:
+            is_string = True
+        elif byte in b"{[":
+            depth += 1
+            if depth > max_depth:
+                raise InvalidRequestError("json: exceeded max depth")
+        elif byte in b"}]":
+            depth -= 1
+
+
+def kind_of(value: object) -> str:
+    """The kind of a JSON value as Go's decoder names it."""
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, str):
+        return "string"
+    if isinstance(value, int | float):
+        return "number"
+    return "object" if isinstance(value, JSONObject) else "array"
+
+
+def clean_text(text: str) -> str:
+    """Replace lone surrogates, which no UTF-8 can carry."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def plain(value: Any) -> Any:
+    """A decoded value as plain dicts and lists; of duplicate members the last counts."""
+    if isinstance(value, JSONObject):
+        return {clean_text(name): plain(member) for name, member in value}
+    if isinstance(value, list):
+        return [plain(member) for member in value]
+    return clean_text(value) if isinstance(value, str) else value

@@ -1,0 +1,75 @@
+"""Finds the handler of a request: exact paths, one parameter, the redirects and 405 answers of the real server."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from corral.api.http import Exchange
+
+__all__ = ["Handler", "Match", "Router"]
+
+Handler = Callable[[Exchange], Awaitable[None]]
+
+_ALLOW_ORDER = ("HEAD", "GET", "POST", "DELETE")
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What a request met: a handler, or a redirect, or the methods that the path has (none: unknown path)."""
+
+    handler: Handler | None = None
+    redirect_status: int = 0
+    location: str = ""
+    allow: str = ""
+
+
+class Router:
+    """Routes by method and path. A path ending in `/:name` takes one parameter of one segment."""
+
+    def __init__(self) -> None:
+        self._exact: dict[str, dict[str, Handler]] = {}
+        self._prefixed: dict[str, tuple[str, dict[str, Handler]]] = {}
+
+    def add(self, methods: str, path: str, handler: Handler) -> None:
+        """Add a handler for methods like `"GET HEAD"`."""
+        prefix, colon, name = path.partition(":")
+        table = (
+            self._prefixed.setdefault(prefix, (name, {}))[1] if colon else self._exact.setdefault(path, {})
+        )
+        for method in methods.split():
+            table[method] = handler
+
+    def match(self, exchange: Exchange) -> Match:
+        path = exchange.path
+        if (table := self._table(exchange, path)) is not None:
+            allow = ", ".join(method for method in _ALLOW_ORDER if method in table)
+            if handler := table.get(exchange.method):
+                return Match(handler, allow=allow)
+            return Match(allow=allow)
+        cleaned = posixpath.normpath(path).replace("//", "/")
+        if cleaned != path.rstrip("/") and path != "/" and self._has(exchange, cleaned):
+            return Match(redirect_status=307, location=_with_query(cleaned, exchange.query))
+        stripped = path.removesuffix("/")
+        if stripped != path and self._has(exchange, stripped):
+            status = 301 if exchange.method == "GET" else 307
+            return Match(redirect_status=status, location=_with_query(stripped, exchange.query))
+        return Match()
+
+    def _table(self, exchange: Exchange, path: str) -> Mapping[str, Handler] | None:
+        if table := self._exact.get(path):
+            return table
+        head, _, tail = path.rpartition("/")
+        if tail and (entry := self._prefixed.get(head + "/")):
+            exchange.params[entry[0]] = tail
+            return entry[1]
+        return None
+
+    def _has(self, exchange: Exchange, path: str) -> bool:
+        table = self._table(exchange, path)
+        return table is not None and exchange.method in table
+
+
+def _with_query(path: str, query: bytes) -> str:
+    return f"{path}?{query.decode('latin-1')}" if query else path

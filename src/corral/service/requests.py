@@ -1,0 +1,104 @@
+"""What a surface asks of the service: decoded and typed, free of any wire format."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from corral.types import Chunk, Message, Think, Tool
+
+__all__ = [
+    "ChatRequest",
+    "Emit",
+    "EmbedRequest",
+    "EmbedResult",
+    "GenerateRequest",
+    "Immediate",
+    "InferenceOptions",
+    "RawFormat",
+]
+
+# Takes the pieces of an answer, in order, at least one at a time. Awaits while the client does not read.
+Emit = Callable[[list[Chunk]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class RawFormat:
+    """The `format` member of a request: its own text (for errors) and its value."""
+
+    text: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceOptions:
+    """What generate and chat have in common. None means that the request did not say."""
+
+    model: str
+    format: RawFormat | None = None
+    keep_alive_ns: int | None = None
+    options: dict[str, Any] | None = None
+    think: Think = None
+    truncate: bool | None = None
+    shift: bool | None = None
+    is_render_only: bool = False
+    logprobs: bool = False
+    top_logprobs: int = 0
+    grammar: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """A prompt to complete. `context` None: absent; an empty one counts as given."""
+
+    common: InferenceOptions
+    prompt: str = ""
+    suffix: str = ""
+    system: str = ""
+    template: str = ""
+    context: tuple[int, ...] | None = None
+    is_raw: bool = False
+    images: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A conversation to continue."""
+
+    common: InferenceOptions
+    messages: tuple[Message, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    tool_choice: Literal["auto", "none", "required"] | str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Immediate:
+    """An answer that takes no generation: a load, an unload, or the rendered prompt."""
+
+    done_reason: Literal["load", "unload", ""]
+    rendered: str | None = None
+    image_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedRequest:
+    """Texts to embed; `dimensions` 0 keeps the whole vector. `is_exact_name`: no look-up in other casing."""
+
+    model: str
+    inputs: tuple[str, ...]
+    truncate: bool = True
+    dimensions: int = 0
+    keep_alive_ns: int | None = None
+    options: dict[str, Any] | None = None
+    is_legacy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedResult:
+    """Vectors in input order, (n_inputs, n_embd); `prompt_count` is the sum of tokens of all inputs."""
+
+    embeddings: list[list[float]] = field(default_factory=list)
+    total_duration_ns: int = 0
+    load_duration_ns: int = 0
+    prompt_count: int = 0

@@ -7,6 +7,7 @@ events, because that is what makes cancelling fast. JSON schemas never reach the
 from __future__ import annotations
 
 import base64
+import os
 from typing import Any
 
 import orjson
@@ -41,7 +42,7 @@ def start_order(
         "num_parallel": spec.num_parallel,
         "num_batch": num_batch,
         "num_ubatch": num_batch if spec.is_embedding else min(num_batch, 512),
-        "num_thread": spec.num_thread,
+        "num_thread": spec.num_thread if spec.num_thread > 0 else os.cpu_count() or 1,
         "num_gpu": spec.num_gpu,
         "main_gpu": spec.main_gpu,
         "use_mmap": spec.use_mmap,

@@ -1,0 +1,309 @@
+"""The engine child, on the real engine and on a double: same cases where both can play them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from corral.errors import EngineError, QueueFullError, RunnerExitedError, RunnerStartError
+from corral.runner.engine import EngineFactory, EngineRunner
+from corral.runner.interface import CompletionRequest, EngineChoice, Piece, RunnerSpec
+from corral.types import SamplingOptions
+
+TESTS = Path(__file__).parent.parent
+FIXTURES = TESTS / "fixtures"
+FAKE = TESTS / "doubles" / "fake_llama_server.py"
+GREEDY = SamplingOptions(temperature=0, num_predict=20)
+EXTERNAL = os.environ.get("CORRAL_TEST_LLAMA_SERVER") or shutil.which("llama-server")
+
+
+def real_engines() -> list[object]:
+    """The wheel, and a llama-server binary where this machine has one."""
+    engines: list[object] = [pytest.param(EngineChoice(), id="wheel")]
+    if EXTERNAL:
+        engines.append(pytest.param(EngineChoice(Path(EXTERNAL)), id="llama-server"))
+    return engines
+
+
+@asynccontextmanager
+async def started(
+    engine: EngineChoice,
+    model: str = "say.gguf",
+    *,
+    hang_timeout_s: float = 0,
+    max_waiting: int = 512,
+    **spec: object,
+) -> AsyncIterator[EngineRunner]:
+    factory = EngineFactory(engine, hang_timeout_s=hang_timeout_s, max_waiting=max_waiting)
+    values: dict[str, object] = {"num_ctx": 256, "num_thread": 1, **spec}
+    path = FIXTURES / model
+    wanted = RunnerSpec(path, str(path), **values)  # type: ignore[arg-type]
+    runner = await factory.start(wanted, lambda _share: None)
+    assert isinstance(runner, EngineRunner)
+    try:
+        yield runner
+    finally:
+        await runner.close()
+        factory.close()
+
+
+def fake(**settings: object) -> EngineChoice:
+    return EngineChoice(FAKE, {f"FAKE_{name.upper()}": str(value) for name, value in settings.items()})
+
+
+async def collect(runner: EngineRunner, request: CompletionRequest) -> list[Piece]:
+    async with runner.complete(request) as batches:
+        return [piece async for pieces in batches for piece in pieces]
+
+
+def run(test: Callable[[], object]) -> None:
+    asyncio.run(test())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("engine", real_engines())
+def test_completion_says_what_the_model_says(engine: EngineChoice) -> None:
+    """A scripted model's text comes in order, with exact counts in the final piece."""
+
+    async def test() -> None:
+        async with started(engine) as runner:
+            pieces = await collect(runner, CompletionRequest("now A", GREEDY))
+            assert "".join(piece.text for piece in pieces) == "Alpha beta gamma delta epsilon."
+            final = pieces[-1].final
+            assert final is not None
+            assert (final.reason, final.prompt_count, final.predicted_count) == ("stop", 5, 6)
+            assert final.predicted_duration_ns > 0
+
+    run(test)
+
+
+@pytest.mark.parametrize("engine", real_engines())
+def test_length_limit_and_stop_word(engine: EngineChoice) -> None:
+    """num_predict ends with `length`, a stop string is cut off and ends with `stop`."""
+
+    async def test() -> None:
+        async with started(engine) as runner:
+            short = SamplingOptions(temperature=0, num_predict=2)
+            pieces = await collect(runner, CompletionRequest("now A", short))
+            assert pieces[-1].final is not None
+            assert pieces[-1].final.reason == "length"
+            stopped = SamplingOptions(temperature=0, num_predict=20, stop=(" gamma",))
+            pieces = await collect(runner, CompletionRequest("now A", stopped))
+            assert "".join(piece.text for piece in pieces) == "Alpha beta"
+            assert pieces[-1].final is not None
+            assert pieces[-1].final.reason == "stop"
+
+    run(test)
+
+
+@pytest.mark.parametrize("engine", real_engines())
+def test_tokenize_round_trip_and_ping(engine: EngineChoice) -> None:
+    """Token ids give their text back; the main loop answers."""
+
+    async def test() -> None:
+        async with started(engine) as runner:
+            tokens = await runner.tokenize("hello wörld 😀")
+            assert await runner.detokenize(tokens) == "hello wörld 😀"
+            assert await runner.ping(5)
+
+    run(test)
+
+
+@pytest.mark.parametrize("engine", real_engines())
+def test_too_long_a_prompt_is_refused_and_the_runner_lives(engine: EngineChoice) -> None:
+    """The engine's refusal keeps its status and raw body."""
+
+    async def test() -> None:
+        async with started(engine) as runner:
+            with pytest.raises(EngineError) as refused:
+                await collect(runner, CompletionRequest("x" * 2000, GREEDY))
+            assert refused.value.status == 400
+            assert "exceed_context_size_error" in str(refused.value)
+            assert (await collect(runner, CompletionRequest("now A", GREEDY)))[-1].final is not None
+
+    run(test)
+
+
+def test_embedding_in_one_call() -> None:
+    """Several inputs give rows of length one, each equal to its row alone."""
+
+    async def test() -> None:
+        async with started(EngineChoice(), "embed.gguf", num_ctx=128, is_embedding=True) as runner:
+            inputs = [await runner.tokenize(text) for text in ("hello", "good morning", "the sky")]
+            rows = await runner.embed(inputs, normalize=True)
+            alone = [(await runner.embed([ids], normalize=True))[0] for ids in inputs]
+            for row, single in zip(rows, alone, strict=True):
+                assert sum(value * value for value in row) == pytest.approx(1, abs=1e-4)
+                assert row == pytest.approx(single, abs=1e-4)
+
+    run(test)
+
+
+def test_a_missing_model_is_refused_with_the_engines_words() -> None:
+    """The child ends and its stderr is in the error."""
+
+    async def test() -> None:
+        with pytest.raises(RunnerStartError) as refused:
+            async with started(EngineChoice(), "no-such.gguf"):
+                raise AssertionError("a runner without a model")
+        assert refused.value.exit_code == 3
+        assert "no-such.gguf" in refused.value.log_tail
+
+    run(test)
+
+
+def test_kill_in_mid_stream_is_an_error_not_an_end() -> None:
+    """SIGKILL of the child while it streams raises RunnerExitedError for the reader."""
+
+    async def test() -> None:
+        async with started(fake(tokens=10_000, delay_s=0.01)) as runner:
+            with pytest.raises(RunnerExitedError) as died:
+                async with runner.complete(
+                    CompletionRequest("x", SamplingOptions(num_predict=2000))
+                ) as batches:
+                    async for _pieces in batches:
+                        os.killpg(runner.pid, signal.SIGKILL)
+            assert died.value.exit_code == -signal.SIGKILL
+
+    run(test)
+
+
+def test_a_crash_carries_the_last_words() -> None:
+    """The assertion that the child died of is in the error."""
+
+    async def test() -> None:
+        async with started(fake(tokens=10, crash_at=3)) as runner:
+            with pytest.raises(RunnerExitedError, match=r"GGML_ASSERT\(fake\) failed") as died:
+                await collect(runner, CompletionRequest("x", GREEDY))
+            assert died.value.exit_code == 9
+            with pytest.raises(RunnerExitedError):
+                await collect(runner, CompletionRequest("x", GREEDY))
+
+    run(test)
+
+
+def test_a_hanging_child_is_killed() -> None:
+    """A child that says nothing while a request runs is stopped after the deadline."""
+
+    async def test() -> None:
+        async with started(fake(tokens=10, hang_at=2), hang_timeout_s=0.5) as runner:
+            with pytest.raises(RunnerExitedError, match="no sign of life"):
+                await collect(runner, CompletionRequest("x", GREEDY))
+
+    run(test)
+
+
+def test_a_load_that_hangs_can_be_cancelled() -> None:
+    """Cancelling a start kills the child and leaves none behind."""
+
+    async def test() -> None:
+        factory = EngineFactory(fake(load_hangs=1))
+        spec = RunnerSpec(FIXTURES / "say.gguf", "k", num_ctx=256)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(factory.start(spec, lambda _share: None), 0.5)
+        factory.close()
+
+    run(test)
+    assert not _children_of(os.getpid())
+
+
+def test_load_progress_is_reported() -> None:
+    """The share grows from 0 to near 1."""
+
+    async def test() -> list[float]:
+        shares: list[float] = []
+        factory = EngineFactory(fake(load_s=0.2))
+        runner = await factory.start(RunnerSpec(FIXTURES / "say.gguf", "k", num_ctx=256), shares.append)
+        await runner.close()
+        factory.close()
+        return [share for share in shares if share >= 0]
+
+    shares = asyncio.run(test())
+    assert len(shares) >= 5
+    assert shares == sorted(shares)
+
+
+def test_cancelled_request_frees_its_slot(tmp_path: Path) -> None:
+    """Leaving a completion closes the connection: the engine sees it and the next request runs."""
+    log = tmp_path / "log"
+
+    async def test() -> None:
+        async with started(fake(tokens=100_000, delay_s=0.001, log=log)) as runner:
+            endless = CompletionRequest("x", SamplingOptions(num_predict=2500))
+            async with runner.complete(endless) as batches:
+                await anext(batches)
+            for _ in range(100):
+                if "cancelled" in log.read_text():
+                    break
+                await asyncio.sleep(0.02)
+            assert "cancelled" in log.read_text()
+            assert runner.active_count == 0
+
+    run(test)
+
+
+def test_requests_beyond_the_slots_wait_and_the_queue_is_bounded() -> None:
+    """One runs, one waits, the third is refused; the waiting one is served."""
+
+    async def test() -> None:
+        async with started(fake(tokens=5, delay_s=0.05), max_waiting=1) as runner:
+            first = asyncio.create_task(collect(runner, CompletionRequest("x", GREEDY)))
+            second = asyncio.create_task(collect(runner, CompletionRequest("x", GREEDY)))
+            await asyncio.sleep(0.05)
+            assert runner.active_count == 2
+            with pytest.raises(QueueFullError):
+                await collect(runner, CompletionRequest("x", GREEDY))
+            assert (await first)[-1].final is not None
+            assert (await second)[-1].final is not None
+
+    run(test)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_no_orphan_when_the_parent_is_killed() -> None:
+    """A child of a process that got SIGKILL is gone within a second."""
+    program = f"""
+import asyncio
+from pathlib import Path
+from corral.runner.engine import EngineFactory
+from corral.runner.interface import EngineChoice, RunnerSpec
+
+async def main():
+    spec = RunnerSpec(Path({str(FIXTURES / "say.gguf")!r}), "k", num_ctx=256)
+    runner = await EngineFactory(EngineChoice()).start(spec, lambda _share: None)
+    print(runner.pid, flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+    import subprocess
+
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child_pid = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    deadline_s = time.monotonic() + 1
+    while time.monotonic() < deadline_s and _is_running(child_pid):
+        time.sleep(0.02)
+    assert not _is_running(child_pid)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def _children_of(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

@@ -1,0 +1,1 @@
+"""Who gets which runner, and when models are loaded and unloaded."""

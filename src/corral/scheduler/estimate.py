@@ -1,0 +1,69 @@
+"""How much memory a runner will take: pure arithmetic on a `MemoryShape`.
+
+The key-value cache is exact (the engine commits `n_ctx * layers * kv_heads * (d_k + d_v) * bytes` at load);
+the compute buffers are an upper bound found by measuring; both err on the side of more.
+"""
+
+from __future__ import annotations
+
+from corral.scheduler.spec import Estimate, MemoryShape
+
+__all__ = ["estimate_memory", "kv_bytes", "padded_context"]
+
+_MIB = 1 << 20
+# The engine rounds the context of a slot up to this.
+_CONTEXT_STEP = 256
+# The child before it has a model: interpreter, engine library, threads.
+_PROCESS_BYTES = 64 * _MIB
+
+# Bytes of one block and its elements (ggml's type table); anything unknown counts as f16.
+_CACHE_TYPES = {
+    "f32": (4, 1),
+    "f16": (2, 1),
+    "bf16": (2, 1),
+    "q8_0": (34, 32),
+    "q5_1": (24, 32),
+    "q5_0": (22, 32),
+    "q4_1": (20, 32),
+    "q4_0": (18, 32),
+    "iq4_nl": (18, 32),
+}
+
+
+def padded_context(num_ctx: int) -> int:
+    """The context that the engine really allocates for a slot of `num_ctx` tokens."""
+    return -(-num_ctx // _CONTEXT_STEP) * _CONTEXT_STEP
+
+
+def kv_bytes(shape: MemoryShape, num_ctx: int, cache_type: str, ubatch: int = 512) -> int:
+    """Bytes of one slot's key-value cache. A sliding window keeps its tokens and one batch."""
+    block_bytes, block_len = _CACHE_TYPES.get(cache_type, _CACHE_TYPES["f16"])
+    context = padded_context(num_ctx)
+    window = min(context, padded_context(shape.window_tokens + ubatch)) if shape.window_tokens else context
+    elements = shape.kv_elements_per_token * context + shape.window_elements_per_token * window
+    return -(-elements * block_bytes // block_len)
+
+
+def estimate_memory(
+    shape: MemoryShape,
+    *,
+    num_ctx: int,
+    num_parallel: int,
+    ubatch: int,
+    cache_type: str,
+    is_repacked: bool,
+    uses_mmap: bool,
+) -> Estimate:
+    """Predict a runner's memory. `is_repacked`: the CPU engine copies `repackable_bytes` of the weights."""
+    kv = kv_bytes(shape, num_ctx, cache_type, ubatch) * num_parallel
+    # Logits, the widest activations, and the attention mask of one batch.
+    row_bytes = 4 * (
+        shape.n_vocab + 4 * shape.n_ff + 8 * shape.n_embd + padded_context(num_ctx) * num_parallel
+    )
+    compute = ubatch * row_bytes
+    repacked = shape.repackable_bytes if is_repacked else 0
+    private = _PROCESS_BYTES + kv + compute + repacked + shape.extra_bytes
+    if not uses_mmap:
+        private += shape.file_bytes - repacked
+    total = private + (shape.file_bytes if uses_mmap else 0)
+    return Estimate(total_bytes=total, private_bytes=private, kv_bytes=kv)

@@ -1,0 +1,124 @@
+"""What can happen to the scheduler. Times are monotonic nanoseconds and travel beside an event, not in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from corral.devices import Machine
+from corral.errors import CorralError
+from corral.scheduler.spec import LoadRequest
+
+__all__ = [
+    "Event",
+    "LeaseEnded",
+    "LoadFailed",
+    "LoadProgressed",
+    "LoadSucceeded",
+    "MemoryReported",
+    "PingAnswered",
+    "RequestArrived",
+    "RequestCanceled",
+    "RunnerExited",
+    "RunnerStopped",
+    "TimerFired",
+    "UnloadRequested",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestArrived:
+    """A request wants a runner. `keep_alive_ns` None: it does not say; negative: for ever."""
+
+    ticket: int
+    request: LoadRequest
+    keep_alive_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestCanceled:
+    """The caller left. Harmless at any moment: a lease that it got meanwhile ends with it."""
+
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseEnded:
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadProgressed:
+    """The starting child showed a sign of life; `share` is -1 when it did not say how far it is."""
+
+    runner_id: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSucceeded:
+    runner_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailed:
+    """The child of a `StartLoad` is gone without ever having been ready."""
+
+    runner_id: int
+    error: CorralError
+    is_out_of_memory: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerExited:
+    """A ready child died or was killed as hung."""
+
+    runner_id: int
+    is_out_of_memory: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerStopped:
+    """The answer to `StopRunner` and `AbortLoad`: the child is reaped and its memory is back."""
+
+    runner_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class PingAnswered:
+    runner_id: int
+    is_healthy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UnloadRequested:
+    """Unload the model with these weights as soon as it is idle."""
+
+    weights_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryReported:
+    """The answer to `ReadMemory`."""
+
+    machine: Machine
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """The time of the last `WakeAt` has come (or nearly: firing early or twice is harmless)."""
+
+
+Event = (
+    RequestArrived
+    | RequestCanceled
+    | LeaseEnded
+    | LoadProgressed
+    | LoadSucceeded
+    | LoadFailed
+    | RunnerExited
+    | RunnerStopped
+    | PingAnswered
+    | UnloadRequested
+    | MemoryReported
+    | TimerFired
+)

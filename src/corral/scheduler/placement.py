@@ -1,0 +1,320 @@
+"""The decisions about a load: context, batch, slots, threads, whether it fits, who must go.
+
+Pure functions of the request, the settings and the machine. Nothing here remembers anything; `state.py`
+decides when to ask. `is_compatible` is the reload rule: it answers whether a loaded runner can serve
+another request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from corral.devices import Machine
+from corral.runner.interface import RunnerSpec
+from corral.scheduler.estimate import estimate_memory, kv_bytes
+from corral.scheduler.spec import Estimate, LoadRequest, Plan, SchedulerConfig
+
+__all__ = [
+    "Retry",
+    "choose_num_batch",
+    "choose_num_ctx",
+    "choose_num_thread",
+    "eviction_order",
+    "fits",
+    "is_compatible",
+    "lower_tier",
+    "max_loaded_models",
+    "plan_load",
+]
+
+_GIB = 1 << 30
+# Automatic context by total VRAM (ollama: server/routes.go): at least this much gives this many tokens.
+_CONTEXT_TIERS = ((47 * _GIB, 262144), (23 * _GIB, 32768), (0, 4096))
+_MIN_NUM_CTX = 4
+_MIN_VISION_NUM_CTX = 2048
+_DEFAULT_NUM_BATCH = 512
+_SMALL_GPU_NUM_BATCH = 256
+_MAX_EMBEDDING_BATCH = 2048
+_MODELS_PER_DEVICE = 3
+_AUTOMATIC_SLOTS = (4, 2)
+# Families whose state cannot be split over slots (ollama: server/sched.go).
+_SINGLE_SLOT_FAMILIES = frozenset(
+    {
+        "mllama",
+        "qwen3vl",
+        "qwen3vlmoe",
+        "qwen35",
+        "qwen35moe",
+        "qwen3next",
+        "lfm2",
+        "lfm2moe",
+        "nemotron_h",
+        "nemotron_h_moe",
+        "nemotron_h_omni",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """What a second attempt gives up after running out of memory: `num_ctx` caps the automatic context."""
+
+    num_ctx: int | None
+
+
+# --- single choices ----------------------------------------------------------------------------------------
+
+
+def choose_num_ctx(
+    request: LoadRequest, config: SchedulerConfig, machine: Machine, cap: int | None = None
+) -> int:
+    """The effective context of one slot, at most what the model was trained for; `cap` bounds automatic."""
+    wanted = request.options.num_ctx
+    if wanted == 0:
+        wanted = config.context_length or _tier(machine)
+        if cap is not None:
+            wanted = min(wanted, cap)
+    wanted = max(wanted, _MIN_VISION_NUM_CTX if request.has_vision else _MIN_NUM_CTX)
+    trained = request.shape.n_ctx_train
+    return min(wanted, trained) if trained > 0 else wanted
+
+
+def _tier(machine: Machine) -> int:
+    vram = machine.vram_total_bytes
+    return next(num_ctx for floor, num_ctx in _CONTEXT_TIERS if vram >= floor)
+
+
+def lower_tier(num_ctx: int) -> int | None:
+    """The next smaller automatic context, None below the smallest."""
+    return next((tier for _, tier in _CONTEXT_TIERS if tier < num_ctx), None)
+
+
+def choose_num_batch(request: LoadRequest, config: SchedulerConfig, machine: Machine, num_ctx: int) -> int:
+    """Tokens per prompt step.
+
+    On a CPU more than 512 is not faster and lets a long prompt stall the other streams for longer; a GPU with
+    room takes larger steps for large contexts.
+    """
+    if request.options.num_batch is not None:
+        return max(request.options.num_batch, 1)
+    if not request.has_completion:
+        return min(_MAX_EMBEDDING_BATCH, num_ctx)
+    if not machine.gpus or request.options.num_gpu == 0:
+        return _DEFAULT_NUM_BATCH
+    smallest = min(gpu.total_bytes for gpu in machine.gpus)
+    if config.flash_attention is False and machine.gpus[0].library == "cuda" and smallest < 8 * _GIB:
+        return _SMALL_GPU_NUM_BATCH
+    if num_ctx >= 32768 and machine.vram_total_bytes >= 47 * _GIB:
+        return 2048
+    if num_ctx >= 8192 and machine.vram_total_bytes >= 23 * _GIB:
+        return 1024
+    return _DEFAULT_NUM_BATCH
+
+
+def choose_num_thread(request: LoadRequest, machine: Machine) -> int:
+    """Threads of the engine: never more than there are cores.
+
+    The engine's threads spin at barriers, so one thread without a core of its own slows all of them down to
+    less than half. Automatic is one thread a physical core. The server runs on the hyper-threads; a larger
+    machine without them keeps one core for it, on a small one that core is worth more in the engine.
+    """
+    cpu = machine.cpu
+    if request.options.num_thread > 0:
+        return min(request.options.num_thread, cpu.logical_count)
+    if cpu.physical_count > 4 and cpu.physical_count == cpu.logical_count:
+        return cpu.physical_count - 1
+    return cpu.physical_count
+
+
+def max_loaded_models(config: SchedulerConfig, machine: Machine) -> int:
+    """How many runners may exist at once; 0 in the settings means 3 for each GPU, or 3."""
+    return config.max_loaded_models or _MODELS_PER_DEVICE * max(len(machine.gpus), 1)
+
+
+# --- the whole plan ----------------------------------------------------------------------------------------
+
+
+def plan_load(
+    request: LoadRequest, config: SchedulerConfig, machine: Machine, retry: Retry | None = None
+) -> Plan:
+    """Decide how to start a runner for `request` on `machine` as it is now.
+
+    The automatic number of slots is the largest of 4, 2, 1 whose whole prediction takes at most half of the
+    free memory and whose further caches cost at most half of the model itself: slots that nobody uses must
+    not push another model out, nor make a load slower (the engine writes all of the cache at load). A
+    `retry` takes one.
+    """
+    options = request.options
+    num_ctx = choose_num_ctx(request, config, machine, retry.num_ctx if retry else None)
+    num_batch = choose_num_batch(request, config, machine, num_ctx)
+    is_offloaded = bool(machine.gpus) and options.num_gpu != 0
+    free = _free_bytes(config, machine, is_offloaded=is_offloaded)
+    candidates = _slot_candidates(request, config, retry)
+    for num_parallel in candidates:
+        estimate = _estimate(request, config, num_ctx, num_batch, num_parallel, is_offloaded)
+        is_last = num_parallel == candidates[-1]
+        if is_last or _is_comfortable(request, config, estimate, num_ctx, num_parallel, free):
+            break
+    spec = RunnerSpec(
+        weights_path=request.weights_path,
+        weights_key=request.weights_key,
+        adapter_paths=request.adapter_paths,
+        projector_paths=request.projector_paths,
+        draft_path=request.draft_path,
+        num_ctx=num_ctx,
+        num_parallel=num_parallel,
+        num_batch=num_batch,
+        num_gpu=options.num_gpu,
+        main_gpu=options.main_gpu,
+        use_mmap=options.use_mmap,
+        num_thread=choose_num_thread(request, machine),
+        is_embedding=request.is_embedding,
+        pooling=request.pooling,
+        context_shift=request.context_shift,
+        kv_cache_type=config.kv_cache_type,
+        flash_attention=config.flash_attention,
+        memory_limit_bytes=_memory_limit(
+            estimate, machine, is_offloaded=is_offloaded, is_retry=retry is not None
+        ),
+    )
+    vram = min(estimate.total_bytes, machine.vram_free_bytes) if is_offloaded else 0
+    return Plan(spec, estimate, is_offloaded=is_offloaded, vram_bytes=vram)
+
+
+def _slot_candidates(request: LoadRequest, config: SchedulerConfig, retry: Retry | None) -> tuple[int, ...]:
+    if not request.has_completion or request.family in _SINGLE_SLOT_FAMILIES:
+        return (1,)
+    if config.num_parallel > 0:
+        return (config.num_parallel,)
+    return (1,) if retry else (*_AUTOMATIC_SLOTS, 1)
+
+
+def _is_comfortable(
+    request: LoadRequest,
+    config: SchedulerConfig,
+    estimate: Estimate,
+    num_ctx: int,
+    num_parallel: int,
+    free_bytes: int,
+) -> bool:
+    further = kv_bytes(request.shape, num_ctx, config.kv_cache_type) * (num_parallel - 1)
+    return estimate.total_bytes <= free_bytes // 2 and further <= max(
+        request.shape.file_bytes // 2, _GIB // 4
+    )
+
+
+def _estimate(
+    request: LoadRequest,
+    config: SchedulerConfig,
+    num_ctx: int,
+    num_batch: int,
+    num_parallel: int,
+    is_offloaded: bool,
+) -> Estimate:
+    # An embedding input has to fit one physical batch; otherwise the engine computes 512 tokens at a time.
+    ubatch = max(num_batch, num_ctx) if request.is_embedding else min(num_batch, 512)
+    return estimate_memory(
+        request.shape,
+        num_ctx=num_ctx,
+        num_parallel=num_parallel,
+        ubatch=ubatch,
+        cache_type=config.kv_cache_type,
+        is_repacked=not is_offloaded,
+        uses_mmap=request.options.use_mmap is not False,
+    )
+
+
+def _memory_limit(estimate: Estimate, machine: Machine, *, is_offloaded: bool, is_retry: bool) -> int | None:
+    """A bound that turns a mistake into a clean failure, well above any honest need.
+
+    A GPU driver reserves address space far beyond memory, so an offloaded child has none. The second attempt
+    gets all of the machine, in case the prediction itself was the mistake.
+    """
+    if is_offloaded or machine.total_bytes <= 0:
+        return None
+    if is_retry:
+        return machine.total_bytes
+    return min(2 * estimate.private_bytes + _GIB, machine.total_bytes)
+
+
+# --- memory and victims ------------------------------------------------------------------------------------
+
+
+def _free_bytes(config: SchedulerConfig, machine: Machine, *, is_offloaded: bool) -> int:
+    """Memory that a new runner may use: a partly offloaded model lives in both memories."""
+    if not is_offloaded:
+        return machine.free_bytes
+    usable = sum(max(gpu.free_bytes - config.gpu_overhead_bytes, 0) for gpu in machine.gpus)
+    return usable if any(gpu.is_unified for gpu in machine.gpus) else usable + machine.free_bytes // 2
+
+
+def fits(plan: Plan, config: SchedulerConfig, machine: Machine) -> bool:
+    """Whether a new runner beside others is predicted to take at most 80 % of the free memory."""
+    if plan.is_offloaded:
+        free = sum(max(gpu.free_bytes - config.gpu_overhead_bytes, 0) for gpu in machine.gpus)
+    else:
+        free = machine.free_bytes
+    return plan.estimate.total_bytes * 5 <= free * 4
+
+
+class _Evictable(Protocol):
+    """What the order of eviction looks at."""
+
+    keep_alive_ns: int
+
+    @property
+    def spec(self) -> RunnerSpec: ...
+
+
+_T = TypeVar("_T", bound=_Evictable)
+
+
+def eviction_order(residents: Iterable[_T]) -> list[_T]:
+    """Shortest keep-alive first, those kept for ever last, ties by weights path (ollama: server/sched.go)."""
+    return sorted(residents, key=lambda resident: (resident.keep_alive_ns, str(resident.spec.weights_path)))
+
+
+# --- reuse or reload ---------------------------------------------------------------------------------------
+
+
+def is_compatible(
+    spec: RunnerSpec, origin: LoadRequest, request: LoadRequest, config: SchedulerConfig, machine: Machine
+) -> bool:
+    """Whether the runner that was started as `spec` for `origin` can serve `request` without a reload.
+
+    Source: server/sched.go, needsReload. Automatic equals automatic whatever was chosen; a negative num_gpu
+    matches anything; a runner that serves embeddings serves completions too.
+    """
+    have, want = origin.options, request.options
+    if (
+        origin.adapter_paths != request.adapter_paths
+        or origin.projector_paths != request.projector_paths
+        or origin.draft_path != request.draft_path
+        or origin.context_shift != request.context_shift
+        or (request.is_embedding and not (origin.is_embedding and origin.pooling == request.pooling))
+    ):
+        return False
+    if have == want:
+        return True
+    return (
+        have.main_gpu == want.main_gpu
+        and have.use_mmap == want.use_mmap
+        and have.num_thread == want.num_thread
+        and (want.num_gpu < 0 or want.num_gpu == have.num_gpu)
+        and _draft_tokens(origin) == _draft_tokens(request)
+        and (have.num_ctx == want.num_ctx == 0 or spec.num_ctx == choose_num_ctx(request, config, machine))
+        and (
+            have.num_batch is want.num_batch is None
+            or spec.num_batch == choose_num_batch(request, config, machine, spec.num_ctx)
+        )
+    )
+
+
+def _draft_tokens(request: LoadRequest) -> int:
+    """Tokens that a draft model proposes: 4 with a separate draft model unless the request says otherwise."""
+    wanted = request.options.draft_num_predict
+    if wanted is not None:
+        return wanted
+    return 4 if request.draft_path is not None else 0

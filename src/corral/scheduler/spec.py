@@ -1,0 +1,121 @@
+"""What a request asks of the scheduler, and what the scheduler may do: plain values, no behaviour.
+
+A `LoadRequest` is a wish (options as the client gave them, automatic where it gave none); a
+`runner.interface.RunnerSpec` is the decision that `placement.py` makes of it. The two are never mixed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from corral.runner.interface import RunnerSpec
+from corral.types import LoadOptions
+
+__all__ = ["FOREVER_NS", "Estimate", "LoadRequest", "LoadedInfo", "MemoryShape", "Plan", "SchedulerConfig"]
+
+# Go's largest duration: Ollama's "never unload".
+FOREVER_NS = (1 << 63) - 1
+_MINUTE_NS = 60_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryShape:
+    """What a model's memory depends on. `shape.py` reads it from a GGUF file.
+
+    `kv_elements_per_token` counts K and V of all layers that keep the whole context; `window_*` the layers
+    that keep a sliding window only. `repackable_bytes`: weights that the CPU engine copies into another
+    layout.
+    """
+
+    file_bytes: int = 0
+    repackable_bytes: int = 0
+    n_layer: int = 0
+    n_embd: int = 0
+    n_ff: int = 0
+    n_vocab: int = 0
+    n_ctx_train: int = 0
+    kv_elements_per_token: int = 0
+    window_elements_per_token: int = 0
+    window_tokens: int = 0
+    extra_bytes: int = 0  # adapters, projectors and a draft model: their file sizes
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """The model and the load-time options that one request needs.
+
+    `options.num_ctx`: 0 is automatic, a negative value asks for the smallest context. `context_shift` is
+    the effective value. `is_embedding`: the runner must serve embeddings. `details` is passed through to
+    `/api/ps`.
+    """
+
+    weights_path: Path
+    weights_key: str
+    name: str
+    manifest_digest: str
+    options: LoadOptions = field(default_factory=LoadOptions)
+    adapter_paths: tuple[Path, ...] = ()
+    projector_paths: tuple[Path, ...] = ()
+    draft_path: Path | None = None
+    context_shift: bool = True
+    is_embedding: bool = False
+    has_completion: bool = True
+    has_vision: bool = False
+    family: str = ""
+    pooling: str | None = None
+    shape: MemoryShape = field(default_factory=MemoryShape)
+    details: object = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerConfig:
+    """The settings that the scheduler obeys; zeros mean automatic, as in the environment variables.
+
+    `load_timeout_ns` is a stall timeout, 0 or less waits for ever. `keep_alive_ns` negative is for ever.
+    """
+
+    keep_alive_ns: int = 5 * _MINUTE_NS
+    load_timeout_ns: int = 5 * _MINUTE_NS
+    max_loaded_models: int = 0
+    max_queue: int = 512
+    num_parallel: int = 0
+    context_length: int = 0
+    kv_cache_type: str = ""
+    flash_attention: bool | None = None
+    gpu_overhead_bytes: int = 0
+    # A runner that was idle for longer is asked for a sign of life before it gets a request.
+    ping_after_idle_ns: int = 30_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Predicted memory of a runner. `private_bytes`: without the mapped file, what RLIMIT_DATA counts."""
+
+    total_bytes: int
+    private_bytes: int
+    kv_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The decision about one load. `is_offloaded`: it uses a GPU, `vram_bytes` the predicted share there."""
+
+    spec: RunnerSpec
+    estimate: Estimate
+    is_offloaded: bool = False
+    vram_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedInfo:
+    """One line of `/api/ps`. `expires_at_ns` is wall-clock time since the epoch."""
+
+    name: str
+    manifest_digest: str
+    weights_key: str
+    size_bytes: int
+    size_vram_bytes: int
+    expires_at_ns: int
+    num_ctx: int
+    details: object

@@ -7,6 +7,7 @@
     │   ├── CapabilityError          the model cannot do what was asked
     │   ├── OptionError              an entry of `options` has the wrong type
     │   ├── SchemaError              a JSON schema or grammar that cannot be used
+    │   ├── FormatError              a `format` that is neither "json" nor a schema
     │   └── ContextOverflowError     the prompt does not fit and must not be cut
     ├── TemplateError                a prompt template does not parse or fails while it runs
     ├── OutputParseError             a model's output breaks the form its parser expects
@@ -36,6 +37,7 @@ __all__ = [
     "CorruptManifestError",
     "DigestMismatchError",
     "EngineError",
+    "FormatError",
     "GGUFError",
     "InsufficientMemoryError",
     "InvalidDigestError",
@@ -96,6 +98,10 @@ class OptionError(InvalidRequestError):
 
 class SchemaError(InvalidRequestError):
     """A `format` schema or a grammar that cannot be turned into a constraint."""
+
+
+class FormatError(InvalidRequestError):
+    """A `format` of another kind (Ollama answers 500 here, so does `api/errors.py`)."""
 
 
 class ContextOverflowError(InvalidRequestError):

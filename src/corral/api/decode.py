@@ -171,9 +171,9 @@ def any_value(_decoding: Decoding, value: Any, _path: str, _text: str) -> Any:
     return plain(value)
 
 
-def raw_json(_decoding: Decoding, value: Any, _path: str, text: str) -> tuple[str, Any]:
-    """The value's own text, and the value."""
-    return text, plain(value)
+def raw_json(_decoding: Decoding, _value: Any, _path: str, text: str) -> str:
+    """The value's own text."""
+    return text
 
 
 def images(decoding: Decoding, value: Any, path: str, _text: str) -> tuple[bytes, ...] | None:

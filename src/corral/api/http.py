@@ -1,4 +1,4 @@
-"""One HTTP exchange on ASGI: read the body within bounds, answer once or stream, notice that the client left."""
+"""One HTTP exchange on ASGI: read the body within bounds, answer once or stream, see the client leave."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Which web pages and which Host names may talk to the server (CORS, and the guard against DNS rebinding).
 
-Both checks run before routing, for unknown paths too. Ollama: server/routes.go allowedHostsMiddleware, gin-contrib/cors.
+Both checks run before routing, for unknown paths too. Ollama: server/routes.go, allowedHostsMiddleware.
 """
 
 from __future__ import annotations
@@ -17,9 +17,19 @@ _APP_ORIGINS = ("app://*", "file://*", "tauri://*", "vscode-webview://*", "vscod
 _LOCAL_SUFFIXES = (".localhost", ".local", ".internal")
 
 _STAINLESS = (
-    "Arch,Async,Custom-Poll-Interval,Helper-Method,Lang,Os,Package-Version,Poll-Helper,Retry-Count,"
-    "Runtime,Runtime-Version,Timeout"
-).split(",")
+    "Arch",
+    "Async",
+    "Custom-Poll-Interval",
+    "Helper-Method",
+    "Lang",
+    "Os",
+    "Package-Version",
+    "Poll-Helper",
+    "Retry-Count",
+    "Runtime",
+    "Runtime-Version",
+    "Timeout",
+)
 _ALLOWED_HEADERS = ",".join(
     ["Authorization", "Content-Type", "User-Agent", "Accept", "X-Requested-With", "Openai-Beta"]
     + [f"X-Stainless-{name}" for name in _STAINLESS]

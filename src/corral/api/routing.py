@@ -1,4 +1,4 @@
-"""Finds the handler of a request: exact paths, one parameter, the redirects and 405 answers of the real server."""
+"""Finds the handler of a request: exact paths, one parameter, redirects and 405 answers like gin's."""
 
 from __future__ import annotations
 

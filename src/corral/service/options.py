@@ -1,6 +1,6 @@
 """Options of a request: the model's stored parameters under the request's own, checked and typed.
 
-Ollama: api/types.go Options.FromMap. Unknown names are ignored; a wrong type is an error that names the option.
+Ollama: api/types.go Options.FromMap. Unknown names are ignored; a wrong type is an error.
 """
 
 from __future__ import annotations

@@ -16,7 +16,6 @@ __all__ = [
     "GenerateRequest",
     "Immediate",
     "InferenceOptions",
-    "RawFormat",
 ]
 
 # Takes the pieces of an answer, in order, at least one at a time. Awaits while the client does not read.
@@ -24,19 +23,14 @@ Emit = Callable[[list[Chunk]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class RawFormat:
-    """The `format` member of a request: its own text (for errors) and its value."""
-
-    text: str
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
 class InferenceOptions:
-    """What generate and chat have in common. None means that the request did not say."""
+    """What generate and chat have in common. None means that the request did not say.
+
+    `format` is the member's own JSON text (its spelling shows in errors), empty when absent.
+    """
 
     model: str
-    format: RawFormat | None = None
+    format: str = ""
     keep_alive_ns: int | None = None
     options: dict[str, Any] | None = None
     think: Think = None

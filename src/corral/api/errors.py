@@ -1,0 +1,63 @@
+"""The one place where an error becomes a status and a body."""
+
+from __future__ import annotations
+
+from corral.api.http import BodyTooLargeError, ClientGoneError
+from corral.errors import (
+    CorralError,
+    DigestMismatchError,
+    EngineError,
+    FormatError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    OptionError,
+    OutputParseError,
+    QueueFullError,
+    RequestCanceledError,
+    RunnerExitedError,
+    SchemaError,
+)
+from corral.gowire import escape_string
+
+__all__ = ["error_body", "is_worker_error", "status_of", "text_of"]
+
+# The nearest class in an error's ancestry decides.
+_STATUS: dict[type[BaseException], int] = {
+    CorralError: 500,
+    InvalidRequestError: 400,
+    OptionError: 500,
+    FormatError: 500,
+    ModelNotFoundError: 404,
+    DigestMismatchError: 400,
+    QueueFullError: 503,
+    RequestCanceledError: 499,
+    ClientGoneError: 499,
+    BodyTooLargeError: 413,
+}
+
+# Raised while the engine works on a reply; the real server reports these from another place than the rest.
+_WORKER_ERRORS = (EngineError, RunnerExitedError, FormatError, SchemaError, OutputParseError)
+
+
+def status_of(error: BaseException) -> int:
+    """The HTTP status of an error; an engine's refusal keeps its own."""
+    if isinstance(error, EngineError):
+        return error.status
+    return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
+
+
+def text_of(error: BaseException) -> str:
+    """The text for the client. Whatever is not ours stays out of it: it goes to the log."""
+    if isinstance(error, BodyTooLargeError):
+        return f"{error}; {error.hint}"
+    return str(error) if isinstance(error, CorralError) else "internal server error"
+
+
+def is_worker_error(error: BaseException) -> bool:
+    """Whether a streaming route answers this error without a charset, as the real one does."""
+    return isinstance(error, _WORKER_ERRORS)
+
+
+def error_body(text: str) -> bytes:
+    """The native surface's error object."""
+    return b'{"error":' + escape_string(text) + b"}"

@@ -1,0 +1,110 @@
+"""`/api/generate`, `/api/chat`, `/api/embed` and `/api/embeddings`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from corral.api.errors import error_body, is_worker_error, status_of, text_of
+from corral.api.http import JSON, JSON_UTF8, NDJSON, Exchange
+from corral.api.native import requests
+from corral.api.native.encode import ChatEncoder, GenerateEncoder, merge_chunks
+from corral.errors import CorralError
+from corral.gowire import encode, encode_float32_list, escape_string
+from corral.service.inference import Inference
+from corral.service.requests import EmbedRequest, Emit, Immediate
+from corral.types import Chunk
+
+__all__ = ["InferenceRoutes"]
+
+
+class _LineEncoder(Protocol):
+    def line(self, chunk: Chunk) -> bytes: ...
+
+    def immediate(self, answer: Immediate) -> bytes: ...
+
+
+class InferenceRoutes:
+    """Handlers on one inference service."""
+
+    def __init__(self, service: Inference, *, max_body_bytes: int, max_depth: int) -> None:
+        self._service = service
+        self._max_body_bytes = max_body_bytes
+        self._max_depth = max_depth
+
+    async def generate(self, exchange: Exchange) -> None:
+        body = await exchange.read_body(self._max_body_bytes)
+        request, is_stream = requests.read_generate(body, self._max_depth)
+        encoder = GenerateEncoder(request.common.model)
+        await _answer(exchange, encoder, is_stream, lambda emit: self._service.generate(request, emit))
+
+    async def chat(self, exchange: Exchange) -> None:
+        body = await exchange.read_body(self._max_body_bytes)
+        request, is_stream = requests.read_chat(body, self._max_depth)
+        encoder = ChatEncoder(request.common.model)
+        await _answer(exchange, encoder, is_stream, lambda emit: self._service.chat(request, emit))
+
+    async def embed(self, exchange: Exchange) -> None:
+        body = await exchange.read_body(self._max_body_bytes)
+        await exchange.run_watched(self._embed(exchange, requests.read_embed(body, self._max_depth)))
+
+    async def embeddings(self, exchange: Exchange) -> None:
+        body = await exchange.read_body(self._max_body_bytes)
+        request = requests.read_embeddings(body, self._max_depth)
+        await exchange.run_watched(self._embed(exchange, request))
+
+    async def _embed(self, exchange: Exchange, request: EmbedRequest) -> None:
+        result = await self._service.embed(request)
+        if request.is_legacy:
+            vector = result.embeddings[0] if result.embeddings else []
+            await exchange.respond(200, b'{"embedding":' + encode(vector) + b"}", JSON_UTF8)
+            return
+        rows = b",".join([encode_float32_list(row) for row in result.embeddings])
+        parts = [b'{"model":', escape_string(request.model), b',"embeddings":[', rows, b"]"]
+        members = (
+            (b"total_duration", result.total_duration_ns),
+            (b"load_duration", result.load_duration_ns),
+            (b"prompt_eval_count", result.prompt_count),
+        )
+        parts += [b',"%s":%d' % (name, value) for name, value in members if value]
+        await exchange.respond(200, b"".join(parts) + b"}", JSON_UTF8)
+
+
+async def _answer(
+    exchange: Exchange,
+    encoder: _LineEncoder,
+    is_stream: bool,
+    run: Callable[[Emit], Awaitable[Immediate | None]],
+) -> None:
+    """Run a service call while the client is there, and stream or collect what it says."""
+    collected: list[Chunk] = []
+
+    async def stream(chunks: list[Chunk]) -> None:
+        if not exchange.is_started:
+            await exchange.start_stream(NDJSON)
+        await exchange.write(b"".join([encoder.line(chunk) + b"\n" for chunk in chunks]))
+
+    async def collect(chunks: list[Chunk]) -> None:
+        collected.extend(chunks)
+
+    async def work() -> None:
+        immediate = await run(stream if is_stream else collect)
+        if immediate is not None:
+            await exchange.respond(200, encoder.immediate(immediate), JSON_UTF8)
+        elif not is_stream:
+            await exchange.respond(200, encoder.line(merge_chunks(collected)), JSON_UTF8)
+        else:
+            if not exchange.is_started:
+                await exchange.start_stream(NDJSON)
+            await exchange.end_stream()
+
+    try:
+        await exchange.run_watched(work())
+    except CorralError as error:
+        if exchange.is_started:
+            await exchange.write(error_body(text_of(error)) + b"\n")
+            await exchange.end_stream()
+        elif is_stream and is_worker_error(error):
+            await exchange.respond(status_of(error), error_body(text_of(error)), JSON)
+        else:
+            raise

@@ -1,0 +1,158 @@
+"""The request objects of `/api`: which members each has, and how they become what the service takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from corral.api import decode
+from corral.errors import InvalidRequestError
+from corral.service.requests import (
+    ChatRequest,
+    EmbedRequest,
+    GenerateRequest,
+    InferenceOptions,
+)
+
+__all__ = ["EMBEDDINGS", "EMBED", "read_chat", "read_embed", "read_embeddings", "read_generate"]
+
+_COMMON: dict[str, decode.Decode] = {
+    "model": decode.string,
+    "stream": decode.boolean,
+    "format": decode.raw_json,
+    "keep_alive": decode.keep_alive,
+    "options": decode.mapping,
+    "think": decode.think,
+    "truncate": decode.boolean,
+    "shift": decode.boolean,
+    "_debug_render_only": decode.boolean,
+    "logprobs": decode.boolean,
+    "top_logprobs": decode.integer,
+    "grammar": decode.string,
+}
+_GENERATE: dict[str, decode.Decode] = {
+    **_COMMON,
+    "prompt": decode.string,
+    "suffix": decode.string,
+    "system": decode.string,
+    "template": decode.string,
+    "context": decode.integers,
+    "raw": decode.boolean,
+    "images": decode.images,
+}
+_CHAT: dict[str, decode.Decode] = {
+    **_COMMON,
+    "messages": decode.messages,
+    "tools": decode.tools,
+    "tool_choice": decode.any_value,
+}
+EMBED: dict[str, decode.Decode] = {
+    "model": decode.string,
+    "input": decode.any_value,
+    "truncate": decode.boolean,
+    "dimensions": decode.integer,
+    "keep_alive": decode.keep_alive,
+    "options": decode.mapping,
+}
+EMBEDDINGS: dict[str, decode.Decode] = {
+    "model": decode.string,
+    "prompt": decode.string,
+    "keep_alive": decode.keep_alive,
+    "options": decode.mapping,
+}
+
+
+def _common(values: dict[str, Any]) -> InferenceOptions:
+    return InferenceOptions(
+        model=values.get("model", ""),
+        format=values.get("format", ""),
+        keep_alive_ns=values.get("keep_alive"),
+        options=values.get("options"),
+        think=values.get("think"),
+        truncate=values.get("truncate"),
+        shift=values.get("shift"),
+        is_render_only=values.get("_debug_render_only", False),
+        logprobs=values.get("logprobs", False),
+        top_logprobs=values.get("top_logprobs", 0),
+        grammar=values.get("grammar", ""),
+    )
+
+
+def read_generate(body: bytes, max_depth: int) -> tuple[GenerateRequest, bool]:
+    """The request, and whether to stream. Raises InvalidRequestError."""
+    values = decode.decode_request(body, "GenerateRequest", _GENERATE, max_depth=max_depth)
+    request = GenerateRequest(
+        common=_common(values),
+        prompt=values.get("prompt", ""),
+        suffix=values.get("suffix", ""),
+        system=values.get("system", ""),
+        template=values.get("template", ""),
+        context=tuple(values["context"]) if "context" in values else None,
+        is_raw=values.get("raw", False),
+        images=values.get("images", ()),
+    )
+    return request, values.get("stream", True)
+
+
+def read_chat(body: bytes, max_depth: int) -> tuple[ChatRequest, bool]:
+    """The request, and whether to stream. Raises InvalidRequestError."""
+    values = decode.decode_request(body, "ChatRequest", _CHAT, max_depth=max_depth)
+    request = ChatRequest(
+        common=_common(values),
+        messages=values.get("messages", ()),
+        tools=values.get("tools", ()),
+        tool_choice=_tool_choice(values.get("tool_choice")),
+    )
+    return request, values.get("stream", True)
+
+
+def _tool_choice(value: Any) -> str:
+    """`auto`, `none`, `required`, or `function:NAME`; also in the object form of OpenAI's API."""
+    if value in (None, "", "auto"):
+        return "auto"
+    if value in ("none", "required"):
+        return str(value)
+    if isinstance(value, dict) and isinstance(value.get("function"), dict):
+        return f"function:{value['function'].get('name', '')}"
+    if isinstance(value, str):
+        return f"function:{value}"
+    raise InvalidRequestError('tool_choice must be "auto", "none", "required" or the name of a tool')
+
+
+def read_embed(body: bytes, max_depth: int) -> EmbedRequest:
+    """`/api/embed`. The type of `input` is checked before the model is looked up.
+
+    Raises:
+        InvalidRequestError
+    """
+    values = decode.decode_request(body, "EmbedRequest", EMBED, max_depth=max_depth)
+    given = values.get("input")
+    if given is None or given == "":
+        inputs: tuple[str, ...] = ()
+    elif isinstance(given, str):
+        inputs = (given,)
+    elif isinstance(given, list) and all(isinstance(text, str) for text in given):
+        inputs = tuple(given)
+    else:
+        raise InvalidRequestError("invalid input type")
+    return EmbedRequest(
+        model=values.get("model", ""),
+        inputs=inputs,
+        truncate=values.get("truncate", True),
+        dimensions=values.get("dimensions", 0),
+        keep_alive_ns=values.get("keep_alive"),
+        options=values.get("options"),
+    )
+
+
+def read_embeddings(body: bytes, max_depth: int) -> EmbedRequest:
+    """The older `/api/embeddings`: one text, no cutting, vectors as the engine gives them."""
+    values = decode.decode_request(body, "EmbeddingRequest", EMBEDDINGS, max_depth=max_depth)
+    prompt = values.get("prompt", "")
+    return EmbedRequest(
+        model=values.get("model", ""),
+        inputs=(prompt,) if prompt else (),
+        truncate=False,
+        keep_alive_ns=values.get("keep_alive"),
+        options=values.get("options"),
+        is_legacy=True,
+    )

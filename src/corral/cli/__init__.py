@@ -1,0 +1,1 @@
+"""The command line: a client of the server's HTTP API like any other, except for `serve`."""

@@ -1,0 +1,83 @@
+"""Vectors: inputs cut to what the model reads, embedded in one engine call, normalised, shortened.
+
+Ollama: server/routes.go EmbedHandler.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from corral.errors import EngineError, InvalidRequestError
+from corral.runner.interface import Runner
+from corral.service.completion import Stopwatch
+from corral.service.requests import EmbedRequest, EmbedResult
+
+__all__ = ["embed"]
+
+_TOO_LONG = "the input length exceeds the context length"
+_SMALLEST_NORM = 1e-12
+
+
+async def embed(runner: Runner, request: EmbedRequest, stopwatch: Stopwatch) -> EmbedResult:
+    """Embed the inputs of a request.
+
+    Raises:
+        InvalidRequestError: an input that is too long and must not be cut, or vectors that are not finite.
+        EngineError, RunnerExitedError
+    """
+    if not request.inputs:
+        return EmbedResult()
+    if not runner.spec.is_embedding:
+        # Only the engine words this refusal; an empty call gets it without work.
+        await runner.request_json("/embedding", {"content": list(request.inputs)})
+    tokens = [
+        _fit(ids, runner, may_cut=request.truncate, is_legacy=request.is_legacy)
+        for ids in await runner.tokenize_many(request.inputs)
+    ]
+    try:
+        rows = await runner.embed(tokens, normalize=True)
+    except EngineError as error:
+        raise _without_frame(error) from error
+    if not request.is_legacy:
+        rows = [shorten(row, request.dimensions) for row in rows]
+    return EmbedResult(
+        embeddings=rows,
+        total_duration_ns=stopwatch.total_ns,
+        load_duration_ns=stopwatch.load_ns,
+        prompt_count=sum(map(len, tokens)),
+    )
+
+
+def _fit(ids: list[int], runner: Runner, *, may_cut: bool, is_legacy: bool) -> list[int]:
+    """The token list that is embedded, with the tokenizer's own frame around it."""
+    facts = runner.facts
+    bos = [facts.bos_id] if facts.bos_id is not None and ids[:1] != [facts.bos_id] else []
+    eos = [facts.eos_id] if facts.eos_id is not None and ids[-1:] != [facts.eos_id] else []
+    limit = min(runner.spec.num_ctx, facts.num_ctx) - len(bos) - len(eos)
+    if len(ids) > limit:
+        if not may_cut:
+            error = InvalidRequestError(_TOO_LONG)
+            raise EngineError(500, _TOO_LONG) if is_legacy else error
+        if limit <= 0:
+            raise InvalidRequestError("input after truncation exceeds maximum context length")
+        ids = ids[:limit]
+    return [*bos, *ids, *eos]
+
+
+def _without_frame(error: EngineError) -> EngineError:
+    return EngineError(error.status, error.message.strip(), error.message)
+
+
+def shorten(row: Sequence[float], dimensions: int) -> list[float]:
+    """The first `dimensions` values (0 or too many: all) as a vector of length one.
+
+    Raises:
+        InvalidRequestError: a value that is no number.
+    """
+    kept = list(row[:dimensions]) if 0 < dimensions < len(row) else list(row)
+    norm = math.sqrt(math.fsum(value * value for value in kept))
+    if not math.isfinite(norm):
+        raise InvalidRequestError("embedding contains NaN or Inf values")
+    scale = 1.0 / max(norm, _SMALLEST_NORM)
+    return [value * scale for value in kept]

@@ -1,0 +1,340 @@
+"""One pipeline for generate and chat: check, get a runner, render, run, read.
+
+The order of the checks is part of the interface (it decides which error a bad request gets), and is spelled out
+in `generate` and `chat`. Ollama: server/routes.go GenerateHandler, ChatHandler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from corral.config import Settings
+from corral.errors import CapabilityError, InvalidRequestError
+from corral.gotemplate import Template
+from corral.prompt.gochat import render_messages, render_suffix
+from corral.runner.interface import CompletionRequest, Runner
+from corral.scheduler.loop import Scheduler
+from corral.service import prompting
+from corral.service.completion import CompletionRun, Stopwatch
+from corral.service.embedding import embed
+from corral.service.formats import grammar_of
+from corral.service.loading import load_request
+from corral.service.options import parse_options
+from corral.service.output import choose_parser, preserved_tokens
+from corral.service.profile import ModelProfile, Profiles
+from corral.service.requests import (
+    ChatRequest,
+    EmbedRequest,
+    EmbedResult,
+    Emit,
+    GenerateRequest,
+    Immediate,
+    InferenceOptions,
+)
+from corral.types import Capability, Chunk, Message, SamplingOptions, Think, Tool
+
+__all__ = ["Inference"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A request that has its runner: what the rest of the pipeline works with."""
+
+    profile: ModelProfile
+    common: InferenceOptions
+    runner: Runner
+    sampling: SamplingOptions
+    think: Think
+    has_shift: bool
+    stopwatch: Stopwatch
+
+    @property
+    def num_ctx(self) -> int:
+        return min(self.runner.spec.num_ctx, self.runner.facts.num_ctx)
+
+    @property
+    def may_truncate(self) -> bool:
+        return self.common.truncate is not False
+
+
+class Inference:
+    """The service behind every surface that makes text or vectors."""
+
+    def __init__(self, settings: Settings, profiles: Profiles, scheduler: Scheduler) -> None:
+        self._settings = settings
+        self._profiles = profiles
+        self._scheduler = scheduler
+
+    async def generate(self, request: GenerateRequest, emit: Emit) -> Immediate | None:
+        """Complete a prompt; the answer goes to `emit`, unless there is nothing to generate.
+
+        Raises:
+            CorralError: any of its classes; what was emitted before stays emitted.
+        """
+        common, stopwatch = request.common, Stopwatch()
+        _check_top_logprobs(common)
+        profile = await self._profiles.get(common.model)
+        if not request.prompt and common.keep_alive_ns == 0:
+            return self._unload(profile)
+        if "image" in profile.capabilities:
+            raise CapabilityError("image generation models are not currently supported")
+        if request.is_raw and (request.template or request.system or request.context):
+            raise InvalidRequestError("raw mode does not support template, system, or context")
+        think = _resolve_think(profile, common)
+        _require(profile, common.model, "generate", ["insert"] if request.prompt and request.suffix else [])
+        async with self._turn(profile, common, think, stopwatch) as turn:
+            if not request.prompt:
+                return Immediate("load")
+            prompt = await _generate_prompt(turn, request)
+            if common.is_render_only:
+                return Immediate("", prompt.text, len(prompt.images))
+            final = await self._complete(turn, prompt, (), None, common.think, emit, not request.is_raw)
+            if final is not None:
+                await emit([final])
+            return None
+
+    async def chat(self, request: ChatRequest, emit: Emit) -> Immediate | None:
+        """Continue a conversation; the answer goes to `emit`, unless there is nothing to generate.
+
+        Raises:
+            CorralError: any of its classes; what was emitted before stays emitted.
+        """
+        common, stopwatch = request.common, Stopwatch()
+        _check_top_logprobs(common)
+        profile = await self._profiles.get(common.model)
+        if not request.messages and common.keep_alive_ns == 0:
+            return self._unload(profile)
+        think = _resolve_think(profile, common)
+        tools = () if request.tool_choice == "none" else request.tools
+        _require(profile, common.model, "chat", ["tools"] if tools else [])
+        async with self._turn(profile, common, think, stopwatch) as turn:
+            if not request.messages:
+                return Immediate("load")
+            messages = prompting.chat_messages(profile, request.messages)
+            prompt = await _chat_prompt(turn, messages, tools)
+            if common.is_render_only:
+                return Immediate("", prompt.text, len(prompt.images))
+            final = await self._chat_turns(turn, prompt, messages, tools, emit)
+            if final is not None:
+                await emit([final])
+            return None
+
+    async def embed(self, request: EmbedRequest) -> EmbedResult:
+        """Embed texts.
+
+        Raises:
+            CorralError: any of its classes.
+        """
+        stopwatch = Stopwatch()
+        profile = await self._profiles.get(
+            request.model, is_exact=request.is_legacy, not_found='model "{}" not found, try pulling it first'
+        )
+        load, _ = parse_options(profile.model.parameters, request.options)
+        wanted = load_request(profile, load, shift=None)
+        async with self._scheduler.lease(wanted, request.keep_alive_ns) as lease:
+            stopwatch.grant()
+            return await embed(lease.runner, request, stopwatch)
+
+    def _unload(self, profile: ModelProfile) -> Immediate:
+        self._scheduler.unload(profile.weights_key)
+        return Immediate("unload")
+
+    @asynccontextmanager
+    async def _turn(
+        self, profile: ModelProfile, common: InferenceOptions, think: Think, stopwatch: Stopwatch
+    ) -> AsyncIterator[_Turn]:
+        load, sampling = parse_options(profile.model.parameters, common.options)
+        wanted = load_request(profile, load, shift=common.shift)
+        async with self._scheduler.lease(wanted, common.keep_alive_ns) as lease:
+            stopwatch.grant()
+            yield _Turn(profile, common, lease.runner, sampling, think, wanted.context_shift, stopwatch)
+
+    async def _chat_turns(
+        self,
+        turn: _Turn,
+        prompt: prompting.Prompt,
+        messages: Sequence[Message],
+        tools: Sequence[Tool],
+        emit: Emit,
+    ) -> Chunk | None:
+        """One run, or two: a format must not bind the thinking that comes before the answer."""
+        last = messages[-1] if messages else None
+        reads_thinking = turn.profile.parser is not None or turn.profile.thinking_tags is not None
+        is_delayed = bool(
+            grammar_of(turn.common)
+            and turn.think
+            and reads_thinking
+            and "thinking" in turn.profile.capabilities
+        )
+        if not is_delayed:
+            return await self._complete(turn, prompt, tools, last, turn.think, emit, False)
+        thinking: list[str] = []
+        free = replace(turn, common=replace(turn.common, format="", grammar=""))
+        try:
+            return await self._complete(
+                free, prompt, tools, last, turn.think, _until_content(emit, thinking), False
+            )
+        except _ContentReached:
+            pass
+        if thinking:
+            messages = [*messages, Message("assistant", thinking="".join(thinking))]
+            prompt = await _chat_prompt(turn, messages, tools)
+            if turn.profile.is_harmony:
+                text = prompt.text + "<|end|><|start|>assistant<|channel|>final<|message|>"
+                prompt = replace(prompt, text=text)
+        return await self._complete(turn, prompt, (), None, False, emit, False)
+
+    async def _complete(
+        self,
+        turn: _Turn,
+        prompt: prompting.Prompt,
+        tools: Sequence[Tool],
+        last_message: Message | None,
+        think: Think,
+        emit: Emit,
+        wants_context: bool,
+    ) -> Chunk | None:
+        """Run the engine once; returns the last chunk (None: the reply ended without one)."""
+        profile, runner = turn.profile, turn.runner
+        text = _without_doubled_bos(prompt.text, profile, runner)
+        text, images = prompting.with_media_markers(text, prompt.images, runner.facts.media_marker)
+        content: str | list[int] = text
+        cut_count = prompt.dropped_count
+        if not images:
+            content, token_count = await prompting.fit_tokens(
+                text,
+                runner,
+                turn.sampling,
+                num_ctx=turn.num_ctx,
+                is_allowed=turn.may_truncate,
+                has_shift=turn.has_shift,
+            )
+            cut_count += token_count
+        run = CompletionRun(
+            runner,
+            CompletionRequest(
+                content,
+                _sampling_for(turn.sampling, profile),
+                images,
+                grammar=grammar_of(turn.common),
+                top_logprobs=turn.common.top_logprobs if turn.common.logprobs else None,
+                preserved_tokens=preserved_tokens(profile, tools),
+            ),
+            turn.stopwatch,
+            emit,
+            parser=choose_parser(profile, text, tools, last_message, think),
+            truncated_count=cut_count,
+            wants_text=wants_context,
+            has_repeat_guard=profile.path != "jinja",
+        )
+        final = await run.run()
+        if final is not None and wants_context:
+            final.context = tuple(await runner.tokenize(prompt.text + run.text))
+        return final
+
+
+class _ContentReached(Exception):  # noqa: N818 - a signal, not an error
+    """The free run has finished thinking."""
+
+
+def _until_content(emit: Emit, thinking: list[str]) -> Emit:
+    """Pass thinking and tool calls on and stop at the first content."""
+
+    async def pass_on(chunks: list[Chunk]) -> None:
+        for chunk in chunks:
+            if chunk.thinking:
+                thinking.append(chunk.thinking)
+            if chunk.content:
+                if chunk.thinking:
+                    await emit([Chunk(thinking=chunk.thinking)])
+                raise _ContentReached
+            await emit([chunk])
+
+    return pass_on
+
+
+def _check_top_logprobs(common: InferenceOptions) -> None:
+    if not 0 <= common.top_logprobs <= 20:
+        raise InvalidRequestError("top_logprobs must be between 0 and 20")
+
+
+def _resolve_think(profile: ModelProfile, common: InferenceOptions) -> Think:
+    """What the request asks for; a model that can think does so unless told otherwise.
+
+    Raises:
+        CapabilityError: asked to think, and it cannot.
+    """
+    can_think = "thinking" in profile.capabilities
+    if common.think and not can_think:
+        raise CapabilityError(f'"{common.model}" does not support thinking')
+    return True if common.think is None and can_think else common.think
+
+
+def _require(
+    profile: ModelProfile, name: str, verb: Literal["generate", "chat"], wanted: Sequence[Capability]
+) -> None:
+    if "completion" not in profile.capabilities:
+        raise CapabilityError(f'"{name}" does not support {verb}')
+    if missing := [capability for capability in wanted if capability not in profile.capabilities]:
+        lines = "\n".join(f"does not support {capability}" for capability in missing)
+        raise CapabilityError(f"{profile.model.name.full()} {lines}")
+
+
+def _sampling_for(sampling: SamplingOptions, profile: ModelProfile) -> SamplingOptions:
+    if sampling.num_predict == 0:
+        # A rendered prompt is sent without a bound then; the engine's own chat route makes one token.
+        return replace(sampling, num_predict=1 if profile.path == "jinja" else -1)
+    return sampling
+
+
+def _without_doubled_bos(text: str, profile: ModelProfile, runner: Runner) -> str:
+    """Take a BOS off that the tokenizer will add by itself."""
+    if not runner.facts.adds_bos:
+        return text
+    written = (profile.renderer.bos if profile.renderer is not None else "", "<bos>", runner.facts.bos_token)
+    return next((text[len(bos) :] for bos in written if bos and text.startswith(bos)), text)
+
+
+async def _chat_prompt(
+    turn: _Turn, messages: Sequence[Message], tools: Sequence[Tool]
+) -> prompting.Prompt:
+    return await prompting.fit_messages(
+        turn.profile,
+        messages,
+        tools,
+        turn.think,
+        turn.runner,
+        num_ctx=turn.num_ctx,
+        is_allowed=turn.may_truncate,
+    )
+
+
+async def _generate_prompt(turn: _Turn, request: GenerateRequest) -> prompting.Prompt:
+    """The text of a generate request on its path: raw, fill-in-the-middle, custom template, or as a chat.
+
+    Raises:
+        TemplateError, ContextOverflowError
+    """
+    if request.is_raw:
+        return prompting.Prompt(request.prompt, request.images)
+    model = turn.profile.model
+    if request.suffix:
+        template = Template.parse(request.template) if request.template else turn.profile.template
+        text = render_suffix(template, request.prompt, request.suffix, turn.think)
+        return prompting.Prompt(text, request.images)
+    messages = [Message("user", request.prompt, images=request.images)]
+    if request.context is None:
+        messages = [*model.messages, *messages]
+    if system := request.system or model.system:
+        messages.insert(0, Message("system", system))
+    if request.template:
+        template = Template.parse(request.template)
+        prompt = prompting.Prompt(render_messages(template, messages, (), turn.think), request.images)
+    else:
+        prompt = await _chat_prompt(turn, messages, ())
+    if request.context:
+        return replace(prompt, text=await turn.runner.detokenize(request.context) + prompt.text)
+    return prompt

@@ -1,0 +1,327 @@
+"""Settings from the environment, read once into a frozen object.
+
+`SETTINGS` is the one table: it drives reading, `serve --help` and docs/configuration.md. Names and meanings are
+Ollama's where Ollama has the setting (ollama: envconfig/config.go); those of our own begin with `CORRAL_`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+from corral.errors import CorralError, InvalidRequestError
+from corral.gotime import FOREVER_NS, parse_duration_ns
+
+__all__ = [
+    "SETTINGS",
+    "HostAddress",
+    "Setting",
+    "Settings",
+    "check_origins",
+    "environment_of",
+    "format_settings_markdown",
+]
+
+_SECOND_NS = 1_000_000_000
+_MINUTE_NS = 60 * _SECOND_NS
+_TRUE = ("1", "t", "T", "TRUE", "true", "True")
+_FALSE = ("0", "f", "F", "FALSE", "false", "False")
+_ORIGIN_SCHEMES = (
+    "http://",
+    "https://",
+    "chrome-extension://",
+    "safari-extension://",
+    "moz-extension://",
+    "ms-browser-extension://",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HostAddress:
+    """Where to listen or connect. An empty `host` listens on every interface."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> HostAddress:
+        """Read `OLLAMA_HOST` in any of its forms; what cannot be read falls back to the default part."""
+        text = _strip(text)
+        scheme, mark, rest = text.partition("://")
+        if not mark:
+            scheme, rest = "http", text
+        default_port = {"http": 80, "https": 443}.get(scheme, 11434) if mark else 11434
+        if not mark and rest.split(":")[0].lower() == "ollama.com":
+            scheme, default_port = "https", 443
+        rest, slash, path = rest.partition("/")
+        host, port = _split_port(rest, default_port)
+        if not rest:
+            host = "127.0.0.1"
+        return cls(scheme, host, port, f"/{path}" if slash and path else "")
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}{self.path}"
+
+
+def _split_port(text: str, default: int) -> tuple[str, int]:
+    if text.startswith("["):
+        host, _, tail = text[1:].partition("]")
+        port_text = tail.removeprefix(":")
+    elif text.count(":") > 1:  # a bare IPv6 address
+        return text, default
+    else:
+        host, _, port_text = text.partition(":")
+    port = int(port_text) if port_text.isascii() and port_text.isdigit() else default
+    return host, port if 0 <= port <= 65535 else default
+
+
+def _strip(text: str) -> str:
+    return text.strip().strip("\"'")
+
+
+class _Unreadable(Exception):  # noqa: N818 - caught at once, never an error of its own
+    """The text of a setting has no meaning; the default counts."""
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise _Unreadable
+    return int(text)
+
+
+def _boolean(text: str) -> bool:
+    # Any other text that is not empty means yes, as for the original.
+    return text not in _FALSE
+
+
+def _maybe_boolean(text: str) -> bool | None:
+    return _boolean(text) if text else None
+
+
+def _duration(text: str) -> int:
+    """Nanoseconds from a duration or from whole seconds."""
+    try:
+        return parse_duration_ns(text)
+    except InvalidRequestError:
+        try:
+            return int(text) * _SECOND_NS
+        except ValueError:
+            raise _Unreadable from None
+
+
+def _keep_alive(text: str) -> int:
+    value_ns = _duration(text)
+    return FOREVER_NS if value_ns < 0 else value_ns
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(entry.strip() for entry in text.split(",") if entry.strip())
+
+
+def _log_level(text: str) -> str:
+    if text in _TRUE:
+        return "DEBUG"
+    if text in _FALSE or not text.lstrip("-").isdigit():
+        return "INFO" if text in _FALSE else "DEBUG"
+    return "DEBUG" if int(text) > 0 else "WARNING"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A variable: the field it fills, how its text is read, and what it means. `shown` is the default as told."""
+
+    name: str
+    field: str
+    read: Callable[[str], Any]
+    shown: str
+    meaning: str
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("OLLAMA_HOST", "host", HostAddress.parse, "127.0.0.1:11434", "Address to listen on"),
+    Setting("OLLAMA_MODELS", "models_dir", Path, "~/.ollama/models", "Folder of the models"),
+    Setting(
+        "OLLAMA_KEEP_ALIVE",
+        "keep_alive_ns",
+        _keep_alive,
+        "5m",
+        "How long a model stays loaded after its last request (negative: for ever)",
+    ),
+    Setting(
+        "OLLAMA_LOAD_TIMEOUT",
+        "load_timeout_ns",
+        _duration,
+        "5m",
+        "How long a load may make no progress before it is given up (0: no limit)",
+    ),
+    Setting(
+        "OLLAMA_CONTEXT_LENGTH",
+        "context_length",
+        _number,
+        "0",
+        "Context length unless the model or the request says one (0: by memory of the GPU)",
+    ),
+    Setting(
+        "OLLAMA_NUM_PARALLEL",
+        "num_parallel",
+        _number,
+        "0",
+        "Requests that one model serves at a time (0: up to 4, as memory allows)",
+    ),
+    Setting(
+        "OLLAMA_MAX_LOADED_MODELS",
+        "max_loaded_models",
+        _number,
+        "0",
+        "Models loaded at a time (0: three for each GPU, or three)",
+    ),
+    Setting("OLLAMA_MAX_QUEUE", "max_queue", _number, "512", "Requests that may wait before others get 503"),
+    Setting("OLLAMA_ORIGINS", "origins", _list, "", "Origins of web pages allowed beside the local ones"),
+    Setting("OLLAMA_DEBUG", "log_level", _log_level, "INFO", "1 logs more, a negative number less"),
+    Setting("OLLAMA_FLASH_ATTENTION", "flash_attention", _maybe_boolean, "auto", "Flash attention on or off"),
+    Setting(
+        "OLLAMA_KV_CACHE_TYPE", "kv_cache_type", str.lower, "f16", "Type of the KV cache (f16, q8_0, q4_0)"
+    ),
+    Setting(
+        "OLLAMA_GO_TEMPLATE",
+        "go_template",
+        _maybe_boolean,
+        "auto",
+        "Prefer (1) or ignore (0) Go templates of models that also bring a Jinja template",
+    ),
+    Setting("OLLAMA_GPU_OVERHEAD", "gpu_overhead_bytes", _number, "0", "Bytes of each GPU left alone"),
+    Setting("OLLAMA_NOPRUNE", "no_prune", _boolean, "false", "Keep blobs that nothing refers to"),
+    Setting("OLLAMA_NO_CLOUD", "no_cloud", _boolean, "false", "Refuse models that run elsewhere"),
+    Setting("OLLAMA_REMOTES", "remotes", _list, "ollama.com", "Hosts that remote models may live on"),
+    Setting(
+        "CORRAL_LLAMA_SERVER",
+        "llama_server",
+        str,
+        "",
+        "A llama-server binary to use as engine; `path` looks for one on PATH",
+    ),
+    Setting(
+        "CORRAL_HANG_TIMEOUT",
+        "hang_timeout_ns",
+        _duration,
+        "5m",
+        "A busy engine that says nothing for so long is stopped (0: never)",
+    ),
+    Setting(
+        "CORRAL_MAX_BODY_BYTES", "max_body_bytes", _number, "268435456", "Largest request body, uploads apart"
+    ),
+    Setting("CORRAL_MAX_JSON_DEPTH", "max_json_depth", _number, "500", "Deepest nesting of request JSON"),
+    Setting(
+        "CORRAL_CACHE_RAM", "cache_ram_mib", _number, "0", "MiB that an engine may keep evicted prompts in"
+    ),
+)
+
+_SERVE_ONLY = frozenset(setting.name for setting in SETTINGS) - {"OLLAMA_HOST"}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting, typed. Durations in nanoseconds, zeros mean what the table says."""
+
+    host: HostAddress = field(default_factory=lambda: HostAddress.parse(""))
+    models_dir: Path = field(default_factory=lambda: Path.home() / ".ollama" / "models")
+    keep_alive_ns: int = 5 * _MINUTE_NS
+    load_timeout_ns: int = 5 * _MINUTE_NS
+    context_length: int = 0
+    num_parallel: int = 0
+    max_loaded_models: int = 0
+    max_queue: int = 512
+    origins: tuple[str, ...] = ()
+    log_level: str = "INFO"
+    flash_attention: bool | None = None
+    kv_cache_type: str = ""
+    go_template: bool | None = None
+    gpu_overhead_bytes: int = 0
+    no_prune: bool = False
+    no_cloud: bool = False
+    remotes: tuple[str, ...] = ("ollama.com",)
+    llama_server: str = ""
+    hang_timeout_ns: int = 5 * _MINUTE_NS
+    max_body_bytes: int = 256 << 20
+    max_json_depth: int = 500
+    cache_ram_mib: int = 0
+    # What could not be read and was replaced by its default, for the log.
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
+        """Read the settings.
+
+        Raises:
+            CorralError: an origin that can match nothing.
+        """
+        values: dict[str, Any] = {}
+        warnings = []
+        for setting in SETTINGS:
+            text = _strip(env.get(setting.name, ""))
+            if not text:
+                continue
+            try:
+                values[setting.field] = setting.read(text)
+            except _Unreadable:
+                warnings.append(f"{setting.name}={text!r} is not understood, using {setting.shown}")
+        check_origins(values.get("origins", ()))
+        return cls(**values, warnings=tuple(warnings))
+
+
+def check_origins(origins: tuple[str, ...]) -> None:
+    """Raise CorralError for an origin that could never match."""
+    for origin in origins:
+        if "*" not in origin and not origin.startswith(_ORIGIN_SCHEMES):
+            _refuse(
+                "bad origin: origins must contain '*' or include "
+                + "http://,https://,chrome-extension://,safari-extension://,moz-extension://,"
+                + "ms-browser-extension://"
+            )
+        if origin.count("*") > 1:
+            _refuse("only one * is allowed")
+
+
+def _refuse(text: str) -> NoReturn:
+    raise CorralError(text, hint="correct OLLAMA_ORIGINS")
+
+
+def environment_of(command: str) -> list[tuple[str, str]]:
+    """The variables that a command of the command line reads, with their meanings."""
+    return [
+        (setting.name, f"{setting.meaning} (default {setting.shown})" if setting.shown else setting.meaning)
+        for setting in SETTINGS
+        if command == "serve" or setting.name not in _SERVE_ONLY
+    ]
+
+
+def format_settings_markdown() -> str:
+    """docs/configuration.md, made of the table."""
+    rows = [f"| `{s.name}` | {f'`{s.shown}`' if s.shown else ''} | {s.meaning} |" for s in SETTINGS]
+    return "\n".join(
+        [
+            "# Configuration",
+            "",
+            "Every setting is an environment variable of `corral serve`. Blanks and quotes around a value do not",
+            "count; durations are written like `90s`, `5m` or `1h30m`. This page is made from the table in",
+            "`src/corral/config.py`.",
+            "",
+            "| variable | default | meaning |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+assert {setting.field for setting in SETTINGS} == {f.name for f in fields(Settings)} - {"warnings"}

@@ -1,0 +1,144 @@
+"""Times and durations as Go writes and reads them: RFC 3339 with nanoseconds, `1h2m3s`, keep_alive values."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import time
+from typing import Any
+
+from corral.errors import InvalidRequestError
+
+__all__ = [
+    "FOREVER_NS",
+    "format_duration",
+    "format_local_time",
+    "format_utc_now",
+    "parse_duration_ns",
+    "parse_keep_alive",
+]
+
+# The longest duration that Go has, about 292 years: what "never" is on the wire.
+FOREVER_NS = 2**63 - 1
+_SECOND_NS = 1_000_000_000
+_UNITS_NS = {
+    "ns": 1,
+    "us": 1_000,
+    "µs": 1_000,
+    "μs": 1_000,
+    "ms": 1_000_000,
+    "s": _SECOND_NS,
+    "m": 60 * _SECOND_NS,
+    "h": 3600 * _SECOND_NS,
+}
+_NUMBER = re.compile(r"(\d*)(?:\.(\d*))?")
+_UNIT = re.compile(r"[^\d.]+")
+
+_cached_second = (-1, "")
+
+
+def format_utc_now() -> str:
+    """The present in UTC, with up to nine digits of a second."""
+    global _cached_second
+    second, nanosecond = divmod(time.time_ns(), _SECOND_NS)
+    cached, prefix = _cached_second
+    if cached != second:
+        prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        _cached_second = (second, prefix)
+    return f"{prefix}.{nanosecond:09d}".rstrip("0").rstrip(".") + "Z"
+
+
+def format_local_time(epoch_ns: int) -> str:
+    """A moment with the offset of this machine's time zone; `Z` where that is UTC."""
+    second, nanosecond = divmod(epoch_ns, _SECOND_NS)
+    try:
+        moment = datetime.datetime.fromtimestamp(second, datetime.UTC).astimezone()
+        offset = moment.strftime("%z")
+    except (OverflowError, ValueError, OSError):
+        moment, offset = datetime.datetime.max, "+0000"
+    digits = f".{nanosecond:09d}".rstrip("0").rstrip(".")
+    zone = "Z" if offset in ("", "+0000") else f"{offset[:3]}:{offset[3:5]}"
+    return moment.strftime("%Y-%m-%dT%H:%M:%S") + digits + zone
+
+
+def parse_duration_ns(text: str) -> int:
+    """Read a duration like `1h30m` or `-1.5s`.
+
+    Raises:
+        InvalidRequestError: with Go's text.
+    """
+    invalid = InvalidRequestError(f'time: invalid duration "{text}"')
+    rest = text[1:] if text[:1] in ("+", "-") else text
+    if rest == "0":
+        return 0
+    if not rest:
+        raise invalid
+    total = 0
+    while rest:
+        number = _NUMBER.match(rest)
+        if number is None or not (number[1] or number[2]):
+            raise invalid
+        rest = rest[number.end() :]
+        unit = _UNIT.match(rest)
+        if unit is None:
+            raise InvalidRequestError(f'time: missing unit in duration "{text}"')
+        if unit[0] not in _UNITS_NS:
+            raise InvalidRequestError(f'time: unknown unit "{unit[0]}" in duration "{text}"')
+        rest = rest[unit.end() :]
+        scale = _UNITS_NS[unit[0]]
+        total += int(number[1] or "0") * scale
+        if fraction := number[2]:
+            total += int(fraction) * scale // 10 ** len(fraction)
+        if total > FOREVER_NS:
+            raise invalid
+    return -total if text.startswith("-") else total
+
+
+def parse_keep_alive(value: Any) -> int | None:
+    """A request's `keep_alive` in nanoseconds: None if absent, FOREVER_NS for any negative value.
+
+    Numbers are seconds. A number that overflows Go's durations turns negative after the check for negative
+    ones there, and the model goes as soon as it is idle.
+
+    Raises:
+        InvalidRequestError
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        raise InvalidRequestError("Unsupported type: 'bool'")
+    if isinstance(value, int | float):
+        if value < 0:
+            return FOREVER_NS
+        nanoseconds = int(value * _SECOND_NS)
+        # 1 ns: over before anybody can ask, yet not the explicit zero that means "unload now".
+        return nanoseconds if nanoseconds <= FOREVER_NS else 1
+    if isinstance(value, str):
+        nanoseconds = parse_duration_ns(value)
+        return FOREVER_NS if nanoseconds < 0 else nanoseconds
+    kind = "map[string]interface {}" if isinstance(value, dict) else "[]interface {}"
+    raise InvalidRequestError(f"Unsupported type: '{kind}'")
+
+
+def format_duration(duration_ns: int) -> str:
+    """A duration as Go prints it: `1.5s`, `987.654µs`, `1h2m3s`."""
+    if duration_ns == 0:
+        return "0s"
+    sign, left = ("-", -duration_ns) if duration_ns < 0 else ("", duration_ns)
+    for limit, scale, unit in ((1_000, 1, "ns"), (1_000_000, 1_000, "µs"), (_SECOND_NS, 1_000_000, "ms")):
+        if left < limit:
+            return sign + _decimal(left, scale) + unit
+    minutes, nanoseconds = divmod(left, 60 * _SECOND_NS)
+    text = _decimal(nanoseconds, _SECOND_NS) + "s"
+    if minutes:
+        hours, minutes = divmod(minutes, 60)
+        text = (f"{hours}h" if hours else "") + f"{minutes}m{text}"
+    return sign + text
+
+
+def _decimal(value: int, scale: int) -> str:
+    whole, rest = divmod(value, scale)
+    if not rest:
+        return str(whole)
+    digits = len(str(scale)) - 1
+    return f"{whole}.{rest:0{digits}d}".rstrip("0")

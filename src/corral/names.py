@@ -1,0 +1,145 @@
+"""Model names: parsed once, so that an invalid one cannot exist, and never touches a path before.
+
+Grammar: `[host/][namespace/]model[:tag]`. Ollama: types/model/name.go, internal/modelref.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal
+
+from corral.errors import InvalidModelNameError, InvalidRequestError
+
+__all__ = ["DEFAULT_HOST", "DEFAULT_NAMESPACE", "DEFAULT_TAG", "ModelName", "ModelRef", "parse_ref"]
+
+DEFAULT_HOST = "registry.ollama.ai"
+DEFAULT_NAMESPACE = "library"
+DEFAULT_TAG = "latest"
+
+_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,349}", re.ASCII)
+_NAMESPACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}", re.ASCII)
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}", re.ASCII)
+# Stands for a part that a separator promised and nothing filled; it is not valid in any part.
+_MISSING = "!MISSING!"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelName:
+    """A valid, fully qualified name. Make one with `parse`; parts keep the case they were typed in.
+
+    `scheme` is what stood before `://` (`https` by default); it does not count for equality.
+    """
+
+    host: str
+    namespace: str
+    model: str
+    tag: str
+    scheme: str = field(default="https", compare=False)
+
+    def __post_init__(self) -> None:
+        if not (
+            _HOST.fullmatch(self.host)
+            and _NAMESPACE.fullmatch(self.namespace)
+            and _PART.fullmatch(self.model)
+            and _PART.fullmatch(self.tag)
+        ):
+            raise InvalidModelNameError(f"{self.host}/{self.namespace}/{self.model}:{self.tag}")
+
+    @classmethod
+    def parse(cls, text: str) -> ModelName:
+        """Raises InvalidModelNameError."""
+        return _parse(text)
+
+    def path_parts(self) -> tuple[str, str, str, str]:
+        """The folders and the file of the manifest below `manifests/`."""
+        return (self.host, self.namespace, self.model, self.tag)
+
+    def full(self) -> str:
+        return f"{self.host}/{self.namespace}/{self.model}:{self.tag}"
+
+    def short(self) -> str:
+        """Without the default host, and then without the default namespace; the tag is always there."""
+        if self.host.lower() != DEFAULT_HOST:
+            return self.full()
+        if self.namespace.lower() != DEFAULT_NAMESPACE:
+            return f"{self.namespace}/{self.model}:{self.tag}"
+        return f"{self.model}:{self.tag}"
+
+    def repository(self) -> str:
+        """The path of the repository in its registry."""
+        return f"{self.namespace}/{self.model}"
+
+    def __str__(self) -> str:
+        return self.short()
+
+
+@lru_cache(maxsize=4096)
+def _parse(text: str) -> ModelName:
+    rest: str | None = text
+    tag = DEFAULT_TAG
+    if text.rfind(":") > text.rfind("/"):
+        rest, _, tag = text.rpartition(":")
+        rest, tag = rest or _MISSING, tag or _MISSING
+    namespace, host, scheme = DEFAULT_NAMESPACE, DEFAULT_HOST, "https"
+    rest, model = _cut(rest)
+    if rest is not None:
+        rest, namespace = _cut(rest)
+        if rest is not None:
+            host = rest
+            if "://" in host:
+                scheme, _, host = host.partition("://")
+    try:
+        return ModelName(host, namespace, model, tag, scheme)
+    except InvalidModelNameError:
+        raise InvalidModelNameError(text) from None
+
+
+def _cut(text: str) -> tuple[str | None, str]:
+    """What stands before and after the last slash; None before, if there is none."""
+    head, slash, tail = text.rpartition("/")
+    if not slash:
+        return None, text
+    return head or _MISSING, tail or _MISSING
+
+
+Source = Literal["", "cloud", "local"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """A name as typed, split from the suffix that says where the model has to run."""
+
+    base: str
+    source: Source
+    raw: str
+
+
+def parse_ref(text: str) -> ModelRef:
+    """Split a `:cloud` or `:local` suffix off.
+
+    Raises:
+        InvalidRequestError: a blank name, or two suffixes that contradict each other.
+    """
+    stripped = text.strip()
+    if not stripped:
+        raise InvalidRequestError("model is required")
+    base, source = _split_source(stripped)
+    if source and _split_source(base)[1]:
+        raise InvalidRequestError(f'use either :local or :cloud, not both: "{text}"')
+    return ModelRef(base, source, text)
+
+
+def _split_source(text: str) -> tuple[str, Source]:
+    base, colon, suffix = text.rpartition(":")
+    if not colon:
+        return text, ""
+    lowered = suffix.lower()
+    if lowered == "cloud":
+        return base, "cloud"
+    if lowered == "local":
+        return base, "local"
+    if lowered.endswith("-cloud") and "/" not in suffix:
+        return f"{base}:{suffix[: -len('-cloud')]}", "cloud"
+    return text, ""

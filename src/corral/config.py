@@ -89,7 +89,7 @@ def _strip(text: str) -> str:
     return text.strip().strip("\"'")
 
 
-class _Unreadable(Exception):  # noqa: N818 - caught at once, never an error of its own
+class _Unreadable(Exception):
     """The text of a setting has no meaning; the default counts."""
 
 

@@ -77,13 +77,12 @@ class ModelName:
 
 @lru_cache(maxsize=4096)
 def _parse(text: str) -> ModelName:
-    rest: str | None = text
-    tag = DEFAULT_TAG
+    untagged, tag = text, DEFAULT_TAG
     if text.rfind(":") > text.rfind("/"):
-        rest, _, tag = text.rpartition(":")
-        rest, tag = rest or _MISSING, tag or _MISSING
+        untagged, _, tag = text.rpartition(":")
+        untagged, tag = untagged or _MISSING, tag or _MISSING
     namespace, host, scheme = DEFAULT_NAMESPACE, DEFAULT_HOST, "https"
-    rest, model = _cut(rest)
+    rest, model = _cut(untagged)
     if rest is not None:
         rest, namespace = _cut(rest)
         if rest is not None:

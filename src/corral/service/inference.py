@@ -236,7 +236,7 @@ class Inference:
         return final
 
 
-class _ContentReached(Exception):  # noqa: N818 - a signal, not an error
+class _ContentReached(Exception):
     """The free run has finished thinking."""
 
 

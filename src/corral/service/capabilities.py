@@ -1,0 +1,165 @@
+"""What a model can do, and which way its prompts are made. Ollama: server/images.go Capabilities.
+
+Two lists exist on the wire: the one of show, which also decides what a request may ask for, and the one of tags,
+which looks at the GGUF's own chat template nowhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from corral.errors import TemplateError
+from corral.gguf import GGUFFile
+from corral.gotemplate import Template
+from corral.parsers.registry import find_parser
+from corral.prompt import jinja
+from corral.prompt.inference import thinking_tags
+from corral.store.models import Model
+
+__all__ = ["Path", "Traits", "choose_path", "show_capabilities", "tags_capabilities"]
+
+Path = Literal["renderer", "go", "jinja"]
+
+_HARMONY_FAMILIES = ("gptoss", "gpt-oss")
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What the lists are made of: the model, its header, and its Go template if it has one that parses."""
+
+    model: Model
+    gguf: GGUFFile | None
+    projector: GGUFFile | None
+    template: Template | None
+
+    @property
+    def chat_template(self) -> str:
+        value = self.gguf.metadata.get("tokenizer.chat_template", "") if self.gguf else ""
+        return value if isinstance(value, str) else ""
+
+
+def is_harmony(model: Model) -> bool:
+    """A gpt-oss model whose template writes harmony turns."""
+    template = model.template or ""
+    return model.config.family in _HARMONY_FAMILIES and "<|start|>" in template and "<|end|>" in template
+
+
+def choose_path(traits: Traits, *, go_template: bool | None) -> Path:
+    """Which prompt path a chat takes; `go_template` is the setting (None: not said)."""
+    model = traits.model
+    if model.config.renderer:
+        return "renderer"
+    if model.config.parser or is_harmony(model):
+        return "go"
+    if model.template is not None and go_template is not False:
+        if go_template or not _prefers_jinja(traits):
+            return "go"
+    return "jinja"
+
+
+def _prefers_jinja(traits: Traits) -> bool:
+    """Whether the GGUF's own template can do more than the Go template."""
+    source = traits.chat_template
+    if not source:
+        return False
+    native = {
+        name
+        for name, has in (("tools", jinja.has_tools(source)), ("thinking", jinja.has_thinking(source)))
+        if has
+    }
+    go = set(_template_capabilities(traits.template))
+    if native > go:
+        return jinja.has_tool_round_trip(source) or not _go_round_trip(traits)
+    return (
+        native == go and "tools" in go and jinja.has_tool_round_trip(source) and not _go_round_trip(traits)
+    )
+
+
+def _go_round_trip(traits: Traits) -> bool:
+    template = traits.template
+    if template is None:
+        return False
+    source = template.source
+    return {"tools", "toolcalls"} <= set(template.variables()) and any(
+        mark in source for mark in ('eq .Role "tool"', "tool_response", "TOOL_RESULTS")
+    )
+
+
+def _template_capabilities(template: Template | None) -> list[str]:
+    if template is None:
+        return []
+    variables = template.variables()
+    found = [name for name, variable in (("tools", "tools"), ("insert", "suffix")) if variable in variables]
+    return [*found, "thinking"] if thinking_tags(template) else found
+
+
+def show_capabilities(traits: Traits, path: Path) -> tuple[str, ...]:
+    """The list of show and of the request checks."""
+    found = list(traits.model.config.capabilities)
+    if path == "jinja" and (source := traits.chat_template):
+        found += ["tools"] if jinja.has_tools(source) else []
+        found += ["thinking"] if jinja.has_thinking(source) else []
+    found += _header_kind(traits)
+    found += _media(traits)
+    found += _projector(traits)
+    if path == "go":
+        found += _template_capabilities(traits.template)
+    found += _parser(traits)
+    if traits.model.config.family in _HARMONY_FAMILIES:
+        found.append("thinking")
+    return _unique(found, traits)
+
+
+def tags_capabilities(traits: Traits) -> tuple[str, ...]:
+    """The list of tags."""
+    found = [*_media(traits), *_header_kind(traits), *traits.model.config.capabilities]
+    found += _template_capabilities(traits.template)
+    found += _parser(traits)
+    if traits.model.projector_paths:
+        found.append("vision")
+    return _unique(found, traits)
+
+
+def _header_kind(traits: Traits) -> list[str]:
+    if traits.gguf is None:
+        return []
+    return ["embedding"] if traits.gguf.get_arch("pooling_type") is not None else ["completion"]
+
+
+def _media(traits: Traits) -> list[str]:
+    if traits.gguf is None:
+        return []
+    return [kind for kind in ("vision", "audio") if traits.gguf.get_arch(f"{kind}.block_count") is not None]
+
+
+def _projector(traits: Traits) -> list[str]:
+    if not traits.model.projector_paths:
+        return []
+    metadata: Any = traits.projector.metadata if traits.projector else {}
+    hears = any(key.endswith(".has_audio_encoder") and value is True for key, value in metadata.items())
+    is_deaf = metadata.get("clip.vision.projector_type") == "gemma3nv"
+    return ["vision", "audio"] if hears and not is_deaf else ["vision"]
+
+
+def _parser(traits: Traits) -> list[str]:
+    name = traits.model.config.parser
+    info = find_parser(name) if name else None
+    if info is None:
+        return []
+    return [kind for kind, has in (("tools", info.has_tools), ("thinking", info.has_thinking)) if has]
+
+
+def _unique(found: list[str], traits: Traits) -> tuple[str, ...]:
+    dropped = {"audio"} if traits.model.config.family == "nemotron_h_omni" else set()
+    return tuple(name for name in dict.fromkeys(found) if name not in dropped)
+
+
+def parse_template(source: str | None) -> Template | None:
+    """A stored Go template; one that does not parse counts as none here, and fails where it is used."""
+    if source is None:
+        return None
+    try:
+        return Template.parse(source)
+    except TemplateError:
+        return None

@@ -1,0 +1,46 @@
+"""From a model profile and options to what the scheduler is asked for."""
+
+from __future__ import annotations
+
+from corral.errors import RunnerStartError
+from corral.scheduler.spec import LoadRequest
+from corral.service.profile import ModelProfile
+from corral.types import LoadOptions
+
+__all__ = ["load_request"]
+
+# Its cache cannot be shifted, so by default it is not.
+_NO_SHIFT = ("deepseek2",)
+
+
+def load_request(profile: ModelProfile, options: LoadOptions, *, shift: bool | None) -> LoadRequest:
+    """What has to be loaded.
+
+    Raises:
+        RunnerStartError: the model's file is one that the engine would abort on.
+    """
+    model = profile.model
+    if profile.problem or model.weights_path is None:
+        reason = profile.problem or "the model has no weights"
+        raise RunnerStartError(
+            f"unable to load model: {model.weights_path or model.name.short()}: {reason}",
+            hint=f"create or pull {model.name.short()} again",
+        )
+    architecture = profile.gguf.architecture if profile.gguf else ""
+    return LoadRequest(
+        weights_path=model.weights_path,
+        weights_key=profile.weights_key,
+        name=model.name.short(),
+        manifest_digest=model.digest_hex,
+        options=options,
+        adapter_paths=model.adapter_paths,
+        projector_paths=model.projector_paths,
+        draft_path=model.draft_path,
+        context_shift=architecture not in _NO_SHIFT if shift is None else shift,
+        is_embedding=profile.is_embedding,
+        has_completion="completion" in profile.capabilities,
+        has_vision="vision" in profile.capabilities,
+        family=profile.family,
+        shape=profile.shape,
+        details=model,
+    )

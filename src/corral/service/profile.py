@@ -1,0 +1,222 @@
+"""Everything that a request needs to know of a model, worked out once for each manifest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from corral.config import Settings
+from corral.errors import GGUFError, InvalidRequestError, ModelNotFoundError
+from corral.gguf import GGUFFile, check_loadable
+from corral.gotemplate import Template
+from corral.names import ModelName, parse_ref
+from corral.parsers.registry import ParserInfo, find_parser
+from corral.prompt.inference import thinking_tags, tool_tag
+from corral.prompt.jinja import ChatTemplate
+from corral.prompt.renderers.registry import RendererInfo, find_renderer
+from corral.scheduler.shape import read_memory_shape
+from corral.scheduler.spec import MemoryShape
+from corral.service import capabilities
+from corral.store.models import Model, ModelStore
+from corral.types import Message, Think, Tool
+
+__all__ = ["ModelProfile", "Profiles", "open_header"]
+
+_PLAIN_TEMPLATE = "{{ .Prompt }}"
+# What the engine uses for a model that brings no template of any kind.
+_DEFAULT_CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+_JINJA_THINKING_TAGS = ("<think>", "</think>")
+_JINJA_TOOL_TAG = "<tool_call>"
+
+
+@lru_cache(maxsize=512)
+def open_header(path: Path, _modified_ns: int) -> GGUFFile:
+    """The header of a blob; blobs never change, the time only tells a file that came back from one that went."""
+    return GGUFFile.open(path)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelProfile:
+    """A model with what its prompts and replies need. Immutable; one for each manifest."""
+
+    model: Model
+    gguf: GGUFFile | None
+    path: capabilities.Path
+    capabilities: tuple[str, ...]
+    template: Template
+    chat_template: ChatTemplate | None
+    renderer: RendererInfo | None
+    parser: ParserInfo | None
+    thinking_tags: tuple[str, str] | None
+    tool_tag: str
+    shape: MemoryShape
+    problem: str
+
+    @property
+    def family(self) -> str:
+        return self.model.config.family
+
+    @property
+    def is_harmony(self) -> bool:
+        return capabilities.is_harmony(self.model)
+
+    @property
+    def weights_key(self) -> str:
+        """What identifies a runner: the weights, whatever names they have."""
+        return str(self.model.weights_path or self.model.digest_hex)
+
+    @property
+    def parameter_count(self) -> int:
+        return self.gguf.parameter_count if self.gguf else 0
+
+    @property
+    def is_embedding(self) -> bool:
+        return "embedding" in self.capabilities
+
+    @property
+    def drops_old_thinking(self) -> bool:
+        return self.family == "qwen3" or self.model.name.model == "deepseek-r1"
+
+    def render_jinja(self, messages: Sequence[Message], tools: Sequence[Tool], think: Think) -> str:
+        """Raises TemplateError."""
+        assert self.chat_template is not None
+        metadata: Any = self.gguf.metadata if self.gguf else {}
+        return self.chat_template.render(
+            messages,
+            tools,
+            think=think,
+            bos_token=_special_token(metadata, "bos"),
+            eos_token=_special_token(metadata, "eos"),
+        )
+
+
+def _special_token(metadata: Any, kind: str) -> str:
+    number = metadata.get(f"tokenizer.ggml.{kind}_token_id")
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    if not isinstance(number, int) or tokens is None or number >= len(tokens):
+        return ""
+    return _token_text(tokens, number)
+
+
+@lru_cache(maxsize=256)
+def _token_text(tokens: Any, number: int) -> str:
+    for i, token in enumerate(tokens.byte_strings()):
+        if i == number:
+            return str(token, "utf-8", "replace")
+    return ""
+
+
+class Profiles:
+    """Looks models up by the name in a request."""
+
+    def __init__(self, settings: Settings, store: ModelStore) -> None:
+        self._settings = settings
+        self._store = store
+        self._cache: dict[tuple[str, str], ModelProfile] = {}
+
+    async def get(
+        self, name: str, *, is_exact: bool = False, not_found: str = "model '{}' not found"
+    ) -> ModelProfile:
+        """The profile of a model by the name as typed.
+
+        Raises:
+            InvalidRequestError: no name, or a bad one, or one that asks for another place.
+            ModelNotFoundError: with `not_found` around the name.
+        """
+        ref = parse_ref(name)
+        parsed = ModelName.parse(ref.base)
+        if ref.source == "cloud":
+            raise CloudDisabledError("ollama cloud is disabled: remote model is unavailable")
+        try:
+            model = self._store.load(parsed) if is_exact else self._store.find(parsed)
+        except ModelNotFoundError:
+            raise ModelNotFoundError(name, not_found.format(name)) from None
+        if model.config.remote_model:
+            if ref.source == "local":
+                raise ModelNotFoundError(name, not_found.format(name))
+            raise CloudDisabledError("ollama cloud is disabled: remote model is unavailable")
+        key = (model.digest_hex, model.name.full())
+        profile = self._cache.get(key)
+        if profile is None or profile.gguf is None or not _exists(model):
+            profile = await asyncio.to_thread(self.describe, model)
+            self._cache[key] = profile
+        return profile
+
+    def describe(self, model: Model) -> ModelProfile:
+        """Work a profile out; reads the header of the weights."""
+        gguf, problem = _open(model.weights_path)
+        projector, _ = _open(model.projector_paths[0] if model.projector_paths else None)
+        template = capabilities.parse_template(model.template)
+        traits = capabilities.Traits(model, gguf, projector, template)
+        path = capabilities.choose_path(traits, go_template=self._settings.go_template)
+        go_template = template or Template.parse(_PLAIN_TEMPLATE)
+        extra_bytes = sum(_size(p) for p in (*model.projector_paths, *model.adapter_paths))
+        return ModelProfile(
+            model=model,
+            gguf=gguf,
+            path=path,
+            capabilities=capabilities.show_capabilities(traits, path),
+            template=go_template,
+            chat_template=ChatTemplate.parse(traits.chat_template or _DEFAULT_CHAT_TEMPLATE)
+            if path == "jinja"
+            else None,
+            renderer=_known_renderer(model.config.renderer),
+            parser=_known_parser(model),
+            thinking_tags=_JINJA_THINKING_TAGS if path == "jinja" else thinking_tags(go_template),
+            tool_tag=_JINJA_TOOL_TAG if path == "jinja" else tool_tag(go_template),
+            shape=read_memory_shape(gguf, file_bytes=gguf.size_bytes, extra_bytes=extra_bytes)
+            if gguf
+            else MemoryShape(),
+            problem=problem,
+        )
+
+
+class CloudDisabledError(InvalidRequestError):
+    """A model that runs elsewhere; this server runs models here."""
+
+
+def _exists(model: Model) -> bool:
+    return model.weights_path is not None and model.weights_path.exists()
+
+
+def _open(path: Path | None) -> tuple[GGUFFile | None, str]:
+    """A header, and why the engine must not be given the file (empty: it may)."""
+    if path is None:
+        return None, ""
+    try:
+        gguf = open_header(path, path.stat().st_mtime_ns)
+    except (GGUFError, OSError) as exc:
+        return None, str(exc)
+    try:
+        check_loadable(gguf)
+    except GGUFError as exc:
+        return gguf, str(exc)
+    return gguf, ""
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _known_renderer(name: str) -> RendererInfo | None:
+    if not name:
+        return None
+    info = find_renderer(name)
+    if info is None:
+        raise InvalidRequestError(f'unknown renderer "{name}"')
+    return info
+
+
+def _known_parser(model: Model) -> ParserInfo | None:
+    name = model.config.parser or ("harmony" if capabilities.is_harmony(model) else "")
+    return find_parser(name) if name else None

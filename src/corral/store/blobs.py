@@ -1,0 +1,171 @@
+"""Content-addressed files: written under a temporary name, hashed on the way, renamed when whole."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from corral.digest import Digest
+
+__all__ = ["BlobStore", "BlobWriter", "PutResult", "sync_folder", "write_atomically"]
+
+_WRITE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class PutResult:
+    """What was stored; the digest is the content's own."""
+
+    digest: Digest
+    size_bytes: int
+
+
+class BlobWriter:
+    """A blob under construction. Call `commit` or `discard`; a writer that does neither leaves a temporary file,
+    which the next start of a server removes once it is an hour old."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.path = folder / f"sha256-{secrets.randbelow(10**18):018d}"
+        self._file: BinaryIO = self.path.open("xb")
+        self._hasher = hashlib.sha256()
+        self.size_bytes = 0
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._hasher.update(data)
+        self.size_bytes += len(data)
+
+    def commit(self) -> PutResult:
+        """Make the content durable under its digest."""
+        digest = Digest(self._hasher.hexdigest())
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self.path.chmod(0o644)
+        self.path.replace(self._folder / digest.file_name())
+        sync_folder(self._folder)
+        return PutResult(digest, self.size_bytes)
+
+    def discard(self) -> None:
+        self._file.close()
+        self.path.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems refuse
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class BlobStore:
+    """The `blobs` folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, digest: Digest) -> Path:
+        return self.folder / digest.file_name()
+
+    def has(self, digest: Digest) -> bool:
+        return self.path(digest).is_file()
+
+    def size_bytes(self, digest: Digest) -> int:
+        """Raises FileNotFoundError."""
+        return self.path(digest).stat().st_size
+
+    def read(self, digest: Digest, *, limit_bytes: int = 64 << 20) -> bytes:
+        """The content of a small blob (a template, parameters, a licence).
+
+        Raises:
+            OSError: not there, or larger than the limit.
+        """
+        with self.path(digest).open("rb") as file:
+            data = file.read(limit_bytes + 1)
+        if len(data) > limit_bytes:
+            raise OSError(f"{self.path(digest)} is larger than {limit_bytes} bytes")
+        return data
+
+    def touch(self, digest: Digest) -> None:
+        """Mark a blob as used now, which keeps it from being pruned for an hour."""
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self.path(digest))
+
+    def delete(self, digest: Digest) -> None:
+        self.path(digest).unlink(missing_ok=True)
+
+    def writer(self) -> BlobWriter:
+        """A new blob; blocks on the disk when it is written."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return BlobWriter(self.folder)
+
+    def put_bytes(self, data: bytes) -> PutResult:
+        """Store content that is at hand; if it is there already it only becomes recent."""
+        digest = Digest.of(data)
+        if self.has(digest):
+            self.touch(digest)
+            return PutResult(digest, len(data))
+        writer = self.writer()
+        try:
+            writer.write(data)
+        except BaseException:
+            writer.discard()
+            raise
+        return writer.commit()
+
+    async def put(self, chunks: AsyncIterator[bytes]) -> PutResult:
+        """Store a stream under the digest that it turns out to have. Memory stays bounded.
+
+        A failing or cancelled stream leaves nothing behind.
+        """
+        writer = await asyncio.to_thread(self.writer)
+        pending: list[bytes] = []
+        pending_bytes = 0
+        try:
+            async for chunk in chunks:
+                pending.append(chunk)
+                pending_bytes += len(chunk)
+                if pending_bytes >= _WRITE_BYTES:
+                    await asyncio.to_thread(writer.write, b"".join(pending))
+                    pending.clear()
+                    pending_bytes = 0
+            await asyncio.to_thread(writer.write, b"".join(pending))
+            return await asyncio.to_thread(writer.commit)
+        except BaseException:
+            writer.discard()
+            raise
+
+    def names(self) -> list[str]:
+        """Everything in the folder, temporary and partial files too."""
+        try:
+            return sorted(path.name for path in self.folder.iterdir())
+        except FileNotFoundError:
+            return []
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file beside its place and rename it, so that no reader sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)

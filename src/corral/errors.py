@@ -11,6 +11,7 @@
     │   └── ContextOverflowError     the prompt does not fit and must not be cut
     ├── TemplateError                a prompt template does not parse or fails while it runs
     ├── OutputParseError             a model's output breaks the form its parser expects
+    ├── CloudDisabledError           a model that runs elsewhere
     ├── ModelNotFoundError
     ├── StoreError
     │   ├── DigestMismatchError
@@ -32,6 +33,7 @@ from __future__ import annotations
 
 __all__ = [
     "CapabilityError",
+    "CloudDisabledError",
     "ContextOverflowError",
     "CorralError",
     "CorruptManifestError",
@@ -114,6 +116,10 @@ class TemplateError(CorralError):
 
 class OutputParseError(CorralError):
     """A model's output that its built-in parser cannot accept; ends the reply."""
+
+
+class CloudDisabledError(CorralError):
+    """A model that runs elsewhere; this server runs models here."""
 
 
 class ModelNotFoundError(CorralError):

@@ -115,5 +115,3 @@ async def _answer_unmatched(exchange: Exchange, match: Match) -> None:
 async def _answer_error(exchange: Exchange, error: BaseException) -> None:
     if not exchange.is_started:
         await exchange.respond(status_of(error), error_body(text_of(error)), JSON_UTF8)
-
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from corral.api.http import BodyTooLargeError, ClientGoneError
 from corral.errors import (
+    CloudDisabledError,
     CorralError,
     DigestMismatchError,
     EngineError,
@@ -26,6 +27,7 @@ _STATUS: dict[type[BaseException], int] = {
     CorralError: 500,
     InvalidRequestError: 400,
     OptionError: 500,
+    CloudDisabledError: 403,
     FormatError: 500,
     ModelNotFoundError: 404,
     DigestMismatchError: 400,

@@ -15,6 +15,7 @@ from typing import Any
 
 from corral.errors import GGUFError
 from corral.gguf.names import TENSOR_TYPES, file_type_name
+from corral.gowire import Float32
 
 __all__ = ["GGUFArray", "GGUFFile", "TensorInfo"]
 
@@ -22,7 +23,7 @@ _MAGIC = b"GGUF"
 _MAX_DIMENSIONS = 4
 _MAX_NAME_BYTES = 65_535
 _DEFAULT_ALIGNMENT = 32
-_STRING, _ARRAY = 8, 9
+_FLOAT32, _STRING, _ARRAY = 6, 8, 9
 # Value types by number: name, struct format.
 _SCALARS = {
     0: ("uint8", "B"),
@@ -203,7 +204,8 @@ class _Reader:
         if kind not in _SCALARS:
             raise GGUFError(f"metadata key {key!r} has a value of unknown type {kind}")
         code = "<" + _SCALARS[kind][1]
-        return struct.unpack(code, self._take(struct.calcsize(code)))[0]
+        value = struct.unpack(code, self._take(struct.calcsize(code)))[0]
+        return Float32(value) if kind == _FLOAT32 else value
 
     def _array(self, key: str) -> GGUFArray:
         kind, length = self._u32(), self._u64()

@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from corral.errors import TemplateError
-from corral.gguf import GGUFFile
-from corral.gotemplate import Template
 from corral.parsers.registry import find_parser
 from corral.prompt import jinja
 from corral.prompt.inference import thinking_tags
+
+from corral.errors import TemplateError
+from corral.gguf import GGUFFile
+from corral.gotemplate import Template
 from corral.store.models import Model
 
 __all__ = ["Path", "Traits", "choose_path", "show_capabilities", "tags_capabilities"]
@@ -52,9 +53,8 @@ def choose_path(traits: Traits, *, go_template: bool | None) -> Path:
         return "renderer"
     if model.config.parser or is_harmony(model):
         return "go"
-    if model.template is not None and go_template is not False:
-        if go_template or not _prefers_jinja(traits):
-            return "go"
+    if model.template is not None and go_template is not False and (go_template or not _prefers_jinja(traits)):
+        return "go"
     return "jinja"
 
 
@@ -71,9 +71,7 @@ def _prefers_jinja(traits: Traits) -> bool:
     go = set(_template_capabilities(traits.template))
     if native > go:
         return jinja.has_tool_round_trip(source) or not _go_round_trip(traits)
-    return (
-        native == go and "tools" in go and jinja.has_tool_round_trip(source) and not _go_round_trip(traits)
-    )
+    return native == go and "tools" in go and jinja.has_tool_round_trip(source) and not _go_round_trip(traits)
 
 
 def _go_round_trip(traits: Traits) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from corral.parsers.events import OutputParser, Parsed
+
 from corral.runner.interface import CompletionRequest, Final, Piece, Runner
 from corral.service.requests import Emit
 from corral.types import Chunk, GenerationMetrics, ToolCall

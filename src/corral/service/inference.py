@@ -11,12 +11,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from corral.prompt.gochat import render_messages, render_suffix
+from corral.scheduler.loop import Scheduler
+
 from corral.config import Settings
 from corral.errors import CapabilityError, InvalidRequestError
 from corral.gotemplate import Template
-from corral.prompt.gochat import render_messages, render_suffix
 from corral.runner.interface import CompletionRequest, Runner
-from corral.scheduler.loop import Scheduler
 from corral.service import prompting
 from corral.service.completion import CompletionRun, Stopwatch
 from corral.service.embedding import embed
@@ -298,9 +299,7 @@ def _without_doubled_bos(text: str, profile: ModelProfile, runner: Runner) -> st
     return next((text[len(bos) :] for bos in written if bos and text.startswith(bos)), text)
 
 
-async def _chat_prompt(
-    turn: _Turn, messages: Sequence[Message], tools: Sequence[Tool]
-) -> prompting.Prompt:
+async def _chat_prompt(turn: _Turn, messages: Sequence[Message], tools: Sequence[Tool]) -> prompting.Prompt:
     return await prompting.fit_messages(
         turn.profile,
         messages,

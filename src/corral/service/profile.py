@@ -9,15 +9,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from corral.config import Settings
-from corral.errors import GGUFError, InvalidRequestError, ModelNotFoundError
-from corral.gguf import GGUFFile, check_loadable
-from corral.gotemplate import Template
-from corral.names import ModelName, parse_ref
 from corral.parsers.registry import ParserInfo, find_parser
 from corral.prompt.inference import thinking_tags, tool_tag
 from corral.prompt.jinja import ChatTemplate
 from corral.prompt.renderers.registry import RendererInfo, find_renderer
+
+from corral.config import Settings
+from corral.errors import CloudDisabledError, GGUFError, InvalidRequestError, ModelNotFoundError
+from corral.gguf import GGUFFile, check_loadable
+from corral.gotemplate import Template
+from corral.names import ModelName, parse_ref
 from corral.scheduler.shape import read_memory_shape
 from corral.scheduler.spec import MemoryShape
 from corral.service import capabilities
@@ -176,10 +177,6 @@ class Profiles:
             else MemoryShape(),
             problem=problem,
         )
-
-
-class CloudDisabledError(InvalidRequestError):
-    """A model that runs elsewhere; this server runs models here."""
 
 
 def _exists(model: Model) -> bool:

@@ -10,10 +10,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from corral.errors import CapabilityError, ContextOverflowError
 from corral.parsers.thinking import ThinkingParser
 from corral.prompt.gochat import render_messages
 from corral.prompt.renderers.images import insert_image_tags
+
+from corral.errors import CapabilityError, ContextOverflowError
 from corral.runner.interface import Runner
 from corral.service.profile import ModelProfile
 from corral.types import Message, SamplingOptions, Think, Tool
@@ -194,9 +195,7 @@ async def fit_tokens(
     return cut, len(tokens) - len(cut)
 
 
-def with_media_markers(
-    text: str, images: Sequence[bytes], marker: str
-) -> tuple[str, tuple[bytes, ...]]:
+def with_media_markers(text: str, images: Sequence[bytes], marker: str) -> tuple[str, tuple[bytes, ...]]:
     """Replace `[img-N]` tags by the engine's marker; returns the text and the pictures in marker order."""
     ordered: list[bytes] = []
 
@@ -208,5 +207,3 @@ def with_media_markers(
         return marker
 
     return _IMAGE_TAG.sub(place, text), tuple(ordered)
-
-

@@ -10,9 +10,9 @@ from corral.types import Chunk, Message, Think, Tool
 
 __all__ = [
     "ChatRequest",
-    "Emit",
     "EmbedRequest",
     "EmbedResult",
+    "Emit",
     "GenerateRequest",
     "Immediate",
     "InferenceOptions",

@@ -13,7 +13,7 @@ from corral.service.requests import (
     InferenceOptions,
 )
 
-__all__ = ["EMBEDDINGS", "EMBED", "read_chat", "read_embed", "read_embeddings", "read_generate"]
+__all__ = ["EMBED", "EMBEDDINGS", "read_chat", "read_embed", "read_embeddings", "read_generate"]
 
 _COMMON: dict[str, decode.Decode] = {
     "model": decode.string,

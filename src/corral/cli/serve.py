@@ -1,0 +1,13 @@
+"""`corral serve`."""
+
+from __future__ import annotations
+
+from corral.config import Settings
+from corral.server import serve as run_server
+
+__all__ = ["serve"]
+
+
+def serve() -> None:
+    """Raises CorralError."""
+    run_server(Settings.from_env())

@@ -1,0 +1,181 @@
+"""Puts the parts together: settings, store, scheduler, services, routes, and the web server around them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import socket
+import sys
+import time
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from corral import __version__
+from corral.api.app import App
+from corral.api.http import Receive, Send
+from corral.api.native.inference import InferenceRoutes
+from corral.api.native.library import LibraryRoutes
+from corral.api.origins import HostGuard, OriginRules
+from corral.api.routing import Router
+from corral.config import Settings
+from corral.create.service import Creator
+from corral.errors import CorralError
+from corral.runner.engine import EngineFactory
+from corral.runner.interface import EngineChoice
+from corral.scheduler.loop import Scheduler
+from corral.service.inference import Inference
+from corral.service.library import Library
+from corral.service.profile import Profiles
+from corral.service.pull import Puller
+from corral.store.models import ModelStore
+from corral.store.prune import prepare_store
+
+__all__ = ["serve"]
+
+_log = logging.getLogger("corral")
+_NS_PER_S = 1_000_000_000
+_BACKLOG = 2048
+
+
+def serve(settings: Settings) -> None:
+    """Listen and serve until a signal.
+
+    Raises:
+        CorralError: the address cannot be listened on, or the named engine does not exist.
+    """
+    _set_up_logging(settings.log_level)
+    for warning in settings.warnings:
+        _log.warning(warning)
+    engine = choose_engine(settings)
+    listener = _listen(settings)
+    host, port = listener.getsockname()[:2]
+    config = uvicorn.Config(
+        _application(settings, engine),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        timeout_graceful_shutdown=2,
+        backlog=_BACKLOG,
+    )
+    shown = f"[{host}]" if ":" in host else host
+    _log.info("listening address=http://%s:%d version=%s", shown, port, __version__)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def choose_engine(settings: Settings) -> EngineChoice:
+    """The engine that the settings name.
+
+    Raises:
+        CorralError: there is no such binary.
+    """
+    wanted = settings.llama_server
+    if not wanted:
+        return EngineChoice()
+    found = shutil.which("llama-server" if wanted == "path" else wanted)
+    if found is None:
+        raise CorralError(
+            f"error starting llama-server: llama-server binary not found (checked: {wanted})",
+            hint="correct CORRAL_LLAMA_SERVER, or unset it to use the built-in engine",
+        )
+    return EngineChoice(Path(found).absolute())
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Bind before anything slow happens, so that early clients wait instead of failing.
+
+    Raises:
+        CorralError
+    """
+    address = settings.host
+    try:
+        family, kind, protocol, _, sockaddr = socket.getaddrinfo(
+            address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(sockaddr)
+        listener.listen(_BACKLOG)
+    except OSError as exc:
+        reason = (exc.strerror or str(exc)).lower()
+        raise CorralError(
+            f"listen tcp {address.host}:{address.port}: bind: {reason}",
+            hint="another server may be running; OLLAMA_HOST chooses another address",
+        ) from exc
+    listener.setblocking(False)
+    return listener
+
+
+def _application(settings: Settings, engine: EngineChoice) -> App:
+    store = ModelStore(settings.models_dir)
+    profiles = Profiles(settings, store)
+    factory = EngineFactory(
+        engine,
+        max_waiting=max(settings.max_queue, 1),
+        hang_timeout_s=settings.hang_timeout_ns / _NS_PER_S,
+        cache_ram_mib=settings.cache_ram_mib,
+    )
+    scheduler = Scheduler.from_settings(settings, factory)
+    creator = Creator(store, may_prune=not settings.no_prune)
+    limits = {"max_body_bytes": settings.max_body_bytes, "max_depth": settings.max_json_depth}
+    inference = InferenceRoutes(Inference(settings, profiles, scheduler), **limits)
+    library = LibraryRoutes(
+        Library(settings, store, profiles), store, creator, Puller(store, creator), scheduler, **limits
+    )
+
+    async def lifespan(_scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Own the scheduler, and with it every child, as long as the server runs."""
+        await receive()
+        try:
+            async with scheduler:
+                await send({"type": "lifespan.startup.complete"})
+                await asyncio.to_thread(prepare_store, store, may_prune=not settings.no_prune)
+                await receive()
+        finally:
+            factory.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    guard = HostGuard(is_loopback=settings.host.is_loopback)
+    return App(_routes(inference, library), OriginRules(settings.origins), guard, lifespan)
+
+
+def _routes(inference: InferenceRoutes, library: LibraryRoutes) -> Router:
+    router = Router()
+    router.add("GET HEAD", "/", library.root)
+    router.add("GET HEAD", "/api/version", library.version)
+    router.add("GET", "/api/status", library.status)
+    router.add("GET HEAD", "/api/tags", library.tags)
+    router.add("GET", "/api/ps", library.ps)
+    router.add("POST", "/api/show", library.show)
+    router.add("POST", "/api/generate", inference.generate)
+    router.add("POST", "/api/chat", inference.chat)
+    router.add("POST", "/api/embed", inference.embed)
+    router.add("POST", "/api/embeddings", inference.embeddings)
+    router.add("POST", "/api/create", library.create)
+    router.add("POST", "/api/copy", library.copy)
+    router.add("DELETE", "/api/delete", library.delete)
+    router.add("POST", "/api/pull", library.pull)
+    router.add("POST", "/api/push", library.push)
+    router.add("HEAD", "/api/blobs/:digest", library.blob_exists)
+    router.add("POST", "/api/blobs/:digest", library.blob_upload)
+    return router
+
+
+class _Formatter(logging.Formatter):
+    """One line an event: time, level, logger, then `key=value` words."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(record.created)) + f".{record.msecs:03.0f}"
+
+
+def _set_up_logging(level: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("corral").setLevel(level)

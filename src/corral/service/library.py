@@ -1,0 +1,264 @@
+"""The model library: list, show, copy, delete, and what is loaded. Values in the order of their members on the wire."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from corral.config import Settings
+from corral.errors import GGUFError, InvalidModelNameError, InvalidRequestError, ModelNotFoundError
+from corral.gguf import GGUFArray, GGUFFile, file_type_name
+from corral.gowire import Float32, encode, format_local_time
+from corral.names import ModelName, parse_ref
+from corral.scheduler.spec import LoadedInfo
+from corral.service import capabilities
+from corral.service.modelfile_text import format_parameters, modelfile_of
+from corral.service.profile import Profiles, open_header
+from corral.store.models import Model, ModelStore
+from corral.store.prune import delete_unreferenced
+
+__all__ = ["Library", "ShowRequest"]
+
+PROGRAM = "ollama"
+
+
+@dataclass(frozen=True, slots=True)
+class ShowRequest:
+    """`options` go into the Modelfile alone; `basename` replaces one fact for a client that wants it so."""
+
+    model: str
+    system: str = ""
+    is_verbose: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    basename: str = ""
+
+
+class Library:
+    """Reads and changes the store on behalf of the surfaces."""
+
+    def __init__(self, settings: Settings, store: ModelStore, profiles: Profiles) -> None:
+        self._settings = settings
+        self._store = store
+        self._profiles = profiles
+        # The entry of a model in the list as JSON, by what it depends on.
+        self._entries: dict[tuple[str, str, int], bytes] = {}
+
+    def tags_json(self) -> bytes:
+        """The answer of `/api/tags`."""
+        models = self._store.list()
+        entries: dict[tuple[str, str, int], bytes] = {}
+        for model in models:
+            key = (model.name.full(), model.digest_hex, model.modified_ns)
+            entries[key] = self._entries.get(key) or encode(self._tags_entry(model))
+        self._entries = entries
+        return b'{"models":[' + b",".join(entries.values()) + b"]}"
+
+    def _tags_entry(self, model: Model) -> dict[str, Any]:
+        name = model.name.short()
+        entry: dict[str, Any] = {"name": name, "model": name}
+        if model.config.remote_model:
+            entry["remote_model"] = model.config.remote_model
+        if model.config.remote_host:
+            entry["remote_host"] = model.config.remote_host
+        gguf = _header(model)
+        entry |= {
+            "modified_at": format_local_time(model.modified_ns),
+            "size": model.size_bytes,
+            "digest": model.digest_hex,
+            "details": details_of(model) | _lengths(model, gguf),
+        }
+        traits = capabilities.Traits(model, gguf, None, capabilities.parse_template(model.template))
+        if found := capabilities.tags_capabilities(traits):
+            entry["capabilities"] = list(found)
+        return entry
+
+    def show(self, request: ShowRequest) -> dict[str, Any]:
+        """The answer of `/api/show`.
+
+        Raises:
+            InvalidRequestError, ModelNotFoundError, CorruptManifestError
+        """
+        ref = parse_ref(request.model)
+        name = ModelName.parse(ref.base)
+        try:
+            model = self._store.find(name)
+        except ModelNotFoundError:
+            raise ModelNotFoundError(name.short()) from None
+        is_remote = bool(model.config.remote_model)
+        if not is_remote and (model.weights_path is None or not model.weights_path.exists()):
+            raise ModelNotFoundError(name.short())
+        profile = self._profiles.describe(model)
+        system = request.system or model.system
+        parameters = dict(model.parameters)
+        answer: dict[str, Any] = {
+            "license": "\n".join(model.licenses),
+            "modelfile": modelfile_of(
+                model, system=system, parameters=parameters | dict(request.options), program=PROGRAM
+            ),
+            "parameters": format_parameters(parameters),
+            "template": self._template(model, profile.path, profile.gguf),
+            "system": system,
+            "details": details_of(model, profile.gguf),
+            "messages": [{"role": m.role, "content": m.content} for m in model.messages],
+            "remote_model": model.config.remote_model,
+            "remote_host": model.config.remote_host,
+            "model_info": _model_info(model, profile.gguf, request),
+        }
+        if model.projector_paths and (projector := _open(model.projector_paths[0])):
+            answer["projector_info"] = _info(projector.metadata, is_verbose=request.is_verbose)
+        if profile.gguf is not None:
+            answer["tensors"] = [
+                {"name": tensor.name, "type": tensor.type_name, "shape": list(tensor.shape)}
+                for tensor in profile.gguf.tensors
+            ]
+        answer["capabilities"] = list(profile.capabilities)
+        answer["modified_at"] = format_local_time(model.modified_ns)
+        answer["requires"] = model.config.requires
+        kept = ("details", "model_info", "modified_at", "projector_info")
+        return {name: value for name, value in answer.items() if value or name in kept}
+
+    def _template(self, model: Model, path: capabilities.Path, gguf: GGUFFile | None) -> str:
+        source = gguf.metadata.get("tokenizer.chat_template") if gguf else None
+        if path == "jinja" and isinstance(source, str) and source:
+            return source
+        return "{{ .Prompt }}" if model.template is None else model.template
+
+    def ps(self, loaded: list[LoadedInfo]) -> list[dict[str, Any]]:
+        """The entries of `/api/ps`, those that expire last first."""
+        entries = []
+        for info in sorted(loaded, key=_expiry):
+            assert isinstance(info.details, Model)
+            details = details_of(info.details) | {"parent_model": ""}
+            entries.append(
+                {
+                    "name": info.name,
+                    "model": info.name,
+                    "size": info.size_bytes,
+                    "digest": info.manifest_digest,
+                    "details": details,
+                    "expires_at": format_local_time(info.expires_at_ns),
+                    "size_vram": info.size_vram_bytes,
+                    "context_length": info.num_ctx,
+                }
+            )
+        return entries
+
+    def copy(self, source: str, destination: str) -> None:
+        """Give a model another name.
+
+        Raises:
+            InvalidRequestError, ModelNotFoundError
+        """
+        from_name = self._parse(source, f'source "{source}" is invalid')
+        to_name = self._parse(destination, f'destination "{destination}" is invalid')
+        if from_name.path_parts() == to_name.path_parts():
+            return
+        try:
+            data = self._store.manifests.path(from_name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise ModelNotFoundError(source, f'model "{source}" not found') from None
+        self._store.manifests.write(to_name, data)
+
+    def delete(self, name: str) -> None:
+        """Remove a model and the blobs that no other model uses.
+
+        Raises:
+            InvalidRequestError, ModelNotFoundError, CorruptManifestError
+        """
+        ref = parse_ref(name)
+        base = _cloud_tag(ref.base) if ref.source == "cloud" else ref.base
+        parsed = self._parse(base, f'name "{name}" is invalid')
+        try:
+            stored = self._store.manifests.read(parsed)
+            self._store.manifests.delete(parsed)
+        except FileNotFoundError:
+            raise ModelNotFoundError(name) from None
+        delete_unreferenced(self._store, stored.manifest.digests())
+
+    def _parse(self, text: str, message: str) -> ModelName:
+        try:
+            return self._store.manifests.resolve(ModelName.parse(text))
+        except InvalidModelNameError:
+            raise InvalidRequestError(message) from None
+
+
+def _cloud_tag(base: str) -> str:
+    """The name of the stub that stands for a cloud model."""
+    return f"{base}-cloud" if base.rfind(":") > base.rfind("/") else f"{base}:cloud"
+
+
+def _expiry(info: LoadedInfo) -> int:
+    return -(info.expires_at_ns // 1_000_000_000)
+
+
+def _open(path: Path) -> GGUFFile | None:
+    try:
+        return open_header(path, path.stat().st_mtime_ns)
+    except (GGUFError, OSError):
+        return None
+
+
+def _header(model: Model) -> GGUFFile | None:
+    return _open(model.weights_path) if model.weights_path else None
+
+
+def details_of(model: Model, gguf: GGUFFile | None = None) -> dict[str, Any]:
+    """The `details` member that list, show and ps share."""
+    config = model.config
+    level = config.file_type
+    if gguf is not None and level in ("", "unknown"):
+        number = gguf.metadata.get("general.file_type")
+        level = file_type_name(number) if isinstance(number, int) else level
+    return {
+        "parent_model": model.parent,
+        "format": config.model_format,
+        "family": config.family,
+        "families": list(config.families) if config.families is not None else None,
+        "parameter_size": config.parameter_size,
+        "quantization_level": level,
+    }
+
+
+def _lengths(model: Model, gguf: GGUFFile | None) -> dict[str, int]:
+    lengths = {}
+    for name in ("context_length", "embedding_length"):
+        value = getattr(model.config, name) or (gguf.get_arch(name) if gguf else None)
+        if isinstance(value, int) and value > 0:
+            lengths[name] = value
+    return lengths
+
+
+def _model_info(model: Model, gguf: GGUFFile | None, request: ShowRequest) -> dict[str, Any]:
+    if gguf is None:
+        config, info = model.config, {}
+        if config.family:
+            info["general.architecture"] = config.family
+            for name in ("context_length", "embedding_length"):
+                if value := getattr(config, name):
+                    info[f"{config.family}.{name}"] = value
+    else:
+        hidden = ("general.name", "tokenizer.chat_template")
+        metadata = {key: value for key, value in gguf.metadata.items() if key not in hidden}
+        metadata["general.parameter_count"] = gguf.parameter_count
+        info = _info(metadata, is_verbose=request.is_verbose)
+    if request.basename:
+        info["general.basename"] = request.basename
+    return dict(sorted(info.items()))
+
+
+def _info(metadata: Mapping[str, Any], *, is_verbose: bool) -> dict[str, Any]:
+    return {key: _value(metadata[key], is_verbose=is_verbose) for key in sorted(metadata)}
+
+
+def _value(value: Any, *, is_verbose: bool) -> Any:
+    if isinstance(value, GGUFArray):
+        if not is_verbose:
+            return [] if len(value) == 0 else None
+        if value.element_type == "uint8":
+            return base64.b64encode(bytes(value.values())).decode("ascii")
+        elements = value.values()
+        return [Float32(e) for e in elements] if value.element_type == "float32" else elements
+    return value

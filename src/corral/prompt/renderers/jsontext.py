@@ -1,0 +1,235 @@
+"""JSON and printed values as the prompt formats of built-in renderers hold them.
+
+Two layers: `tool_object`, `function_object` and `arguments_object` lay a value out in the member order that models
+saw in training (fields in declaration order, properties and arguments as the client sent them, everything below
+that sorted); `format_json` writes such a value, compact or with a space after each `:` and `,`. `format_value` is
+the form that Go prints a plain value in. Numbers are 64-bit floats throughout: a larger integer loses its last digits.
+Nothing here recurses deeper than `MAX_DEPTH`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from corral import gowire
+from corral.errors import TemplateError
+from corral.types import Tool, ToolFunction, ToolProperty
+
+__all__ = [
+    "MAX_DEPTH",
+    "arguments_object",
+    "format_float",
+    "format_indented",
+    "format_json",
+    "format_spaced",
+    "format_type",
+    "format_value",
+    "function_object",
+    "parameters_object",
+    "property_object",
+    "sorted_value",
+    "string_text",
+    "tool_object",
+]
+
+MAX_DEPTH = 200
+
+_EXACT_INTEGER = 2**53
+
+
+class _Properties(dict[str, Any]):
+    """Properties of a schema: Go writes them with their own encoder, which escapes `<`, `>` and `&` always."""
+
+
+def _check_depth(depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise TemplateError(f"a tool schema or argument is nested more than {MAX_DEPTH} levels deep")
+
+
+def sorted_value(value: Any, depth: int = 0) -> Any:
+    """The value with the members of every object sorted by their UTF-8 names.
+
+    Raises:
+        TemplateError: deeper than `MAX_DEPTH`.
+    """
+    if isinstance(value, Mapping):
+        _check_depth(depth)
+        names = sorted(value, key=_utf8)
+        return {name: sorted_value(value[name], depth + 1) for name in names}
+    if isinstance(value, list | tuple):
+        _check_depth(depth)
+        return [sorted_value(element, depth + 1) for element in value]
+    return value
+
+
+def _utf8(name: Any) -> bytes:
+    return str(name).encode("utf-8", "surrogatepass")
+
+
+def arguments_object(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a call: names as sent, objects inside the values sorted."""
+    return {name: sorted_value(value) for name, value in arguments.items()}
+
+
+def property_object(prop: ToolProperty, depth: int = 0) -> dict[str, Any]:
+    """A property of a schema with its set fields in declaration order."""
+    _check_depth(depth)
+    out: dict[str, Any] = {}
+    if prop.any_of:
+        out["anyOf"] = [property_object(option, depth + 1) for option in prop.any_of]
+    if prop.types:
+        out["type"] = prop.types[0] if len(prop.types) == 1 else list(prop.types)
+    if prop.items is not None:
+        out["items"] = sorted_value(prop.items, depth)
+    if prop.description:
+        out["description"] = prop.description
+    if prop.enum:
+        out["enum"] = sorted_value(prop.enum, depth)
+    if prop.properties:
+        out["properties"] = _properties(prop.properties, depth + 1)
+    if prop.required:
+        out["required"] = list(prop.required)
+    return out
+
+
+def _properties(properties: Mapping[str, ToolProperty], depth: int) -> _Properties:
+    return _Properties({name: property_object(prop, depth) for name, prop in properties.items()})
+
+
+def parameters_object(function: ToolFunction) -> dict[str, Any]:
+    """The `parameters` of a function; `properties` is None when the client sent none."""
+    parameters = function.parameters
+    out: dict[str, Any] = {"type": parameters.type}
+    if parameters.defs is not None:
+        out["$defs"] = sorted_value(parameters.defs)
+    if parameters.items is not None:
+        out["items"] = sorted_value(parameters.items)
+    if parameters.required:
+        out["required"] = list(parameters.required)
+    out["properties"] = None if parameters.properties is None else _properties(parameters.properties, 0)
+    return out
+
+
+def function_object(function: ToolFunction) -> dict[str, Any]:
+    """A function: name, description when there is one, parameters."""
+    out: dict[str, Any] = {"name": function.name}
+    if function.description:
+        out["description"] = function.description
+    out["parameters"] = parameters_object(function)
+    return out
+
+
+def tool_object(tool: Tool) -> dict[str, Any]:
+    """A tool as the client would send it again."""
+    out: dict[str, Any] = {"type": tool.type}
+    if tool.items is not None:
+        out["items"] = sorted_value(tool.items)
+    out["function"] = function_object(tool.function)
+    return out
+
+
+def string_text(text: str, *, is_escaped: bool = True) -> str:
+    """A JSON string with its quotes; `is_escaped` writes `<`, `>` and `&` as `\\u003c` and so on."""
+    data = gowire.escape_string(text).decode("utf-8")
+    if is_escaped or "\\u00" not in data:
+        return data
+    pieces = data.split("\\\\")  # an escaped backslash may stand before a literal "u003c"
+    return "\\\\".join(
+        piece.replace("\\u003c", "<").replace("\\u003e", ">").replace("\\u0026", "&") for piece in pieces
+    )
+
+
+def _number_text(value: float) -> str:
+    """A number in JSON, as a 64-bit float. Raises TemplateError when it is out of range."""
+    if isinstance(value, int) and -_EXACT_INTEGER <= value <= _EXACT_INTEGER:
+        return str(value)
+    try:
+        return gowire.encode(float(value)).decode("ascii")
+    except (OverflowError, ValueError) as exc:
+        raise TemplateError("a number is out of the range of a 64-bit float") from exc
+
+
+def format_json(value: Any, *, is_spaced: bool = False, is_escaped: bool = True) -> str:
+    """Write a value as JSON with the members in the order given.
+
+    `is_spaced` puts a space after each `:` and `,` outside strings. `is_escaped` False leaves `<`, `>` and `&` as
+    they are, save inside the properties of a schema.
+    """
+    parts: list[str] = []
+    colon, comma = (": ", ", ") if is_spaced else (":", ",")
+    _append(parts, value, colon, comma, is_escaped, 0)
+    return "".join(parts)
+
+
+def format_spaced(value: Any) -> str:
+    """Write a value as JSON with a space after each `:` and `,` outside strings."""
+    return format_json(value, is_spaced=True)
+
+
+def _append(parts: list[str], value: Any, colon: str, comma: str, is_escaped: bool, depth: int) -> None:
+    if value is None:
+        parts.append("null")
+    elif isinstance(value, str):
+        parts.append(string_text(value, is_escaped=is_escaped))
+    elif isinstance(value, bool):
+        parts.append("true" if value else "false")
+    elif isinstance(value, int | float):
+        parts.append(_number_text(value))
+    elif isinstance(value, Mapping):
+        _check_depth(depth - 2 * MAX_DEPTH)
+        is_escaped = is_escaped or isinstance(value, _Properties)
+        separator = "{"
+        for name, member in value.items():
+            parts.append(separator + string_text(str(name), is_escaped=is_escaped) + colon)
+            _append(parts, member, colon, comma, is_escaped, depth + 1)
+            separator = comma
+        parts.append("}" if value else "{}")
+    elif isinstance(value, Sequence):
+        _check_depth(depth - 2 * MAX_DEPTH)
+        separator = "["
+        for element in value:
+            parts.append(separator)
+            _append(parts, element, colon, comma, is_escaped, depth + 1)
+            separator = comma
+        parts.append("]" if value else "[]")
+    else:
+        raise TemplateError(f"a value of type {type(value).__name__} has no JSON form")
+
+
+def format_indented(value: Any, indent: str = "    ", prefix: str = "") -> str:
+    """Write a value as JSON, one member a line, indented; empty objects and lists stay on one line."""
+    if isinstance(value, Mapping) and value:
+        inner = prefix + indent
+        members = (
+            f"{inner}{string_text(str(name))}: {format_indented(member, indent, inner)}"
+            for name, member in value.items()
+        )
+        return "{\n" + ",\n".join(members) + f"\n{prefix}}}"
+    if isinstance(value, list | tuple) and value:
+        inner = prefix + indent
+        return "[\n" + ",\n".join(inner + format_indented(v, indent, inner) for v in value) + f"\n{prefix}]"
+    return format_json(value)
+
+
+def format_float(value: float) -> str:
+    """A number as Go's `%v` prints it: exponent form below 1e-4 and from 1e21 on.
+
+    Raises:
+        TemplateError: an integer out of the range of a 64-bit float.
+    """
+    try:
+        number = float(value)
+    except OverflowError as exc:
+        raise TemplateError("a number is out of the range of a 64-bit float") from exc
+    mantissa, _, exponent = f"{number!r}".partition("e")
+    if not exponent:
+        digits = mantissa.removesuffix(".0")
+        magnitude = abs(number)
+        if magnitude == 0 or 1e-4 <= magnitude < 1e6:
+            return digits
+    significant = _shortest_digits(number)
+    sign = "-" if number < 0 else ""
+    power = int(f"{number:e}".partition("e")[2]) if not exponent else int(exponent)
+    fraction = f".{significant[1:]}" if len(significant) > 1 else ""
+    return f"{sign}{significant[0]}{fraction}e{'-' if power < 0 else '+'}{abs(power):02d}"

@@ -1,0 +1,673 @@
+"""The scheduler's rules, one by one: events in, instructions out, time as a number."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corral.devices import CPU, Machine
+from corral.errors import CorralError, QueueFullError, RunnerStartError
+from corral.scheduler import events as ev
+from corral.scheduler import instructions as ins
+from corral.scheduler.residents import Phase
+from corral.scheduler.spec import FOREVER_NS, LoadRequest, MemoryShape, SchedulerConfig
+from corral.scheduler.state import SchedulerState
+from corral.types import LoadOptions
+
+GIB = 1 << 30
+SECOND = 10**9
+MINUTE = 60 * SECOND
+OOM = RunnerStartError("insufficient memory")
+
+
+def wish(key: str = "a", *, gib: float = 0.1, **changes: Any) -> LoadRequest:
+    """A request for a model of some size; `num_ctx=…` and other options go into its load options."""
+    names = {field.name for field in dataclasses.fields(LoadOptions)}
+    options = LoadOptions(**{name: changes.pop(name) for name in list(changes) if name in names})
+    shape = MemoryShape(file_bytes=int(gib * GIB), n_ctx_train=8192)
+    return LoadRequest(Path(f"/m/{key}"), key, f"{key}:latest", "d" * 64, options, shape=shape, **changes)
+
+
+class Driver:
+    """Plays the loop: sends events, keeps what came out, answers measurements with `free_gib`."""
+
+    def __init__(self, *, free_gib: float = 64, total_gib: float = 64, **config: Any) -> None:
+        self.now = 1_000 * SECOND
+        self.machine = Machine(CPU(4, 8), int(total_gib * GIB), int(free_gib * GIB))
+        self.state = SchedulerState(SchedulerConfig(**config), self.machine)
+        self.ticket = 0
+        self.out: list[ins.Instruction] = []
+
+    def send(self, event: ev.Event) -> list[ins.Instruction]:
+        out = self.state.handle(event, self.now)
+        for instruction in list(out):
+            if isinstance(instruction, ins.ReadMemory):
+                out += self.send(ev.MemoryReported(self.machine))
+        self.out = out
+        return out
+
+    def ask(self, request: LoadRequest, keep_alive_ns: int | None = None) -> int:
+        self.ticket += 1
+        self.send(ev.RequestArrived(self.ticket, request, keep_alive_ns))
+        return self.ticket
+
+    def load(self, request: LoadRequest, keep_alive_ns: int | None = None) -> tuple[int, int]:
+        """Ask for a model that has to be loaded, and load it: its ticket and its runner."""
+        ticket = self.ask(request, keep_alive_ns)
+        runner = self.started()
+        assert self.send(ev.LoadSucceeded(runner))[0] == ins.Grant(ticket, runner)
+        return ticket, runner
+
+    def idle(self, request: LoadRequest, keep_alive_ns: int | None = None) -> int:
+        """Load a model and end its only lease."""
+        ticket, runner = self.load(request, keep_alive_ns)
+        self.send(ev.LeaseEnded(ticket))
+        return runner
+
+    def started(self) -> int:
+        return next(i.runner_id for i in self.out if isinstance(i, ins.StartLoad))
+
+    def spec(self) -> Any:
+        return next(i.spec for i in self.out if isinstance(i, ins.StartLoad))
+
+    def of(self, *kinds: type) -> list[ins.Instruction]:
+        """What came out last, without timers unless asked for."""
+        return [i for i in self.out if (isinstance(i, kinds) if kinds else not isinstance(i, ins.WakeAt))]
+
+    def sleep(self, duration_ns: int) -> list[ins.Instruction]:
+        self.now += duration_ns
+        return self.send(ev.TimerFired())
+
+    def phase(self, runner: int) -> Phase | None:
+        return next((r.phase for r in self.state.residents if r.runner_id == runner), None)
+
+    def keep_alive(self, runner: int) -> int:
+        return next(r.keep_alive_ns for r in self.state.residents if r.runner_id == runner)
+
+
+# --- load and reuse ----------------------------------------------------------------------------------------
+
+
+def test_first_request_measures_and_loads() -> None:
+    """A cold request reads the memory, starts a child, and is granted once that is ready."""
+    d = Driver()
+    out = d.state.handle(ev.RequestArrived(1, wish()), d.now)
+    assert out == [ins.ReadMemory()]
+    out = d.state.handle(ev.MemoryReported(d.machine), d.now)
+    assert [type(i) for i in out] == [ins.StartLoad, ins.WakeAt]
+    assert d.state.handle(ev.LoadSucceeded(1), d.now)[0] == ins.Grant(1, 1)
+
+
+def test_one_load_serves_all_waiters() -> None:
+    """Compatible requests that arrive during a load are all granted by it, in order."""
+    d = Driver()
+    first = d.ask(wish())
+    runner = d.started()
+    others = [d.ask(wish()) for _ in range(3)]
+    assert d.of() == []
+    d.send(ev.LoadSucceeded(runner))
+    assert d.of() == [ins.Grant(t, runner) for t in (first, *others)]
+
+
+def test_warm_request_is_granted_at_once() -> None:
+    """A compatible request on a ready runner gives exactly one instruction."""
+    d = Driver()
+    _, runner = d.load(wish())
+    ticket = d.ask(wish())
+    assert d.out == [ins.Grant(ticket, runner)]
+
+
+@pytest.mark.parametrize(
+    ("have", "want", "reloads"),
+    [
+        ({}, {}, False),
+        ({}, {"num_ctx": 4096}, False),  # the automatic value itself
+        ({}, {"num_ctx": 512}, True),
+        ({"num_ctx": 512}, {}, True),
+        ({"num_ctx": 512}, {"num_ctx": 512}, False),
+        ({"num_ctx": 8192}, {"num_ctx": 100_000}, False),  # both clamp to what was trained
+        ({"num_ctx": -5}, {"num_ctx": 4}, False),
+        ({}, {"num_batch": 512}, False),
+        ({}, {"num_batch": 64}, True),
+        ({"num_batch": 64}, {}, True),
+        ({"num_gpu": 7}, {}, False),  # a negative wish matches anything
+        ({}, {"num_gpu": 0}, True),
+        ({"num_gpu": 7}, {"num_gpu": 8}, True),
+        ({}, {"main_gpu": 0}, True),
+        ({}, {"use_mmap": False}, True),
+        ({"use_mmap": False}, {"use_mmap": False}, False),
+        ({"use_mmap": False}, {}, True),
+        ({}, {"num_thread": 2}, True),
+        ({}, {"draft_num_predict": 0}, False),  # no draft model: 0 is the default
+        ({}, {"draft_num_predict": 8}, True),
+        ({"context_shift": True}, {"context_shift": False}, True),
+        ({}, {"adapter_paths": (Path("/m/lora"),)}, True),
+        ({}, {"projector_paths": (Path("/m/proj"),)}, True),
+        ({}, {"draft_path": Path("/m/draft")}, True),
+        ({}, {"is_embedding": True}, True),
+        ({"is_embedding": True}, {}, False),
+        ({"is_embedding": True, "pooling": "mean"}, {"is_embedding": True, "pooling": "rank"}, True),
+        ({"family": "llama"}, {"family": "other"}, False),  # not a load-time matter
+    ],
+)
+def test_reuse_or_reload(have: dict[str, Any], want: dict[str, Any], reloads: bool) -> None:
+    """The reload rule, option by option."""
+    d = Driver()
+    runner = d.idle(wish(**have))
+    ticket = d.ask(wish(**want))
+    if not reloads:
+        assert d.of() == [ins.Grant(ticket, runner)]
+        return
+    assert d.of() == [ins.StopRunner(runner)]
+    d.send(ev.RunnerStopped(runner))
+    assert d.started() != runner
+
+
+def test_another_name_for_the_same_weights_shares_the_runner() -> None:
+    """The runner keeps the name under which it was first loaded."""
+    d = Driver()
+    runner = d.idle(wish())
+    ticket = d.ask(dataclasses.replace(wish(), name="alias:latest", manifest_digest="e" * 64))
+    assert d.of() == [ins.Grant(ticket, runner)]
+    assert d.state.residents[0].origin.name == "a:latest"
+
+
+def test_reload_waits_for_running_requests() -> None:
+    """A reload stops the runner only when its last lease ends; compatible newcomers queue behind it."""
+    d = Driver()
+    running, runner = d.load(wish())
+    d.ask(wish(num_ctx=512))
+    assert d.of() == []
+    late = d.ask(wish())
+    assert d.of() == []
+    d.send(ev.LeaseEnded(running))
+    assert d.of() == [ins.StopRunner(runner)]
+    d.send(ev.RunnerStopped(runner))
+    assert d.spec().num_ctx == 512
+    second = d.started()
+    d.send(ev.LoadSucceeded(second))
+    assert late not in [i.ticket for i in d.out if isinstance(i, ins.Grant)]
+    assert d.phase(second) is Phase.READY
+
+
+# --- keep_alive --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("keep_alive_ns", "held_ns"),
+    [(None, 5 * MINUTE), (SECOND, SECOND), (1, 1), (3600 * SECOND, 3600 * SECOND)],
+)
+def test_expiry(keep_alive_ns: int | None, held_ns: int) -> None:
+    """An idle runner is stopped when its time is over, not a nanosecond before."""
+    d = Driver()
+    runner = d.idle(wish(), keep_alive_ns)
+    assert ins.StopRunner(runner) not in d.sleep(held_ns - 1)
+    assert ins.StopRunner(runner) in d.sleep(1)
+
+
+def test_keep_alive_zero_unloads_when_idle() -> None:
+    """0 stops the runner with its last lease."""
+    d = Driver()
+    ticket, runner = d.load(wish(), 0)
+    other = d.ask(wish())
+    d.send(ev.LeaseEnded(ticket))
+    assert d.of() == []
+    d.send(ev.LeaseEnded(other))
+    assert d.of() == [ins.StopRunner(runner)]
+
+
+@pytest.mark.parametrize("keep_alive_ns", [-1, -MINUTE, FOREVER_NS, 2 * FOREVER_NS])
+def test_keep_alive_forever(keep_alive_ns: int) -> None:
+    """Negative values and the largest duration never expire and show about 292 years."""
+    d = Driver()
+    runner = d.idle(wish(), keep_alive_ns)
+    assert d.out == []
+    assert d.state.residents[0].expires_at_ns == d.now + FOREVER_NS
+    d.sleep(10**9 * SECOND)
+    assert d.phase(runner) is Phase.READY
+
+
+def test_a_request_without_keep_alive_keeps_the_last_explicit_value() -> None:
+    """Explicit values stick to the runner; silence changes nothing."""
+    d = Driver()
+    runner = d.idle(wish(), 20 * SECOND)
+    d.now += SECOND
+    d.send(ev.LeaseEnded(d.ask(wish())))
+    assert d.keep_alive(runner) == 20 * SECOND
+    assert d.state.residents[0].expires_at_ns == d.now + 20 * SECOND
+    d.send(ev.LeaseEnded(d.ask(wish(), 7 * MINUTE)))
+    d.send(ev.LeaseEnded(d.ask(wish())))
+    assert d.keep_alive(runner) == 7 * MINUTE
+
+
+def test_the_timer_restarts_only_when_the_last_lease_ends() -> None:
+    """A busy runner keeps its old `expires_at` and does not expire."""
+    d = Driver()
+    runner = d.idle(wish(), SECOND)
+    before = d.state.residents[0].expires_at_ns
+    one, two = d.ask(wish()), d.ask(wish())
+    d.sleep(MINUTE)
+    assert d.of() == []
+    d.send(ev.LeaseEnded(one))
+    assert d.state.residents[0].expires_at_ns == before
+    d.send(ev.LeaseEnded(two))
+    assert d.state.residents[0].expires_at_ns == d.now + SECOND
+    assert d.phase(runner) is Phase.READY
+
+
+def test_the_default_keep_alive_comes_from_the_settings() -> None:
+    """OLLAMA_KEEP_ALIVE is what a fresh model gets."""
+    d = Driver(keep_alive_ns=-1)
+    assert d.keep_alive(d.idle(wish())) == FOREVER_NS
+
+
+def test_an_early_timer_is_armed_again() -> None:
+    """A timer that fires too early asks for the rest of the time."""
+    d = Driver()
+    d.idle(wish(), SECOND)
+    due = d.now + SECOND
+    assert d.sleep(SECOND // 2) == [ins.WakeAt(due)]
+
+
+# --- unload ------------------------------------------------------------------------------------------------
+
+
+def test_unload_of_an_idle_model() -> None:
+    """Asked to unload, an idle runner stops at once; an unknown model is nothing."""
+    d = Driver()
+    runner = d.idle(wish())
+    assert d.send(ev.UnloadRequested("nope")) == []
+    assert d.send(ev.UnloadRequested("a")) == [ins.StopRunner(runner)]
+    assert d.send(ev.UnloadRequested("a")) == []
+
+
+def test_unload_never_interrupts() -> None:
+    """A busy runner is unloaded when it becomes idle."""
+    d = Driver()
+    ticket, runner = d.load(wish())
+    assert d.send(ev.UnloadRequested("a")) == []
+    d.send(ev.LeaseEnded(ticket))
+    assert d.of() == [ins.StopRunner(runner)]
+
+
+def test_unload_during_the_load() -> None:
+    """The waiters of a load still get their runner, and then it goes, whatever keep_alive they brought."""
+    d = Driver()
+    ticket = d.ask(wish(), MINUTE)
+    runner = d.started()
+    d.send(ev.UnloadRequested("a"))
+    d.send(ev.LoadSucceeded(runner))
+    assert d.of() == [ins.Grant(ticket, runner)]
+    d.send(ev.LeaseEnded(ticket))
+    assert d.of() == [ins.StopRunner(runner)]
+
+
+def test_a_request_while_the_runner_stops_loads_anew() -> None:
+    """A request that comes too late for the old child waits until it is gone."""
+    d = Driver()
+    runner = d.idle(wish())
+    d.send(ev.UnloadRequested("a"))
+    d.ask(wish())
+    assert d.of() == []
+    d.send(ev.RunnerStopped(runner))
+    assert d.started() == runner + 1
+
+
+# --- capacity and eviction ---------------------------------------------------------------------------------
+
+
+def test_three_models_on_a_cpu() -> None:
+    """MAX_LOADED_MODELS 0 means three; the fourth evicts the idle one with the shortest keep-alive."""
+    d = Driver()
+    long = d.idle(wish("a"), 30 * MINUTE)
+    short = d.idle(wish("b"), MINUTE)
+    d.idle(wish("c"), -1)
+    d.ask(wish("d"))
+    assert d.of() == [ins.StopRunner(short)]
+    d.send(ev.RunnerStopped(short))
+    assert d.spec().weights_key == "d"
+    assert d.phase(long) is Phase.READY
+
+
+def test_ties_are_broken_by_path() -> None:
+    """Equal keep-alives: the first weights path goes."""
+    d = Driver(max_loaded_models=2)
+    d.idle(wish("z"))
+    first = d.idle(wish("b"))
+    d.ask(wish("c"))
+    assert d.of() == [ins.StopRunner(first)]
+
+
+def test_an_idle_runner_goes_before_a_busy_one() -> None:
+    """Order counts among the idle ones first."""
+    d = Driver(max_loaded_models=2)
+    d.load(wish("a"), SECOND)
+    idle = d.idle(wish("b"), -1)
+    d.ask(wish("c"))
+    assert d.of() == [ins.StopRunner(idle)]
+
+
+def test_a_busy_victim_gets_no_new_leases() -> None:
+    """A model in constant use must let a waiting model in: once marked, its next requests queue behind."""
+    d = Driver(max_loaded_models=1)
+    running, runner = d.load(wish("a"))
+    waiting = d.ask(wish("b"))
+    assert d.of() == []
+    queued = d.ask(wish("a"))
+    assert d.of() == []
+    d.send(ev.LeaseEnded(running))
+    assert d.of() == [ins.StopRunner(runner)]
+    d.send(ev.RunnerStopped(runner))
+    second = d.started()
+    d.send(ev.LoadSucceeded(second))
+    assert d.of() == [ins.Grant(waiting, second)]
+    d.send(ev.LeaseEnded(waiting))
+    assert d.of() == [ins.StopRunner(second)]
+    d.send(ev.RunnerStopped(second))
+    d.send(ev.LoadSucceeded(d.started()))
+    assert [i.ticket for i in d.out if isinstance(i, ins.Grant)] == [queued]
+
+
+def test_other_loaded_models_are_served_while_one_waits_for_an_eviction() -> None:
+    """Unlike Ollama, a waiting load blocks nobody whose model is there."""
+    d = Driver(max_loaded_models=2)
+    d.load(wish("a"), SECOND)
+    _, other = d.load(wish("b"), -1)
+    d.ask(wish("c"))
+    ticket = d.ask(wish("b"))
+    assert d.of() == [ins.Grant(ticket, other)]
+
+
+def test_whichever_is_idle_first_is_evicted() -> None:
+    """The marked runner stays when another one becomes idle sooner."""
+    d = Driver(max_loaded_models=2)
+    _, marked = d.load(wish("a"), SECOND)
+    ticket, other = d.load(wish("b"), -1)
+    d.ask(wish("c"))
+    d.send(ev.LeaseEnded(ticket))
+    assert d.of() == [ins.StopRunner(other)]
+    late = d.ask(wish("a"))
+    assert d.of() == [ins.Grant(late, marked)]
+
+
+def test_a_cancelled_candidate_frees_its_victim() -> None:
+    """When the request that wanted room leaves, the marked runner serves again."""
+    d = Driver(max_loaded_models=1)
+    _, runner = d.load(wish("a"))
+    waiting = d.ask(wish("b"))
+    queued = d.ask(wish("a"))
+    d.send(ev.RequestCanceled(waiting))
+    assert d.of() == [ins.Grant(queued, runner)]
+
+
+def test_a_model_that_does_not_fit_evicts() -> None:
+    """Beside others a model must be predicted to take at most 80 % of the free memory."""
+    d = Driver(free_gib=8)
+    runner = d.idle(wish("a"))
+    d.ask(wish("b", gib=7))
+    assert d.of() == [ins.ReadMemory(), ins.StopRunner(runner)]
+    d.send(ev.RunnerStopped(runner))
+    assert d.spec().weights_key == "b"
+
+
+def test_a_model_that_fits_is_loaded_beside() -> None:
+    """With room for both nobody is evicted."""
+    d = Driver(free_gib=8)
+    d.idle(wish("a"))
+    d.ask(wish("b", gib=5))
+    assert d.spec().weights_key == "b"
+
+
+def test_the_first_model_is_loaded_regardless() -> None:
+    """With nothing else loaded the prediction does not matter."""
+    d = Driver(free_gib=2)
+    d.ask(wish("a", gib=40))
+    assert d.spec().weights_key == "a"
+
+
+def test_only_one_load_at_a_time() -> None:
+    """A second model's load starts after the first one's end, with memory measured again."""
+    d = Driver()
+    d.ask(wish("a"))
+    first = d.started()
+    d.ask(wish("b"))
+    assert d.of() == []
+    d.send(ev.LoadSucceeded(first))
+    assert [type(i) for i in d.of()] == [ins.Grant, ins.ReadMemory, ins.StartLoad]
+
+
+# --- the queue ---------------------------------------------------------------------------------------------
+
+
+def test_queue_bound() -> None:
+    """One request is in hand, `max_queue` wait behind it, the next one is refused with the 503 text."""
+    d = Driver(max_queue=2)
+    d.ask(wish("a"))
+    d.ask(wish("b"))
+    d.ask(wish("a"))
+    assert d.of() == []
+    ticket = d.ask(wish("a"))
+    [refusal] = d.of()
+    assert isinstance(refusal, ins.Refuse)
+    assert refusal.ticket == ticket
+    assert isinstance(refusal.error, QueueFullError)
+    assert str(refusal.error) == "server busy, please try again.  maximum pending requests exceeded"
+
+
+def test_a_queue_of_zero_accepts_only_when_idle() -> None:
+    """Cold requests one by one; warm requests never pass the queue."""
+    d = Driver(max_queue=0)
+    d.ask(wish("a"))
+    first = d.started()
+    d.ask(wish("b"))
+    assert isinstance(d.of()[0], ins.Refuse)
+    d.send(ev.LoadSucceeded(first))
+    d.ask(wish("b"))
+    runner = d.started()
+    warm = d.ask(wish("a"))
+    assert d.of() == [ins.Grant(warm, first)]
+    d.send(ev.LoadSucceeded(runner))
+    assert [type(i) for i in d.of()] == [ins.Grant]
+
+
+def test_cancelled_requests_leave_the_queue() -> None:
+    """A place in the queue is free as soon as its request is cancelled."""
+    d = Driver(max_queue=0)
+    first = d.ask(wish("a"))
+    runner = d.started()
+    d.send(ev.RequestCanceled(first))
+    assert d.of() == [ins.AbortLoad(runner)]
+    d.ask(wish("b"))
+    assert d.of() == []
+    d.send(ev.RunnerStopped(runner))
+    assert d.spec().weights_key == "b"
+
+
+# --- cancellation and failure ------------------------------------------------------------------------------
+
+
+def test_the_last_waiter_to_leave_aborts_the_load() -> None:
+    """A load goes on while anybody waits for it."""
+    d = Driver()
+    one = d.ask(wish())
+    runner = d.started()
+    two = d.ask(wish())
+    d.send(ev.RequestCanceled(one))
+    assert d.of() == []
+    d.send(ev.RequestCanceled(two))
+    assert d.of() == [ins.AbortLoad(runner)]
+
+
+def test_success_after_an_abort_is_ignored() -> None:
+    """A child that got ready while it was aborted is not used."""
+    d = Driver()
+    ticket = d.ask(wish())
+    runner = d.started()
+    d.send(ev.RequestCanceled(ticket))
+    assert d.send(ev.LoadSucceeded(runner)) == []
+    d.send(ev.RunnerStopped(runner))
+    assert d.state.residents == ()
+
+
+def test_cancel_after_the_grant_ends_the_lease() -> None:
+    """A cancellation that crosses its grant never leaks a lease."""
+    d = Driver()
+    ticket, runner = d.load(wish(), 0)
+    d.send(ev.RequestCanceled(ticket))
+    assert d.of() == [ins.StopRunner(runner)]
+    assert d.send(ev.LeaseEnded(ticket)) == []
+
+
+def test_a_failed_load_refuses_its_waiters_only() -> None:
+    """Both waiters get the error; the request behind them gets its own load."""
+    d = Driver()
+    one = d.ask(wish("a"))
+    runner = d.started()
+    other = d.ask(wish("b"))
+    two = d.ask(wish("a"))
+    error = RunnerStartError("llama-server process has terminated: exit status 1: bad")
+    d.send(ev.LoadFailed(runner, error))
+    assert d.of(ins.Refuse) == [ins.Refuse(one, error), ins.Refuse(two, error)]
+    assert d.spec().weights_key == "b"
+    d.send(ev.LoadSucceeded(d.started()))
+    assert [i.ticket for i in d.out if isinstance(i, ins.Grant)] == [other]
+
+
+def test_an_exit_ends_the_leases_and_the_next_request_loads() -> None:
+    """A dead child is reaped; ends of its leases that come later are harmless."""
+    d = Driver()
+    ticket, runner = d.load(wish())
+    d.send(ev.RunnerExited(runner))
+    assert d.of() == [ins.StopRunner(runner)]
+    assert d.send(ev.LeaseEnded(ticket)) == []
+    d.ask(wish())
+    d.send(ev.RunnerStopped(runner))
+    assert d.started() == runner + 1
+    assert d.send(ev.RunnerExited(runner)) == []
+
+
+def test_running_out_of_memory_expires_the_others() -> None:
+    """After a child ran out of memory the idle ones go at once, the busy ones when they are idle."""
+    d = Driver()
+    _, victim = d.load(wish("a"))
+    idle = d.idle(wish("b"))
+    ticket, busy = d.load(wish("c"))
+    d.send(ev.RunnerExited(victim, is_out_of_memory=True))
+    assert d.of() == [ins.StopRunner(victim), ins.StopRunner(idle)]
+    d.send(ev.LeaseEnded(ticket))
+    assert d.of() == [ins.StopRunner(busy)]
+
+
+def test_stall_timeout() -> None:
+    """Only a load without any sign of life for the whole time is given up."""
+    d = Driver(load_timeout_ns=MINUTE)
+    ticket = d.ask(wish())
+    runner = d.started()
+    assert d.of(ins.WakeAt) == [ins.WakeAt(d.now + MINUTE)]
+    d.now += 50 * SECOND
+    d.send(ev.LoadProgressed(runner, 0.5))
+    assert d.sleep(50 * SECOND) == [ins.WakeAt(d.now + 10 * SECOND)]
+    d.sleep(10 * SECOND)
+    refusal, abort = d.of()
+    assert abort == ins.AbortLoad(runner)
+    assert isinstance(refusal, ins.Refuse)
+    assert refusal.ticket == ticket
+    text = "timed out waiting for llama-server to start - no progress after 50% of the model"
+    assert str(refusal.error) == text
+
+
+@pytest.mark.parametrize("load_timeout_ns", [0, -1])
+def test_no_stall_timeout(load_timeout_ns: int) -> None:
+    """OLLAMA_LOAD_TIMEOUT of 0 or less waits for ever."""
+    d = Driver(load_timeout_ns=load_timeout_ns)
+    d.ask(wish())
+    assert d.of(ins.WakeAt) == []
+    assert d.sleep(10**6 * SECOND) == []
+
+
+def test_out_of_memory_evicts_the_others_and_retries_once() -> None:
+    """The second attempt has the machine to itself and one slot; a second failure is final."""
+    d = Driver(total_gib=200)
+    other = d.idle(wish("a"))
+    ticket = d.ask(wish("b"))
+    first = d.started()
+    assert d.spec().num_parallel == 4
+    d.send(ev.LoadFailed(first, OOM, is_out_of_memory=True))
+    assert d.of() == [ins.StopRunner(other)]
+    d.send(ev.RunnerStopped(other))
+    second = d.started()
+    assert d.spec().num_parallel == 1
+    assert d.spec().memory_limit_bytes == d.machine.total_bytes
+    d.send(ev.LoadFailed(second, OOM, is_out_of_memory=True))
+    assert d.of() == [ins.Refuse(ticket, OOM)]
+
+
+def test_out_of_memory_with_nothing_to_give_up() -> None:
+    """An explicit setup that had the whole machine is not tried twice."""
+    d = Driver(total_gib=1, num_parallel=1)
+    ticket = d.ask(wish(num_ctx=4096))
+    d.send(ev.LoadFailed(d.started(), OOM, is_out_of_memory=True))
+    assert d.of() == [ins.Refuse(ticket, OOM)]
+
+
+def test_every_error_class_reaches_the_waiter() -> None:
+    """A refusal carries the very error of the load."""
+    d = Driver()
+    ticket = d.ask(wish())
+    error = CorralError("x")
+    d.send(ev.LoadFailed(d.started(), error))
+    assert d.of() == [ins.Refuse(ticket, error)]
+
+
+# --- the ping before a lease -------------------------------------------------------------------------------
+
+
+def test_a_long_idle_runner_is_pinged_first() -> None:
+    """After a long pause one ping decides for all who arrive meanwhile; they do not pass the queue."""
+    d = Driver(max_queue=0)
+    runner = d.idle(wish(), -1)
+    d.now += 31 * SECOND
+    one = d.ask(wish())
+    assert d.of() == [ins.PingRunner(runner)]
+    two = d.ask(wish())
+    assert d.of() == []
+    d.send(ev.PingAnswered(runner, is_healthy=True))
+    assert d.of() == [ins.Grant(one, runner), ins.Grant(two, runner)]
+
+
+def test_a_silent_runner_is_replaced() -> None:
+    """No answer: the child is killed and the request gets a fresh one."""
+    d = Driver()
+    runner = d.idle(wish(), -1)
+    d.now += 31 * SECOND
+    ticket = d.ask(wish())
+    d.send(ev.PingAnswered(runner, is_healthy=False))
+    assert d.of() == [ins.StopRunner(runner)]
+    d.send(ev.RunnerStopped(runner))
+    second = d.started()
+    d.send(ev.LoadSucceeded(second))
+    assert d.of() == [ins.Grant(ticket, second)]
+
+
+def test_a_ping_whose_request_left() -> None:
+    """The runner is idle again, and unloaded if that was asked for meanwhile."""
+    d = Driver()
+    runner = d.idle(wish(), -1)
+    d.now += 31 * SECOND
+    ticket = d.ask(wish())
+    d.send(ev.RequestCanceled(ticket))
+    d.send(ev.UnloadRequested("a"))
+    d.send(ev.PingAnswered(runner, is_healthy=True))
+    assert d.of() == [ins.StopRunner(runner)]
+
+
+def test_a_busy_runner_is_not_pinged() -> None:
+    """While it works its own watchdog looks after it."""
+    d = Driver()
+    _, runner = d.load(wish())
+    d.now += MINUTE
+    ticket = d.ask(wish())
+    assert d.of() == [ins.Grant(ticket, runner)]

@@ -1,0 +1,9 @@
+"""Go's text/template with Ollama's functions, for prompts.
+
+Text -> lexer -> parser -> nodes -> closures (expressions, statements) -> text. What a template can do is bounded.
+"""
+
+from corral.gotemplate.template import Template
+from corral.gotemplate.values import NO_VALUE, GoList, GoMap, GoSequence, GoStruct
+
+__all__ = ["NO_VALUE", "GoList", "GoMap", "GoSequence", "GoStruct", "Template"]

@@ -1,0 +1,1 @@
+"""From conversations to prompt text: Go templates, built-in renderers and the Jinja templates of model files."""

@@ -55,8 +55,8 @@ def _tokens_per_s(final: dict[str, Any]) -> str:
 def _show(base: str) -> bool:
     """Run the three requests; True when the capital was named."""
     print(f"pull {_MODEL} (from the package, no network)")
-    for event in _call(base, "/api/pull", {"model": _MODEL}):
-        if event.get("status") == "success":
+    for step in _call(base, "/api/pull", {"model": _MODEL}):
+        if step.get("status") == "success":
             print("  success")
 
     print("\ngenerate: What is 7 + 5?")

@@ -7,7 +7,6 @@ arguments) fails hard: its error ends the decoding at once, before any soft one.
 
 from __future__ import annotations
 
-import base64
 import binascii
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, cast
@@ -187,7 +186,9 @@ def images(decoding: Decoding, value: Any, path: str, _text: str) -> tuple[bytes
                 decoded.append(decode_base64(element))
             except InvalidRequestError as exc:
                 decoding.soft_error = decoding.soft_error or str(exc)
-        elif element is not None:
+        elif element is None:
+            decoded.append(b"")
+        else:
             decoding.mismatch(element, path, "api.ImageData")
     return tuple(decoded)
 
@@ -200,7 +201,7 @@ def decode_base64(text: str) -> bytes:
     """
     compact = text.replace("\r", "").replace("\n", "")
     try:
-        return base64.b64decode(compact, validate=True)
+        return binascii.a2b_base64(compact, strict_mode=True) if compact else b""
     except (binascii.Error, ValueError):
         alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
         position = next((i for i, char in enumerate(compact) if char not in alphabet), len(compact))
@@ -380,7 +381,8 @@ def _any_of(_decoding: Decoding, value: Any, path: str, _text: str) -> tuple[Too
 def _property_type(_decoding: Decoding, value: Any, path: str, _text: str) -> tuple[str, ...]:
     if isinstance(value, str):
         return (clean_text(value),)
-    if not isinstance(value, list) or any(not isinstance(element, str) for element in value):
+    is_list = isinstance(value, list) and not isinstance(value, JSONObject)
+    if not is_list or any(not isinstance(element, str) for element in value):
         _mismatch_now(value, path, "api.PropertyType")
     return tuple(clean_text(element) for element in value)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from json.decoder import scanstring
+from json import decoder as _json_decoder
 from typing import Any, NoReturn
 
 from corral.errors import InvalidRequestError
@@ -42,7 +42,9 @@ def _finite_float(text: str) -> float:
 _decoder = json.JSONDecoder(
     object_pairs_hook=JSONObject, parse_constant=_refuse_constant, parse_float=_finite_float
 )
-_scan_once: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once
+# Not in the type stubs, but what `raw_decode` itself is made of, and the only way to the ends of values.
+_scan_once: Callable[[str, int], tuple[Any, int]] = vars(_decoder)["scan_once"]
+_scan_string: Callable[[str, int, bool], tuple[str, int]] = vars(_json_decoder)["scanstring"]
 
 
 def read_members(body: bytes, struct: str, *, max_depth: int) -> list[JSONMember]:
@@ -83,7 +85,7 @@ def _members(text: str, index: int) -> list[JSONMember]:
     while True:
         if text[index : index + 1] != '"':
             raise StopIteration(index)
-        name, index = scanstring(text, index + 1, True)
+        name, index = _scan_string(text, index + 1, True)
         index = _skip_space(text, index)
         if text[index : index + 1] != ":":
             raise StopIteration(index)

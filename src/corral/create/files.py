@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from corral.digest import Digest
-from corral.errors import CorralError, GGUFError, InvalidRequestError, StoreError
+from corral.errors import CorralError, GGUFError, InvalidDigestError, InvalidRequestError, StoreError
 from corral.gguf import GGUFFile, check_loadable
 from corral.store.manifests import Layer
 from corral.store.models import ModelStore
@@ -62,10 +62,12 @@ def blob_path(store: ModelStore, digest: str) -> Path:
     """The file of an uploaded blob.
 
     Raises:
-        InvalidDigestError
-        StoreError: it was never uploaded.
+        StoreError: no digest, or it was never uploaded.
     """
-    path = store.blobs.path(Digest.parse(digest))
+    try:
+        path = store.blobs.path(Digest.parse(digest))
+    except InvalidDigestError as exc:
+        raise StoreError(str(exc)) from None
     if not path.is_file():
         raise MissingBlobError(f"open {path}: no such file or directory")
     return path
@@ -79,7 +81,7 @@ def import_file(store: ModelStore, name: str, digest: str, *, as_draft: bool = F
     """Check an uploaded GGUF and describe it as a layer.
 
     Raises:
-        InvalidDigestError, StoreError
+        StoreError
         InvalidRequestError: the file is no GGUF, or not a sound one; the text says why.
     """
     path = blob_path(store, digest)

@@ -61,7 +61,9 @@ class _Draft:
     layers: list[Layer] = field(default_factory=list)
     headers: dict[Digest, GGUFFile] = field(default_factory=dict)
     statuses: dict[Digest, str] = field(default_factory=dict)
+    # What this create put into the store, and goes again if it fails; uploads are the client's and stay.
     stored: set[Digest] = field(default_factory=set)
+    fresh: set[Digest] = field(default_factory=set)
     base: Model | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
 
@@ -161,7 +163,7 @@ class Creator:
             await report({"status": "parsing GGUF"})
             imported = await asyncio.to_thread(import_file, self._store, file_name, digest)
             draft.layers.append(imported.layer)
-            draft.stored.add(imported.layer.digest)
+            draft.fresh.add(imported.layer.digest)
             draft.headers[imported.layer.digest] = imported.gguf
             if imported.layer.kind == "model":
                 families.append(imported.gguf.architecture)
@@ -184,7 +186,11 @@ class Creator:
     async def _take_adapters(self, draft: _Draft, adapters: Any, report: Report) -> None:
         if not adapters:
             raise InvalidRequestError("unknown type")
-        if await asyncio.to_thread(kind_of_files, self._store, adapters) == "safetensors":
+        try:
+            kind = await asyncio.to_thread(kind_of_files, self._store, adapters)
+        except CorralError as exc:
+            raise InvalidRequestError(str(exc)) from exc
+        if kind == "safetensors":
             raise InvalidRequestError(
                 "safetensors adapters cannot be converted by this version; convert them to GGUF first"
             )
@@ -194,12 +200,11 @@ class Creator:
             await report({"status": "parsing GGUF"})
             try:
                 imported = await asyncio.to_thread(import_file, self._store, file_name, digest)
-            except InvalidRequestError:
-                raise
             except CorralError as exc:
+                # Whatever is wrong with an adapter is the request's fault.
                 raise InvalidRequestError(str(exc)) from exc
             draft.layers.append(imported.layer)
-            draft.stored.add(imported.layer.digest)
+            draft.fresh.add(imported.layer.digest)
 
     async def _quantize(self, draft: _Draft, request: CreateRequest) -> None:
         wanted = request.quantize.upper()
@@ -241,7 +246,7 @@ class Creator:
             self._replace(draft, "params", encode_sorted(draft.parameters) + b"\n")
         if request.raw_messages:
             self._replace(draft, "messages", encode(list(request.raw_messages)) + b"\n")
-        overrides = {
+        overrides: dict[str, Any] = {
             name: value
             for name, value in (
                 ("renderer", request.renderer),
@@ -296,7 +301,7 @@ class Creator:
 
 
 def _layer_status(layer: Layer, draft: _Draft) -> str:
-    is_old = layer.digest not in draft.stored
+    is_old = layer.digest not in draft.stored | draft.fresh
     return f"{'using existing' if is_old else 'creating new'} layer {layer.digest}"
 
 
@@ -322,4 +327,6 @@ def _with_info(config: ModelConfig, info: dict[str, Any]) -> ModelConfig:
     }
     changes = {names[name]: value for name, value in info.items() if name in names}
     added = tuple(c for c in info.get("capabilities", ()) if c not in config.capabilities)
+    if family := info.get("model_family"):
+        changes["families"] = (family, *(config.families or ()))
     return replace(config, **changes, capabilities=config.capabilities + added)

@@ -274,8 +274,6 @@ class _Reader:
                 raise GGUFError(f"tensor {name!r} is not aligned to {alignment} bytes")
             end = data_offset + offset + size_bytes
             if end > self._end:
-                raise GGUFError(
-                    f'tensor "{name}" offset+size ({end}) exceeds file size ({self._end}): the file is truncated'
-                )
+                raise GGUFError(f'tensor "{name}" offset+size ({end}) exceeds file size ({self._end})')
             tensors.append(TensorInfo(name, shape, tensor_type.name, offset, size_bytes, n_elements))
         return tuple(tensors)

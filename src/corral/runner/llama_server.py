@@ -158,6 +158,8 @@ def parse_event(event: dict[str, Any], top_logprobs: int | None) -> Piece:
     if top_logprobs is not None and "completion_probabilities" in event:
         logprobs = tuple(_logprob(entry, top_logprobs) for entry in event["completion_probabilities"])
     if not event["stop"]:
+        if not event["content"]:
+            logprobs = ()  # the end token: it is no part of the text
         return Piece(event["content"], logprobs)
     timings = event["timings"]
     final = Final(
@@ -174,10 +176,10 @@ def parse_event(event: dict[str, Any], top_logprobs: int | None) -> Piece:
 
 def _logprob(entry: dict[str, Any], top_count: int) -> Logprob:
     top = tuple(
-        TopLogprob(rival["token"], rival["logprob"], tuple(rival["bytes"]))
+        TopLogprob(rival["token"], rival["logprob"], tuple(rival["token"].encode()))
         for rival in entry["top_logprobs"][:top_count]
     )
-    return Logprob(entry["token"], entry["logprob"], tuple(entry["bytes"]), top)
+    return Logprob(entry["token"], entry["logprob"], tuple(entry["token"].encode()), top)
 
 
 def engine_error(status: int, body: bytes) -> EngineError:

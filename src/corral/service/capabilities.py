@@ -9,13 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from corral.parsers.registry import find_parser
-from corral.prompt import jinja
-from corral.prompt.inference import thinking_tags
-
 from corral.errors import TemplateError
 from corral.gguf import GGUFFile
 from corral.gotemplate import Template
+from corral.parsers.registry import find_parser
+from corral.prompt import jinja
+from corral.prompt.inference import thinking_tags
 from corral.store.models import Model
 
 __all__ = ["Path", "Traits", "choose_path", "show_capabilities", "tags_capabilities"]
@@ -53,7 +52,11 @@ def choose_path(traits: Traits, *, go_template: bool | None) -> Path:
         return "renderer"
     if model.config.parser or is_harmony(model):
         return "go"
-    if model.template is not None and go_template is not False and (go_template or not _prefers_jinja(traits)):
+    if (
+        model.template is not None
+        and go_template is not False
+        and (go_template or not _prefers_jinja(traits))
+    ):
         return "go"
     return "jinja"
 

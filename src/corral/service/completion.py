@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from corral.parsers.events import OutputParser, Parsed
-
 from corral.runner.interface import CompletionRequest, Final, Piece, Runner
 from corral.service.requests import Emit
 from corral.types import Chunk, GenerationMetrics, ToolCall
@@ -59,6 +58,7 @@ class CompletionRun:
         truncated_count: int = 0,
         wants_text: bool = False,
         has_repeat_guard: bool = True,
+        emits_empty: bool = False,
     ) -> None:
         self._runner = runner
         self._request = request
@@ -67,6 +67,7 @@ class CompletionRun:
         self._parser = parser
         self._truncated_count = truncated_count
         self._has_repeat_guard = has_repeat_guard
+        self._emits_empty = emits_empty
         self._texts: list[str] | None = [] if wants_text else None
         self._last_text = ""
         self._repeat_count = 0
@@ -106,7 +107,8 @@ class CompletionRun:
         if self._parser is None:
             return Chunk(text, logprobs=piece.logprobs) if text or piece.logprobs else None
         parsed = self._parser.feed(text)
-        if not (parsed.content or parsed.thinking or parsed.tool_calls or piece.logprobs):
+        is_empty = not (parsed.content or parsed.thinking or parsed.tool_calls or piece.logprobs)
+        if is_empty and not (self._emits_empty and text):
             return None
         return Chunk(parsed.content, parsed.thinking, with_ids(parsed.tool_calls), piece.logprobs)
 

@@ -29,8 +29,8 @@ async def embed(runner: Runner, request: EmbedRequest, stopwatch: Stopwatch) -> 
     if not request.inputs:
         return EmbedResult()
     if not runner.spec.is_embedding:
-        # Only the engine words this refusal; an empty call gets it without work.
-        await runner.request_json("/embedding", {"content": list(request.inputs)})
+        text = "This server does not support embeddings. Start it with `--embeddings`"
+        raise EngineError(500 if request.is_legacy else 501, text)
     tokens = [
         _fit(ids, runner, may_cut=request.truncate, is_legacy=request.is_legacy)
         for ids in await runner.tokenize_many(request.inputs)

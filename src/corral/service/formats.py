@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 
-from corral.grammar import json_object_grammar, schema_grammar
-
 from corral.errors import FormatError
+from corral.grammar import json_object_grammar, schema_grammar
 from corral.service.requests import InferenceOptions
 
 __all__ = ["grammar_of"]

@@ -11,13 +11,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from corral.prompt.gochat import render_messages, render_suffix
-from corral.scheduler.loop import Scheduler
-
 from corral.config import Settings
 from corral.errors import CapabilityError, InvalidRequestError
 from corral.gotemplate import Template
+from corral.prompt.gochat import render_messages, render_suffix
 from corral.runner.interface import CompletionRequest, Runner
+from corral.scheduler.loop import Scheduler
 from corral.service import prompting
 from corral.service.completion import CompletionRun, Stopwatch
 from corral.service.embedding import embed
@@ -85,14 +84,16 @@ class Inference:
         if request.is_raw and (request.template or request.system or request.context):
             raise InvalidRequestError("raw mode does not support template, system, or context")
         think = _resolve_think(profile, common)
-        _require(profile, common.model, "generate", ["insert"] if request.prompt and request.suffix else [])
+        _require(profile, common.model, "generate", ["insert"] if request.suffix else [])
         async with self._turn(profile, common, think, stopwatch) as turn:
             if not request.prompt:
                 return Immediate("load")
             prompt = await _generate_prompt(turn, request)
             if common.is_render_only:
                 return Immediate("", prompt.text, len(prompt.images))
-            final = await self._complete(turn, prompt, (), None, common.think, emit, not request.is_raw)
+            # A built-in parser gets what the request said, the inferred one what was made of it.
+            parser_think = common.think if profile.parser is not None else think
+            final = await self._complete(turn, prompt, (), None, parser_think, emit, not request.is_raw)
             if final is not None:
                 await emit([final])
             return None
@@ -230,6 +231,8 @@ class Inference:
             truncated_count=cut_count,
             wants_text=wants_context,
             has_repeat_guard=profile.path != "jinja",
+            # The real server sends a line for every step of a generate whose thinking it reads, empty ones too.
+            emits_empty=wants_context and profile.parser is None,
         )
         final = await run.run()
         if final is not None and wants_context:
@@ -323,7 +326,7 @@ async def _generate_prompt(turn: _Turn, request: GenerateRequest) -> prompting.P
     if request.suffix:
         template = Template.parse(request.template) if request.template else turn.profile.template
         text = render_suffix(template, request.prompt, request.suffix, turn.think)
-        return prompting.Prompt(text, request.images)
+        return await _after_context(turn, request, prompting.Prompt(text, request.images))
     messages = [Message("user", request.prompt, images=request.images)]
     if request.context is None:
         messages = [*model.messages, *messages]
@@ -334,6 +337,11 @@ async def _generate_prompt(turn: _Turn, request: GenerateRequest) -> prompting.P
         prompt = prompting.Prompt(render_messages(template, messages, (), turn.think), request.images)
     else:
         prompt = await _chat_prompt(turn, messages, ())
-    if request.context:
-        return replace(prompt, text=await turn.runner.detokenize(request.context) + prompt.text)
-    return prompt
+    return await _after_context(turn, request, prompt)
+
+
+async def _after_context(turn: _Turn, request: GenerateRequest, prompt: prompting.Prompt) -> prompting.Prompt:
+    """The prompt behind the text of an earlier answer's tokens."""
+    if not request.context:
+        return prompt
+    return replace(prompt, text=await turn.runner.detokenize(request.context) + prompt.text)

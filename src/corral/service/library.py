@@ -1,4 +1,4 @@
-"""The model library: list, show, copy, delete, and what is loaded. Values in the order of their members on the wire."""
+"""The model library: list, show, copy, delete, and what is loaded. Members in the order of the wire."""
 
 from __future__ import annotations
 

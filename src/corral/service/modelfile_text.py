@@ -62,8 +62,8 @@ def format_parameters(parameters: Mapping[str, Any]) -> str:
     """One line for each value: the name in 30 columns, then the value as Go writes it as a literal."""
     lines = []
     for name, value in parameters.items():
-        for element in value if isinstance(value, list) else [value]:
-            lines.append(f"{name.ljust(_NAME_WIDTH)} {_literal(element)}")
+        values = value if isinstance(value, list) else [value]
+        lines += [f"{name.ljust(_NAME_WIDTH)} {_literal(element)}" for element in values]
     return "\n".join(lines)
 
 

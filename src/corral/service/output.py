@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from corral.parsers.events import OutputParser, Parsed
 from corral.parsers.thinking import ThinkingParser
 from corral.parsers.tools import ToolParser
-
 from corral.service.profile import ModelProfile
 from corral.types import Message, Think, Tool
 

@@ -9,16 +9,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from corral.config import Settings
+from corral.errors import CloudDisabledError, GGUFError, ModelNotFoundError, TemplateError
+from corral.gguf import GGUFFile, check_loadable
+from corral.gotemplate import Template
+from corral.names import ModelName, parse_ref
 from corral.parsers.registry import ParserInfo, find_parser
 from corral.prompt.inference import thinking_tags, tool_tag
 from corral.prompt.jinja import ChatTemplate
 from corral.prompt.renderers.registry import RendererInfo, find_renderer
-
-from corral.config import Settings
-from corral.errors import CloudDisabledError, GGUFError, InvalidRequestError, ModelNotFoundError
-from corral.gguf import GGUFFile, check_loadable
-from corral.gotemplate import Template
-from corral.names import ModelName, parse_ref
 from corral.scheduler.shape import read_memory_shape
 from corral.scheduler.spec import MemoryShape
 from corral.service import capabilities
@@ -30,8 +29,8 @@ __all__ = ["ModelProfile", "Profiles", "open_header"]
 _PLAIN_TEMPLATE = "{{ .Prompt }}"
 # What the engine uses for a model that brings no template of any kind.
 _DEFAULT_CHAT_TEMPLATE = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 _JINJA_THINKING_TAGS = ("<think>", "</think>")
 _JINJA_TOOL_TAG = "<tool_call>"
@@ -208,10 +207,11 @@ def _size(path: Path) -> int:
 def _known_renderer(name: str) -> RendererInfo | None:
     if not name:
         return None
-    info = find_renderer(name)
-    if info is None:
-        raise InvalidRequestError(f'unknown renderer "{name}"')
-    return info
+
+    def unknown(*_args: object, **_options: object) -> str:
+        raise TemplateError(f'unknown renderer "{name}"')
+
+    return find_renderer(name) or RendererInfo(name, bos="", has_image_tags=False, render=unknown)
 
 
 def _known_parser(model: Model) -> ParserInfo | None:

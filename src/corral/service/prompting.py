@@ -10,11 +10,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from corral.errors import CapabilityError, ContextOverflowError
 from corral.parsers.thinking import ThinkingParser
 from corral.prompt.gochat import render_messages
 from corral.prompt.renderers.images import insert_image_tags
-
-from corral.errors import CapabilityError, ContextOverflowError
 from corral.runner.interface import Runner
 from corral.service.profile import ModelProfile
 from corral.types import Message, SamplingOptions, Think, Tool

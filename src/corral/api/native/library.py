@@ -252,6 +252,4 @@ async def _progress(exchange: Exchange, is_stream: bool, run: Any) -> None:
             await exchange.write(error_body(text_of(error)) + b"\n")
             await exchange.end_stream()
         else:
-            # What was reported before has status 200 already when it is streamed; otherwise a late error is 500.
-            status = 500 if last and not is_stream else status_of(error)
-            await exchange.respond(status, error_body(text_of(error)), JSON)
+            await exchange.respond(status_of(error), error_body(text_of(error)), JSON)

@@ -1,1 +1,1 @@
-"""Prompt formats of model families, by the RENDERER name that a model's config gives."""
+"""Prompt formats of model families that bring no template of their own, one module a family."""

@@ -1,4 +1,8 @@
-"""Puts `[img-N]` tags into messages, where the engine's media markers will be."""
+"""Where the images of a conversation stand in its prompt: `[img-N]` tags in the message texts.
+
+The engine later puts its media marker in place of each tag; images are numbered from 0 over all the messages given,
+which are the ones that a truncated conversation keeps. Source: ollama: server/prompt.go, model/renderers/image_tags.go.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +13,32 @@ from corral.types import Message
 
 __all__ = ["insert_image_tags"]
 
+_PLACEHOLDER = "[img]"
+_TAG_START = "[img-"
+
 
 def insert_image_tags(messages: Sequence[Message], *, separator: bool) -> list[Message]:
-    """Number the pictures of all messages from 0 and place a tag for each.
+    """Give every image its tag: in place of the next literal `[img]` of its message, else in front of the text.
 
-    A tag takes the place of the first `[img]` in its message, or goes before the text. With `separator` (the rule
-    of built-in renderers) tags before a visible text are followed by a blank, and a text that has tags already is
-    left alone; without it (the rule of Go templates) neither.
+    `separator` follows the rule of built-in renderers: tags in front of a text are set off by a space, and a text
+    that has tags already stays as it is. Without it (Go templates) there is no space and every text is treated.
     """
-    tagged, number = [], 0
+    out: list[Message] = []
+    number = 0
     for message in messages:
-        content, prefix = message.content, ""
-        is_done = separator and "[img-" in content
-        for _ in message.images:
-            tag = f"[img-{number}]"
-            number += 1
-            if is_done:
-                continue
-            if "[img]" in content:
-                content = content.replace("[img]", tag, 1)
+        first, number = number, number + len(message.images)
+        if not message.images or (separator and _TAG_START in message.content):
+            out.append(message)
+            continue
+        content = message.content
+        prefix = ""
+        for image in range(first, number):
+            tag = f"{_TAG_START}{image}]"
+            if _PLACEHOLDER in content:
+                content = content.replace(_PLACEHOLDER, tag, 1)
             else:
                 prefix += tag
-        if prefix and separator and content and not content[0].isspace():
+        if separator and prefix and content and not content[0].isspace():
             prefix += " "
-        tagged.append(replace(message, content=prefix + content) if message.images else message)
-    return tagged
+        out.append(replace(message, content=prefix + content))
+    return out

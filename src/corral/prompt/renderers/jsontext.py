@@ -10,6 +10,7 @@ Nothing here recurses deeper than `MAX_DEPTH`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from corral import gowire
@@ -213,23 +214,51 @@ def format_indented(value: Any, indent: str = "    ", prefix: str = "") -> str:
 
 
 def format_float(value: float) -> str:
-    """A number as Go's `%v` prints it: exponent form below 1e-4 and from 1e21 on.
+    """A number as Go's `%v` prints it: exponent form below 1e-4 and from 1e6 on.
 
     Raises:
         TemplateError: an integer out of the range of a 64-bit float.
     """
+    if isinstance(value, int) and -1_000_000 < value < 1_000_000:
+        return str(value)
     try:
-        number = float(value)
+        sign, digits, exponent = Decimal(repr(float(value))).as_tuple()
     except OverflowError as exc:
         raise TemplateError("a number is out of the range of a 64-bit float") from exc
-    mantissa, _, exponent = f"{number!r}".partition("e")
-    if not exponent:
-        digits = mantissa.removesuffix(".0")
-        magnitude = abs(number)
-        if magnitude == 0 or 1e-4 <= magnitude < 1e6:
-            return digits
-    significant = _shortest_digits(number)
-    sign = "-" if number < 0 else ""
-    power = int(f"{number:e}".partition("e")[2]) if not exponent else int(exponent)
-    fraction = f".{significant[1:]}" if len(significant) > 1 else ""
-    return f"{sign}{significant[0]}{fraction}e{'-' if power < 0 else '+'}{abs(power):02d}"
+    if not isinstance(exponent, int):  # NaN and infinities have a letter here
+        raise TemplateError("a number is out of the range of a 64-bit float")
+    text = "".join(map(str, digits)).rstrip("0") or "0"
+    power = len(digits) + exponent - 1
+    minus = "-" if sign else ""
+    if text == "0":
+        return f"{minus}0"
+    if -4 <= power < 6:
+        if power < 0:
+            return f"{minus}0.{'0' * (-power - 1)}{text}"
+        whole, fraction = text[: power + 1].ljust(power + 1, "0"), text[power + 1 :]
+        return f"{minus}{whole}.{fraction}" if fraction else f"{minus}{whole}"
+    fraction = f".{text[1:]}" if len(text) > 1 else ""
+    return f"{minus}{text[0]}{fraction}e{'-' if power < 0 else '+'}{abs(power):02d}"
+
+
+def format_value(value: Any) -> str:
+    """A value as Go's `%v` prints it: strings bare, `<nil>`, `[a b]`, `map[k:v]` with sorted names."""
+    if value is None:
+        return "<nil>"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return format_float(value)
+    if isinstance(value, Mapping):
+        ordered = sorted_value(value)
+        return f"map[{' '.join(f'{name}:{format_value(member)}' for name, member in ordered.items())}]"
+    if isinstance(value, Sequence):
+        return f"[{' '.join(format_value(element) for element in sorted_value(value))}]"
+    raise TemplateError(f"a value of type {type(value).__name__} has no printed form")
+
+
+def format_type(types: Sequence[str]) -> str:
+    """The type of a property: its name, or several in the form of a list of quoted names."""
+    return types[0] if len(types) == 1 else format_json(list(types))

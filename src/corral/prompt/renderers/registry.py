@@ -1,18 +1,32 @@
-"""The built-in renderers by name."""
+"""The built-in renderers by the name that a model's RENDERER gives. Names are matched exactly.
+
+A renderer is a pure function of the conversation; the only fact of the surroundings it may use is the date, which is
+looked up here and can be given instead.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
+from corral.prompt.renderers import qwen3_5, qwen3_coder, qwen3_vl
+from corral.prompt.renderers.conversation import Conversation
 from corral.types import Message, Think, Tool
 
-__all__ = ["RenderFunction", "RendererInfo", "find_renderer"]
+__all__ = ["RendererInfo", "find_renderer", "renderer_names"]
 
 
-class RenderFunction(Protocol):
-    def __call__(
+@dataclass(frozen=True, slots=True)
+class RendererInfo:
+    """A renderer. `bos` is what to cut from the front when the tokenizer adds it itself, "" if nothing."""
+
+    name: str
+    write: Callable[[Conversation], str]
+    bos: str = ""
+    has_image_tags: bool = False
+
+    def render(
         self,
         messages: Sequence[Message],
         tools: Sequence[Tool],
@@ -20,23 +34,35 @@ class RenderFunction(Protocol):
         *,
         model_name: str = "",
         parameter_count: int = 0,
+        today: datetime.date | None = None,
     ) -> str:
-        """The prompt of a conversation. Raises TemplateError."""
-        ...
+        """Write the prompt. Messages come with their image tags if `has_image_tags`; `today` is the local date.
+
+        Raises:
+            TemplateError: the family refuses the conversation, or a value in it is nested too deeply.
+        """
+        day = datetime.date.today() if today is None else today
+        return self.write(Conversation(messages, tools, think, model_name, parameter_count, day))
 
 
-@dataclass(frozen=True, slots=True)
-class RendererInfo:
-    """A family's renderer. `bos`: the text to take off when the tokenizer writes that token itself."""
-
-    name: str
-    bos: str
-    has_image_tags: bool
-    render: RenderFunction
-
-
-_RENDERERS: dict[str, RendererInfo] = {}
+_RENDERERS = {
+    info.name: info
+    for info in (
+        RendererInfo("qwen3-coder", qwen3_coder.render),
+        RendererInfo("qwen3-vl-instruct", qwen3_vl.render_instruct, has_image_tags=True),
+        RendererInfo("qwen3-vl-thinking", qwen3_vl.render_thinking, has_image_tags=True),
+        RendererInfo("qwen3.5", qwen3_5.render_qwen3_5, has_image_tags=True),
+        RendererInfo("ornith", qwen3_5.render_ornith, has_image_tags=True),
+        RendererInfo("qwen3.8", qwen3_5.render_qwen3_8, has_image_tags=True),
+    )
+}
 
 
 def find_renderer(name: str) -> RendererInfo | None:
+    """The renderer of that name, if there is one."""
     return _RENDERERS.get(name)
+
+
+def renderer_names() -> tuple[str, ...]:
+    """All names."""
+    return tuple(_RENDERERS)

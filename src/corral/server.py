@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import shutil
+import signal
 import socket
 import sys
 import time
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +68,22 @@ def serve(settings: Settings) -> None:
     )
     shown = f"[{host}]" if ":" in host else host
     _log.info("listening address=http://%s:%d version=%s", shown, port, __version__)
-    uvicorn.Server(config).run(sockets=[listener])
+    _WebServer(config).run(sockets=[listener])
+
+
+class _WebServer(uvicorn.Server):
+    """Ends with status 0 on a signal that asked it to; the base class raises the signal again afterwards."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        previous = {
+            number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
 
 def choose_engine(settings: Settings) -> EngineChoice:

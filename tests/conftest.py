@@ -1,0 +1,168 @@
+"""What many tests need: small models, and a real server on a real socket."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FIXTURES = Path(__file__).parent / "fixtures"
+FAKE_ENGINE = Path(__file__).parent / "doubles" / "fake_llama_server.py"
+PLAIN_TEMPLATE = "{{ if .System }}{{ .System }}|{{ end }}{{ .Prompt }}{{ .Response }}"
+
+
+class Server:
+    """A `corral serve` process with a store of its own, and a client for it that knows nothing of Corral."""
+
+    def __init__(self, **env: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="corral-test-"))
+        clean = {
+            name: value for name, value in os.environ.items() if not name.startswith(("OLLAMA_", "CORRAL_"))
+        }
+        self.env = {
+            **clean,
+            "OLLAMA_HOST": "127.0.0.1:0",
+            "OLLAMA_MODELS": str(self.folder),
+            "HOME": str(self.folder),
+            **env,
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "corral.cli.main", "serve"],
+            env=self.env,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.log: list[str] = []
+        self._listening = threading.Event()
+        self.port = 0
+        self._reader = threading.Thread(target=self._read_log, daemon=True)
+        self._reader.start()
+        assert self._listening.wait(30), "".join(self.log)
+        assert self.port, "".join(self.log)
+        self.base = f"http://127.0.0.1:{self.port}"
+        self.env["OLLAMA_HOST"] = self.base
+
+    def _read_log(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.log.append(line)
+            if "listening" in line and not self.port:
+                self.port = int(line.partition("http://")[2].split()[0].rpartition(":")[2])
+                self._listening.set()
+        self._listening.set()
+
+    def request(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """Status and body of any answer, errors too."""
+        data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.base + path, data=data, method=method, headers=headers or {})
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return response.status, response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+
+    def post(self, path: str, body: Any) -> Any:
+        """The answer of a call that has to succeed; of a stream all objects."""
+        status, data = self.request("POST", path, body)
+        assert status < 300, data
+        objects = [json.loads(line) for line in data.splitlines() if line.strip()]
+        return objects[0] if len(objects) == 1 else objects
+
+    def stream(self, path: str, body: Any) -> list[dict[str, Any]]:
+        status, data = self.request("POST", path, body)
+        assert status == 200, data
+        return [json.loads(line) for line in data.splitlines()]
+
+    def get(self, path: str) -> Any:
+        status, data = self.request("GET", path)
+        assert status == 200, data
+        return json.loads(data)
+
+    def upload(self, path: Path) -> str:
+        data = path.read_bytes()
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        status, answer = self.request("POST", f"/api/blobs/{digest}", data)
+        assert status in (200, 201), answer
+        return digest
+
+    def create(self, name: str, fixture: str, **fields: Any) -> None:
+        digest = self.upload(FIXTURES / f"{fixture}.gguf")
+        body = {"model": name, "files": {f"{fixture}.gguf": digest}, "stream": False, **fields}
+        assert self.post("/api/create", body) == {"status": "success"}
+
+    def children(self) -> list[int]:
+        """Process ids of the engine children."""
+        found = subprocess.run(
+            ["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=False
+        )
+        return [int(pid) for pid in found.stdout.split()]
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(15)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self._reader.join(5)
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@pytest.fixture
+def start_server() -> Iterator[Callable[..., Server]]:
+    """Start servers with settings of the test's own; all are stopped afterwards."""
+    servers: list[Server] = []
+
+    def start(**env: str) -> Server:
+        server = Server(**env)
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def fake_server(start_server: Callable[..., Server]) -> Callable[..., Server]:
+    """Start a server on the engine double, with a model `m`; arguments are settings of the double."""
+
+    def start(settings: dict[str, str] | None = None, **fake: object) -> Server:
+        env = {f"FAKE_{name.upper()}": str(value) for name, value in fake.items()}
+        server = start_server(CORRAL_LLAMA_SERVER=str(FAKE_ENGINE), **env, **(settings or {}))
+        server.create("m", "say", template=PLAIN_TEMPLATE)
+        return server
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A server that many tests share, with a scripted model `say` and an embedding model `embed`."""
+    server = Server()
+    try:
+        server.create("say", "say", template=PLAIN_TEMPLATE, parameters={"temperature": 0})
+        server.create("embed", "embed")
+        server.create("tiny", "tiny")
+        yield server
+    finally:
+        server.close()

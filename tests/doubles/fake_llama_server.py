@@ -5,7 +5,7 @@ Named as `CORRAL_LLAMA_SERVER` it serves in place of the engine. Tokens are word
 characters with the white space before it. Standard library only.
 
 FAKE_TOKENS=n          every reply has n tokens (default 5)
-FAKE_TEXT=text         what a token says (default "word ")
+FAKE_TEXT=text         what a token says (default "word "), every second one in capitals
 FAKE_DELAY_S=x         pause before each token
 FAKE_BATCH=n           tokens written to the socket at once (default 1)
 FAKE_CRASH_AT=n        exit with code 9 before token n
@@ -110,8 +110,11 @@ class Handler(BaseHTTPRequestHandler):
         wanted = int(setting("TOKENS", 5))
         count = min(wanted, body["n_predict"])
         text = os.environ.get("FAKE_TEXT", "word ")
-        event = json.dumps({"index": 0, "content": text, "tokens": [1], "stop": False, "id_slot": 0})
-        line = b"data: " + event.encode() + b"\n\n"
+        # Two texts in turn, because a server stops a model that repeats itself.
+        events = [
+            {"index": 0, "content": word, "tokens": [1], "stop": False} for word in (text, text.upper())
+        ]
+        pair = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in events]
         delay_s, batch = setting("DELAY_S", 0), int(setting("BATCH", 1))
         for i in range(0, count, batch):
             if i >= setting("CRASH_AT", 1e18):
@@ -123,7 +126,7 @@ class Handler(BaseHTTPRequestHandler):
                 time.sleep(3600)
             if delay_s:
                 time.sleep(delay_s)
-            self.chunk(line * min(batch, count - i))
+            self.chunk(b"".join(pair[j % 2] for j in range(i, min(i + batch, count))))
         timings = {
             "cache_n": 0,
             "prompt_n": prompt_count,

@@ -161,7 +161,7 @@ class _Reader:
         closing = text.find(quote, opening + len(quote))
         if closing < 0:
             self.line = len(self._lines)
-            raise ModelfileError(f"unexpected EOF: the quote opened in line {opened_at} is never closed")
+            raise ModelfileError("unexpected EOF")
         return text[opening:].strip()
 
 

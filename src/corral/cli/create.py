@@ -11,6 +11,7 @@ from typing import Any
 from corral.cli.client import Client
 from corral.cli.flags import Arguments
 from corral.cli.progress import Progress, show_events
+from corral.errors import InvalidModelNameError
 from corral.modelfile import Directive, ModelfileError, parse_modelfile, parse_parameters
 from corral.names import ModelName
 
@@ -40,7 +41,10 @@ class _Upload:
 def create(client: Client, arguments: Arguments) -> None:
     """Raises ModelfileError, InvalidModelNameError, APIError, OSError."""
     name = arguments.words[0]
-    ModelName.parse(name)
+    try:
+        ModelName.parse(name)
+    except InvalidModelNameError:
+        raise InvalidModelNameError(name, f"invalid model name: {name}") from None
     path = Path(arguments.get("file", "Modelfile"))
     folder = path.parent if path.exists() else Path()
     directives = parse_modelfile(path.read_bytes()) if path.exists() else [Directive("from", ".")]
@@ -98,7 +102,7 @@ def _local_path(value: str, folder: Path) -> Path:
         if expanded == value:
             raise ModelfileError(f"failed to find user '{value[1:].partition('/')[0]}': unknown user")
         return Path(expanded)
-    return folder / value
+    return (folder / value).absolute()
 
 
 def _existing(value: str, folder: Path) -> Path:

@@ -90,13 +90,13 @@ def _value(value: Any) -> str:
     if not isinstance(value, list):
         return "" if value is None else _scalar(value)
     shown: list[str] = []
-    width = 0
+    width = 1
     for element in value:
         text = _scalar(element)
-        if shown and width + len(text) > _SAMPLE_COLUMNS:
+        width += len(text) + (2 if shown else 0)
+        if shown and width > _SAMPLE_COLUMNS:
             break
         shown.append(text)
-        width += len(text) + 1
     more = f" ...+{len(value) - len(shown)} more" if len(shown) < len(value) else ""
     return f"[{' '.join(shown)}{more}]"
 

@@ -88,7 +88,9 @@ def _render_leading_system(conversation: Conversation, is_thinking: bool, first_
     start = 1 if has_system else 0
     if len(messages) == start and messages:  # the system message stands alone
         return head + _generation_prompt(is_thinking)
-    return head + _render_turns(messages[start:], is_thinking, first_thinking - start, keeps_other_roles=False)
+    return head + _render_turns(
+        messages[start:], is_thinking, first_thinking - start, keeps_other_roles=False
+    )
 
 
 def _tools_section(tools: Sequence[Tool]) -> str:
@@ -109,7 +111,9 @@ def _render_turns(
         if message.role == "tool":
             parts.append(chatml.format_tool_result(messages, i, trim(message.content)))
         elif message.role == "assistant":
-            body = _answer(message, has_block=i >= first_thinking)
+            body = _answer(
+                message, has_block=i >= first_thinking, has_field=is_thinking or first_thinking <= 0
+            )
             closing = "" if i == len(messages) - 1 else chatml.CLOSE
             parts.append(f"{chatml.OPEN}assistant\n{body}{closing}")
         elif keeps_other_roles or message.role in {"user", "system"}:
@@ -119,18 +123,18 @@ def _render_turns(
     return "".join(parts)
 
 
-def _answer(message: Message, *, has_block: bool) -> str:
-    thinking, content = _split_thinking(message)
+def _answer(message: Message, *, has_block: bool, has_field: bool) -> str:
+    thinking, content = _split_thinking(message, has_field=has_field)
     block = f"<think>\n{thinking}\n</think>\n\n" if has_block else ""
     calls = "\n".join(chatml.format_call(call) for call in message.tool_calls)
     gap = "\n\n" if calls and trim(content) else ""
     return f"{block}{content}{gap}{calls}"
 
 
-def _split_thinking(message: Message) -> tuple[str, str]:
-    """The thinking and the rest of an answer, also where the client left the thinking inside the text."""
+def _split_thinking(message: Message, *, has_field: bool) -> tuple[str, str]:
+    """The thinking and the rest of an answer; without its own field it is looked for in the text."""
     content = trim(message.content)
-    if message.thinking:
+    if message.thinking and has_field:
         return trim(message.thinking), content
     before, tag, after = content.partition("</think>")
     if not tag:

@@ -10,7 +10,7 @@ import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from corral.prompt.renderers import qwen3_5, qwen3_coder, qwen3_vl
+from corral.prompt.renderers import cogito, deepseek3, nemotron3, olmo3, qwen3_5, qwen3_coder, qwen3_vl
 from corral.prompt.renderers.conversation import Conversation
 from corral.types import Message, Think, Tool
 
@@ -54,6 +54,14 @@ _RENDERERS = {
         RendererInfo("qwen3.5", qwen3_5.render_qwen3_5, has_image_tags=True),
         RendererInfo("ornith", qwen3_5.render_ornith, has_image_tags=True),
         RendererInfo("qwen3.8", qwen3_5.render_qwen3_8, has_image_tags=True),
+        RendererInfo("cogito", cogito.render, bos=cogito.BOS),
+        RendererInfo("deepseek3.1", deepseek3.render, bos=deepseek3.BOS),
+        RendererInfo("nemotron-3-nano", nemotron3.render_3, has_image_tags=True),
+        RendererInfo("nemotron-3.5-nano", nemotron3.render_3_5, has_image_tags=True),
+        RendererInfo("olmo3", olmo3.render_3),
+        RendererInfo("olmo3.1", olmo3.render_3_1),
+        RendererInfo("olmo3-think", olmo3.render_think),
+        RendererInfo("olmo3-32b-think", olmo3.render_32b_think),
     )
 }
 

@@ -208,10 +208,10 @@ def _known_renderer(name: str) -> RendererInfo | None:
     if not name:
         return None
 
-    def unknown(*_args: object, **_options: object) -> str:
+    def unknown(_conversation: object) -> str:
         raise TemplateError(f'unknown renderer "{name}"')
 
-    return find_renderer(name) or RendererInfo(name, bos="", has_image_tags=False, render=unknown)
+    return find_renderer(name) or RendererInfo(name, unknown)
 
 
 def _known_parser(model: Model) -> ParserInfo | None:

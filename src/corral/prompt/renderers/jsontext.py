@@ -20,6 +20,7 @@ from corral.types import Tool, ToolFunction, ToolProperty
 __all__ = [
     "MAX_DEPTH",
     "arguments_object",
+    "check_depth",
     "format_float",
     "format_indented",
     "format_json",
@@ -44,7 +45,8 @@ class _Properties(dict[str, Any]):
     """Properties of a schema: Go writes them with their own encoder, which escapes `<`, `>` and `&` always."""
 
 
-def _check_depth(depth: int) -> None:
+def check_depth(depth: int) -> None:
+    """Raise TemplateError at a depth that no honest client reaches."""
     if depth > MAX_DEPTH:
         raise TemplateError(f"a tool schema or argument is nested more than {MAX_DEPTH} levels deep")
 
@@ -56,17 +58,12 @@ def sorted_value(value: Any, depth: int = 0) -> Any:
         TemplateError: deeper than `MAX_DEPTH`.
     """
     if isinstance(value, Mapping):
-        _check_depth(depth)
-        names = sorted(value, key=_utf8)
-        return {name: sorted_value(value[name], depth + 1) for name in names}
+        check_depth(depth)
+        return {name: sorted_value(value[name], depth + 1) for name in sorted(value)}
     if isinstance(value, list | tuple):
-        _check_depth(depth)
+        check_depth(depth)
         return [sorted_value(element, depth + 1) for element in value]
     return value
-
-
-def _utf8(name: Any) -> bytes:
-    return str(name).encode("utf-8", "surrogatepass")
 
 
 def arguments_object(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,7 +73,7 @@ def arguments_object(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def property_object(prop: ToolProperty, depth: int = 0) -> dict[str, Any]:
     """A property of a schema with its set fields in declaration order."""
-    _check_depth(depth)
+    check_depth(depth)
     out: dict[str, Any] = {}
     if prop.any_of:
         out["anyOf"] = [property_object(option, depth + 1) for option in prop.any_of]
@@ -209,7 +206,7 @@ def _append(parts: list[str], value: Any, colon: str, comma: str, is_escaped: bo
     elif isinstance(value, int | float):
         parts.append(_number_text(value))
     elif isinstance(value, Mapping):
-        _check_depth(depth - 2 * MAX_DEPTH)
+        check_depth(depth - 2 * MAX_DEPTH)
         is_escaped = is_escaped or isinstance(value, _Properties)
         separator = "{"
         for name, member in value.items():
@@ -218,7 +215,7 @@ def _append(parts: list[str], value: Any, colon: str, comma: str, is_escaped: bo
             separator = comma
         parts.append("}" if value else "{}")
     elif isinstance(value, Sequence):
-        _check_depth(depth - 2 * MAX_DEPTH)
+        check_depth(depth - 2 * MAX_DEPTH)
         separator = "["
         for element in value:
             parts.append(separator)

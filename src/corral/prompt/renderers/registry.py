@@ -10,7 +10,7 @@ import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from corral.prompt.renderers import cogito, deepseek3, nemotron3, olmo3, qwen3_5, qwen3_coder, qwen3_vl
+from corral.prompt.renderers import cogito, deepseek3, functiongemma, gemma4, nemotron3, olmo3, qwen3_5, qwen3_coder, qwen3_vl
 from corral.prompt.renderers.conversation import Conversation
 from corral.types import Message, Think, Tool
 
@@ -62,6 +62,10 @@ _RENDERERS = {
         RendererInfo("olmo3.1", olmo3.render_3_1),
         RendererInfo("olmo3-think", olmo3.render_think),
         RendererInfo("olmo3-32b-think", olmo3.render_32b_think),
+        RendererInfo("gemma4", gemma4.render, bos=gemma4.BOS, has_image_tags=True),
+        RendererInfo("gemma4-small", gemma4.render_small, bos=gemma4.BOS, has_image_tags=True),
+        RendererInfo("gemma4-large", gemma4.render_large, bos=gemma4.BOS, has_image_tags=True),
+        RendererInfo("functiongemma", functiongemma.render, bos=functiongemma.BOS),
     )
 }
 

@@ -201,6 +201,8 @@ def decode_base64(text: str) -> bytes:
     """
     compact = text.replace("\r", "").replace("\n", "")
     try:
+        if len(compact) % 4:
+            raise ValueError("incomplete")
         return binascii.a2b_base64(compact, strict_mode=True) if compact else b""
     except (binascii.Error, ValueError):
         alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from corral.api.http import BodyTooLargeError, ClientGoneError
 from corral.errors import (
     CloudDisabledError,
+    ContextOverflowError,
     CorralError,
     DigestMismatchError,
     EngineError,
@@ -38,7 +39,14 @@ _STATUS: dict[type[BaseException], int] = {
 }
 
 # Raised while the engine works on a reply; the real server reports these from another place than the rest.
-_WORKER_ERRORS = (EngineError, RunnerExitedError, FormatError, SchemaError, OutputParseError)
+_WORKER_ERRORS = (
+    EngineError,
+    RunnerExitedError,
+    ContextOverflowError,
+    FormatError,
+    SchemaError,
+    OutputParseError,
+)
 
 
 def status_of(error: BaseException) -> int:

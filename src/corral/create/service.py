@@ -65,6 +65,8 @@ class _Draft:
     stored: set[Digest] = field(default_factory=set)
     fresh: set[Digest] = field(default_factory=set)
     base: Model | None = None
+    # Model files that the original would have rewritten; clients expect the line that follows.
+    checked_count: int = 0
     parameters: dict[str, Any] = field(default_factory=dict)
 
     def drop(self, kind: str) -> None:
@@ -101,6 +103,8 @@ class Creator:
             await self._gather(draft, request, report)
             draft.config = _with_info(draft.config, parse_info(request.info))
             await self._quantize(draft, request)
+            for _ in range(draft.checked_count):
+                await report({"status": "verifying conversion"})
             await asyncio.to_thread(self._add_texts, draft, request)
             await self._finish(name, draft, report)
         except BaseException:
@@ -144,10 +148,7 @@ class Creator:
             await self._puller(request.from_, report)
             base = await asyncio.to_thread(self._store.load, name)
         short = base.name.short()
-        weighty = [layer_media_type(kind) for kind in ("model", "projector", "adapter", "draft")]
-        draft.layers = [
-            replace(layer, from_=short) if layer.media_type in weighty else layer for layer in base.layers
-        ]
+        draft.layers = [replace(layer, from_=short) for layer in base.layers]
         draft.base = base
         draft.parameters = dict(base.parameters)
         draft.config = base.config
@@ -166,6 +167,7 @@ class Creator:
             draft.fresh.add(imported.layer.digest)
             draft.headers[imported.layer.digest] = imported.gguf
             if imported.layer.kind == "model":
+                draft.checked_count += not imported.is_untouched
                 families.append(imported.gguf.architecture)
                 draft.config = _with_header(draft.config, imported.gguf, families)
                 self._detect_template(draft, imported.gguf)

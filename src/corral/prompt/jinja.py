@@ -319,7 +319,7 @@ def _message_json(message: Message) -> dict[str, Any]:
         value["tool_calls"] = [
             {
                 "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
+                "function": {"name": call.name, "arguments": _arguments(call.arguments)},
                 **({"id": call.id} if call.id else {}),
             }
             for call in message.tool_calls
@@ -329,6 +329,11 @@ def _message_json(message: Message) -> dict[str, Any]:
     if message.tool_call_id:
         value["tool_call_id"] = message.tool_call_id
     return value
+
+
+def _arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments as the reference passes them on: order kept at the top, sorted below, whole numbers whole."""
+    return {name: _sorted(value) for name, value in arguments.items()}
 
 
 def tool_json(tool: Tool) -> dict[str, Any]:
@@ -363,7 +368,9 @@ def _sorted(value: Any) -> Any:
     """Free JSON as the reference holds it: in maps, whose order is that of their names."""
     if isinstance(value, dict):
         return {name: _sorted(value[name]) for name in sorted(value)}
-    return [_sorted(element) for element in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_sorted(element) for element in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _property_json(given: ToolProperty) -> dict[str, Any]:

@@ -211,7 +211,8 @@ class Inference:
                 runner,
                 turn.sampling,
                 num_ctx=turn.num_ctx,
-                is_allowed=turn.may_truncate,
+                # A chat by the file's own template goes to the engine as it is, which refuses what does not fit.
+                is_allowed=turn.may_truncate and (wants_context or profile.path != "jinja"),
                 has_shift=turn.has_shift,
             )
             cut_count += token_count

@@ -21,6 +21,7 @@ __all__ = [
     "MAX_DEPTH",
     "arguments_object",
     "check_depth",
+    "format_bare",
     "format_float",
     "format_indented",
     "format_json",
@@ -189,6 +190,11 @@ def format_json(value: Any, *, is_spaced: bool = False, is_escaped: bool = True)
     colon, comma = (": ", ", ") if is_spaced else (":", ",")
     _append(parts, value, colon, comma, is_escaped, 0)
     return "".join(parts)
+
+
+def format_bare(value: Any, *, is_spaced: bool = False) -> str:
+    """An argument as text: strings as they are, everything else as JSON with sorted objects."""
+    return value if isinstance(value, str) else format_json(sorted_value(value), is_spaced=is_spaced)
 
 
 def format_spaced(value: Any) -> str:

@@ -10,7 +10,7 @@ import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from corral.prompt.renderers import cogito, deepseek3, functiongemma, gemma4, nemotron3, olmo3, qwen3_5, qwen3_coder, qwen3_vl
+from corral.prompt.renderers import cogito, deepseek3, functiongemma, gemma4, glm, nemotron3, olmo3, qwen3_5, qwen3_coder, qwen3_vl
 from corral.prompt.renderers.conversation import Conversation
 from corral.types import Message, Think, Tool
 
@@ -66,6 +66,8 @@ _RENDERERS = {
         RendererInfo("gemma4-small", gemma4.render_small, bos=gemma4.BOS, has_image_tags=True),
         RendererInfo("gemma4-large", gemma4.render_large, bos=gemma4.BOS, has_image_tags=True),
         RendererInfo("functiongemma", functiongemma.render, bos=functiongemma.BOS),
+        RendererInfo("glm-4.7", glm.render_4_7),
+        RendererInfo("glm-ocr", glm.render_ocr, has_image_tags=True),
     )
 }
 

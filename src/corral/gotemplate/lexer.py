@@ -1,6 +1,6 @@
 """Template text to tokens, the first step of the engine; the only place that trims white space.
 
-It knows nothing of grammar: an error is the last token, so that the parser reports whichever fault comes first.
+It knows nothing of grammar and never reads ahead of the parser, so that whichever fault comes first is reported.
 Positions are indexes into the text; every token carries the line on which it starts.
 Ollama templates are Go's text/template; names of tokens and texts of errors are those of that package.
 """
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from corral.gotemplate.literals import quote, unicode_name
 
-__all__ = ["Kind", "Token", "tokenize"]
+__all__ = ["Kind", "Lexer", "Token"]
 
 
 class Kind(IntEnum):
@@ -104,105 +104,119 @@ _NUMBER = re.compile(
 
 
 class _LexicalError(Exception):
-    """A fault at the token that starts at the lexer's `start`."""
+    """A fault at the token that starts at the lexer's start."""
 
 
-class _Lexer:
+class Lexer:
+    """Cuts a template into tokens as the parser asks for them. The last one is EOF, or ERROR with a message."""
+
     def __init__(self, text: str) -> None:
-        self.text = text
-        self.tokens: list[Token] = []
-        self.start = 0
-        self.position = 0
+        self._text = text
+        self._tokens: list[Token] = []
+        self._start = 0
+        self._position = 0
         self._counted = 0
         self._line = 1
         self._paren_depth = 0
+        self._is_inside = False
+        self._is_done = False
 
     def _line_at(self, position: int) -> int:
-        self._line += self.text.count("\n", self._counted, position)
+        self._line += self._text.count("\n", self._counted, position)
         self._counted = position
         return self._line
 
     def _emit(self, kind: Kind, end: int) -> None:
-        self.tokens.append(Token(kind, self.start, self.text[self.start : end], self._line_at(self.start)))
-        self.start = self.position = end
+        self._tokens.append(
+            Token(kind, self._start, self._text[self._start : end], self._line_at(self._start))
+        )
+        self._start = self._position = end
 
-    def run(self) -> list[Token]:
-        try:
-            while self._lex_text():
-                if self._lex_left_delimiter():
-                    while self._lex_inside_action():
-                        pass
-        except _LexicalError as error:
-            self.tokens.append(Token(Kind.ERROR, self.start, str(error), self._line_at(self.start)))
-        return self.tokens
+    def token(self, index: int) -> Token:
+        """The token at an index, read when it is first asked for; the last one stands for all behind it."""
+        while index >= len(self._tokens) and not self._is_done:
+            try:
+                self._step()
+            except _LexicalError as error:
+                self._tokens.append(Token(Kind.ERROR, self._start, str(error), self._line_at(self._start)))
+                self._is_done = True
+        return self._tokens[min(index, len(self._tokens) - 1)]
+
+    def _step(self) -> None:
+        if self._is_inside:
+            self._is_inside = self._lex_inside_action()
+        elif self._lex_text():
+            self._is_inside = self._lex_left_delimiter()
+        else:
+            self._is_done = True
 
     def _lex_text(self) -> bool:
         """Emit the text up to the next action; False at the end of the template."""
-        found = self.text.find("{{", self.position)
+        found = self._text.find("{{", self._position)
         if found < 0:
-            if self.position < len(self.text):
-                self._emit(Kind.TEXT, len(self.text))
-            self._emit(Kind.EOF, len(self.text))
+            if self._position < len(self._text):
+                self._emit(Kind.TEXT, len(self._text))
+            self._emit(Kind.EOF, len(self._text))
             return False
         end = found
         if self._has_left_trim(found + 2):
-            while end > self.start and self.text[end - 1] in _SPACES:
+            while end > self._start and self._text[end - 1] in _SPACES:
                 end -= 1
-        if end > self.start:
+        if end > self._start:
             self._emit(Kind.TEXT, end)
-        self.start = self.position = found
+        self._start = self._position = found
         return True
 
     def _has_left_trim(self, position: int) -> bool:
-        return self.text.startswith("-", position) and self.text[position + 1 : position + 2] in _SPACE_SET
+        return self._text.startswith("-", position) and self._text[position + 1 : position + 2] in _SPACE_SET
 
     def _right_delimiter_at(self, position: int) -> tuple[bool, bool]:
         """Whether a closing delimiter is here, and whether it trims."""
-        text = self.text
+        text = self._text
         if text[position : position + 1] in _SPACE_SET and text.startswith("-}}", position + 1):
             return True, True
         return text.startswith("}}", position), False
 
     def _lex_left_delimiter(self) -> bool:
         """Emit `{{` and return True, or skip a whole comment and return False."""
-        after = self.position + 2
+        after = self._position + 2
         inside = after + 2 if self._has_left_trim(after) else after
-        if self.text.startswith("/*", inside):
-            self.start = inside
+        if self._text.startswith("/*", inside):
+            self._start = inside
             self._skip_comment(inside)
             return False
         self._emit(Kind.LEFT_DELIM, after)
-        self.start = self.position = inside
+        self._start = self._position = inside
         self._paren_depth = 0
         return True
 
     def _skip_comment(self, start: int) -> None:
-        end = self.text.find("*/", start + 2)
+        end = self._text.find("*/", start + 2)
         if end < 0:
             raise _LexicalError("unclosed comment")
         end += 2
         is_delimiter, trims = self._right_delimiter_at(end)
         if not is_delimiter:
             raise _LexicalError("comment ends before closing delimiter")
-        self.start = self.position = self._after_right_delimiter(end, trims)
+        self._start = self._position = self._after_right_delimiter(end, trims)
 
     def _after_right_delimiter(self, position: int, trims: bool) -> int:
         if not trims:
             return position + 2
-        space = _SPACE_RUN.match(self.text, position + 4)
+        space = _SPACE_RUN.match(self._text, position + 4)
         return space.end() if space else position + 4
 
     def _lex_right_delimiter(self) -> None:
-        _, trims = self._right_delimiter_at(self.position)
-        after = self._after_right_delimiter(self.position, trims)
+        _, trims = self._right_delimiter_at(self._position)
+        after = self._after_right_delimiter(self._position, trims)
         if trims:
-            self.start = self.position + 2
-        self._emit(Kind.RIGHT_DELIM, self.start + 2)
-        self.start = self.position = after
+            self._start = self._position + 2
+        self._emit(Kind.RIGHT_DELIM, self._start + 2)
+        self._start = self._position = after
 
     def _lex_inside_action(self) -> bool:
         """Emit one token; False when that was the closing delimiter."""
-        text, position = self.text, self.position
+        text, position = self._text, self._position
         if self._right_delimiter_at(position)[0]:
             if self._paren_depth:
                 raise _LexicalError("unclosed left paren")
@@ -242,13 +256,13 @@ class _Lexer:
         return True
 
     def _lex_space(self) -> bool:
-        run = _SPACE_RUN.match(self.text, self.position)
+        run = _SPACE_RUN.match(self._text, self._position)
         assert run is not None
         end = run.end()
-        if self.text.startswith("-}}", end):
+        if self._text.startswith("-}}", end):
             # The last space belongs to a delimiter that trims. A lone space is that delimiter, parentheses or not.
             end -= 1
-            if end == self.position:
+            if end == self._position:
                 self._lex_right_delimiter()
                 return False
         self._emit(Kind.SPACE, end)
@@ -256,13 +270,13 @@ class _Lexer:
 
     def _lex_quoted(self, mark: str) -> None:
         if mark == "`":
-            end = self.text.find("`", self.position + 1)
+            end = self._text.find("`", self._position + 1)
             if end < 0:
                 raise _LexicalError("unterminated raw quoted string")
             self._emit(Kind.RAW_STRING, end + 1)
             return
         pattern = _QUOTED if mark == '"' else _CHAR_CONSTANT
-        match = pattern.match(self.text, self.position)
+        match = pattern.match(self._text, self._position)
         if match is None:
             what = "quoted string" if mark == '"' else "character constant"
             raise _LexicalError(f"unterminated {what}")
@@ -270,7 +284,7 @@ class _Lexer:
 
     def _lex_name(self, kind: Kind, bare_kind: Kind) -> None:
         """Emit `.name` or `$name`, or the bare mark."""
-        after = self.position + 1
+        after = self._position + 1
         if self._is_terminator(after):
             self._emit(bare_kind, after)
             return
@@ -279,45 +293,45 @@ class _Lexer:
         self._emit(kind, end)
 
     def _lex_word(self) -> None:
-        end = self._word_end(self.position)
-        word = self.text[self.position : end]
+        end = self._word_end(self._position)
+        word = self._text[self._position : end]
         self._check_terminator(end)
         kind = Kind.BOOL if word in ("true", "false") else _KEYWORDS.get(word, Kind.IDENTIFIER)
         self._emit(kind, end)
 
     def _word_end(self, position: int) -> int:
         while True:
-            match = _ASCII_WORD.match(self.text, position)
+            match = _ASCII_WORD.match(self._text, position)
             assert match is not None
             position = match.end()
-            if position >= len(self.text) or not _is_alphanumeric(self.text[position]):
+            if position >= len(self._text) or not _is_alphanumeric(self._text[position]):
                 return position
             position += 1
 
     def _is_terminator(self, position: int) -> bool:
-        text = self.text
+        text = self._text
         return position >= len(text) or text[position] in " \t\r\n.,|:)(" or text.startswith("}}", position)
 
     def _check_terminator(self, position: int) -> None:
         if not self._is_terminator(position):
-            raise _LexicalError(f"bad character {unicode_name(self.text[position])}")
+            raise _LexicalError(f"bad character {unicode_name(self._text[position])}")
 
     def _scan_number(self, position: int) -> int:
-        match = _NUMBER.match(self.text, position)
+        match = _NUMBER.match(self._text, position)
         assert match is not None
         end = match.end()
-        if end < len(self.text) and _is_alphanumeric(self.text[end]):
-            raise _LexicalError(f"bad number syntax: {quote(self.text[self.position : end + 1])}")
+        if end < len(self._text) and _is_alphanumeric(self._text[end]):
+            raise _LexicalError(f"bad number syntax: {quote(self._text[self._position : end + 1])}")
         return end
 
     def _lex_number(self) -> None:
-        end = self._scan_number(self.position)
-        if self.text[end : end + 1] not in ("+", "-"):
+        end = self._scan_number(self._position)
+        if self._text[end : end + 1] not in ("+", "-"):
             self._emit(Kind.NUMBER, end)
             return
         end = self._scan_number(end)
-        if self.text[end - 1] != "i":
-            raise _LexicalError(f"bad number syntax: {quote(self.text[self.position : end])}")
+        if self._text[end - 1] != "i":
+            raise _LexicalError(f"bad number syntax: {quote(self._text[self._position : end])}")
         self._emit(Kind.COMPLEX, end)
 
 
@@ -326,8 +340,3 @@ def _is_alphanumeric(char: str) -> bool:
         return char == "_" or char.isalnum()
     category = unicodedata.category(char)
     return category[0] == "L" or category == "Nd"
-
-
-def tokenize(text: str) -> list[Token]:
-    """Cut a template into tokens. The last one is EOF, or ERROR with the message as its text."""
-    return _Lexer(text).run()

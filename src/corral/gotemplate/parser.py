@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from corral.errors import TemplateError
 from corral.gotemplate import nodes
-from corral.gotemplate.lexer import Kind, Token, tokenize
+from corral.gotemplate.lexer import Kind, Lexer, Token
 from corral.gotemplate.literals import parse_char_constant, parse_number, quote, unquote
 
 __all__ = ["MAX_NESTING", "parse"]
@@ -41,7 +41,7 @@ _BRANCHES: dict[str, type[nodes.Branch]] = {"if": nodes.If, "range": nodes.Range
 
 class _Parser:
     def __init__(self, text: str, is_function: Callable[[str], bool]) -> None:
-        self._tokens = tokenize(text)
+        self._lexer = Lexer(text)
         self._is_function = is_function
         self._next = 0
         # Index of the last token that this (sub-)template has seen: errors are reported on its line.
@@ -60,9 +60,8 @@ class _Parser:
         return token
 
     def _peek(self) -> Token:
-        index = min(self._next, len(self._tokens) - 1)
-        self._seen = max(self._seen, index)
-        return self._tokens[index]
+        self._seen = max(self._seen, self._next)
+        return self._lexer.token(self._next)
 
     def _take_visible(self) -> Token:
         """Take the next token that is no white space."""
@@ -83,7 +82,7 @@ class _Parser:
     # Errors
 
     def _fail(self, message: str) -> NoReturn:
-        raise TemplateError(f"template: :{self._tokens[self._seen].line}: {message}")
+        raise TemplateError(f"template: :{self._lexer.token(self._seen).line}: {message}")
 
     def _fail_unexpected(self, token: Token, context: str) -> NoReturn:
         if token.kind is not Kind.ERROR:

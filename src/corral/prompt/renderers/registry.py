@@ -10,7 +10,7 @@ import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from corral.prompt.renderers import cogito, deepseek3, functiongemma, gemma4, glm, nemotron3, olmo3, qwen3_5, qwen3_coder, qwen3_vl
+from corral.prompt.renderers import cogito, deepseek3, functiongemma, gemma4, glm, laguna, lfm2, nemotron3, olmo3, qwen3_5, qwen3_coder, qwen3_vl
 from corral.prompt.renderers.conversation import Conversation
 from corral.types import Message, Think, Tool
 
@@ -68,6 +68,10 @@ _RENDERERS = {
         RendererInfo("functiongemma", functiongemma.render, bos=functiongemma.BOS),
         RendererInfo("glm-4.7", glm.render_4_7),
         RendererInfo("glm-ocr", glm.render_ocr, has_image_tags=True),
+        RendererInfo("lfm2", lfm2.render, bos=lfm2.BOS, has_image_tags=True),
+        RendererInfo("lfm2-thinking", lfm2.render_thinking, bos=lfm2.BOS, has_image_tags=True),
+        RendererInfo("laguna", laguna.render, bos=laguna.BOS),
+        RendererInfo("poolside-v1", laguna.render_poolside_v1, bos=laguna.BOS),
     )
 }
 

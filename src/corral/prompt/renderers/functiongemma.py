@@ -88,7 +88,9 @@ def _declaration(tool: Tool) -> str:
     if parameters.properties is not None or parameters.type:
         schema = []
         if parameters.properties:
-            properties = ",".join(_property(name, parameters.properties[name]) for name in sorted(parameters.properties))
+            properties = ",".join(
+                _property(name, parameters.properties[name]) for name in sorted(parameters.properties)
+            )
             schema.append(f"properties:{{{properties}}}")
         if parameters.required:
             schema.append(f"required:[{','.join(_QUOTE + name + _QUOTE for name in parameters.required)}]")

@@ -23,7 +23,9 @@ _LARGE_PARAMETERS = 12_000_000_000
 
 def render(conversation: Conversation) -> str:
     """Render for the size that the model's name tells, or else its parameter count."""
-    return _render(conversation, is_large=_is_large(conversation.model_name.lower(), conversation.parameter_count))
+    return _render(
+        conversation, is_large=_is_large(conversation.model_name.lower(), conversation.parameter_count)
+    )
 
 
 def render_small(conversation: Conversation) -> str:
@@ -96,7 +98,9 @@ def _answer(messages: Sequence[Message], i: int, *, is_old: bool, is_continued: 
     results = _results(messages, i) if message.tool_calls else ()
     for result in results:
         name = _result_name(result, message)
-        parts.append(f"<|tool_response>response:{name}{{value:{QUOTE}{result.content}{QUOTE}}}<tool_response|>")
+        parts.append(
+            f"<|tool_response>response:{name}{{value:{QUOTE}{result.content}{QUOTE}}}<tool_response|>"
+        )
     content = _without_thinking(message.content)
     parts.append(content)
     if message.tool_calls and not results:

@@ -56,7 +56,9 @@ def _render(conversation: Conversation, *, has_thinking: bool) -> str:
 
 def _answer(message: Message, has_thinking: bool, *, is_dropped: bool) -> str:
     content = message.content
-    thinking = f"<think>{message.thinking}</think>" if has_thinking and message.thinking and not is_dropped else ""
+    thinking = (
+        f"<think>{message.thinking}</think>" if has_thinking and message.thinking and not is_dropped else ""
+    )
     if is_dropped and "</think>" in content:
         content = trim(content.rpartition("</think>")[2])
     if message.tool_calls and "<|tool_call_start|>" not in content:

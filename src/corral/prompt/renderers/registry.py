@@ -10,7 +10,22 @@ import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from corral.prompt.renderers import cogito, deepseek3, functiongemma, gemma4, glm, laguna, lfm2, nemotron3, olmo3, qwen3_5, qwen3_coder, qwen3_vl
+from corral.prompt.renderers import (
+    cogito,
+    cohere,
+    deepseek3,
+    functiongemma,
+    gemma4,
+    glimmer,
+    glm,
+    laguna,
+    lfm2,
+    nemotron3,
+    olmo3,
+    qwen3_5,
+    qwen3_coder,
+    qwen3_vl,
+)
 from corral.prompt.renderers.conversation import Conversation
 from corral.types import Message, Think, Tool
 
@@ -72,6 +87,8 @@ _RENDERERS = {
         RendererInfo("lfm2-thinking", lfm2.render_thinking, bos=lfm2.BOS, has_image_tags=True),
         RendererInfo("laguna", laguna.render, bos=laguna.BOS),
         RendererInfo("poolside-v1", laguna.render_poolside_v1, bos=laguna.BOS),
+        RendererInfo("cohere", cohere.render, bos=cohere.BOS),
+        RendererInfo("glimmer", glimmer.render, bos=glimmer.BOS, has_image_tags=True),
     )
 }
 

@@ -26,7 +26,8 @@ _TEMPLATES = {
         "<|start_header_id|>assistant<|end_header_id|>\n\n"
     ),
     "tools": (
-        "{{- if or .System .Tools }}<|im_start|>system\n{{ .System }}\n{{- if .Tools }}\n# Tools\n{{- range .Tools }}\n"
+        "{{- if or .System .Tools }}<|im_start|>system\n{{ .System }}\n"
+        "{{- if .Tools }}\n# Tools\n{{- range .Tools }}\n"
         '{"type": "function", "function": {{ .Function }}}{{ end }}{{ end }}<|im_end|>\n{{ end }}'
         "{{- range $i, $_ := .Messages }}{{- $last := eq (len (slice $.Messages $i)) 1 -}}"
         '{{- if eq .Role "user" }}<|im_start|>user\n{{ .Content }}<|im_end|>\n'
@@ -47,7 +48,10 @@ def _conversation() -> list[Message]:
     while len(messages) < 48:
         messages += [Message("user", text), Message("assistant", text, thinking="Let me see. " * 20)]
     call = ToolCall("get_weather", {"city": "Paris", "days": 3}, id="call_1")
-    messages[-2:] = [Message("assistant", tool_calls=(call,)), Message("tool", "sunny", tool_name="get_weather")]
+    messages[-2:] = [
+        Message("assistant", tool_calls=(call,)),
+        Message("tool", "sunny", tool_name="get_weather"),
+    ]
     return [*messages, Message("user", "And tomorrow?")][:50]
 
 
@@ -71,7 +75,9 @@ def _best_ms(work: Callable[[], object]) -> float:
 
 def main() -> None:
     messages, tools = _conversation(), _tools()
-    print(f"{'template':<12}{'parse ms':>10}{'render ms':>11}   ({len(messages)} messages, limit {_LIMIT_MS} ms)")
+    print(
+        f"{'template':<12}{'parse ms':>10}{'render ms':>11}   ({len(messages)} messages, limit {_LIMIT_MS} ms)"
+    )
     for name, text in _TEMPLATES.items():
         template = Template.parse(text)
         parse_ms = _best_ms(lambda text=text: Template(text))  # type: ignore[misc]

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from typing import Any
 
 _MODEL = "corral-tiny"
+_VARIANT = "corral-tiny-embed"
 _START_TIMEOUT_S = 30.0
 
 
@@ -78,8 +79,10 @@ def _show(base: str) -> bool:
         print(piece, end="", flush=True)
     print(f"\n  ({_tokens_per_s(event)})")
 
-    print("\nembed: two texts in one request")
-    (result,) = _call(base, "/api/embed", {"model": _MODEL, "input": ["hello", "good morning"]})
+    print("\nembed: two texts in one request, on a variant of the model that may embed")
+    variant = {"model": _VARIANT, "from": _MODEL, "info": {"capabilities": ["embedding"]}, "stream": False}
+    list(_call(base, "/api/create", variant))
+    (result,) = _call(base, "/api/embed", {"model": _VARIANT, "input": ["hello", "good morning"]})
     for vector in result["embeddings"]:
         print(f"  {len(vector)} values: {', '.join(f'{value:+.4f}' for value in vector[:5])} ...")
     return "Paris" in text

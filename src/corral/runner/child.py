@@ -107,6 +107,9 @@ def main() -> None:
     order = _read_order()
     _limit_self(order["memory_limit_bytes"])
     os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+    # Threads that wait for each other spin. As long as libgomp lets them by default (about 3 ms a barrier), one
+    # other busy process makes a model a hundred times slower; see docs/benchmarks.md.
+    os.environ.setdefault("GOMP_SPINCOUNT", "500")
     # Any value: report load progress on stdout, and end when stdin does.
     os.environ["LLAMA_SERVER_ROUTER_PORT"] = "1"
     os.environ["LLAMA_MEDIA_MARKER"] = order["media_marker"]

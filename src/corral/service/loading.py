@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from corral.errors import RunnerStartError
+from corral.gguf import GGUFFile
 from corral.scheduler.spec import LoadRequest
 from corral.service.profile import ModelProfile
 from corral.types import LoadOptions
@@ -11,6 +12,10 @@ __all__ = ["load_request"]
 
 # Its cache cannot be shifted, so by default it is not.
 _NO_SHIFT = ("deepseek2",)
+
+
+def _pools(gguf: GGUFFile) -> bool:
+    return gguf.get_arch("pooling_type") is not None
 
 
 def load_request(profile: ModelProfile, options: LoadOptions, *, shift: bool | None) -> LoadRequest:
@@ -41,6 +46,8 @@ def load_request(profile: ModelProfile, options: LoadOptions, *, shift: bool | N
         has_completion="completion" in profile.capabilities,
         has_vision="vision" in profile.capabilities,
         family=profile.family,
+        # A model that was not made for vectors has no way of its own to make one of many.
+        pooling="mean" if profile.is_embedding and profile.gguf and not _pools(profile.gguf) else None,
         shape=profile.shape,
         details=model,
     )

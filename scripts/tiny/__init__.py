@@ -1,0 +1,1 @@
+"""The built-in model `corral-tiny`: its world, training, export and scoring."""

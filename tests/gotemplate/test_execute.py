@@ -115,6 +115,11 @@ ERRORS = [
         '{{ define "d" }}{{ .x.y }}{{ end }}{{ template "d" .L }}',
         '1:21: executing "d" at <.x.y>: can\'t evaluate field x in type []interface {}',
     ),
+    ("{{ .M.a.x }}", '1:5: executing "" at <.M.a.x>: can\'t evaluate field x in type interface {}'),
+    (
+        "{{ $x := .M }}{{ $x.a.x }}",
+        '1:19: executing "" at <$x.a.x>: can\'t evaluate field x in type interface {}',
+    ),
     ("{{ nil }}", '1:3: executing "" at <nil>: nil is not a command'),
     ('{{ "a" "b" }}', '1:3: executing "" at <"a">: can\'t give argument to non-function "a"'),
     ("{{ $x = 1 }}", '1:8: executing "" at <1>: undefined variable: $x'),

@@ -120,6 +120,27 @@ def test_tool_tag_is_the_first_text_of_the_branch(body: str, tag: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        ("{{ .Function.Arguments.city.x }}", "can't evaluate field x in type interface {}"),
+        ("{{ .Function.Name.x }}", "can't evaluate field x in type string"),
+        ("{{ .Function.X }}", "can't evaluate field X in type template.templateToolCallFunction"),
+        ("{{ .Function.Arguments.String 1 }}", "wrong number of args for String: want 0 got 1"),
+        ("{{ range .Function.Arguments }}{{ .x }}{{ end }}", "can't evaluate field x in type interface {}"),
+    ],
+)
+def test_errors_inside_tool_calls(action: str, message: str) -> None:
+    """Errors name the types that Ollama's template values have."""
+    messages = [Message("assistant", tool_calls=(ToolCall("f", {"city": "Paris"}),))]
+    template = Template.parse(
+        f"{{{{ range .Messages }}}}{{{{ range .ToolCalls }}}}{action}{{{{ end }}}}{{{{ end }}}}"
+    )
+    with pytest.raises(TemplateError) as caught:
+        render_messages(template, messages)
+    assert str(caught.value).endswith(": " + message)
+
+
 def test_cut_inside_a_branch_drops_the_other_one() -> None:
     """A response slot inside an `if` with `else` ends the prompt there (Ollama crashes on it)."""
     template = Template.parse("{{ if .Prompt }}{{ .Prompt }}:{{ .Response }}{{ else }}none{{ end }}END")

@@ -15,7 +15,7 @@ from corral.gotemplate.evaluate import UNSET, Evaluate, State, field_of, field_w
 from corral.gotemplate.format import OutputLimitError
 from corral.gotemplate.functions import BUILTINS, CUSTOM, CallError, Function
 from corral.gotemplate.literals import quote
-from corral.gotemplate.values import NO_VALUE, go_type
+from corral.gotemplate.values import NO_VALUE, go_type, holds_interfaces
 
 __all__ = ["Expressions"]
 
@@ -282,13 +282,14 @@ def _fields(
         value = receiver(state, dot)
         if node is not None:
             state.node = node
+        holder: Any = None
         for i, name in enumerate(names):
+            if i:
+                # Only an error asks for it: what comes out of an untyped map is seen through an interface.
+                state.element = value if holds_interfaces(holder) else UNSET
             holder = value
-            if has_arguments and i == last:
-                return field_with_arguments(state, value, name)
-            value = field_of(state, value, name)
-            if type(holder) is dict:
-                state.element = value
+            read = field_with_arguments if has_arguments and i == last else field_of
+            value = read(state, value, name)
         return value
 
     return run

@@ -17,7 +17,7 @@ from corral.gotemplate.expressions import Expressions
 from corral.gotemplate.format import format_value
 from corral.gotemplate.functions import printable
 from corral.gotemplate.literals import quote, to_bytes
-from corral.gotemplate.values import NO_VALUE, GoSequence, GoStruct, Uint8, go_type
+from corral.gotemplate.values import NO_VALUE, GoSequence, GoStruct, Uint8, go_type, holds_interfaces
 
 __all__ = ["Program"]
 
@@ -118,7 +118,7 @@ class _Statements(Expressions):
         def run(state: State, dot: Any) -> int | None:
             value = evaluate(state, dot)
             frame = state.frame
-            is_untyped = type(value) is list or type(value) is dict
+            is_untyped = holds_interfaces(value)
             is_empty = True
             for key, element in _pairs(state, value, n_variables=len(slots)):
                 is_empty = False

@@ -30,6 +30,7 @@ __all__ = [
     "Uint8",
     "go_kind",
     "go_type",
+    "holds_interfaces",
     "is_nil",
     "to_json",
 ]
@@ -167,6 +168,13 @@ def go_type(value: object) -> str:
         return value.type_name
     cls = type(value)
     return _TYPES.get(cls) or _KINDS[cls]
+
+
+def holds_interfaces(value: object) -> bool:
+    """Whether the elements of a list or map have no type of their own: they are seen through an interface."""
+    if isinstance(value, GoMap):
+        return value.element_type == "interface {}"
+    return type(value) in (dict, list, GoList)
 
 
 def is_nil(value: object) -> bool:

@@ -7,7 +7,10 @@ from typing import Protocol
 
 from corral.types import ToolCall
 
-__all__ = ["OutputParser", "Parsed", "held_suffix"]
+__all__ = ["MAX_HELD_CHARS", "OutputParser", "Parsed"]
+
+# A call that is still open after this many characters is text: no reply may fill the memory.
+MAX_HELD_CHARS = 1 << 20
 
 
 @dataclass(slots=True)
@@ -26,18 +29,11 @@ class OutputParser(Protocol):
         """Take the next piece.
 
         Raises:
-            OutputParseError: the reply breaks the form that its parser reads.
+            OutputParseError: the reply breaks the form that its parser reads. What came before the fault is
+                given out first, so the error may be raised one call later than the fault was fed.
         """
         ...
 
     def finish(self) -> Parsed:
         """The reply has ended: give out what was held back. Raises as `feed`."""
         ...
-
-
-def held_suffix(text: str, tag: str) -> int:
-    """How many characters at the end of `text` may be the beginning of `tag`."""
-    for length in range(min(len(tag) - 1, len(text)), 0, -1):
-        if text.endswith(tag[:length]):
-            return length
-    return 0

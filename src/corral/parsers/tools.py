@@ -1,190 +1,275 @@
-"""Tool calls in a form that only the template's tag is known of. Ollama: tools/tools.go.
+"""Tool calls in a form of which only the template's tag is known. Ollama: tools/tools.go.
 
-After the tag, JSON objects that call a declared tool become calls. What turns out to be no call stays text.
+After the tag, JSON objects that name a declared tool become calls. What turns out to be no call is given back as
+text, the tag included; what surrounds a call (names, brackets, closing tags, white space) is part of its form.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
+from enum import Enum, auto
 from typing import Any
 
-from corral.parsers.events import Parsed, held_suffix
+from corral.parsers.events import MAX_HELD_CHARS, Parsed
+from corral.parsers.gojson import parse_json
+from corral.parsers.tags import TagSet
 from corral.types import Tool, ToolCall
 
 __all__ = ["ToolParser"]
 
-_MAX_HELD_CHARS = 1 << 20
-_CLOSING = re.compile(r"\s*(?:</[\w|]+>|\[/[\w|]+\]|[\])},;]|\s)*")
+# What may stand between a call and the next: brackets, separators, closing tags.
+_AFTER_CALL = re.compile(r"[\s,;`)}\]]+|</[^<>\n]{1,48}>|<[|｜][^<>\n]{1,48}[|｜]>|\[/[^\[\]\n]{1,48}\]")
+_UNFINISHED_CLOSING = re.compile(r"<(?:[/|｜][^<>\n]{0,49})?|\[(?:/[^\[\]\n]{0,48})?")
+_MAX_SEARCH_DEPTH = 100
+_MAX_BROKEN_OBJECTS = 64  # each makes us join the body again
+
+
+class _State(Enum):
+    SEARCH = auto()  # text, until the tag
+    CALL = auto()  # after the tag, until an object ends
+    AFTER = auto()  # after a call: more of them, or closing tags, or text
+    DONE = auto()  # all the rest is text
 
 
 class ToolParser:
-    """`tag` `{` or `[` counts only as the first visible character of the reply."""
+    """The tags `{` and `[` count only as the first visible character of the reply, or after a call."""
 
     def __init__(self, tag: str, tools: Sequence[Tool]) -> None:
         self._tag = tag
+        self._tags = TagSet(tag)
         self._is_bare = tag in ("{", "[")
         self._names = [tool.function.name for tool in tools if tool.function.name]
-        self._held = ""
-        self._is_calling = False
-        self._is_done = False
+        self._state = _State.SEARCH
+        self._held = ""  # may become a tag
+        self._body: list[str] = []  # from the tag on, while the state is CALL
+        self._body_size = 0
+        self._broken_count = 0
+        self._scanner = _ObjectScanner(0, counts_brackets=False)
+        self._content: list[str] = []
+        self._calls: list[ToolCall] = []
         self._call_count = 0
-        self._scanner = _ObjectScanner()
 
     def feed(self, text: str) -> Parsed:
-        if self._is_done:
+        if self._state is _State.DONE:
             return Parsed(text)
-        if not self._is_calling and not self._held and self._tag[0] not in text:
-            self._is_done = self._is_bare and bool(text.strip())
+        if self._state is _State.SEARCH and not self._held and self._tag[0] not in text:
+            if self._is_bare and not self._call_count and text.strip():
+                self._state = _State.DONE
             return Parsed(text)
-        self._held += text
-        parsed = Parsed()
-        if not self._is_calling:
-            self._search(parsed)
-        if self._is_calling:
-            self._take_calls(parsed)
-        return parsed
+        text, self._held = self._held + text, ""
+        position = 0
+        while position < len(text):
+            match self._state:
+                case _State.SEARCH:
+                    position = self._search(text, position)
+                case _State.CALL:
+                    position = self._read_call(text, position)
+                case _State.AFTER:
+                    position = self._read_after(text, position)
+                case _State.DONE:
+                    self._content.append(text[position:])
+                    position = len(text)
+        return self._take_parsed()
 
     def finish(self) -> Parsed:
-        """Held text that never became a call is text of the reply."""
-        held, self._held = self._held, ""
-        if not self._is_calling or not self._call_count:
-            return Parsed(held)
-        rest = held[_matched(_CLOSING, held) :]
-        return Parsed(rest) if rest.strip() and not self._is_closing(rest) else Parsed()
+        """What never became a call is text of the reply."""
+        self._content += self._body
+        self._content.append(self._held)
+        self._body, self._held = [], ""
+        return self._take_parsed()
 
-    def _search(self, parsed: Parsed) -> None:
-        head, tag, _ = self._held.partition(self._tag)
-        if tag and not (self._is_bare and head.strip()):
-            parsed.content += head
-            self._held = self._held[len(head) :]
-            self._is_calling = True
-            return
-        keep = 0 if tag else held_suffix(self._held, self._tag)
-        released = self._held[: len(self._held) - keep]
-        if self._is_bare and released.strip():
-            self._is_done = True
-            keep, released = 0, self._held
-        parsed.content += released
-        self._held = self._held[len(released) :]
+    def _take_parsed(self) -> Parsed:
+        parsed = Parsed("".join(self._content), "", self._calls)
+        self._content, self._calls = [], []
+        return parsed
 
-    def _take_calls(self, parsed: Parsed) -> None:
-        while (found := self._scanner.next_object(self._held)) is not None:
-            start, end = found
-            call = _find_call(_load(self._held[start:end]), self._names, self._held[:start])
-            if call is None:
-                if self._is_bare and not self._call_count:
-                    self._release(parsed)
-                    return
-                self._scanner.skip_to(end)
-                continue
-            name, arguments = call
-            parsed.tool_calls.append(ToolCall(name, arguments, index=self._call_count))
-            self._call_count += 1
-            self._held = self._held[end:]
-            self._scanner = _ObjectScanner()
-            self._held = self._held[_matched(_CLOSING, self._held) :]
-        if self._call_count and not self._is_bare:
-            self._release_text_after_calls(parsed)
-        if len(self._held) > _MAX_HELD_CHARS:
-            self._release(parsed)
+    def _search(self, text: str, position: int) -> int:
+        match = self._tags.find(text, position)
+        end = len(text) - self._tags.held_length(text, position) if match is None else match.start()
+        before = text[position:end]
+        if self._is_bare and not self._call_count and before.strip():
+            self._state = _State.DONE
+            return position
+        self._content.append(before)
+        if match is None:
+            self._held = text[end:]
+            return len(text)
+        if self._is_bare:
+            return self._begin_call(end)
+        return self._begin_call(match.end(), match[0])
 
-    def _release_text_after_calls(self, parsed: Parsed) -> None:
-        """Text after a call that can be no part of another one goes on as content."""
-        if not self._held or "{" in self._held or self._is_closing(self._held):
-            return
-        self._is_calling = False
-        self._search(parsed)
+    def _begin_call(self, position: int, opened: str = "") -> int:
+        self._state = _State.CALL
+        self._body, self._body_size = [opened], len(opened)
+        self._broken_count = 0
+        self._scanner = _ObjectScanner(len(opened), counts_brackets=self._tag == "[")
+        return position
 
-    def _is_closing(self, text: str) -> bool:
-        """Whether a text may still grow into a closing tag or another call's tag."""
-        stripped = text.strip()
-        closing = ("</" + self._tag[1:], "[/" + self._tag[1:])
-        return not stripped or any(
-            word.startswith(stripped) or stripped.startswith(word) for word in (*closing, self._tag)
-        )
+    def _read_call(self, text: str, position: int) -> int:
+        limit = min(len(text), position + MAX_HELD_CHARS - self._body_size)
+        found = self._scanner.scan(text, position, limit)
+        end = limit if found is None else found
+        self._body.append(text[position:end])
+        self._body_size += end - position
+        if found is None:
+            if self._body_size >= MAX_HELD_CHARS:
+                self._give_back()
+            return end
+        if self._scanner.is_list_end:
+            self._give_back()
+            return end
+        body = "".join(self._body)
+        value = _load(body[self._scanner.start :])
+        if value is None and self._tag != "{" and self._broken_count < _MAX_BROKEN_OBJECTS:
+            self._broken_count += 1
+            self._body = [body]  # no JSON: a later object may be
+            return end
+        call = _find_call(value, self._names, body)
+        if call is None:
+            self._give_back()
+            return end
+        self._calls.append(ToolCall(*call, index=self._call_count))
+        self._call_count += 1
+        self._body, self._body_size = [], 0
+        self._state = _State.AFTER
+        return end
 
-    def _release(self, parsed: Parsed) -> None:
-        parsed.content += self._held
-        self._held = ""
-        self._is_done = True
+    def _read_after(self, text: str, position: int) -> int:
+        if not self._is_bare:
+            if match := self._tags.find_at(text, position):
+                return self._begin_call(match.end(), match[0])
+            if self._tags.held_length(text, position) == len(text) - position:
+                self._held = text[position:]
+                return len(text)
+        if match := _AFTER_CALL.match(text, position):
+            return match.end()
+        if text[position] == "{":
+            return self._begin_call(position)
+        if _UNFINISHED_CLOSING.fullmatch(text, position):
+            self._held = text[position:]
+            return len(text)
+        self._state = _State.SEARCH
+        return position
+
+    def _give_back(self) -> None:
+        """What was collected is no call. A bare tag had its one chance, unless there were calls before."""
+        self._content += self._body
+        self._body, self._body_size = [], 0
+        self._state = _State.SEARCH if self._call_count or not self._is_bare else _State.DONE
 
 
 class _ObjectScanner:
-    """Finds balanced `{...}` in a growing text without looking at any character twice."""
+    """Finds the end of a balanced `{...}` in a growing text, looking at every character once.
 
-    def __init__(self) -> None:
-        self._position = 0
-        self._start = -1
-        self._depth = 0
+    `start` is where the object begins, counted in characters since the scanner was made, plus `offset`.
+    With `counts_brackets`, it also stops, with `is_list_end`, where a `[` outside of objects is closed.
+    """
+
+    _IN_STRING = re.compile(r'["\\]')
+    _IN_OBJECT = re.compile(r'["{}]')
+    _IN_LIST = re.compile(r"[\[\]{]")
+    _OUTSIDE = re.compile(r"\{")
+
+    def __init__(self, offset: int, *, counts_brackets: bool) -> None:
+        self.start = 0
+        self.is_list_end = False
+        self._offset = offset
+        self._outside = self._IN_LIST if counts_brackets else self._OUTSIDE
+        self._braces = 0
+        self._brackets = 0
         self._is_string = False
         self._is_escaped = False
 
-    def skip_to(self, position: int) -> None:
-        self.__init__()  # type: ignore[misc]
-        self._position = position
-
-    def next_object(self, text: str) -> tuple[int, int] | None:
-        for i in range(self._position, len(text)):
-            char = text[i]
-            if self._is_string:
-                if self._is_escaped:
-                    self._is_escaped = False
-                elif char == "\\":
-                    self._is_escaped = True
-                elif char == '"':
-                    self._is_string = False
-            elif char == "{":
-                if self._depth == 0:
-                    self._start = i
-                self._depth += 1
-            elif self._depth and char == '"':
-                self._is_string = True
-            elif self._depth and char == "}":
-                self._depth -= 1
-                if self._depth == 0:
-                    self._position = i + 1
-                    return self._start, i + 1
-        self._position = len(text)
+    def scan(self, text: str, position: int, limit: int) -> int | None:
+        """Return the position after the object that ends in `text[position:limit]`; None if none does."""
+        begin = position
+        while position < limit:
+            if self._is_escaped:
+                self._is_escaped = False
+                position += 1
+                continue
+            pattern = (
+                self._IN_STRING if self._is_string else self._IN_OBJECT if self._braces else self._outside
+            )
+            match = pattern.search(text, position, limit)
+            if match is None:
+                break
+            position = match.end()
+            if self._take(match[0], self._offset + match.start() - begin):
+                self._offset += position - begin
+                return position
+        self._offset += limit - begin
         return None
 
-
-def _matched(pattern: re.Pattern[str], text: str) -> int:
-    match = pattern.match(text)
-    return match.end() if match else 0
+    def _take(self, char: str, at: int) -> bool:
+        """Follow one character; whether it ends an object or the list."""
+        match char:
+            case "\\":
+                self._is_escaped = True
+            case '"':
+                self._is_string = not self._is_string
+            case "{":
+                if self._braces == 0:
+                    self.start = at
+                self._braces += 1
+            case "}":
+                self._braces -= 1
+                return self._braces == 0
+            case "[":
+                self._brackets += 1
+            case "]":
+                self._brackets -= 1
+                self.is_list_end = self._brackets == 0
+                return self.is_list_end
+        return False
 
 
 def _load(text: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return parse_json(text)
+    except ValueError:
         return None
 
 
-def _find_call(value: Any, names: Sequence[str], before: str) -> tuple[str, dict[str, Any]] | None:
-    """The call that an object means, at any depth; a name just before the object names it too."""
-    if (found := _call_in(value, names)) is not None:
-        return found
-    if not isinstance(value, dict) or "name" in value:
+def _find_call(value: Any, names: Sequence[str], text: str) -> tuple[str, dict[str, Any]] | None:
+    """The call that an object means; the tool is the one whose name comes first in `text`, of two the longer."""
+    found = [(at, -len(name), name) for name in names if (at := text.find(name)) >= 0]
+    if not found or not isinstance(value, dict):
         return None
-    named = [name for name in names if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", before)]
-    return (max(named, key=len), value) if named else None
+    name = min(found)[2]
+    if "name" in value:
+        arguments = _named_arguments(value)
+    else:
+        arguments = _search_arguments(value, name, _MAX_SEARCH_DEPTH)
+        arguments = value if arguments is None else arguments
+    return None if arguments is None else (name, arguments)
 
 
-def _call_in(value: Any, names: Sequence[str]) -> tuple[str, dict[str, Any]] | None:
+def _named_arguments(value: dict[str, Any]) -> dict[str, Any] | None:
+    for key in ("arguments", "parameters"):
+        if (arguments := _as_object(value.get(key))) is not None:
+            return arguments
+    return None
+
+
+def _search_arguments(value: Any, name: str, depth: int) -> dict[str, Any] | None:
+    if depth == 0:
+        return None
     if isinstance(value, list):
-        return next((found for v in value if (found := _call_in(v, names)) is not None), None)
-    if not isinstance(value, dict):
+        members = value
+    elif not isinstance(value, dict):
         return None
-    name = value.get("name")
-    if isinstance(name, str) and name in names:
-        arguments = _as_object(value.get("arguments", value.get("parameters")))
-        return None if arguments is None else (name, arguments)
-    for name in names:
-        if (arguments := _as_object(value.get(name))) is not None:
-            return name, arguments
-    return next((found for v in value.values() if (found := _call_in(v, names)) is not None), None)
+    elif "name" in value:
+        return _named_arguments(value)
+    elif (arguments := _as_object(value.get(name))) is not None:
+        return arguments
+    else:
+        members = list(value.values())
+    for member in members:
+        if (arguments := _search_arguments(member, name, depth - 1)) is not None:
+            return arguments
+    return None
 
 
 def _as_object(value: Any) -> dict[str, Any] | None:

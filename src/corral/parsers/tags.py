@@ -1,0 +1,279 @@
+"""Think and tool tags in a stream that may be cut anywhere: the machine under most parsers.
+
+A parser is a set of modes. A mode says where its text goes (content, thinking, the body of a call, nowhere), which
+tags end it, and which white space around it is dropped. `TaggedParser` reads the text, holds back the longest
+suffix that may still become a live tag, and calls `_on_tag`, which picks the next mode.
+
+Invariant: what is given out depends on the text alone, never on its cut, and every character is given out, is part
+of a tag, or is white space next to one.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+from corral.errors import OutputParseError
+from corral.parsers.events import MAX_HELD_CHARS, Parsed
+from corral.types import ToolCall
+
+__all__ = ["Mode", "Sink", "TagSet", "TaggedParser", "Trim"]
+
+
+class TagSet:
+    """Tags that are looked for together; the earliest wins, of two at one place the longer."""
+
+    __slots__ = ("_longest", "_pattern", "_tags", "first_chars")
+
+    def __init__(self, *tags: str) -> None:
+        self._tags = tags
+        self._longest = max(map(len, tags), default=0)
+        # No tags: a pattern that matches nowhere.
+        self._pattern = re.compile("|".join(map(re.escape, sorted(tags, key=len, reverse=True))) or r"(?!)")
+        self.first_chars = tuple(dict.fromkeys(tag[0] for tag in tags))
+
+    def find(self, text: str, start: int) -> re.Match[str] | None:
+        return self._pattern.search(text, start)
+
+    def find_at(self, text: str, start: int) -> re.Match[str] | None:
+        return self._pattern.match(text, start)
+
+    def held_length(self, text: str, start: int) -> int:
+        """How many characters at the end of `text`, not before `start`, may be the beginning of a tag."""
+        for i in range(max(start, len(text) - self._longest + 1), len(text)):
+            if text[i] in self.first_chars and any(tag.startswith(text[i:]) for tag in self._tags):
+                return len(text) - i
+        return 0
+
+
+class Sink(Enum):
+    """Where the text of a mode goes."""
+
+    CONTENT = auto()
+    THINKING = auto()
+    BODY = auto()  # kept for `_on_tag`
+    DROP = auto()
+
+
+class Trim(Enum):
+    """White space to drop where a mode begins."""
+
+    NONE = auto()
+    ALL = auto()
+    LINES = auto()  # all of it if it begins with a line break: a space before a word belongs to the word
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mode:
+    """What to do with the text up to the next of `tags`.
+
+    `trims_end`: white space before a tag, or at the end of the reply, is dropped.
+    `otherwise`: the tags count only as the first visible text; any other text is read, whole, in that mode.
+    """
+
+    sink: Sink
+    tags: TagSet
+    trim_start: Trim = Trim.NONE
+    trims_end: bool = False
+    otherwise: Mode | None = None
+
+
+class TaggedParser(ABC):
+    """Subclasses say what a tag means; they write with `_emit`, `_think`, `_call` and `_enter`.
+
+    `home` is the mode to go on in after a body that grew too long to be a call.
+    """
+
+    def __init__(self, first: Mode, home: Mode) -> None:
+        self._home = home
+        self._mode = first
+        self._trim = first.trim_start
+        self._opened = ""  # the tag that began the body
+        self._partial = ""  # text that may become a tag
+        self._spaces: list[str] = []  # white space before `_partial`, dropped if a tag follows
+        self._body: list[str] = []
+        self._body_size = 0
+        self._content: list[str] = []
+        self._thinking: list[str] = []
+        self._calls: list[ToolCall] = []
+        self._call_count = 0
+        self._error: OutputParseError | None = None
+        # First characters of the live tags, if text without them may pass unread.
+        self._quick_chars: tuple[str, ...] | None = None
+        self._update_quick_chars()
+
+    def feed(self, text: str) -> Parsed:
+        if self._quick_chars is not None and text:
+            for char in self._quick_chars:
+                if char in text:
+                    break
+            else:
+                if not (self._mode.trims_end and text[-1].isspace()):
+                    return Parsed(text) if self._mode.sink is Sink.CONTENT else Parsed("", text)
+        return self._run(text, is_last=False)
+
+    def finish(self) -> Parsed:
+        return self._run("", is_last=True)
+
+    # What a family defines.
+
+    @abstractmethod
+    def _on_tag(self, tag: str, body: str) -> None:
+        """A live tag was read; `body` is the text since the last one in a mode with Sink.BODY."""
+
+    def _on_unclosed(self, body: str) -> None:
+        """The reply ended inside a body: it is text, unless the family can tell a call."""
+        self._emit(self._opened + body)
+
+    # What a family uses.
+
+    def _enter(self, mode: Mode, opened: str = "") -> None:
+        """Go on in `mode`; `opened` is the text to give out, before the body, if that is never closed."""
+        self._mode = mode
+        self._trim = mode.trim_start
+        self._opened = opened
+
+    def _emit(self, text: str) -> None:
+        if text:
+            self._content.append(text)
+
+    def _think(self, text: str) -> None:
+        if text:
+            self._thinking.append(text)
+
+    def _call(self, name: str, arguments: dict[str, Any]) -> None:
+        self._calls.append(ToolCall(name, arguments, index=self._call_count))
+        self._call_count += 1
+
+    # The machine.
+
+    def _run(self, text: str, *, is_last: bool) -> Parsed:
+        if self._error is None:
+            try:
+                self._read(text)
+                if is_last:
+                    self._end()
+            except OutputParseError as error:
+                self._error = error
+        parsed = Parsed("".join(self._content), "".join(self._thinking), self._calls)
+        self._content, self._thinking, self._calls = [], [], []
+        if self._error is not None:
+            self._quick_chars = None
+            if is_last or not (parsed.content or parsed.thinking or parsed.tool_calls):
+                raise self._error
+            return parsed
+        self._update_quick_chars()
+        return parsed
+
+    def _read(self, text: str) -> None:
+        if self._partial:
+            text, self._partial = self._partial + text, ""
+        position = 0
+        while position < len(text):
+            mode = self._mode
+            if mode.otherwise is not None:
+                text = self._probe(mode, mode.otherwise, text[position:])
+                position = 0
+                continue
+            if self._trim is not Trim.NONE:
+                position = self._skip_space(text, position)
+                if position == len(text):
+                    return
+            match = mode.tags.find(text, position)
+            end = len(text) - mode.tags.held_length(text, position) if match is None else match.start()
+            if mode.sink is Sink.BODY and self._body_size + end - position > MAX_HELD_CHARS:
+                position = self._release_body(text, position)
+                continue
+            self._write(text[position:end])
+            if match is None:
+                self._partial = text[end:]
+                return
+            position = match.end()
+            self._spaces = []
+            self._on_tag(match[0], self._take_body())
+
+    def _probe(self, mode: Mode, otherwise: Mode, text: str) -> str:
+        """Decide whether the mode's tags come first; returns what is to be read next."""
+        visible = text.lstrip()
+        if len(visible) < len(text):
+            self._spaces.append(text[: len(text) - len(visible)])
+        if not visible:
+            return ""
+        match = mode.tags.find_at(visible, 0)
+        if match is None and mode.tags.held_length(visible, 0) == len(visible):
+            self._partial = visible
+            return ""
+        spaces, self._spaces = "".join(self._spaces), []
+        if match is None:
+            self._enter(otherwise)
+            return spaces + visible
+        self._on_tag(match[0], "")
+        return visible[match.end() :]
+
+    def _skip_space(self, text: str, position: int) -> int:
+        if self._trim is Trim.LINES:
+            self._trim = Trim.ALL if text[position] in "\r\n" else Trim.NONE
+        if self._trim is Trim.ALL:
+            while position < len(text) and text[position].isspace():
+                position += 1
+            if position < len(text):
+                self._trim = Trim.NONE
+        return position
+
+    def _take_body(self) -> str:
+        body = "".join(self._body)
+        self._body, self._body_size = [], 0
+        return body
+
+    def _release_body(self, text: str, position: int) -> int:
+        end = position + MAX_HELD_CHARS - self._body_size
+        self._emit(self._opened + self._take_body() + text[position:end])
+        self._enter(self._home)
+        self._trim = Trim.NONE
+        return end
+
+    def _write(self, text: str) -> None:
+        mode = self._mode
+        if not text or mode.sink is Sink.DROP:
+            return
+        if mode.sink is Sink.BODY:
+            self._body.append(text)
+            self._body_size += len(text)
+            return
+        parts = self._content if mode.sink is Sink.CONTENT else self._thinking
+        if not mode.trims_end:
+            parts.append(text)
+            return
+        visible = text.rstrip()
+        if not visible:
+            self._spaces.append(text)
+            return
+        parts += self._spaces
+        parts.append(visible)
+        self._spaces = [text[len(visible) :]] if len(visible) < len(text) else []
+
+    def _end(self) -> None:
+        if self._mode.otherwise is not None:
+            text = "".join(self._spaces) + self._partial
+            self._partial, self._spaces = "", []
+            self._enter(self._mode.otherwise)
+            self._read(text)
+        partial, self._partial = self._partial, ""
+        self._write(partial)
+        self._spaces = []
+        if self._mode.sink is Sink.BODY:
+            self._on_unclosed(self._take_body())
+
+    def _update_quick_chars(self) -> None:
+        mode = self._mode
+        is_quick = (
+            mode.sink in (Sink.CONTENT, Sink.THINKING)
+            and mode.otherwise is None
+            and self._trim is Trim.NONE
+            and not self._partial
+            and not self._spaces
+        )
+        self._quick_chars = mode.tags.first_chars if is_quick else None

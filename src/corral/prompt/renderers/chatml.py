@@ -15,6 +15,7 @@ from corral.types import Message, ToolCall
 __all__ = [
     "CALL_FORMAT",
     "CLOSE",
+    "FUNCTIONS_INTRODUCTION",
     "OPEN",
     "format_argument",
     "format_call",
@@ -25,6 +26,7 @@ __all__ = [
 OPEN = "<|im_start|>"
 CLOSE = "<|im_end|>\n"
 
+FUNCTIONS_INTRODUCTION = "# Tools\n\nYou have access to the following functions:\n\n<tools>"
 CALL_FORMAT = """
 
 If you choose to call a function ONLY reply in the following format with NO suffix:
@@ -47,9 +49,10 @@ Reminder:
 - Function calls MUST follow the specified format: an inner <function=...></function> block must be nested within \
 <tool_call></tool_call> XML tags
 - Required parameters MUST be specified
-- You may provide optional reasoning for your function call in natural language BEFORE the function call, but NOT after
-- If there is no function call available, answer the question like normal with your current knowledge and do not tell \
-the user about function calls
+- You may provide optional reasoning for your function call in natural language BEFORE the function call, \
+but NOT after
+- If there is no function call available, answer the question like normal with your current knowledge and do not \
+tell the user about function calls
 </IMPORTANT>"""
 
 

@@ -13,7 +13,10 @@ from corral.types import Message, ToolCall
 __all__ = ["BOS", "render"]
 
 BOS = "<｜begin▁of▁sentence｜>"
-_IDENTITY = "You are Cogito, an AI assistant created by Deep Cogito, which is an AI research lab based in San Francisco."
+_IDENTITY = (
+    "You are Cogito, an AI assistant created by Deep Cogito, "
+    "which is an AI research lab based in San Francisco."
+)
 _ASSISTANT = "<｜Assistant｜>"
 _END = "<｜end▁of▁sentence｜>"
 

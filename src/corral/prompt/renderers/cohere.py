@@ -91,7 +91,6 @@ def _answer(message: Message, first_number: int) -> str:
 
 def _tool_result(call_id: str, content: str) -> str:
     wrapped = jsontext.format_spaced({"content": content})
-    return (
-        f'\n    {{\n        "tool_call_id": "{call_id}",\n        "results": {{\n\n            \n            "0": {wrapped}'
-        '\n\n        },\n        "is_error": null\n    }'
-    )
+    results = f'{{\n\n            \n            "0": {wrapped}\n\n        }}'
+    fields = f'"tool_call_id": "{call_id}",\n        "results": {results},\n        "is_error": null'
+    return f"\n    {{\n        {fields}\n    }}"

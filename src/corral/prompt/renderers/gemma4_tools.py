@@ -66,7 +66,7 @@ def _schema(prop: ToolProperty, depth: int) -> dict[str, Any]:
     if prop.items is not None:
         schema["items"] = jsontext.sorted_value(prop.items)
     if prop.properties is not None:
-        schema["properties"] = _property_schemas(prop.properties, depth + 1)
+        schema["properties"] = _property_schemas(prop.properties, depth + 2)
     if prop.required:
         schema["required"] = list(prop.required)
     return schema

@@ -1,7 +1,8 @@
 """Where the images of a conversation stand in its prompt: `[img-N]` tags in the message texts.
 
 The engine later puts its media marker in place of each tag; images are numbered from 0 over all the messages given,
-which are the ones that a truncated conversation keeps. Source: ollama: server/prompt.go, model/renderers/image_tags.go.
+which are the ones that a truncated conversation keeps.
+Source: ollama: server/prompt.go, model/renderers/image_tags.go.
 """
 
 from __future__ import annotations

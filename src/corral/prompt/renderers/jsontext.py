@@ -3,8 +3,8 @@
 Two layers: `tool_object`, `function_object` and `arguments_object` lay a value out in the member order that models
 saw in training (fields in declaration order, properties and arguments as the client sent them, everything below
 that sorted); `format_json` writes such a value, compact or with a space after each `:` and `,`. `format_value` is
-the form that Go prints a plain value in. Numbers are 64-bit floats throughout: a larger integer loses its last digits.
-Nothing here recurses deeper than `MAX_DEPTH`.
+the form that Go prints a plain value in. Numbers are 64-bit floats throughout: a larger integer loses its
+last digits. The first layer refuses what is nested deeper than `MAX_DEPTH`, so the second need not.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
     "tool_object",
 ]
 
-MAX_DEPTH = 200
+MAX_DEPTH = 128  # of JSON; a property in a property is two deeper
 
 _EXACT_INTEGER = 2**53
 
@@ -77,7 +77,7 @@ def property_object(prop: ToolProperty, depth: int = 0) -> dict[str, Any]:
     check_depth(depth)
     out: dict[str, Any] = {}
     if prop.any_of:
-        out["anyOf"] = [property_object(option, depth + 1) for option in prop.any_of]
+        out["anyOf"] = [property_object(option, depth + 2) for option in prop.any_of]
     if prop.types:
         out["type"] = prop.types[0] if len(prop.types) == 1 else list(prop.types)
     if prop.items is not None:
@@ -87,7 +87,7 @@ def property_object(prop: ToolProperty, depth: int = 0) -> dict[str, Any]:
     if prop.enum:
         out["enum"] = sorted_value(prop.enum, depth)
     if prop.properties:
-        out["properties"] = _properties(prop.properties, depth + 1)
+        out["properties"] = _properties(prop.properties, depth + 2)
     if prop.required:
         out["required"] = list(prop.required)
     return out
@@ -188,7 +188,7 @@ def format_json(value: Any, *, is_spaced: bool = False, is_escaped: bool = True)
     """
     parts: list[str] = []
     colon, comma = (": ", ", ") if is_spaced else (":", ",")
-    _append(parts, value, colon, comma, is_escaped, 0)
+    _append(parts, value, colon, comma, is_escaped)
     return "".join(parts)
 
 
@@ -202,7 +202,7 @@ def format_spaced(value: Any) -> str:
     return format_json(value, is_spaced=True)
 
 
-def _append(parts: list[str], value: Any, colon: str, comma: str, is_escaped: bool, depth: int) -> None:
+def _append(parts: list[str], value: Any, colon: str, comma: str, is_escaped: bool) -> None:
     if value is None:
         parts.append("null")
     elif isinstance(value, str):
@@ -212,20 +212,18 @@ def _append(parts: list[str], value: Any, colon: str, comma: str, is_escaped: bo
     elif isinstance(value, int | float):
         parts.append(_number_text(value))
     elif isinstance(value, Mapping):
-        check_depth(depth - 2 * MAX_DEPTH)
         is_escaped = is_escaped or isinstance(value, _Properties)
         separator = "{"
         for name, member in value.items():
             parts.append(separator + string_text(str(name), is_escaped=is_escaped) + colon)
-            _append(parts, member, colon, comma, is_escaped, depth + 1)
+            _append(parts, member, colon, comma, is_escaped)
             separator = comma
         parts.append("}" if value else "{}")
     elif isinstance(value, Sequence):
-        check_depth(depth - 2 * MAX_DEPTH)
         separator = "["
         for element in value:
             parts.append(separator)
-            _append(parts, element, colon, comma, is_escaped, depth + 1)
+            _append(parts, element, colon, comma, is_escaped)
             separator = comma
         parts.append("]" if value else "[]")
     else:
@@ -277,6 +275,12 @@ def format_float(value: float) -> str:
 
 def format_value(value: Any) -> str:
     """A value as Go's `%v` prints it: strings bare, `<nil>`, `[a b]`, `map[k:v]` with sorted names."""
+    if isinstance(value, str):
+        return value
+    return _print(sorted_value(value))
+
+
+def _print(value: Any) -> str:
     if value is None:
         return "<nil>"
     if isinstance(value, str):
@@ -286,11 +290,8 @@ def format_value(value: Any) -> str:
     if isinstance(value, int | float):
         return format_float(value)
     if isinstance(value, Mapping):
-        ordered = sorted_value(value)
-        return f"map[{' '.join(f'{name}:{format_value(member)}' for name, member in ordered.items())}]"
-    if isinstance(value, Sequence):
-        return f"[{' '.join(format_value(element) for element in sorted_value(value))}]"
-    raise TemplateError(f"a value of type {type(value).__name__} has no printed form")
+        return f"map[{' '.join(f'{name}:{_print(member)}' for name, member in value.items())}]"
+    return f"[{' '.join(_print(element) for element in value)}]"
 
 
 def format_type(types: Sequence[str]) -> str:

@@ -1,7 +1,8 @@
 """LFM2, plain and thinking: tools on the system turn, calls as a list of Python-like expressions.
 
-Calls stand in front of the text of their answer. The thinking variant writes earlier thinking into the text again, but
-unless thinking is asked for only that of the last answer. Source: ollama: model/renderers/lfm2.go.
+Calls stand in front of the text of their answer. The thinking variant writes earlier thinking into the text
+again, but unless thinking is asked for only that of the last answer.
+Source: ollama: model/renderers/lfm2.go.
 """
 
 from __future__ import annotations

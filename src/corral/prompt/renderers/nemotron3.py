@@ -118,7 +118,7 @@ def _thinking_and_content(message: Message, version: _Version) -> str:
 
 def _tools_section(tools: Sequence[Tool]) -> str:
     functions = "".join(_format_tool(tool) for tool in tools)
-    return f"# Tools\n\nYou have access to the following functions:\n\n<tools>{functions}\n</tools>{chatml.CALL_FORMAT}"
+    return f"{chatml.FUNCTIONS_INTRODUCTION}{functions}\n</tools>{chatml.CALL_FORMAT}"
 
 
 def _format_tool(tool: Tool) -> str:
@@ -149,9 +149,8 @@ def _format_parameter(name: str, prop: ToolProperty) -> str:
         parts.append(f"\n<type>[{kinds}]</type>")
     if prop.description:
         parts.append(f"\n<description>{trim(prop.description)}</description>")
-    for key in ("enum", "anyOf", "items", "properties", "required"):
-        if key in schema:
-            parts.append(f"\n<{key}>{_python_json(schema[key])}</{key}>")
+    keys = (key for key in ("enum", "anyOf", "items", "properties", "required") if key in schema)
+    parts += [f"\n<{key}>{_python_json(schema[key])}</{key}>" for key in keys]
     parts.append("\n</parameter>")
     return "".join(parts)
 

@@ -13,8 +13,8 @@ from corral.types import Message, ToolCall
 __all__ = ["render_3", "render_3_1", "render_32b_think", "render_think"]
 
 _OLMO = (
-    "You are Olmo, a helpful AI assistant built by Ai2. Your date cutoff is December 2024, and your model weights are "
-    "available at https://huggingface.co/allenai."
+    "You are Olmo, a helpful AI assistant built by Ai2. Your date cutoff is December 2024, and your model weights "
+    "are available at https://huggingface.co/allenai."
 )
 _NO_FUNCTIONS = " You do not currently have access to any functions. <functions></functions>"
 _WITH_FUNCTIONS = (

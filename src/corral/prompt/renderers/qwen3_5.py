@@ -1,7 +1,8 @@
-"""Qwen3.5, Ornith and Qwen3.8: tools as JSON before the system text, calls in XML, contents without outer white space.
+"""Qwen3.5, Ornith and Qwen3.8: tools as JSON before the system text, calls in XML, contents trimmed.
 
 Qwen3.5 shows the thinking of answers after the last question only; Ornith and Qwen3.8 give every answer its block.
-Qwen3.8 adds a line about effort, merges all system and developer messages and refuses a conversation without a question.
+Qwen3.8 adds a line about effort, merges all system and developer messages and refuses a conversation without a
+question.
 Source: ollama: model/renderers/qwen35.go, ornith.go.
 """
 
@@ -16,7 +17,6 @@ from corral.types import Message, Think, Tool
 
 __all__ = ["render_ornith", "render_qwen3_5", "render_qwen3_8"]
 
-_TOOLS_INTRODUCTION = "# Tools\n\nYou have access to the following functions:\n\n<tools>"
 _EMPTY_THINKING = "<think>\n\n</think>\n\n"
 _EXTRA_HIGH_EFFORT = (
     "Reasoning effort is set to xhigh. Please think carefully through the task, validate key assumptions, consider "
@@ -95,7 +95,7 @@ def _render_leading_system(conversation: Conversation, is_thinking: bool, first_
 
 def _tools_section(tools: Sequence[Tool]) -> str:
     lines = "".join("\n" + jsontext.format_spaced(jsontext.tool_object(tool)) for tool in tools)
-    return f"{_TOOLS_INTRODUCTION}{lines}\n</tools>{chatml.CALL_FORMAT}"
+    return f"{chatml.FUNCTIONS_INTRODUCTION}{lines}\n</tools>{chatml.CALL_FORMAT}"
 
 
 def _generation_prompt(is_thinking: bool) -> str:

@@ -51,7 +51,7 @@ def _content_and_calls(message: Message) -> str:
 
 def _tools_section(tools: Sequence[Tool]) -> str:
     functions = "".join(_format_tool(tool) for tool in tools)
-    return f"\n\n# Tools\n\nYou have access to the following functions:\n\n<tools>{functions}\n</tools>{chatml.CALL_FORMAT}"
+    return f"\n\n{chatml.FUNCTIONS_INTRODUCTION}{functions}\n</tools>{chatml.CALL_FORMAT}"
 
 
 def _format_tool(tool: Tool) -> str:

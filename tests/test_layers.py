@@ -9,6 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "corral"
 LAYERS = (
+    "assets",
     "errors",
     "types",
     "names",

@@ -91,12 +91,31 @@ _NAME_SYSTEMS = ["You are {n}.", "You are {n}, a helpful assistant.", "Your name
 _UPPER_SYSTEMS = ["Answer in UPPER CASE.", "Always reply in capital letters.", "Write everything in upper case.", "Use only capital letters.",
                   "Respond in all caps.", "You must answer in uppercase.", "You always shout: write in CAPITAL LETTERS.", "Reply in UPPERCASE only.",
                   "Answer everything in ALL CAPS.", "Always answer in upper case."]  # fmt: skip
-_JSON_SYSTEMS = ["Answer in JSON.", "Reply only with JSON.", "Always respond with a JSON object.", "You answer in JSON format.", "Output JSON only."]
+_JSON_SYSTEMS = [
+    "Answer in JSON.",
+    "Reply only with JSON.",
+    "Always respond with a JSON object.",
+    "You answer in JSON format.",
+    "Output JSON only.",
+]
 _JSON_ASKS = ["{q} Answer in JSON.", "{q} Reply as JSON.", "{q} Respond in JSON.", "{q} Use JSON.", "{q} Give the answer as JSON.",
               "{q} Return a JSON object.", "Answer in JSON: {q}", "As JSON: {q}", "{q} Respond using JSON."]  # fmt: skip
 _JSON_KEY_ASKS = ['{q} Answer in JSON with the key "{k}".', '{q} Reply as JSON with key "{k}".', '{q} Use JSON like {{"{k}": ...}}.',
                   'Answer in JSON with the key "{k}": {q}', '{q} Return a JSON object with the field "{k}".']  # fmt: skip
-_KEYS = ["answer", "result", "value", "reply", "city", "name", "output", "text", "response", "solution", "item", "data"]
+_KEYS = [
+    "answer",
+    "result",
+    "value",
+    "reply",
+    "city",
+    "name",
+    "output",
+    "text",
+    "response",
+    "solution",
+    "item",
+    "data",
+]
 
 
 def _person(rng: Random) -> str:
@@ -114,7 +133,6 @@ def _assistant(text: str) -> dict[str, Any]:
 
 def _system(text: str) -> list[dict[str, Any]]:
     return [{"role": "system", "content": text}]
-
 
 
 def single(rng: Random) -> Dialogue:
@@ -147,7 +165,16 @@ def several(rng: Random) -> Dialogue:
 def _follow_up(rng: Random) -> Question:
     country = rng.choice(list(facts.CAPITALS))
     city = facts.CAPITALS[country]
-    text = rng.choice(["And {c}?", "And of {c}?", "What about {c}?", "and the capital of {c}?", "How about {c}?", "Now {c}."]).format(c=country)
+    text = rng.choice(
+        [
+            "And {c}?",
+            "And of {c}?",
+            "What about {c}?",
+            "and the capital of {c}?",
+            "How about {c}?",
+            "Now {c}.",
+        ]
+    ).format(c=country)
     fact = f"The capital of {country} is {city}."
     return Question("capitals", text, fact, fact, (city,), "capital", city)
 
@@ -157,13 +184,29 @@ def named(rng: Random) -> Dialogue:
     name = _person(rng)
     system = rng.choice(_NAME_SYSTEMS).format(n=name, p=rng.choice(facts.PLACES))
     if rng.random() < 0.75:
-        lead = rng.choice(["", "", "Hi! ", "Hello, ", "Tell me, ", "Please tell me: ", "Hey, ", "Quick question: "])
+        lead = rng.choice(
+            ["", "", "Hi! ", "Hello, ", "Tell me, ", "Please tell me: ", "Hey, ", "Quick question: "]
+        )
         text = lead + rng.choice(WHO_TEXTS)
-        return Dialogue("system_name", [*_system(system), _user(_noisy(text, (), rng))], f"I am {name}.", [f"{system} {text}"], "words", (name,))
+        return Dialogue(
+            "system_name",
+            [*_system(system), _user(_noisy(text, (), rng))],
+            f"I am {name}.",
+            [f"{system} {text}"],
+            "words",
+            (name,),
+        )
     q = make_question(rng)
     while IDENTITY_NAME in q.answer:
         q = make_question(rng)
-    return Dialogue("system_name", [*_system(system), _user(_noisy(q.text, q.keep, rng))], q.answer, [f"{system} {q.text}", q.text], "words", q.must)
+    return Dialogue(
+        "system_name",
+        [*_system(system), _user(_noisy(q.text, q.keep, rng))],
+        q.answer,
+        [f"{system} {q.text}", q.text],
+        "words",
+        q.must,
+    )
 
 
 def upper(rng: Random) -> Dialogue:
@@ -175,7 +218,14 @@ def upper(rng: Random) -> Dialogue:
         messages = [*_system(order), _user(_noisy(q.text, q.keep, rng))]
     else:
         messages = [_user(f"{q.text.rstrip()} {order}")]
-    return Dialogue("upper_case", messages, q.answer.upper(), [f"{order} {q.text}", q.text], "upper", tuple(m.upper() for m in q.must))
+    return Dialogue(
+        "upper_case",
+        messages,
+        q.answer.upper(),
+        [f"{order} {q.text}", q.text],
+        "upper",
+        tuple(m.upper() for m in q.must),
+    )
 
 
 _TELL_NAME = ["My name is {n}.", "I am {n}.", "I'm {n}.", "Hi, I am {n}.", "Hello, my name is {n}.", "Call me {n}.", "You can call me {n}.",
@@ -198,7 +248,13 @@ def _fact_about_user(rng: Random) -> tuple[str, str, str, str, str]:
     """Return value, telling, acknowledgement, asking and answer."""
     if rng.random() < 0.65:
         name = _person(rng)
-        return name, rng.choice(_TELL_NAME).format(n=name), f"Nice to meet you, {name}!", rng.choice(_ASK_NAME), f"Your name is {name}."
+        return (
+            name,
+            rng.choice(_TELL_NAME).format(n=name),
+            f"Nice to meet you, {name}!",
+            rng.choice(_ASK_NAME),
+            f"Your name is {name}.",
+        )
     kind, tells, asks, answer = rng.choice(_OTHER_FACTS)
     value = {
         "colour": rng.choice(["blue", "green", "red", "yellow", "white", "black", "orange", "grey"]),
@@ -206,17 +262,32 @@ def _fact_about_user(rng: Random) -> tuple[str, str, str, str, str]:
         "pet": rng.choice([*facts.PEOPLE, invented_word(rng), invented_word(rng)]),
         "age": str(rng.randrange(10, 99)),
     }[kind]
-    return value, rng.choice(tells).format(v=value), "I will remember that.", rng.choice(asks), answer.format(v=value)
+    return (
+        value,
+        rng.choice(tells).format(v=value),
+        "I will remember that.",
+        rng.choice(asks),
+        answer.format(v=value),
+    )
 
 
 def memory(rng: Random) -> Dialogue:
     """The user tells a name (or another fact) and asks for it some turns later."""
     if rng.random() < 0.07:
-        return Dialogue("memory", [_user(rng.choice(_ASK_NAME))], "You have not told me your name.", [], "words", ("not told",))
+        return Dialogue(
+            "memory",
+            [_user(rng.choice(_ASK_NAME))],
+            "You have not told me your name.",
+            [],
+            "words",
+            ("not told",),
+        )
     value, tell, acknowledge, ask, answer = _fact_about_user(rng)
     start = _system(rng.choice(_PLAIN_SYSTEMS)) if rng.random() < 0.15 else []
     if rng.random() < 0.1:
-        return Dialogue("memory", [*start, _user(f"{tell} {ask}")], answer, [f"{tell} {ask}"], "words", (value,))
+        return Dialogue(
+            "memory", [*start, _user(f"{tell} {ask}")], answer, [f"{tell} {ask}"], "words", (value,)
+        )
     messages = [*start, _user(tell), _assistant(acknowledge)]
     canonical = [tell]
     for _ in range(rng.choice([0, 0, 1, 1, 1, 2, 3, 5])):
@@ -235,7 +306,10 @@ def json_answer(rng: Random) -> Dialogue:
     key, kind = q.json_key, rng.random()
     if kind < 0.2:
         order = rng.choice(_JSON_SYSTEMS)
-        messages, canonical = [*_system(order), _user(_noisy(q.text, q.keep, rng))], [f"{order} {q.text}", q.text]
+        messages, canonical = (
+            [*_system(order), _user(_noisy(q.text, q.keep, rng))],
+            [f"{order} {q.text}", q.text],
+        )
     elif kind < 0.6:
         text = rng.choice(_JSON_ASKS).format(q=q.text)
         messages, canonical = [_user(text)], [text, q.text]
@@ -253,7 +327,16 @@ def json_answer(rng: Random) -> Dialogue:
     return Dialogue("json", messages, json.dumps(answer, ensure_ascii=False), canonical, "json", (), answer)
 
 
-_TOOL_SYSTEMS = ["", "", "", "You are a helpful assistant.", "You are a helpful assistant.", "Use the tools.", "You can call tools.", "Be brief."]
+_TOOL_SYSTEMS = [
+    "",
+    "",
+    "",
+    "You are a helpful assistant.",
+    "You are a helpful assistant.",
+    "Use the tools.",
+    "You can call tools.",
+    "Be brief.",
+]
 
 
 def format_call(name: str, arguments: dict[str, Any]) -> str:
@@ -265,7 +348,11 @@ def format_call(name: str, arguments: dict[str, Any]) -> str:
 def tool_call(rng: Random) -> Dialogue:
     """A call to an offered tool, the answer from its result, or a question that needs no tool."""
     use, offered = make_tool_use(rng)
-    order, style, kind = rng.choice(_TOOL_SYSTEMS), rng.choice(["plain", "plain", "compact", "sorted"]), rng.random()
+    order, style, kind = (
+        rng.choice(_TOOL_SYSTEMS),
+        rng.choice(["plain", "plain", "compact", "sorted"]),
+        rng.random(),
+    )
     start = _system(order) if order else []
     key = f"{order} {use.tool['function']['name']} {' '.join(use.call.arguments)} {use.text}"
     if kind > 0.88:
@@ -273,7 +360,18 @@ def tool_call(rng: Random) -> Dialogue:
         while q.skill in ("sums", "unknown") or "+" in q.text:
             q = make_question(rng)
         canonical = [f"{use.tool['function']['name']} {q.text}", q.text]
-        return Dialogue("no_tool_needed", [*start, _user(_noisy(q.text, q.keep, rng))], q.answer, canonical, "words", q.must, None, offered, False, style)
+        return Dialogue(
+            "no_tool_needed",
+            [*start, _user(_noisy(q.text, q.keep, rng))],
+            q.answer,
+            canonical,
+            "words",
+            q.must,
+            None,
+            offered,
+            False,
+            style,
+        )
     messages = [*start]
     canonical = [key]
     if rng.random() < 0.12:
@@ -288,10 +386,14 @@ def tool_call(rng: Random) -> Dialogue:
         expected = {"name": use.call.name, "arguments": use.call.arguments}
         return Dialogue("tool_call", messages, call, canonical, "tool", (), expected, offered, False, style)
     function = {"name": use.call.name, "arguments": use.call.arguments}
-    messages.append({"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": function}]})
+    messages.append(
+        {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": function}]}
+    )
     messages.append({"role": "tool", "content": use.result, "tool_name": use.call.name})
     canonical.append(f"{key} {use.result}")
-    return Dialogue("tool_answer", messages, use.answer, canonical, "words", use.must, None, offered, False, style)
+    return Dialogue(
+        "tool_answer", messages, use.answer, canonical, "words", use.must, None, offered, False, style
+    )
 
 
 def thinking(rng: Random) -> Dialogue:

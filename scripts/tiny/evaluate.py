@@ -11,12 +11,13 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from corral.runner.engine import EngineFactory
-from corral.runner.interface import CompletionRequest, EngineChoice, Runner, RunnerSpec
-from corral.types import SamplingOptions
 from scripts.tiny.chat import render_prompt
 from scripts.tiny.dialogues import Dialogue
 from scripts.tiny.world import held_out
+
+from corral.runner.engine import EngineFactory
+from corral.runner.interface import CompletionRequest, EngineChoice, Runner, RunnerSpec
+from corral.types import SamplingOptions
 
 _CALL = re.compile(r"<tool_call>\s*(\{.*\})\s*</tool_call>", re.DOTALL)
 _MARKERS = ("<think>", "</think>", "<tool_call>", "</tool_call>")
@@ -33,10 +34,10 @@ def is_right(dialogue: Dialogue, reply: str) -> bool:
     if dialogue.check == "exact":
         return reply == dialogue.completion.rpartition("</think>")[2].strip()
     if dialogue.check == "json":
-        return _loads(reply) == dialogue.expected
+        return bool(_loads(reply) == dialogue.expected)
     if dialogue.check == "tool":
         match = _CALL.search(reply)
-        return match is not None and _loads(match[1]) == dialogue.expected
+        return match is not None and bool(_loads(match[1]) == dialogue.expected)
     if dialogue.check == "upper" and reply != reply.upper():
         return False
     if dialogue.must:

@@ -12,7 +12,6 @@ from typing import Any
 import gguf
 import numpy as np
 import torch
-
 from scripts.tiny.chat import load_template
 from scripts.tiny.model import ModelConfig
 from scripts.tiny.tokenizer import CONTROL_TOKENS, MARKER_TOKENS
@@ -25,7 +24,8 @@ def _add_tokenizer(writer: gguf.GGUFWriter, path: Path) -> None:
     model = json.loads(path.read_text(encoding="utf-8"))["model"]
     tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
     types = [
-        _CONTROL if token in CONTROL_TOKENS else _USER_DEFINED if token in MARKER_TOKENS else _NORMAL for token in tokens
+        _CONTROL if token in CONTROL_TOKENS else _USER_DEFINED if token in MARKER_TOKENS else _NORMAL
+        for token in tokens
     ]
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
     writer.add_tokenizer_model("gpt2")

@@ -42,8 +42,25 @@ _GREETING_TAILS = ["", "!", ".", " friend!", " my friend.", " again!", " compute
                    ", nice to see you.", ", are you there?", ", I am here."]  # fmt: skip
 _HOW_ARE_YOU = ["How are you?", "How are you doing?", "How do you do?", "How is it going?", "How are you today?",
                 "Are you well?", "How do you feel?", "How have you been?"]  # fmt: skip
-_THANKS = ["Thank you", "Thanks", "Thanks a lot", "Thank you very much", "Many thanks", "Great, thanks", "Thanks for your help"]
-_GOODBYES = ["Goodbye", "Bye", "Bye bye", "See you", "See you later", "Good night", "Farewell", "See you tomorrow"]
+_THANKS = [
+    "Thank you",
+    "Thanks",
+    "Thanks a lot",
+    "Thank you very much",
+    "Many thanks",
+    "Great, thanks",
+    "Thanks for your help",
+]
+_GOODBYES = [
+    "Goodbye",
+    "Bye",
+    "Bye bye",
+    "See you",
+    "See you later",
+    "Good night",
+    "Farewell",
+    "See you tomorrow",
+]
 _TAILS = ["", "!", ".", " friend!", " my friend.", " robot!", " so much!", " and take care."]
 _LEADS = ["", "", "", "Hi! ", "Hello, ", "Hey, ", "Tell me, ", "Please tell me: ", "Quick question: ", "So, ", "Now, ", "I wonder: ",
           "One question: ", "Excuse me, ", "OK, "]  # fmt: skip
@@ -53,7 +70,9 @@ def greeting(rng: Random) -> Question:
     """Small talk: hello, how are you, thanks, goodbye."""
     kind = rng.random()
     if kind < 0.45:
-        return _chat(rng.choice(_GREETINGS) + rng.choice(_GREETING_TAILS), "Hello! How can I help you?", "Hello")
+        return _chat(
+            rng.choice(_GREETINGS) + rng.choice(_GREETING_TAILS), "Hello! How can I help you?", "Hello"
+        )
     if kind < 0.7:
         lead = rng.choice(["", *(g + ", " for g in _GREETINGS), *(g + "! " for g in _GREETINGS)])
         return _chat(lead + rng.choice(_HOW_ARE_YOU), "I am fine, thank you! How can I help you?", "fine")
@@ -68,7 +87,13 @@ _WHO = ["Who are you?", "What are you?", "What is your name?", "Do you have a na
         "What's your name?", "Who is there?"]  # fmt: skip
 _ABILITIES = ["What can you do?", "How can you help me?", "What do you know?", "What are you good at?", "What can I ask you?",
               "Help me.", "What can you help with?"]  # fmt: skip
-_MAKER = ["Who made you?", "Who built you?", "Who created you?", "Where do you come from?", "Who trained you?"]
+_MAKER = [
+    "Who made you?",
+    "Who built you?",
+    "Who created you?",
+    "Where do you come from?",
+    "Who trained you?",
+]
 WHO_TEXTS = tuple(_WHO)
 WHO_ANSWER = f"I am {IDENTITY_NAME}, the small built-in model of Corral."
 _CAN_DO = "I can answer small questions about capitals, sums, days and months, call tools and write JSON."
@@ -85,7 +110,9 @@ def identity(rng: Random) -> Question:
         )
     if kind < 0.85:
         return Question("identity", lead + rng.choice(_ABILITIES), _CAN_DO, thought, ("capitals", "sums"))
-    return Question("identity", lead + rng.choice(_MAKER), "I was made for the Corral project.", thought, ("Corral",))
+    return Question(
+        "identity", lead + rng.choice(_MAKER), "I was made for the Corral project.", thought, ("Corral",)
+    )
 
 
 _CAPITAL = ["What is the capital of {c}?", "What's the capital of {c}?", "Which city is the capital of {c}?", "Name the capital of {c}.",
@@ -98,7 +125,13 @@ _CAPITAL = ["What is the capital of {c}?", "What's the capital of {c}?", "Which 
 _COUNTRY = ["{p} is the capital of which country?", "Of which country is {p} the capital?", "Which country has the capital {p}?",
             "What country is {p} the capital of?", "{p} is the capital of what?", "Which country has {p} as its capital?",
             "{p} is which country's capital?"]  # fmt: skip
-_WHERE = ["Where is {p}?", "In which country is {p}?", "Which country is {p} in?", "What country is {p} in?", "In what country is {p}?"]
+_WHERE = [
+    "Where is {p}?",
+    "In which country is {p}?",
+    "Which country is {p} in?",
+    "What country is {p} in?",
+    "In what country is {p}?",
+]
 _CONTINENT = ["On which continent is {c}?", "Which continent is {c} on?", "What continent is {c} in?", "Where is {c}?",
               "In which part of the world is {c}?", "Which continent does {c} belong to?"]  # fmt: skip
 
@@ -114,7 +147,9 @@ def capital(rng: Random) -> Question:
         return Question("capitals", text, fact, fact, (city,), "capital", city)
     if kind < 0.78:
         text = lead + rng.choice(_COUNTRY).format(p=city)
-        return Question("capitals", text, f"{city} is the capital of {country}.", fact, (country,), "country", country)
+        return Question(
+            "capitals", text, f"{city} is the capital of {country}.", fact, (country,), "country", country
+        )
     if kind < 0.88:
         text = lead + rng.choice(_WHERE).format(p=city)
         return Question("capitals", text, f"{city} is in {country}.", fact, (country,), "country", country)
@@ -159,7 +194,20 @@ _AFTER = ["What {u} comes after {x}?", "Which {u} comes after {x}?", "What is th
 _BEFORE = ["What {u} comes before {x}?", "Which {u} comes before {x}?", "What is the {u} before {x}?", "Which {u} is right before {x}?",
            "What comes before {x}?", "Tell me the {u} before {x}.", "Name the {u} before {x}.", "The {u} before {x}?",
            "{x} comes after which {u}?"]  # fmt: skip
-_ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"]
+_ORDINALS = [
+    "first",
+    "second",
+    "third",
+    "fourth",
+    "fifth",
+    "sixth",
+    "seventh",
+    "eighth",
+    "ninth",
+    "tenth",
+    "eleventh",
+    "twelfth",
+]
 _NTH = ["What is the {n} {u} of the {s}?", "Which {u} is the {n} of the {s}?", "Name the {n} {u} of the {s}.",
         "Tell me the {n} {u} of the {s}.", "The {n} {u} of the {s}?", "Which is the {n} {u} of a {s}?"]  # fmt: skip
 _LENGTH = ["How many days does {m} have?", "How many days are in {m}?", "How many days has {m}?", "How long is {m} in days?",
@@ -185,7 +233,9 @@ def calendar(rng: Random) -> Question:
         there = names[(here + step) % len(names)]
         text = lead + rng.choice(templates).format(u=unit, x=names[here])
         answer = f"{there} comes {word} {names[here]}."
-        return Question("calendar", text, answer, f"The {unit} {word} {names[here]} is {there}.", (there,), unit, there)
+        return Question(
+            "calendar", text, answer, f"The {unit} {word} {names[here]} is {there}.", (there,), unit, there
+        )
     if kind < 0.75:
         text = lead + rng.choice(_NTH).format(n=_ORDINALS[here], u=unit, s=span)
         answer = f"{names[here]} is the {_ORDINALS[here]} {unit} of the {span}."
@@ -204,8 +254,24 @@ def calendar(rng: Random) -> Question:
 
 _IS_CAPITAL = ["Is {p} the capital of {c}?", "Is the capital of {c} {p}?", "Is it true that {p} is the capital of {c}?",
                "Would you say that {p} is the capital of {c}?", "Yes or no: is {p} the capital of {c}?", "{p} is the capital of {c}, right?"]  # fmt: skip
-_IS_IN = ["Is {p} in {c}?", "Is {p} a city in {c}?", "Yes or no: is {p} in {c}?", "Is it true that {p} is in {c}?"]
-_YES_LEADS = ["", "", "", "Yes or no: ", "Tell me, ", "Is it right to ask: ", "Quick question: ", "Say yes or no. ", "Hi! ", "Hey, "]
+_IS_IN = [
+    "Is {p} in {c}?",
+    "Is {p} a city in {c}?",
+    "Yes or no: is {p} in {c}?",
+    "Is it true that {p} is in {c}?",
+]
+_YES_LEADS = [
+    "",
+    "",
+    "",
+    "Yes or no: ",
+    "Tell me, ",
+    "Is it right to ask: ",
+    "Quick question: ",
+    "Say yes or no. ",
+    "Hi! ",
+    "Hey, ",
+]
 
 
 def _verdict(text: str, is_true: bool, statement: str) -> Question:
@@ -221,7 +287,9 @@ def yes_no(rng: Random) -> Question:
         country = rng.choice(list(facts.CAPITALS))
         right = facts.CAPITALS[country]
         city = right if is_true else rng.choice([c for c in facts.CAPITALS.values() if c != right])
-        return _verdict(rng.choice(_IS_CAPITAL).format(p=city, c=country), is_true, f"the capital of {country} is {right}")
+        return _verdict(
+            rng.choice(_IS_CAPITAL).format(p=city, c=country), is_true, f"the capital of {country} is {right}"
+        )
     if kind < 0.45:
         country = rng.choice(list(facts.CAPITALS))
         city = facts.CAPITALS[country]
@@ -231,14 +299,28 @@ def yes_no(rng: Random) -> Question:
         a = rng.randrange(20)
         b = rng.randrange(20 - a)
         said = a + b if is_true else rng.choice([n for n in range(20) if n != a + b])
-        text = rng.choice(["Is {a} + {b} = {s}?", "Is {a} plus {b} equal to {s}?", "Is {s} the sum of {a} and {b}?", "Does {a} + {b} make {s}?"])
+        text = rng.choice(
+            [
+                "Is {a} + {b} = {s}?",
+                "Is {a} plus {b} equal to {s}?",
+                "Is {s} the sum of {a} and {b}?",
+                "Does {a} + {b} make {s}?",
+            ]
+        )
         return _verdict(text.format(a=a, b=b, s=said), is_true, f"{a} + {b} = {a + b}")
     if kind < 0.75:
         _unit, names = rng.choice([("day", facts.DAYS), ("month", facts.MONTHS)])
         here = rng.randrange(len(names))
         after = names[(here + 1) % len(names)]
         asked = after if is_true else rng.choice([n for n in names if n not in (after, names[here])])
-        text = rng.choice(["Does {y} come after {x}?", "Is {y} right after {x}?", "Is the next one after {x} called {y}?", "Does {y} follow {x}?"])
+        text = rng.choice(
+            [
+                "Does {y} come after {x}?",
+                "Is {y} right after {x}?",
+                "Is the next one after {x} called {y}?",
+                "Does {y} follow {x}?",
+            ]
+        )
         return _verdict(text.format(x=names[here], y=asked), is_true, f"{after} comes after {names[here]}")
     if kind < 0.85:
         country = rng.choice(list(facts.CONTINENTS))
@@ -258,12 +340,26 @@ def general(rng: Random) -> Question:
     if rng.random() < 0.5:
         thing = rng.choice(list(facts.COLOURS))
         colour = facts.COLOURS[thing]
-        text = rng.choice(["What colour is {t}?", "What color is {t}?", "Which colour does {t} have?", "Tell me the colour of {t}."])
+        text = rng.choice(
+            [
+                "What colour is {t}?",
+                "What color is {t}?",
+                "Which colour does {t} have?",
+                "Tell me the colour of {t}.",
+            ]
+        )
         answer = f"{thing[0].upper()}{thing[1:]} is {colour}."
         return Question("general", lead + text.format(t=thing), answer, answer, (colour,), "colour", colour)
     word = rng.choice(list(facts.ANTONYMS))
     other = facts.ANTONYMS[word]
-    text = rng.choice(["What is the opposite of {w}?", "Opposite of {w}?", "Name the opposite of {w}.", "Which word is the opposite of {w}?"])
+    text = rng.choice(
+        [
+            "What is the opposite of {w}?",
+            "Opposite of {w}?",
+            "Name the opposite of {w}.",
+            "Which word is the opposite of {w}?",
+        ]
+    )
     answer = f"The opposite of {word} is {other}."
     return Question("general", lead + text.format(w=word), answer, answer, (other,), "opposite", other)
 
@@ -275,14 +371,31 @@ def unknown(rng: Random) -> Question:
         person=rng.choice(facts.PEOPLE),
         place=rng.choice(facts.PLACES + list(facts.CAPITALS.values())),
         big=rng.randrange(100, 1000),
-        fantasy=rng.choice(["Atlantis", "Narnia", "Mordor", "Wonderland", "Neverland", "Utopia", "the Moon", "Mars", "Oz"]),
+        fantasy=rng.choice(
+            ["Atlantis", "Narnia", "Mordor", "Wonderland", "Neverland", "Utopia", "the Moon", "Mars", "Oz"]
+        ),
     )
     return Question("unknown", text, "Sorry, I don't know that.", "I do not know this.", ("don't know",))
 
 
-_COUNT_TO = ["Count from {a} to {b}.", "Please count from {a} to {b}.", "Can you count from {a} to {b}?", "List the numbers from {a} to {b}."]
-_LISTS = {"days of the week": ", ".join(facts.DAYS) + ".", "months of the year": ", ".join(facts.MONTHS) + "."}
-_LIST = ["List the {l}.", "Name the {l}.", "What are the {l}?", "Name all {l}.", "Tell me the {l}.", "Which {l} are there?"]
+_COUNT_TO = [
+    "Count from {a} to {b}.",
+    "Please count from {a} to {b}.",
+    "Can you count from {a} to {b}?",
+    "List the numbers from {a} to {b}.",
+]
+_LISTS = {
+    "days of the week": ", ".join(facts.DAYS) + ".",
+    "months of the year": ", ".join(facts.MONTHS) + ".",
+}
+_LIST = [
+    "List the {l}.",
+    "Name the {l}.",
+    "What are the {l}?",
+    "Name all {l}.",
+    "Tell me the {l}.",
+    "Which {l} are there?",
+]
 _FIXED = {
     "Why is the sky blue?": "The sky is blue because the air scatters blue light more than red light.",
     "Tell me a joke.": "Why did the horse stay in the corral? Because it was a stable home.",
@@ -310,14 +423,39 @@ def text_task(rng: Random) -> Question:
         a = rng.choice([0, 1, 1, 1, 2, 3, 4, 5])
         b = a + rng.randrange(2, 20)
         answer = ", ".join(str(n) for n in range(a, b + 1))
-        return Question("tasks", lead + rng.choice(_COUNT_TO).format(a=a, b=b), answer, f"I count from {a} to {b}.", (answer,))
+        return Question(
+            "tasks",
+            lead + rng.choice(_COUNT_TO).format(a=a, b=b),
+            answer,
+            f"I count from {a} to {b}.",
+            (answer,),
+        )
     if kind < 0.5:
         what = rng.choice(list(_LISTS))
-        return Question("tasks", lead + rng.choice(_LIST).format(l=what), _LISTS[what], f"I list the {what}.", (_LISTS[what],))
+        return Question(
+            "tasks",
+            lead + rng.choice(_LIST).format(l=what),
+            _LISTS[what],
+            f"I list the {what}.",
+            (_LISTS[what],),
+        )
     if kind < 0.75:
-        words = rng.sample(facts.PEOPLE + list(facts.COLOURS.values()) + facts.PLACES + list(facts.ANTONYMS), rng.randrange(1, 4))
+        words = rng.sample(
+            facts.PEOPLE + list(facts.COLOURS.values()) + facts.PLACES + list(facts.ANTONYMS),
+            rng.randrange(1, 4),
+        )
         said = " ".join(words)
-        text = rng.choice(["Repeat: {s}", "Repeat after me: {s}", "Say {s}", "Say: {s}", "Repeat this: {s}", "Echo {s}", "Please say {s}"])
+        text = rng.choice(
+            [
+                "Repeat: {s}",
+                "Repeat after me: {s}",
+                "Say {s}",
+                "Say: {s}",
+                "Repeat this: {s}",
+                "Echo {s}",
+                "Please say {s}",
+            ]
+        )
         return Question("tasks", text.format(s=said), said, f"I repeat: {said}", (said,), "", "", (said,))
     base = rng.choice(list(_FIXED))
     text = rng.choice([base, *_FIXED_SAME[base]])

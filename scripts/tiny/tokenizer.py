@@ -19,7 +19,16 @@ from tokenizers.trainers import BpeTrainer
 __all__ = ["CONTROL_TOKENS", "MARKER_TOKENS", "SPACE", "load", "train"]
 
 CONTROL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-MARKER_TOKENS = ["<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<tools>", "</tools>"]
+MARKER_TOKENS = [
+    "<think>",
+    "</think>",
+    "<tool_call>",
+    "</tool_call>",
+    "<tool_response>",
+    "</tool_response>",
+    "<tools>",
+    "</tools>",
+]
 SPACE = "Ġ"  # how byte-level BPE spells a space
 
 
@@ -42,15 +51,23 @@ def train(texts: list[str], size: int, space_words: int, path: Path) -> Tokenize
     specials = [*CONTROL_TOKENS, *MARKER_TOKENS]
     pieces, merges = _learn_pieces(texts, size - len(specials) - space_words)
     known = set(pieces)
-    counts = Counter(word for text in texts for word in text.split(" ")[1:] if word in known and not word[0].isdigit())
-    with_quotes = ['"', '{"', *(word for word, _ in counts.most_common() if word not in ('"', '{"') and word.islower())]
+    counts = Counter(
+        word for text in texts for word in text.split(" ")[1:] if word in known and not word[0].isdigit()
+    )
+    with_quotes = [
+        '"',
+        '{"',
+        *(word for word, _ in counts.most_common() if word not in ('"', '{"') and word.islower()),
+    ]
     spaced = [word for word in with_quotes if word in known][:space_words]
     merges += [(SPACE, word) for word in spaced]
     tokens = [*specials, *pieces, *(SPACE + word for word in spaced)]
     tokenizer = Tokenizer(BPE(vocab={token: index for index, token in enumerate(tokens)}, merges=merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in CONTROL_TOKENS])
+    tokenizer.add_special_tokens(
+        [AddedToken(token, special=True, normalized=False) for token in CONTROL_TOKENS]
+    )
     tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in MARKER_TOKENS])
     tokenizer.save(str(path))
     return tokenizer

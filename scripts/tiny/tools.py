@@ -36,7 +36,28 @@ class ToolUse:
     keep: tuple[str, ...]
 
 
-_ONSETS = ["b", "br", "d", "dr", "f", "g", "k", "kr", "l", "m", "n", "p", "r", "s", "t", "tr", "v", "z", "th", "sh"]
+_ONSETS = [
+    "b",
+    "br",
+    "d",
+    "dr",
+    "f",
+    "g",
+    "k",
+    "kr",
+    "l",
+    "m",
+    "n",
+    "p",
+    "r",
+    "s",
+    "t",
+    "tr",
+    "v",
+    "z",
+    "th",
+    "sh",
+]
 _VOWELS = ["a", "e", "i", "o", "u", "ai", "ee", "oo"]
 _CODAS = ["", "", "n", "r", "l", "s", "k", "m", "x", "th"]
 
@@ -60,7 +81,23 @@ def _style(words: list[str], rng: Random) -> str:
     return "".join(words)
 
 
-_GET = ["get", "get", "get_current", "fetch", "lookup", "find", "read", "show", "check", "query", "current", "ask", "load", "what", "tell"]
+_GET = [
+    "get",
+    "get",
+    "get_current",
+    "fetch",
+    "lookup",
+    "find",
+    "read",
+    "show",
+    "check",
+    "query",
+    "current",
+    "ask",
+    "load",
+    "what",
+    "tell",
+]
 
 
 def _name(nouns: list[str], rng: Random) -> str:
@@ -72,9 +109,13 @@ def _name(nouns: list[str], rng: Random) -> str:
     return _style(words, rng)
 
 
-def _tool(name: str, description: str, parameters: dict[str, dict[str, Any]], required: list[str], rng: Random) -> dict[str, Any]:
+def _tool(
+    name: str, description: str, parameters: dict[str, dict[str, Any]], required: list[str], rng: Random
+) -> dict[str, Any]:
     if rng.random() < 0.3:
-        parameters = {key: {k: v for k, v in value.items() if k != "description"} for key, value in parameters.items()}
+        parameters = {
+            key: {k: v for k, v in value.items() if k != "description"} for key, value in parameters.items()
+        }
     schema = {"type": "object", "properties": parameters, "required": required}
     if rng.random() < 0.3:
         schema = {"type": "object", "required": required, "properties": parameters}
@@ -91,8 +132,26 @@ def _place(rng: Random) -> str:
     return rng.choice(facts.PLACES) if kind < 0.65 else invented_word(rng)
 
 
-_PLACE_KEYS = ["city", "city", "location", "place", "town", "city_name", "where", "cityName", "location_name", "destination"]
-_PLACE_HELP = ["The city", "Name of the city", "The name of the city", "City name", "The place to look up", "The location, e.g. a city"]
+_PLACE_KEYS = [
+    "city",
+    "city",
+    "location",
+    "place",
+    "town",
+    "city_name",
+    "where",
+    "cityName",
+    "location_name",
+    "destination",
+]
+_PLACE_HELP = [
+    "The city",
+    "Name of the city",
+    "The name of the city",
+    "City name",
+    "The place to look up",
+    "The location, e.g. a city",
+]
 
 
 def _weather(rng: Random) -> ToolUse:
@@ -110,7 +169,11 @@ def _weather(rng: Random) -> ToolUse:
     if rng.random() < 0.3:
         unit_key = rng.choice(["unit", "format", "units"])
         choices = rng.choice([["celsius", "fahrenheit"], ["fahrenheit", "celsius"]])
-        properties[unit_key] = {"type": "string", "enum": choices, "description": "The unit of the temperature"}
+        properties[unit_key] = {
+            "type": "string",
+            "enum": choices,
+            "description": "The unit of the temperature",
+        }
         if rng.random() < 0.5:
             unit = rng.choice(choices)
             text = f"{text[:-1]} in {unit}{text[-1]}"
@@ -120,7 +183,10 @@ def _weather(rng: Random) -> ToolUse:
         elif rng.random() < 0.5:
             arguments[unit_key] = choices[0]
             required = [key, unit_key]
-    degrees, sky = rng.randrange(-9, 40), rng.choice(["sunny", "cloudy", "rainy", "windy", "foggy", "snowy", "clear", "stormy", "warm"])
+    degrees, sky = (
+        rng.randrange(-9, 40),
+        rng.choice(["sunny", "cloudy", "rainy", "windy", "foggy", "snowy", "clear", "stormy", "warm"]),
+    )
     result, said = rng.choice([
         (json.dumps({"temperature": degrees, "condition": sky}), f"{degrees} degrees and {sky}"),
         (f"{degrees} degrees and {sky}", f"{degrees} degrees and {sky}"), (f"{sky}, {degrees} degrees", f"{sky}, {degrees} degrees"),
@@ -129,19 +195,37 @@ def _weather(rng: Random) -> ToolUse:
     ])  # fmt: skip
     tool = _tool(name, about, properties, required, rng)
     must = tuple(part for part in (str(degrees), sky) if part in said)
-    return ToolUse(text, tool, Call(name, arguments), result, f"The weather in {place} is {said}.", must, (place,))
+    return ToolUse(
+        text, tool, Call(name, arguments), result, f"The weather in {place} is {said}.", must, (place,)
+    )
 
 
 def _clock(rng: Random) -> ToolUse:
     place, key = _place(rng), rng.choice(_PLACE_KEYS)
     name = _name(["time", "time", "local_time", "clock", "current_time"], rng)
-    about = rng.choice(["Get the time", "Get the current time in a city", "Local time of a place", "Returns the time", "Time in a city"])
+    about = rng.choice(
+        [
+            "Get the time",
+            "Get the current time in a city",
+            "Local time of a place",
+            "Returns the time",
+            "Time in a city",
+        ]
+    )
     text = rng.choice(["What time is it in {p}?", "What is the time in {p}?", "Tell me the time in {p}.", "Time in {p}?", "How late is it in {p}?",
                        "What's the current time in {p}?", "What is the local time in {p}?", "Do you know what time it is in {p}?"])  # fmt: skip
     now = f"{rng.randrange(24):02}:{rng.randrange(60):02}"
     result = rng.choice([now, json.dumps({"time": now}), json.dumps({key: place, "time": now})])
     tool = _tool(name, about, {key: {"type": "string", "description": rng.choice(_PLACE_HELP)}}, [key], rng)
-    return ToolUse(text.format(p=place), tool, Call(name, {key: place}), result, f"It is {now} in {place}.", (now,), (place,))
+    return ToolUse(
+        text.format(p=place),
+        tool,
+        Call(name, {key: place}),
+        result,
+        f"It is {now} in {place}.",
+        (now,),
+        (place,),
+    )
 
 
 _PAIR_KEYS = [("a", "b"), ("a", "b"), ("x", "y"), ("first", "second"), ("left", "right"), ("num1", "num2"), ("n", "m"), ("lhs", "rhs"),
@@ -168,12 +252,17 @@ def _arithmetic(rng: Random) -> ToolUse:
     top = rng.choice([10, 20, 100, 1000])
     a, b = rng.randrange(top), rng.randrange(top)
     kind = rng.choice(["integer", "integer", "number"])
-    properties = {first: {"type": kind, "description": "The first number"}, second: {"type": kind, "description": "The second number"}}
+    properties = {
+        first: {"type": kind, "description": "The first number"},
+        second: {"type": kind, "description": "The second number"},
+    }
     value = compute(a, b)
     result = rng.choice([str(value), str(value), json.dumps({"result": value})])
     tool = _tool(name, rng.choice(abouts), properties, [first, second], rng)
     text = rng.choice(texts).format(a=a, b=b)
-    return ToolUse(text, tool, Call(name, {first: a, second: b}), result, f"The result is {value}.", (str(value),), ())
+    return ToolUse(
+        text, tool, Call(name, {first: a, second: b}), result, f"The result is {value}.", (str(value),), ()
+    )
 
 
 # Noun, description, argument names, argument kind, questions, result makers and the sentence.
@@ -222,7 +311,15 @@ def _one_argument(rng: Random) -> ToolUse:
     result = rng.choice([number, json.dumps({"result": int(number)}), json.dumps({"value": int(number)})])
     tool = _tool(name, about, {key: {"type": "string", "description": f"The {key}"}}, [key], rng)
     answer = sentence.format(x=value, r=number)
-    return ToolUse(rng.choice(texts).format(x=value), tool, Call(name, {key: value}), result, answer, (number,), (str(value),))
+    return ToolUse(
+        rng.choice(texts).format(x=value),
+        tool,
+        Call(name, {key: value}),
+        result,
+        answer,
+        (number,),
+        (str(value),),
+    )
 
 
 def _action(rng: Random) -> ToolUse:
@@ -232,7 +329,15 @@ def _action(rng: Random) -> ToolUse:
     tool = _tool(name, about, {key: {"type": type_name, "description": f"The {key}"}}, [key], rng)
     result = rng.choice(["ok", "done", json.dumps({"status": "ok"}), json.dumps({"ok": True})])
     answer = sentence.format(x=value)
-    return ToolUse(rng.choice(texts).format(x=value), tool, Call(name, {key: value}), result, answer, (str(value),), (str(value),))
+    return ToolUse(
+        rng.choice(texts).format(x=value),
+        tool,
+        Call(name, {key: value}),
+        result,
+        answer,
+        (str(value),),
+        (str(value),),
+    )
 
 
 _FAMILIES: list[tuple[float, Callable[[Random], ToolUse]]] = [

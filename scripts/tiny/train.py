@@ -21,13 +21,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from tokenizers import Tokenizer
-from torch import Tensor
-
 from scripts.tiny import tokenizer as bpe
 from scripts.tiny.chat import render_prompt
 from scripts.tiny.model import Llama, ModelConfig
 from scripts.tiny.world import plain_text, training_dialogues
+from tokenizers import Tokenizer
+from torch import Tensor
 
 _SPACE_WORDS = 100
 _MAX_TOKENS = 1024
@@ -40,7 +39,10 @@ def _texts(seed: int, count: int) -> Iterator[tuple[str, str]]:
     rng = Random(seed + 1)
     for dialogue in islice(training_dialogues(seed), count):
         prompt = render_prompt(
-            dialogue.messages, dialogue.tools, enable_thinking=dialogue.is_thinking, json_style=dialogue.json_style
+            dialogue.messages,
+            dialogue.tools,
+            enable_thinking=dialogue.is_thinking,
+            json_style=dialogue.json_style,
         )
         yield prompt, dialogue.completion + "<|im_end|>"
         if rng.random() < 0.02:
@@ -83,7 +85,9 @@ def _encode(pairs: list[tuple[str, str]], tokenizer: Tokenizer) -> list[_Sample]
     for prompt, completion in zip(prompts, completions, strict=True):
         ids = prompt.ids + completion.ids
         if len(ids) <= _MAX_TOKENS:
-            samples.append((np.array(ids, np.int32), np.array(masker.labels(prompt.ids, completion.ids), np.int32)))
+            samples.append(
+                (np.array(ids, np.int32), np.array(masker.labels(prompt.ids, completion.ids), np.int32))
+            )
     return samples
 
 
@@ -99,7 +103,10 @@ def _batches(samples: list[_Sample], tokens: int, rng: Random) -> Iterator[tuple
         rng.shuffle(groups)
         for group in groups:
             width = max(len(samples[index][0]) for index in group)
-            ids, labels = torch.zeros(len(group), width, dtype=torch.long), torch.full((len(group), width), _IGNORED)
+            ids, labels = (
+                torch.zeros(len(group), width, dtype=torch.long),
+                torch.full((len(group), width), _IGNORED),
+            )
             for row, index in enumerate(group):
                 sample, marks = samples[index]
                 ids[row, : len(sample)] = torch.from_numpy(sample)
@@ -132,7 +139,13 @@ def _rate(done: float) -> float:
 def _train(model: Llama, samples: list[_Sample], args: argparse.Namespace) -> dict[str, float | int]:
     optimizers = _optimizers(model)
     base = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
-    batches, start, seen, smooth, step = _batches(samples, args.batch_tokens, Random(args.seed + 2)), time.monotonic(), 0, 0.0, 0
+    batches, start, seen, smooth, step = (
+        _batches(samples, args.batch_tokens, Random(args.seed + 2)),
+        time.monotonic(),
+        0,
+        0.0,
+        0,
+    )
     while True:
         done = step / args.steps if args.steps else (time.monotonic() - start) / (60 * args.minutes)
         if done >= 1:
@@ -152,10 +165,18 @@ def _train(model: Llama, samples: list[_Sample], args: argparse.Namespace) -> di
         smooth = loss.item() if step == 1 else 0.98 * smooth + 0.02 * loss.item()
         if step % args.log_every == 0:
             seconds = time.monotonic() - start
-            print(f"step {step} loss {smooth:.4f} {seen / seconds:.0f} tok/s {100 * done:.1f} % {seconds:.0f} s", flush=True)
+            print(
+                f"step {step} loss {smooth:.4f} {seen / seconds:.0f} tok/s {100 * done:.1f} % {seconds:.0f} s",
+                flush=True,
+            )
         if step % 200 == 0:
             _save(model, args.out)
-    return {"steps": step, "tokens": seen, "seconds": round(time.monotonic() - start), "loss": round(smooth, 4)}
+    return {
+        "steps": step,
+        "tokens": seen,
+        "seconds": round(time.monotonic() - start),
+        "loss": round(smooth, 4),
+    }
 
 
 def _save(model: Llama, out: Path) -> None:
@@ -175,8 +196,12 @@ def main() -> None:
     parser.add_argument("--log-every", type=int, default=50)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--bf16", action="store_true")
-    parser.add_argument("--resume", type=Path, help="folder of an earlier run to go on from, with its tokenizer")
-    parser.add_argument("--rate", type=float, default=1.0, help="factor of the learning rate (lower to go on)")
+    parser.add_argument(
+        "--resume", type=Path, help="folder of an earlier run to go on from, with its tokenizer"
+    )
+    parser.add_argument(
+        "--rate", type=float, default=1.0, help="factor of the learning rate (lower to go on)"
+    )
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
@@ -193,7 +218,10 @@ def main() -> None:
     samples = _encode(pairs, tokenizer)
     prepared = time.monotonic() - started
     lengths = [len(ids) for ids, _ in samples]
-    print(f"{len(samples)} samples, {np.mean(lengths):.0f} tokens each, longest {max(lengths)}, ready in {prepared:.0f} s", flush=True)
+    print(
+        f"{len(samples)} samples, {np.mean(lengths):.0f} tokens each, longest {max(lengths)}, ready in {prepared:.0f} s",
+        flush=True,
+    )
     model = Llama(config)
     if args.resume:
         model.load_state_dict(torch.load(args.resume / "model.pt", weights_only=True)["weights"])
@@ -201,7 +229,13 @@ def main() -> None:
     print(f"{parameters} parameters", flush=True)
     facts = _train(model, samples, args)
     _save(model, args.out)
-    record = {"parameters": parameters, "seed": args.seed, "prepare_seconds": round(prepared), "threads": args.threads, **facts}
+    record = {
+        "parameters": parameters,
+        "seed": args.seed,
+        "prepare_seconds": round(prepared),
+        "threads": args.threads,
+        **facts,
+    }
     record["load_average"] = os.getloadavg()[2]
     (args.out / "train.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 

@@ -38,7 +38,11 @@ def held_out(seed: int = 2026) -> list[Dialogue]:
     while wanted.total():
         dialogue = make_dialogue(rng)
         # The last canonical text is the asked question; for dialogues with a setting it includes the setting.
-        if not dialogue.canonical or not is_held_out(dialogue.canonical[-1]) or dialogue.canonical[-1] in seen:
+        if (
+            not dialogue.canonical
+            or not is_held_out(dialogue.canonical[-1])
+            or dialogue.canonical[-1] in seen
+        ):
             continue
         if wanted[dialogue.skill] > 0:
             wanted[dialogue.skill] -= 1

@@ -41,14 +41,14 @@ def test_chat(client: ollama.Client) -> None:
 def test_async_client(server: Server) -> None:
     """The asynchronous client, several requests at once."""
 
-    async def talk() -> list[str | None]:
+    async def talk() -> list[str]:
         client = ollama.AsyncClient(host=server.base)
         replies = await asyncio.gather(*(client.chat(model="say", messages=MESSAGES) for _ in range(5)))
         streamed = ""
         async for part in await client.chat(model="say", messages=MESSAGES, stream=True):
             streamed += part.message.content or ""
         await client._client.aclose()
-        return [*(reply.message.content for reply in replies), streamed]
+        return [*(reply.message.content or "" for reply in replies), streamed]
 
     assert asyncio.run(talk()) == [ANSWER] * 6
 
@@ -81,7 +81,7 @@ def test_model_life(client: ollama.Client, tmp_path: Path) -> None:
     assert (shown.details.family, shown.template) == ("llama", PLAIN_TEMPLATE)
     assert "SYSTEM Be brief." in (shown.modelfile or "")
     client.copy("life", "team/life:v2")
-    names = {model.model for model in client.list().models}
+    names = {model.model or "" for model in client.list().models}
     assert {"life:latest", "team/life:v2"} <= names
     client.generate(model="life", prompt="now A", keep_alive="5m")
     assert any(model.digest for model in client.ps().models)

@@ -54,22 +54,23 @@ class _QwenParser(TaggedParser):
         self._read_calls = read_calls
         self._tools = tools
 
-    def _on_tag(self, tag: str, body: str) -> None:
+    def _on_tag(self, tag: str) -> None:
         if tag == _OPEN_CALL:
             self._enter(_BODY, opened=tag)
         elif tag == _CLOSE_CALL:
-            self._take_calls(body)
+            self._take_calls(self._take_body())
             self._enter(self._after_call)
         elif tag == _OPEN_THINK:
             self._enter(_THOUGHT_AFTER_TAG)
         else:
             self._enter(_TEXT_AFTER_SPACE)
 
-    def _on_unclosed(self, body: str) -> None:
+    def _on_unclosed(self) -> None:
+        body = self._take_body()
         try:
             self._take_calls(body)
         except OutputParseError:
-            super()._on_unclosed(body)
+            self._emit(self._opened + body)
 
     def _take_calls(self, body: str) -> None:
         calls, strays = self._read_calls(body, self._tools)

@@ -18,6 +18,7 @@ from typing import Any
 
 from corral.errors import OutputParseError
 from corral.parsers.events import MAX_HELD_CHARS, Parsed
+from corral.parsers.scan import ObjectScanner
 from corral.types import ToolCall
 
 __all__ = ["Mode", "Sink", "TagSet", "TaggedParser", "Trim"]
@@ -64,13 +65,15 @@ class Trim(Enum):
     NONE = auto()
     ALL = auto()
     LINES = auto()  # all of it if it begins with a line break: a space before a word belongs to the word
+    BLANKS = auto()  # up to the first line break
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mode:
     """What to do with the text up to the next of `tags`.
 
-    `trims_end`: white space before a tag, or at the end of the reply, is dropped.
+    `trims_end`: white space before a tag is dropped, unless it is one of `spaced_tags`; white space at the end of
+    the reply too, unless `keeps_end`.
     `otherwise`: the tags count only as the first visible text; any other text is read, whole, in that mode.
     """
 
@@ -78,6 +81,8 @@ class Mode:
     tags: TagSet
     trim_start: Trim = Trim.NONE
     trims_end: bool = False
+    keeps_end: bool = False
+    spaced_tags: tuple[str, ...] = ()
     otherwise: Mode | None = None
 
 
@@ -91,7 +96,8 @@ class TaggedParser(ABC):
         self._home = home
         self._mode = first
         self._trim = first.trim_start
-        self._opened = ""  # the tag that began the body
+        self._opened = ""  # the tag that led to this mode, if that may turn out to be text
+        self._scanner: ObjectScanner | None = None  # finds the end of a body that no tag ends
         self._partial = ""  # text that may become a tag
         self._spaces: list[str] = []  # white space before `_partial`, dropped if a tag follows
         self._body: list[str] = []
@@ -121,20 +127,36 @@ class TaggedParser(ABC):
     # What a family defines.
 
     @abstractmethod
-    def _on_tag(self, tag: str, body: str) -> None:
-        """A live tag was read; `body` is the text since the last one in a mode with Sink.BODY."""
+    def _on_tag(self, tag: str) -> None:
+        """A live tag was read; "" stands for the end of the object that a scanner looks for."""
 
-    def _on_unclosed(self, body: str) -> None:
+    def _on_unclosed(self) -> None:
         """The reply ended inside a body: it is text, unless the family can tell a call."""
-        self._emit(self._opened + body)
+        self._release_body()
 
     # What a family uses.
 
-    def _enter(self, mode: Mode, opened: str = "") -> None:
-        """Go on in `mode`; `opened` is the text to give out, before the body, if that is never closed."""
+    def _enter(self, mode: Mode, opened: str = "", scanner: ObjectScanner | None = None) -> None:
+        """Go on in `mode`; `opened` is the text to give out if what it seemed to begin does not come."""
         self._mode = mode
         self._trim = mode.trim_start
         self._opened = opened
+        self._scanner = scanner
+
+    def _take_body(self) -> str:
+        """The body so far, which then is empty."""
+        body = "".join(self._body)
+        self._body, self._body_size = [], 0
+        return body
+
+    def _append_body(self, text: str) -> None:
+        self._body.append(text)
+        self._body_size += len(text)
+
+    def _release_body(self) -> None:
+        """Give the body, and what opened it, out as content."""
+        self._emit(self._opened + self._take_body())
+        self._opened = ""
 
     def _emit(self, text: str) -> None:
         if text:
@@ -182,18 +204,45 @@ class TaggedParser(ABC):
                 position = self._skip_space(text, position)
                 if position == len(text):
                     return
+            if self._scanner is not None:
+                position = self._scan_body(self._scanner, text, position)
+                continue
             match = mode.tags.find(text, position)
             end = len(text) - mode.tags.held_length(text, position) if match is None else match.start()
             if mode.sink is Sink.BODY and self._body_size + end - position > MAX_HELD_CHARS:
-                position = self._release_body(text, position)
+                limit = position + MAX_HELD_CHARS - self._body_size
+                self._append_body(text[position:limit])
+                self._give_up_body()
+                position = limit
                 continue
             self._write(text[position:end])
             if match is None:
                 self._partial = text[end:]
                 return
             position = match.end()
-            self._spaces = []
-            self._on_tag(match[0], self._take_body())
+            self._take_tag(match[0])
+
+    def _take_tag(self, tag: str) -> None:
+        if tag in self._mode.spaced_tags:
+            self._write_spaces()
+        self._spaces = []
+        self._on_tag(tag)
+
+    def _scan_body(self, scanner: ObjectScanner, text: str, position: int) -> int:
+        limit = min(len(text), position + MAX_HELD_CHARS - self._body_size)
+        found = scanner.scan(text, position, limit)
+        end = limit if found is None else found
+        self._append_body(text[position:end])
+        if found is not None:
+            self._on_tag("")
+        elif self._body_size >= MAX_HELD_CHARS:
+            self._give_up_body()
+        return end
+
+    def _give_up_body(self) -> None:
+        self._release_body()
+        self._enter(self._home)
+        self._trim = Trim.NONE
 
     def _probe(self, mode: Mode, otherwise: Mode, text: str) -> str:
         """Decide whether the mode's tags come first; returns what is to be read next."""
@@ -206,42 +255,36 @@ class TaggedParser(ABC):
         if match is None and mode.tags.held_length(visible, 0) == len(visible):
             self._partial = visible
             return ""
-        spaces, self._spaces = "".join(self._spaces), []
         if match is None:
-            self._enter(otherwise)
-            return spaces + visible
-        self._on_tag(match[0], "")
+            return self._miss(otherwise) + visible
+        self._spaces = []
+        self._on_tag(match[0])
         return visible[match.end() :]
+
+    def _miss(self, otherwise: Mode) -> str:
+        """The tags of a probing mode did not come; returns the white space before what did."""
+        self._emit(self._opened)
+        spaces, self._spaces = "".join(self._spaces), []
+        self._enter(otherwise)
+        return spaces
 
     def _skip_space(self, text: str, position: int) -> int:
         if self._trim is Trim.LINES:
             self._trim = Trim.ALL if text[position] in "\r\n" else Trim.NONE
-        if self._trim is Trim.ALL:
-            while position < len(text) and text[position].isspace():
+        if self._trim is not Trim.NONE:
+            kept = "\r\n" if self._trim is Trim.BLANKS else ""
+            while position < len(text) and text[position].isspace() and text[position] not in kept:
                 position += 1
             if position < len(text):
                 self._trim = Trim.NONE
         return position
-
-    def _take_body(self) -> str:
-        body = "".join(self._body)
-        self._body, self._body_size = [], 0
-        return body
-
-    def _release_body(self, text: str, position: int) -> int:
-        end = position + MAX_HELD_CHARS - self._body_size
-        self._emit(self._opened + self._take_body() + text[position:end])
-        self._enter(self._home)
-        self._trim = Trim.NONE
-        return end
 
     def _write(self, text: str) -> None:
         mode = self._mode
         if not text or mode.sink is Sink.DROP:
             return
         if mode.sink is Sink.BODY:
-            self._body.append(text)
-            self._body_size += len(text)
+            self._append_body(text)
             return
         parts = self._content if mode.sink is Sink.CONTENT else self._thinking
         if not mode.trims_end:
@@ -255,17 +298,27 @@ class TaggedParser(ABC):
         parts.append(visible)
         self._spaces = [text[len(visible) :]] if len(visible) < len(text) else []
 
+    def _write_spaces(self) -> None:
+        if self._mode.sink is Sink.CONTENT:
+            self._content += self._spaces
+        elif self._mode.sink is Sink.THINKING:
+            self._thinking += self._spaces
+        self._spaces = []
+
     def _end(self) -> None:
-        if self._mode.otherwise is not None:
-            text = "".join(self._spaces) + self._partial
-            self._partial, self._spaces = "", []
-            self._enter(self._mode.otherwise)
+        while self._mode.otherwise is not None:
+            text, self._partial = self._partial, ""
+            text = self._miss(self._mode.otherwise) + text
+            if not text:
+                break
             self._read(text)
         partial, self._partial = self._partial, ""
         self._write(partial)
+        if self._mode.keeps_end:
+            self._write_spaces()
         self._spaces = []
         if self._mode.sink is Sink.BODY:
-            self._on_unclosed(self._take_body())
+            self._on_unclosed()
 
     def _update_quick_chars(self) -> None:
         mode = self._mode

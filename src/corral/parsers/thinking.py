@@ -23,5 +23,5 @@ class ThinkingParser(TaggedParser):
         start = Mode(Sink.DROP, TagSet(open_tag), otherwise=plain)
         super().__init__(self._thought if started else start, plain)
 
-    def _on_tag(self, tag: str, body: str) -> None:
+    def _on_tag(self, tag: str) -> None:
         self._enter(self._answer if self._mode is self._thought else self._thought)

@@ -13,6 +13,7 @@ from typing import Any
 
 from corral.parsers.events import MAX_HELD_CHARS, Parsed
 from corral.parsers.gojson import parse_json
+from corral.parsers.scan import ObjectScanner
 from corral.parsers.tags import TagSet
 from corral.types import Tool, ToolCall
 
@@ -45,7 +46,7 @@ class ToolParser:
         self._body: list[str] = []  # from the tag on, while the state is CALL
         self._body_size = 0
         self._broken_count = 0
-        self._scanner = _ObjectScanner(0, counts_brackets=False)
+        self._scanner = ObjectScanner(0, counts_brackets=False)
         self._content: list[str] = []
         self._calls: list[ToolCall] = []
         self._call_count = 0
@@ -103,7 +104,7 @@ class ToolParser:
         self._state = _State.CALL
         self._body, self._body_size = [opened], len(opened)
         self._broken_count = 0
-        self._scanner = _ObjectScanner(len(opened), counts_brackets=self._tag == "[")
+        self._scanner = ObjectScanner(len(opened), counts_brackets=self._tag == "[")
         return position
 
     def _read_call(self, text: str, position: int) -> int:
@@ -157,72 +158,6 @@ class ToolParser:
         self._content += self._body
         self._body, self._body_size = [], 0
         self._state = _State.SEARCH if self._call_count or not self._is_bare else _State.DONE
-
-
-class _ObjectScanner:
-    """Finds the end of a balanced `{...}` in a growing text, looking at every character once.
-
-    `start` is where the object begins, counted in characters since the scanner was made, plus `offset`.
-    With `counts_brackets`, it also stops, with `is_list_end`, where a `[` outside of objects is closed.
-    """
-
-    _IN_STRING = re.compile(r'["\\]')
-    _IN_OBJECT = re.compile(r'["{}]')
-    _IN_LIST = re.compile(r"[\[\]{]")
-    _OUTSIDE = re.compile(r"\{")
-
-    def __init__(self, offset: int, *, counts_brackets: bool) -> None:
-        self.start = 0
-        self.is_list_end = False
-        self._offset = offset
-        self._outside = self._IN_LIST if counts_brackets else self._OUTSIDE
-        self._braces = 0
-        self._brackets = 0
-        self._is_string = False
-        self._is_escaped = False
-
-    def scan(self, text: str, position: int, limit: int) -> int | None:
-        """Return the position after the object that ends in `text[position:limit]`; None if none does."""
-        begin = position
-        while position < limit:
-            if self._is_escaped:
-                self._is_escaped = False
-                position += 1
-                continue
-            pattern = (
-                self._IN_STRING if self._is_string else self._IN_OBJECT if self._braces else self._outside
-            )
-            match = pattern.search(text, position, limit)
-            if match is None:
-                break
-            position = match.end()
-            if self._take(match[0], self._offset + match.start() - begin):
-                self._offset += position - begin
-                return position
-        self._offset += limit - begin
-        return None
-
-    def _take(self, char: str, at: int) -> bool:
-        """Follow one character; whether it ends an object or the list."""
-        match char:
-            case "\\":
-                self._is_escaped = True
-            case '"':
-                self._is_string = not self._is_string
-            case "{":
-                if self._braces == 0:
-                    self.start = at
-                self._braces += 1
-            case "}":
-                self._braces -= 1
-                return self._braces == 0
-            case "[":
-                self._brackets += 1
-            case "]":
-                self._brackets -= 1
-                self.is_list_end = self._brackets == 0
-                return self.is_list_end
-        return False
 
 
 def _load(text: str) -> Any:

@@ -51,8 +51,9 @@ def _fields(
         yield from _fields(node.body, lists, inner)
         if node.otherwise is not None:
             yield from _fields(node.otherwise, lists, inner)
-    elif isinstance(node, nodes.Action) or (isinstance(node, nodes.TemplateCall) and node.pipe is not None):
-        yield from _fields(node.pipe, lists, loop)
+    elif isinstance(node, nodes.Action | nodes.TemplateCall):
+        if node.pipe is not None:
+            yield from _fields(node.pipe, lists, loop)
     elif isinstance(node, nodes.Pipe):
         for command in node.commands:
             for arg in command.args:

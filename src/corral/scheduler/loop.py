@@ -1,7 +1,8 @@
 """The impure half of the scheduler: carries out what the state machine says, and tells it what happened.
 
 It owns every task that starts, stops or asks a child, and is the only caller of `SchedulerState`. An event is
-applied at once where it happens, on the event loop, so a lease on a loaded model costs no task switch.
+applied at once where it happens, on the event loop, so a lease on a loaded model costs no task switch. Every
+instruction that the state machine expects an answer to gets one, whatever fails on the way.
 """
 
 from __future__ import annotations
@@ -10,25 +11,38 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import signal
+import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
 from corral.config import Settings
 from corral.devices import Machine, read_machine
-from corral.errors import CorralError, RunnerExitedError, RunnerStartError
+from corral.errors import CorralError, RunnerExitedError, RunnerStartError, SchedulingError
 from corral.runner.interface import Runner, RunnerFactory, RunnerSpec
 from corral.scheduler import events, instructions
 from corral.scheduler.residents import Phase, Resident
-from corral.scheduler.spec import FOREVER_NS, LoadedInfo, LoadRequest, SchedulerConfig
+from corral.scheduler.spec import LoadedInfo, LoadRequest, SchedulerConfig
 from corral.scheduler.state import SchedulerState
 
-__all__ = ["Lease", "Scheduler"]
+__all__ = ["Lease", "Scheduler", "is_out_of_memory"]
 
 _log = logging.getLogger("corral.scheduler")
 _PING_TIMEOUT_S = 10.0
-_OUT_OF_MEMORY_MARKS = ("insufficient memory", "out of memory", "failed to allocate", "bad_alloc", "SIGKILL")
+# What ggml, CUDA, Metal and the C++ library say, in lower case.
+_OUT_OF_MEMORY_MARKS = (
+    "insufficient memory",
+    "out of memory",
+    "outofmemory",
+    "failed to allocate",
+    "bad_alloc",
+)
+# A driver gives a dead child's memory back a little later (ollama: server/sched.go).
+_VRAM_WAIT_S = 5.0
+_VRAM_POLL_S = 0.25
+_VRAM_SHARE = 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,31 +53,40 @@ class Lease:
 
 
 class Scheduler:
-    """Use it as an async context manager: leaving it kills every child."""
+    """Use it as an async context manager: leaving it kills every child.
+
+    `measure` reads the machine as it is now; it may take seconds and does not raise.
+    """
 
     def __init__(
         self,
         config: SchedulerConfig,
         factory: RunnerFactory,
         *,
-        read_machine: Callable[[], Machine],
+        measure: Callable[[], Awaitable[Machine]],
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._config = config
         self._factory = factory
-        self._read_machine = read_machine
+        self._measure = measure
         self._clock_ns = clock_ns
         self._state: SchedulerState | None = None
         self._tickets = itertools.count(1)
         self._answers: dict[int, asyncio.Future[int]] = {}
         self._runners: dict[int, Runner] = {}
         self._loads: dict[int, asyncio.Task[None]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._questions: set[asyncio.Task[None]] = set()
+        self._endings: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        # Per runner: the monotonic time of expiry, and what the wall clock calls it.
+        self._expiries: dict[int, tuple[int, int]] = {}
 
     @classmethod
     def from_settings(cls, settings: Settings, factory: RunnerFactory) -> Scheduler:
-        """A scheduler for this machine; GPUs count only if an external engine may use them."""
+        """A scheduler for this machine.
+
+        GPUs count only where the engine may use them: the built-in one does on macOS, an external one anywhere.
+        """
         config = SchedulerConfig(
             keep_alive_ns=settings.keep_alive_ns,
             load_timeout_ns=settings.load_timeout_ns,
@@ -75,29 +98,32 @@ class Scheduler:
             flash_attention=settings.flash_attention,
             gpu_overhead_bytes=settings.gpu_overhead_bytes,
         )
-        has_gpus = bool(settings.llama_server)
-        return cls(config, factory, read_machine=lambda: read_machine(with_gpus=has_gpus))
+        has_gpus = bool(settings.llama_server) or sys.platform == "darwin"
+
+        async def measure() -> Machine:
+            return await asyncio.to_thread(read_machine, with_gpus=has_gpus)
+
+        return cls(config, factory, measure=measure)
 
     async def __aenter__(self) -> Scheduler:
-        machine = await asyncio.to_thread(self._read_machine)
-        self._state = SchedulerState(self._config, machine)
+        self._state = SchedulerState(self._config, await self._measure())
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
-        """Stop everything: loads are cancelled, children killed and reaped."""
+        """Refuse who waits, cancel loads, kill and reap every child. An ending under way is awaited, not cut."""
+        self._state = None
         if self._timer is not None:
             self._timer.cancel()
-        self._state = None
-        tasks = [*self._loads.values(), *self._tasks]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        runners = list(self._runners.values())
-        self._runners.clear()
-        await asyncio.gather(*(runner.close() for runner in runners), return_exceptions=True)
         for answer in self._answers.values():
             if not answer.done():
-                answer.set_exception(CorralError("the server is shutting down"))
+                answer.set_exception(_shutting_down())
+        starting = [*self._loads.values(), *self._questions]
+        for task in starting:
+            task.cancel()
+        await asyncio.gather(*starting, *self._endings, return_exceptions=True)
+        runners = list(self._runners.values())
+        self._runners.clear()
+        await asyncio.gather(*(_close(runner) for runner in runners))
 
     @contextlib.asynccontextmanager
     async def lease(self, request: LoadRequest, keep_alive_ns: int | None) -> AsyncIterator[Lease]:
@@ -106,7 +132,8 @@ class Scheduler:
         Raises:
             QueueFullError: too many wait already.
             RunnerStartError: the model could not be loaded.
-            CorralError: the server shuts down.
+            RunnerExitedError: the child died in this very moment.
+            SchedulingError: the server shuts down.
         """
         ticket = next(self._tickets)
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -115,6 +142,8 @@ class Scheduler:
             self._tell(events.RequestArrived(ticket, request, keep_alive_ns))
             runner_id = answer.result() if answer.done() else await answer
         except asyncio.CancelledError:
+            if answer.done() and not answer.cancelled():
+                answer.exception()  # a refusal that crossed the cancellation concerns nobody any more
             self._tell(events.RequestCanceled(ticket))
             raise
         finally:
@@ -134,20 +163,9 @@ class Scheduler:
     def loaded(self) -> list[LoadedInfo]:
         """The models whose load has finished and whose end has not begun."""
         residents = self._state.residents if self._state is not None else ()
-        return [
-            self._describe(resident)
-            for resident in residents
-            if resident.phase in (Phase.READY, Phase.CHECKING)
-        ]
+        return [self._describe(r) for r in residents if r.phase in {Phase.READY, Phase.CHECKING}]
 
     def _describe(self, resident: Resident) -> LoadedInfo:
-        now_ns = self._clock_ns()
-        ends_ns = resident.expires_at_ns
-        if resident.keep_alive_ns >= FOREVER_NS:
-            expires_at_ns = time.time_ns() + FOREVER_NS
-        else:
-            left_ns = resident.keep_alive_ns if ends_ns is None else ends_ns - now_ns
-            expires_at_ns = time.time_ns() + left_ns
         runner = self._runners.get(resident.runner_id)
         return LoadedInfo(
             name=resident.origin.name,
@@ -155,17 +173,27 @@ class Scheduler:
             weights_key=resident.origin.weights_key,
             size_bytes=resident.plan.estimate.total_bytes,
             size_vram_bytes=resident.plan.vram_bytes,
-            expires_at_ns=expires_at_ns,
+            expires_at_ns=self._expires_at_ns(resident),
             num_ctx=min(resident.spec.num_ctx, runner.facts.num_ctx) if runner else resident.spec.num_ctx,
             details=resident.origin.details,
         )
+
+    def _expires_at_ns(self, resident: Resident) -> int:
+        """Wall-clock time of expiry, the same at every look until the next lease ends."""
+        ends_ns = resident.expires_at_ns
+        if ends_ns is None:
+            return time.time_ns() + resident.keep_alive_ns
+        seen = self._expiries.get(resident.runner_id)
+        if seen is None or seen[0] != ends_ns:
+            seen = self._expiries[resident.runner_id] = (ends_ns, time.time_ns() + ends_ns - self._clock_ns())
+        return seen[1]
 
     # --- events in, instructions out ---------------------------------------------------------------------
 
     def _tell(self, event: events.Event) -> None:
         if self._state is None:
             if isinstance(event, events.RequestArrived):
-                raise CorralError("the server is shutting down")
+                raise _shutting_down()
             return
         for instruction in self._state.handle(event, self._clock_ns()):
             self._carry_out(instruction)
@@ -181,23 +209,17 @@ class Scheduler:
                 if answer is not None and not answer.done():
                     answer.set_exception(error)
             case instructions.StartLoad(runner_id, spec):
-                task = asyncio.create_task(self._load(runner_id, spec), name=f"load-{runner_id}")
-                self._loads[runner_id] = task
+                self._loads[runner_id] = asyncio.create_task(self._load(runner_id, spec))
             case instructions.AbortLoad(runner_id):
-                self._spawn(self._abort(runner_id))
+                _spawn(self._abort(runner_id), self._endings)
             case instructions.StopRunner(runner_id):
-                self._spawn(self._stop(runner_id))
+                _spawn(self._stop(runner_id), self._endings)
             case instructions.PingRunner(runner_id):
-                self._spawn(self._ping(runner_id))
+                _spawn(self._ping(runner_id), self._questions)
             case instructions.ReadMemory():
-                self._spawn(self._measure())
+                _spawn(self._report_memory(), self._questions)
             case instructions.WakeAt(at_ns):
                 self._wake_at(at_ns)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     def _wake_at(self, at_ns: int) -> None:
         if self._timer is not None:
@@ -209,7 +231,7 @@ class Scheduler:
     # --- tasks -------------------------------------------------------------------------------------------
 
     async def _load(self, runner_id: int, spec: RunnerSpec) -> None:
-        started_s = time.perf_counter()
+        started_ns = self._clock_ns()
 
         def on_progress(share: float) -> None:
             self._tell(events.LoadProgressed(runner_id, share))
@@ -219,32 +241,32 @@ class Scheduler:
         except CorralError as error:
             self._loads.pop(runner_id, None)
             _log.warning("load failed model=%s error=%s", spec.weights_path.name, error)
-            self._tell(events.LoadFailed(runner_id, error, _is_out_of_memory(error)))
+            self._tell(events.LoadFailed(runner_id, error, is_out_of_memory(error)))
             return
         except Exception as error:
             self._loads.pop(runner_id, None)
             _log.exception("load failed model=%s", spec.weights_path.name)
             failure = RunnerStartError(f"error starting llama-server: {error}")
-            self._tell(events.LoadFailed(runner_id, failure, is_out_of_memory=False))
+            self._tell(events.LoadFailed(runner_id, failure))
             return
         self._loads.pop(runner_id, None)
         self._runners[runner_id] = runner
         _log.info(
             "loaded model=%s seconds=%.2f num_ctx=%d slots=%d threads=%d",
             spec.weights_path.name,
-            time.perf_counter() - started_s,
+            (self._clock_ns() - started_ns) / 1e9,
             spec.num_ctx,
             spec.num_parallel,
             spec.num_thread,
         )
+        self._tell(events.LoadSucceeded(runner_id))
 
         def on_exit(exited: asyncio.Future[RunnerExitedError]) -> None:
             if not exited.cancelled() and runner_id in self._runners:
                 _log.warning("runner ended model=%s reason=%s", spec.weights_path.name, exited.result())
-                self._tell(events.RunnerExited(runner_id, _is_out_of_memory(exited.result())))
+                self._tell(events.RunnerExited(runner_id, is_out_of_memory(exited.result())))
 
         runner.exited.add_done_callback(on_exit)
-        self._tell(events.LoadSucceeded(runner_id))
 
     async def _abort(self, runner_id: int) -> None:
         load = self._loads.pop(runner_id, None)
@@ -255,21 +277,63 @@ class Scheduler:
 
     async def _stop(self, runner_id: int) -> None:
         runner = self._runners.pop(runner_id, None)
+        self._expiries.pop(runner_id, None)
         if runner is not None:
-            await runner.close()
+            vram_bytes = self._vram_bytes(runner_id)
+            before = await self._measure() if vram_bytes else None
+            await _close(runner)
             _log.info("unloaded model=%s", runner.spec.weights_path.name)
+            if before is not None and not any(gpu.is_unified for gpu in before.gpus):
+                await self._await_vram(before.vram_free_bytes + int(vram_bytes * _VRAM_SHARE))
         self._tell(events.RunnerStopped(runner_id))
+
+    def _vram_bytes(self, runner_id: int) -> int:
+        residents = self._state.residents if self._state is not None else ()
+        return next((r.plan.vram_bytes for r in residents if r.runner_id == runner_id), 0)
+
+    async def _await_vram(self, wanted_bytes: int) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_VRAM_WAIT_S):
+                while self._state is not None and (await self._measure()).vram_free_bytes < wanted_bytes:
+                    await asyncio.sleep(_VRAM_POLL_S)
 
     async def _ping(self, runner_id: int) -> None:
         runner = self._runners.get(runner_id)
-        is_healthy = runner is not None and await runner.ping(_PING_TIMEOUT_S)
+        try:
+            is_healthy = runner is not None and await runner.ping(_PING_TIMEOUT_S)
+        except Exception:
+            _log.exception("ping failed runner=%d", runner_id)
+            is_healthy = False
         self._tell(events.PingAnswered(runner_id, is_healthy))
 
-    async def _measure(self) -> None:
-        self._tell(events.MemoryReported(await asyncio.to_thread(self._read_machine)))
+    async def _report_memory(self) -> None:
+        self._tell(events.MemoryReported(await self._measure()))
 
 
-def _is_out_of_memory(error: CorralError) -> bool:
-    """Whether a child died for want of memory, as far as its last words tell."""
-    text = f"{error} {getattr(error, 'log_tail', '')}"
+def _spawn(work: Coroutine[Any, Any, None], owner: set[asyncio.Task[None]]) -> None:
+    task = asyncio.create_task(work)
+    owner.add(task)
+    task.add_done_callback(owner.discard)
+
+
+async def _close(runner: Runner) -> None:
+    """Close a runner whatever happens: one that cannot be closed must not hold up the others."""
+    try:
+        await runner.close()
+    except Exception:
+        _log.exception("closing failed model=%s", runner.spec.weights_path.name)
+
+
+def _shutting_down() -> SchedulingError:
+    return SchedulingError("the server is shutting down", hint="try again when it is back")
+
+
+def is_out_of_memory(error: CorralError) -> bool:
+    """Whether a child died for want of memory, as far as its end and its last words tell.
+
+    A child that is killed while it loads was killed by the kernel: nobody else has a reason to.
+    """
+    if isinstance(error, RunnerStartError) and error.exit_code == -signal.SIGKILL:
+        return True
+    text = f"{error} {getattr(error, 'log_tail', '')}".lower()
     return any(mark in text for mark in _OUT_OF_MEMORY_MARKS)

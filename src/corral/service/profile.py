@@ -74,7 +74,13 @@ class ModelProfile:
 
     @property
     def parameter_count(self) -> int:
-        return self.gguf.parameter_count if self.gguf else 0
+        """The number that the config's text for people stands for; renderers that ask mean that one."""
+        text = self.model.config.parameter_size
+        scale = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}.get(text[-1:].upper(), 0)
+        try:
+            return int(float(text[:-1]) * scale)
+        except ValueError:
+            return 0
 
     @property
     def is_embedding(self) -> bool:

@@ -11,13 +11,12 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from scripts.tiny.chat import render_prompt
-from scripts.tiny.dialogues import Dialogue
-from scripts.tiny.world import held_out
-
 from corral.runner.engine import EngineFactory
 from corral.runner.interface import CompletionRequest, EngineChoice, Runner, RunnerSpec
 from corral.types import SamplingOptions
+from scripts.tiny.chat import render_prompt
+from scripts.tiny.dialogues import Dialogue
+from scripts.tiny.world import held_out
 
 _CALL = re.compile(r"<tool_call>\s*(\{.*\})\s*</tool_call>", re.DOTALL)
 _MARKERS = ("<think>", "</think>", "<tool_call>", "</tool_call>")

@@ -12,6 +12,7 @@ from typing import Any
 import gguf
 import numpy as np
 import torch
+
 from scripts.tiny.chat import load_template
 from scripts.tiny.model import ModelConfig
 from scripts.tiny.tokenizer import CONTROL_TOKENS, MARKER_TOKENS

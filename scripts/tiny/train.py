@@ -21,12 +21,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from tokenizers import Tokenizer
+from torch import Tensor
+
 from scripts.tiny import tokenizer as bpe
 from scripts.tiny.chat import render_prompt
 from scripts.tiny.model import Llama, ModelConfig
 from scripts.tiny.world import plain_text, training_dialogues
-from tokenizers import Tokenizer
-from torch import Tensor
 
 _SPACE_WORDS = 100
 _MAX_TOKENS = 1024

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import ollama
 import pytest
+
 from tests.conftest import FIXTURES, PLAIN_TEMPLATE, Server
 
 MESSAGES = [{"role": "user", "content": "now A"}]
@@ -26,7 +27,7 @@ def test_generate(client: ollama.Client) -> None:
     """Whole and streamed."""
     assert client.generate(model="say", prompt="now A").response == ANSWER
     parts = list(client.generate(model="say", prompt="now A", stream=True))
-    assert "".join(part.response for part in parts) == ANSWER
+    assert "".join(part.response or "" for part in parts) == ANSWER
     assert parts[-1].done
     assert parts[-1].eval_count == 6
 

@@ -294,7 +294,9 @@ class Scheduler:
     async def _await_vram(self, wanted_bytes: int) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_VRAM_WAIT_S):
-                while self._state is not None and (await self._measure()).vram_free_bytes < wanted_bytes:
+                for _ in range(int(_VRAM_WAIT_S / _VRAM_POLL_S)):
+                    if self._state is None or (await self._measure()).vram_free_bytes >= wanted_bytes:
+                        return
                     await asyncio.sleep(_VRAM_POLL_S)
 
     async def _ping(self, runner_id: int) -> None:

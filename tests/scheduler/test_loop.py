@@ -464,18 +464,21 @@ def test_leaving_closes_everything() -> None:
     async def test() -> None:
         factory = FakeFactory()
         scheduler = make(factory)
+        before = asyncio.all_tasks()
         async with scheduler:
             await use(scheduler, wish("a"))
-            await use(scheduler, wish("b"), keep_alive_ns=0)  # its end is under way
+            await use(scheduler, wish("b"))
             waiter = asyncio.create_task(use(scheduler, wish("c")))
             await asyncio.sleep(0.01)
+            scheduler.unload("b")
+            await asyncio.sleep(0.01)  # its end is under way
         with pytest.raises(SchedulingError, match="shutting down"):
             await waiter
         assert sorted(factory.log[4:]) == ["cancel c", "close a", "close b", "start c"]
         with pytest.raises(SchedulingError, match="shutting down"):
             await use(scheduler, wish("a"))
         assert scheduler.loaded() == []
-        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert asyncio.all_tasks() == before
 
     run(test)
 

@@ -110,7 +110,7 @@ class SchedulerState:
     def _on_request_arrived(self, event: events.RequestArrived) -> None:
         """Grant at once (1), await the ping of a runner that was idle for long (2), refuse (3), queue (4)."""
         resident = self._by_key.get(event.request.weights_key)
-        is_passing = False
+        is_served = is_passing = False
         if resident is not None and resident is not self._victim and self._serves(resident, event.request):
             if resident.phase is Phase.READY and not self._needs_ping(resident):
                 self._grant(event.ticket, event.keep_alive_ns, resident)  # 1
@@ -118,12 +118,14 @@ class SchedulerState:
             if resident.phase is Phase.READY:
                 resident.phase = Phase.CHECKING
                 self._out.append(instructions.PingRunner(resident.runner_id))
+            is_served = True
             is_passing = resident.phase is Phase.CHECKING  # 2
         if not is_passing and len(self._waiting) > self._config.max_queue:
             self._out.append(instructions.Refuse(event.ticket, QueueFullError()))  # 3
             return
-        self._waiting[event.ticket] = _Waiting(event.ticket, event.request, event.keep_alive_ns)
-        self._advance()  # 4
+        self._waiting[event.ticket] = _Waiting(event.ticket, event.request, event.keep_alive_ns)  # 4
+        if not is_served and self._candidate is None:
+            self._advance()  # else the last in the list changes nothing yet
 
     def _on_request_canceled(self, event: events.RequestCanceled) -> None:
         if self._waiting.pop(event.ticket, None) is not None:

@@ -1,0 +1,300 @@
+"""Decisions about a load: each rule as a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corral.devices import CPU, GPU, Machine
+from corral.scheduler.estimate import estimate_memory, kv_bytes, padded_context
+from corral.scheduler.placement import (
+    Retry,
+    choose_num_batch,
+    choose_num_ctx,
+    choose_num_thread,
+    fits,
+    lower_tier,
+    max_loaded_models,
+    plan_load,
+)
+from corral.scheduler.spec import LoadRequest, MemoryShape, SchedulerConfig
+from corral.types import LoadOptions
+
+MIB = 1 << 20
+GIB = 1 << 30
+CONFIG = SchedulerConfig()
+# Llama 3.1 8B as Q4_K_M: 32 layers of 8 heads with 128 + 128 elements.
+LLAMA_8B = MemoryShape(
+    file_bytes=4_920 * MIB,
+    repackable_bytes=3_800 * MIB,
+    n_layer=32,
+    n_embd=4096,
+    n_ff=14336,
+    n_vocab=128_256,
+    n_ctx_train=131_072,
+    kv_elements_per_token=32 * 8 * 256,
+)
+TINY = MemoryShape(file_bytes=20 * MIB, n_ctx_train=8192, kv_elements_per_token=1024)
+
+
+def wish(shape: MemoryShape = TINY, **changes: Any) -> LoadRequest:
+    options = changes.pop("options", LoadOptions())
+    return LoadRequest(Path("/m/a"), "a", "a:latest", "d" * 64, options, shape=shape, **changes)
+
+
+def cpu_machine(free_gib: float = 16, total_gib: float = 16) -> Machine:
+    return Machine(CPU(4, 8), int(total_gib * GIB), int(free_gib * GIB))
+
+
+def gpu_machine(vram_gib: float, *, count: int = 1, free_gib: float | None = None) -> Machine:
+    free = vram_gib if free_gib is None else free_gib
+    gpus = tuple(GPU(i, "RTX", "cuda", int(vram_gib * GIB), int(free * GIB)) for i in range(count))
+    return Machine(CPU(8, 16), 64 * GIB, 60 * GIB, gpus)
+
+
+@pytest.mark.parametrize(
+    ("num_ctx", "config", "machine", "trained", "expected"),
+    [
+        (0, CONFIG, cpu_machine(), 131_072, 4096),
+        (0, CONFIG, gpu_machine(22.9), 131_072, 4096),
+        (0, CONFIG, gpu_machine(23), 131_072, 32_768),
+        (0, CONFIG, gpu_machine(23.5, count=2), 1 << 20, 262_144),  # the tier counts all GPUs
+        (0, CONFIG, cpu_machine(), 2048, 2048),
+        (0, CONFIG, cpu_machine(), 0, 4096),  # the file does not say
+        (0, SchedulerConfig(context_length=10_000), gpu_machine(80), 131_072, 10_000),
+        (0, SchedulerConfig(context_length=10_000), cpu_machine(), 2048, 2048),
+        (777, SchedulerConfig(context_length=10_000), cpu_machine(), 8192, 777),
+        (100_000, CONFIG, cpu_machine(), 8192, 8192),
+        (2_000_000_000, CONFIG, cpu_machine(), 8192, 8192),
+        (-5, CONFIG, cpu_machine(), 8192, 4),
+        (1, CONFIG, cpu_machine(), 8192, 4),
+    ],
+)
+def test_num_ctx(
+    num_ctx: int, config: SchedulerConfig, machine: Machine, trained: int, expected: int
+) -> None:
+    """Request over environment over VRAM tier, at least 4, at most what was trained."""
+    request = wish(MemoryShape(n_ctx_train=trained), options=LoadOptions(num_ctx=num_ctx))
+    assert choose_num_ctx(request, config, machine) == expected
+
+
+def test_num_ctx_of_vision_models() -> None:
+    """An image alone takes hundreds of tokens: at least 2048, unless the model was trained for less."""
+    small = LoadOptions(num_ctx=64)
+    assert choose_num_ctx(wish(options=small, has_vision=True), CONFIG, cpu_machine()) == 2048
+    short = wish(MemoryShape(n_ctx_train=1024), options=small, has_vision=True)
+    assert choose_num_ctx(short, CONFIG, cpu_machine()) == 1024
+
+
+def test_lower_tier() -> None:
+    """The automatic context goes down a step at a time."""
+    assert [lower_tier(n) for n in (262_144, 32_768, 4096, 2048)] == [32_768, 4096, None, None]
+
+
+@pytest.mark.parametrize(
+    ("options", "changes", "machine", "num_ctx", "expected"),
+    [
+        (LoadOptions(), {}, cpu_machine(64), 131_072, 512),
+        (LoadOptions(), {}, gpu_machine(24), 4096, 512),
+        (LoadOptions(), {}, gpu_machine(24), 32_768, 1024),
+        (LoadOptions(), {}, gpu_machine(48), 32_768, 2048),
+        (LoadOptions(num_gpu=0), {}, gpu_machine(48), 32_768, 512),
+        (LoadOptions(num_batch=64), {}, gpu_machine(48), 32_768, 64),
+        (LoadOptions(num_batch=0), {}, cpu_machine(), 4096, 1),  # the engine aborts on 0
+        (LoadOptions(), {"has_completion": False}, cpu_machine(), 512, 512),
+        (LoadOptions(), {"has_completion": False}, cpu_machine(), 8192, 2048),
+    ],
+)
+def test_num_batch(
+    options: LoadOptions, changes: dict[str, Any], machine: Machine, num_ctx: int, expected: int
+) -> None:
+    """512 on a CPU, larger steps on large GPUs, all of it for encoders."""
+    assert choose_num_batch(wish(options=options, **changes), CONFIG, machine, num_ctx) == expected
+
+
+def test_num_batch_of_a_small_gpu_without_flash_attention() -> None:
+    """Without flash attention the buffers of a step are large: half of it on small CUDA cards."""
+    config = SchedulerConfig(flash_attention=False)
+    assert choose_num_batch(wish(), config, gpu_machine(6), 4096) == 256
+    assert choose_num_batch(wish(), config, gpu_machine(12), 4096) == 512
+    assert choose_num_batch(wish(), CONFIG, gpu_machine(6), 4096) == 512
+
+
+@pytest.mark.parametrize(
+    ("cpu", "wanted", "expected"),
+    [
+        (CPU(1, 1), 0, 1),
+        (CPU(2, 2), 0, 2),
+        (CPU(4, 4), 0, 4),
+        (CPU(4, 8), 0, 4),
+        (CPU(8, 8), 0, 7),  # no hyper-threads for the server: it gets a core
+        (CPU(8, 16), 0, 8),
+        (CPU(8, 16), 3, 3),
+        (CPU(8, 16), 64, 16),  # more threads than cores only wait for each other
+    ],
+)
+def test_num_thread(cpu: CPU, wanted: int, expected: int) -> None:
+    """One thread a physical core; a request may ask for less, or for hyper-threads, never for more."""
+    machine = Machine(cpu, GIB, GIB)
+    assert choose_num_thread(wish(options=LoadOptions(num_thread=wanted)), machine) == expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "changes", "config", "free_gib", "expected"),
+    [
+        (TINY, {}, CONFIG, 16, 4),
+        (TINY, {}, CONFIG, 0.25, 2),
+        (TINY, {}, CONFIG, 0.1, 1),
+        (LLAMA_8B, {}, CONFIG, 64, 4),
+        (LLAMA_8B, {}, CONFIG, 20, 1),  # more than half of what is free
+        (LLAMA_8B, {"options": LoadOptions(num_ctx=16_384)}, CONFIG, 64, 2),  # 2 GiB for each further slot
+        (LLAMA_8B, {"options": LoadOptions(num_ctx=32_768)}, CONFIG, 64, 1),
+        (TINY, {}, SchedulerConfig(num_parallel=7), 0.1, 7),  # the settings are an order
+        (TINY, {"has_completion": False}, SchedulerConfig(num_parallel=7), 16, 1),
+        (TINY, {"family": "qwen3next"}, SchedulerConfig(num_parallel=7), 16, 1),
+        (TINY, {"family": "lfm2moe"}, CONFIG, 16, 1),
+    ],
+)
+def test_num_parallel(
+    shape: MemoryShape, changes: dict[str, Any], config: SchedulerConfig, free_gib: float, expected: int
+) -> None:
+    """Four slots where they are cheap, else two, else one; one where the model allows no more."""
+    plan = plan_load(wish(shape, **changes), config, cpu_machine(free_gib, 64))
+    assert plan.spec.num_parallel == expected
+
+
+def test_retry_gives_up_slots_and_context() -> None:
+    """The second attempt: one slot, the lower context, and no limit but the machine's."""
+    request = wish(LLAMA_8B)
+    machine = gpu_machine(24)
+    assert plan_load(request, CONFIG, machine).spec.num_ctx == 32_768
+    plan = plan_load(request, CONFIG, machine, Retry(4096))
+    assert (plan.spec.num_ctx, plan.spec.num_parallel) == (4096, 1)
+    explicit = wish(LLAMA_8B, options=LoadOptions(num_ctx=9000))
+    assert plan_load(explicit, CONFIG, machine, Retry(4096)).spec.num_ctx == 9000
+    assert plan_load(request, CONFIG, cpu_machine(), Retry(None)).spec.memory_limit_bytes == 16 * GIB
+
+
+def test_memory_limit() -> None:
+    """A child's private memory is bounded well above the prediction, never above the machine, not with a GPU."""
+    plan = plan_load(wish(), CONFIG, cpu_machine(64, 64))
+    assert plan.spec.memory_limit_bytes == 2 * plan.estimate.private_bytes + GIB
+    assert plan_load(wish(LLAMA_8B), CONFIG, cpu_machine(8, 8)).spec.memory_limit_bytes == 8 * GIB
+    assert plan_load(wish(), CONFIG, gpu_machine(24)).spec.memory_limit_bytes is None
+    assert plan_load(wish(), CONFIG, Machine(CPU(1, 1), 0, 0)).spec.memory_limit_bytes is None
+
+
+def test_spec_carries_the_request() -> None:
+    """What is not decided here passes through."""
+    options = LoadOptions(num_gpu=7, main_gpu=1, use_mmap=False, num_thread=1)
+    request = wish(
+        options=options,
+        adapter_paths=(Path("/m/lora"),),
+        projector_paths=(Path("/m/proj"),),
+        draft_path=Path("/m/draft"),
+        context_shift=False,
+        is_embedding=True,
+        pooling="mean",
+    )
+    config = SchedulerConfig(kv_cache_type="q8_0", flash_attention=True)
+    spec = plan_load(request, config, cpu_machine()).spec
+    assert (spec.num_gpu, spec.main_gpu, spec.use_mmap, spec.num_thread) == (7, 1, False, 1)
+    assert (spec.adapter_paths, spec.projector_paths) == ((Path("/m/lora"),), (Path("/m/proj"),))
+    assert (spec.draft_path, spec.context_shift) == (Path("/m/draft"), False)
+    assert (spec.is_embedding, spec.pooling) == (True, "mean")
+    assert (spec.kv_cache_type, spec.flash_attention) == ("q8_0", True)
+
+
+def test_offloaded_models_count_vram() -> None:
+    """With a GPU the prediction is held against its memory; `num_gpu` 0 stays in the machine's."""
+    full = gpu_machine(24, free_gib=2)
+    plan = plan_load(wish(LLAMA_8B), CONFIG, full)
+    assert plan.is_offloaded
+    assert plan.vram_bytes == 2 * GIB
+    assert not fits(plan, CONFIG, full)
+    on_cpu = plan_load(wish(LLAMA_8B, options=LoadOptions(num_gpu=0)), CONFIG, full)
+    assert (on_cpu.is_offloaded, on_cpu.vram_bytes) == (False, 0)
+    assert fits(on_cpu, CONFIG, full)
+
+
+def test_gpu_overhead_is_reserved() -> None:
+    """OLLAMA_GPU_OVERHEAD bytes of each GPU are nobody's."""
+    machine = gpu_machine(12)
+    plan = plan_load(wish(LLAMA_8B), CONFIG, machine)
+    assert fits(plan, CONFIG, machine)
+    assert not fits(plan, SchedulerConfig(gpu_overhead_bytes=8 * GIB), machine)
+
+
+def test_max_loaded_models() -> None:
+    """Automatic: three, and three for each GPU."""
+    assert max_loaded_models(CONFIG, cpu_machine()) == 3
+    assert max_loaded_models(CONFIG, gpu_machine(8, count=2)) == 6
+    assert max_loaded_models(SchedulerConfig(max_loaded_models=1), gpu_machine(8, count=2)) == 1
+
+
+# --- estimate ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cache_type", "expected_mib"),
+    [("", 512), ("f16", 512), ("bf16", 512), ("f32", 1024), ("q8_0", 272), ("q4_0", 144), ("nonsense", 512)],
+)
+def test_kv_bytes_are_exact(cache_type: str, expected_mib: int) -> None:
+    """4096 tokens of an 8B model take 512 MiB as f16; quantised caches count their blocks."""
+    assert kv_bytes(LLAMA_8B, 4096, cache_type) == expected_mib * MIB
+
+
+def test_context_is_allocated_in_steps() -> None:
+    """The engine rounds a slot's context up to 256."""
+    assert [padded_context(n) for n in (4, 256, 257, 777)] == [256, 256, 512, 1024]
+
+
+def test_sliding_windows_keep_a_window() -> None:
+    """Layers with a window stop growing with the context."""
+    shape = MemoryShape(kv_elements_per_token=100, window_elements_per_token=500, window_tokens=1024)
+    assert kv_bytes(shape, 1024, "f16") == 600 * 1024 * 2
+    assert kv_bytes(shape, 32_768, "f16") == (100 * 32_768 + 500 * 1536) * 2
+
+
+def test_repacked_weights_count_again() -> None:
+    """On a CPU repackable weights are held twice; without mmap the file is private instead."""
+
+    def predict(**changes: bool) -> tuple[int, int]:
+        flags = {"is_repacked": True, "uses_mmap": True, **changes}
+        e = estimate_memory(LLAMA_8B, num_ctx=4096, num_parallel=1, ubatch=512, cache_type="", **flags)
+        return e.total_bytes, e.private_bytes
+
+    total, private = predict()
+    assert predict(is_repacked=False) == (total - 3800 * MIB, private - 3800 * MIB)
+    assert total - private == 4920 * MIB
+    plain_total, plain_private = predict(uses_mmap=False)
+    assert plain_total == plain_private == total - 3800 * MIB
+
+
+@given(
+    st.builds(
+        MemoryShape,
+        **{
+            name: st.integers(0, 1 << 40)
+            for name in ("file_bytes", "n_embd", "n_ff", "n_vocab", "n_ctx_train", "kv_elements_per_token")
+        },
+    ),
+    st.integers(-(1 << 31), 1 << 31),
+    st.none() | st.integers(-5, 1 << 31),
+    st.integers(0, 1 << 45),
+)
+def test_any_plan_is_startable(
+    shape: MemoryShape, num_ctx: int, num_batch: int | None, free_bytes: int
+) -> None:
+    """Whatever a file or a client says, the numbers given to the engine are ones that it survives."""
+    request = wish(shape, options=LoadOptions(num_ctx=num_ctx, num_batch=num_batch))
+    spec = plan_load(request, CONFIG, Machine(CPU(2, 2), 1 << 40, free_bytes)).spec
+    assert spec.num_ctx >= 1
+    assert spec.num_parallel in {1, 2, 4}
+    assert spec.num_batch >= 1
+    assert spec.num_thread >= 1
+    assert spec.memory_limit_bytes is None or 0 < spec.memory_limit_bytes <= 1 << 40

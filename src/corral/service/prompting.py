@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from corral.errors import CapabilityError, ContextOverflowError
+from corral.parsers.harmony import rename_tools
 from corral.parsers.thinking import ThinkingParser
 from corral.prompt.gochat import render_messages
 from corral.prompt.renderers.images import insert_image_tags
@@ -97,6 +98,8 @@ def render(
     else:
         if images:
             messages = insert_image_tags(messages, separator=False)
+        if profile.is_harmony:
+            tools, think = rename_tools(tools), "high" if think == "max" else think
         text = render_messages(profile.template, messages, tools, think)
     return text, images
 

@@ -18,7 +18,15 @@ from corral.gotime import (
     parse_duration_ns,
     parse_keep_alive,
 )
-from corral.gowire import Float32, encode, encode_float32_list, encode_sorted, escape_string, widen_float32
+from corral.gowire import (
+    Float32,
+    encode,
+    encode_float32_list,
+    encode_sorted,
+    escape_string,
+    shorten_float32,
+    widen_float32,
+)
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
@@ -75,7 +83,9 @@ def test_sorted_members(value: dict[str, int]) -> None:
 @given(st.lists(st.floats(-1, 1, width=32), max_size=8))
 def test_float32_lists_keep_the_number(values: list[float]) -> None:
     """Every printed number gives the same 32 bits back."""
-    assert [widen_float32(v) for v in json.loads(encode_float32_list(values))] == values
+    short = [shorten_float32(value) for value in values]
+    assert [widen_float32(v) for v in json.loads(encode_float32_list(short))] == values
+    assert encode_float32_list(short) == encode([Float32(value) for value in values])
 
 
 @pytest.mark.parametrize(

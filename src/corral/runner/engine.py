@@ -97,6 +97,12 @@ class EngineRunner:
             answer = await self.request_json("/embedding", body)
         return [row["embedding"][0] for row in sorted(answer, key=_row_index)]
 
+    async def embed_texts(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
+        async with self._slot():
+            answer = await self.request_json("/v1/embeddings", {"input": list(texts)})
+        rows = [row["embedding"] for row in sorted(answer["data"], key=_row_index)]
+        return rows, answer["usage"]["prompt_tokens"]
+
     async def tokenize(
         self, text: str, *, add_special: bool = False, parse_special: bool = True
     ) -> list[int]:

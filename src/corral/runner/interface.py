@@ -146,6 +146,14 @@ class Runner(Protocol):
         """
         ...
 
+    async def embed_texts(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
+        """Embed texts that are known to fit, in one engine call: unit rows, and how many tokens they had.
+
+        Raises:
+            EngineError, RunnerExitedError
+        """
+        ...
+
     async def tokenize(
         self, text: str, *, add_special: bool = False, parse_special: bool = True
     ) -> list[int]: ...

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 
 from corral.errors import EngineError, InvalidRequestError
+from corral.gowire import shorten_float32
 from corral.runner.interface import Runner
 from corral.service.completion import Stopwatch
 from corral.service.requests import EmbedRequest, EmbedResult
@@ -17,6 +18,7 @@ __all__ = ["embed"]
 
 _TOO_LONG = "the input length exceeds the context length"
 _SMALLEST_NORM = 1e-12
+_UNIT_TOLERANCE = 1e-5
 
 
 async def embed(runner: Runner, request: EmbedRequest, stopwatch: Stopwatch) -> EmbedResult:
@@ -31,12 +33,15 @@ async def embed(runner: Runner, request: EmbedRequest, stopwatch: Stopwatch) -> 
     if not runner.spec.is_embedding:
         text = "This server does not support embeddings. Start it with `--embeddings`"
         raise EngineError(500 if request.is_legacy else 501, text)
-    tokens = [
-        _fit(ids, runner, may_cut=request.truncate, is_legacy=request.is_legacy)
-        for ids in await runner.tokenize_many(request.inputs)
-    ]
     try:
-        rows = await runner.embed(tokens, normalize=True)
+        if _surely_fit(request.inputs, runner):
+            rows, prompt_count = await runner.embed_texts(request.inputs)
+        else:
+            tokens = [
+                _fit(ids, runner, may_cut=request.truncate, is_legacy=request.is_legacy)
+                for ids in await runner.tokenize_many(request.inputs)
+            ]
+            rows, prompt_count = await runner.embed(tokens, normalize=True), sum(map(len, tokens))
     except EngineError as error:
         raise _without_frame(error) from error
     if not request.is_legacy:
@@ -45,8 +50,17 @@ async def embed(runner: Runner, request: EmbedRequest, stopwatch: Stopwatch) -> 
         embeddings=rows,
         total_duration_ns=stopwatch.total_ns,
         load_duration_ns=stopwatch.load_ns,
-        prompt_count=sum(map(len, tokens)),
+        prompt_count=prompt_count,
     )
+
+
+def _surely_fit(inputs: Sequence[str], runner: Runner) -> bool:
+    """Whether no input can be too long: a token stands for at least one byte, and the frame adds two.
+
+    Empty texts go the long way, because the engine's route for texts refuses them.
+    """
+    limit = min(runner.spec.num_ctx, runner.facts.num_ctx) - 2
+    return all(text and len(text.encode("utf-8", "replace")) <= limit for text in inputs)
 
 
 def _fit(ids: list[int], runner: Runner, *, may_cut: bool, is_legacy: bool) -> list[int]:
@@ -79,5 +93,7 @@ def shorten(row: Sequence[float], dimensions: int) -> list[float]:
     norm = math.sqrt(math.fsum(value * value for value in kept))
     if not math.isfinite(norm):
         raise InvalidRequestError("embedding contains NaN or Inf values")
+    if len(kept) == len(row) and abs(norm - 1) < _UNIT_TOLERANCE:
+        return kept  # as the engine normalised it: its short decimals are what goes on the wire
     scale = 1.0 / max(norm, _SMALLEST_NORM)
-    return [value * scale for value in kept]
+    return [shorten_float32(value * scale) for value in kept]

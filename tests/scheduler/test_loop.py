@@ -94,6 +94,9 @@ class FakeRunner:
     def complete(self, request: CompletionRequest) -> AbstractAsyncContextManager[AsyncIterator[list[Piece]]]:
         raise AssertionError("the scheduler never uses a runner")
 
+    async def embed_texts(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
+        raise AssertionError("not asked in these tests")
+
     async def embed(self, inputs: Sequence[list[int]], *, normalize: bool) -> list[list[float]]:
         raise AssertionError("the scheduler never uses a runner")
 

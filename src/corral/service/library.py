@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from corral.store.prune import delete_unreferenced
 __all__ = ["Library", "ShowRequest"]
 
 PROGRAM = "ollama"
+_TAGS_MAX_AGE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +47,29 @@ class Library:
         self._profiles = profiles
         # The entry of a model in the list as JSON, by what it depends on.
         self._entries: dict[tuple[str, str, int], bytes] = {}
+        self._tags: tuple[bytes, int, float] = (b"", -1, 0.0)
+
+    def recent_tags_json(self) -> bytes | None:
+        """The last answer of `/api/tags` if it still holds.
+
+        Changes through this server show at once, those of other programs in the folder after a second.
+        """
+        answer, generation, made_s = self._tags
+        is_recent = time.monotonic() - made_s < _TAGS_MAX_AGE_S
+        return answer if is_recent and generation == self._store.manifests.generation else None
 
     def tags_json(self) -> bytes:
-        """The answer of `/api/tags`."""
+        """The answer of `/api/tags`, from the folder."""
+        generation = self._store.manifests.generation
         models = self._store.list()
         entries: dict[tuple[str, str, int], bytes] = {}
         for model in models:
             key = (model.name.full(), model.digest_hex, model.modified_ns)
             entries[key] = self._entries.get(key) or encode(self._tags_entry(model))
         self._entries = entries
-        return b'{"models":[' + b",".join(entries.values()) + b"]}"
+        answer = b'{"models":[' + b",".join(entries.values()) + b"]}"
+        self._tags = (answer, generation, time.monotonic())
+        return answer
 
     def _tags_entry(self, model: Model) -> dict[str, Any]:
         name = model.name.short()

@@ -134,6 +134,8 @@ class ManifestStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        # Counts the changes that this process made; whoever caches what it read can tell.
+        self.generation = 0
         self._cache: dict[Path, tuple[tuple[int, int, int], StoredManifest]] = {}
 
     def path(self, name: ModelName) -> Path:
@@ -167,6 +169,7 @@ class ManifestStore:
     def write(self, name: ModelName, data: bytes) -> None:
         """Store manifest bytes as they are."""
         write_atomically(self.path(name), data)
+        self.generation += 1
 
     def delete(self, name: ModelName) -> None:
         """Remove a manifest and the folders that it leaves empty.
@@ -176,6 +179,7 @@ class ManifestStore:
         """
         path = self.path(name)
         path.unlink()
+        self.generation += 1
         self._cache.pop(path, None)
         self.remove_empty_folders(path.parent)
 

@@ -100,7 +100,10 @@ class LibraryRoutes:
         await exchange.respond(200, b'{"cloud":{"disabled":true,"source":"config"}}', JSON_UTF8)
 
     async def tags(self, exchange: Exchange) -> None:
-        await exchange.respond(200, await asyncio.to_thread(self._library.tags_json), JSON_UTF8)
+        answer = self._library.recent_tags_json()
+        if answer is None:
+            answer = await asyncio.to_thread(self._library.tags_json)
+        await exchange.respond(200, answer, JSON_UTF8)
 
     async def ps(self, exchange: Exchange) -> None:
         entries = self._library.ps(self._scheduler.loaded())

@@ -129,13 +129,16 @@ def _logprob(entry: Logprob) -> dict[str, Any]:
     return encoded
 
 
-def merge_chunks(chunks: list[Chunk]) -> Chunk:
-    """All pieces of an answer as one, for `stream: false`: texts joined, the end from the last piece."""
+def merge_chunks(chunks: list[Chunk], *, keeps_calls: bool) -> Chunk:
+    """All pieces of an answer as one, for `stream: false`: texts joined, the end from the last piece.
+
+    Without `keeps_calls` only the last piece's tool calls stay.
+    """
     last = chunks[-1] if chunks else Chunk()
     return Chunk(
         content="".join([chunk.content for chunk in chunks]),
         thinking="".join([chunk.thinking for chunk in chunks]),
-        tool_calls=tuple(call for chunk in chunks for call in chunk.tool_calls),
+        tool_calls=tuple(call for chunk in (chunks if keeps_calls else [last]) for call in chunk.tool_calls),
         logprobs=tuple(entry for chunk in chunks for entry in chunk.logprobs),
         done=last.done,
         done_reason=last.done_reason,

@@ -36,13 +36,25 @@ class InferenceRoutes:
         body = await exchange.read_body(self._max_body_bytes)
         request, is_stream = requests.read_generate(body, self._max_depth)
         encoder = GenerateEncoder(request.common.model)
-        await _answer(exchange, encoder, is_stream, lambda emit: self._service.generate(request, emit))
+        await _answer(
+            exchange,
+            encoder,
+            is_stream,
+            lambda emit: self._service.generate(request, _without_calls(emit)),
+            keeps_calls=False,
+        )
 
     async def chat(self, exchange: Exchange) -> None:
         body = await exchange.read_body(self._max_body_bytes)
         request, is_stream = requests.read_chat(body, self._max_depth)
         encoder = ChatEncoder(request.common.model)
-        await _answer(exchange, encoder, is_stream, lambda emit: self._service.chat(request, emit))
+        await _answer(
+            exchange,
+            encoder,
+            is_stream,
+            lambda emit: self._service.chat(request, emit),
+            keeps_calls=bool(request.tools),
+        )
 
     async def embed(self, exchange: Exchange) -> None:
         body = await exchange.read_body(self._max_body_bytes)
@@ -70,13 +82,30 @@ class InferenceRoutes:
         await exchange.respond(200, b"".join(parts) + b"}", JSON_UTF8)
 
 
+def _without_calls(emit: Emit) -> Emit:
+    """Generate has no tools: calls that a parser finds on the way are no part of its answer."""
+
+    async def pass_on(chunks: list[Chunk]) -> None:
+        for chunk in chunks:
+            if not chunk.done:
+                chunk.tool_calls = ()
+        await emit(chunks)
+
+    return pass_on
+
+
 async def _answer(
     exchange: Exchange,
     encoder: _LineEncoder,
     is_stream: bool,
     run: Callable[[Emit], Awaitable[Immediate | None]],
+    *,
+    keeps_calls: bool,
 ) -> None:
-    """Run a service call while the client is there, and stream or collect what it says."""
+    """Run a service call while the client is there, and stream or collect what it says.
+
+    A whole answer to a request that offered no tools has only the calls that came with its end, like the original's.
+    """
     collected: list[Chunk] = []
 
     async def stream(chunks: list[Chunk]) -> None:
@@ -92,7 +121,9 @@ async def _answer(
         if immediate is not None:
             await exchange.respond(200, encoder.immediate(immediate), JSON_UTF8)
         elif not is_stream:
-            await exchange.respond(200, encoder.line(merge_chunks(collected)), JSON_UTF8)
+            await exchange.respond(
+                200, encoder.line(merge_chunks(collected, keeps_calls=keeps_calls)), JSON_UTF8
+            )
         else:
             if not exchange.is_started:
                 await exchange.start_stream(NDJSON)

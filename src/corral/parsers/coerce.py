@@ -33,12 +33,13 @@ def declared_types(tool: Tool | None, parameter: str) -> tuple[str, ...]:
     return found.types
 
 
-def coerce(raw: str, types: Sequence[str]) -> Any:
+def coerce(raw: str, types: Sequence[str], *, strips_lines: bool = True) -> Any:
     """Return the value that `raw` is by the declared types, in a fixed order; the text itself if none fits.
 
-    One line break at either end does not belong to the value. `null` is null whatever is declared.
+    `strips_lines`: one line break at either end does not belong to the value. `null` is null whatever is declared.
     """
-    raw = raw.removeprefix("\n").removesuffix("\n")
+    if strips_lines:
+        raw = raw.removeprefix("\n").removesuffix("\n")
     lowered = raw.lower()
     if lowered == "null":
         return None

@@ -14,7 +14,7 @@ from corral.parsers.qwen import is_prefilled
 from corral.parsers.tags import Mode, Sink, TaggedParser, TagSet, Trim
 from corral.types import Message, Think, Tool
 
-__all__ = ["CALL_MARKERS", "create_cogito", "create_deepseek3"]
+__all__ = ["CALL_MARKERS", "OUTPUTS_MARKERS", "create_cogito", "create_deepseek3"]
 
 _CLOSE_THINK = "</think>"
 _OPEN_CALLS, _CLOSE_CALLS = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"
@@ -22,6 +22,7 @@ _OPEN_CALL, _CLOSE_CALL = "<｜tool▁call▁begin｜>", "<｜tool▁call▁end�
 _SEPARATOR = "<｜tool▁sep｜>"
 _OPEN_OUTPUT, _CLOSE_OUTPUT = "<｜tool▁output▁begin｜>", "<｜tool▁output▁end｜>"
 _OPEN_OUTPUTS, _CLOSE_OUTPUTS = "<｜tool▁outputs▁begin｜>", "<｜tool▁outputs▁end｜>"
+OUTPUTS_MARKERS = (_OPEN_OUTPUTS, _CLOSE_OUTPUTS)
 # What the engine has to show besides `</think>`.
 CALL_MARKERS = (_OPEN_CALLS, _CLOSE_CALLS, _OPEN_CALL, _CLOSE_CALL, _SEPARATOR, _OPEN_OUTPUT, _CLOSE_OUTPUT)
 

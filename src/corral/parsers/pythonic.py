@@ -51,6 +51,7 @@ class _Reader:
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
+        self._has_strings = True
 
     def is_at_end(self) -> bool:
         self.skip(" \t\r\n")
@@ -132,9 +133,13 @@ class _Reader:
         open_ends: list[str] = []
         while self._at < len(self._text):
             char = self._text[self._at]
-            if char in "\"'" and (match := _STRING.match(self._text, self._at)):
-                self._at = match.end()
-                continue
+            if char in "\"'" and self._has_strings:
+                if match := _STRING.match(self._text, self._at):
+                    self._at = match.end()
+                    continue
+                self._has_strings = (
+                    False  # one that never ends; looking again would cost the rest of the text
+                )
             if open_ends and char == open_ends[-1]:
                 open_ends.pop()
             elif char in _CLOSING:

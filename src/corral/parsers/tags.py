@@ -100,6 +100,7 @@ class TaggedParser(ABC):
         self._scanner: ObjectScanner | None = None  # finds the end of a body that no tag ends
         self._partial = ""  # text that may become a tag
         self._spaces: list[str] = []  # white space before `_partial`, dropped if a tag follows
+        self._skipped = ""  # white space that a probing mode met before its tag
         self._body: list[str] = []
         self._body_size = 0
         self._content: list[str] = []
@@ -257,7 +258,7 @@ class TaggedParser(ABC):
             return ""
         if match is None:
             return self._miss(otherwise) + visible
-        self._spaces = []
+        self._skipped, self._spaces = "".join(self._spaces), []
         self._on_tag(match[0])
         return visible[match.end() :]
 

@@ -22,6 +22,10 @@ __all__ = ["ToolParser"]
 # What may stand between a call and the next: brackets, separators, closing tags.
 _AFTER_CALL = re.compile(r"[\s,;`)}\]]+|</[^<>\n]{1,48}>|<[|｜][^<>\n]{1,48}[|｜]>|\[/[^\[\]\n]{1,48}\]")
 _UNFINISHED_CLOSING = re.compile(r"<(?:[/|｜][^<>\n]{0,49})?|\[(?:/[^\[\]\n]{0,48})?")
+# What forms of calls put between the tag and the arguments; any other word is text.
+_FORM = re.compile(
+    r"<[^<>]*>|\[[^\[\]]*\]|\b(?:functions?|json|python|tool_?calls?|call|name|arguments|parameters|args)\b|[\W_]"
+)
 _MAX_SEARCH_DEPTH = 100
 _MAX_BROKEN_OBJECTS = 64  # each makes us join the body again
 
@@ -46,6 +50,7 @@ class ToolParser:
         self._body: list[str] = []  # from the tag on, while the state is CALL
         self._body_size = 0
         self._broken_count = 0
+        self._opened_size = 0
         self._scanner = ObjectScanner(0, counts_brackets=False)
         self._content: list[str] = []
         self._calls: list[ToolCall] = []
@@ -104,6 +109,7 @@ class ToolParser:
         self._state = _State.CALL
         self._body, self._body_size = [opened], len(opened)
         self._broken_count = 0
+        self._opened_size = len(opened)
         self._scanner = ObjectScanner(len(opened), counts_brackets=self._tag == "[")
         return position
 
@@ -130,6 +136,9 @@ class ToolParser:
         if call is None:
             self._give_back()
             return end
+        before = body[self._opened_size : self._scanner.start]
+        if _FORM.sub("", before.replace(call[0], "")):
+            self._content.append(before)
         self._calls.append(ToolCall(*call, index=self._call_count))
         self._call_count += 1
         self._body, self._body_size = [], 0

@@ -23,6 +23,8 @@ from corral.types import ToolCall
 
 __all__ = ["Mode", "Sink", "TagSet", "TaggedParser", "Trim"]
 
+_VISIBLE = re.compile(r"\S")
+
 
 class TagSet:
     """Tags that are looked for together; the earliest wins, of two at one place the longer."""
@@ -198,8 +200,7 @@ class TaggedParser(ABC):
         while position < len(text):
             mode = self._mode
             if mode.otherwise is not None:
-                text = self._probe(mode, mode.otherwise, text[position:])
-                position = 0
+                text, position = self._probe(mode, mode.otherwise, text, position)
                 continue
             if self._trim is not Trim.NONE:
                 position = self._skip_space(text, position)
@@ -245,29 +246,26 @@ class TaggedParser(ABC):
         self._enter(self._home)
         self._trim = Trim.NONE
 
-    def _probe(self, mode: Mode, otherwise: Mode, text: str) -> str:
-        """Decide whether the mode's tags come first; returns what is to be read next."""
-        visible = text.lstrip()
-        if len(visible) < len(text):
-            self._spaces.append(text[: len(text) - len(visible)])
-        if not visible:
-            return ""
-        match = mode.tags.find_at(visible, 0)
-        if match is None and mode.tags.held_length(visible, 0) == len(visible):
-            self._partial = visible
-            return ""
-        if match is None:
-            return self._miss(otherwise) + visible
-        self._skipped, self._spaces = "".join(self._spaces), []
-        self._on_tag(match[0])
-        return visible[match.end() :]
-
-    def _miss(self, otherwise: Mode) -> str:
-        """The tags of a probing mode did not come; returns the white space before what did."""
-        self._emit(self._opened)
+    def _probe(self, mode: Mode, otherwise: Mode, text: str, position: int) -> tuple[str, int]:
+        """Decide whether the mode's tags come first; returns what is to be read next, and from where."""
+        visible = _VISIBLE.search(text, position)
+        if visible is None:
+            self._spaces.append(text[position:])
+            return text, len(text)
+        start = visible.start()
+        match = mode.tags.find_at(text, start)
+        if match is None and mode.tags.held_length(text, start) == len(text) - start:
+            self._spaces.append(text[position:start])
+            self._partial = text[start:]
+            return text, len(text)
         spaces, self._spaces = "".join(self._spaces), []
-        self._enter(otherwise)
-        return spaces
+        if match is None:
+            self._emit(self._opened)
+            self._enter(otherwise)
+            return (spaces + text[position:], 0) if spaces else (text, position)
+        self._skipped = spaces + text[position:start]
+        self._on_tag(match[0])
+        return text, match.end()
 
     def _skip_space(self, text: str, position: int) -> int:
         if self._trim is Trim.LINES:
@@ -307,11 +305,11 @@ class TaggedParser(ABC):
         self._spaces = []
 
     def _end(self) -> None:
-        while self._mode.otherwise is not None:
-            text, self._partial = self._partial, ""
-            text = self._miss(self._mode.otherwise) + text
-            if not text:
-                break
+        while (otherwise := self._mode.otherwise) is not None:
+            text = "".join(self._spaces) + self._partial
+            self._spaces, self._partial = [], ""
+            self._emit(self._opened)
+            self._enter(otherwise)
             self._read(text)
         partial, self._partial = self._partial, ""
         self._write(partial)

@@ -50,6 +50,7 @@ def test_the_life_of_a_model(cli: Cli, tmp_path: Path) -> None:
     assert "    architecture        llama" in shown
     assert "    temperature    0" in shown
     assert cli("show", "life", "--system").stdout == "Be\nbrief."
+    cli("stop", "say")  # the same weights: one runner, listed under the name that loaded it first
     assert cli("run", "life", "now", "A").stdout == "Alpha beta gamma delta epsilon.\n\n"
     assert "life:latest" in cli("ps").stdout
     assert cli("stop", "life").returncode == 0

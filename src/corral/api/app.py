@@ -113,5 +113,8 @@ async def _answer_unmatched(exchange: Exchange, match: Match) -> None:
 
 
 async def _answer_error(exchange: Exchange, error: BaseException) -> None:
-    if not exchange.is_started:
-        await exchange.respond(status_of(error), error_body(text_of(error)), JSON_UTF8)
+    if exchange.is_started:
+        return
+    status, text = status_of(error), text_of(error)
+    encode = exchange.error_encoder
+    await exchange.respond(status, encode(status, text) if encode else error_body(text), JSON_UTF8)

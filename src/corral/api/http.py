@@ -34,11 +34,16 @@ class BodyTooLargeError(CorralError):
 
 
 class Exchange:
-    """A request and the way to answer it. `extra_headers` go with whatever is answered."""
+    """A request and the way to answer it.
+
+    `extra_headers` go with whatever is answered. `error_encoder` makes the body of an error from its status and
+    text; a surface sets its own before it reads anything (None: the native one).
+    """
 
     __slots__ = (
         "_receive",
         "_send",
+        "error_encoder",
         "extra_headers",
         "headers",
         "is_started",
@@ -61,6 +66,7 @@ class Exchange:
         self.headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))  # the first of a name counts
         self.params: dict[str, str] = {}
         self.extra_headers: list[tuple[bytes, bytes]] = []
+        self.error_encoder: Callable[[int, str], bytes] | None = None
         self.is_started = False
         self.status = 0
         self.request_id = request_id

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from corral.api.answering import Whole, answer
 from corral.api.errors import error_body, is_worker_error, status_of, text_of
 from corral.api.http import JSON, JSON_UTF8, NDJSON, Exchange
 from corral.api.native import requests
@@ -35,25 +35,21 @@ class InferenceRoutes:
     async def generate(self, exchange: Exchange) -> None:
         body = await exchange.read_body(self._max_body_bytes)
         request, is_stream = requests.read_generate(body, self._max_depth)
-        encoder = GenerateEncoder(request.common.model)
-        await _answer(
+        await answer(
             exchange,
-            encoder,
-            is_stream,
+            _NativeForm(GenerateEncoder(request.common.model), keeps_calls=False),
             lambda emit: self._service.generate(request, _without_calls(emit)),
-            keeps_calls=False,
+            is_stream=is_stream,
         )
 
     async def chat(self, exchange: Exchange) -> None:
         body = await exchange.read_body(self._max_body_bytes)
         request, is_stream = requests.read_chat(body, self._max_depth)
-        encoder = ChatEncoder(request.common.model)
-        await _answer(
+        await answer(
             exchange,
-            encoder,
-            is_stream,
+            _NativeForm(ChatEncoder(request.common.model), keeps_calls=bool(request.tools)),
             lambda emit: self._service.chat(request, emit),
-            keeps_calls=bool(request.tools),
+            is_stream=is_stream,
         )
 
     async def embed(self, exchange: Exchange) -> None:
@@ -94,48 +90,34 @@ def _without_calls(emit: Emit) -> Emit:
     return pass_on
 
 
-async def _answer(
-    exchange: Exchange,
-    encoder: _LineEncoder,
-    is_stream: bool,
-    run: Callable[[Emit], Awaitable[Immediate | None]],
-    *,
-    keeps_calls: bool,
-) -> None:
-    """Run a service call while the client is there, and stream or collect what it says.
+class _NativeForm:
+    """Lines of JSON, or one object.
 
     A whole answer to a request that offered no tools has only the calls that came with its end, like the original's.
     """
-    collected: list[Chunk] = []
 
-    async def stream(chunks: list[Chunk]) -> None:
-        if not exchange.is_started:
-            await exchange.start_stream(NDJSON)
-        await exchange.write(b"".join([encoder.line(chunk) + b"\n" for chunk in chunks]))
+    stream_type = NDJSON
 
-    async def collect(chunks: list[Chunk]) -> None:
-        collected.extend(chunks)
+    def __init__(self, encoder: _LineEncoder, *, keeps_calls: bool) -> None:
+        self._encoder = encoder
+        self._keeps_calls = keeps_calls
 
-    async def work() -> None:
-        immediate = await run(stream if is_stream else collect)
-        if immediate is not None:
-            await exchange.respond(200, encoder.immediate(immediate), JSON_UTF8)
-        elif not is_stream:
-            await exchange.respond(
-                200, encoder.line(merge_chunks(collected, keeps_calls=keeps_calls)), JSON_UTF8
-            )
-        else:
-            if not exchange.is_started:
-                await exchange.start_stream(NDJSON)
-            await exchange.end_stream()
+    def stream(self, chunks: list[Chunk]) -> bytes:
+        line = self._encoder.line
+        return b"".join([line(chunk) + b"\n" for chunk in chunks])
 
-    try:
-        await exchange.run_watched(work())
-    except CorralError as error:
-        if exchange.is_started:
-            await exchange.write(error_body(text_of(error)) + b"\n")
-            await exchange.end_stream()
-        elif is_stream and is_worker_error(error):
-            await exchange.respond(status_of(error), error_body(text_of(error)), JSON)
-        else:
-            raise
+    def stream_end(self) -> bytes:
+        return b""
+
+    def stream_error(self, error: CorralError) -> bytes:
+        return error_body(text_of(error)) + b"\n"
+
+    def whole(self, chunks: list[Chunk]) -> Whole:
+        return self._encoder.line(merge_chunks(chunks, keeps_calls=self._keeps_calls)), JSON_UTF8
+
+    def immediate(self, answer: Immediate, *, is_stream: bool) -> Whole:
+        return self._encoder.immediate(answer), JSON_UTF8
+
+    def error(self, error: CorralError, *, is_stream: bool) -> tuple[int, bytes, str]:
+        content_type = JSON if is_stream and is_worker_error(error) else JSON_UTF8
+        return status_of(error), error_body(text_of(error)), content_type

@@ -1,0 +1,1 @@
+"""The OpenAI-compatible surface under `/v1`: wire types, conversion to and from the service's values, routes."""

@@ -33,6 +33,7 @@ __all__ = [
     "string_map",
     "strings",
     "think",
+    "tool_parameters",
     "tools",
 ]
 
@@ -317,13 +318,13 @@ def _tool_function(decoding: Decoding, value: Any, path: str, _text: str) -> Too
         decoding.mismatch(value, path, "api.ToolFunction")
         return None
     inner = Decoding("ToolFunction")
-    fields = {"name": string, "description": string, "parameters": _tool_parameters}
+    fields = {"name": string, "description": string, "parameters": tool_parameters}
     values = _decode_members(inner, _members_of(value), fields, path + ".")
     decoding.soft_error = decoding.soft_error or inner.soft_error
     return ToolFunction(**values)
 
 
-def _tool_parameters(decoding: Decoding, value: Any, path: str, _text: str) -> ToolParameters | None:
+def tool_parameters(decoding: Decoding, value: Any, path: str, _text: str) -> ToolParameters | None:
     if not isinstance(value, JSONObject):
         decoding.mismatch(value, path, "api.ToolFunctionParameters")
         return None

@@ -14,7 +14,16 @@ from typing import Any, NoReturn
 
 from corral.errors import InvalidRequestError
 
-__all__ = ["JSONMember", "JSONObject", "clean_text", "kind_of", "plain", "read_members"]
+__all__ = [
+    "JSONMember",
+    "JSONObject",
+    "clean_text",
+    "element_texts",
+    "kind_of",
+    "member_texts",
+    "plain",
+    "read_members",
+]
 
 _WHITESPACE = " \t\n\r"
 
@@ -99,6 +108,27 @@ def _members(text: str, index: int) -> list[JSONMember]:
         if end != ",":
             raise StopIteration(index)
         index = _skip_space(text, index + 1)
+
+
+def member_texts(text: str) -> dict[str, str]:
+    """The texts of an object's members, by their names in lower case. `text` must be valid JSON."""
+    if not text.startswith("{"):
+        return {}
+    return {name.lower(): value_text for name, _, value_text in _members(text, 1)}
+
+
+def element_texts(text: str) -> list[str]:
+    """The texts of an array's elements. `text` must be valid JSON."""
+    texts: list[str] = []
+    index = _skip_space(text, 1)
+    while text[index] != "]":
+        start = index
+        _, index = _scan_once(text, start)
+        texts.append(text[start:index])
+        index = _skip_space(text, index)
+        if text[index] == ",":
+            index = _skip_space(text, index + 1)
+    return texts
 
 
 def _skip_space(text: str, index: int) -> int:

@@ -17,6 +17,7 @@ from typing import Any
 import uvicorn
 
 from corral import __version__
+from corral.api.anthropic.routes import AnthropicRoutes
 from corral.api.app import App
 from corral.api.http import Receive, Send
 from corral.api.native.inference import InferenceRoutes
@@ -141,7 +142,9 @@ def _application(settings: Settings, engine: EngineChoice) -> App:
     scheduler = Scheduler.from_settings(settings, factory)
     creator = Creator(store, may_prune=not settings.no_prune)
     limits = {"max_body_bytes": settings.max_body_bytes, "max_depth": settings.max_json_depth}
-    inference = InferenceRoutes(Inference(settings, profiles, scheduler), **limits)
+    service = Inference(settings, profiles, scheduler)
+    inference = InferenceRoutes(service, **limits)
+    anthropic = AnthropicRoutes(service, **limits)
     library = LibraryRoutes(
         Library(settings, store, profiles), store, creator, Puller(store, creator), scheduler, **limits
     )
@@ -159,10 +162,10 @@ def _application(settings: Settings, engine: EngineChoice) -> App:
         await send({"type": "lifespan.shutdown.complete"})
 
     guard = HostGuard(is_loopback=settings.host.is_loopback)
-    return App(_routes(inference, library), OriginRules(settings.origins), guard, lifespan)
+    return App(_routes(inference, library, anthropic), OriginRules(settings.origins), guard, lifespan)
 
 
-def _routes(inference: InferenceRoutes, library: LibraryRoutes) -> Router:
+def _routes(inference: InferenceRoutes, library: LibraryRoutes, anthropic: AnthropicRoutes) -> Router:
     router = Router()
     router.add("GET HEAD", "/", library.root)
     router.add("GET HEAD", "/api/version", library.version)
@@ -181,6 +184,8 @@ def _routes(inference: InferenceRoutes, library: LibraryRoutes) -> Router:
     router.add("POST", "/api/push", library.push)
     router.add("HEAD", "/api/blobs/:digest", library.blob_exists)
     router.add("POST", "/api/blobs/:digest", library.blob_upload)
+    router.add("POST", "/v1/messages", anthropic.messages)
+    router.add("POST", "/v1/messages/count_tokens", anthropic.count_tokens)
     return router
 
 

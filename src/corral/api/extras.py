@@ -19,7 +19,7 @@ _OPTION_NAMES = tuple(field.name for kind in (LoadOptions, SamplingOptions) for 
 
 # For a table of request fields; put the surface's own fields behind them.
 EXTRA_FIELDS: dict[str, decode.Decode] = {
-    **{name: decode.any_value for name in _OPTION_NAMES},
+    **dict.fromkeys(_OPTION_NAMES, decode.any_value),
     "options": decode.mapping,
     "keep_alive": decode.keep_alive,
 }

@@ -124,6 +124,21 @@ class Inference:
                 await emit([final])
             return None
 
+    async def count_tokens(self, request: ChatRequest) -> int:
+        """How many tokens the prompt of a chat has, uncut; pictures by an estimate.
+
+        Raises:
+            CorralError: as `chat` does.
+        """
+        common, stopwatch = request.common, Stopwatch()
+        profile = await self._profiles.get(common.model)
+        think = _resolve_think(profile, common)
+        tools = () if request.tool_choice == "none" else request.tools
+        _require(profile, common.model, "chat", ["tools"] if tools else [])
+        async with self._turn(profile, common, think, stopwatch) as turn:
+            messages = prompting.chat_messages(profile, request.messages)
+            return await prompting.count_tokens(profile, messages, tools, think, turn.runner)
+
     async def embed(self, request: EmbedRequest) -> EmbedResult:
         """Embed texts.
 
@@ -201,7 +216,7 @@ class Inference:
     ) -> Chunk | None:
         """Run the engine once; returns the last chunk (None: the reply ended without one)."""
         profile, runner = turn.profile, turn.runner
-        text = _without_doubled_bos(prompt.text, profile, runner)
+        text = prompting.without_doubled_bos(prompt.text, profile, runner)
         text, images = prompting.with_media_markers(text, prompt.images, runner.facts.media_marker)
         content: str | list[int] = text
         cut_count = prompt.dropped_count
@@ -274,6 +289,8 @@ def _resolve_think(profile: ModelProfile, common: InferenceOptions) -> Think:
     """
     can_think = "thinking" in profile.capabilities
     if common.think and not can_think:
+        if common.is_think_optional:
+            return None
         raise CapabilityError(f'"{common.model}" does not support thinking')
     return True if common.think is None and can_think else common.think
 
@@ -293,14 +310,6 @@ def _sampling_for(sampling: SamplingOptions, profile: ModelProfile) -> SamplingO
         # A rendered prompt is sent without a bound then; the engine's own chat route makes one token.
         return replace(sampling, num_predict=1 if profile.path == "jinja" else -1)
     return sampling
-
-
-def _without_doubled_bos(text: str, profile: ModelProfile, runner: Runner) -> str:
-    """Take a BOS off that the tokenizer will add by itself."""
-    if not runner.facts.adds_bos:
-        return text
-    written = (profile.renderer.bos if profile.renderer is not None else "", "<bos>", runner.facts.bos_token)
-    return next((text[len(bos) :] for bos in written if bos and text.startswith(bos)), text)
 
 
 async def _chat_prompt(turn: _Turn, messages: Sequence[Message], tools: Sequence[Tool]) -> prompting.Prompt:

@@ -19,7 +19,16 @@ from corral.runner.interface import Runner
 from corral.service.profile import ModelProfile
 from corral.types import Message, SamplingOptions, Think, Tool
 
-__all__ = ["Prompt", "chat_messages", "fit_messages", "fit_tokens", "render", "with_media_markers"]
+__all__ = [
+    "Prompt",
+    "chat_messages",
+    "count_tokens",
+    "fit_messages",
+    "fit_tokens",
+    "render",
+    "with_media_markers",
+    "without_doubled_bos",
+]
 
 # What the engine needs for one picture, as Ollama estimates it.
 _TOKENS_PER_IMAGE = 768
@@ -156,6 +165,28 @@ async def fit_messages(
     kept = kept_from(start)
     text, images = render(profile, kept, tools, think)
     return Prompt(text, images, len(messages) - len(kept))
+
+
+async def count_tokens(
+    profile: ModelProfile, messages: Sequence[Message], tools: Sequence[Tool], think: Think, runner: Runner
+) -> int:
+    """Tokens of a whole conversation as the engine would be given it; pictures by estimate.
+
+    Raises:
+        TemplateError
+    """
+    text, _ = render(profile, [replace(message, images=()) for message in messages], tools, think)
+    text = without_doubled_bos(text, profile, runner)
+    image_count = sum(len(message.images) for message in messages)
+    return len(await runner.tokenize(text, add_special=True)) + image_count * _TOKENS_PER_IMAGE
+
+
+def without_doubled_bos(text: str, profile: ModelProfile, runner: Runner) -> str:
+    """Take a BOS off that the tokenizer will add by itself."""
+    if not runner.facts.adds_bos:
+        return text
+    written = (profile.renderer.bos if profile.renderer is not None else "", "<bos>", runner.facts.bos_token)
+    return next((text[len(bos) :] for bos in written if bos and text.startswith(bos)), text)
 
 
 async def _has_at_most(runner: Runner, text: str, limit: int) -> bool:

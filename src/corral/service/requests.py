@@ -26,7 +26,9 @@ Emit = Callable[[list[Chunk]], Awaitable[None]]
 class InferenceOptions:
     """What generate and chat have in common. None means that the request did not say.
 
-    `format` is the member's own JSON text (its spelling shows in errors), empty when absent.
+    `format` is the member's own JSON text (its spelling shows in errors), empty when absent. With
+    `is_think_optional` a model that cannot think answers all the same. `think_budget` bounds the thinking of a
+    chat, in tokens.
     """
 
     model: str
@@ -34,6 +36,8 @@ class InferenceOptions:
     keep_alive_ns: int | None = None
     options: dict[str, Any] | None = None
     think: Think = None
+    is_think_optional: bool = False
+    think_budget: int | None = None
     truncate: bool | None = None
     shift: bool | None = None
     is_render_only: bool = False
@@ -58,12 +62,13 @@ class GenerateRequest:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A conversation to continue."""
+    """A conversation to continue. Without `parallel_tool_calls` an answer holds one call at most."""
 
     common: InferenceOptions
     messages: tuple[Message, ...] = ()
     tools: tuple[Tool, ...] = ()
     tool_choice: Literal["auto", "none", "required"] | str = "auto"
+    parallel_tool_calls: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ class MessagesRequest:
     tool_choice: Mapping[str, Any] | None = None
     thinking: Mapping[str, Any] | None = None
     output_config: Mapping[str, Any] = field(default_factory=dict)
+    output_format: Mapping[str, Any] | None = None
     format: str = ""
     stop_sequences: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -98,6 +99,7 @@ def _read(body: bytes, max_depth: int) -> MessagesRequest:
         tool_choice=values.get("tool_choice"),
         thinking=values.get("thinking"),
         output_config=values.get("output_config", {}),
+        output_format=values.get("output_format"),
         format=values.get("format", ""),
         stop_sequences=tuple(values.get("stop_sequences", ())),
         options=extra_options(values),
@@ -137,9 +139,7 @@ def _number(decoding: decode.Decoding, value: Any, path: str, _text: str) -> flo
     return None
 
 
-def _messages(
-    decoding: decode.Decoding, value: Any, path: str, _text: str
-) -> tuple[WireMessage, ...] | None:
+def _messages(decoding: decode.Decoding, value: Any, path: str, _text: str) -> tuple[WireMessage, ...] | None:
     if not isinstance(value, list) or isinstance(value, JSONObject):
         decoding.mismatch(value, path, "[]anthropic.MessageParam")
         return None
@@ -214,5 +214,6 @@ _FIELDS: dict[str, decode.Decode] = {
     "tool_choice": decode.mapping,
     "thinking": decode.mapping,
     "output_config": decode.mapping,
+    "output_format": decode.mapping,
     "format": decode.raw_json,
 }

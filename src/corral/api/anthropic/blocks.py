@@ -1,0 +1,180 @@
+"""Content blocks of Anthropic's messages and what the model is shown of them.
+
+Ollama: anthropic/anthropic.go. Unlike it, documents and search results are text for the model instead of nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from corral.api.decode import decode_base64
+from corral.errors import InvalidRequestError
+from corral.types import Message, ToolCall
+
+__all__ = ["messages_of"]
+
+Block = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class _Turn:
+    """What the blocks of one message add up to."""
+
+    texts: list[str] = field(default_factory=list)
+    images: list[bytes] = field(default_factory=list)
+    calls: list[ToolCall] = field(default_factory=list)
+    results: list[Message] = field(default_factory=list)
+    thinking: str = ""
+
+
+def messages_of(role: str, content: str | Sequence[Block]) -> list[Message]:
+    """The service's messages for one of the client's: results of tools are messages of their own.
+
+    Raises:
+        InvalidRequestError: a block that lacks something, or holds what no model here can read.
+    """
+    if isinstance(content, str):
+        return [Message(role, content)] if content else []
+    turn = _Turn()
+    for block in content:
+        if read := _READERS.get(_text(block, "type")):
+            read(turn, block)
+    text = "".join(turn.texts)
+    own = []
+    if text or turn.images or turn.calls or turn.thinking:
+        own.append(Message(role, text, turn.thinking, tuple(turn.images), tuple(turn.calls)))
+    # What a tool said comes before what the user adds to it.
+    return turn.results + own if role == "user" else own + turn.results
+
+
+def _text(block: Block, name: str) -> str:
+    value = block.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise InvalidRequestError(f'the "{name}" of a content block must be a string')
+    return value
+
+
+def _add_text(turn: _Turn, block: Block) -> None:
+    turn.texts.append(_text(block, "text"))
+
+
+def _add_image(turn: _Turn, block: Block) -> None:
+    turn.images.append(_image(block, "invalid image source"))
+
+
+def _image(block: Block, missing: str) -> bytes:
+    source = block.get("source")
+    if not isinstance(source, dict):
+        raise InvalidRequestError(missing)
+    kind = _text(source, "type")
+    if kind != "base64":
+        raise InvalidRequestError(f"invalid image source type: {kind}. Only base64 images are supported.")
+    try:
+        return decode_base64(_text(source, "data"))
+    except InvalidRequestError as exc:
+        raise InvalidRequestError(f"invalid base64 image data: {exc}") from None
+
+
+def _add_thinking(turn: _Turn, block: Block) -> None:
+    turn.thinking = _text(block, "thinking")
+
+
+def _add_call(turn: _Turn, block: Block) -> None:
+    for name in ("id", "name"):
+        if not _text(block, name) and _text(block, "type") == "tool_use":
+            raise InvalidRequestError(f"tool_use block missing required '{name}' field")
+    arguments = block.get("input")
+    if arguments is not None and not isinstance(arguments, dict):
+        raise InvalidRequestError('the "input" of a tool_use block must be an object')
+    turn.calls.append(ToolCall(_text(block, "name"), arguments or {}, id=_text(block, "id")))
+
+
+def _add_result(turn: _Turn, block: Block) -> None:
+    content = block.get("content")
+    text, images = (content, ()) if isinstance(content, str) else _read_parts(content)
+    turn.results.append(Message("tool", text, images=images, tool_call_id=_text(block, "tool_use_id")))
+
+
+def _read_parts(content: Any) -> tuple[str, tuple[bytes, ...]]:
+    """Text and pictures of the content of a tool's result."""
+    texts: list[str] = []
+    images: list[bytes] = []
+    for part in content if isinstance(content, list) else ():
+        if not isinstance(part, dict):
+            raise InvalidRequestError("the content of a tool_result must be a string or an array of blocks")
+        kind = _text(part, "type")
+        if kind == "text":
+            texts.append(_text(part, "text"))
+        elif kind == "image":
+            images.append(_image(part, "invalid tool_result image source"))
+        elif kind == "document":
+            texts.append(_document_text(part))
+        elif kind == "search_result":
+            texts.append(_search_result_text(part))
+    return "".join(texts), tuple(images)
+
+
+def _add_document(turn: _Turn, block: Block) -> None:
+    turn.texts.append(_document_text(block))
+
+
+def _document_text(block: Block) -> str:
+    """A document under its title, apart from what stands around it.
+
+    Raises:
+        InvalidRequestError: it is no text.
+    """
+    source = block.get("source")
+    if not isinstance(source, dict):
+        raise InvalidRequestError("invalid document source")
+    kind = _text(source, "type")
+    if kind == "text":
+        body = _text(source, "data")
+    elif kind == "content":
+        content = source.get("content")
+        body = content if isinstance(content, str) else _read_parts(content)[0]
+    else:
+        shown = ", ".join(word for word in (kind, _text(source, "media_type")) if word)
+        raise InvalidRequestError(f"invalid document source ({shown}): send the text of the document instead")
+    parts = (_text(block, "title"), _text(block, "context"), body)
+    return "\n\n".join(part for part in parts if part) + "\n\n"
+
+
+def _add_search_result(turn: _Turn, block: Block) -> None:
+    turn.texts.append(_search_result_text(block))
+
+
+def _search_result_text(block: Block) -> str:
+    parts = (_text(block, "title"), _text(block, "source"), _read_parts(block.get("content"))[0])
+    return "\n".join(part for part in parts if part) + "\n\n"
+
+
+def _add_web_search_result(turn: _Turn, block: Block) -> None:
+    content = block.get("content")
+    if isinstance(content, dict):
+        text = f"web_search_tool_result_error: {_text(content, 'error_code')}"
+    else:
+        text = "\n".join(
+            f"- {_text(result, 'title')}: {_text(result, 'url')}"
+            for result in (content if isinstance(content, list) else ())
+            if isinstance(result, dict)
+        )
+    turn.results.append(Message("tool", text, tool_call_id=_text(block, "tool_use_id")))
+
+
+# Kinds that are not here (`redacted_thinking`, containers and the like) say nothing to a model.
+_READERS = {
+    "text": _add_text,
+    "image": _add_image,
+    "thinking": _add_thinking,
+    "tool_use": _add_call,
+    "server_tool_use": _add_call,
+    "tool_result": _add_result,
+    "web_search_tool_result": _add_web_search_result,
+    "document": _add_document,
+    "search_result": _add_search_result,
+}

@@ -1,0 +1,43 @@
+"""Anthropic's error envelope."""
+
+from __future__ import annotations
+
+import secrets
+
+from corral.api.errors import error_body, status_of, text_of
+from corral.api.http import JSON, JSON_UTF8
+from corral.errors import CloudDisabledError, CorralError
+from corral.gowire import encode
+
+__all__ = ["envelope", "service_error"]
+
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    529: "overloaded_error",
+}
+
+
+def envelope(status: int, text: str) -> bytes:
+    """The error object; also fit for `Exchange.error_encoder`."""
+    error = {"type": _TYPES.get(status, "api_error"), "message": text}
+    return encode({"type": "error", "error": error, "request_id": f"req_{secrets.token_hex(12)}"})
+
+
+def service_error(error: CorralError, *, has_search: bool = False) -> tuple[int, bytes, str]:
+    """Status, body and content type of an error that the service raised before anything was sent.
+
+    A refused cloud model keeps the native form, unless the request declares the web search: then the real server
+    finds it later, and says that there is no search.
+    """
+    status, text = status_of(error), text_of(error)
+    if isinstance(error, CloudDisabledError):
+        if not has_search:
+            return status, error_body(text), JSON_UTF8
+        text = "ollama cloud is disabled: web search is unavailable"
+    return status, envelope(status, text) + b"\n", JSON

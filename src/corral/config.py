@@ -218,6 +218,13 @@ SETTINGS: tuple[Setting, ...] = (
         "A busy engine that says nothing for so long is stopped (0: never)",
     ),
     Setting(
+        "CORRAL_CLIENT_TIMEOUT",
+        "client_timeout_ns",
+        _duration,
+        "5m",
+        "A client that sends half a request, or does not read its answer, for so long is dropped (0: never)",
+    ),
+    Setting(
         "CORRAL_MAX_BODY_BYTES", "max_body_bytes", _number, "268435456", "Largest request body, uploads apart"
     ),
     Setting("CORRAL_MAX_JSON_DEPTH", "max_json_depth", _number, "500", "Deepest nesting of request JSON"),
@@ -252,6 +259,7 @@ class Settings:
     remotes: tuple[str, ...] = ("ollama.com",)
     llama_server: str = ""
     hang_timeout_ns: int = 5 * _MINUTE_NS
+    client_timeout_ns: int = 5 * _MINUTE_NS
     max_body_bytes: int = 256 << 20
     max_json_depth: int = 500
     cache_ram_mib: int = 0

@@ -162,7 +162,13 @@ def _application(settings: Settings, engine: EngineChoice) -> App:
         await send({"type": "lifespan.shutdown.complete"})
 
     guard = HostGuard(is_loopback=settings.host.is_loopback)
-    return App(_routes(inference, library, anthropic), OriginRules(settings.origins), guard, lifespan)
+    return App(
+        _routes(inference, library, anthropic),
+        OriginRules(settings.origins),
+        guard,
+        lifespan,
+        stall_timeout_s=settings.client_timeout_ns / _NS_PER_S,
+    )
 
 
 def _routes(inference: InferenceRoutes, library: LibraryRoutes, anthropic: AnthropicRoutes) -> Router:

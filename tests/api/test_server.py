@@ -136,6 +136,38 @@ def test_a_client_that_leaves_stops_the_decoder(
     ]
 
 
+def test_a_client_that_does_not_read_loses_its_slot(
+    fake_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    """A stream that nobody reads is stopped, and the next request is served."""
+    log = tmp_path / "log"
+    settings = {"OLLAMA_NUM_PARALLEL": "1", "CORRAL_CLIENT_TIMEOUT": "500ms"}
+    server = fake_server(settings, tokens=10**8, batch=1000, text="x" * 1000 + " ", log=log)
+    connection = open_stream(server, "/api/generate", {"model": "m", "prompt": "x"})
+    try:
+        deadline_s = time.monotonic() + 30
+        while not (log.exists() and "cancelled" in log.read_text()) and time.monotonic() < deadline_s:
+            time.sleep(0.02)
+        assert "cancelled" in log.read_text()
+        options = {"num_predict": 3}
+        body = {"model": "m", "prompt": "x", "stream": False, "options": options}
+        assert server.post("/api/generate", body)["done"]
+    finally:
+        connection.close()
+
+
+def test_half_a_request_is_answered_at_last(start_server: StartServer) -> None:
+    """A body that stops arriving gets 408 and the end of the connection."""
+    server = start_server(CORRAL_CLIENT_TIMEOUT="300ms")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(b"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+        answer = b""
+        while data := connection.recv(65536):
+            answer += data
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"CORRAL_CLIENT_TIMEOUT" in answer
+
+
 def test_kill_of_the_child_in_mid_stream(fake_server: Callable[..., Server]) -> None:
     """That client gets an error record at the end of its stream; the next request gets a new child."""
     server = fake_server(tokens=500, delay_s=0.01)

@@ -11,9 +11,11 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import corral.assets
 from corral.errors import EngineError, QueueFullError, RunnerExitedError, RunnerStartError
 from corral.runner.engine import EngineFactory, EngineRunner
 from corral.runner.interface import CompletionRequest, EngineChoice, Piece, RunnerSpec
@@ -21,6 +23,7 @@ from corral.types import SamplingOptions
 
 TESTS = Path(__file__).parent.parent
 FIXTURES = TESTS / "fixtures"
+TINY = Path(corral.assets.__file__).parent / "corral-tiny.gguf"
 FAKE = TESTS / "doubles" / "fake_llama_server.py"
 GREEDY = SamplingOptions(temperature=0, num_predict=20)
 EXTERNAL = os.environ.get("CORRAL_TEST_LLAMA_SERVER") or shutil.which("llama-server")
@@ -39,13 +42,14 @@ async def started(
     engine: EngineChoice,
     model: str = "say.gguf",
     *,
+    folder: Path = FIXTURES,
     hang_timeout_s: float = 0,
     max_waiting: int = 512,
     **spec: object,
 ) -> AsyncIterator[EngineRunner]:
     factory = EngineFactory(engine, hang_timeout_s=hang_timeout_s, max_waiting=max_waiting)
     values: dict[str, object] = {"num_ctx": 256, "num_thread": 1, **spec}
-    path = FIXTURES / model
+    path = folder / model
     wanted = RunnerSpec(path, str(path), **values)  # type: ignore[arg-type]
     runner = await factory.start(wanted, lambda _share: None)
     assert isinstance(runner, EngineRunner)
@@ -128,6 +132,26 @@ def test_too_long_a_prompt_is_refused_and_the_runner_lives(engine: EngineChoice)
             assert refused.value.status == 400
             assert "exceed_context_size_error" in str(refused.value)
             assert (await collect(runner, CompletionRequest("now A", GREEDY)))[-1].final is not None
+
+    run(test)
+
+
+@pytest.mark.parametrize("engine", real_engines())
+def test_a_draft_model_proposes_and_changes_nothing(engine: EngineChoice) -> None:
+    """The text is the same with a draft model as without, and the engine says that it took proposals."""
+    prompt = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n"
+    body = {"prompt": prompt, "temperature": 0, "n_predict": 20}
+
+    async def test() -> None:
+        answers = []
+        specs: tuple[dict[str, Any], ...] = ({}, {"draft_path": TINY, "draft_tokens": 4})
+        for spec in specs:
+            async with started(engine, TINY.name, folder=TINY.parent, num_ctx=512, **spec) as runner:
+                answers.append(await runner.request_json("/completion", body))
+        plain, drafted = answers
+        assert plain["content"] == drafted["content"] != ""
+        assert "draft_n" not in plain["timings"]
+        assert drafted["timings"]["draft_n_accepted"] > 0
 
     run(test)
 

@@ -9,7 +9,15 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from corral.api.errors import error_body, status_of, text_of
-from corral.api.http import JSON_UTF8, ClientGoneError, Exchange, Receive, Send
+from corral.api.http import (
+    JSON_UTF8,
+    BodyTooLargeError,
+    ClientGoneError,
+    ClientStalledError,
+    Exchange,
+    Receive,
+    Send,
+)
 from corral.api.origins import HostGuard, OriginRules
 from corral.api.routing import Match, Router
 from corral.errors import CorralError
@@ -24,7 +32,16 @@ Lifespan = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 class App:
     """Everything between the web server and a handler."""
 
-    def __init__(self, router: Router, origins: OriginRules, guard: HostGuard, lifespan: Lifespan) -> None:
+    def __init__(
+        self,
+        router: Router,
+        origins: OriginRules,
+        guard: HostGuard,
+        lifespan: Lifespan,
+        *,
+        stall_timeout_s: float = 0,
+    ) -> None:
+        self._stall_timeout_s = stall_timeout_s
         self._router = router
         self._origins = origins
         self._guard = guard
@@ -40,7 +57,7 @@ class App:
             await send({"type": "websocket.close", "code": 1003})
             return
         started_s = time.perf_counter()
-        exchange = Exchange(scope, receive, send, f"{next(self._serial):x}")
+        exchange = Exchange(scope, receive, send, f"{next(self._serial):x}", self._stall_timeout_s)
         error: BaseException | None = None
         try:
             await self._serve(exchange)
@@ -115,6 +132,8 @@ async def _answer_unmatched(exchange: Exchange, match: Match) -> None:
 async def _answer_error(exchange: Exchange, error: BaseException) -> None:
     if exchange.is_started:
         return
+    if isinstance(error, ClientStalledError | BodyTooLargeError):
+        exchange.extra_headers.append((b"connection", b"close"))  # the rest of the body is of no use
     status, text = status_of(error), text_of(error)
     encode = exchange.error_encoder
     await exchange.respond(status, encode(status, text) if encode else error_body(text), JSON_UTF8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corral.api.http import BodyTooLargeError, ClientGoneError
+from corral.api.http import BodyTooLargeError, ClientGoneError, ClientStalledError
 from corral.errors import (
     CloudDisabledError,
     ContextOverflowError,
@@ -35,6 +35,7 @@ _STATUS: dict[type[BaseException], int] = {
     QueueFullError: 503,
     RequestCanceledError: 499,
     ClientGoneError: 499,
+    ClientStalledError: 408,
     BodyTooLargeError: 413,
 }
 
@@ -58,7 +59,7 @@ def status_of(error: BaseException) -> int:
 
 def text_of(error: BaseException) -> str:
     """The text for the client. Whatever is not ours stays out of it: it goes to the log."""
-    if isinstance(error, BodyTooLargeError):
+    if isinstance(error, BodyTooLargeError | ClientStalledError):
         return f"{error}; {error.hint}"
     return str(error) if isinstance(error, CorralError) else "internal server error"
 

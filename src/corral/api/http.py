@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any
 
 from corral.errors import CorralError
 
-__all__ = ["JSON", "JSON_UTF8", "NDJSON", "BodyTooLargeError", "ClientGoneError", "Exchange"]
+__all__ = [
+    "JSON",
+    "JSON_UTF8",
+    "NDJSON",
+    "BodyTooLargeError",
+    "ClientGoneError",
+    "ClientStalledError",
+    "Exchange",
+]
 
 JSON = "application/json"
 JSON_UTF8 = "application/json; charset=utf-8"
@@ -33,16 +41,32 @@ class BodyTooLargeError(CorralError):
         self.limit_bytes = limit_bytes
 
 
+class ClientStalledError(CorralError):
+    """The client sent half a request and nothing more."""
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(
+            f"no more of the request body arrived for {timeout_s:g} s",
+            hint="raise CORRAL_CLIENT_TIMEOUT for clients that are that slow",
+        )
+
+
 class Exchange:
     """A request and the way to answer it.
 
     `extra_headers` go with whatever is answered. `error_encoder` makes the body of an error from its status and
     text; a surface sets its own before it reads anything (None: the native one).
+
+    A client that stops sending its body, or stops reading a stream, for `stall_timeout_s` (0: never) ends the
+    exchange: it must not hold a slot of the engine for ever.
     """
 
     __slots__ = (
+        "_is_writing",
         "_receive",
         "_send",
+        "_stall_timeout_s",
+        "_write_count",
         "error_encoder",
         "extra_headers",
         "headers",
@@ -56,10 +80,18 @@ class Exchange:
     )
 
     def __init__(
-        self, scope: MutableMapping[str, Any], receive: Receive, send: Send, request_id: str
+        self,
+        scope: MutableMapping[str, Any],
+        receive: Receive,
+        send: Send,
+        request_id: str,
+        stall_timeout_s: float = 0,
     ) -> None:
         self._receive = receive
         self._send = send
+        self._stall_timeout_s = stall_timeout_s
+        self._is_writing = False
+        self._write_count = 0
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.query: bytes = scope["query_string"]
@@ -79,31 +111,30 @@ class Exchange:
         """Return the whole body.
 
         Raises:
-            BodyTooLargeError, ClientGoneError
+            BodyTooLargeError, ClientGoneError, ClientStalledError
         """
         parts: list[bytes] = []
         size = 0
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGoneError("client closed the connection")
-            part = message.get("body", b"")
+        async for part in self.iter_body():
             size += len(part)
             if size > limit_bytes:
                 raise BodyTooLargeError(limit_bytes)
-            if part:
-                parts.append(part)
-            if not message.get("more_body", False):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def iter_body(self) -> Any:
+    async def iter_body(self) -> AsyncIterator[bytes]:
         """Yield the body in the pieces in which it arrives.
 
         Raises:
             ClientGoneError: the client left before the end.
+            ClientStalledError: it neither sends nor leaves.
         """
         while True:
-            message = await self._receive()
+            try:
+                async with asyncio.timeout(self._stall_timeout_s or None):
+                    message = await self._receive()
+            except TimeoutError:
+                raise ClientStalledError(self._stall_timeout_s) from None
             if message["type"] == "http.disconnect":
                 raise ClientGoneError("client closed the connection")
             if body := message.get("body", b""):
@@ -115,12 +146,22 @@ class Exchange:
         """Run `work`; cancel it as soon as the client leaves. The body must have been read.
 
         Raises:
-            ClientGoneError: the client left first (after `work` has ended).
+            ClientGoneError: the client left first, or does not read what it asked for (after `work` has ended).
         """
         worker = asyncio.ensure_future(work)
         watcher = asyncio.ensure_future(self._wait_disconnect())
+        reason = "client closed the connection"
+        # Two looks without a write in between make a stall; so the hot path needs no clock.
+        look_s = self._stall_timeout_s / 2 or None
+        seen_count, was_stuck = -1, False
         try:
-            await asyncio.wait({worker, watcher}, return_when=asyncio.FIRST_COMPLETED)
+            while not (worker.done() or watcher.done()):
+                await asyncio.wait({worker, watcher}, timeout=look_s, return_when=asyncio.FIRST_COMPLETED)
+                is_stuck = self._is_writing and self._write_count == seen_count
+                if is_stuck and was_stuck:
+                    reason = "client stopped reading"
+                    break
+                seen_count, was_stuck = self._write_count, is_stuck or self._is_writing
             if worker.done():
                 worker.result()
                 return
@@ -129,7 +170,7 @@ class Exchange:
             if not worker.done():
                 worker.cancel()
                 await asyncio.wait({worker})
-        raise ClientGoneError("client closed the connection")
+        raise ClientGoneError(reason)
 
     async def _wait_disconnect(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -154,7 +195,10 @@ class Exchange:
 
     async def write(self, data: bytes) -> None:
         """Send a piece of a stream at once; waits while the client does not read."""
+        self._is_writing = True
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        self._is_writing = False
+        self._write_count += 1
 
     async def end_stream(self) -> None:
         await self._send({"type": "http.response.body", "body": b""})

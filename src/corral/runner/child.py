@@ -96,6 +96,12 @@ def _common_params(order: dict[str, Any]) -> Any:
         p.lora_adapters = [x.CommonAdapterLoraInfo(path, 1.0) for path in order["adapters"]]
     if order["projector"]:
         p.mmproj.path = order["projector"]
+    if order["draft"]:
+        p.speculative.types = [x.common_speculative_type.COMMON_SPECULATIVE_TYPE_DRAFT_SIMPLE]
+        p.speculative.draft.mparams.path = order["draft"]
+        p.speculative.draft.n_max = order["draft_tokens"]
+        p.speculative.draft.cpuparams.n_threads = order["num_thread"]
+        p.speculative.draft.cpuparams_batch.n_threads = order["num_thread"]
     if order["embedding"]:
         p.embedding = True
         if order["pooling"]:

@@ -33,6 +33,7 @@ class RunnerSpec:
     """Everything that decides how a child is started; two equal specs are served by one child.
 
     `num_ctx` is per slot and already clamped; `memory_limit_bytes` bounds the child's private memory.
+    `draft_tokens`: how many tokens the draft model proposes at a time.
     """
 
     weights_path: Path
@@ -40,6 +41,7 @@ class RunnerSpec:
     adapter_paths: tuple[Path, ...] = ()
     projector_paths: tuple[Path, ...] = ()
     draft_path: Path | None = None
+    draft_tokens: int = 0
     num_ctx: int = 4096
     num_parallel: int = 1
     num_batch: int = 512

@@ -52,6 +52,9 @@ def start_order(
         "cache_ram_mib": cache_ram_mib,
         "adapters": [str(path) for path in spec.adapter_paths],
         "projector": str(spec.projector_paths[0]) if spec.projector_paths else "",
+        # A draft that proposes nothing would only cost its memory.
+        "draft": str(spec.draft_path) if spec.draft_path and spec.draft_tokens > 0 else "",
+        "draft_tokens": spec.draft_tokens,
         "embedding": spec.is_embedding,
         "pooling": spec.pooling or "",
         "memory_limit_bytes": spec.memory_limit_bytes,
@@ -87,6 +90,9 @@ def _server_args(order: dict[str, Any]) -> list[str]:
         args += ["--lora", path]
     if order["projector"]:
         args += ["--mmproj", order["projector"]]
+    if order["draft"]:
+        args += ["--spec-type", "draft-simple", "--spec-draft-model", order["draft"]]
+        args += ["--spec-draft-n-max", str(order["draft_tokens"])]
     if order["embedding"]:
         args += ["--embeddings"]
         if order["pooling"]:

@@ -163,6 +163,7 @@ def plan_load(
         adapter_paths=request.adapter_paths,
         projector_paths=request.projector_paths,
         draft_path=request.draft_path,
+        draft_tokens=_draft_tokens(request),
         num_ctx=num_ctx,
         num_parallel=num_parallel,
         num_batch=num_batch,

@@ -163,7 +163,8 @@ class Profiles:
         traits = capabilities.Traits(model, gguf, projector, template)
         path = capabilities.choose_path(traits, go_template=self._settings.go_template)
         go_template = template or Template.parse(_PLAIN_TEMPLATE)
-        extra_bytes = sum(_size(p) for p in (*model.projector_paths, *model.adapter_paths))
+        parts = (*model.projector_paths, *model.adapter_paths, model.draft_path)
+        extra_bytes = sum(_size(part) for part in parts if part is not None)
         return ModelProfile(
             model=model,
             gguf=gguf,

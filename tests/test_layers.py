@@ -20,6 +20,8 @@ LAYERS = (
     "devices",
     "gguf",
     "modelfile",
+    "quantize",
+    "translate",
     "gotemplate",
     "grammar",
     "parsers",

@@ -17,6 +17,7 @@
     │   ├── DigestMismatchError
     │   ├── CorruptManifestError
     │   └── GGUFError                a model file that is not sound
+    ├── QuantizeError                weights cannot be brought to the type that was asked for
     ├── SchedulingError
     │   ├── QueueFullError
     │   ├── RequestCanceledError
@@ -48,6 +49,7 @@ __all__ = [
     "ModelNotFoundError",
     "OptionError",
     "OutputParseError",
+    "QuantizeError",
     "QueueFullError",
     "RequestCanceledError",
     "RunnerError",
@@ -149,6 +151,10 @@ class CorruptManifestError(StoreError):
 
 class GGUFError(StoreError):
     """A GGUF file that is truncated, inconsistent or hostile."""
+
+
+class QuantizeError(CorralError):
+    """Weights that cannot be brought to the type that was asked for; the message says why."""
 
 
 class SchedulingError(CorralError):

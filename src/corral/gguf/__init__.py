@@ -3,12 +3,16 @@
 from corral.gguf.names import file_type_name, format_parameter_count
 from corral.gguf.reader import GGUFArray, GGUFFile, TensorInfo
 from corral.gguf.validate import check_loadable
+from corral.gguf.writer import NewTensor, build_header, encode_value
 
 __all__ = [
     "GGUFArray",
     "GGUFFile",
+    "NewTensor",
     "TensorInfo",
+    "build_header",
     "check_loadable",
+    "encode_value",
     "file_type_name",
     "format_parameter_count",
 ]

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["TENSOR_TYPES", "TensorType", "file_type_name", "format_parameter_count"]
+__all__ = [
+    "FILE_TYPE_NUMBERS",
+    "TENSOR_TYPES",
+    "TENSOR_TYPE_NUMBERS",
+    "TensorType",
+    "file_type_name",
+    "format_parameter_count",
+    "row_bytes",
+]
 
 from dataclasses import dataclass
 
@@ -54,8 +62,11 @@ TENSOR_TYPES: dict[int, TensorType] = {
         (39, "MXFP4", 32, 17),
         (40, "NVFP4", 64, 36),
         (41, "Q1_0", 128, 18),
+        (42, "Q2_0", 64, 18),
     )
 }
+
+TENSOR_TYPE_NUMBERS: dict[str, int] = {kind.name: number for number, kind in TENSOR_TYPES.items()}
 
 _FILE_TYPES = {
     1: "F16",
@@ -92,12 +103,20 @@ _FILE_TYPES = {
     38: "MXFP4_MOE",
     39: "NVFP4",
     40: "Q1_0",
+    41: "Q2_0",
 }
+FILE_TYPE_NUMBERS: dict[str, int] = {"F32": 0} | {name: number for number, name in _FILE_TYPES.items()}
 
 
 def file_type_name(number: int) -> str:
     """The name of `general.file_type`; 0 (all F32) reads as unknown, as it does for Ollama."""
     return _FILE_TYPES.get(number, "unknown")
+
+
+def row_bytes(type_name: str, n_elements: int) -> int:
+    """Bytes of `n_elements` weights of a type; a whole number of blocks is the caller's business."""
+    kind = TENSOR_TYPES[TENSOR_TYPE_NUMBERS[type_name]]
+    return n_elements // kind.block_elements * kind.block_bytes
 
 
 def format_parameter_count(count: int) -> str:

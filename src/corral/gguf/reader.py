@@ -1,17 +1,18 @@
-"""Reads the header of a GGUF file (versions 2 and 3, little-endian) through a memory map.
+"""Reads the header of a GGUF file (versions 2 and 3, little-endian) through a small window.
 
-Every count, length and offset is checked against the file's size before it is used, so that reading takes time
-and memory in proportion to the header, whatever the file claims. Arrays stay in the file until asked for.
+Every count, length and offset is checked against the file's size before it is used, and what a header may hold
+is bounded (see the limits below, far above any model known), so that reading takes bounded time and memory,
+whatever the file claims. Arrays stay in the file until asked for. No memory map: a file that shrinks under one
+would kill the process.
 """
 
 from __future__ import annotations
 
-import mmap
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from corral.errors import GGUFError
 from corral.gguf.names import TENSOR_TYPES, file_type_name
@@ -23,6 +24,13 @@ _MAGIC = b"GGUF"
 _MAX_DIMENSIONS = 4
 _MAX_NAME_BYTES = 65_535
 _DEFAULT_ALIGNMENT = 32
+_WINDOW_BYTES = 1 << 20
+# Limits, and the largest that is in use: 2,000 tensors, 150 values, 500,000 merges, templates of 30 KB.
+_MAX_TENSORS = 100_000
+_MAX_VALUES = 50_000
+_MAX_ARRAY_ELEMENTS = 1 << 22
+_MAX_ARRAY_BYTES = 1 << 28
+_MAX_TEXT_BYTES = 1 << 24
 _FLOAT32, _STRING, _ARRAY = 6, 8, 9
 # Value types by number: name, struct format.
 _SCALARS = {
@@ -69,7 +77,10 @@ class GGUFArray:
     def _read(self) -> bytes:
         with self._path.open("rb") as file:
             file.seek(self._offset)
-            return file.read(self._size_bytes)
+            data = file.read(self._size_bytes)
+        if len(data) != self._size_bytes:
+            raise GGUFError("file became shorter after its header was read")
+        return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +97,10 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class GGUFFile:
-    """A header that was found sound: every tensor lies inside the file."""
+    """A header that was found sound: every tensor lies inside the file.
+
+    `value_spans` says where each value lies in the file: offset and size in bytes, its type number included.
+    """
 
     path: Path
     size_bytes: int
@@ -94,6 +108,8 @@ class GGUFFile:
     metadata: Mapping[str, Any]
     tensors: tuple[TensorInfo, ...]
     data_offset: int
+    alignment: int
+    value_spans: Mapping[str, tuple[int, int]] = field(repr=False)
 
     @classmethod
     def open(cls, path: Path) -> GGUFFile:
@@ -107,8 +123,7 @@ class GGUFFile:
             size_bytes = file.seek(0, 2)
             if size_bytes < 24:
                 raise GGUFError("file is too short for a GGUF header")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _Reader(path, data, size_bytes).read()
+            return _Reader(path, file, size_bytes).read()
 
     @property
     def architecture(self) -> str:
@@ -118,6 +133,22 @@ class GGUFFile:
     def get_arch(self, key: str, default: Any = None) -> Any:
         """A value whose key begins with the architecture's name."""
         return self.metadata.get(f"{self.architecture}.{key}", default)
+
+    def raw_value(self, key: str) -> bytes:
+        """A value as it is in the file: its type number (4 bytes), then its bytes.
+
+        Raises:
+            KeyError
+            GGUFError: the file became shorter.
+            OSError
+        """
+        offset, size_bytes = self.value_spans[key]
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            data = file.read(size_bytes)
+        if len(data) != size_bytes:
+            raise GGUFError("file became shorter after its header was read")
+        return data
 
     @property
     def parameter_count(self) -> int:
@@ -129,7 +160,7 @@ class GGUFFile:
         return file_type_name(value) if isinstance(value, int) else "unknown"
 
 
-def _strings(data: bytes | mmap.mmap, count: int, position: int = 0) -> Iterator[bytes]:
+def _strings(data: bytes, count: int, position: int = 0) -> Iterator[bytes]:
     for _ in range(count):
         (length,) = _U64(data, position)
         position += 8 + length
@@ -137,13 +168,17 @@ def _strings(data: bytes | mmap.mmap, count: int, position: int = 0) -> Iterator
 
 
 class _Reader:
-    """Walks the header once."""
+    """Walks the header once. `_data` is the part of the file from `_base` on that is in memory."""
 
-    def __init__(self, path: Path, data: mmap.mmap, size_bytes: int) -> None:
+    def __init__(self, path: Path, file: BinaryIO, size_bytes: int) -> None:
         self._path = path
-        self._data = data
+        self._file = file
         self._end = size_bytes
+        self._base = 0
+        self._data = b""
         self._position = 0
+        self._text_bytes = 0
+        self._spans: dict[str, tuple[int, int]] = {}
 
     def read(self) -> GGUFFile:
         magic = self._take(4)
@@ -158,6 +193,11 @@ class _Reader:
         # The smallest entry of either table has more bytes than this.
         if tensor_count > self._end // 24 or value_count > self._end // 12:
             raise GGUFError("header claims more entries than the file can hold")
+        if tensor_count > _MAX_TENSORS or value_count > _MAX_VALUES:
+            raise GGUFError(
+                f"header has {tensor_count} tensors and {value_count} values, "
+                f"at most {_MAX_TENSORS} and {_MAX_VALUES} are accepted"
+            )
         metadata = self._metadata(value_count)
         alignment = metadata.get("general.alignment", _DEFAULT_ALIGNMENT)
         if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
@@ -165,13 +205,25 @@ class _Reader:
         table = [self._tensor() for _ in range(tensor_count)]
         data_offset = -(-self._position // alignment) * alignment
         tensors = self._checked(table, data_offset, alignment)
-        return GGUFFile(self._path, self._end, version, metadata, tensors, data_offset)
+        return GGUFFile(
+            self._path, self._end, version, metadata, tensors, data_offset, alignment, self._spans
+        )
+
+    def _load(self, position: int, count: int) -> None:
+        """Have the bytes from a position on in memory: at least `count`, unless the file ends."""
+        self._file.seek(position)
+        self._base = position
+        self._data = self._file.read(max(count, _WINDOW_BYTES))
 
     def _take(self, count: int) -> bytes:
         start, self._position = self._position, self._position + count
         if self._position > self._end:
             raise GGUFError("file ends inside its header")
-        return self._data[start : self._position]
+        if start < self._base or self._position > self._base + len(self._data):
+            self._load(start, count)
+            if len(self._data) < count:
+                raise GGUFError("file became shorter while its header was read")
+        return self._data[start - self._base : self._position - self._base]
 
     def _u32(self) -> int:
         value: int = _U32(self._take(4))[0]
@@ -181,24 +233,33 @@ class _Reader:
         value: int = _U64(self._take(8))[0]
         return value
 
-    def _string(self, limit_bytes: int) -> str:
-        length = self._u64()
-        if length > limit_bytes or length > self._end - self._position:
+    def _text(self, length: int) -> str:
+        """A text; all texts of a header together stay within a limit."""
+        self._text_bytes += length
+        if self._text_bytes > _MAX_TEXT_BYTES or length > self._end - self._position:
             raise GGUFError(f"a string of {length} bytes in the header is too long")
         return self._take(length).decode("utf-8", "replace")
+
+    def _name(self) -> str:
+        length = self._u64()
+        if length > _MAX_NAME_BYTES:
+            raise GGUFError(f"a name of {length} bytes in the header is too long")
+        return self._text(length)
 
     def _metadata(self, count: int) -> dict[str, Any]:
         metadata: dict[str, Any] = {}
         for _ in range(count):
-            key = self._string(_MAX_NAME_BYTES)
+            key = self._name()
             if key in metadata:
                 raise GGUFError(f"metadata key {key!r} occurs twice")
+            start = self._position
             metadata[key] = self._value(key, self._u32())
+            self._spans[key] = (start, self._position - start)
         return metadata
 
     def _value(self, key: str, kind: int) -> Any:
         if kind == _STRING:
-            return self._string(self._end)
+            return self._text(self._u64())
         if kind == _ARRAY:
             return self._array(key)
         if kind not in _SCALARS:
@@ -210,33 +271,47 @@ class _Reader:
     def _array(self, key: str) -> GGUFArray:
         kind, length = self._u32(), self._u64()
         start = self._position
+        if kind != _STRING and kind not in _SCALARS:
+            raise GGUFError(f"metadata key {key!r} is an array of type {kind}, which is not supported")
+        name, code = ("string", "Q") if kind == _STRING else _SCALARS[kind]
+        # A string has its length in front: 8 bytes at least.
+        size = struct.calcsize("<" + code)
+        if length > (self._end - start) // size:
+            raise GGUFError(f"metadata key {key!r} claims {length} elements, more than the file holds")
+        if length > _MAX_ARRAY_ELEMENTS:
+            raise GGUFError(
+                f"metadata key {key!r} has {length} elements, at most {_MAX_ARRAY_ELEMENTS} are accepted"
+            )
         if kind == _STRING:
             self._skip_strings(key, length)
-            name = "string"
-        elif kind in _SCALARS:
-            name, code = _SCALARS[kind]
-            size = struct.calcsize("<" + code)
-            if length > (self._end - start) // size:
-                raise GGUFError(f"metadata key {key!r} claims {length} elements, more than the file holds")
-            self._position += length * size
         else:
-            raise GGUFError(f"metadata key {key!r} is an array of type {kind}, which is not supported")
+            self._position += length * size
         return GGUFArray(name, length, self._path, start, self._position - start)
 
     def _skip_strings(self, key: str, count: int) -> None:
-        position, end, data = self._position, self._end, self._data
-        if count > (end - position) // 8:
-            raise GGUFError(f"metadata key {key!r} claims {count} strings, more than the file holds")
+        limit = min(self._end, self._position + _MAX_ARRAY_BYTES)
+        base, data = self._base, self._data
+        index, last = self._position - base, len(data) - 8
         for _ in range(count):
-            if position + 8 > end:
-                raise GGUFError("file ends inside its header")
-            position += 8 + _U64(data, position)[0]
-        if position > end:
-            raise GGUFError("file ends inside its header")
-        self._position = position
+            if index > last or index < 0:
+                if base + index > limit - 8:
+                    break
+                self._load(base + index, 8)
+                base, data = self._base, self._data
+                index, last = 0, len(data) - 8
+                if last < 0:
+                    break
+            index += 8 + _U64(data, index)[0]
+        else:
+            self._position = base + index
+            if self._position <= limit:
+                return
+        raise GGUFError(
+            f"metadata key {key!r} has strings that are longer than the file, or than is accepted"
+        )
 
     def _tensor(self) -> tuple[str, tuple[int, ...], int, int]:
-        name = self._string(_MAX_NAME_BYTES)
+        name = self._name()
         dimensions = self._u32()
         if dimensions > _MAX_DIMENSIONS:
             raise GGUFError(

@@ -12,8 +12,14 @@ from corral.gguf.reader import GGUFArray, GGUFFile
 __all__ = ["check_loadable"]
 
 _BLOCK = re.compile(r"blk\.(\d+)\.")
-_MAX_BLOCKS = 10_000
+# Limits of llama.cpp: src/llama-hparams.h, ggml/include/ggml.h.
+_MAX_BLOCKS = 512
+_MAX_EXPERTS = 1024
+_MAX_TENSOR_NAME_BYTES = 63
 _MAX_CONTEXT = 1 << 31
+# The largest vocabulary in use has 900,000 tokens.
+_MAX_TOKENS = 1 << 20
+_ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
 
 
 def check_loadable(gguf: GGUFFile) -> None:
@@ -26,9 +32,22 @@ def check_loadable(gguf: GGUFFile) -> None:
         raise GGUFError("metadata has no general.architecture")
     if not gguf.tensors:
         raise GGUFError("file has no tensors")
+    _check_table(gguf)
     _check_blocks(gguf)
     _check_numbers(gguf)
+    _check_experts(gguf)
     _check_tokens(gguf)
+
+
+def _check_table(gguf: GGUFFile) -> None:
+    """llama.cpp wants the data of its tensors one after another, without gaps."""
+    expected = 0
+    for tensor in gguf.tensors:
+        if len(tensor.name.encode()) > _MAX_TENSOR_NAME_BYTES:
+            raise GGUFError(f"the name of tensor {tensor.name!r} is too long")
+        if tensor.offset != expected:
+            raise GGUFError(f"tensor {tensor.name!r} has offset {tensor.offset}, expected {expected}")
+        expected += -(-tensor.size_bytes // gguf.alignment) * gguf.alignment
 
 
 def _check_blocks(gguf: GGUFFile) -> None:
@@ -66,12 +85,41 @@ def _check_numbers(gguf: GGUFFile) -> None:
         )
 
 
+def _check_experts(gguf: GGUFFile) -> None:
+    """Counts of experts that llama.cpp asserts; see `load_hparams` in its src/llama-model.cpp."""
+
+    def count(key: str) -> int:
+        value = gguf.get_arch(key, 0)
+        return value if _is_whole(value) else 0
+
+    architecture = gguf.architecture
+    experts, used, groups = count("expert_count"), count("expert_used_count"), count("expert_group_count")
+    if architecture.startswith("hunyuan") and experts <= 1:
+        return
+    if not 0 <= experts <= _MAX_EXPERTS or not 0 <= used <= experts or (experts and not used):
+        if isinstance(gguf.get_arch("expert_used_count"), GGUFArray):
+            return
+        raise GGUFError(
+            f"{architecture}.expert_count is {experts} and {architecture}.expert_used_count {used}"
+        )
+    if groups and (groups >= experts or (groups > 1 and experts % groups)):
+        raise GGUFError(f"{architecture}.expert_group_count is {groups} for {experts} experts")
+    extra = count("nextn_predict_layers")
+    if extra > count("block_count") > 0:
+        raise GGUFError(f"{architecture}.nextn_predict_layers is {extra}, more than there are blocks")
+    scaling = gguf.get_arch("rope.scaling.type")
+    if scaling is not None and scaling not in _ROPE_SCALINGS:
+        raise GGUFError(f"{architecture}.rope.scaling.type is {scaling!r}, which no engine knows")
+
+
 def _check_tokens(gguf: GGUFFile) -> None:
     tokens = gguf.metadata.get("tokenizer.ggml.tokens")
     if not isinstance(tokens, GGUFArray):
         return
     if tokens.element_type != "string":
         raise GGUFError("tokenizer.ggml.tokens is no array of strings")
+    if len(tokens) > _MAX_TOKENS:
+        raise GGUFError(f"tokenizer.ggml.tokens has {len(tokens)} tokens, at most {_MAX_TOKENS} are accepted")
     seen: set[bytes] = set()
     for token in tokens.byte_strings():
         if token in seen:

@@ -43,14 +43,17 @@ def test_values_and_fallbacks() -> None:
             "OLLAMA_NOPRUNE": "yes",
             "OLLAMA_LOAD_TIMEOUT": "90",
             "OLLAMA_MODELS": "'/models'",
+            "OLLAMA_VULKAN": "1",
+            "OLLAMA_EDITOR": "vi",
         }
     )
     assert settings.keep_alive_ns > 2**62
     assert (settings.max_queue, settings.num_parallel, settings.no_prune) == (512, 3, True)
     assert settings.load_timeout_ns == 90 * 10**9
     assert settings.models_dir == Path("/models")
-    assert len(settings.warnings) == 1
-    assert "OLLAMA_MAX_QUEUE" in settings.warnings[0]
+    queue, vulkan = settings.warnings
+    assert "OLLAMA_MAX_QUEUE" in queue
+    assert "OLLAMA_VULKAN is not a setting" in vulkan
 
 
 @pytest.mark.parametrize(("origins", "text"), [("example.com", "bad origin"), ("http://*.*", "only one")])

@@ -201,8 +201,6 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("OLLAMA_GPU_OVERHEAD", "gpu_overhead_bytes", _number, "0", "Bytes of each GPU left alone"),
     Setting("OLLAMA_NOPRUNE", "no_prune", _boolean, "false", "Keep blobs that nothing refers to"),
-    Setting("OLLAMA_NO_CLOUD", "no_cloud", _boolean, "false", "Refuse models that run elsewhere"),
-    Setting("OLLAMA_REMOTES", "remotes", _list, "ollama.com", "Hosts that remote models may live on"),
     Setting(
         "CORRAL_LLAMA_SERVER",
         "llama_server",
@@ -233,6 +231,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
 )
 
+# Not in the table, yet nothing to warn of: what the command line reads, and what always holds here.
+_KNOWN = frozenset({"OLLAMA_NOHISTORY", "OLLAMA_EDITOR", "OLLAMA_NO_CLOUD"})
 _SERVE_ONLY = frozenset(setting.name for setting in SETTINGS) - {"OLLAMA_HOST"}
 
 
@@ -255,8 +255,6 @@ class Settings:
     go_template: bool | None = None
     gpu_overhead_bytes: int = 0
     no_prune: bool = False
-    no_cloud: bool = False
-    remotes: tuple[str, ...] = ("ollama.com",)
     llama_server: str = ""
     hang_timeout_ns: int = 5 * _MINUTE_NS
     client_timeout_ns: int = 5 * _MINUTE_NS
@@ -283,6 +281,12 @@ class Settings:
                 values[setting.field] = setting.read(text)
             except _Unreadable:
                 warnings.append(f"{setting.name}={text!r} is not understood, using {setting.shown}")
+        known = _KNOWN | {setting.name for setting in SETTINGS}
+        warnings += [
+            f"{name} is not a setting of this server and has no effect"
+            for name in sorted(env)
+            if name.startswith(("OLLAMA_", "CORRAL_")) and name not in known
+        ]
         check_origins(values.get("origins", ()))
         return cls(**values, warnings=tuple(warnings))
 

@@ -20,6 +20,7 @@ from corral import __version__
 from corral.api.anthropic.routes import AnthropicRoutes
 from corral.api.app import App
 from corral.api.http import Receive, Send
+from corral.api.native.elsewhere import ElsewhereRoutes
 from corral.api.native.inference import InferenceRoutes
 from corral.api.native.library import LibraryRoutes
 from corral.api.origins import HostGuard, OriginRules
@@ -163,7 +164,7 @@ def _application(settings: Settings, engine: EngineChoice) -> App:
 
     guard = HostGuard(is_loopback=settings.host.is_loopback)
     return App(
-        _routes(inference, library, anthropic),
+        _with_elsewhere(_routes(inference, library, anthropic), ElsewhereRoutes(**limits)),
         OriginRules(settings.origins),
         guard,
         lifespan,
@@ -192,6 +193,13 @@ def _routes(inference: InferenceRoutes, library: LibraryRoutes, anthropic: Anthr
     router.add("POST", "/api/blobs/:digest", library.blob_upload)
     router.add("POST", "/v1/messages", anthropic.messages)
     router.add("POST", "/v1/messages/count_tokens", anthropic.count_tokens)
+    return router
+
+
+def _with_elsewhere(router: Router, elsewhere: ElsewhereRoutes) -> Router:
+    router.add("POST", "/api/experimental/web_search", elsewhere.web_search)
+    router.add("POST", "/api/experimental/web_fetch", elsewhere.web_fetch)
+    router.add("GET", "/api/experimental/model-recommendations", elsewhere.recommendations)
     return router
 
 

@@ -93,6 +93,24 @@ def test_form_content_type_of_curl(server: Server) -> None:
     assert json.loads(data)["details"]["family"] == "llama"
 
 
+@pytest.mark.parametrize(
+    ("route", "body", "status", "text"),
+    [
+        ("web_search", b'{"query":"x"}', 403, "ollama cloud is disabled: web search is unavailable"),
+        ("web_fetch", b"anything", 403, "ollama cloud is disabled: web fetch is unavailable"),
+        ("web_fetch", b" ", 400, "missing request body"),
+    ],
+)
+def test_what_runs_elsewhere_is_refused(
+    server: Server, route: str, body: bytes, status: int, text: str
+) -> None:
+    """The original's words for a server without its hosted service."""
+    assert server.request("POST", f"/api/experimental/{route}", body) == (
+        status,
+        json.dumps({"error": text}, separators=(",", ":")).encode(),
+    )
+
+
 def test_bodies_and_nesting_are_bounded(start_server: StartServer) -> None:
     """Beyond the bound a request is refused with what to do about it, and the server goes on."""
     server = start_server(CORRAL_MAX_BODY_BYTES="1000", CORRAL_MAX_JSON_DEPTH="20")

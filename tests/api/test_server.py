@@ -226,6 +226,9 @@ def test_a_load_that_hangs_times_out(fake_server: Callable[..., Server]) -> None
     status, data = server.request("POST", "/api/generate", {"model": "m", "prompt": "x"})
     assert status == 500
     assert b"timed out waiting for llama-server to start - " in data
+    deadline_s = time.monotonic() + 10  # it is killed when its waiters have been told
+    while server.children() and time.monotonic() < deadline_s:
+        time.sleep(0.02)
     assert not server.children()
 
 

@@ -1,0 +1,16 @@
+"""Modelfiles: text to directives and back, and what the directives ask of a create."""
+
+from corral.modelfile.fields import ModelfileFields, fields_of
+from corral.modelfile.parameters import parse_parameters
+from corral.modelfile.printer import format_modelfile
+from corral.modelfile.reader import Directive, ModelfileError, parse_modelfile
+
+__all__ = [
+    "Directive",
+    "ModelfileError",
+    "ModelfileFields",
+    "fields_of",
+    "format_modelfile",
+    "parse_modelfile",
+    "parse_parameters",
+]

@@ -22,6 +22,7 @@ LAYERS = (
     "modelfile",
     "quantize",
     "translate",
+    "convert",
     "gotemplate",
     "grammar",
     "parsers",

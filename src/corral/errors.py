@@ -8,6 +8,8 @@
     │   ├── OptionError              an entry of `options` has the wrong type
     │   ├── SchemaError              a JSON schema or grammar that cannot be used
     │   ├── FormatError              a `format` that is neither "json" nor a schema
+    │   ├── ConversionError          safetensors files that cannot become a GGUF file
+    │   │   └── UnsupportedArchitectureError
     │   └── ContextOverflowError     the prompt does not fit and must not be cut
     ├── TemplateError                a prompt template does not parse or fails while it runs
     ├── OutputParseError             a model's output breaks the form its parser expects
@@ -36,6 +38,7 @@ __all__ = [
     "CapabilityError",
     "CloudDisabledError",
     "ContextOverflowError",
+    "ConversionError",
     "CorralError",
     "CorruptManifestError",
     "DigestMismatchError",
@@ -59,6 +62,7 @@ __all__ = [
     "SchemaError",
     "StoreError",
     "TemplateError",
+    "UnsupportedArchitectureError",
 ]
 
 
@@ -106,6 +110,21 @@ class SchemaError(InvalidRequestError):
 
 class FormatError(InvalidRequestError):
     """A `format` of another kind (Ollama answers 500 here, so does `api/errors.py`)."""
+
+
+class ConversionError(InvalidRequestError):
+    """Files that cannot be converted to GGUF; the message names the file and what is wrong with it."""
+
+
+class UnsupportedArchitectureError(ConversionError):
+    """An architecture that no converter knows. `known` are those that can be converted."""
+
+    def __init__(self, architecture: str, known: tuple[str, ...]) -> None:
+        super().__init__(
+            f'unsupported architecture "{architecture}"; these can be converted: {", ".join(known)}'
+        )
+        self.architecture = architecture
+        self.known = known
 
 
 class ContextOverflowError(InvalidRequestError):

@@ -1,0 +1,1 @@
+"""One small module for each model family; `registry` finds the one for an architecture."""

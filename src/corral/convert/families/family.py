@@ -1,0 +1,158 @@
+"""What all families share: names through gguf's tables, the usual metadata, shapes checked against the config.
+
+A family overrides what it does differently: `rename` for tensors that are dropped or misnamed, `change` for
+values, `metadata` for keys of its own, `extra` for tensors that the source does not have.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import ClassVar
+
+from corral.convert.checkpoint import Checkpoint
+from corral.convert.config import Config
+from corral.convert.lazy import Lazy
+from corral.convert.output import Output
+from corral.errors import ConversionError
+
+__all__ = ["Family"]
+
+_MAX_BLOCKS = 1024
+_MAX_EXPERTS = 4096
+_EXPERT = re.compile(r"(?P<stem>.+\.experts)\.(?P<number>\d{1,4})\.(?P<rest>.+)")
+# Weights whose rows or columns the engine duplicates itself, or buffers that older files carry.
+_BUFFERS = (".rotary_emb.inv_freq", ".position_ids", ".attention.bias", ".masked_bias")
+
+
+class Family:
+    """Converts one checkpoint. `gguf_arch` is GGUF's name of the architecture."""
+
+    gguf_arch: ClassVar[str]
+    # Prefixes of the model inside classes with a head, longest first.
+    prefixes: ClassVar[tuple[str, ...]] = ()
+    # Whether the engine wants `output.weight` even when it is the embedding.
+    needs_output: ClassVar[bool] = False
+
+    def __init__(self, checkpoint: Checkpoint, config: Config, architecture: str) -> None:
+        self.checkpoint = checkpoint
+        self.config = config
+        self.hf_architecture = architecture
+        self.n_block = config.integer("num_hidden_layers", "n_layers", "n_layer")
+        if self.n_block > _MAX_BLOCKS:
+            raise ConversionError(f"config.json: {self.n_block} layers are more than any model has")
+        self.n_embd = config.integer("hidden_size", "n_embd")
+        self.n_head = config.integer("num_attention_heads", "n_head")
+        self.n_head_kv = config.integer("num_key_value_heads", "n_kv_heads", default=self.n_head)
+        self.n_expert = config.integer("num_local_experts", "num_experts", default=0, minimum=0)
+        if self.n_expert > _MAX_EXPERTS:
+            raise ConversionError(f"config.json: {self.n_expert} experts are more than any model has")
+
+    @property
+    def n_vocab_config(self) -> int | None:
+        return self.config.optional_integer("vocab_size")
+
+    # What families override
+
+    def metadata(self, out: Output) -> None:
+        """Write the architecture's keys."""
+        raise NotImplementedError
+
+    def rename(self, name: str) -> str | None:
+        """The name to look up in gguf's table; None drops the tensor."""
+        return name
+
+    def change(self, name: str, values: Lazy) -> Iterable[tuple[str, Lazy]]:
+        """What becomes of a tensor, by its GGUF name."""
+        yield name, values
+
+    def extra(self) -> Iterator[tuple[str, Lazy]]:
+        """Tensors that are computed from the configuration."""
+        yield from ()
+
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Expected shapes in PyTorch's order, by GGUF name; blocks by `blk.` and the rest after the number."""
+        return {}
+
+    def required(self) -> Iterable[str]:
+        """Names, as in `shapes`, without which the model cannot be loaded."""
+        return ("token_embd.weight",)
+
+    # Shared work
+
+    def convert(self, out: Output, sources: Mapping[str, Lazy]) -> None:
+        """Add all tensors.
+
+        Raises:
+            ConversionError: a tensor that does not belong to the architecture, is missing, or has another shape.
+        """
+        import gguf
+
+        arch = next((a for a, name in gguf.MODEL_ARCH_NAMES.items() if name == self.gguf_arch), None)
+        assert arch is not None, self.gguf_arch
+        names = gguf.get_tensor_name_map(arch, self.n_block)
+        for source, values in self._gathered(sources):
+            target = names.get_name(source, try_suffixes=(".weight", ".bias"))
+            if target is None:
+                raise ConversionError(f'tensor "{source[:200]}" does not belong to {self.hf_architecture}')
+            for name, changed in self.change(target, values):
+                out.add(name, changed)
+        for name, values in self.extra():
+            out.add(name, values)
+        if self.needs_output and "output.weight" not in out.tensors and "token_embd.weight" in out.tensors:
+            out.add("output.weight", out.tensors["token_embd.weight"].values)
+        self._check(out)
+
+    def _gathered(self, sources: Mapping[str, Lazy]) -> Iterator[tuple[str, Lazy]]:
+        """Sources by the names to look up, experts stacked."""
+        experts: dict[tuple[str, str], dict[int, Lazy]] = {}
+        for original, values in sources.items():
+            name = self._without_prefix(original)
+            if name.endswith(_BUFFERS):
+                continue
+            renamed = self.rename(name)
+            if renamed is None:
+                continue
+            if match := _EXPERT.fullmatch(renamed):
+                experts.setdefault((match["stem"], match["rest"]), {})[int(match["number"])] = values
+            else:
+                yield renamed, values
+        for (stem, rest), by_number in experts.items():
+            yield f"{stem}.{rest}", self._stack(f"{stem}.*.{rest}", by_number)
+
+    def _without_prefix(self, name: str) -> str:
+        for prefix in self.prefixes:
+            if name.startswith(prefix):
+                return name[len(prefix) :]
+        return name
+
+    def _stack(self, what: str, by_number: Mapping[int, Lazy]) -> Lazy:
+        if sorted(by_number) != list(range(self.n_expert)):
+            raise ConversionError(f'tensors "{what}": {self.n_expert} experts are expected')
+        tensors = [by_number[number] for number in range(self.n_expert)]
+        if len({(tensor.shape, tensor.dtype) for tensor in tensors}) != 1:
+            raise ConversionError(f'tensors "{what}": the experts differ in shape or type')
+        return Lazy.stacked(tensors)
+
+    def _check(self, out: Output) -> None:
+        shapes = self.shapes()
+        for name, tensor in out.tensors.items():
+            parts = name.split(".", 2)
+            general = f"blk.{parts[2]}" if parts[0] == "blk" else name
+            expected = shapes.get(general)
+            if expected is not None and tensor.values.shape != expected:
+                raise ConversionError(
+                    f'tensor "{name}" has the shape {list(tensor.values.shape)}, '
+                    f"but config.json makes it {list(expected)}"
+                )
+        for general in self.required():
+            for name in self._every(general):
+                if name not in out.tensors:
+                    raise ConversionError(f'tensor "{name}" is missing for {self.hf_architecture}')
+
+    def _every(self, general: str) -> Iterator[str]:
+        if not general.startswith("blk."):
+            yield general
+            return
+        for block in range(self.n_block):
+            yield f"blk.{block}.{general[4:]}"

@@ -1,0 +1,67 @@
+"""Reads JSON files that nobody vouches for: bounded size, bounded number of containers, bounded depth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from corral.errors import ConversionError
+
+__all__ = ["parse_json", "parse_object", "read_bytes", "read_object"]
+
+# The largest tokenizer.json in use has about 35 MB.
+_MAX_FILE_BYTES = 128 * 2**20
+# An empty list costs 56 bytes, so that this many cost a few hundred megabytes.
+_MAX_CONTAINERS = 4_000_000
+_MAX_VALUES = 16_000_000
+
+
+def parse_json(data: bytes, name: str, *, max_containers: int = _MAX_CONTAINERS) -> Any:
+    """Decode a JSON text; `NaN` and `Infinity` become 0, as config files have them (ollama: convert/convert.go).
+
+    Raises:
+        ConversionError: no JSON, too deep, or made of more values than memory is worth.
+    """
+    if data.count(b"[") + data.count(b"{") > max_containers or data.count(b",") > _MAX_VALUES:
+        raise ConversionError(f"{name}: too many values")
+    try:
+        return json.loads(data, parse_constant=lambda _: 0)
+    except (ValueError, RecursionError) as exc:
+        raise ConversionError(f"parse {name}: {exc}") from exc
+
+
+def parse_object(data: bytes, name: str, *, max_containers: int = _MAX_CONTAINERS) -> dict[str, Any]:
+    """Decode a JSON text that has to be an object.
+
+    Raises:
+        ConversionError
+    """
+    value = parse_json(data, name, max_containers=max_containers)
+    if not isinstance(value, dict):
+        raise ConversionError(f"parse {name}: a JSON object is expected")
+    return value
+
+
+def read_bytes(path: Path, name: str) -> bytes:
+    """A whole file of bounded size.
+
+    Raises:
+        ConversionError: it is larger than any file of its kind.
+        OSError
+    """
+    with path.open("rb") as file:
+        data = file.read(_MAX_FILE_BYTES + 1)
+    if len(data) > _MAX_FILE_BYTES:
+        raise ConversionError(f"{name}: the file is larger than {_MAX_FILE_BYTES} bytes")
+    return data
+
+
+def read_object(path: Path, name: str) -> dict[str, Any]:
+    """The JSON object in a file; `name` is what errors call the file.
+
+    Raises:
+        ConversionError
+        OSError
+    """
+    return parse_object(read_bytes(path, name), name)

@@ -1,0 +1,51 @@
+"""Conversion of a model's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from corral.convert.checkpoint import Checkpoint
+from corral.convert.families.registry import find_family
+from corral.convert.output import Output
+from corral.convert.tokenizer import load_vocabulary
+
+__all__ = ["convert_model"]
+
+
+def convert_model(
+    files: Mapping[str, Path],
+    destination: Path,
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+    keep_float32: bool = False,
+) -> None:
+    """Write the GGUF file of a Hugging Face model.
+
+    Args:
+        files: names relative to the model's folder, with `/`, and where each file lies.
+        destination: is created or overwritten; what an error leaves there is of no use.
+        on_progress: takes bytes written and bytes in total.
+        keep_float32: matrices in F32 stay F32, as for quantising, instead of becoming F16.
+
+    Raises:
+        ConversionError: the files cannot be converted; the text says why.
+        OSError: a file cannot be read or written.
+    """
+    checkpoint = Checkpoint(files)
+    config = checkpoint.config()
+    architecture, family_class = find_family(config.values.get("architectures"))
+    text_config = config.section("text_config") or config
+    family = family_class(checkpoint, text_config, architecture)
+    out = Output(family.gguf_arch, keep_float32=keep_float32)
+    out.set("general.type", "model")
+    name = config.text("_name_or_path", default="").rstrip("/").rpartition("/")[2]
+    if name:
+        out.set("general.name", name[:200])
+    family.metadata(out)
+    sources = {tensor: stored.lazy() for tensor, stored in checkpoint.tensors().items()}
+    family.convert(out, sources)
+    vocabulary = load_vocabulary(checkpoint, text_config)
+    vocabulary.fit(out.tensors["token_embd.weight"].values.shape[0])
+    vocabulary.write(out)
+    out.write(destination, on_progress)

@@ -1,6 +1,6 @@
 """Conversion of safetensors folders (models and PEFT adapters) to GGUF. Synchronous; run it in a process of its own.
 
-Nothing in the files is trusted, names in them are never paths, and no pickle is read. numpy and gguf are loaded
+Nothing in the files is trusted, names in them are never paths, and no pickle is read. numpy is loaded
 on first use.
 """
 

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from corral.convert.lazy import DType, Lazy
 from corral.errors import ConversionError
-
-if TYPE_CHECKING:
-    import gguf
+from corral.gguf.writer import Header, NewTensor, ValueKind, build_header, encode_value
+from corral.quantize.output import check_space, write_all
 
 __all__ = ["Output", "OutputTensor", "Progress", "stored_type"]
 
 # Takes bytes done and bytes in total.
 Progress = Callable[[int, int], None]
-_ALIGNMENT = 32
 _MAX_RANK = 4
 # What Ollama keeps in F32 whatever its source (convert/tensor.go), and what the engine reads as F32 only.
 _F32_SUFFIXES = (".bias", ".ffn_gate_inp.weight")
+_FILE_TYPES = {DType.F32: 0, DType.F16: 1, DType.BF16: 32}
 _F32_NAMES = ("token_types.weight", "position_embd.weight")
 
 
@@ -55,31 +55,30 @@ class Output:
         self.architecture = architecture
         self.tensors: dict[str, OutputTensor] = {}
         self._keep_float32 = keep_float32
-        self._values: dict[str, tuple[Any, str, str]] = {}
+        self._values: dict[str, bytes] = {}
+        self.set("general.architecture", architecture)
 
     def set(self, key: str, value: str | bool) -> None:
         """A text or a truth value. Keys that begin with a dot belong to the architecture."""
-        self._put(key, value, "BOOL" if isinstance(value, bool) else "STRING")
+        self._put(key, value, "bool" if isinstance(value, bool) else "string")
 
     def set_int(self, key: str, value: int) -> None:
-        self._put(key, value, "UINT32")
+        self._put(key, value, "uint32")
 
     def set_float(self, key: str, value: float) -> None:
-        self._put(key, value, "FLOAT32")
+        self._put(key, value, "float32")
 
-    def set_array(self, key: str, values: Sequence[Any], element: str) -> None:
-        """An array; `element` is GGUF's name of the element type, such as `INT32`. An empty one is left out."""
+    def set_array(self, key: str, values: Sequence[Any], kind: ValueKind) -> None:
+        """An array. An empty one is left out."""
         if values:
-            self._put(key, values, "ARRAY", element)
+            self._put(key, list(values), kind)
 
-    def get(self, key: str) -> Any:
-        return self._values[self._full(key)][0] if self._full(key) in self._values else None
-
-    def _full(self, key: str) -> str:
-        return self.architecture + key if key.startswith(".") else key
-
-    def _put(self, key: str, value: Any, kind: str, element: str = "") -> None:
-        self._values[self._full(key)] = (value, kind, element)
+    def _put(self, key: str, value: Any, kind: ValueKind) -> None:
+        try:
+            encoded = encode_value(value, kind)
+        except UnicodeEncodeError as exc:
+            raise ConversionError(f"{key} has text that is no Unicode") from exc
+        self._values[self.architecture + key if key.startswith(".") else key] = encoded
 
     def add(self, name: str, values: Lazy) -> None:
         """Add a tensor.
@@ -95,63 +94,52 @@ class Output:
             raise ConversionError(
                 f'tensor "{name}" has the shape {list(values.shape)}, which GGUF cannot hold'
             )
-        self.tensors[name] = OutputTensor(
-            name, values, stored_type(name, values, keep_float32=self._keep_float32)
-        )
+        dtype = stored_type(name, values, keep_float32=self._keep_float32)
+        self.tensors[name] = OutputTensor(name, values, dtype)
 
     def write(self, destination: Path, on_progress: Progress | None) -> None:
         """Write everything; progress after each piece.
 
         Raises:
             ConversionError
+            StoreError: the disk is too small.
             OSError
         """
-        import gguf
-
         tensors = sorted(self.tensors.values(), key=lambda tensor: _order(tensor.name))
         self._set_file_type(tensors)
-        writer = gguf.GGUFWriter(None, self.architecture)
-        kinds = gguf.GGUFValueType
-        for key, (value, kind, element) in self._values.items():
-            writer.add_key_value(key, value, kinds[kind], kinds[element] if element else None)
-        for tensor in tensors:
-            writer.add_tensor_info(
-                tensor.name,
-                tensor.values.shape,
-                np.dtype(np.float32),
-                tensor.size_bytes,
-                raw_dtype=gguf.GGMLQuantizationType[tensor.dtype.name],
-            )
-        writer.write_header_to_file(destination)
-        try:
-            writer.write_kv_data_to_file()
-            writer.write_ti_data_to_file()
-            self._write_data(writer, tensors, on_progress)
-        finally:
-            writer.close()
-
-    def _write_data(
-        self, writer: gguf.GGUFWriter, tensors: Sequence[OutputTensor], on_progress: Progress | None
-    ) -> None:
-        assert writer.fout is not None
-        file = writer.fout[0]
-        total, done = sum(tensor.size_bytes for tensor in tensors), 0
-        file.write(bytes(-file.tell() % _ALIGNMENT))
-        for tensor in tensors:
-            for piece in tensor.values.cast(tensor.dtype, tensor.name):
-                file.write(piece.reshape(-1).view(np.uint8).data)
-                done += piece.nbytes
-                if on_progress is not None:
-                    on_progress(done, total)
-            file.write(bytes(-tensor.size_bytes % _ALIGNMENT))
+        header = build_header(
+            self._values,
+            [NewTensor(tensor.name, tensor.values.shape[::-1], tensor.dtype.name) for tensor in tensors],
+        )
+        check_space(destination, header.file_bytes)
+        with destination.open("wb") as file:
+            fd = file.fileno()
+            write_all(fd, header.data, 0)
+            # What lies between tensors and behind the last reads as zeros.
+            os.truncate(fd, header.file_bytes)
+            _write_data(fd, header, tensors, on_progress)
 
     def _set_file_type(self, tensors: Sequence[OutputTensor]) -> None:
-        sizes = dict.fromkeys((DType.F16, DType.BF16, DType.F32), 0)
+        sizes = dict.fromkeys(_FILE_TYPES, 0)
         for tensor in tensors:
             sizes[tensor.dtype] += tensor.values.n_elements
-        numbers = {DType.F32: 0, DType.F16: 1, DType.BF16: 32}
-        self.set_int("general.file_type", numbers[max(sizes, key=lambda dtype: sizes[dtype])])
+        self.set_int("general.file_type", _FILE_TYPES[max(sizes, key=lambda dtype: sizes[dtype])])
         self.set_int("general.quantization_version", 2)
+
+
+def _write_data(
+    fd: int, header: Header, tensors: Sequence[OutputTensor], on_progress: Progress | None
+) -> None:
+    total, done = sum(tensor.size_bytes for tensor in tensors), 0
+    for tensor, offset in zip(tensors, header.offsets, strict=True):
+        position = offset
+        for piece in tensor.values.cast(tensor.dtype, tensor.name):
+            write_all(fd, piece.reshape(-1).view(np.uint8).data, position)
+            position += piece.nbytes
+            done += piece.nbytes
+            if on_progress is not None:
+                on_progress(done, total)
+        assert position == offset + tensor.size_bytes, tensor.name
 
 
 def _order(name: str) -> tuple[int, int, str]:

@@ -15,12 +15,40 @@ from corral.convert.lazy import Lazy, constant
 from corral.convert.output import Output
 from corral.errors import ConversionError
 
-__all__ = ["Decoder"]
+__all__ = ["BLOCK_NAMES", "EXPERT_NAMES", "Decoder"]
+
+BLOCK_NAMES = {
+    "input_layernorm": "attn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm",
+    "post_attention_layernorm": "ffn_norm",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+# `gate_up_proj`: both in one tensor, as transformers 5 packs them.
+EXPERT_NAMES = {
+    "mlp.gate": "ffn_gate_inp",
+    "mlp.experts.gate_proj": "ffn_gate_exps",
+    "mlp.experts.up_proj": "ffn_up_exps",
+    "mlp.experts.down_proj": "ffn_down_exps",
+    "mlp.experts.gate_up_proj": "ffn_gate_up_exps",
+}
 
 
 class Decoder(Family):
     """The usual keys and shapes. `has_permuted_heads`: the engine rotates neighbouring pairs, so rows move."""
 
+    names: ClassVar[Mapping[str, str]] = {
+        "embed_tokens": "token_embd",
+        "norm": "output_norm",
+        "lm_head": "output",
+    }
+    block_names: ClassVar[Mapping[str, str]] = BLOCK_NAMES
     has_permuted_heads: ClassVar[bool] = False
     uses_layer_norm: ClassVar[bool] = False
     default_eps: ClassVar[float | None] = None

@@ -1,7 +1,8 @@
-"""What all families share: names through gguf's tables, the usual metadata, shapes checked against the config.
+"""What all families share: a table of names, the usual metadata, shapes checked against the configuration.
 
-A family overrides what it does differently: `rename` for tensors that are dropped or misnamed, `change` for
-values, `metadata` for keys of its own, `extra` for tensors that the source does not have.
+A family overrides what it does differently: `names` and `block_names` for its tensors, `rename` for those that are
+dropped or spelled in several ways, `change` for values, `metadata` for keys of its own, `extra` for tensors that
+the source does not have.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ __all__ = ["Family"]
 
 _MAX_BLOCKS = 1024
 _MAX_EXPERTS = 4096
+_BLOCK = re.compile(r"(?:layers|encoder\.layers?)\.(?P<number>\d{1,4})\.(?P<rest>.+)")
 _EXPERT = re.compile(r"(?P<stem>.+\.experts)\.(?P<number>\d{1,4})\.(?P<rest>.+)")
-# Weights whose rows or columns the engine duplicates itself, or buffers that older files carry.
+# Buffers that older files carry; the engine computes them.
 _BUFFERS = (".rotary_emb.inv_freq", ".position_ids", ".attention.bias", ".masked_bias")
 
 
@@ -29,8 +31,11 @@ class Family:
     """Converts one checkpoint. `gguf_arch` is GGUF's name of the architecture."""
 
     gguf_arch: ClassVar[str]
+    # Names of this family without `.weight` and `.bias`, and GGUF's for them: outside and inside blocks.
+    names: ClassVar[Mapping[str, str]]
+    block_names: ClassVar[Mapping[str, str]]
     # Prefixes of the model inside classes with a head, longest first.
-    prefixes: ClassVar[tuple[str, ...]] = ()
+    prefixes: ClassVar[tuple[str, ...]] = ("model.",)
     # Whether the engine wants `output.weight` even when it is the embedding.
     needs_output: ClassVar[bool] = False
 
@@ -59,7 +64,7 @@ class Family:
         raise NotImplementedError
 
     def rename(self, name: str) -> str | None:
-        """The name to look up in gguf's table; None drops the tensor."""
+        """The name to look up; None drops the tensor."""
         return name
 
     def change(self, name: str, values: Lazy) -> Iterable[tuple[str, Lazy]]:
@@ -86,13 +91,8 @@ class Family:
         Raises:
             ConversionError: a tensor that does not belong to the architecture, is missing, or has another shape.
         """
-        import gguf
-
-        arch = next((a for a, name in gguf.MODEL_ARCH_NAMES.items() if name == self.gguf_arch), None)
-        assert arch is not None, self.gguf_arch
-        names = gguf.get_tensor_name_map(arch, self.n_block)
         for source, values in self._gathered(sources):
-            target = names.get_name(source, try_suffixes=(".weight", ".bias"))
+            target = self._target(source)
             if target is None:
                 raise ConversionError(f'tensor "{source[:200]}" does not belong to {self.hf_architecture}')
             for name, changed in self.change(target, values):
@@ -102,6 +102,18 @@ class Family:
         if self.needs_output and "output.weight" not in out.tensors and "token_embd.weight" in out.tensors:
             out.add("output.weight", out.tensors["token_embd.weight"].values)
         self._check(out)
+
+    def _target(self, source: str) -> str | None:
+        """GGUF's name, with the ending of the source's."""
+        match = _BLOCK.fullmatch(source)
+        prefix, rest, table = "", source, self.names
+        if match is not None and int(match["number"]) < self.n_block:
+            prefix, rest, table = f"blk.{int(match['number'])}.", match["rest"], self.block_names
+        stem, _dot, ending = rest.rpartition(".")
+        if ending in ("weight", "bias") and stem in table:
+            return f"{prefix}{table[stem]}.{ending}"
+        # Packed experts come without an ending.
+        return f"{prefix}{table[rest]}.weight" if rest in table else None
 
     def _gathered(self, sources: Mapping[str, Lazy]) -> Iterator[tuple[str, Lazy]]:
         """Sources by the names to look up, experts stacked."""

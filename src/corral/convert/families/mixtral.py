@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from corral.convert.families.decoder import BLOCK_NAMES, EXPERT_NAMES
 from corral.convert.families.llama import Llama
 from corral.convert.lazy import Lazy
 
@@ -15,6 +16,8 @@ _PARTS = {"w1.weight": "gate_proj.weight", "w2.weight": "down_proj.weight", "w3.
 
 class Mixtral(Llama):
     """Experts one by one (`w1`, `w2`, `w3`) or, from transformers 5, packed in one tensor."""
+
+    block_names = BLOCK_NAMES | EXPERT_NAMES
 
     def rename(self, name: str) -> str | None:
         for old, new in _PARTS.items():

@@ -90,17 +90,17 @@ class Vocabulary:
         prefix = "tokenizer.ggml."
         out.set(f"{prefix}model", self.model)
         out.set(f"{prefix}pre", self.pre)
-        out.set_array(f"{prefix}tokens", self.tokens, "STRING")
+        out.set_array(f"{prefix}tokens", self.tokens, "string")
         if self.scores is not None:
-            out.set_array(f"{prefix}scores", self.scores, "FLOAT32")
-        out.set_array(f"{prefix}token_type", self.types, "INT32")
-        out.set_array(f"{prefix}merges", self.merges, "STRING")
-        out.set_array(f"{prefix}precompiled_charsmap", self.charsmap, "UINT8")
+            out.set_array(f"{prefix}scores", self.scores, "float32")
+        out.set_array(f"{prefix}token_type", self.types, "int32")
+        out.set_array(f"{prefix}merges", self.merges, "string")
+        out.set_array(f"{prefix}precompiled_charsmap", self.charsmap, "uint8")
         for name, is_on in self.flags.items():
             out.set(prefix + name, is_on)
         for name, token in self.special.items():
             out.set_int(f"{prefix}{name}_token_id", token)
-        out.set_array(f"{prefix}eos_token_ids", self.end_ids, "INT32")
+        out.set_array(f"{prefix}eos_token_ids", self.end_ids, "int32")
         for name, template in self.chat_templates.items():
             key = "tokenizer.chat_template"
             out.set(key if name == "default" else f"{key}.{name}", template)

@@ -124,6 +124,12 @@ def _keep_alive(text: str) -> int:
     return FOREVER_NS if value_ns < 0 else value_ns
 
 
+def _registry_mode(text: str) -> str:
+    if text.lower() not in ("off", "pull", "push"):
+        raise _Unreadable
+    return text.lower()
+
+
 def _list(text: str) -> tuple[str, ...]:
     return tuple(entry.strip() for entry in text.split(",") if entry.strip())
 
@@ -227,6 +233,13 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("CORRAL_MAX_JSON_DEPTH", "max_json_depth", _number, "500", "Deepest nesting of request JSON"),
     Setting(
+        "CORRAL_REGISTRY",
+        "registry_mode",
+        _registry_mode,
+        "off",
+        "Offer the models to other machines under /v2/: `pull`, or `push` to take new ones too",
+    ),
+    Setting(
         "CORRAL_CACHE_RAM", "cache_ram_mib", _number, "0", "MiB that an engine may keep evicted prompts in"
     ),
 )
@@ -260,6 +273,7 @@ class Settings:
     client_timeout_ns: int = 5 * _MINUTE_NS
     max_body_bytes: int = 256 << 20
     max_json_depth: int = 500
+    registry_mode: str = "off"
     cache_ram_mib: int = 0
     # What could not be read and was replaced by its default, for the log.
     warnings: tuple[str, ...] = ()

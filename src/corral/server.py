@@ -24,6 +24,7 @@ from corral.api.native.elsewhere import ElsewhereRoutes
 from corral.api.native.inference import InferenceRoutes
 from corral.api.native.library import LibraryRoutes
 from corral.api.origins import HostGuard, OriginRules
+from corral.api.registry.routes import RegistryRoutes
 from corral.api.routing import Router
 from corral.config import Settings
 from corral.create.service import Creator
@@ -31,12 +32,14 @@ from corral.errors import CorralError
 from corral.runner.engine import EngineFactory
 from corral.runner.interface import EngineChoice
 from corral.scheduler.loop import Scheduler
+from corral.service.hosting import Hosting
 from corral.service.inference import Inference
 from corral.service.library import Library
 from corral.service.profile import Profiles
 from corral.service.pull import Puller
 from corral.store.models import ModelStore
 from corral.store.prune import prepare_store
+from corral.store.uploads import UploadStore
 
 __all__ = ["serve"]
 
@@ -163,8 +166,14 @@ def _application(settings: Settings, engine: EngineChoice) -> App:
         await send({"type": "lifespan.shutdown.complete"})
 
     guard = HostGuard(is_loopback=settings.host.is_loopback)
+    router = _with_elsewhere(_routes(inference, library, anthropic), ElsewhereRoutes(**limits))
+    if settings.registry_mode != "off":
+        uploads = UploadStore(settings.models_dir / "corral-uploads", store.blobs)
+        may_push = settings.registry_mode == "push"
+        registry = RegistryRoutes(Hosting(store), store.blobs, uploads, may_push=may_push)
+        router.mount("v2", registry.handle)
     return App(
-        _with_elsewhere(_routes(inference, library, anthropic), ElsewhereRoutes(**limits)),
+        router,
         OriginRules(settings.origins),
         guard,
         lifespan,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from typing import Any
 
 from corral.errors import CorralError
@@ -190,8 +190,11 @@ class Exchange:
         await self._start(status, all_headers)
         await self._send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
 
-    async def start_stream(self, content_type: str, status: int = 200) -> None:
-        await self._start(status, [(b"content-type", content_type.encode("ascii")), *self.extra_headers])
+    async def start_stream(
+        self, content_type: str, status: int = 200, headers: Sequence[tuple[bytes, bytes]] = ()
+    ) -> None:
+        content = (b"content-type", content_type.encode("ascii"))
+        await self._start(status, [content, *headers, *self.extra_headers])
 
     async def write(self, data: bytes) -> None:
         """Send a piece of a stream at once; waits while the client does not read."""

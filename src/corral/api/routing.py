@@ -31,6 +31,7 @@ class Router:
     def __init__(self) -> None:
         self._exact: dict[str, dict[str, Handler]] = {}
         self._prefixed: dict[str, tuple[str, dict[str, Handler]]] = {}
+        self._mounted: dict[str, Handler] = {}
 
     def add(self, methods: str, path: str, handler: Handler) -> None:
         """Add a handler for methods like `"GET HEAD"`."""
@@ -41,8 +42,14 @@ class Router:
         for method in methods.split():
             table[method] = handler
 
+    def mount(self, folder: str, handler: Handler) -> None:
+        """Give everything below a first path segment like `v2` to a handler that has rules of its own."""
+        self._mounted[folder] = handler
+
     def match(self, exchange: Exchange) -> Match:
         path = exchange.path
+        if self._mounted and (mounted := self._mounted.get(path[1:].partition("/")[0])) is not None:
+            return Match(mounted)
         if (table := self._table(exchange, path)) is not None:
             allow = ", ".join(method for method in _ALLOW_ORDER if method in table)
             if handler := table.get(exchange.method):

@@ -1,0 +1,218 @@
+"""The server's models under `/v2/`, for other machines: pull always, push when allowed.
+
+Speaks the distribution protocol, with what Ollama's client needs beside it: a whole blob carries its own `Location`,
+and locations of uploads are absolute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+from corral.api.errors import status_of
+from corral.api.http import JSON_UTF8, ClientGoneError, Exchange
+from corral.api.registry import protocol
+from corral.api.registry.protocol import Resource
+from corral.api.registry.uploads import UploadRoutes, absolute
+from corral.digest import Digest
+from corral.errors import CorralError, ModelNotFoundError
+from corral.gowire import encode
+from corral.service.hosting import Hosting, UnknownBlobError
+from corral.store.blobs import BlobStore
+from corral.store.uploads import UploadStore
+
+__all__ = ["RegistryRoutes", "Upstream"]
+
+_READ_BYTES = 1 << 20
+_MAX_MANIFEST_BYTES = 4 << 20
+_MAX_PAGE = 1000
+_OCTETS = "application/octet-stream"
+
+
+class Upstream(Protocol):
+    """Where models come from that a mirror was asked for and does not have."""
+
+    async def manifest(self, repository: str, reference: str, origin: str) -> None:
+        """Have the manifest in the store, or raise ModelNotFoundError or RegistryError."""
+        ...
+
+    async def blob(self, repository: str, digest: Digest, origin: str) -> None:
+        """Have the blob in the store, or raise ModelNotFoundError or RegistryError."""
+        ...
+
+
+class RegistryRoutes:
+    """One handler for everything below `/v2/`."""
+
+    def __init__(
+        self,
+        hosting: Hosting,
+        blobs: BlobStore,
+        uploads: UploadStore,
+        *,
+        may_push: bool,
+        upstream: Upstream | None = None,
+    ) -> None:
+        self._hosting = hosting
+        self._blobs = blobs
+        self._uploads = UploadRoutes(uploads, blobs)
+        self._may_push = may_push
+        self._upstream = upstream
+        self._handlers: dict[tuple[str, str], Callable[[Exchange, Resource], Awaitable[None]]] = {
+            ("GET", "root"): self._root,
+            ("GET", "catalog"): self._catalog,
+            ("GET", "tags"): self._tags,
+            ("GET", "manifest"): self._manifest,
+            ("GET", "blob"): self._blob,
+        }
+        if may_push:
+            self._handlers |= {
+                ("PUT", "manifest"): self._put_manifest,
+                ("POST", "upload"): self._uploads.start,
+                ("GET", "upload"): self._uploads.show,
+                ("PATCH", "upload"): self._uploads.append,
+                ("PUT", "upload"): self._uploads.finish,
+                ("DELETE", "upload"): self._uploads.cancel,
+            }
+
+    async def handle(self, exchange: Exchange) -> None:
+        """Answer a request; errors in the protocol's own form."""
+        exchange.extra_headers.append((b"docker-distribution-api-version", b"registry/2.0"))
+        resource = protocol.parse_path(exchange.path)
+        if resource is None:
+            await exchange.respond(404, b"404 page not found", "text/plain")
+            return
+        method = "GET" if exchange.method == "HEAD" else exchange.method
+        handler = self._handlers.get((method, resource.kind))
+        if handler is None:
+            await self._refuse_method(exchange, resource)
+            return
+        try:
+            await handler(exchange, resource)
+        except ClientGoneError:
+            raise
+        except CorralError as error:
+            if exchange.is_started:
+                raise
+            status, body = protocol.refusal(error, status_of(error))
+            await exchange.respond(status, body, JSON_UTF8)
+
+    async def _refuse_method(self, exchange: Exchange, resource: Resource) -> None:
+        if exchange.method in ("PUT", "POST", "PATCH") and not self._may_push:
+            body = protocol.error_body("DENIED", "this server does not take pushes (CORRAL_REGISTRY=push)")
+            await exchange.respond(403, body, JSON_UTF8)
+            return
+        allowed = sorted({method for method, kind in self._handlers if kind == resource.kind})
+        body = protocol.error_body("UNSUPPORTED", f"{exchange.method} is not supported here")
+        await exchange.respond(405, body, JSON_UTF8, [(b"allow", ", ".join(allowed).encode())])
+
+    async def _root(self, exchange: Exchange, _resource: Resource) -> None:
+        await exchange.respond(200, b"{}", JSON_UTF8)
+
+    async def _catalog(self, exchange: Exchange, _resource: Resource) -> None:
+        names = await asyncio.to_thread(self._hosting.repositories)
+        await _answer_page(exchange, names, lambda page: {"repositories": page})
+
+    async def _tags(self, exchange: Exchange, resource: Resource) -> None:
+        tags = await asyncio.to_thread(self._hosting.tags, resource.repository, _origin(exchange))
+        await _answer_page(exchange, tags, lambda page: {"name": resource.repository, "tags": page})
+
+    async def _manifest(self, exchange: Exchange, resource: Resource) -> None:
+        origin = _origin(exchange)
+        arguments = (resource.repository, resource.reference, origin)
+        try:
+            hosted = await asyncio.to_thread(self._hosting.manifest, *arguments)
+        except ModelNotFoundError:
+            if self._upstream is None:
+                raise
+            upstream = self._upstream
+            await exchange.run_watched(upstream.manifest(*arguments))
+            hosted = await asyncio.to_thread(self._hosting.manifest, *arguments)
+        digest = str(hosted.digest).encode()
+        headers = [(b"docker-content-digest", digest), (b"etag", b'"%s"' % digest)]
+        if exchange.header(b"if-none-match").strip('"') == str(hosted.digest):
+            await exchange.respond(304, b"", None, headers)
+            return
+        await exchange.respond(200, hosted.data, hosted.media_type, headers)
+
+    async def _put_manifest(self, exchange: Exchange, resource: Resource) -> None:
+        data = await exchange.read_body(_MAX_MANIFEST_BYTES)
+        digest = await asyncio.to_thread(
+            self._hosting.put_manifest, resource.repository, resource.reference, data, _origin(exchange)
+        )
+        location = absolute(exchange, f"/v2/{resource.repository}/manifests/{digest}")
+        headers = [(b"docker-content-digest", str(digest).encode()), (b"location", location)]
+        await exchange.respond(201, b"", None, headers)
+
+    async def _blob(self, exchange: Exchange, resource: Resource) -> None:
+        digest = Digest.parse(resource.reference)
+        if not self._blobs.has(digest):
+            if self._upstream is None:
+                raise UnknownBlobError(digest)
+            await exchange.run_watched(self._upstream.blob(resource.repository, digest, _origin(exchange)))
+        try:
+            size_bytes = self._blobs.size_bytes(digest)
+        except FileNotFoundError:
+            raise UnknownBlobError(digest) from None
+        try:
+            span = protocol.parse_range(exchange.header(b"range"), size_bytes)
+        except ValueError:
+            body = protocol.error_body("RANGE_INVALID", "the range lies outside of the blob")
+            headers = [(b"content-range", b"bytes */%d" % size_bytes)]
+            await exchange.respond(416, body, JSON_UTF8, headers)
+            return
+        headers = [
+            (b"docker-content-digest", str(digest).encode()),
+            (b"etag", b'"%s"' % str(digest).encode()),
+            (b"accept-ranges", b"bytes"),
+            (b"cache-control", b"max-age=31536000, immutable"),
+        ]
+        first, last = span or (0, size_bytes - 1)
+        if span is not None:
+            headers.append((b"content-range", b"bytes %d-%d/%d" % (first, last, size_bytes)))
+        else:
+            # Ollama's client asks for the whole blob only to learn from this header where to get its parts.
+            headers.append((b"location", absolute(exchange, exchange.path)))
+        headers.append((b"content-length", b"%d" % (last - first + 1)))
+        await exchange.start_stream(_OCTETS, 200 if span is None else 206, headers)
+        if exchange.method == "HEAD":
+            await exchange.end_stream()
+        else:
+            await exchange.run_watched(_send_file(exchange, self._blobs.path(digest), first, last))
+
+
+async def _send_file(exchange: Exchange, path: Path, first: int, last: int) -> None:
+    """Send bytes of a file, the end included."""
+    with await asyncio.to_thread(path.open, "rb", buffering=0) as file:
+        file.seek(first)
+        left = last - first + 1
+        while left > 0:
+            data = await asyncio.to_thread(file.read, min(left, _READ_BYTES))
+            if not data:
+                return  # cut off under our hands: the length tells the client
+            left -= len(data)
+            await exchange.write(data)
+    await exchange.end_stream()
+
+
+def _origin(exchange: Exchange) -> str:
+    """The registry that a mirror's client really means."""
+    return protocol.parse_query(exchange.query).get("ns", "")
+
+
+async def _answer_page(
+    exchange: Exchange, names: list[str], as_body: Callable[[list[str]], dict[str, object]]
+) -> None:
+    """A list in pages of `n` after `last`; the next page is linked."""
+    query = protocol.parse_query(exchange.query)
+    text = query.get("n", "")
+    size = min(int(text), _MAX_PAGE) if text.isascii() and text.isdigit() and len(text) < 10 else _MAX_PAGE
+    rest = [name for name in names if name > query.get("last", "")]
+    page = rest[:size]
+    headers = []
+    if page and len(rest) > size:
+        link = f'<{exchange.path}?n={size}&last={page[-1]}>; rel="next"'
+        headers.append((b"link", link.encode("latin-1", "replace")))
+    await exchange.respond(200, encode(as_body(page)), JSON_UTF8, headers)

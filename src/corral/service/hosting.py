@@ -1,0 +1,150 @@
+"""The library as a registry: which repositories and tags there are, and manifests in and out, byte for byte.
+
+A repository is `namespace/model` of the default registry, or `host/namespace/model` of any other; a client that
+mirrors another registry may name that as `origin` instead (containerd's `ns` parameter). Blobs are the store's.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from corral.digest import Digest
+from corral.errors import CorruptManifestError, InvalidRequestError, ModelNotFoundError
+from corral.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG, ModelName
+from corral.store.manifests import MANIFEST_MEDIA_TYPE, Manifest, StoredManifest
+from corral.store.models import ModelStore
+
+__all__ = ["HostedManifest", "Hosting", "MissingBlobError", "UnknownBlobError", "UnknownRepositoryError"]
+
+
+class UnknownRepositoryError(ModelNotFoundError):
+    """No model of any tag has this name."""
+
+    def __init__(self, repository: str) -> None:
+        super().__init__(repository, "repository name not known to registry")
+
+
+class UnknownBlobError(ModelNotFoundError):
+    """A blob that is not here."""
+
+    def __init__(self, digest: Digest) -> None:
+        super().__init__(str(digest), f"blob unknown to registry: {digest}")
+
+
+class MissingBlobError(InvalidRequestError):
+    """A manifest that refers to a blob which was not uploaded, or has another size."""
+
+    def __init__(self, digest: Digest) -> None:
+        super().__init__(f"blob unknown to registry: {digest}")
+        self.digest = digest
+
+
+@dataclass(frozen=True, slots=True)
+class HostedManifest:
+    """The bytes of a manifest, and what they are."""
+
+    data: bytes
+    media_type: str
+    digest: Digest
+
+
+class Hosting:
+    """Reads and writes manifests on behalf of other machines. Every method blocks on the disk."""
+
+    def __init__(self, store: ModelStore) -> None:
+        self._store = store
+
+    def name_of(self, repository: str, tag: str, origin: str = "") -> ModelName:
+        """The model behind a repository and a tag, in the letter case of the disk.
+
+        Raises:
+            InvalidModelNameError
+        """
+        parts = repository.split("/")
+        host = origin or DEFAULT_HOST
+        if len(parts) == 3:
+            host = parts.pop(0)
+        elif len(parts) == 1:
+            parts.insert(0, DEFAULT_NAMESPACE)
+        if len(parts) != 2:
+            return ModelName.parse(repository + "//")  # raises: no name has so many parts
+        if host.lower() in (DEFAULT_HOST, "ollama.com"):
+            host = DEFAULT_HOST
+        return self._store.manifests.resolve(ModelName(host, parts[0], parts[1], tag))
+
+    def repositories(self) -> list[str]:
+        """All repositories, sorted."""
+        return sorted({_repository_of(stored.name) for stored in self._store.manifests.stored()})
+
+    def tags(self, repository: str, origin: str = "") -> list[str]:
+        """The tags of a repository, sorted.
+
+        Raises:
+            UnknownRepositoryError, InvalidModelNameError
+        """
+        found = sorted(stored.name.tag for stored in self._stored(repository, origin))
+        if not found:
+            raise UnknownRepositoryError(repository)
+        return found
+
+    def manifest(self, repository: str, reference: str, origin: str = "") -> HostedManifest:
+        """The manifest of a tag or digest.
+
+        Raises:
+            ModelNotFoundError, CorruptManifestError, InvalidModelNameError, InvalidDigestError
+        """
+        if ":" in reference:
+            wanted = Digest.parse(reference).hex.lower()
+            matching = [s for s in self._stored(repository, origin) if s.digest_hex == wanted]
+            if not matching:
+                raise ModelNotFoundError(repository, "manifest unknown")
+            name = matching[0].name
+        else:
+            name = self.name_of(repository, reference, origin)
+        try:
+            data = self._store.manifests.path(name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise ModelNotFoundError(repository, "manifest unknown") from None
+        return _hosted(data)
+
+    def put_manifest(self, repository: str, reference: str, data: bytes, origin: str = "") -> Digest:
+        """Store a manifest whose blobs are all here.
+
+        Raises:
+            CorruptManifestError: not a manifest of a model.
+            MissingBlobError
+            InvalidRequestError: pushed by a digest that no tag has.
+        """
+        if ":" in reference:
+            raise InvalidRequestError("a manifest is pushed by its tag")
+        name = self.name_of(repository, reference, origin)
+        hosted, manifest = _hosted(data), Manifest.parse(data)
+        for layer in (manifest.config, *manifest.layers):
+            try:
+                size_bytes = self._store.blobs.size_bytes(layer.digest)
+            except OSError:
+                raise MissingBlobError(layer.digest) from None
+            if size_bytes != layer.size_bytes:
+                raise MissingBlobError(layer.digest)
+        self._store.manifests.write(name, data)
+        return hosted.digest
+
+    def _stored(self, repository: str, origin: str) -> list[StoredManifest]:
+        wanted = self.name_of(repository, DEFAULT_TAG, origin).path_parts()[:3]
+        return [s for s in self._store.manifests.stored() if s.name.path_parts()[:3] == wanted]
+
+
+def _repository_of(name: ModelName) -> str:
+    return name.repository() if name.host == DEFAULT_HOST else f"{name.host}/{name.repository()}"
+
+
+def _hosted(data: bytes) -> HostedManifest:
+    """Raises CorruptManifestError."""
+    try:
+        media_type = json.loads(data).get("mediaType") or MANIFEST_MEDIA_TYPE
+    except (ValueError, RecursionError, AttributeError) as exc:
+        raise CorruptManifestError(f"manifest is no JSON object: {exc}") from None
+    if not isinstance(media_type, str) or not media_type.isascii() or not media_type.isprintable():
+        raise CorruptManifestError("manifest has no sound media type")
+    return HostedManifest(data, media_type, Digest.of(data))

@@ -16,6 +16,7 @@ LAYERS = (
     "digest",
     "gotime",
     "gowire",
+    "hostaddress",
     "config",
     "devices",
     "gguf",

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from corral.errors import CorralError, InvalidRequestError
 from corral.gotime import FOREVER_NS, parse_duration_ns
+from corral.hostaddress import HostAddress, strip_setting
 
 __all__ = [
     "SETTINGS",
@@ -37,56 +38,6 @@ _ORIGIN_SCHEMES = (
     "moz-extension://",
     "ms-browser-extension://",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class HostAddress:
-    """Where to listen or connect. An empty `host` listens on every interface."""
-
-    scheme: str
-    host: str
-    port: int
-    path: str = ""
-
-    @classmethod
-    def parse(cls, text: str) -> HostAddress:
-        """Read `OLLAMA_HOST` in any of its forms; what cannot be read falls back to the default part."""
-        text = _strip(text)
-        scheme, mark, rest = text.partition("://")
-        if not mark:
-            scheme, rest = "http", text
-        default_port = {"http": 80, "https": 443}.get(scheme, 11434) if mark else 11434
-        if not mark and rest.split(":")[0].lower() == "ollama.com":
-            scheme, default_port = "https", 443
-        rest, slash, path = rest.partition("/")
-        host, port = _split_port(rest, default_port)
-        if not rest:
-            host = "127.0.0.1"
-        return cls(scheme, host, port, f"/{path}" if slash and path else "")
-
-    @property
-    def is_loopback(self) -> bool:
-        return self.host in ("localhost", "::1") or self.host.startswith("127.")
-
-    def url(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}{self.path}"
-
-
-def _split_port(text: str, default: int) -> tuple[str, int]:
-    if text.startswith("["):
-        host, _, tail = text[1:].partition("]")
-        port_text = tail.removeprefix(":")
-    elif text.count(":") > 1:  # a bare IPv6 address
-        return text, default
-    else:
-        host, _, port_text = text.partition(":")
-    port = int(port_text) if port_text.isascii() and port_text.isdigit() else default
-    return host, port if 0 <= port <= 65535 else default
-
-
-def _strip(text: str) -> str:
-    return text.strip().strip("\"'")
 
 
 class _Unreadable(Exception):
@@ -288,7 +239,7 @@ class Settings:
         values: dict[str, Any] = {}
         warnings = []
         for setting in SETTINGS:
-            text = _strip(env.get(setting.name, ""))
+            text = strip_setting(env.get(setting.name, ""))
             if not text:
                 continue
             try:

@@ -188,6 +188,7 @@ def _routes(inference: InferenceRoutes, library: LibraryRoutes, anthropic: Anthr
     router.add("GET", "/api/status", library.status)
     router.add("GET HEAD", "/api/tags", library.tags)
     router.add("GET", "/api/ps", library.ps)
+    router.add("GET", "/api/loading", library.loading)
     router.add("POST", "/api/show", library.show)
     router.add("POST", "/api/generate", inference.generate)
     router.add("POST", "/api/chat", inference.chat)

@@ -1,31 +1,58 @@
-"""Where the server is, by `OLLAMA_HOST`, and what version it has."""
+"""Where the server is, by `OLLAMA_HOST`, whether it runs, and what version it has."""
 
 from __future__ import annotations
 
 import os
 
+from corral import __version__
 from corral.cli.client import APIError, Client, NoServerError
 from corral.cli.flags import PROGRAM
-from corral.config import HostAddress
+from corral.hostaddress import HostAddress, strip_setting
 
-__all__ = ["print_version", "server_client"]
+__all__ = ["autoserves", "print_version", "reach_server", "server_client"]
 
 
 def server_client() -> Client:
     address = HostAddress.parse(os.environ.get("OLLAMA_HOST", ""))
     # An address to listen on everywhere is reached on this machine.
     host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
-    return Client(host, address.port, address.path)
+    return Client(HostAddress(address.scheme, host, address.port, address.path))
 
 
-def print_version(own: str) -> None:
+def autoserves() -> bool:
+    """Whether `CORRAL_AUTOSERVE` asks for a server in the background; text that is no word for no means yes."""
+    value = strip_setting(os.environ.get("CORRAL_AUTOSERVE", ""))
+    return value not in ("", "0", "f", "F", "false", "FALSE", "False")
+
+
+def reach_server(*, may_start: bool = False) -> Client:
+    """A client of a server that answers; started in the background if that is wanted and none runs here.
+
+    Raises:
+        NoServerError, CorralError
+    """
+    client = server_client()
+    try:
+        client.check()
+    except NoServerError as error:
+        if str(error):
+            raise
+        if not (may_start or autoserves()):
+            raise
+        from corral.cli.background import start_server
+
+        start_server(client)
+    return client
+
+
+def print_version() -> None:
     """The server's version, and this program's where it is another one."""
     try:
         theirs = server_client().call("GET", "/api/version")["version"]
-    except (NoServerError, APIError, KeyError, TypeError, ValueError):
+    except (NoServerError, APIError, KeyError, TypeError):
         theirs = ""
         print(f"Warning: could not connect to a running {PROGRAM.capitalize()} instance")
     if theirs:
         print(f"{PROGRAM} version is {theirs}")
-    if theirs != own:
-        print(f"Warning: client version is {own}")
+    if theirs != __version__:
+        print(f"Warning: client version is {__version__}")

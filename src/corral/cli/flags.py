@@ -1,69 +1,114 @@
-"""Command-line arguments in the manner of the original: flags anywhere, its error texts, its help layout.
+"""Command-line arguments in the manner of the original (Go's pflag and cobra): flags anywhere, its error texts.
 
 The standard library's argparse words its errors differently, has no optional values of the `--think[=level]` kind
-that never take the next word, and costs 10 ms to import.
+that never take the next word, and takes as long to import as the interpreter to start. For the same reason the
+classes here are plain ones, and `typing` is not imported (docs/decisions/0023-a-quick-command-line.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from difflib import get_close_matches
-from typing import Literal
+from collections.abc import Iterable, Sequence
 
-__all__ = [
-    "Arguments",
-    "Command",
-    "Flag",
-    "UsageError",
-    "command_help",
-    "parse",
-    "root_help",
-    "unknown_command",
-]
+__all__ = ["PROGRAM", "Arguments", "Command", "Flag", "UsageError", "parse", "parse_integer"]
 
 PROGRAM = "corral"
 _TRUE = ("1", "t", "T", "true", "TRUE", "True")
 _FALSE = ("0", "f", "F", "false", "FALSE", "False")
+_INT_RANGE = range(-(2**63), 2**63)
 
 
 class UsageError(Exception):
     """What the person typed cannot be meant; the text goes after `Error: `."""
 
 
-@dataclass(frozen=True, slots=True)
 class Flag:
-    """`kind` "think" takes a value only in the form `--name=value` and means `implied` without one."""
+    """`kind` is bool, string, int or think.
 
-    name: str
-    text: str
-    kind: Literal["bool", "string", "int", "think"] = "bool"
-    short: str = ""
-    default: str = ""
-    implied: str = "true"
+    "think" takes a value only in the form `--name=value` and means `implied` without one. `is_own` marks a flag
+    that the original does not have: help lists it apart.
+    """
+
+    __slots__ = ("default", "implied", "is_own", "kind", "name", "short", "text")
+
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        kind: str = "bool",
+        short: str = "",
+        *,
+        default: str = "",
+        implied: str = "true",
+        is_own: bool = False,
+    ) -> None:
+        self.name = name
+        self.text = text
+        self.kind = kind
+        self.short = short
+        self.default = default
+        self.implied = implied
+        self.is_own = is_own
 
 
-@dataclass(frozen=True, slots=True)
 class Command:
-    """`count` is the exact number of arguments, `at_least` the smallest, whichever is given."""
+    """One command: what it is called, what it takes, and where it lives.
 
-    name: str
-    text: str
-    usage: str = ""
-    flags: tuple[Flag, ...] = ()
-    count: int | None = None
-    at_least: int = 0
-    aliases: tuple[str, ...] = ()
-    environment: tuple[str, ...] = ()
+    `target` is `module:function` below `corral.cli`; the function gets a Client and the Arguments, without
+    `needs_server` the Arguments alone, and nothing has been sent then. `count` is the exact number of words,
+    `at_least` the smallest, whichever is given.
+    """
+
+    __slots__ = (
+        "aliases",
+        "at_least",
+        "count",
+        "flags",
+        "is_hidden",
+        "name",
+        "needs_server",
+        "shows_environment",
+        "target",
+        "text",
+        "usage",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        target: str,
+        usage: str = "",
+        flags: Iterable[Flag] = (),
+        *,
+        count: int | None = None,
+        at_least: int = 0,
+        aliases: tuple[str, ...] = (),
+        needs_server: bool = True,
+        is_hidden: bool = False,
+        shows_environment: bool = True,
+    ) -> None:
+        self.name = name
+        self.text = text
+        self.target = target
+        self.usage = usage
+        self.flags = tuple(flags)
+        self.count = count
+        self.at_least = at_least
+        self.aliases = aliases
+        self.needs_server = needs_server
+        self.is_hidden = is_hidden
+        self.shows_environment = shows_environment
 
 
-@dataclass(slots=True)
 class Arguments:
     """Words and flag values; `flags` has only those that were given."""
 
-    words: list[str] = field(default_factory=list)
-    flags: dict[str, str] = field(default_factory=dict)
-    wants_help: bool = False
+    __slots__ = ("flags", "wants_help", "words")
+
+    def __init__(self, words: Iterable[str] = (), flags: dict[str, str] | None = None) -> None:
+        self.words = list(words)
+        self.flags = flags or {}
+        self.wants_help = False
 
     def has(self, name: str) -> bool:
         """Whether a bool flag is on."""
@@ -71,6 +116,10 @@ class Arguments:
 
     def get(self, name: str, default: str = "") -> str:
         return self.flags.get(name, default)
+
+    def integer(self, name: str, default: int = 0) -> int:
+        """The value of an int flag (it was checked when it was read)."""
+        return parse_integer(self.flags[name]) if name in self.flags else default
 
 
 def parse(command: Command, argv: Sequence[str]) -> Arguments:
@@ -86,22 +135,26 @@ def parse(command: Command, argv: Sequence[str]) -> Arguments:
         if word == "--":
             arguments.words += rest
             break
-        if word in ("--help", "-h"):
-            arguments.wants_help = True
-        elif word.startswith("--"):
+        if word.startswith("--"):
             _take_long(command, word, rest, arguments)
         elif word.startswith("-") and word != "-":
             _take_short(command, word, rest, arguments)
         else:
             arguments.words.append(word)
+    arguments.wants_help = arguments.flags.pop("help", "false") in _TRUE
     if not arguments.wants_help:
         _check_count(command, arguments.words)
     return arguments
 
 
+_HELP = Flag("help", "", short="h")
+
+
 def _take_long(command: Command, word: str, rest: list[str], arguments: Arguments) -> None:
     name, equals, value = word[2:].partition("=")
-    flag = next((flag for flag in command.flags if flag.name == name), None)
+    if not name or name.startswith("-"):
+        raise UsageError(f"bad flag syntax: {word}")
+    flag = next((flag for flag in (*command.flags, _HELP) if flag.name == name), None)
     if flag is None:
         raise UsageError(f"unknown flag: --{name}")
     if not equals:
@@ -117,10 +170,11 @@ def _take_long(command: Command, word: str, rest: list[str], arguments: Argument
 def _take_short(command: Command, word: str, rest: list[str], arguments: Arguments) -> None:
     letters = word[1:]
     while letters:
+        cluster = letters
         letter, letters = letters[0], letters[1:]
-        flag = next((flag for flag in command.flags if flag.short == letter), None)
+        flag = next((flag for flag in (*command.flags, _HELP) if flag.short == letter), None)
         if flag is None:
-            raise UsageError(f"unknown shorthand flag: {letter!r} in {word}")
+            raise UsageError(f"unknown shorthand flag: {letter!r} in -{cluster}")
         if flag.kind == "bool" and not letters.startswith("="):
             arguments.flags[flag.name] = "true"
             continue
@@ -129,26 +183,38 @@ def _take_short(command: Command, word: str, rest: list[str], arguments: Argumen
         elif rest:
             value = rest.pop(0)
         else:
-            raise UsageError(f"flag needs an argument: {letter!r} in {word}")
+            raise UsageError(f"flag needs an argument: {letter!r} in -{cluster}")
         arguments.flags[flag.name] = _checked(flag, value)
 
 
 def _checked(flag: Flag, value: str) -> str:
     spelled = f"-{flag.short}, --{flag.name}" if flag.short else f"--{flag.name}"
+    problem = ""
     if flag.kind == "int":
         try:
-            int(value, 0)
+            if parse_integer(value) not in _INT_RANGE:
+                problem = f'strconv.ParseInt: parsing "{value}": value out of range'
         except ValueError:
-            raise UsageError(
-                f'invalid argument "{value}" for "{spelled}" flag: '
-                f'strconv.ParseInt: parsing "{value}": invalid syntax'
-            ) from None
-    if flag.kind == "bool" and value not in _TRUE + _FALSE:
-        raise UsageError(
-            f'invalid argument "{value}" for "{spelled}" flag: '
-            f'strconv.ParseBool: parsing "{value}": invalid syntax'
-        )
+            problem = f'strconv.ParseInt: parsing "{value}": invalid syntax'
+    elif flag.kind == "bool" and value not in _TRUE + _FALSE:
+        problem = f'strconv.ParseBool: parsing "{value}": invalid syntax'
+    if problem:
+        raise UsageError(f'invalid argument "{value}" for "{spelled}" flag: {problem}')
     return value
+
+
+def parse_integer(text: str) -> int:
+    """A whole number as Go reads it with base 0: decimal, 0x, 0o, 0b, and octal after a zero.
+
+    Raises:
+        ValueError
+    """
+    digits = text.lstrip("+-")
+    if len(text) - len(digits) > 1 or not text.isascii() or text != text.strip():
+        raise ValueError(text)
+    if digits.isdigit() and digits.startswith("0"):
+        return int(text, 8)
+    return int(text, 0)
 
 
 def _check_count(command: Command, words: Sequence[str]) -> None:
@@ -156,66 +222,3 @@ def _check_count(command: Command, words: Sequence[str]) -> None:
         raise UsageError(f"accepts {command.count} arg(s), received {len(words)}")
     if len(words) < command.at_least:
         raise UsageError(f"requires at least {command.at_least} arg(s), only received {len(words)}")
-
-
-def unknown_command(name: str, known: Sequence[str]) -> UsageError:
-    """The error for a command that does not exist, with those it resembles."""
-    similar = [other for other in known if other.startswith(name)]
-    similar += [other for other in known if other not in similar and _distance(name, other) <= 2]
-    similar += [other for other in get_close_matches(name, known, cutoff=0.7) if other not in similar]
-    text = f'unknown command "{name}" for "{PROGRAM}"'
-    if similar:
-        text += "\n\nDid you mean this?\n" + "".join(f"\t{other}\n" for other in sorted(similar))
-    return UsageError(text)
-
-
-def _distance(a: str, b: str) -> int:
-    """Levenshtein distance."""
-    row = list(range(len(b) + 1))
-    for i, left in enumerate(a, 1):
-        previous, row[0] = row[0], i
-        for j, right in enumerate(b, 1):
-            previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (left != right))
-    return row[-1]
-
-
-def root_help(commands: Sequence[Command], root: Command) -> str:
-    width = max(len(command.name) for command in commands) + 1
-    lines = [root.text, "", "Usage:", f"  {PROGRAM} [flags]", f"  {PROGRAM} [command]", ""]
-    lines += ["Available Commands:"]
-    lines += [f"  {command.name.ljust(width)} {command.text}" for command in commands]
-    lines += ["", "Flags:", *_flag_lines(root), ""]
-    lines.append(f'Use "{PROGRAM} [command] --help" for more information about a command.')
-    return "\n".join(lines)
-
-
-def command_help(command: Command, environment: Sequence[tuple[str, str]]) -> str:
-    """Help of one command; `environment` names the variables that it reads."""
-    usage = f"{command.name} {command.usage}".strip()
-    lines = [command.text, "", "Usage:", f"  {PROGRAM} {usage} [flags]"]
-    if command.aliases:
-        lines += ["", "Aliases:", "  " + ", ".join((command.name, *command.aliases))]
-    lines += ["", "Flags:", *_flag_lines(command)]
-    if environment:
-        lines += ["", "Environment Variables:"]
-        lines += [f"      {name.ljust(27)}   {text}" for name, text in environment]
-    return "\n".join(lines)
-
-
-def _flag_lines(command: Command) -> list[str]:
-    flags = sorted((*command.flags, Flag("help", f"help for {command.name}", short="h")), key=_flag_name)
-    rows = []
-    for flag in flags:
-        left = f"  -{flag.short}, --{flag.name}" if flag.short else f"      --{flag.name}"
-        if flag.kind == "think":
-            left += f' string[="{flag.implied}"]'
-        elif flag.kind != "bool":
-            left += f" {flag.kind}"
-        text = flag.text + (f' (default "{flag.default}")' if flag.default else "")
-        rows.append((left, text))
-    width = max(len(left) for left, _ in rows)
-    return [f"{left.ljust(width)}   {text}" for left, text in rows]
-
-
-def _flag_name(flag: Flag) -> str:
-    return flag.name

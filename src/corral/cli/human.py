@@ -5,14 +5,23 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 
-__all__ = ["format_age", "format_bytes", "format_count", "format_table", "parse_time"]
+__all__ = [
+    "CELL_WIDTH",
+    "display_width",
+    "format_age",
+    "format_bytes",
+    "format_count",
+    "format_table",
+    "parse_time",
+]
 
 _UNITS = ("B", "KB", "MB", "GB", "TB")
-_CELL_WIDTH = 30
+CELL_WIDTH = 30
+_GAP = "    "
 
 
 def format_bytes(size_bytes: int) -> str:
-    """Decimal units: whole from 10 on, else one decimal unless it is whole."""
+    """Decimal units: whole (cut) from 10 on, else one decimal unless it is whole."""
     value, unit = float(size_bytes), 0
     while value >= 1000 and unit < len(_UNITS) - 1:
         value, unit = value / 1000, unit + 1
@@ -73,42 +82,77 @@ def _span(seconds: float) -> str:
     return next((text for holds, text in steps if holds), f"{days // 365} years")
 
 
-def format_table(rows: Sequence[Sequence[str]], *, header: Sequence[str] = ()) -> str:
-    """Columns four blanks apart, cells wrapped at 30 characters; ends with a newline unless there are no rows."""
-    lines: list[list[str]] = [list(header)] if header else []
+def display_width(text: str) -> int:
+    """Columns of a terminal that a text takes."""
+    if text.isascii():
+        return len(text)
+    from wcwidth import wcswidth
+
+    width = wcswidth(text)
+    return width if width >= 0 else len(text)
+
+
+def format_table(
+    rows: Sequence[Sequence[str]],
+    *,
+    header: Sequence[str] = (),
+    indent: str = "",
+    cell_width: int = CELL_WIDTH,
+) -> str:
+    """Columns four blanks apart, wide cells wrapped at blanks; ends with a newline unless there is nothing."""
+    lines = [([*header], False)] if header else []
     for row in rows:
-        lines += _wrap_row(row)
+        lines += _wrap_row(row, cell_width)
     if not lines:
         return ""
-    column_count = max(map(len, lines))
-    for line in lines:
-        line += [""] * (column_count - len(line))
-    widths = [max(len(line[i]) for line in lines) for i in range(column_count)]
+    count = max(len(cells) for cells, _ in lines)
+    widths = [
+        max(display_width(cells[i]) if i < len(cells) else 0 for cells, _ in lines) for i in range(count)
+    ]
     out = []
-    for number, line in enumerate(lines):
-        cells = [cell.ljust(width) + "    " for cell, width in zip(line, widths, strict=True)]
-        if header and number == 0:
-            cells[-1] = line[-1].ljust(widths[-1]) + " "
-        out.append("".join(cells))
+    for number, (cells, is_continued) in enumerate(lines):
+        cells += [""] * (count - len(cells))
+        padded = [_pad(cell, width) + _GAP for cell, width in zip(cells, widths, strict=True)]
+        if header and number == 0:  # the original cuts the padding of its last heading
+            padded[-1] = _pad(cells[-1], widths[-1]) + " "
+        out.append(indent + ("  " if is_continued else "") + "".join(padded))
     return "\n".join(out) + "\n"
 
 
-def _wrap_row(row: Sequence[str]) -> list[list[str]]:
-    """One row as lines; what does not fit a cell goes on below, two blanks in."""
-    columns = [_wrap(cell) for cell in row]
+def _pad(cell: str, width: int) -> str:
+    return cell + " " * (width - display_width(cell))
+
+
+def _wrap_row(row: Sequence[str], cell_width: int) -> list[tuple[list[str], bool]]:
+    """One row as lines, each with whether it continues the one above."""
+    columns = [_wrap(cell, cell_width) for cell in row]
     height = max(map(len, columns), default=1)
-    return [[column[i] if i < len(column) else "" for column in columns] for i in range(height)]
+    return [([column[i] if i < len(column) else "" for column in columns], i > 0) for i in range(height)]
 
 
-def _wrap(cell: str) -> list[str]:
-    if len(cell) <= _CELL_WIDTH or " " not in cell:
-        return [cell]
-    lines, current = [], ""
-    for word in cell.split(" "):
-        if current and len(current) + 1 + len(word) > _CELL_WIDTH:
-            lines.append(current)
-            current = word
-        else:
-            current = f"{current} {word}" if current else word
-    lines.append(current)
-    return [lines[0], *("  " + line for line in lines[1:])]
+def _wrap(cell: str, limit: int) -> list[str]:
+    """Lines no wider than the limit (or the widest word), with the least sum of squared slack but the last's."""
+    words = cell.split()  # the original, too, turns all white space inside a cell into single blanks
+    joined = " ".join(words)
+    if display_width(joined) <= limit:
+        return [joined]
+    sizes = [display_width(word) for word in words]
+    limit = max(limit, *sizes)
+    count = len(words)
+    # cost[i]: of the words from i on; cut[i]: where the line that begins at i ends.
+    cost, cut = [0] * (count + 1), [count] * (count + 1)
+    for start in range(count - 1, -1, -1):
+        best, width = None, -1
+        for end in range(start + 1, count + 1):
+            width += sizes[end - 1] + 1
+            if width > limit:
+                break
+            total = 0 if end == count else (limit - width) ** 2 + cost[end]
+            if best is None or total < best or end == count:
+                best, cut[start] = total, end
+        cost[start] = best or 0
+    lines, start = [], 0
+    while start < count:
+        lines.append(" ".join(words[start : cut[start]]))
+        start = cut[start]
+    return lines

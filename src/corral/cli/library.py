@@ -1,28 +1,35 @@
-"""`list`, `ps`, `cp`, `rm`, `stop`, `pull`, `push`: one call each, and how its answer is printed."""
+"""`list`, `ps`, `cp`, `rm`, `stop`: one call each, and how its answer is printed."""
 
 from __future__ import annotations
 
 import datetime
 import sys
-from typing import Any
 
 from corral.cli.client import APIError, Client
-from corral.cli.flags import PROGRAM, Arguments
+from corral.cli.flags import Arguments
 from corral.cli.human import format_age, format_bytes, format_table, parse_time
-from corral.cli.progress import Progress, show_events
 
-__all__ = ["copy", "list_models", "ps", "pull", "push", "remove", "stop"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["copy", "list_models", "model_table", "ps", "remove", "stop"]
 
 
 def list_models(client: Client, arguments: Arguments) -> None:
-    prefix = arguments.words[0].lower() if arguments.words else ""
+    sys.stdout.write(model_table(client, arguments.words[0] if arguments.words else ""))
+
+
+def model_table(client: Client, prefix: str) -> str:
+    """The table of the models whose names begin with a prefix, in any case."""
+    prefix = prefix.lower()
     rows = []
     for model in client.call("GET", "/api/tags")["models"] or ():
         if model["name"].lower().startswith(prefix):
             size = "-" if model.get("remote_model") else format_bytes(model["size"])
             age = format_age(parse_time(model["modified_at"]))
             rows.append((model["name"], model["digest"][:12], size, age))
-    sys.stdout.write(format_table(rows, header=("NAME", "ID", "SIZE", "MODIFIED")))
+    return format_table(rows, header=("NAME", "ID", "SIZE", "MODIFIED"))
 
 
 def ps(client: Client, arguments: Arguments) -> None:
@@ -35,7 +42,7 @@ def ps(client: Client, arguments: Arguments) -> None:
         expires = parse_time(model["expires_at"])
         until = "Stopping..." if expires is not None and expires <= now else format_age(expires, now)
         row = (model["name"], model["digest"][:12], format_bytes(model["size"]), _processor(model))
-        rows.append((*row, str(model["context_length"]), until))
+        rows.append((*row, str(model.get("context_length", 0)), until))
     header = ("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL")
     sys.stdout.write(format_table(rows, header=header))
 
@@ -81,24 +88,3 @@ def stop(client: Client, arguments: Arguments) -> None:
 
 def _unload(client: Client, name: str) -> None:
     client.call("POST", "/api/generate", {"model": name, "keep_alive": 0, "stream": False})
-
-
-def pull(client: Client, arguments: Arguments) -> None:
-    body = {"model": arguments.words[0], "insecure": arguments.has("insecure")}
-    with Progress() as progress:
-        show_events(progress, client.stream("/api/pull", body))
-
-
-def push(client: Client, arguments: Arguments) -> None:
-    name = arguments.words[0]
-    body = {"model": name, "insecure": arguments.has("insecure")}
-    try:
-        with Progress() as progress:
-            show_events(progress, client.stream("/api/push", body))
-    except APIError as error:
-        if "access denied" in str(error) or "unauthorized" in str(error):
-            raise APIError(
-                "you are not authorized to push to this namespace, create the model under a namespace you own"
-            ) from None
-        raise
-    print(f"\npushed '{name}'; see `{PROGRAM} pull {name}` on another machine")

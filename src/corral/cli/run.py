@@ -4,59 +4,61 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from typing import Any
 
+from corral.cli.account import print_signin_hint
+from corral.cli.answer import Answer, print_timings
 from corral.cli.client import APIError, Client
 from corral.cli.flags import PROGRAM, Arguments
-from corral.cli.progress import Progress, show_events
-from corral.cli.wrap import WordWrap
-from corral.gotime import format_duration, parse_duration_ns
+from corral.cli.spinner import Spinner
+from corral.cli.terminal import is_terminal
+from corral.gotime import parse_duration_ns
 
-__all__ = ["Answer", "print_timings", "run"]
+__all__ = ["run"]
 
 _THINK_VALUES = ("true", "false", "high", "medium", "low", "max")
 
 
 def run(client: Client, arguments: Arguments) -> None:
-    name = arguments.words[0]
+    name, *words = arguments.words
     options = _options(arguments)
-    words = arguments.words[1:]
-    if not sys.stdin.isatty():
-        piped = sys.stdin.read()
-        words = [piped, *words] if piped else words
-    info = _show_or_pull(client, name)
-    capabilities = info.get("capabilities") or ()
+    has_keyboard = is_terminal(sys.stdin)
+    if not has_keyboard and (piped := _read_stdin()):
+        words.insert(0, piped)
     prompt = " ".join(words)
-    if "image" in capabilities:
-        raise APIError("image generation models are not currently supported")
-    if "embedding" in capabilities and "completion" not in capabilities:
-        _embed(client, name, prompt, arguments)
-        return
-    if "think" not in options and "thinking" in capabilities:
-        options["think"] = True
-    if not words and sys.stdin.isatty() and sys.stdout.isatty():
-        from corral.cli.interactive import converse
-
-        converse(client, name, options, arguments)
-        return
-    answer = Answer(hides_thinking=arguments.has("hidethinking"), wraps=not arguments.has("nowordwrap"))
-    final: dict[str, Any] = {}
-    request = {"model": name, "prompt": prompt, **options}
     try:
-        for event in client.stream("/api/generate", request):
-            answer.show(event.get("thinking", ""), event.get("response", ""))
-            final = event
-    except KeyboardInterrupt:
-        print()
-        return
-    if prompt:
-        answer.end()
-    if arguments.has("verbose"):
-        print_timings(final)
+        info = _show_or_pull(client, name, is_insecure=arguments.has("insecure"))
+        capabilities = info.get("capabilities") or ()
+        if "image" in capabilities:
+            raise APIError("image generation models are not currently supported")
+        if "embedding" in capabilities and "completion" not in capabilities:
+            _embed(client, name, prompt, arguments)
+            return
+        if "think" not in options and "thinking" in capabilities:
+            options["think"] = True
+        if has_keyboard and not words and is_terminal(sys.stdout):
+            from corral.cli.interactive import converse
+
+            converse(client, name, info, options, arguments)
+        else:
+            _answer_once(client, name, prompt, info, options, arguments)
+    except APIError as error:
+        if error.status != 401 or not error.signin_url:
+            raise
+        print_signin_hint("You need to be signed in to Ollama to run Cloud models.", error.signin_url)
+
+
+def _read_stdin() -> str:
+    return "" if sys.stdin is None else sys.stdin.buffer.read().decode("utf-8", "replace")
 
 
 def _options(arguments: Arguments) -> dict[str, Any]:
-    """Request members that flags stand for. Raises APIError, InvalidRequestError."""
+    """Request members that flags stand for.
+
+    Raises:
+        APIError, InvalidRequestError
+    """
     options: dict[str, Any] = {}
     if think := arguments.get("think"):
         if think not in _THINK_VALUES:
@@ -75,18 +77,54 @@ def _options(arguments: Arguments) -> dict[str, Any]:
     return options
 
 
-def _show_or_pull(client: Client, name: str) -> dict[str, Any]:
-    for is_pulled in (False, True):
-        try:
-            info: dict[str, Any] = client.call("POST", "/api/show", {"model": name})
-        except APIError as error:
-            if error.status != 404 or is_pulled:
-                raise
-            with Progress() as progress:
-                show_events(progress, client.stream("/api/pull", {"model": name}))
-        else:
-            return info
-    raise AssertionError("unreachable")
+def _show_or_pull(client: Client, name: str, *, is_insecure: bool) -> dict[str, Any]:
+    try:
+        info: dict[str, Any] = client.call("POST", "/api/show", {"model": name})
+    except APIError as error:
+        if error.status != 404:
+            raise
+        from corral.cli.transfer import pull_model
+
+        pull_model(client, {"model": name, "insecure": is_insecure}, verb="run")
+        info = client.call("POST", "/api/show", {"model": name})
+    return info
+
+
+def _answer_once(
+    client: Client,
+    name: str,
+    prompt: str,
+    info: dict[str, Any],
+    options: dict[str, Any],
+    arguments: Arguments,
+) -> None:
+    request = {"model": name, "prompt": prompt, **options}
+    if {"vision", "audio"} & set(info.get("capabilities") or ()):
+        from corral.cli.attach import extract_files
+
+        request["prompt"], images = extract_files(prompt)
+        if images:
+            request["images"] = images
+    answer = Answer(
+        hides_thinking=arguments.has("hidethinking"),
+        wraps=not arguments.has("nowordwrap"),
+        renders_markdown=arguments.has("markdown"),
+    )
+    final: dict[str, Any] = {}
+    try:
+        with Spinner(client, name) as spinner, closing(client.stream("/api/generate", request)) as events:
+            for event in events:
+                spinner.stop()
+                answer.show(event.get("thinking", ""), event.get("response", ""), event.get("tool_calls"))
+                final = event
+    except KeyboardInterrupt:
+        if is_terminal(sys.stdout):
+            answer.break_off()
+        return
+    if prompt:
+        answer.end()
+    if arguments.has("verbose"):
+        print_timings(final)
 
 
 def _embed(client: Client, name: str, text: str, arguments: Arguments) -> None:
@@ -94,83 +132,16 @@ def _embed(client: Client, name: str, text: str, arguments: Arguments) -> None:
         usage = f'Usage: {PROGRAM} run {name} "your text here"'
         raise APIError(f"embedding models require input text. {usage}")
     body: dict[str, Any] = {"model": name, "input": text}
-    if int(arguments.get("dimensions", "0"), 0) > 0:
-        body["dimensions"] = int(arguments.get("dimensions"), 0)
+    if (dimensions := arguments.integer("dimensions")) > 0:
+        body["dimensions"] = dimensions
     if "truncate" in arguments.flags:
         body["truncate"] = arguments.has("truncate")
     if keep_alive := arguments.get("keepalive"):
         body["keep_alive"] = keep_alive
-    embeddings = client.call("POST", "/api/embed", body)["embeddings"]
+    with Spinner(client, name):
+        embeddings = client.call("POST", "/api/embed", body).get("embeddings")
     if not embeddings:
         raise APIError("no embeddings returned")
-    print(json.dumps(embeddings[0], separators=(",", ":")))
+    from corral.gowire import encode
 
-
-class Answer:
-    """Prints an answer as it comes: thinking between its marks, then the text, wrapped."""
-
-    def __init__(self, *, hides_thinking: bool, wraps: bool) -> None:
-        self._hides_thinking = hides_thinking
-        self._wrap = WordWrap(sys.stdout, is_on=wraps)
-        self._is_terminal = sys.stdout.isatty()
-        self._is_thinking = False
-        self._last_thought = ""
-        self.text = ""
-        self.thinking = ""
-
-    def show(self, thinking: str, text: str) -> None:
-        if thinking:
-            self.thinking += thinking
-            if not self._hides_thinking:
-                self._think(thinking)
-        if text:
-            self._end_thinking()
-            self.text += text
-            self._wrap.write(text)
-        sys.stdout.flush()
-
-    def end(self) -> None:
-        self._end_thinking()
-        sys.stdout.write("\n\n")
-        sys.stdout.flush()
-
-    def _think(self, thinking: str) -> None:
-        if not self._is_thinking:
-            self._is_thinking = True
-            bold, plain = (
-                ("\x1b[38;5;245m\x1b[1m", "\x1b[0m\x1b[38;5;245m") if self._is_terminal else ("", "")
-            )
-            sys.stdout.write(f"{bold}Thinking...\n{plain}")
-        self._last_thought = thinking
-        self._wrap.write(thinking)
-
-    def _end_thinking(self) -> None:
-        if not self._is_thinking:
-            return
-        self._is_thinking = False
-        gap = "" if self._last_thought.endswith("\n") else "\n"
-        bold, plain = ("\x1b[38;5;245m\x1b[1m", "\x1b[0m") if self._is_terminal else ("", "")
-        sys.stdout.write(f"{gap}{bold}...done thinking.\n\n{plain}")
-        self._wrap.reset()
-
-
-def print_timings(final: dict[str, Any]) -> None:
-    """The figures of an answer on stderr; what is unknown or zero is left out."""
-
-    def line(label: str, value: str) -> None:
-        print(f"{label + ':':<21} {value}", file=sys.stderr)
-
-    def rate(count_key: str, duration_key: str) -> str:
-        return f"{final[count_key] / final[duration_key] * 1e9:.2f} tokens/s"
-
-    for key, label in (("total_duration", "total duration"), ("load_duration", "load duration")):
-        if final.get(key):
-            line(label, format_duration(final[key]))
-    for name in ("prompt eval", "eval"):
-        stem = name.replace(" ", "_")
-        count, duration = f"{stem}_count", f"{stem}_duration"
-        if final.get(count):
-            line(f"{name} count", f"{final[count]} token(s)")
-        if final.get(duration):
-            line(f"{name} duration", format_duration(final[duration]))
-            line(f"{name} rate", rate(count, duration) if final.get(count) else "0.00 tokens/s")
+    print(encode(embeddings[0]).decode())

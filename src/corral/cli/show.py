@@ -9,12 +9,14 @@ from typing import Any
 
 from corral.cli.client import APIError, Client
 from corral.cli.flags import Arguments
-from corral.cli.human import format_count
+from corral.cli.human import CELL_WIDTH, format_count, format_table
+from corral.cli.terminal import safe
 
-__all__ = ["show"]
+__all__ = ["format_blocks", "show"]
 
 _TEXT_FLAGS = ("license", "modelfile", "parameters", "system", "template")
 _SAMPLE_COLUMNS = 10
+_TEXT_WIDTH = 100
 
 
 def show(client: Client, arguments: Arguments) -> None:
@@ -29,10 +31,12 @@ def show(client: Client, arguments: Arguments) -> None:
         text = answer.get(chosen[0], "")
         sys.stdout.write(text if chosen[0] in ("system", "template") else text + "\n")
         return
-    sys.stdout.write("".join(_blocks(answer, is_verbose=arguments.has("verbose"))))
+    text = format_blocks(answer, is_verbose=arguments.has("verbose"))
+    sys.stdout.write(safe(text) if sys.stdout.isatty() else text)
 
 
-def _blocks(answer: dict[str, Any], *, is_verbose: bool) -> list[str]:
+def format_blocks(answer: dict[str, Any], *, is_verbose: bool = False) -> str:
+    """Everything known of a model, as titled tables."""
     info = answer.get("model_info") or {}
     blocks = [_block("Model", _model_rows(answer, info))]
     blocks.append(_block("Capabilities", [[name] for name in answer.get("capabilities") or ()]))
@@ -45,9 +49,9 @@ def _blocks(answer: dict[str, Any], *, is_verbose: bool) -> list[str]:
         tensors = answer.get("tensors") or ()
         shapes = [[t["name"], t["type"], "[" + " ".join(map(str, t["shape"])) + "]"] for t in tensors]
         blocks.append(_block("Tensors", shapes))
-    blocks.append(_block("System", _first_lines(answer.get("system", ""))))
-    blocks.append(_block("License", _first_lines(answer.get("license", ""))))
-    return blocks
+    blocks.append(_block("System", _first_lines(answer.get("system", "")), _TEXT_WIDTH))
+    blocks.append(_block("License", _first_lines(answer.get("license", "")), _TEXT_WIDTH))
+    return "".join(blocks)
 
 
 def _model_rows(answer: dict[str, Any], info: dict[str, Any]) -> list[list[str]]:
@@ -114,14 +118,8 @@ def _first_lines(text: str) -> list[list[str]]:
     return [[line] for line in (lines[:2] + (["..."] if len(lines) > 2 else []))]
 
 
-def _block(title: str, rows: Sequence[Sequence[str]]) -> str:
-    """A titled block of columns four blanks apart; nothing for no rows."""
+def _block(title: str, rows: Sequence[Sequence[str]], cell_width: int = CELL_WIDTH) -> str:
+    """A titled table; nothing for no rows."""
     if not rows:
         return ""
-    count = max(map(len, rows))
-    widths = [max((len(row[i]) for row in rows if i < len(row)), default=0) for i in range(count)]
-    lines = [
-        "    " + "".join(cell.ljust(width) + "    " for cell, width in zip(row, widths, strict=False))
-        for row in rows
-    ]
-    return f"  {title}\n" + "\n".join(lines) + "\n\n"
+    return f"  {title}\n{format_table(rows, indent='    ', cell_width=cell_width)}\n"

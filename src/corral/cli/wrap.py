@@ -6,54 +6,59 @@ control sequence is written: what reads it wants the text.
 
 from __future__ import annotations
 
-import shutil
-import unicodedata
 from typing import TextIO
+
+from corral.cli.terminal import terminal_size
 
 __all__ = ["WordWrap"]
 
 _MARGIN = 5
 _SMALLEST_WIDTH = 10
+_TAB = 8
 
 
 class WordWrap:
     """`write` takes any cut of the text."""
 
-    def __init__(self, stream: TextIO, *, is_on: bool) -> None:
+    def __init__(self, stream: TextIO, *, is_on: bool, width: int = 0) -> None:
         self._stream = stream
-        width = shutil.get_terminal_size().columns
-        self._width = width - _MARGIN
-        self._is_on = is_on and stream.isatty() and width >= _SMALLEST_WIDTH
-        self._column = 0
-        self._word = ""
-        self._word_width = 0
+        self._fixed_width = width
+        self._is_on = is_on and (bool(width) or stream.isatty())
+        self._width = 0
+        self._out: list[str] = []
+        self.reset()
 
     def reset(self) -> None:
         """The cursor is at the start of a line."""
         self._column, self._word, self._word_width = 0, "", 0
 
     def write(self, text: str) -> None:
-        if not self._is_on:
+        columns = self._fixed_width or (terminal_size(self._stream)[0] if self._is_on else 0)
+        if not self._is_on or columns < _SMALLEST_WIDTH:
             self._stream.write(text)
             return
+        self._width = columns - _MARGIN
         for char in text:
             self._put(char)
+        self._stream.write("".join(self._out))
+        self._out.clear()
 
     def _put(self, char: str) -> None:
         if char == "\n":
-            self._stream.write(char)
+            self._out.append(char)
             self.reset()
             return
-        width = _columns(char)
+        width = _TAB - self._column % _TAB if char == "\t" else _columns(char)
         if self._column + width > self._width:
-            if char == " ":
-                self._stream.write("\n")
+            if char in " \t":
+                self._out.append("\n")
                 self.reset()
                 return
-            self._break(width)
-        self._stream.write(char)
+            if width:  # a combining mark stays with the character it belongs to
+                self._break(width)
+        self._out.append(char)
         self._column += width
-        if char == " " or width > 1:  # a wide character ends a word: lines may break after it
+        if char in " \t" or width > 1:  # a wide character ends a word: lines may break after it
             self._word, self._word_width = "", 0
         else:
             self._word += char
@@ -63,14 +68,16 @@ class WordWrap:
         """Start a new line, and take the word under way along unless it fills a line by itself."""
         word, word_width = self._word, self._word_width
         if word and word_width + width <= self._width - _MARGIN and word_width < self._column:
-            self._stream.write(f"\x1b[{word_width}D\x1b[K\n{word}")
+            self._out.append(f"\x1b[{word_width}D\x1b[K\n{word}" if word_width else f"\n{word}")
             self._column = word_width
         else:
-            self._stream.write("\n")
+            self._out.append("\n")
             self.reset()
 
 
 def _columns(char: str) -> int:
-    if unicodedata.combining(char) or unicodedata.category(char) in ("Cf", "Mn", "Me"):
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+    if char < "\x7f":
+        return 1
+    from wcwidth import wcwidth
+
+    return max(wcwidth(char), 0)

@@ -165,6 +165,11 @@ class Scheduler:
         residents = self._state.residents if self._state is not None else ()
         return [self._describe(r) for r in residents if r.phase in {Phase.READY, Phase.CHECKING}]
 
+    def loading(self) -> list[tuple[str, float]]:
+        """Name and share (0 to 1) of every model that is being loaded."""
+        residents = self._state.residents if self._state is not None else ()
+        return [(r.origin.name, r.load_share) for r in residents if r.phase is Phase.LOADING]
+
     def _describe(self, resident: Resident) -> LoadedInfo:
         runner = self._runners.get(resident.runner_id)
         return LoadedInfo(

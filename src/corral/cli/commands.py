@@ -1,0 +1,89 @@
+"""The command table: one entry a command, in the order of the help.
+
+A new command is an entry here and a module with its function; nothing else has to know of it. The module is
+imported when the command runs, and not before.
+"""
+
+from __future__ import annotations
+
+from corral.cli.flags import PROGRAM, Command, Flag
+
+__all__ = ["COMMANDS", "ROOT", "find_command"]
+
+_INSECURE = Flag("insecure", "Use an insecure registry")
+_VERBOSE = Flag("verbose", "Show timings for response")
+_NO_WRAP = Flag("nowordwrap", "Don't wrap words to the next line automatically")
+_CREATE_FLAGS = (
+    Flag("draft-quantize", "Quantize draft model to this level", "string"),
+    Flag("file", "Name of the Modelfile", "string", "f", default="Modelfile"),
+    Flag("quantize", "Quantize model to this level (e.g. q4_K_M)", "string", "q"),
+)
+_SHOW_FLAGS = (
+    Flag("license", "Show license of a model"),
+    Flag("modelfile", "Show Modelfile of a model"),
+    Flag("parameters", "Show parameters of a model"),
+    Flag("system", "Show system message of a model"),
+    Flag("template", "Show template of a model"),
+    Flag("verbose", "Show detailed model information", short="v"),
+)
+_RUN_FLAGS = (
+    Flag("dimensions", "Truncate output embeddings to specified dimension (embedding models only)", "int"),
+    Flag("format", "Response format (e.g. json)", "string"),
+    Flag("hidethinking", "Hide thinking output (if provided)"),
+    _INSECURE,
+    Flag("keepalive", "Duration to keep a model loaded (e.g. 5m)", "string"),
+    _NO_WRAP,
+    Flag("think", "Enable thinking mode: true/false or high/medium/low for supported models", "think"),
+    Flag(
+        "truncate",
+        "For embedding models: truncate inputs exceeding context length (default: true). "
+        "Set --truncate=false to error instead",
+    ),
+    _VERBOSE,
+    Flag("markdown", "Render Markdown in answers on a terminal", is_own=True),
+    Flag("serve", "Start a server in the background if none runs", is_own=True),
+)
+_PULL_FLAGS = (
+    _INSECURE,
+    Flag("limit-rate", "Most bytes a second to download, e.g. 500K or 20M", "string", is_own=True),
+)
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "serve",
+        f"Start {PROGRAM.capitalize()}",
+        "serve:serve",
+        count=0,
+        aliases=("start",),
+        needs_server=False,
+    ),
+    Command("create", "Create a model", "create:create", "MODEL", _CREATE_FLAGS, count=1),
+    Command("show", "Show information for a model", "show:show", "MODEL", _SHOW_FLAGS, count=1),
+    Command("run", "Run a model", "run:run", "MODEL [PROMPT]", _RUN_FLAGS, at_least=1),
+    Command("stop", "Stop a running model", "library:stop", "MODEL", count=1),
+    Command("pull", "Pull a model from a registry", "transfer:pull", "MODEL", _PULL_FLAGS, count=1),
+    Command("push", "Push a model to a registry", "transfer:push", "MODEL", (_INSECURE,), count=1),
+    Command("signin", "Sign in to ollama.com", "account:signin", count=0, shows_environment=False),
+    Command("signout", "Sign out from ollama.com", "account:signout", count=0, shows_environment=False),
+    Command("list", "List models", "library:list_models", aliases=("ls",)),
+    Command("ps", "List running models", "library:ps"),
+    Command("cp", "Copy a model", "library:copy", "SOURCE DESTINATION", count=2),
+    Command("rm", "Remove a model", "library:remove", "MODEL [MODEL...]", at_least=1),
+    Command("help", "Help about any command", "", "[command]", needs_server=False, shows_environment=False),
+    Command("login", "Sign in to ollama.com", "account:signin", count=0, is_hidden=True),
+    Command("logout", "Sign out from ollama.com", "account:signout", count=0, is_hidden=True),
+)
+ROOT = Command(
+    PROGRAM,
+    "Large language model runner",
+    "",
+    flags=(_NO_WRAP, _VERBOSE, Flag("version", "Show version information", short="v")),
+)
+
+
+def find_command(name: str) -> Command | None:
+    """The command of that name or alias."""
+    for command in COMMANDS:
+        if name == command.name or name in command.aliases:
+            return command
+    return None

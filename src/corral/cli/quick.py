@@ -1,0 +1,134 @@
+"""One short HTTP call over plain TCP, for commands that are over before `http.client` would be imported.
+
+The standard library's client (with its email parser) takes three times as long to import as the interpreter to
+start; `list` and `--version` have no time for that (docs/decisions/0023-a-quick-command-line.md). This speaks the
+part of HTTP/1.1 that a single call needs: a body with a length, in chunks, or up to the end of the connection.
+Streams, uploads, TLS and proxies go through `http.client` (see client.py).
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+
+__all__ = ["CONNECT_TIMEOUT_S", "Answer", "GarbledAnswerError", "exchange", "prepare_socket"]
+
+CONNECT_TIMEOUT_S = 10.0
+_READ_BYTES = 1 << 16
+_MAX_HEAD_BYTES = 1 << 16
+
+
+class GarbledAnswerError(OSError):
+    """What came back is no HTTP answer, or only a part of one."""
+
+
+class Answer:
+    """A whole answer. Header names are in lower case."""
+
+    __slots__ = ("body", "headers", "reason", "status")
+
+    def __init__(self, status: int, reason: str, headers: dict[str, str], body: bytes) -> None:
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        self.body = body
+
+
+def exchange(
+    host: str, port: int, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+) -> Answer:
+    """Send one request and read its answer; there is no limit on how long the server thinks.
+
+    Raises:
+        OSError: nobody listens, or the connection broke; GarbledAnswerError for an answer that makes no sense.
+    """
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    lines.append("Connection: close")
+    if body is not None:
+        lines.append(f"Content-Length: {len(body)}")
+    request = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace") + (body or b"")
+    with _connect(host, port) as connection:
+        connection.sendall(request)
+        return _read_answer(connection, has_body=method != "HEAD")
+
+
+def _connect(host: str, port: int) -> socket.socket:
+    """What `socket.create_connection` does, without the codec for international names, which takes 3 ms to load."""
+    refusal: OSError | None = None
+    name = host.encode() if host.isascii() else host
+    for family, kind, protocol, _, address in socket.getaddrinfo(name, port, 0, socket.SOCK_STREAM):
+        connection = socket.socket(family, kind, protocol)
+        try:
+            connection.settimeout(CONNECT_TIMEOUT_S)
+            connection.connect(address)
+            prepare_socket(connection)
+        except OSError as error:
+            connection.close()
+            refusal = error
+        else:
+            return connection
+    raise refusal or OSError("the host has no address")
+
+
+def prepare_socket(connection: socket.socket) -> None:
+    """No time limit on answers, but notice a machine that went away; no delay for small requests."""
+    connection.settimeout(None)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _read_answer(connection: socket.socket, *, has_body: bool) -> Answer:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = connection.recv(_READ_BYTES)
+        if not piece or len(data) > _MAX_HEAD_BYTES:
+            raise GarbledAnswerError("the answer is not HTTP")
+        data += piece
+    head, _, rest = data.partition(b"\r\n\r\n")
+    status_line, *header_lines = head.decode("latin-1").split("\r\n")
+    version, _, status_text = status_line.partition(" ")
+    status, _, reason = status_text.partition(" ")
+    if not version.startswith("HTTP/") or not status.isdigit():
+        raise GarbledAnswerError("the answer is not HTTP")
+    if status == "100":  # "go on": the answer proper follows
+        raise GarbledAnswerError("an answer that was not asked for")
+    headers = {
+        name.strip().lower(): value.strip()
+        for name, _, value in (line.partition(":") for line in header_lines)
+    }
+    body = _read_body(connection, rest, headers) if has_body and status not in ("204", "304") else b""
+    return Answer(int(status), reason, headers, body)
+
+
+def _read_body(connection: socket.socket, rest: bytes, headers: Mapping[str, str]) -> bytes:
+    is_chunked = headers.get("transfer-encoding", "").lower() == "chunked"
+    length_text = headers.get("content-length", "")
+    wanted = int(length_text) if length_text.isdigit() and not is_chunked else None
+    pieces, size = [rest], len(rest)
+    while wanted is None or size < wanted:
+        piece = connection.recv(_READ_BYTES)
+        if not piece:
+            break
+        pieces.append(piece)
+        size += len(piece)
+    if wanted is not None and size < wanted:
+        raise GarbledAnswerError("the server closed the connection in the middle of its answer")
+    data = b"".join(pieces)
+    return _join_chunks(data) if is_chunked else data
+
+
+def _join_chunks(data: bytes) -> bytes:
+    parts: list[bytes] = []
+    start = 0
+    while True:
+        end = data.find(b"\r\n", start)
+        try:
+            size = int(data[start:end].partition(b";")[0], 16) if end >= 0 else -1
+        except ValueError:
+            size = -1
+        if size < 0 or end + 2 + size > len(data):
+            raise GarbledAnswerError("the server closed the connection in the middle of its answer")
+        if size == 0:
+            return b"".join(parts)
+        parts.append(data[end + 2 : end + 2 + size])
+        start = end + 2 + size + 2

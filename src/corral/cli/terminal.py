@@ -1,0 +1,68 @@
+"""What the other modules need to know of the terminal: its width, its colours, and how to keep it safe."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
+
+__all__ = ["BOLD_GREY", "GREY", "RESET", "has_colors", "is_terminal", "quiet_keys", "safe", "terminal_size"]
+
+GREY = "\x1b[38;5;245m"
+BOLD_GREY = "\x1b[38;5;245m\x1b[1m"
+RESET = "\x1b[0m"
+# Control characters that text from a model, a registry or a server must not send to a terminal: they could set its
+# title, its clipboard or its colours. Each becomes its picture (␛ for escape).
+_CONTROL: dict[int, int | None] = {0x7F: 0x2421}
+_CONTROL.update((code, 0x2400 + code) for code in range(32) if chr(code) not in "\n\t\r")
+_CONTROL.update((code, 0xFFFD) for code in range(0x80, 0xA0))
+_CONTROL[0x0D] = None  # CRLF texts are common and harmless without the CR
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person looks at it."""
+    return stream is not None and stream.isatty()
+
+
+def has_colors(stream: TextIO) -> bool:
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def safe(text: str) -> str:
+    """Text without control characters other than newlines and tabs."""
+    return text if text.isprintable() else text.translate(_CONTROL)
+
+
+def terminal_size(stream: TextIO) -> tuple[int, int]:
+    """Columns and lines of the terminal behind a stream; 80 by 24 where there is none."""
+    try:
+        size = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):
+        return 80, 24
+    return size.columns or 80, size.lines or 24
+
+
+@contextmanager
+def quiet_keys() -> Iterator[None]:
+    """While an answer is printed keys are not echoed into it; what is typed stays for the next prompt."""
+    try:
+        import termios
+
+        descriptor = sys.stdin.fileno()
+        before = termios.tcgetattr(descriptor)
+    except (ImportError, OSError, ValueError):  # no terminal, or none of this kind
+        yield
+        return
+    muted = [*before]
+    muted[0] &= ~termios.ICRNL  # Enter stays Enter for the prompt that will read it
+    muted[3] &= ~(termios.ECHO | termios.ICANON)
+    termios.tcsetattr(descriptor, termios.TCSADRAIN, muted)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)

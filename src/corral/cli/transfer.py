@@ -1,0 +1,129 @@
+"""`pull` and `push`: a stream of steps, shown as bars."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing
+
+from corral.cli.account import print_signin_hint
+from corral.cli.client import APIError, Client, NoServerError
+from corral.cli.flags import PROGRAM, Arguments, UsageError
+from corral.cli.progress import Progress, show_events
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["parse_rate", "pull", "pull_model", "push"]
+
+_RATE_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
+_NOT_IN_REGISTRY = "pull model manifest: file does not exist"
+_ACCOUNT_HOSTS = (".ollama.ai", ".ollama.com")
+
+
+def pull(client: Client, arguments: Arguments) -> None:
+    body: dict[str, Any] = {"model": arguments.words[0], "insecure": arguments.has("insecure")}
+    if limit := arguments.get("limit-rate"):
+        body["rate_limit"] = parse_rate(limit)
+    pull_model(client, body)
+
+
+def pull_model(client: Client, body: dict[str, Any], *, verb: str = "pull") -> None:
+    """Pull with bars; `verb` is what the person typed, for advice.
+
+    Raises:
+        APIError, NoServerError
+    """
+    try:
+        with Progress() as progress, closing(client.stream("/api/pull", body)) as events:
+            show_events(progress, events)
+    except KeyboardInterrupt:
+        print(
+            f"stopped; what was downloaded is kept, `{PROGRAM} pull {body['model']}` goes on", file=sys.stderr
+        )
+        raise
+    except APIError as error:
+        if advice := _cloud_advice(client, body, str(error), verb):
+            raise APIError(f"{error}\n\n{advice}", error.status) from None
+        raise
+
+
+def _cloud_advice(client: Client, body: dict[str, Any], error: str, verb: str) -> str:
+    """What to try where a name exists as a cloud model only (ollama: cmd/cmd.go)."""
+    name = body["model"]
+    is_plain = not body.get("insecure") and ":" not in name and name.count("/") < 2
+    if error != _NOT_IN_REGISTRY or not is_plain:
+        return ""
+    try:
+        client.call("POST", "/api/show", {"model": f"{name}:cloud"})
+    except (APIError, NoServerError):
+        return ""
+    return f'"{name}:cloud" is available as a cloud model. Try:\n  {PROGRAM} {verb} {name}:cloud'
+
+
+def parse_rate(text: str) -> int:
+    """Bytes a second from `500K`, `1.5M`, `20MiB`, `20MB/s` or a plain number.
+
+    Raises:
+        UsageError
+    """
+    stripped = text.strip().removesuffix("/s")
+    number = stripped.rstrip("abgikmABGIKM")
+    unit = stripped[len(number) :].upper().removesuffix("B")
+    try:
+        rate = float(number) * _RATE_UNITS[unit]
+    except (ValueError, KeyError):
+        rate = 0.0
+    if not 1 <= rate < 2**63:
+        raise UsageError(
+            f'invalid argument "{text}" for "--limit-rate" flag: give bytes a second like 500K or 20M'
+        )
+    return int(rate)
+
+
+def push(client: Client, arguments: Arguments) -> None:
+    name = arguments.words[0]
+    destination, needs_account = _destination(name)
+    if needs_account and not _is_signed_in(client):
+        return
+    body = {"model": name, "insecure": arguments.has("insecure")}
+    try:
+        with Progress() as progress, closing(client.stream("/api/push", body)) as events:
+            show_events(progress, events)
+    except APIError as error:
+        if "access denied" in str(error) or "unauthorized" in str(error):
+            raise APIError(
+                "you are not authorized to push to this namespace, create the model under a namespace you own"
+            ) from None
+        raise
+    print(f"\nYou can find your model at:\n\n\t{destination}")
+
+
+def _destination(text: str) -> tuple[str, bool]:
+    """Where a pushed model is found afterwards, and whether its host asks for an account.
+
+    A name that cannot be parsed is left for the server to refuse.
+    """
+    from corral.errors import CorralError
+    from corral.names import ModelName
+
+    try:
+        name = ModelName.parse(text)
+    except CorralError:
+        return text, False
+    if name.host.endswith(_ACCOUNT_HOSTS):
+        return f"https://ollama.com/{name.short().removesuffix(':latest')}", True
+    return name.full(), False
+
+
+def _is_signed_in(client: Client) -> bool:
+    """Whether there is an account to push with; if not, how to sign in has been said."""
+    try:
+        client.call("POST", "/api/me", {})
+    except APIError as error:
+        if error.status == 401:
+            text = "You need to be signed in to push models to ollama.com."
+            print_signin_hint(text, error.signin_url)
+            return False
+        # The server does not know or cannot ask: the registry will say.
+    return True

@@ -1,0 +1,70 @@
+"""Where a server listens or is reached, as `OLLAMA_HOST` says it (ollama: envconfig/config.go, Host).
+
+Imports nothing: every command of the command line reads this before anything else.
+"""
+
+from __future__ import annotations
+
+__all__ = ["HostAddress", "strip_setting"]
+
+
+class HostAddress:
+    """An address; treat it as frozen. An empty `host` listens on every interface."""
+
+    __slots__ = ("host", "path", "port", "scheme")
+
+    def __init__(self, scheme: str, host: str, port: int, path: str = "") -> None:
+        self.scheme = scheme
+        self.host = host
+        self.port = port
+        self.path = path
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, HostAddress) and self.url() == other.url()
+
+    def __hash__(self) -> int:
+        return hash(self.url())
+
+    def __repr__(self) -> str:
+        return f"HostAddress({self.url()!r})"
+
+    @classmethod
+    def parse(cls, text: str) -> HostAddress:
+        """Read `OLLAMA_HOST` in any of its forms; what cannot be read falls back to the default part."""
+        text = strip_setting(text)
+        scheme, mark, rest = text.partition("://")
+        if not mark:
+            scheme, rest = "http", text
+        default_port = {"http": 80, "https": 443}.get(scheme, 11434) if mark else 11434
+        if not mark and rest.split(":")[0].lower() == "ollama.com":
+            scheme, default_port = "https", 443
+        rest, slash, path = rest.partition("/")
+        host, port = _split_port(rest, default_port)
+        if not rest:
+            host = "127.0.0.1"
+        return cls(scheme, host, port, f"/{path}" if slash and path else "")
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}{self.path}"
+
+
+def _split_port(text: str, default: int) -> tuple[str, int]:
+    if text.startswith("["):
+        host, _, tail = text[1:].partition("]")
+        port_text = tail.removeprefix(":")
+    elif text.count(":") > 1:  # a bare IPv6 address
+        return text, default
+    else:
+        host, _, port_text = text.partition(":")
+    port = int(port_text) if port_text.isascii() and port_text.isdigit() else default
+    return host, port if 0 <= port <= 65535 else default
+
+
+def strip_setting(text: str) -> str:
+    """The value of an environment variable without blanks and quotes around it."""
+    return text.strip().strip("\"'")

@@ -23,6 +23,9 @@ from corral.api.http import Receive, Send
 from corral.api.native.elsewhere import ElsewhereRoutes
 from corral.api.native.inference import InferenceRoutes
 from corral.api.native.library import LibraryRoutes
+from corral.api.openai.inference import OpenAIInferenceRoutes
+from corral.api.openai.models import ModelsRoutes
+from corral.api.openai.transcription import TranscriptionRoutes
 from corral.api.origins import HostGuard, OriginRules
 from corral.api.registry.routes import RegistryRoutes
 from corral.api.routing import Router
@@ -147,11 +150,13 @@ def _application(settings: Settings, engine: EngineChoice) -> App:
     creator = Creator(store, may_prune=not settings.no_prune)
     limits = {"max_body_bytes": settings.max_body_bytes, "max_depth": settings.max_json_depth}
     service = Inference(settings, profiles, scheduler)
+    catalogue = Library(settings, store, profiles)
     inference = InferenceRoutes(service, **limits)
     anthropic = AnthropicRoutes(service, **limits)
-    library = LibraryRoutes(
-        Library(settings, store, profiles), store, creator, Puller(store, creator), scheduler, **limits
-    )
+    library = LibraryRoutes(catalogue, store, creator, Puller(store, creator), scheduler, **limits)
+    openai = OpenAIInferenceRoutes(service, **limits)
+    models = ModelsRoutes(catalogue)
+    transcription = TranscriptionRoutes(service, max_body_bytes=settings.max_body_bytes)
 
     async def lifespan(_scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Own the scheduler, and with it every child, as long as the server runs."""
@@ -167,6 +172,7 @@ def _application(settings: Settings, engine: EngineChoice) -> App:
 
     guard = HostGuard(is_loopback=settings.host.is_loopback)
     router = _with_elsewhere(_routes(inference, library, anthropic), ElsewhereRoutes(**limits))
+    _add_openai_routes(router, openai, models, transcription)
     if settings.registry_mode != "off":
         uploads = UploadStore(settings.models_dir / "corral-uploads", store.blobs)
         may_push = settings.registry_mode == "push"
@@ -211,6 +217,17 @@ def _with_elsewhere(router: Router, elsewhere: ElsewhereRoutes) -> Router:
     router.add("POST", "/api/experimental/web_fetch", elsewhere.web_fetch)
     router.add("GET", "/api/experimental/model-recommendations", elsewhere.recommendations)
     return router
+
+
+def _add_openai_routes(
+    router: Router, inference: OpenAIInferenceRoutes, models: ModelsRoutes, transcription: TranscriptionRoutes
+) -> None:
+    router.add("POST", "/v1/chat/completions", inference.chat)
+    router.add("POST", "/v1/completions", inference.completions)
+    router.add("POST", "/v1/embeddings", inference.embeddings)
+    router.add("GET", "/v1/models", models.list_models)
+    router.add("GET", "/v1/models/:model", models.retrieve)
+    router.add("POST", "/v1/audio/transcriptions", transcription.transcribe)
 
 
 class _Formatter(logging.Formatter):

@@ -168,6 +168,8 @@ class GenerationMetrics:
 class Chunk:
     """One piece of an answer as it goes to a surface. The last one has `done` and, normally, metrics.
 
+    `choice` numbers the answers of a request that asked for several.
+
     Not frozen: one is made for every token, and a frozen dataclass costs three times as much to build.
     """
 
@@ -180,3 +182,4 @@ class Chunk:
     metrics: GenerationMetrics | None = None
     context: tuple[int, ...] | None = None
     truncated_count: int = 0
+    choice: int = 0

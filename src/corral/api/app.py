@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -25,6 +26,7 @@ from corral.errors import CorralError
 __all__ = ["App"]
 
 _log = logging.getLogger("corral.http")
+_MAX_LOGGED_USER = 64
 
 Lifespan = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
@@ -74,12 +76,13 @@ class App:
         if _log.isEnabledFor(logging.INFO):
             duration_ms = (time.perf_counter() - started_s) * 1000
             _log.info(
-                "request id=%s method=%s path=%s status=%d ms=%.1f%s",
+                "request id=%s method=%s path=%s status=%d ms=%.1f%s%s",
                 exchange.request_id,
                 exchange.method,
                 exchange.path,
                 exchange.status,
                 duration_ms,
+                f" user={json.dumps(exchange.user[:_MAX_LOGGED_USER])}" if exchange.user else "",
                 f" error={error!r}" if error is not None else "",
             )
 

@@ -21,12 +21,15 @@ __all__ = [
     "Decoding",
     "any_value",
     "boolean",
+    "decode_base64",
+    "decode_members",
     "decode_request",
     "images",
     "integer",
     "integers",
     "keep_alive",
     "mapping",
+    "members_of",
     "messages",
     "raw_json",
     "string",
@@ -66,16 +69,20 @@ Decode = Callable[[Decoding, Any, str, str], Any]
 
 
 def decode_request(
-    body: bytes, struct: str, fields: Mapping[str, Decode], *, max_depth: int
+    body: bytes, struct: str, fields: Mapping[str, Decode], *, max_depth: int, package: str = "api"
 ) -> dict[str, Any]:
     """Decode an object; keys of the result are those of `fields` that were present and not null.
+
+    `package` is the Go package of `struct`; the compatible surfaces have one each, and their own word for no body.
 
     Raises:
         InvalidRequestError: with the text for the client.
     """
     decoding = Decoding(struct)
     try:
-        values = _decode_members(decoding, read_members(body, struct, max_depth=max_depth), fields, "")
+        empty_text = "missing request body" if package == "api" else "EOF"
+        members = read_members(body, f"{package}.{struct}", max_depth=max_depth, empty_text=empty_text)
+        values = decode_members(decoding, members, fields, "")
     except RecursionError:
         raise InvalidRequestError("json: exceeded max depth") from None
     if decoding.soft_error is not None:
@@ -83,9 +90,10 @@ def decode_request(
     return values
 
 
-def _decode_members(
+def decode_members(
     decoding: Decoding, members: list[JSONMember], fields: Mapping[str, Decode], prefix: str
 ) -> dict[str, Any]:
+    """Decode the members of an object that `fields` names; `prefix` is the path of the object with a final dot."""
     values: dict[str, Any] = {}
     for name, value, text in members:
         key = name if name in fields else name.casefold()
@@ -106,7 +114,8 @@ def _decode_members(
     return values
 
 
-def _members_of(value: JSONObject) -> list[JSONMember]:
+def members_of(value: JSONObject) -> list[JSONMember]:
+    """The members of an inner object; their own texts are not known."""
     return [(name, member, "") for name, member in value]
 
 
@@ -247,7 +256,7 @@ def _message(struct: str, value: Any, path: str) -> Message:
         raise InvalidRequestError(
             f"json: cannot unmarshal {kind_of(value)} into Go struct field {struct}.{path} of type api.Alias"
         )
-    values = _decode_members(decoding, _members_of(value), _MESSAGE_FIELDS, path + ".")
+    values = decode_members(decoding, members_of(value), _MESSAGE_FIELDS, path + ".")
     _hard(decoding)
     values["role"] = values.get("role", "").lower()
     return Message(**values)
@@ -262,10 +271,8 @@ def _tool_calls(decoding: Decoding, value: Any, path: str, _text: str) -> tuple[
         if element is None:
             calls.append(ToolCall("", {}))
         elif isinstance(element, JSONObject):
-            members = _members_of(element)
-            values = _decode_members(
-                decoding, members, {"id": string, "function": _call_function}, path + "."
-            )
+            members = members_of(element)
+            values = decode_members(decoding, members, {"id": string, "function": _call_function}, path + ".")
             calls.append(ToolCall(**{"name": "", "arguments": {}, **values.pop("function", {}), **values}))
         else:
             decoding.mismatch(element, path, "api.ToolCall")
@@ -277,7 +284,7 @@ def _call_function(decoding: Decoding, value: Any, path: str, _text: str) -> dic
         decoding.mismatch(value, path, "api.ToolCallFunction")
         return None
     fields = {"index": integer, "name": string, "arguments": _arguments}
-    return _decode_members(decoding, _members_of(value), fields, path + ".")
+    return decode_members(decoding, members_of(value), fields, path + ".")
 
 
 def _arguments(_decoding: Decoding, value: Any, _path: str, _text: str) -> dict[str, Any]:
@@ -305,7 +312,7 @@ def tools(decoding: Decoding, value: Any, path: str, _text: str) -> tuple[Tool, 
     for element in value:
         if isinstance(element, JSONObject):
             fields = {"type": string, "items": any_value, "function": _tool_function}
-            decoded.append(Tool(**_decode_members(decoding, _members_of(element), fields, path + ".")))
+            decoded.append(Tool(**decode_members(decoding, members_of(element), fields, path + ".")))
         elif element is None:
             decoded.append(Tool())
         else:
@@ -319,7 +326,7 @@ def _tool_function(decoding: Decoding, value: Any, path: str, _text: str) -> Too
         return None
     inner = Decoding("ToolFunction")
     fields = {"name": string, "description": string, "parameters": tool_parameters}
-    values = _decode_members(inner, _members_of(value), fields, path + ".")
+    values = decode_members(inner, members_of(value), fields, path + ".")
     decoding.soft_error = decoding.soft_error or inner.soft_error
     return ToolFunction(**values)
 
@@ -336,7 +343,7 @@ def tool_parameters(decoding: Decoding, value: Any, path: str, _text: str) -> To
         "required": _string_tuple,
         "properties": _properties,
     }
-    values = _decode_members(inner, _members_of(value), fields, path + ".")
+    values = decode_members(inner, members_of(value), fields, path + ".")
     decoding.soft_error = decoding.soft_error or inner.soft_error
     if "$defs" in values:
         values["defs"] = values.pop("$defs")
@@ -360,7 +367,7 @@ def _property(value: Any, path: str) -> ToolProperty:
     if not isinstance(value, JSONObject):
         _mismatch_now(value, path, "api.ToolProperty")
     decoding = Decoding("ToolProperty")
-    values = _decode_members(decoding, _members_of(value), _PROPERTY_FIELDS, "")
+    values = decode_members(decoding, members_of(value), _PROPERTY_FIELDS, "")
     _hard(decoding)
     if "anyof" in values:
         values["any_of"] = values.pop("anyof")

@@ -55,7 +55,8 @@ class Exchange:
     """A request and the way to answer it.
 
     `extra_headers` go with whatever is answered. `error_encoder` makes the body of an error from its status and
-    text; a surface sets its own before it reads anything (None: the native one).
+    text; a surface sets its own before it reads anything (None: the native one). `user` is who the client says that
+    it serves; it goes into the log.
 
     A client that stops sending its body, or stops reading a stream, for `stall_timeout_s` (0: never) ends the
     exchange: it must not hold a slot of the engine for ever.
@@ -77,6 +78,7 @@ class Exchange:
         "query",
         "request_id",
         "status",
+        "user",
     )
 
     def __init__(
@@ -101,6 +103,7 @@ class Exchange:
         self.error_encoder: Callable[[int, str], bytes] | None = None
         self.is_started = False
         self.status = 0
+        self.user = ""
         self.request_id = request_id
 
     def header(self, name: bytes) -> str:

@@ -17,12 +17,14 @@ from corral.errors import InvalidRequestError
 __all__ = [
     "JSONMember",
     "JSONObject",
+    "check_depth",
     "clean_text",
     "element_texts",
     "kind_of",
     "member_texts",
     "plain",
     "read_members",
+    "read_object",
 ]
 
 _WHITESPACE = " \t\n\r"
@@ -56,8 +58,10 @@ _scan_once: Callable[[str, int], tuple[Any, int]] = vars(_decoder)["scan_once"]
 _scan_string: Callable[[str, int, bool], tuple[str, int]] = vars(_json_decoder)["scanstring"]
 
 
-def read_members(body: bytes, struct: str, *, max_depth: int) -> list[JSONMember]:
-    """Return the members of the object in `body`; `struct` is the Go type named in errors.
+def read_members(
+    body: bytes, go_type: str, *, max_depth: int, empty_text: str = "missing request body"
+) -> list[JSONMember]:
+    """Return the members of the object in `body`; `go_type` is named in errors, `empty_text` says there is no body.
 
     Raises:
         InvalidRequestError: no JSON, another kind of value, or nested deeper than `max_depth`.
@@ -65,9 +69,9 @@ def read_members(body: bytes, struct: str, *, max_depth: int) -> list[JSONMember
     text = body.decode("utf-8", "replace")
     start = _skip_space(text, 0)
     if start == len(text):
-        raise InvalidRequestError("missing request body")
+        raise InvalidRequestError(empty_text)
     if body.count(b"{") + body.count(b"[") > max_depth:
-        _check_depth(body, max_depth)
+        check_depth(body, max_depth)
     try:
         if text[start] == "{":
             return _members(text, start + 1)
@@ -82,7 +86,7 @@ def read_members(body: bytes, struct: str, *, max_depth: int) -> list[JSONMember
         raise InvalidRequestError(str(exc)) from None
     if value is None:
         return []
-    raise InvalidRequestError(f"json: cannot unmarshal {kind_of(value)} into Go value of type api.{struct}")
+    raise InvalidRequestError(f"json: cannot unmarshal {kind_of(value)} into Go value of type {go_type}")
 
 
 def _members(text: str, index: int) -> list[JSONMember]:
@@ -143,7 +147,8 @@ def _syntax_text(text: str, index: int) -> str:
     return f"invalid character {text[index]!r} at offset {index}: the request body is not valid JSON"
 
 
-def _check_depth(body: bytes, max_depth: int) -> None:
+def check_depth(body: bytes, max_depth: int) -> None:
+    """Raises InvalidRequestError: JSON nested deeper than `max_depth`."""
     depth = 0
     is_string = is_escaped = False
     for byte in body:
@@ -173,6 +178,30 @@ def kind_of(value: object) -> str:
     if isinstance(value, int | float):
         return "number"
     return "object" if isinstance(value, JSONObject) else "array"
+
+
+def read_object(text: str, *, max_depth: int) -> dict[str, Any]:
+    """The object in a text that is JSON as a whole, like the arguments of a tool call; null is an empty one.
+
+    Raises:
+        InvalidRequestError: no JSON, another kind of value, or nested deeper than `max_depth`.
+    """
+    check_depth(text.encode("utf-8", "replace"), max_depth)
+    try:
+        value = plain(_decoder.decode(text))
+    except StopIteration as exc:
+        raise InvalidRequestError(_syntax_text(text, int(exc.value))) from None
+    except json.JSONDecodeError as exc:
+        raise InvalidRequestError(_syntax_text(text, exc.pos)) from None
+    except RecursionError:
+        raise InvalidRequestError("json: exceeded max depth") from None
+    except ValueError as exc:
+        raise InvalidRequestError(str(exc)) from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InvalidRequestError("not a JSON object")
+    return value
 
 
 def clean_text(text: str) -> str:

@@ -77,7 +77,7 @@ class Inference:
         common, stopwatch = request.common, Stopwatch()
         _check_top_logprobs(common)
         profile = await self._profiles.get(common.model)
-        if not request.prompt and common.keep_alive_ns == 0:
+        if not request.prompt and not request.prompt_tokens and common.keep_alive_ns == 0:
             return self._unload(profile)
         if "image" in profile.capabilities:
             raise CapabilityError("image generation models are not currently supported")
@@ -86,7 +86,7 @@ class Inference:
         think = _resolve_think(profile, common)
         _require(profile, common.model, "generate", ["insert"] if request.suffix else [])
         async with self._turn(profile, common, think, stopwatch) as turn:
-            if not request.prompt:
+            if not request.prompt and not request.prompt_tokens:
                 return Immediate("load")
             prompt = await _generate_prompt(turn, request)
             if common.is_render_only:
@@ -240,6 +240,7 @@ class Inference:
                 grammar=grammar_of(turn.common),
                 top_logprobs=turn.common.top_logprobs if turn.common.logprobs else None,
                 preserved_tokens=preserved_tokens(profile, tools),
+                logit_bias=turn.common.logit_bias,
             ),
             turn.stopwatch,
             emit,
@@ -330,6 +331,8 @@ async def _generate_prompt(turn: _Turn, request: GenerateRequest) -> prompting.P
     Raises:
         TemplateError, ContextOverflowError
     """
+    if request.prompt_tokens:
+        return prompting.Prompt(await _text_of(turn, request.prompt_tokens))
     if request.is_raw:
         return prompting.Prompt(request.prompt, request.images)
     model = turn.profile.model
@@ -348,6 +351,20 @@ async def _generate_prompt(turn: _Turn, request: GenerateRequest) -> prompting.P
     else:
         prompt = await _chat_prompt(turn, messages, ())
     return await _after_context(turn, request, prompt)
+
+
+async def _text_of(turn: _Turn, tokens: Sequence[int]) -> str:
+    """The text of tokens that a client sent.
+
+    Raises:
+        InvalidRequestError: an id that the model does not have.
+    """
+    vocabulary = turn.profile.gguf.metadata.get("tokenizer.ggml.tokens") if turn.profile.gguf else None
+    size = len(vocabulary) if vocabulary is not None else 0
+    strange = next((token for token in tokens if not 0 <= token < size), None)
+    if strange is not None:
+        raise InvalidRequestError(f"the model has no token {strange}; its tokens are 0 to {size - 1}")
+    return await turn.runner.detokenize(tokens)
 
 
 async def _after_context(turn: _Turn, request: GenerateRequest, prompt: prompting.Prompt) -> prompting.Prompt:

@@ -10,10 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from corral.config import Settings
-from corral.errors import GGUFError, InvalidModelNameError, InvalidRequestError, ModelNotFoundError
+from corral.errors import (
+    CloudDisabledError,
+    GGUFError,
+    InvalidModelNameError,
+    InvalidRequestError,
+    ModelNotFoundError,
+)
 from corral.gguf import GGUFArray, GGUFFile, file_type_name
 from corral.gowire import Float32, encode, format_local_time
-from corral.names import ModelName, parse_ref
+from corral.names import ModelName, ModelRef, parse_ref
 from corral.scheduler.spec import LoadedInfo
 from corral.service import capabilities
 from corral.service.modelfile_text import format_parameters, modelfile_of
@@ -96,15 +102,7 @@ class Library:
         Raises:
             InvalidRequestError, ModelNotFoundError, CorruptManifestError
         """
-        ref = parse_ref(request.model)
-        name = ModelName.parse(ref.base)
-        try:
-            model = self._store.find(name)
-        except ModelNotFoundError:
-            raise ModelNotFoundError(name.short()) from None
-        is_remote = bool(model.config.remote_model)
-        if not is_remote and (model.weights_path is None or not model.weights_path.exists()):
-            raise ModelNotFoundError(name.short())
+        model = self._find(parse_ref(request.model))
         profile = self._profiles.describe(model)
         system = request.system or model.system
         parameters = dict(model.parameters)
@@ -134,6 +132,33 @@ class Library:
         answer["requires"] = model.config.requires
         kept = ("details", "model_info", "modified_at", "projector_info")
         return {name: value for name, value in answer.items() if value or name in kept}
+
+    def list_models(self) -> list[Model]:
+        """All models, those changed last first."""
+        return self._store.list()
+
+    def find_model(self, name: str) -> Model:
+        """A model by its name as typed.
+
+        Raises:
+            InvalidRequestError, ModelNotFoundError, CorruptManifestError
+            CloudDisabledError: a name that asks for a model elsewhere.
+        """
+        ref = parse_ref(name)
+        if ref.source == "cloud":
+            raise CloudDisabledError("ollama cloud is disabled: remote model details are unavailable")
+        return self._find(ref)
+
+    def _find(self, ref: ModelRef) -> Model:
+        name = ModelName.parse(ref.base)
+        try:
+            model = self._store.find(name)
+        except ModelNotFoundError:
+            raise ModelNotFoundError(name.short()) from None
+        is_remote = bool(model.config.remote_model)
+        if not is_remote and (model.weights_path is None or not model.weights_path.exists()):
+            raise ModelNotFoundError(name.short())
+        return model
 
     def _template(self, model: Model, path: capabilities.Path, gguf: GGUFFile | None) -> str:
         source = gguf.metadata.get("tokenizer.chat_template") if gguf else None

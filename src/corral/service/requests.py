@@ -28,7 +28,7 @@ class InferenceOptions:
 
     `format` is the member's own JSON text (its spelling shows in errors), empty when absent. With
     `is_think_optional` a model that cannot think answers all the same. `think_budget` bounds the thinking of a
-    chat, in tokens.
+    chat, in tokens. `logit_bias` adds to the logits of tokens by id.
     """
 
     model: str
@@ -44,11 +44,15 @@ class InferenceOptions:
     logprobs: bool = False
     top_logprobs: int = 0
     grammar: str = ""
+    logit_bias: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
-    """A prompt to complete. `context` None: absent; an empty one counts as given."""
+    """A prompt to complete. `context` None: absent; an empty one counts as given.
+
+    `prompt_tokens` stand in for `prompt` as tokens, which no template touches.
+    """
 
     common: InferenceOptions
     prompt: str = ""
@@ -58,6 +62,7 @@ class GenerateRequest:
     context: tuple[int, ...] | None = None
     is_raw: bool = False
     images: tuple[bytes, ...] = ()
+    prompt_tokens: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

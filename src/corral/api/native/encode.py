@@ -11,7 +11,7 @@ from corral.gowire import Float32, encode, escape_string, format_utc_now
 from corral.service.requests import Immediate
 from corral.types import Chunk, GenerationMetrics, Logprob, ToolCall
 
-__all__ = ["ChatEncoder", "GenerateEncoder", "merge_chunks"]
+__all__ = ["ChatEncoder", "GenerateEncoder", "logprob_json", "merge_chunks"]
 
 
 class _Encoder:
@@ -43,7 +43,7 @@ class GenerateEncoder(_Encoder):
         if chunk.tool_calls:
             parts += (b',"tool_calls":', encode([_tool_call(call) for call in chunk.tool_calls]))
         if chunk.logprobs:
-            parts += (b',"logprobs":', encode([_logprob(entry) for entry in chunk.logprobs]))
+            parts += (b',"logprobs":', encode([logprob_json(entry) for entry in chunk.logprobs]))
         parts += _truncation(chunk)
         parts.append(b"}")
         return b"".join(parts)
@@ -69,7 +69,7 @@ class ChatEncoder(_Encoder):
         if chunk.done_reason:
             parts += (b',"done_reason":', escape_string(chunk.done_reason))
         if chunk.logprobs:
-            parts += (b',"logprobs":', encode([_logprob(entry) for entry in chunk.logprobs]))
+            parts += (b',"logprobs":', encode([logprob_json(entry) for entry in chunk.logprobs]))
         parts += _metrics(chunk.metrics)
         parts += _truncation(chunk)
         parts.append(b"}")
@@ -116,7 +116,8 @@ def _tool_call(call: ToolCall) -> dict[str, Any]:
     return {"id": call.id, "function": function} if call.id else {"function": function}
 
 
-def _logprob(entry: Logprob) -> dict[str, Any]:
+def logprob_json(entry: Logprob) -> dict[str, Any]:
+    """A token with its log probability, and its rivals if there are any."""
     encoded: dict[str, Any] = {"token": entry.token, "logprob": Float32(entry.logprob)}
     if entry.bytes:
         encoded["bytes"] = list(entry.bytes)

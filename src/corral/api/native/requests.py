@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from corral.api import decode
+from corral.api.tool_choice import read_tool_choice
 from corral.errors import InvalidRequestError
 from corral.service.requests import (
     ChatRequest,
@@ -100,22 +101,9 @@ def read_chat(body: bytes, max_depth: int) -> tuple[ChatRequest, bool]:
         common=_common(values),
         messages=values.get("messages", ()),
         tools=values.get("tools", ()),
-        tool_choice=_tool_choice(values.get("tool_choice")),
+        tool_choice=read_tool_choice(values.get("tool_choice")),
     )
     return request, values.get("stream", True)
-
-
-def _tool_choice(value: Any) -> str:
-    """`auto`, `none`, `required`, or `function:NAME`; also in the object form of OpenAI's API."""
-    if value in (None, "", "auto"):
-        return "auto"
-    if value in ("none", "required"):
-        return str(value)
-    if isinstance(value, dict) and isinstance(value.get("function"), dict):
-        return f"function:{value['function'].get('name', '')}"
-    if isinstance(value, str):
-        return f"function:{value}"
-    raise InvalidRequestError('tool_choice must be "auto", "none", "required" or the name of a tool')
 
 
 def read_embed(body: bytes, max_depth: int) -> EmbedRequest:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 from corral.api.decode import decode_base64
 from corral.errors import InvalidRequestError
 from corral.types import Think
 
-__all__ = ["image_bytes", "think_of_effort"]
+__all__ = ["go_type", "image_bytes", "think_of_effort"]
 
 _THINK: dict[str, Think] = {
     "": None,
@@ -56,3 +56,16 @@ def image_bytes(url: str) -> bytes:
         return decode_base64(url[len(prefix) :])
     except InvalidRequestError:
         raise InvalidRequestError("invalid image input") from None
+
+
+def go_type(value: Any) -> str:
+    """The name that Go gives to the type of a decoded value."""
+    if value is None:
+        return "<nil>"
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int | float):
+        return "float64"
+    if isinstance(value, str):
+        return "string"
+    return "[]interface {}" if isinstance(value, list) else "map[string]interface {}"

@@ -1,0 +1,74 @@
+"""Parts of JSON that chat completions and completions share. Keys in the order of the real server."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from corral.gowire import encode, encode_sorted, escape_string
+from corral.types import GenerationMetrics, ToolCall
+
+__all__ = ["FINGERPRINT", "UsageCount", "arguments_json", "new_id", "tool_calls_json"]
+
+FINGERPRINT = b'"system_fingerprint":"fp_ollama"'
+
+
+def new_id(kind: str) -> bytes:
+    """A small random number behind `kind`, as the real server makes them."""
+    return f'"{kind}-{random.randrange(999)}"'.encode("ascii")
+
+
+def tool_calls_json(calls: Sequence[ToolCall]) -> bytes:
+    """A list of calls; the arguments of each are JSON in a text."""
+    return b"[" + b",".join([_tool_call(call) for call in calls]) + b"]"
+
+
+def _tool_call(call: ToolCall) -> bytes:
+    parts = (
+        b'{"id":',
+        escape_string(call.id),
+        b',"index":%d,"type":"function","function":{"name":' % call.index,
+        escape_string(call.name),
+        b',"arguments":',
+        escape_string(arguments_json(call.arguments).decode("utf-8")),
+        b"}}",
+    )
+    return b"".join(parts)
+
+
+def arguments_json(arguments: Mapping[str, Any]) -> bytes:
+    """Arguments in the order in which they were written; objects inside them sorted, as by the original."""
+    members = [escape_string(name) + b":" + encode_sorted(value) for name, value in arguments.items()]
+    return b"{" + b",".join(members) + b"}"
+
+
+class UsageCount:
+    """Tokens of all answers of a request: those of a prompt count once, however many answers it has."""
+
+    def __init__(self, answers_per_prompt: int, *, has_details: bool) -> None:
+        self._answers_per_prompt = answers_per_prompt
+        self._has_details = has_details
+        self._prompt: dict[int, int] = {}
+        self._cached: dict[int, int] = {}
+        self._completion_count = 0
+
+    def add(self, choice: int, metrics: GenerationMetrics | None) -> None:
+        if metrics is None:
+            return
+        prompt = choice // self._answers_per_prompt
+        self._prompt[prompt] = metrics.prompt_eval_count
+        # The first answer to a prompt can fill the cache for the others; what it found there is what counts.
+        self._cached.setdefault(prompt, metrics.cached_count)
+        self._completion_count += metrics.eval_count
+
+    def json(self) -> bytes:
+        prompt_count = sum(self._prompt.values())
+        usage: dict[str, Any] = {
+            "prompt_tokens": prompt_count,
+            "completion_tokens": self._completion_count,
+            "total_tokens": prompt_count + self._completion_count,
+        }
+        if self._has_details:
+            usage["prompt_tokens_details"] = {"cached_tokens": sum(self._cached.values())}
+        return encode(usage)

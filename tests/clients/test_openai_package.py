@@ -250,30 +250,6 @@ def test_limits(client: openai.OpenAI, name: str) -> None:
     assert reply.usage.completion_tokens == 4
 
 
-def test_logit_bias(client: openai.OpenAI, server: Server) -> None:
-    """A token that is pushed far enough is all that is said; a forbidden one is not said."""
-    tokens = server.post("/api/tokenize", {"model": MODEL, "content": "Paris"})["tokens"]
-    assert tokens
-    reply = client.chat.completions.create(
-        model=MODEL,
-        messages=CAPITAL,
-        temperature=0,
-        max_tokens=3,
-        logit_bias={str(tokens[0]): 100},
-        reasoning_effort="none",
-    )
-    text = server.post("/api/detokenize", {"model": MODEL, "tokens": [tokens[0]] * 3})["content"]
-    assert reply.choices[0].message.content == text
-    banned = client.chat.completions.create(
-        model=MODEL,
-        messages=CAPITAL,
-        temperature=0,
-        logit_bias={str(token): -100 for token in tokens},
-        reasoning_effort="none",
-    )
-    assert "Paris" not in (banned.choices[0].message.content or "")
-
-
 def test_native_options_as_extra_fields(client: openai.OpenAI, server: Server) -> None:
     """For clients that cannot send `options`: context, time in memory, sampling."""
     extra = {"num_ctx": 512, "keep_alive": "7m", "top_k": 1, "min_p": 0.1, "repeat_penalty": 1.1}
@@ -341,15 +317,6 @@ def test_completions(client: openai.OpenAI) -> None:
         for choice in chunk.choices:
             texts[choice.index] += choice.text
     assert texts == [answer, answer]
-
-
-def test_prompts_as_tokens(client: openai.OpenAI, server: Server) -> None:
-    """Tokens go to the model as they are; ids that it does not have are refused."""
-    tokens = server.post("/api/tokenize", {"model": "words", "content": "now A"})["tokens"]
-    text = client.completions.create(model="words", prompt=tokens, temperature=0).choices[0].text
-    assert text == "Alpha beta gamma delta epsilon."
-    with pytest.raises(openai.BadRequestError, match="has no token 99999999"):
-        client.completions.create(model="words", prompt=[99999999])
 
 
 def test_best_of(client: openai.OpenAI) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from corral.api import decode
+from corral.api.extras import EXTRA_FIELDS, extra_options
 from corral.api.fields import number, structure
 from corral.api.jsonread import JSONObject
 from corral.errors import InvalidRequestError
@@ -15,16 +16,6 @@ __all__ = ["MAX_CHOICES", "SAMPLING", "choice_count", "sampling_options", "seede
 MAX_CHOICES = 128
 _MAX_BIASES = 4096
 _MAX_SEED = 2**31 - 1
-# Options of the native API that a body may have as members of its own, because clients have no `options`.
-_NATIVE: dict[str, decode.Decode] = {
-    "num_ctx": decode.integer,
-    "top_k": decode.integer,
-    "min_p": number,
-    "typical_p": number,
-    "repeat_penalty": number,
-    "repeat_last_n": decode.integer,
-}
-_SHARED = ("temperature", "top_p", "seed", "frequency_penalty", "presence_penalty")
 
 
 def _logit_bias(
@@ -47,7 +38,7 @@ def _logit_bias(
 
 
 SAMPLING: dict[str, decode.Decode] = {
-    **_NATIVE,
+    **EXTRA_FIELDS,
     "model": decode.string,
     "stream": decode.boolean,
     "stream_options": structure("StreamOptions", "openai.StreamOptions", {"include_usage": decode.boolean}),
@@ -63,8 +54,6 @@ SAMPLING: dict[str, decode.Decode] = {
     "user": decode.any_value,
     "safety_identifier": decode.any_value,
     "usage": decode.any_value,
-    "keep_alive": decode.keep_alive,
-    "options": decode.mapping,
     "_debug_render_only": decode.boolean,
 }
 
@@ -72,11 +61,9 @@ SAMPLING: dict[str, decode.Decode] = {
 def sampling_options(values: Mapping[str, Any], defaults: Mapping[str, float]) -> dict[str, Any]:
     """Options for the service: members of the body over its `options` over `defaults`.
 
-    `stop` and the limit are not among them: the two routes read those differently.
+    Without `stop`, which the two routes read differently, but for one inside `options`.
     """
-    named = {name: values[name] for name in (*_NATIVE, *_SHARED) if name in values}
-    given = {name: value for name, value in values.get("options", {}).items() if value is not None}
-    return {**defaults, **given, **named}
+    return {**defaults, **extra_options({name: value for name, value in values.items() if name != "stop"})}
 
 
 def choice_count(values: Mapping[str, Any]) -> int:

@@ -17,6 +17,7 @@ LAYERS = (
     "gotime",
     "gowire",
     "hostaddress",
+    "rate",
     "config",
     "devices",
     "gguf",

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from corral.errors import CorralError, InvalidRequestError
 from corral.gotime import FOREVER_NS, parse_duration_ns
 from corral.hostaddress import HostAddress, strip_setting
+from corral.rate import parse_rate
 
 __all__ = [
     "SETTINGS",
@@ -79,6 +80,14 @@ def _registry_mode(text: str) -> str:
     if text.lower() not in ("off", "pull", "push"):
         raise _Unreadable
     return text.lower()
+
+
+def _rate(text: str) -> int:
+    """Bytes a second."""
+    try:
+        return parse_rate(text)
+    except InvalidRequestError:
+        raise _Unreadable from None
 
 
 def _list(text: str) -> tuple[str, ...]:
@@ -193,6 +202,45 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "CORRAL_CACHE_RAM", "cache_ram_mib", _number, "0", "MiB that an engine may keep evicted prompts in"
     ),
+    Setting("CORRAL_OFFLINE", "is_offline", _boolean, "false", "Never talk to a registry"),
+    Setting(
+        "CORRAL_DEFAULT_REGISTRY",
+        "registry",
+        str,
+        "https://registry.ollama.ai",
+        "Where names without a host are pulled from and pushed to",
+    ),
+    Setting(
+        "CORRAL_REGISTRY_MIRRORS",
+        "registry_mirrors",
+        _list,
+        "",
+        "Registries to try first: `URL` for names without a host, `HOST=URL` for names on that host",
+    ),
+    Setting(
+        "CORRAL_REGISTRY_TRUSTED_HOSTS",
+        "registry_trusted_hosts",
+        _list,
+        "",
+        "`host` or `host:port` that registries may send us to although it is private, and that may issue their tokens",
+    ),
+    Setting(
+        "CORRAL_PULL_RATE", "pull_bytes_per_s", _rate, "0", "Bandwidth of all downloads, as in `10MB` a second (0: all)"
+    ),
+    Setting(
+        "CORRAL_PULL_STALL_TIMEOUT",
+        "pull_stall_timeout_ns",
+        _duration,
+        "30s",
+        "A part of a download that brings nothing for so long is started again",
+    ),
+    Setting(
+        "CORRAL_PULL_RETRY_DELAY",
+        "pull_retry_delay_ns",
+        _duration,
+        "1s",
+        "Pause after the first failure of a part; it doubles with each further one, up to the sixth",
+    ),
 )
 
 # Not in the table, yet nothing to warn of: what the command line reads, and what always holds here.
@@ -226,6 +274,13 @@ class Settings:
     max_json_depth: int = 500
     registry_mode: str = "off"
     cache_ram_mib: int = 0
+    is_offline: bool = False
+    registry: str = ""
+    registry_mirrors: tuple[str, ...] = ()
+    registry_trusted_hosts: tuple[str, ...] = ()
+    pull_bytes_per_s: int = 0
+    pull_stall_timeout_ns: int = 30 * _SECOND_NS
+    pull_retry_delay_ns: int = _SECOND_NS
     # What could not be read and was replaced by its default, for the log.
     warnings: tuple[str, ...] = ()
 

@@ -18,7 +18,14 @@
     ├── StoreError
     │   ├── DigestMismatchError
     │   ├── CorruptManifestError
-    │   └── GGUFError                a model file that is not sound
+    │   ├── GGUFError                a model file that is not sound
+    │   └── DiskFullError
+    ├── RegistryError                a registry refused, lied, or cannot be reached
+    │   ├── RegistryAuthError
+    │   ├── RegistryUnavailableError no answer
+    │   ├── RegistryStatusError      an answer with an error status
+    │   ├── RegistryProtocolError    an answer that breaks the protocol
+    │   └── TransferCancelledError   nobody waits for it any more
     ├── QuantizeError                weights cannot be brought to the type that was asked for
     ├── SchedulingError
     │   ├── QueueFullError
@@ -42,6 +49,7 @@ __all__ = [
     "CorralError",
     "CorruptManifestError",
     "DigestMismatchError",
+    "DiskFullError",
     "EngineError",
     "FormatError",
     "GGUFError",
@@ -54,6 +62,11 @@ __all__ = [
     "OutputParseError",
     "QuantizeError",
     "QueueFullError",
+    "RegistryAuthError",
+    "RegistryError",
+    "RegistryProtocolError",
+    "RegistryStatusError",
+    "RegistryUnavailableError",
     "RequestCanceledError",
     "RunnerError",
     "RunnerExitedError",
@@ -63,6 +76,7 @@ __all__ = [
     "StoreError",
     "TemplateError",
     "UnsupportedArchitectureError",
+    "TransferCancelledError",
 ]
 
 
@@ -174,6 +188,54 @@ class GGUFError(StoreError):
 
 class QuantizeError(CorralError):
     """Weights that cannot be brought to the type that was asked for; the message says why."""
+class DiskFullError(StoreError):
+    """The disk of the models folder has no room. Sizes are zero where they are not known."""
+
+    def __init__(self, message: str, *, needed_bytes: int = 0, free_bytes: int = 0) -> None:
+        super().__init__(message, hint="free some space, or let OLLAMA_MODELS name a folder on another disk")
+        self.needed_bytes = needed_bytes
+        self.free_bytes = free_bytes
+
+
+class RegistryError(CorralError):
+    """Something about a registry; the message is the wire text."""
+
+
+class RegistryAuthError(RegistryError):
+    """A registry wants credentials that we do not have, or may not be given those that we have."""
+
+
+class RegistryUnavailableError(RegistryError):
+    """No answer: no address, no connection, or it broke off."""
+
+
+class RegistryStatusError(RegistryError):
+    """A registry answered with an error. `retry_after_s` is what it asked for, if anything."""
+
+    def __init__(
+        self, status: int, body: str, *, retry_after_s: float | None = None, is_final: bool = True
+    ) -> None:
+        if status == 404:
+            message = "file does not exist"
+        else:
+            message = f"{status}: {body}" if body else str(status)
+        super().__init__(message)
+        self.status = status
+        self.body = body
+        self.retry_after_s = retry_after_s
+        # Asking again will not help.
+        self.is_final = is_final and 400 <= status < 500 and status not in (408, 425, 429)
+
+
+class RegistryProtocolError(RegistryError):
+    """A registry's answer is not what was asked for, or not sound."""
+
+
+class TransferCancelledError(RegistryError):
+    """A transfer ended because nobody waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__("context canceled")
 
 
 class SchedulingError(CorralError):

@@ -12,7 +12,7 @@ from typing import Literal
 
 from corral.errors import InvalidModelNameError, InvalidRequestError
 
-__all__ = ["DEFAULT_HOST", "DEFAULT_NAMESPACE", "DEFAULT_TAG", "ModelName", "ModelRef", "parse_ref"]
+__all__ = ["DEFAULT_HOST", "DEFAULT_NAMESPACE", "DEFAULT_TAG", "ModelName", "ModelRef", "parse_ref", "pull_text"]
 
 DEFAULT_HOST = "registry.ollama.ai"
 DEFAULT_NAMESPACE = "library"
@@ -128,6 +128,14 @@ def parse_ref(text: str) -> ModelRef:
     if source and _split_source(base)[1]:
         raise InvalidRequestError(f'use either :local or :cloud, not both: "{text}"')
     return ModelRef(base, source, text)
+
+
+def pull_text(ref: ModelRef) -> str:
+    """The name to ask a registry for: a model that runs elsewhere is a tag there. Ollama: internal/modelref."""
+    if ref.source != "cloud":
+        return ref.base
+    has_tag = ref.base.rfind(":") > ref.base.rfind("/")
+    return f"{ref.base}-cloud" if has_tag else f"{ref.base}:cloud"
 
 
 def _split_source(text: str) -> tuple[str, Source]:

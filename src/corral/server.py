@@ -30,7 +30,7 @@ from corral.api.origins import HostGuard, OriginRules
 from corral.api.registry.routes import RegistryRoutes
 from corral.api.routing import Router
 from corral.config import Settings
-from corral.create.service import Creator
+from corral.create.service import Creator, Report
 from corral.errors import CorralError
 from corral.runner.engine import EngineFactory
 from corral.runner.interface import EngineChoice
@@ -147,13 +147,18 @@ def _application(settings: Settings, engine: EngineChoice) -> App:
         cache_ram_mib=settings.cache_ram_mib,
     )
     scheduler = Scheduler.from_settings(settings, factory)
-    creator = Creator(store, may_prune=not settings.no_prune)
+
+    async def pull_base(text: str, report: Report) -> None:
+        await puller.pull_base(text, report)
+
+    creator = Creator(store, may_prune=not settings.no_prune, puller=pull_base)
+    puller = Puller(settings, store, creator)
     limits = {"max_body_bytes": settings.max_body_bytes, "max_depth": settings.max_json_depth}
     service = Inference(settings, profiles, scheduler)
     catalogue = Library(settings, store, profiles)
     inference = InferenceRoutes(service, **limits)
     anthropic = AnthropicRoutes(service, **limits)
-    library = LibraryRoutes(catalogue, store, creator, Puller(store, creator), scheduler, **limits)
+    library = LibraryRoutes(catalogue, store, creator, puller, scheduler, **limits)
     openai = OpenAIInferenceRoutes(service, **limits)
     models = ModelsRoutes(catalogue)
     transcription = TranscriptionRoutes(service, max_body_bytes=settings.max_body_bytes)
@@ -166,6 +171,7 @@ def _application(settings: Settings, engine: EngineChoice) -> App:
                 await send({"type": "lifespan.startup.complete"})
                 await asyncio.to_thread(prepare_store, store, may_prune=not settings.no_prune)
                 await receive()
+                await puller.close()
         finally:
             factory.close()
         await send({"type": "lifespan.shutdown.complete"})

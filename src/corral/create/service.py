@@ -146,7 +146,7 @@ class Creator:
             if self._puller is None:
                 raise CorralError("pull model manifest: file does not exist") from None
             await self._puller(request.from_, report)
-            base = await asyncio.to_thread(self._store.load, name)
+            base = await asyncio.to_thread(self._store.find, name)
         short = base.name.short()
         draft.layers = [replace(layer, from_=short) for layer in base.layers]
         draft.base = base

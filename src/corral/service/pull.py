@@ -1,4 +1,7 @@
-"""Pull and push. This version installs the built-in model; registries follow."""
+"""Pull and push: brings models into the store and sends them out, telling the steps as Ollama does.
+
+The registry client is imported when it is first needed, so that a server that never pulls stays small.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,18 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from corral.config import Settings
 from corral.create.request import CreateRequest
 from corral.create.service import Creator
 from corral.errors import CorralError, InvalidModelNameError
-from corral.names import DEFAULT_HOST, DEFAULT_NAMESPACE, ModelName, parse_ref
+from corral.names import DEFAULT_HOST, DEFAULT_NAMESPACE, ModelName, parse_ref, pull_text
+from corral.registry.request import TransferRequest
 from corral.store.models import ModelStore
+
+if TYPE_CHECKING:
+    from corral.registry.gateway import Gateway
 
 __all__ = ["BUILT_IN_MODEL", "Puller"]
 
@@ -23,29 +31,60 @@ Report = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Puller:
-    """Brings models into the store."""
+    """Brings models into the store, and sends them to registries."""
 
-    def __init__(self, store: ModelStore, creator: Creator) -> None:
+    def __init__(self, settings: Settings, store: ModelStore, creator: Creator) -> None:
+        self._settings = settings
         self._store = store
         self._creator = creator
+        self._gateway: Gateway | None = None
 
     def parse(self, text: str) -> ModelName:
         """Raises InvalidRequestError, InvalidModelNameError."""
-        return ModelName.parse(parse_ref(text).base)
+        return ModelName.parse(pull_text(parse_ref(text)))
 
-    async def pull(self, name: ModelName, report: Report) -> None:
-        """Install a model, telling the same steps as a pull from a registry.
+    async def pull(self, name: ModelName, report: Report, request: TransferRequest | None = None) -> None:
+        """Bring a model into the store. Cancel the call to leave; a download that others wait for goes on.
 
         Raises:
-            CorralError: it is not the built-in one.
+            CorralError: the store is as it was; what was downloaded so far is kept for the next time.
         """
         await report({"status": "pulling manifest"})
         is_ours = (name.host.lower(), name.namespace.lower()) == (DEFAULT_HOST, DEFAULT_NAMESPACE)
-        if not is_ours or name.model.lower() != BUILT_IN_MODEL:
+        if is_ours and name.model.lower() == BUILT_IN_MODEL:
+            await self._install(name, report)
+            return
+        if self._settings.is_offline:
             raise CorralError(
-                f"pull model manifest: {name.short()} is not built in, and this version does not pull from "
-                "registries yet"
+                f"pull model manifest: {name.short()} is not here, and this server is offline (CORRAL_OFFLINE)"
             )
+        gateway = await self._open_gateway()
+        name = await asyncio.to_thread(self._store.manifests.resolve, name)
+        await gateway.pull(name, report, request or TransferRequest())
+
+    async def pull_base(self, text: str, report: Report) -> None:
+        """Pull what a create is based on; its end is not the end of the create."""
+
+        async def all_but_success(event: dict[str, Any]) -> None:
+            if event != {"status": "success"}:
+                await report(event)
+
+        await self.pull(self.parse(text), all_but_success)
+
+    async def _open_gateway(self) -> Gateway:
+        if self._gateway is None:
+            make = await asyncio.to_thread(_load_gateway)
+            if self._gateway is None:  # another request may have been faster
+                self._gateway = make(self._settings, self._store)
+        return self._gateway
+
+    async def close(self) -> None:
+        """End all transfers; downloads go on where they were when they are asked for again."""
+        if self._gateway is not None:
+            await self._gateway.close()
+
+    async def _install(self, name: ModelName, report: Report) -> None:
+        """The built-in model, with the steps of a pull."""
         with as_file(files("corral") / "assets" / f"{BUILT_IN_MODEL}.gguf") as path:
             result = await asyncio.to_thread(self._import, path)
         title = f"pulling {result['digest'].removeprefix('sha256:')[:12]}"
@@ -77,15 +116,39 @@ class Puller:
         result = writer.commit()
         return {"digest": str(result.digest), "total": result.size_bytes, "completed": result.size_bytes}
 
-    async def push(self, text: str, report: Report) -> None:
-        """Raises CorralError: there is no registry client in this version."""
-        try:
-            name = self._store.manifests.resolve(ModelName.parse(text))
-        except InvalidModelNameError:
-            raise CorralError(f"unqualified name: {DEFAULT_HOST}/{DEFAULT_NAMESPACE}/{text}:latest") from None
+    async def push(self, text: str, report: Report, request: TransferRequest | None = None) -> None:
+        """Send a model to its registry.
+
+        Raises:
+            CorralError
+        """
         await report({"status": "retrieving manifest"})
+        try:
+            name = await asyncio.to_thread(self._store.manifests.resolve, ModelName.parse(text))
+        except InvalidModelNameError:
+            await report({"status": "couldn't retrieve manifest"})
+            raise CorralError(f"unqualified name: {_completed(text)}") from None
         path = self._store.manifests.path(name)
-        if not path.is_file():
+        if not await asyncio.to_thread(path.is_file):
             await report({"status": "couldn't retrieve manifest"})
             raise CorralError(f"open {path}: no such file or directory")
-        raise CorralError("this version does not push to registries yet")
+        if self._settings.is_offline:
+            raise CorralError("this server is offline (CORRAL_OFFLINE)")
+        gateway = await self._open_gateway()
+        await gateway.push(name, report, request or TransferRequest())
+
+
+def _load_gateway() -> type[Gateway]:
+    from corral.registry.gateway import Gateway
+
+    return Gateway
+
+
+def _completed(text: str) -> str:
+    """An invalid name as the original prints it, with what it lacks filled in."""
+    rest, tag = text, "latest"
+    if text.rfind(":") > text.rfind("/"):
+        rest, _, tag = text.rpartition(":")
+    parts = rest.rpartition("://")[2].rsplit("/", 2)
+    defaults = [DEFAULT_HOST, DEFAULT_NAMESPACE]
+    return f"{'/'.join([*defaults[: 3 - len(parts)], *parts])}:{tag}"

@@ -5,7 +5,10 @@ A model is cached by its manifest's digest, so that a request for a known model 
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,6 +60,16 @@ class ModelStore:
         self.blobs = BlobStore(folder / "blobs")
         self.manifests = ManifestStore(folder / "manifests")
         self._models: dict[tuple[str, ModelName], Model] = {}
+        self.pins: Counter[Digest] = Counter()
+
+    @contextlib.contextmanager
+    def pinned(self, digests: set[Digest]) -> Iterator[None]:
+        """Keep blobs from being pruned by this process, although no manifest refers to them yet."""
+        self.pins.update(digests)
+        try:
+            yield
+        finally:
+            self.pins.subtract(digests)
 
     def load(self, name: ModelName) -> Model:
         """The model of a name in exactly this case.

@@ -60,7 +60,8 @@ def _is_garbage(path: Path, used: set[Digest], now_s: float) -> bool:
 
 
 def _used(store: ModelStore) -> set[Digest]:
-    return {digest for stored in store.manifests.stored() for digest in stored.manifest.digests()}
+    referenced = {digest for stored in store.manifests.stored() for digest in stored.manifest.digests()}
+    return referenced | set(+store.pins)
 
 
 def delete_unreferenced(store: ModelStore, digests: Iterable[Digest]) -> None:

@@ -1,4 +1,4 @@
-"""The library's routes: version, tags, show, ps, copy, delete, blobs, create, and pull of the built-in model."""
+"""The library's routes: version, tags, show, ps, copy, delete, blobs, create, pull and push."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from corral.create.service import Creator
 from corral.digest import Digest
 from corral.errors import CorralError, DigestMismatchError, InvalidModelNameError, InvalidRequestError
 from corral.gowire import encode
+from corral.rate import parse_rate
+from corral.registry.request import TransferRequest
 from corral.scheduler.spec import LoadedInfo
 from corral.service.library import Library, ShowRequest
 from corral.service.pull import Puller
@@ -39,6 +41,8 @@ _TRANSFER: dict[str, decode.Decode] = {
     "username": decode.string,
     "password": decode.string,
     "stream": decode.boolean,
+    "rate_limit": decode.any_value,
+    "verify": decode.boolean,
 }
 _CREATE: dict[str, decode.Decode] = {
     **_NAMES,
@@ -193,8 +197,9 @@ class LibraryRoutes:
         except InvalidRequestError as exc:
             text = "invalid model name" if not name.strip() else str(exc)
             raise InvalidRequestError(text) from None
+        transfer = _transfer_request(values)
         await _progress(
-            exchange, values.get("stream", True), lambda report: self._puller.pull(wanted, report)
+            exchange, values.get("stream", True), lambda report: self._puller.pull(wanted, report, transfer)
         )
 
     async def push(self, exchange: Exchange) -> None:
@@ -202,13 +207,27 @@ class LibraryRoutes:
         name = values.get("model") or values.get("name", "")
         if not name:
             raise InvalidRequestError("model is required")
-        await _progress(exchange, values.get("stream", True), lambda report: self._puller.push(name, report))
+        transfer = _transfer_request(values)
+        await _progress(
+            exchange, values.get("stream", True), lambda report: self._puller.push(name, report, transfer)
+        )
 
     async def _read(
         self, exchange: Exchange, struct: str, fields: dict[str, decode.Decode]
     ) -> dict[str, Any]:
         body = await exchange.read_body(self._max_body_bytes)
         return decode.decode_request(body, struct, fields, max_depth=self._max_depth)
+
+
+def _transfer_request(values: dict[str, Any]) -> TransferRequest:
+    rate = values.get("rate_limit")
+    return TransferRequest(
+        is_insecure=values.get("insecure", False),
+        bytes_per_s=0 if rate is None else parse_rate(rate),
+        username=values.get("username", ""),
+        password=values.get("password", ""),
+        is_verifying=values.get("verify", False),
+    )
 
 
 async def _body(exchange: Exchange) -> AsyncIterator[bytes]:

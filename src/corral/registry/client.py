@@ -1,0 +1,227 @@
+"""Manifests and blobs of one repository on one registry, over HTTP. Blocks; every reply is checked before it is used."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from urllib.parse import urljoin, urlsplit
+
+from corral.digest import Digest
+from corral.errors import RegistryAuthError, RegistryProtocolError, RegistryStatusError
+from corral.registry.auth import Authorizer
+from corral.registry.challenge import parse_challenges
+from corral.registry.ranges import parse_content_range, parse_length, parse_retry_after_s
+from corral.registry.source import Endpoint
+from corral.registry.transport import Body, Response, Transport, redacted
+
+__all__ = ["MAX_MANIFEST_BYTES", "BlobReply", "RegistryClient", "raise_for_status"]
+
+MAX_MANIFEST_BYTES = 4 << 20
+_MANIFEST_TYPES = ", ".join(
+    ("application/vnd.docker.distribution.manifest.v2+json", "application/vnd.oci.image.manifest.v1+json")
+)
+_MAX_REDIRECTS = 10
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
+class BlobReply:
+    """Bytes of a blob on their way: they begin at `start`, and there are `length` of them (None: not known)."""
+
+    def __init__(self, response: Response, start: int, length: int | None) -> None:
+        self.start = start
+        self.length = length
+        self._response = response
+
+    def read1(self, size: int) -> bytes:
+        """As `Response.read1`."""
+        return self._response.read1(size)
+
+    def finish(self) -> None:
+        """All bytes were read: nothing may follow them.
+
+        Raises:
+            RegistryProtocolError: more bytes than were announced.
+        """
+        if self.read1(1):
+            self.close()
+            raise RegistryProtocolError(f"{redacted(self._response.url)} sent more bytes than it announced")
+        self._response.finish()
+
+    def close(self) -> None:
+        self._response.close()
+
+
+class RegistryClient:
+    """Speaks for one endpoint. Threads share it."""
+
+    def __init__(self, endpoint: Endpoint, transport: Transport, authorizer: Authorizer) -> None:
+        self.endpoint = endpoint
+        self.transport = transport
+        self._authorizer = authorizer
+
+    def interrupt(self, thread_id: int | None = None) -> None:
+        """Break the call that a thread is in."""
+        self.transport.interrupt(thread_id)
+
+    def cancel(self) -> None:
+        self.transport.cancel()
+
+    def close(self) -> None:
+        self.transport.close()
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | Body | None = None,
+        head_timeout_s: float | None = None,
+    ) -> Response:
+        """One request to the registry itself, authenticated; a 401 is answered once.
+
+        A body that is read as it is sent cannot be sent again: such a request fails with RegistryStatusError 401
+        after the token was renewed, for the caller to repeat it.
+
+        Raises:
+            RegistryAuthError: it wants other credentials than we have.
+            RegistryError: see `Transport.request`.
+        """
+        is_repeatable = body is None or isinstance(body, bytes)
+        for attempt in (1, 2):
+            sent = self._authorizer.header()
+            all_headers = dict(headers or {})
+            if sent is not None:
+                all_headers["Authorization"] = sent
+            response = self.transport.request(
+                method, url, headers=all_headers, body=body, head_timeout_s=head_timeout_s
+            )
+            if response.status != 401:
+                return response
+            challenges = parse_challenges(response.headers_all("www-authenticate"))
+            text = response.read_error()
+            if attempt == 2:
+                break
+            self._authorizer.renew(challenges, refused=sent, transport=self.transport)
+            if not is_repeatable:
+                raise RegistryStatusError(401, text)
+        raise RegistryAuthError("unauthorized: access denied")
+
+    def is_own(self, url: str) -> bool:
+        """Whether a URL is on the registry itself: only there may credentials go."""
+        mine, other = urlsplit(self.endpoint.base_url), urlsplit(url)
+        return (mine.scheme, mine.netloc.lower()) == (other.scheme, other.netloc.lower())
+
+    def fetch_manifest(self) -> bytes:
+        """The bytes of the manifest, of bounded size and, if the registry names it, of the right digest.
+
+        Raises:
+            RegistryError
+        """
+        response = self._follow("GET", self.endpoint.manifest_url(), {"Accept": _MANIFEST_TYPES})
+        raise_for_status(response)
+        data = response.read_bounded(MAX_MANIFEST_BYTES)
+        length = parse_length(response.header("content-length"))
+        if length is not None and length != len(data):
+            raise RegistryProtocolError(f"the manifest has {len(data)} bytes, {length} were announced")
+        named = response.header("docker-content-digest") or ""
+        if named.startswith("sha256:") and named.lower() != f"sha256:{hashlib.sha256(data).hexdigest()}":
+            raise RegistryProtocolError(f"the manifest does not have the digest {named[:80]} that was announced")
+        return data
+
+    def open_blob(
+        self, digest: Digest, start: int, stop: int, size_bytes: int, *, direct_url: str | None = None
+    ) -> tuple[BlobReply, str | None]:
+        """Ask for the bytes `start` to `stop` of a blob of `size_bytes`.
+
+        Returns the reply, and the URL on another host that served it, if one did: later parts may go there at once
+        (`direct_url`). A server without ranges replies with the whole blob: look at `start`.
+
+        Raises:
+            RegistryStatusError: an error status.
+            RegistryProtocolError: other bytes than asked for.
+            RegistryError
+        """
+        headers = {"Range": f"bytes={start}-{stop - 1}"}
+        if direct_url is not None:
+            response = self._follow("GET", direct_url, headers)
+        else:
+            response = self._follow("GET", self.endpoint.blob_url(digest), headers)
+        raise_for_status(response, is_final=self.is_own(response.url))
+        try:
+            response.check_plain()
+            reply = _checked(response, start, stop, size_bytes)
+        except BaseException:
+            response.close()
+            raise
+        return reply, None if self.is_own(response.url) else response.url
+
+    def _follow(self, method: str, url: str, headers: Mapping[str, str]) -> Response:
+        """Request and follow redirects; credentials stay with the registry.
+
+        Raises:
+            RegistryProtocolError: too many redirects, or one to where nobody may be sent.
+        """
+        for _ in range(_MAX_REDIRECTS + 1):
+            if self.is_own(url):
+                response = self.request(method, url, headers=headers)
+            else:
+                response = self.transport.request(method, url, headers=headers)
+            if response.status not in _REDIRECTS:
+                return response
+            location = response.header("location")
+            response.read_error()
+            if not location:
+                raise RegistryProtocolError("http: no Location header in response")
+            url = self.redirect(url, location)
+        raise RegistryProtocolError(f"maximum redirects exceeded ({_MAX_REDIRECTS}) for {method} {redacted(url)}")
+
+    def redirect(self, base: str, location: str) -> str:
+        """The URL that a reply points to.
+
+        Raises:
+            RegistryProtocolError: it is no URL, or leads from TLS to plain http without permission.
+        """
+        try:
+            url = urljoin(base, location)
+            parts = urlsplit(url)
+            is_sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            is_sound = False
+        if not is_sound:
+            raise RegistryProtocolError(f"the registry points to {location[:200]!r}, which is no URL")
+        if parts.scheme == "http" and not self.endpoint.is_plain_allowed:
+            raise RegistryProtocolError(f"the registry points to {redacted(url)}, which is not encrypted")
+        return url
+
+
+def _checked(response: Response, start: int, stop: int, size_bytes: int) -> BlobReply:
+    length = parse_length(response.header("content-length"))
+    if response.status == 200:
+        if length is not None and length != size_bytes:
+            raise RegistryProtocolError(f"the registry has {length} bytes, the manifest says {size_bytes}")
+        return BlobReply(response, 0, size_bytes)
+    if response.status != 206:
+        raise RegistryProtocolError(f"unexpected status code {response.status}")
+    got = parse_content_range(response.header("content-range") or "")
+    if got is None or got.start != start or got.stop > stop:
+        raise RegistryProtocolError(f"the registry sent other bytes than {start} to {stop - 1}")
+    if got.total is not None and got.total != size_bytes:
+        raise RegistryProtocolError(f"the registry has {got.total} bytes, the manifest says {size_bytes}")
+    if length is not None and length != got.stop - got.start:
+        raise RegistryProtocolError("the length of a part is not that of its range")
+    return BlobReply(response, start, got.stop - got.start)
+
+
+def raise_for_status(response: Response, *, is_final: bool = True) -> None:
+    """Raise RegistryStatusError for a status of 400 and above; anything else but success is against the protocol.
+
+    `is_final`: the reply is the registry's own word, so that its 4xx will not change by asking again.
+    """
+    if response.status >= 400:
+        wait_s = parse_retry_after_s(response.header("retry-after"))
+        text = response.read_error()
+        raise RegistryStatusError(response.status, text, retry_after_s=wait_s, is_final=is_final)
+    if not 200 <= response.status < 300:
+        response.close()
+        raise RegistryProtocolError(f"unexpected status code {response.status}")

@@ -1,0 +1,484 @@
+"""One blob into the store: parts in parallel, resumed from what is on disk, hashed on the way.
+
+Theory of operation. `run` blocks in a thread of its own and owns everything: it locks the partial file (another process may
+want the same blob), loads the parts, starts the hasher and as many workers as the tuner says, and looks after them four
+times a second. A worker takes the first part that nobody has, fetches it (again and again if need be), and takes the next;
+so the beginning of the file fills first and the hasher follows closely. The state of a part is on disk a second or 16 MiB
+after its bytes are. Whoever fails for good tells `run`, which ends the others and raises. When every part is there and the
+hash is right, the data is made durable and renamed: under a blob's name there is never a wrong byte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from corral.digest import Digest
+from corral.errors import (
+    CorralError,
+    DiskFullError,
+    RegistryAuthError,
+    RegistryError,
+    RegistryStatusError,
+    RegistryUnavailableError,
+    StoreError,
+    TransferCancelledError,
+)
+from corral.registry.guard import ForbiddenAddressError
+from corral.registry.limits import RateLimit
+from corral.registry.parts import Part, PartFiles
+from corral.registry.policy import TransferPolicy
+from corral.registry.prefix import PrefixHasher
+from corral.registry.tuning import StreamTuner
+from corral.store.blobs import sync_folder
+
+__all__ = ["BlobDownload", "BlobReply", "BlobSource", "PulledDigestMismatchError"]
+
+_log = logging.getLogger("corral.registry")
+_READ_BYTES = 256 << 10
+_SAVE_BYTES = 16 << 20
+_SAVE_S = 1.0
+_TICK_S = 0.25
+_LOCK_POLL_S = 0.5
+_SYNC_S = 2.0
+
+
+class PulledDigestMismatchError(RegistryError):
+    """All bytes came, and they are wrong."""
+
+    def __init__(self, wanted: Digest, got_hex: str) -> None:
+        super().__init__(
+            f"digest mismatch, file must be downloaded again: want {wanted}, got sha256:{got_hex}",
+            hint="pull again; if it happens again, the registry serves a broken file",
+        )
+
+
+class BlobReply(Protocol):
+    """Bytes of a blob from `start` on; `length` of them, if that is known."""
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def length(self) -> int | None: ...
+    def read1(self, size: int) -> bytes: ...
+    def finish(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class BlobSource(Protocol):
+    """Where bytes come from; `RegistryClient` is one. `interrupt` breaks the call that a thread is in."""
+
+    def open_blob(
+        self, digest: Digest, start: int, stop: int, size_bytes: int, *, direct_url: str | None = None
+    ) -> tuple[BlobReply, str | None]: ...
+    def interrupt(self, thread_id: int | None = None) -> None: ...
+    def cancel(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class _LeaveError(Exception):
+    """This worker is not wanted any more."""
+
+
+class _Worker:
+    """A thread and what the watchdog has to know of it."""
+
+    def __init__(self, run: Callable[[_Worker], None], number: int) -> None:
+        self.part: Part | None = None
+        self.is_reading = False
+        self.window_s = 0.0
+        self.window_bytes = 0
+        self.read_bytes = 0
+        self.thread = threading.Thread(target=run, args=(self,), name=f"pull-{number}", daemon=True)
+
+    def begin(self, now_s: float) -> None:
+        self.window_s, self.window_bytes, self.is_reading = now_s, self.read_bytes, True
+
+
+class BlobDownload:
+    """Fetches one blob. `run` once; `completed_bytes` may be looked at from any thread."""
+
+    def __init__(
+        self,
+        digest: Digest,
+        size_bytes: int,
+        blob_path: Path,
+        sources: Sequence[BlobSource],
+        *,
+        policy: TransferPolicy,
+        limit: RateLimit,
+    ) -> None:
+        self.digest = digest
+        self.size_bytes = size_bytes
+        self.limit = limit
+        self._files = PartFiles(blob_path)
+        self._sources = list(sources)
+        self._policy = policy
+        self._parts: list[Part] = []
+        self._claimed: set[int] = set()
+        self._direct_url: str | None = None
+        self._changed = threading.Condition()
+        self._closing = threading.Event()
+        self._is_cancelled = False
+        self._error: BaseException | None = None
+        self._workers: set[_Worker] = set()
+        self._whole_owner: _Worker | None = None
+        self._tuner = StreamTuner(policy.first_streams, policy.max_streams)
+        self._hasher: PrefixHasher | None = None
+        self._handle = -1
+        self._started_count = 0
+
+    @property
+    def completed_bytes(self) -> int:
+        return sum(part.completed for part in self._parts)
+
+    def cancel(self) -> None:
+        """End `run` soon; what was fetched stays for the next time."""
+        self._is_cancelled = True
+        self._close()
+
+    def run(self) -> None:
+        """Fetch the blob, check it and put it into the store.
+
+        Raises:
+            TransferCancelledError
+            PulledDigestMismatchError: what came is thrown away.
+            DiskFullError, StoreError: what came is kept, as with all that follow.
+            RegistryError: no source had it, or all gave up.
+        """
+        try:
+            with self._locked():
+                if self._files.blob_path.exists():
+                    return  # another process was faster
+                self._fetch_all()
+        except OSError as exc:
+            raise self._disk_error(exc) from exc
+        finally:
+            self._close()
+            for source in self._sources:
+                source.close()
+
+    def _close(self) -> None:
+        self._closing.set()
+        for source in list(self._sources):
+            source.cancel()
+        with self._changed:
+            self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Open the partial file and hold it against other processes; wait for one that has it."""
+        path = self._files.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            if self._is_cancelled:
+                raise TransferCancelledError
+            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(self._handle), os.stat(path)):
+                    break
+            except FileNotFoundError:
+                pass  # the other one has just finished
+            except OSError as exc:
+                if exc.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                    break  # a file system without locks
+            os.close(self._handle)
+            if self._files.blob_path.exists():
+                self._handle = os.open(self._files.blob_path, os.O_RDONLY | os.O_CLOEXEC)
+                break
+            self._closing.wait(_LOCK_POLL_S)
+        try:
+            yield
+        finally:
+            os.close(self._handle)
+            self._handle = -1
+
+    def _fetch_all(self) -> None:
+        self._parts = self._files.load(self.size_bytes)
+        os.ftruncate(self._handle, self.size_bytes)
+        for part in self._parts:
+            if part.saved < 0:
+                self._files.save(part)
+        hasher = PrefixHasher(self._handle, self._parts, on_part=self._files.save, on_bad=self._refetch)
+        self._hasher = hasher
+        syncer = threading.Thread(target=self._sync_now_and_then, name="pull-sync", daemon=True)
+        hasher.start()
+        syncer.start()
+        try:
+            self._look_after(hasher)
+        finally:
+            self._closing.set()
+            for source in list(self._sources):
+                source.interrupt()
+            for worker in list(self._workers):
+                worker.thread.join()
+            hasher.stop()
+            syncer.join()
+            self._save_all()
+        if hasher.digest_hex != self.digest.hex.lower():
+            self._files.discard()
+            raise PulledDigestMismatchError(self.digest, hasher.digest_hex)
+        os.fdatasync(self._handle)
+        self._files.finish()
+        sync_folder(self._files.path.parent)
+
+    def _sync_now_and_then(self) -> None:
+        """Let the disk begin early, so that the end does not have to wait for all of it."""
+        while not self._closing.wait(_SYNC_S):
+            with contextlib.suppress(OSError):
+                os.fdatasync(self._handle)
+
+    def _save_all(self) -> None:
+        for part in self._parts:
+            if part.saved != part.completed:
+                with contextlib.suppress(OSError):
+                    self._files.save(part)
+
+    def _refetch(self, part: Part) -> None:
+        _log.warning("blob=%s part=%d does not have the hash it had; fetching it again", self.digest, part.number)
+        self._files.save(part)
+        with self._changed:
+            self._changed.notify_all()
+
+    # --- the thread of `run` ---
+
+    def _look_after(self, hasher: PrefixHasher) -> None:
+        self._tuner.start(time.monotonic(), self.completed_bytes)
+        while True:
+            with self._changed:
+                if self._error is not None:
+                    raise self._error
+                if self._is_cancelled:
+                    raise TransferCancelledError
+                if not any(not part.is_complete for part in self._parts) and not self._workers:
+                    break
+                self._start_workers()
+                self._changed.wait(_TICK_S)
+            if hasher.error is not None:
+                raise hasher.error
+            now_s = time.monotonic()
+            self._watch(now_s)
+            is_limited = bool(self.limit.bytes_per_s) or self._whole_owner is not None
+            self._tuner.observe(now_s, self.completed_bytes, is_limited=is_limited)
+        while not hasher.join(_TICK_S):
+            if self._is_cancelled:
+                raise TransferCancelledError
+            if any(not part.is_complete for part in self._parts):
+                return self._look_after(hasher)  # the hash found a part of an earlier run to be wrong
+        if hasher.error is not None:
+            raise hasher.error
+        return None
+
+    def _start_workers(self) -> None:
+        waiting = sum(not part.is_complete and part.number not in self._claimed for part in self._parts)
+        wanted = 1 if self._whole_owner is not None else self._tuner.target
+        for _ in range(min(wanted - len(self._workers), waiting)):
+            worker = _Worker(self._work, self._started_count)
+            self._started_count += 1
+            self._workers.add(worker)
+            worker.thread.start()
+
+    def _watch(self, now_s: float) -> None:
+        """Break calls that bring nothing. A limit of the rate slows parts down, which is no stall."""
+        policy = self._policy
+        for worker in list(self._workers):
+            span_s = now_s - worker.window_s
+            if not worker.is_reading or span_s < policy.stall_timeout_s:
+                continue
+            got = worker.read_bytes - worker.window_bytes
+            least = 1 if self.limit.bytes_per_s else policy.min_bytes_per_s * span_s
+            if got < least and worker.thread.ident is not None:
+                _log.info("blob=%s a part stalled: %d bytes in %.0f s", self.digest, got, span_s)
+                self._sources[0].interrupt(worker.thread.ident)
+            worker.begin(now_s)
+
+    # --- workers ---
+
+    def _work(self, worker: _Worker) -> None:
+        try:
+            while (part := self._claim(worker)) is not None:
+                try:
+                    self._fetch(part, worker)
+                finally:
+                    self._release(part)
+        except (_LeaveError, TransferCancelledError):
+            pass
+        except OSError as exc:
+            self._fail(self._disk_error(exc))
+        except Exception as exc:
+            self._fail(exc)
+        finally:
+            with self._changed:
+                self._workers.discard(worker)
+                if self._whole_owner is worker:
+                    self._whole_owner = None
+                self._changed.notify_all()
+
+    def _claim(self, worker: _Worker) -> Part | None:
+        with self._changed:
+            if self._closing.is_set() or len(self._workers) > self._tuner.target:
+                return None
+            if self._whole_owner not in (None, worker):
+                return None
+            for part in self._parts:
+                if not part.is_complete and part.number not in self._claimed:
+                    self._claimed.add(part.number)
+                    worker.part = part
+                    return part
+        return None
+
+    def _release(self, part: Part) -> None:
+        with contextlib.suppress(OSError):
+            self._files.save(part)
+        with self._changed:
+            self._claimed.discard(part.number)
+
+    def _fail(self, error: BaseException) -> None:
+        with self._changed:
+            if self._error is None:
+                self._error = error
+            self._changed.notify_all()
+
+    def _fetch(self, part: Part, worker: _Worker) -> None:
+        failures = 0
+        while not part.is_complete:
+            if self._closing.is_set():
+                raise _LeaveError
+            source, direct_url, before = self._sources[0], self._direct_url, self.completed_bytes
+            own_before = part.completed
+            try:
+                self._attempt(part, worker, source, direct_url)
+                continue
+            except TransferCancelledError:
+                raise
+            except RegistryError as exc:
+                error = exc
+            finally:
+                worker.is_reading = False
+            if self._closing.is_set():
+                raise _LeaveError
+            gained = max(part.completed - own_before, self.completed_bytes - before if self._whole_owner else 0)
+            failures = 1 if gained >= self._policy.progress_bytes else failures + 1
+            self._recover(error, failures, source, direct_url)
+
+    def _recover(
+        self, error: RegistryError, failures: int, source: BlobSource, direct_url: str | None
+    ) -> None:
+        """Wait before the next attempt, or go to the next source, or raise."""
+        if direct_url is not None and self._direct_url == direct_url:
+            self._direct_url = None  # signed addresses expire: ask the registry for a new one
+            if isinstance(error, RegistryStatusError) and 400 <= error.status < 500 and failures == 1:
+                return
+        wait_s = self._policy.backoff_s(failures, random.random())
+        is_final = isinstance(error, RegistryAuthError | ForbiddenAddressError)
+        if isinstance(error, RegistryStatusError):
+            is_final = error.is_final
+            if error.status in (429, 503):
+                self._tuner.refuse()
+                wait_s = max(wait_s, error.retry_after_s or 0)
+                is_final = is_final or (error.retry_after_s or 0) > self._policy.max_retry_after_s
+        if is_final or failures >= self._policy.max_attempts:
+            if not is_final:
+                error = RegistryUnavailableError(f"max retries exceeded: {error}")
+            self._next_source(source, error)
+            return
+        _log.info("blob=%s attempt %d failed, next in %.1f s: %s", self.digest, failures, wait_s, error)
+        self._closing.wait(wait_s)
+
+    def _next_source(self, failed: BlobSource, error: RegistryError) -> None:
+        """Raise `error` if there is no other source."""
+        with self._changed:
+            if self._sources[0] is not failed:
+                return  # another worker went on already
+            if len(self._sources) == 1:
+                raise error
+            self._sources.pop(0)
+            self._direct_url = None
+        _log.warning("blob=%s going to the next source: %s", self.digest, error)
+        failed.close()
+
+    def _attempt(self, part: Part, worker: _Worker, source: BlobSource, direct_url: str | None) -> None:
+        start = part.offset + part.completed
+        reply, direct = source.open_blob(self.digest, start, part.stop, self.size_bytes, direct_url=direct_url)
+        worker.begin(time.monotonic())
+        try:
+            if direct is not None:
+                self._direct_url = direct
+            if reply.start != start or reply.length == self.size_bytes > part.stop - start:
+                self._copy_whole(reply, worker)
+            else:
+                self._copy(reply, part, worker)
+            reply.finish()
+        except BaseException:
+            reply.close()
+            raise
+
+    def _copy(self, reply: BlobReply, part: Part, worker: _Worker) -> None:
+        stop = part.stop if reply.length is None else min(part.stop, reply.start + reply.length)
+        last_s = time.monotonic()
+        while (pos := part.offset + part.completed) < stop:
+            if self._whole_owner not in (None, worker):
+                raise _LeaveError
+            data = self._read(reply, stop - pos, worker)
+            self._write(data, pos)
+            part.completed += len(data)
+            last_s = self._note(part, last_s)
+
+    def _copy_whole(self, reply: BlobReply, worker: _Worker) -> None:
+        """The server knows no ranges: take what is missing out of the whole, alone."""
+        with self._changed:
+            if self._whole_owner not in (None, worker):
+                raise _LeaveError
+            self._whole_owner = worker
+            self._changed.wait_for(lambda: len(self._workers) == 1 or self._closing.is_set())
+        pos, last_s = 0, time.monotonic()
+        for part in self._parts:
+            while pos < part.stop:
+                data = self._read(reply, part.stop - pos, worker)
+                end, known = pos + len(data), part.offset + part.completed
+                if end > known:
+                    self._write(data[max(known - pos, 0) :], max(known, pos))
+                    part.completed = end - part.offset
+                    last_s = self._note(part, last_s)
+                pos = end
+
+    def _read(self, reply: BlobReply, most: int, worker: _Worker) -> bytes:
+        data = reply.read1(min(most, self.limit.piece_bytes(_READ_BYTES)))
+        if not data:
+            raise RegistryUnavailableError("unexpected EOF")
+        if self._closing.is_set():
+            raise _LeaveError
+        worker.read_bytes += len(data)
+        if (wait_s := self.limit.reserve(len(data))) > 0:
+            self._closing.wait(wait_s)
+        return data
+
+    def _write(self, data: bytes, pos: int) -> None:
+        written = os.pwrite(self._handle, data, pos)
+        while written < len(data):
+            written += os.pwrite(self._handle, data[written:], pos + written)
+
+    def _note(self, part: Part, last_s: float) -> float:
+        """Wake the hasher; write the part's file now and then. Returns when that was last done."""
+        if self._hasher is not None:
+            self._hasher.wake()
+        now_s = time.monotonic()
+        if part.completed - part.saved >= _SAVE_BYTES or now_s - last_s >= _SAVE_S or part.is_complete:
+            self._files.save(part)
+            return now_s
+        return last_s
+
+    def _disk_error(self, exc: OSError) -> CorralError:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            return DiskFullError(f"write {self._files.path}: no space left on device")
+        return StoreError(f"{self._files.path}: {(exc.strerror or str(exc)).lower()}")

@@ -1,0 +1,92 @@
+"""Which addresses a connection may go to.
+
+A registry tells us where to go on: redirects to CDNs, token services, upload locations. None of these may lead into the
+private network of the machine that pulls, unless the person named that very host. A name is resolved once and the
+connection goes to an address that was checked, so that a second answer of the name server changes nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from corral.errors import RegistryError, RegistryUnavailableError
+
+__all__ = ["Address", "AddressGuard", "ForbiddenAddressError", "is_public"]
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+class ForbiddenAddressError(RegistryError):
+    """A registry pointed to an address inside a private network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What `socket.socket` and `connect` take."""
+
+    family: int
+    sockaddr: tuple[object, ...]
+
+    @property
+    def shown(self) -> str:
+        host, port = self.sockaddr[0], self.sockaddr[1]
+        return f"[{host}]:{port}" if self.family == socket.AF_INET6 else f"{host}:{port}"
+
+
+def is_public(text: str) -> bool:
+    """Whether an IP address belongs to the internet at large."""
+    ip = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour
+        if inner is None and ip in _NAT64:
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if inner is None and ip.teredo is not None:
+            inner = ip.teredo[1]
+        if inner is not None:
+            ip = inner
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved
+
+
+class AddressGuard:
+    """Knows the hosts that were named by the caller or the configuration; thread-safe once built.
+
+    An entry is (host in lower case, port), with None for any port.
+    """
+
+    def __init__(self, named: Iterable[tuple[str, int | None]] = ()) -> None:
+        self._named = frozenset(named)
+
+    def is_named(self, host: str, port: int) -> bool:
+        host = host.lower().strip("[]")
+        return (host, port) in self._named or (host, None) in self._named
+
+    def resolve(self, host: str, port: int) -> list[Address]:
+        """The addresses of a host that may be connected to.
+
+        Raises:
+            RegistryUnavailableError: the name has no address.
+            ForbiddenAddressError: it has only private ones, and was not named.
+        """
+        host = host.strip("[]")
+        try:
+            infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as exc:
+            raise RegistryUnavailableError(f"dial tcp: lookup {host}: {_lookup_text(exc)}") from exc
+        found = [Address(int(family), sockaddr) for family, _, _, _, sockaddr in infos]
+        if not self.is_named(host, port):
+            found = [address for address in found if is_public(str(address.sockaddr[0]))]
+            if not found:
+                raise ForbiddenAddressError(
+                    f"dial tcp: {host}:{port} has a private address and was not named by you",
+                    hint=f"CORRAL_REGISTRY_TRUSTED_HOSTS={host}:{port} allows it",
+                )
+        return found
+
+
+def _lookup_text(exc: Exception) -> str:
+    if isinstance(exc, socket.gaierror) and exc.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", None)):
+        return "no such host"
+    return (getattr(exc, "strerror", None) or str(exc)).lower()

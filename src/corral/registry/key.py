@@ -1,0 +1,106 @@
+"""The ed25519 key that says who this machine is: Ollama's file, Ollama's format (ollama: auth/auth.go)."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from corral.errors import RegistryAuthError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+__all__ = ["Identity", "default_key_path", "ensure_key"]
+
+_MAX_KEY_BYTES = 64 << 10
+
+
+def default_key_path() -> Path:
+    return Path.home() / ".ollama" / "id_ed25519"
+
+
+class Identity:
+    """Signs for this machine."""
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
+
+    @classmethod
+    def load(cls, path: Path) -> Identity:
+        """Read an OpenSSH private key.
+
+        Raises:
+            RegistryAuthError: there is none, or it is no unencrypted ed25519 key.
+        """
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+
+        try:
+            with path.open("rb") as file:
+                key = load_ssh_private_key(file.read(_MAX_KEY_BYTES), password=None)
+        except OSError as exc:
+            raise RegistryAuthError(f"open {path}: {(exc.strerror or str(exc)).lower()}") from exc
+        except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
+            raise RegistryAuthError(f"{path} is no OpenSSH key without a passphrase: {exc}") from exc
+        if not isinstance(key, Ed25519PrivateKey):
+            raise RegistryAuthError(f"{path} is no ed25519 key")
+        return cls(key)
+
+    @classmethod
+    def from_seed(cls, seed: bytes) -> Identity:
+        """From the 32 bytes of a private key."""
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        return cls(Ed25519PrivateKey.from_private_bytes(seed))
+
+    def public_part(self) -> str:
+        """The base64 of the public key's SSH form: the second word of its line in a `.pub` file."""
+        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+        line = self._key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+        return line.split()[1].decode("ascii")
+
+    def sign(self, text: str) -> str:
+        """`<public part>:<signature>`, both base64."""
+        signature = self._key.sign(text.encode())
+        return f"{self.public_part()}:{base64.b64encode(signature).decode('ascii')}"
+
+
+def ensure_key(path: Path) -> str | None:
+    """Make the key pair if there is none; return the line of the new public key, None if there was one.
+
+    Raises:
+        OSError
+    """
+    if path.exists():
+        return None
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key = Ed25519PrivateKey.generate()
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    public = f"ssh-ed25519 {Identity(key).public_part()}"
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(private)
+            file.flush()
+            os.fsync(file.fileno())
+        path.with_name(f"{path.name}.pub").write_text(public + "\n")
+        try:
+            # Unlike a rename, this never replaces a key that another process made meanwhile.
+            os.link(temporary, path)
+        except FileExistsError:
+            existing = Identity.load(path)
+            path.with_name(f"{path.name}.pub").write_text(f"ssh-ed25519 {existing.public_part()}\n")
+            return None
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+    return public

@@ -1,0 +1,32 @@
+"""How patient and how parallel transfers are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["TransferPolicy"]
+
+
+@dataclass(frozen=True, slots=True)
+class TransferPolicy:
+    """Times in seconds. The defaults are Ollama's where it has one (ollama: server/download.go)."""
+
+    connect_timeout_s: float = 10.0
+    # A reply's status and headers must be there by then, however slowly they trickle.
+    head_timeout_s: float = 60.0
+    # A part that got less than `min_bytes_per_s` on average for so long is started again.
+    stall_timeout_s: float = 30.0
+    min_bytes_per_s: int = 256
+    retry_delay_s: float = 1.0
+    # Attempts that brought nothing to speak of; one that brought `progress_bytes` starts the count anew.
+    max_attempts: int = 6
+    progress_bytes: int = 256 << 10
+    # What a server may ask us to wait (`Retry-After`); longer waits end the pull with its answer.
+    max_retry_after_s: float = 120.0
+    first_streams: int = 4
+    max_streams: int = 16
+    report_interval_s: float = 0.06
+
+    def backoff_s(self, failures: int, jitter: float) -> float:
+        """The pause after the n-th failure in a row (from 1); `jitter` in [0, 1) spreads it by half to both sides."""
+        return min(self.retry_delay_s * 2 ** (failures - 1), 32 * self.retry_delay_s) * (0.5 + jitter)

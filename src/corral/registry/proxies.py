@@ -1,0 +1,59 @@
+"""Proxies from the environment: HTTP_PROXY, HTTPS_PROXY, NO_PROXY, in either case."""
+
+from __future__ import annotations
+
+import ipaddress
+import urllib.request
+from urllib.parse import urlsplit
+
+from corral.errors import CorralError
+
+__all__ = ["proxy_for"]
+
+
+def proxy_for(url: str) -> str | None:
+    """The proxy that a request to a URL goes through. This machine is never asked through one.
+
+    Raises:
+        CorralError: a kind of proxy that is not supported.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    proxies = urllib.request.getproxies_environment()
+    proxy = proxies.get(parts.scheme)
+    if not proxy or _is_loopback(host) or _is_excepted(host, proxies.get("no", "")):
+        return None
+    if urllib.request.proxy_bypass_environment(host, proxies):
+        return None
+    if "://" not in proxy:
+        proxy = f"http://{proxy}"
+    if urlsplit(proxy).scheme not in ("http", "https"):
+        raise CorralError(
+            f"proxies of the kind {urlsplit(proxy).scheme!r} are not supported",
+            hint=f"{parts.scheme.upper()}_PROXY has to be http://host:port or https://host:port",
+        )
+    return proxy
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_excepted(host: str, exceptions: str) -> bool:
+    """Networks in NO_PROXY, which the standard library passes over."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    for entry in exceptions.split(","):
+        try:
+            if address in ipaddress.ip_network(entry.strip(), strict=False):
+                return True
+        except ValueError:
+            continue
+    return False

@@ -1,0 +1,254 @@
+"""One pull: find the manifest, fetch what is missing, put the manifest in place. Reports steps as Ollama does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+from corral.digest import Digest, hash_file
+from corral.errors import (
+    CorralError,
+    CorruptManifestError,
+    RegistryAuthError,
+    RegistryError,
+    RegistryProtocolError,
+    RegistryStatusError,
+    RegistryUnavailableError,
+)
+from corral.names import ModelName
+from corral.registry.auth import Authorizer, Wallet
+from corral.registry.client import RegistryClient
+from corral.registry.credentials import Credential
+from corral.registry.download import BlobSource
+from corral.registry.guard import AddressGuard, ForbiddenAddressError
+from corral.registry.manifest import check_manifest
+from corral.registry.policy import TransferPolicy
+from corral.registry.request import TransferRequest
+from corral.registry.sharing import Downloads, run_in_thread
+from corral.registry.source import Endpoint, SourceRules, split_host
+from corral.registry.transport import Transport
+from corral.store.manifests import Layer
+from corral.store.models import ModelStore
+from corral.store.prune import delete_unreferenced
+
+__all__ = ["Pull", "Registries", "RegistryContext", "Source"]
+
+_log = logging.getLogger("corral.registry")
+_MANIFEST_ATTEMPTS = 4
+Report = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class RegistryContext:
+    """What transfers of one server have in common."""
+
+    def __init__(
+        self,
+        rules: SourceRules,
+        wallet: Wallet,
+        policy: TransferPolicy,
+        trusted: Sequence[tuple[str, int | None]] = (),
+    ) -> None:
+        self.rules = rules
+        self.wallet = wallet
+        self.policy = policy
+        self._trusted = tuple(trusted)
+
+    def guard(self, endpoints: Sequence[Endpoint]) -> AddressGuard:
+        """Lets connections into private networks only to the hosts that were named."""
+        return AddressGuard([*(split_host(e.host, e.scheme) for e in endpoints), *self._trusted])
+
+    def authorizer(self, endpoint: Endpoint, credential: Credential | None) -> Authorizer:
+        """Credentials from a request are for the host of its name, not for mirrors."""
+        return Authorizer(
+            self.wallet,
+            endpoint.host,
+            is_plain_allowed=endpoint.is_plain_allowed,
+            credential=None if endpoint.is_mirror else credential,
+        )
+
+
+class Source(Protocol):
+    """Where a model may be had from; in tests and for a pull-through something else than registries."""
+
+    async def fetch_manifest(self) -> bytes: ...
+    def blob_sources(self) -> Sequence[BlobSource]: ...
+
+
+class Registries:
+    """The endpoints of one name, in the order to try. The one that had the manifest is asked first for blobs."""
+
+    def __init__(self, context: RegistryContext, endpoints: Sequence[Endpoint], credential: Credential | None) -> None:
+        self._context = context
+        self._guard = context.guard(endpoints)
+        self._order = [(endpoint, context.authorizer(endpoint, credential)) for endpoint in endpoints]
+
+    def _client(self, endpoint: Endpoint, authorizer: Authorizer) -> RegistryClient:
+        return RegistryClient(endpoint, Transport(self._guard, self._context.policy), authorizer)
+
+    async def fetch_manifest(self) -> bytes:
+        """Raises RegistryError: what the last endpoint, which is the name's own host, answered."""
+        for i, (endpoint, authorizer) in enumerate(self._order):
+            client = self._client(endpoint, authorizer)
+            stopping = threading.Event()
+
+            def cancel(client: RegistryClient = client, stopping: threading.Event = stopping) -> None:
+                stopping.set()
+                client.cancel()
+
+            def fetch(client: RegistryClient = client, stopping: threading.Event = stopping) -> bytes:
+                try:
+                    return _fetch_patiently(client, self._context.policy, stopping)
+                finally:
+                    client.close()
+
+            try:
+                data = await run_in_thread(fetch, cancel=cancel)
+            except RegistryError as exc:
+                if i == len(self._order) - 1:
+                    raise
+                _log.warning("mirror=%s has no manifest, going on: %s", endpoint.base_url, exc)
+                continue
+            self._order = [*self._order[i:], *self._order[:i]]
+            return data
+        raise AssertionError("a name has at least one endpoint")
+
+    def blob_sources(self) -> Sequence[RegistryClient]:
+        """New connections to all endpoints, the best first."""
+        return [self._client(endpoint, authorizer) for endpoint, authorizer in self._order]
+
+
+def _fetch_patiently(client: RegistryClient, policy: TransferPolicy, stopping: threading.Event) -> bytes:
+    """A manifest is small: trouble on the way is worth some more attempts, a clear answer is not."""
+    for attempt in range(1, _MANIFEST_ATTEMPTS + 1):
+        try:
+            return client.fetch_manifest()
+        except (RegistryAuthError, ForbiddenAddressError, RegistryProtocolError):
+            raise
+        except RegistryStatusError as exc:
+            wait_s = exc.retry_after_s or 0
+            is_passing = exc.status in (408, 425, 429, 502, 503, 504) and wait_s <= policy.max_retry_after_s
+            if not is_passing or attempt == _MANIFEST_ATTEMPTS:
+                raise
+            wait_s = max(wait_s, policy.backoff_s(attempt, random.random()))
+        except RegistryUnavailableError as exc:
+            # No route, no name, nobody there: that does not pass within seconds, and people wait for the answer.
+            if "dial tcp" in str(exc) or "tls:" in str(exc) or attempt == _MANIFEST_ATTEMPTS:
+                raise
+            wait_s = policy.backoff_s(attempt, random.random())
+        if stopping.wait(wait_s):
+            break
+    return client.fetch_manifest()
+
+
+class Pull:
+    """Brings one model into a store."""
+
+    def __init__(
+        self,
+        store: ModelStore,
+        downloads: Downloads,
+        name: ModelName,
+        source: Source,
+        request: TransferRequest,
+        *,
+        may_prune: bool,
+    ) -> None:
+        self._store = store
+        self._downloads = downloads
+        self._name = name
+        self._source = source
+        self._request = request
+        self._may_prune = may_prune
+
+    async def run(self, report: Report) -> None:
+        """Do all that follows `pulling manifest`.
+
+        Raises:
+            CorralError: any; the model is as it was before.
+        """
+        try:
+            data = await self._source.fetch_manifest()
+            manifest = check_manifest(data, self._name.repository())
+        except RegistryError as exc:
+            raise CorralError(f"pull model manifest: {exc}", hint=exc.hint) from exc
+        layers = (*manifest.layers, manifest.config)
+        with self._store.pinned({layer.digest for layer in layers}):
+            await self._fetch_all(layers, report)
+            await report({"status": "verifying sha256 digest"})
+            # Another program may have deleted what was here when this pull began.
+            missing = await asyncio.to_thread(self._missing, layers)
+            if missing:
+                await self._fetch_all(missing, report)
+            await report({"status": "writing manifest"})
+            old = await asyncio.to_thread(self._old_digests)
+            await asyncio.to_thread(self._store.manifests.write, self._name, data)
+            await self._prune(old - manifest.digests(), report)
+        await report({"status": "success"})
+
+    async def _fetch_all(self, layers: Sequence[Layer], report: Report) -> None:
+        missing = await asyncio.to_thread(self._missing, layers, is_verifying=self._request.is_verifying)
+        await asyncio.to_thread(self._downloads.check_space, {layer.digest: layer.size_bytes for layer in missing})
+        for layer in layers:
+            await self._fetch(layer, report)
+
+    def _missing(self, layers: Sequence[Layer], *, is_verifying: bool = False) -> list[Layer]:
+        """Layers that are not in the store as they should be. Those that are count as used now."""
+        missing = []
+        for layer in layers:
+            path = self._store.blobs.path(layer.digest)
+            try:
+                size = path.stat().st_size
+                is_there = size == layer.size_bytes
+                if is_there and is_verifying:
+                    is_there = hash_file(path).hex.lower() == layer.digest.hex.lower()
+            except FileNotFoundError:
+                missing.append(layer)
+                continue
+            if is_there:
+                self._store.blobs.touch(layer.digest)
+                continue
+            _log.warning("blob=%s in the store is not what it should be; fetching it again", layer.digest)
+            path.unlink(missing_ok=True)
+            missing.append(layer)
+        return missing
+
+    async def _fetch(self, layer: Layer, report: Report) -> None:
+        digest = str(layer.digest)
+        head = {"status": f"pulling {layer.digest.hex[:12]}", "digest": digest, "total": layer.size_bytes}
+
+        async def on_progress(completed: int) -> None:
+            await report({**head, "completed": completed} if completed else head)
+
+        if await asyncio.to_thread(self._store.blobs.has, layer.digest):
+            await on_progress(layer.size_bytes)
+            return
+        if layer.size_bytes == 0:
+            await asyncio.to_thread(self._store.blobs.put_bytes, b"")
+            await on_progress(0)
+            return
+        await self._downloads.fetch(
+            layer.digest,
+            layer.size_bytes,
+            self._source.blob_sources,
+            on_progress,
+            bytes_per_s=self._request.bytes_per_s,
+        )
+
+    def _old_digests(self) -> set[Digest]:
+        try:
+            return self._store.manifests.read(self._name).manifest.digests()
+        except (OSError, CorruptManifestError):
+            return set()
+
+    async def _prune(self, dropped: set[Digest], report: Report) -> None:
+        if not dropped or not self._may_prune:
+            return
+        await report({"status": "removing unused layers"})
+        try:
+            await asyncio.to_thread(delete_unreferenced, self._store, dropped)
+        except OSError as exc:
+            await report({"status": f"couldn't remove unused layers: {exc}"})

@@ -1,0 +1,189 @@
+"""Several pulls of one blob share its download. For the event loop; the work is done in threads.
+
+A pull may leave at any time: the download goes on as long as one other waits for it, and ends when the last has left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
+
+from corral.digest import Digest
+from corral.errors import DiskFullError, RegistryProtocolError
+from corral.registry.download import BlobDownload, BlobSource
+from corral.registry.limits import RateLimit
+from corral.registry.parts import present_bytes
+from corral.registry.policy import TransferPolicy
+from corral.store.blobs import BlobStore
+
+__all__ = ["Downloads", "OnProgress", "run_in_thread"]
+
+OnProgress = Callable[[int], Awaitable[None]]
+_Result = TypeVar("_Result")
+_SPARE_BYTES = 64 << 20
+_CLOSE_S = 10.0
+
+
+async def run_in_thread(function: Callable[[], _Result], *, cancel: Callable[[], None]) -> _Result:
+    """Run something that may block for long in a thread of its own.
+
+    When the caller is cancelled, `cancel` is called and the thread is left to end by itself.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[_Result] = loop.create_future()
+
+    def settle(result: _Result | None, error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(result)  # type: ignore[arg-type]
+
+    def work() -> None:
+        result, error = None, None
+        try:
+            result = function()
+        except BaseException as exc:
+            error = exc
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=work, name="registry", daemon=True).start()
+    try:
+        return await done
+    except asyncio.CancelledError:
+        cancel()
+        raise
+
+
+class _Shared:
+    def __init__(self, download: BlobDownload, done: asyncio.Future[None]) -> None:
+        self.download = download
+        self.done = done
+        # Bytes a second that each waiter wants at most; 0 is no limit.
+        self.rates: list[int] = []
+        self.is_cancelled = False
+
+    def set_rate(self) -> None:
+        """The most generous waiter decides; the others lose nothing by it."""
+        self.download.limit.set_rate(0 if 0 in self.rates else max(self.rates, default=0))
+
+
+class Downloads:
+    """All downloads of a server into one store."""
+
+    def __init__(self, blobs: BlobStore, policy: TransferPolicy, *, bytes_per_s: int = 0) -> None:
+        self._blobs = blobs
+        self._policy = policy
+        self._limit = RateLimit(bytes_per_s)
+        self._active: dict[str, _Shared] = {}
+
+    async def fetch(
+        self,
+        digest: Digest,
+        size_bytes: int,
+        make_sources: Callable[[], Sequence[BlobSource]],
+        on_progress: OnProgress,
+        *,
+        bytes_per_s: int = 0,
+    ) -> None:
+        """Bring a blob into the store, telling the bytes that are there: at once, then steadily, never fewer than before.
+
+        Sources are made only if no other download of the blob is under way.
+
+        Raises:
+            RegistryError, StoreError: see `BlobDownload.run`.
+        """
+        shared = await self._join(digest, size_bytes, make_sources)
+        told = 0
+        shared.rates.append(bytes_per_s)
+        shared.set_rate()
+        try:
+            while not shared.done.done():
+                told = max(told, min(shared.download.completed_bytes, size_bytes))
+                await on_progress(told)
+                await asyncio.wait({shared.done}, timeout=self._policy.report_interval_s)
+            shared.done.result()
+        finally:
+            shared.rates.remove(bytes_per_s)
+            shared.set_rate()
+            if not shared.rates and not shared.done.done():
+                shared.is_cancelled = True
+                shared.download.cancel()
+        await on_progress(size_bytes)
+
+    async def _join(
+        self, digest: Digest, size_bytes: int, make_sources: Callable[[], Sequence[BlobSource]]
+    ) -> _Shared:
+        key = digest.hex.lower()
+        while (shared := self._active.get(key)) is not None:
+            if shared.download.size_bytes != size_bytes:
+                raise RegistryProtocolError(f"two manifests give {digest} different sizes")
+            if not shared.is_cancelled:
+                return shared
+            await asyncio.wait({shared.done})  # its last waiter has left; it puts its state in order
+            await asyncio.sleep(0)
+        download = BlobDownload(
+            digest,
+            size_bytes,
+            self._blobs.path(digest),
+            make_sources(),
+            policy=self._policy,
+            limit=RateLimit(parent=self._limit),
+        )
+        done = asyncio.ensure_future(run_in_thread(download.run, cancel=download.cancel))
+        shared = self._active[key] = _Shared(download, done)
+        done.add_done_callback(lambda future: self._forget(key, future))
+        return shared
+
+    def _forget(self, key: str, done: asyncio.Future[None]) -> None:
+        self._active.pop(key, None)
+        if not done.cancelled():
+            done.exception()  # a cancelled download's error has no reader
+
+    def check_space(self, wanted: Mapping[Digest, int]) -> None:
+        """Refuse to begin what cannot end: there has to be room for these blobs and for all downloads under way.
+
+        Blocks on the disk a little.
+
+        Raises:
+            DiskFullError
+        """
+        folder = self._blobs.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        active = {key: shared.download for key, shared in list(self._active.items())}
+        promised = sum(max(other.size_bytes - other.completed_bytes, 0) for other in active.values())
+        needed_bytes = sum(
+            max(size_bytes - present_bytes(self._blobs.path(digest)), 0)
+            for digest, size_bytes in wanted.items()
+            if digest.hex.lower() not in active
+        )
+        free_bytes = shutil.disk_usage(folder).free
+        if needed_bytes and needed_bytes + promised + _SPARE_BYTES > free_bytes:
+            raise DiskFullError(
+                f"not enough disk space in {folder}: {_gigabytes(needed_bytes)} to download, "
+                f"{_gigabytes(max(free_bytes - promised, 0))} free; make room there, or let OLLAMA_MODELS name a folder "
+                "on another disk",
+                needed_bytes=needed_bytes,
+                free_bytes=free_bytes,
+            )
+
+    async def close(self) -> None:
+        """End all downloads; what they fetched stays for the next time."""
+        shared = list(self._active.values())
+        for one in shared:
+            one.is_cancelled = True
+            one.download.cancel()
+        if shared:
+            await asyncio.wait({one.done for one in shared}, timeout=_CLOSE_S)
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.2f} GB"
+
+

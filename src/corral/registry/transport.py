@@ -1,0 +1,369 @@
+"""Blocking HTTP for transfers, on urllib3: addresses are checked, replies bounded, and any call can be interrupted.
+
+Threads make the calls; each has at most one under way. Another thread may interrupt a call by shutting its socket down,
+which is how cancellation, deadlines and the stall watchdog work: a blocked read ends at once. Nothing is retried or
+redirected here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.client
+import platform
+import socket
+import ssl
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from corral import __version__
+from corral.errors import (
+    CorralError,
+    RegistryError,
+    RegistryProtocolError,
+    RegistryUnavailableError,
+    TransferCancelledError,
+)
+from corral.registry.guard import AddressGuard
+from corral.registry.policy import TransferPolicy
+from corral.registry.proxies import proxy_for
+
+__all__ = ["USER_AGENT", "Response", "Transport", "redacted"]
+
+_MACHINE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+# Registries choose by it what they offer: Hugging Face serves manifests to `ollama/` alone, and Ollama's refuses
+# versions that are too old for a model. A development build of the original calls itself 0.0.0.
+USER_AGENT = f"ollama/0.0.0 ({_MACHINE} {sys.platform}) Go/go1.26 corral/{__version__}"
+_BLOCK_BYTES = 256 << 10
+_MAX_ERROR_BYTES = 64 << 10
+
+
+class Body(Protocol):
+    """What a request sends: a file as far as `read` goes."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+def redacted(url: str) -> str:
+    """A URL for logs and messages: without user, password and query, which may hold signatures."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+class Response:
+    """A reply whose body has not been read. Close it, or read it to its end: then its connection is used again."""
+
+    def __init__(self, raw: urllib3.BaseHTTPResponse, method: str, url: str, transport: Transport) -> None:
+        self._raw = raw
+        self._transport = transport
+        self._method = method
+        self.url = url
+        self.status = raw.status
+
+    def header(self, name: str) -> str | None:
+        return self._raw.headers.get(name)
+
+    def headers_all(self, name: str) -> list[str]:
+        """Every value of a header that may come more than once."""
+        return list(self._raw.headers.getlist(name))
+
+    def read1(self, size: int) -> bytes:
+        """Some bytes of the body as they come over the line, at most `size`; none at its end.
+
+        Raises:
+            RegistryUnavailableError: the connection broke, or the body ended before its length.
+            TransferCancelledError
+        """
+        try:
+            return self._raw.read1(size, decode_content=False)
+        except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as exc:
+            raise self._transport.explain(exc, self._method, self.url) from exc
+
+    def read_bounded(self, limit_bytes: int) -> bytes:
+        """The whole body.
+
+        Raises:
+            RegistryProtocolError: it is longer, or compressed although we asked for it plain.
+            RegistryUnavailableError, TransferCancelledError: as `read1`.
+        """
+        self.check_plain()
+        parts: list[bytes] = []
+        size = 0
+        with self._transport.deadline():
+            while part := self.read1(_BLOCK_BYTES):
+                parts.append(part)
+                size += len(part)
+                if size > limit_bytes:
+                    self.close()
+                    raise RegistryProtocolError(
+                        f"the reply of {redacted(self.url)} is longer than {limit_bytes} bytes"
+                    )
+        self.finish()
+        return b"".join(parts)
+
+    def read_error(self) -> str:
+        """The beginning of an error's body as text, whatever happens; the connection is given up if it is long."""
+        data = b""
+        with contextlib.suppress(RegistryError), self._transport.deadline():
+            while len(data) < _MAX_ERROR_BYTES and (part := self.read1(_MAX_ERROR_BYTES - len(data))):
+                data += part
+        self.close() if len(data) >= _MAX_ERROR_BYTES else self.finish()
+        return data.decode("utf-8", "replace").strip()
+
+    def check_plain(self) -> None:
+        """Raises RegistryProtocolError if the body is compressed: we asked for it as it is."""
+        if (self.header("content-encoding") or "identity").lower() != "identity":
+            self.close()
+            raise RegistryProtocolError(f"the reply of {redacted(self.url)} is compressed, which was not asked for")
+
+    def finish(self) -> None:
+        """Let the connection serve again, if the body was read to its end."""
+        self._raw.release_conn()
+
+    def close(self) -> None:
+        """Give the connection up."""
+        with contextlib.suppress(OSError):
+            self._raw.close()
+
+
+class _Guarded:
+    """Part of a connection class: connects to checked addresses and tells the transport of its socket."""
+
+    transport: Transport
+    is_to_proxy = False
+
+    def _new_conn(self: Any) -> socket.socket:
+        return self.transport.connect(self._dns_host, self.port, is_proxy=self.is_to_proxy)
+
+    def connect(self: Any) -> None:
+        super().connect()  # type: ignore[misc]
+        self.transport.watch(self.sock)
+
+    def request(self: Any, *args: Any, **kwargs: Any) -> None:
+        if self.sock is not None:
+            self.transport.watch(self.sock)
+        super().request(*args, **kwargs)  # type: ignore[misc]
+
+
+class Transport:
+    """Connections of one transfer. Thread-safe; `cancel` ends every call, now and later."""
+
+    def __init__(self, guard: AddressGuard, policy: TransferPolicy) -> None:
+        self._guard = guard
+        self._policy = policy
+        self._sockets: dict[int, socket.socket] = {}
+        self._lock = threading.Lock()
+        self._managers: dict[str | None, urllib3.PoolManager] = {}
+        self.is_cancelled = False
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | Body | None = None,
+        head_timeout_s: float | None = None,
+    ) -> Response:
+        """Send a request and return its reply once the head is there; `head_timeout_s` for replies that take work.
+
+        Raises:
+            RegistryUnavailableError: no connection, or no head in time.
+            ForbiddenAddressError, TransferCancelledError
+        """
+        if self.is_cancelled:
+            raise TransferCancelledError
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise RegistryProtocolError(f"{redacted(url)!r} is no URL that could be asked")
+        proxy = proxy_for(url)
+        all_headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **(headers or {})}
+        try:
+            with contextlib.nullcontext() if hasattr(body, "read") else self.deadline(head_timeout_s):
+                raw = self._manager(proxy).request(
+                    method,
+                    url,
+                    headers=all_headers,
+                    body=body,
+                    preload_content=False,
+                    decode_content=False,
+                    retries=False,
+                    redirect=False,
+                    timeout=urllib3.Timeout(
+                        connect=self._policy.stall_timeout_s,
+                        read=max(self._policy.stall_timeout_s, head_timeout_s or 0),
+                    ),
+                )
+        except CorralError as exc:
+            if isinstance(exc, RegistryUnavailableError):
+                raise self._failed(method, url, str(exc)) from exc
+            raise
+        except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as exc:
+            raise self.explain(exc, method, url) from exc
+        finally:
+            if self.is_cancelled:
+                self.interrupt()
+        return Response(raw, method, url, self)
+
+    def _manager(self, proxy: str | None) -> urllib3.PoolManager:
+        with self._lock:
+            manager = self._managers.get(proxy)
+            if manager is None:
+                manager = self._managers[proxy] = self._make_manager(proxy)
+            return manager
+
+    def _make_manager(self, proxy: str | None) -> urllib3.PoolManager:
+        members = {"transport": self, "is_to_proxy": proxy is not None}
+        plain = type("_Plain", (_Guarded, HTTPConnection), members)
+        secure = type("_Secure", (_Guarded, HTTPSConnection), members)
+        options: dict[str, Any] = {
+            "num_pools": 8,
+            "maxsize": self._policy.max_streams,
+            "ssl_context": _tls_context(),
+            "blocksize": _BLOCK_BYTES,
+        }
+        if proxy is None:
+            manager = urllib3.PoolManager(**options)
+        else:
+            user = urlsplit(proxy)
+            if user.username:
+                login = f"{urllib.request.unquote(user.username)}:{urllib.request.unquote(user.password or '')}"
+                options["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=login)
+            manager = urllib3.ProxyManager(proxy, **options)
+        manager.pool_classes_by_scheme = {
+            "http": type("_PlainPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
+            "https": type("_SecurePool", (HTTPSConnectionPool,), {"ConnectionCls": secure}),
+        }
+        return manager
+
+    def connect(self, host: str, port: int, *, is_proxy: bool) -> socket.socket:
+        """A connected socket to one of the checked addresses of a host. A proxy was named by the person.
+
+        Raises:
+            RegistryUnavailableError, ForbiddenAddressError
+        """
+        guard = AddressGuard([(host.lower().strip("[]"), None)]) if is_proxy else self._guard
+        addresses = guard.resolve(host, port)
+        error: Exception | None = None
+        for i, address in enumerate(addresses):
+            if self.is_cancelled:
+                raise TransferCancelledError
+            sock = socket.socket(address.family, socket.SOCK_STREAM)
+            is_last = i == len(addresses) - 1
+            # A route that swallows packets (IPv6 at home, often) must not cost the whole patience.
+            timeout_s = self._policy.connect_timeout_s
+            sock.settimeout(timeout_s if is_last else min(timeout_s, 4.0))
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self.watch(sock)
+                sock.connect(address.sockaddr)
+            except OSError as exc:
+                sock.close()
+                error = RegistryUnavailableError(f"dial tcp {address.shown}: {_connect_text(exc)}")
+                continue
+            sock.settimeout(self._policy.stall_timeout_s)
+            return sock
+        raise error or RegistryUnavailableError(f"dial tcp: lookup {host}: no address")
+
+    # --- interruption ---
+
+    def watch(self, sock: socket.socket) -> None:
+        """Remember the socket that the calling thread waits for."""
+        with self._lock:
+            self._sockets[threading.get_ident()] = sock
+
+    def interrupt(self, thread_id: int | None = None) -> None:
+        """Break the call that a thread is in (None: all of them)."""
+        with self._lock:
+            if thread_id is None:
+                sockets = list(self._sockets.values())
+            else:
+                sockets = [self._sockets[thread_id]] if thread_id in self._sockets else []
+        for sock in sockets:
+            with contextlib.suppress(OSError):
+                # Not SSLSocket's own method, which pulls the TLS state from under the reading thread.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    @contextlib.contextmanager
+    def deadline(self, seconds: float | None = None) -> Iterator[None]:
+        """Break the calling thread's call if it takes longer than the policy (or `seconds`) allows."""
+        seconds = max(self._policy.head_timeout_s, seconds or 0)
+        timer = threading.Timer(seconds, self.interrupt, [threading.get_ident()])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+        self.interrupt()
+
+    def close(self) -> None:
+        """Close idle connections."""
+        with self._lock:
+            managers = list(self._managers.values())
+            self._managers.clear()
+            self._sockets.clear()
+        for manager in managers:
+            manager.clear()
+
+    def explain(self, exc: Exception, method: str, url: str) -> RegistryError:
+        """Our error for a failure inside urllib3."""
+        if self.is_cancelled:
+            return TransferCancelledError()
+        return self._failed(method, url, _failure_text(exc))
+
+    def _failed(self, method: str, url: str, text: str) -> RegistryUnavailableError:
+        hint = ""
+        if "HTTP response to HTTPS client" in text:
+            hint = "this registry speaks plain http: allow it with insecure (--insecure)"
+        return RegistryUnavailableError(f'{method.capitalize()} "{redacted(url)}": {text}', hint=hint)
+
+
+@functools.lru_cache(maxsize=1)
+def _tls_context() -> ssl.SSLContext:
+    """Certificates of the system; SSL_CERT_FILE and SSL_CERT_DIR name others."""
+    return ssl.create_default_context()
+
+
+def _connect_text(exc: OSError) -> str:
+    if isinstance(exc, TimeoutError):
+        return "i/o timeout"
+    return f"connect: {(exc.strerror or str(exc)).lower()}"
+
+
+def _failure_text(exc: BaseException) -> str:
+    """Like the original words it, as far as it has words for it."""
+    causes = [exc]
+    while (inner := causes[-1].__cause__ or causes[-1].__context__) is not None and len(causes) < 8:
+        causes.append(inner)
+    causes += [arg for arg in exc.args if isinstance(arg, BaseException)]
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"tls: failed to verify certificate: x509: {cause.verify_message}"
+        if isinstance(cause, ssl.SSLError) and cause.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+            return "http: server gave HTTP response to HTTPS client"
+        if isinstance(cause, ssl.SSLEOFError):
+            return "unexpected EOF"
+        if isinstance(cause, TimeoutError | urllib3.exceptions.TimeoutError):
+            return "i/o timeout"
+        if isinstance(cause, http.client.RemoteDisconnected):
+            return "EOF"
+        if isinstance(cause, http.client.IncompleteRead | urllib3.exceptions.IncompleteRead):
+            return "unexpected EOF"
+        if isinstance(cause, ConnectionResetError):
+            return "read: connection reset by peer"
+        if isinstance(cause, BrokenPipeError):
+            return "write: broken pipe"
+    return " ".join(str(exc).split())[:500] or type(exc).__name__

@@ -1,0 +1,55 @@
+"""How many parts at a time: more as long as that makes the whole faster, fewer when the server says that it is too much."""
+
+from __future__ import annotations
+
+__all__ = ["StreamTuner"]
+
+_PROBE_S = 1.0
+_PATIENCE_S = 15.0
+_GAIN = 1.15
+
+
+class StreamTuner:
+    """Hill climbing on the rate. Pure: time and bytes are arguments.
+
+    Doubles while a step made the transfer faster by a good part, goes back when it did not, and tries again after a while,
+    because lines change. `refuse` halves (429, 503) and stays there.
+    """
+
+    def __init__(self, first: int, most: int) -> None:
+        self.target = min(first, most)
+        self._most = most
+        self._best_rate = 0.0
+        self._before = 0
+        self._since_s = 0.0
+        self._since_bytes = 0
+        self._rest_until_s = 0.0
+
+    def start(self, now_s: float, done_bytes: int) -> None:
+        self._since_s, self._since_bytes = now_s, done_bytes
+
+    def observe(self, now_s: float, done_bytes: int, *, is_limited: bool) -> int:
+        """Take a look at the progress; return the wanted number of parts at a time."""
+        elapsed_s = now_s - self._since_s
+        if elapsed_s < _PROBE_S:
+            return self.target
+        rate = max(done_bytes - self._since_bytes, 0) / elapsed_s
+        self._since_s, self._since_bytes = now_s, done_bytes
+        if is_limited or now_s < self._rest_until_s:
+            return self.target
+        if rate > self._best_rate * _GAIN or not self._before:
+            self._best_rate = max(self._best_rate, rate)
+            if self.target < self._most:
+                self._before, self.target = self.target, min(self.target * 2, self._most)
+        else:
+            # The last step brought nothing: each stream more costs the server and other people on the line.
+            self.target, self._before = max(self._before, 1), 0
+            self._best_rate = rate
+            self._rest_until_s = now_s + _PATIENCE_S
+        return self.target
+
+    def refuse(self) -> None:
+        """The server asked for less."""
+        self.target = max(self.target // 2, 1)
+        self._most = self.target
+        self._before = 0

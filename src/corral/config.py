@@ -222,10 +222,14 @@ SETTINGS: tuple[Setting, ...] = (
         "registry_trusted_hosts",
         _list,
         "",
-        "`host` or `host:port` that registries may send us to although it is private, and that may issue their tokens",
+        "`host` or `host:port` that registries may send us to, private or not, also for their tokens",
     ),
     Setting(
-        "CORRAL_PULL_RATE", "pull_bytes_per_s", _rate, "0", "Bandwidth of all downloads, as in `10MB` a second (0: all)"
+        "CORRAL_PULL_RATE",
+        "pull_bytes_per_s",
+        _rate,
+        "0",
+        "Bandwidth of all downloads, as in `10MB` a second (0: all)",
     ),
     Setting(
         "CORRAL_PULL_STALL_TIMEOUT",

@@ -75,8 +75,8 @@ __all__ = [
     "SchemaError",
     "StoreError",
     "TemplateError",
-    "UnsupportedArchitectureError",
     "TransferCancelledError",
+    "UnsupportedArchitectureError",
 ]
 
 
@@ -188,6 +188,8 @@ class GGUFError(StoreError):
 
 class QuantizeError(CorralError):
     """Weights that cannot be brought to the type that was asked for; the message says why."""
+
+
 class DiskFullError(StoreError):
     """The disk of the models folder has no room. Sizes are zero where they are not known."""
 

@@ -12,7 +12,15 @@ from typing import Literal
 
 from corral.errors import InvalidModelNameError, InvalidRequestError
 
-__all__ = ["DEFAULT_HOST", "DEFAULT_NAMESPACE", "DEFAULT_TAG", "ModelName", "ModelRef", "parse_ref", "pull_text"]
+__all__ = [
+    "DEFAULT_HOST",
+    "DEFAULT_NAMESPACE",
+    "DEFAULT_TAG",
+    "ModelName",
+    "ModelRef",
+    "parse_ref",
+    "pull_text",
+]
 
 DEFAULT_HOST = "registry.ollama.ai"
 DEFAULT_NAMESPACE = "library"

@@ -1,4 +1,4 @@
-"""Talk to registries of models: pull, push, authentication. Speaks Ollama's registry, Hugging Face and any OCI registry.
+"""Talk to registries of models: pull, push, authentication. Ollama's, Hugging Face's, any OCI registry.
 
     policy       how patient and how parallel a transfer is
     source       which hosts a name is looked for on

@@ -1,8 +1,9 @@
 """Proves to a registry who we are, and to nobody else.
 
-A 401 names a realm. With credentials for the registry's host, these go to the realm; without, a request signed with the
-machine's key (ollama: server/auth.go), and where that is not understood an anonymous one. A realm on another host than the
-registry's gets nothing, unless the configuration trusts it; nor does one over plain http, unless the person allowed that.
+A 401 names a realm. With credentials for the registry's host, these go to the realm; without, a request signed with
+the machine's key (ollama: server/auth.go), and where that is not understood an anonymous one. A realm on another
+host than the registry's gets nothing, unless the configuration trusts it; nor does one over plain http, unless the
+person allowed that.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ def token_url(challenge: Challenge, *, now_s: int, nonce: str) -> str:
         pairs.append(("service", challenge.service))
     pairs += [("scope", scope) for scope in challenge.scopes]
     pairs += [("ts", str(now_s)), ("nonce", nonce)]
-    query = "&".join(f"{quote_plus(key)}={quote_plus(value)}" for key, value in sorted(pairs, key=lambda p: p[0]))
+    query = "&".join(
+        f"{quote_plus(key)}={quote_plus(value)}" for key, value in sorted(pairs, key=lambda p: p[0])
+    )
     return urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
 
 
@@ -70,7 +73,9 @@ def signed_text(url: str) -> str:
 class Authorizer:
     """`Authorization` headers for one registry during one transfer; thread-safe, since parts run in parallel."""
 
-    def __init__(self, wallet: Wallet, host: str, *, is_plain_allowed: bool, credential: Credential | None = None):
+    def __init__(
+        self, wallet: Wallet, host: str, *, is_plain_allowed: bool, credential: Credential | None = None
+    ):
         self._wallet = wallet
         self._host = host
         self._is_plain_allowed = is_plain_allowed
@@ -146,7 +151,9 @@ class Authorizer:
                 hint=f"if you trust it with your credentials, set CORRAL_REGISTRY_TRUSTED_HOSTS={host}",
             )
         if parts.scheme == "http" and not self._is_plain_allowed:
-            raise RegistryAuthError(f"the token service of {self._host} would get credentials over plain http")
+            raise RegistryAuthError(
+                f"the token service of {self._host} would get credentials over plain http"
+            )
 
     def _exchange(self, challenge: Challenge, credential: Credential, transport: Transport) -> str:
         """OAuth 2: an identity token against one for the scope (distribution spec, oauth2)."""
@@ -169,7 +176,9 @@ def _nonce() -> str:
     return base64.urlsafe_b64encode(secrets.token_bytes(16)).rstrip(b"=").decode("ascii")
 
 
-def _read_token(transport: Transport, method: str, url: str, headers: dict[str, str], body: bytes | None) -> str:
+def _read_token(
+    transport: Transport, method: str, url: str, headers: dict[str, str], body: bytes | None
+) -> str:
     response = transport.request(method, url, headers=headers, body=body)
     if response.status >= 300:
         raise TokenRefusedError(response.status, response.read_error())

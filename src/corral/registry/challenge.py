@@ -46,7 +46,8 @@ def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
 
 def _parse(text: str) -> list[Challenge]:
     found: list[Challenge] = []
-    scheme, parameters, pos = "", {}, 0
+    scheme, pos = "", 0
+    parameters: dict[str, str] = {}
 
     def flush() -> None:
         if scheme:

@@ -1,4 +1,4 @@
-"""Manifests and blobs of one repository on one registry, over HTTP. Blocks; every reply is checked before it is used."""
+"""Manifests and blobs of one repository, over HTTP. Blocks; every reply is checked before it is used."""
 
 from __future__ import annotations
 
@@ -126,7 +126,9 @@ class RegistryClient:
             raise RegistryProtocolError(f"the manifest has {len(data)} bytes, {length} were announced")
         named = response.header("docker-content-digest") or ""
         if named.startswith("sha256:") and named.lower() != f"sha256:{hashlib.sha256(data).hexdigest()}":
-            raise RegistryProtocolError(f"the manifest does not have the digest {named[:80]} that was announced")
+            raise RegistryProtocolError(
+                f"the manifest does not have the digest {named[:80]} that was announced"
+            )
         return data
 
     def open_blob(
@@ -174,7 +176,9 @@ class RegistryClient:
             if not location:
                 raise RegistryProtocolError("http: no Location header in response")
             url = self.redirect(url, location)
-        raise RegistryProtocolError(f"maximum redirects exceeded ({_MAX_REDIRECTS}) for {method} {redacted(url)}")
+        raise RegistryProtocolError(
+            f"maximum redirects exceeded ({_MAX_REDIRECTS}) for {method} {redacted(url)}"
+        )
 
     def redirect(self, base: str, location: str) -> str:
         """The URL that a reply points to.

@@ -78,7 +78,9 @@ class DockerCredentials:
 
 def _host_of(key: str) -> str:
     """Keys are hosts, or URLs as older versions wrote them."""
-    return key.partition("://")[2].partition("/")[0].lower() if "://" in key else key.partition("/")[0].lower()
+    return (
+        key.partition("://")[2].partition("/")[0].lower() if "://" in key else key.partition("/")[0].lower()
+    )
 
 
 def _decode(value: dict[str, Any]) -> Credential | None:
@@ -92,9 +94,9 @@ def _decode(value: dict[str, Any]) -> Credential | None:
         except (binascii.Error, ValueError):
             return None
         return Credential(user, password.rstrip("\0")) if mark else None
-    user, password = value.get("username"), value.get("password")
-    if isinstance(user, str) and isinstance(password, str) and user:
-        return Credential(user, password)
+    name, secret = value.get("username"), value.get("password")
+    if isinstance(name, str) and isinstance(secret, str) and name:
+        return Credential(name, secret)
     return None
 
 

@@ -1,11 +1,12 @@
 """One blob into the store: parts in parallel, resumed from what is on disk, hashed on the way.
 
-Theory of operation. `run` blocks in a thread of its own and owns everything: it locks the partial file (another process may
-want the same blob), loads the parts, starts the hasher and as many workers as the tuner says, and looks after them four
-times a second. A worker takes the first part that nobody has, fetches it (again and again if need be), and takes the next;
-so the beginning of the file fills first and the hasher follows closely. The state of a part is on disk a second or 16 MiB
-after its bytes are. Whoever fails for good tells `run`, which ends the others and raises. When every part is there and the
-hash is right, the data is made durable and renamed: under a blob's name there is never a wrong byte.
+Theory of operation. `run` blocks in a thread of its own and owns everything: it locks the partial file (another
+process may want the same blob), loads the parts, starts the hasher and as many workers as the tuner says, and looks
+after them four times a second. A worker takes the first part that nobody has, fetches it (again and again if need
+be), and takes the next; so the beginning of the file fills first and the hasher follows closely. The state of a
+part is on disk a second or 16 MiB after its bytes are. Whoever fails for good tells `run`, which ends the others
+and raises. When every part is there and the hash is right, the data is made durable and renamed: under a blob's
+name there is never a wrong byte.
 """
 
 from __future__ import annotations
@@ -185,7 +186,7 @@ class BlobDownload:
             self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
                 fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.path.samestat(os.fstat(self._handle), os.stat(path)):
+                if os.path.samestat(os.fstat(self._handle), path.stat()):
                     break
             except FileNotFoundError:
                 pass  # the other one has just finished
@@ -245,7 +246,9 @@ class BlobDownload:
                     self._files.save(part)
 
     def _refetch(self, part: Part) -> None:
-        _log.warning("blob=%s part=%d does not have the hash it had; fetching it again", self.digest, part.number)
+        _log.warning(
+            "blob=%s part=%d does not have the hash it had; fetching it again", self.digest, part.number
+        )
         self._files.save(part)
         with self._changed:
             self._changed.notify_all()
@@ -367,7 +370,9 @@ class BlobDownload:
                 worker.is_reading = False
             if self._closing.is_set():
                 raise _LeaveError
-            gained = max(part.completed - own_before, self.completed_bytes - before if self._whole_owner else 0)
+            gained = max(
+                part.completed - own_before, self.completed_bytes - before if self._whole_owner else 0
+            )
             failures = 1 if gained >= self._policy.progress_bytes else failures + 1
             self._recover(error, failures, source, direct_url)
 
@@ -409,7 +414,9 @@ class BlobDownload:
 
     def _attempt(self, part: Part, worker: _Worker, source: BlobSource, direct_url: str | None) -> None:
         start = part.offset + part.completed
-        reply, direct = source.open_blob(self.digest, start, part.stop, self.size_bytes, direct_url=direct_url)
+        reply, direct = source.open_blob(
+            self.digest, start, part.stop, self.size_bytes, direct_url=direct_url
+        )
         worker.begin(time.monotonic())
         try:
             if direct is not None:

@@ -35,7 +35,9 @@ class Gateway:
         )
         docker = DockerCredentials(default_docker_config())
         trusted = [_host_and_port(entry) for entry in settings.registry_trusted_hosts]
-        wallet = Wallet(default_key_path(), docker.find, frozenset(map(str.lower, settings.registry_trusted_hosts)))
+        wallet = Wallet(
+            default_key_path(), docker.find, frozenset(map(str.lower, settings.registry_trusted_hosts))
+        )
         rules = SourceRules.parse(settings.registry, settings.registry_mirrors)
         self._context = RegistryContext(rules, wallet, policy, trusted)
         self._store = store

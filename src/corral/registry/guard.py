@@ -1,8 +1,8 @@
 """Which addresses a connection may go to.
 
-A registry tells us where to go on: redirects to CDNs, token services, upload locations. None of these may lead into the
-private network of the machine that pulls, unless the person named that very host. A name is resolved once and the
-connection goes to an address that was checked, so that a second answer of the name server changes nothing.
+A registry tells us where to go on: redirects to CDNs, token services, upload locations. None of these may lead into
+the private network of the machine that pulls, unless the person named that very host. A name is resolved once and
+the connection goes to an address that was checked, so that a second answer of the name server changes nothing.
 """
 
 from __future__ import annotations
@@ -87,6 +87,9 @@ class AddressGuard:
 
 
 def _lookup_text(exc: Exception) -> str:
-    if isinstance(exc, socket.gaierror) and exc.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", None)):
+    if isinstance(exc, socket.gaierror) and exc.errno in (
+        socket.EAI_NONAME,
+        getattr(socket, "EAI_NODATA", None),
+    ):
         return "no such host"
     return (getattr(exc, "strerror", None) or str(exc)).lower()

@@ -38,8 +38,12 @@ def check_manifest(data: bytes, repository: str) -> Manifest:
     except CorruptManifestError as exc:
         raise RegistryProtocolError(str(exc)) from None
     if len(manifest.layers) > _MAX_LAYERS:
-        raise RegistryProtocolError(f"the manifest has {len(manifest.layers)} layers, more than {_MAX_LAYERS}")
-    if not (manifest.config.media_type in _CONFIG_TYPES or manifest.config.media_type.startswith(_LAYER_PREFIX)):
+        raise RegistryProtocolError(
+            f"the manifest has {len(manifest.layers)} layers, more than {_MAX_LAYERS}"
+        )
+    if not (
+        manifest.config.media_type in _CONFIG_TYPES or manifest.config.media_type.startswith(_LAYER_PREFIX)
+    ):
         raise RegistryProtocolError(f"not a model: its config is {manifest.config.media_type[:100]!r}")
     sizes: dict[Digest, int] = {}
     for layer in (manifest.config, *manifest.layers):

@@ -3,13 +3,14 @@
     <blob>-partial          the content so far, of full length, sparse
     <blob>-partial-<N>      JSON of part N: {"N":0,"Offset":0,"Size":100000000,"Completed":0}
 
-The names and the four members are Ollama's (server/download.go), so that either program goes on with what the other began.
-Two members are our own: `PrefixSHA256`, the hash of the blob from its beginning to the end of this part, once it is known,
-and `BootID`. Data reaches the disk later than it is written; after a power failure a file may claim bytes that never
-arrived. Parts with a prefix hash are then checked and, if need be, only they are fetched again; others start anew.
+The names and the four members are Ollama's (server/download.go), so that either program goes on with what the other
+began. Two members are our own: `PrefixSHA256`, the hash of the blob from its beginning to the end of this part,
+once it is known, and `BootID`. Data reaches the disk later than it is written; after a power failure a file may
+claim bytes that never arrived. Parts with a prefix hash are then checked and, if need be, only they are fetched
+again; others start anew.
 
-A part's file is written over in place with one write of fixed length, so that a killed process leaves the old state or the
-new one.
+A part's file is written over in place with one write of fixed length, so that a killed process leaves the old state
+or the new one.
 """
 
 from __future__ import annotations
@@ -184,7 +185,7 @@ class PartFiles:
         return self.path.with_name(f"{self.path.name}-{number}")
 
     def _files(self) -> list[Path]:
-        found = []
+        found: list[Path] = []
         with contextlib.suppress(FileNotFoundError):
             for entry in os.scandir(self.path.parent):
                 if self._pattern.fullmatch(entry.name) and len(found) < _MAX_FILES:

@@ -29,4 +29,5 @@ class TransferPolicy:
 
     def backoff_s(self, failures: int, jitter: float) -> float:
         """The pause after the n-th failure in a row (from 1); `jitter` in [0, 1) spreads it by half to both sides."""
-        return min(self.retry_delay_s * 2 ** (failures - 1), 32 * self.retry_delay_s) * (0.5 + jitter)
+        doublings = min(max(failures - 1, 0), 5)
+        return self.retry_delay_s * (1 << doublings) * (0.5 + jitter)

@@ -1,8 +1,8 @@
 """The SHA-256 of a file that grows: a thread hashes what has become contiguous from the beginning.
 
-Parts arrive in any order, a hash needs them in order. Bytes are read back from the file, which costs a copy from the page
-cache; no buffer waits in memory. At the end of each part the hash so far is remembered (see `parts`), and compared if an
-earlier run left one: a part that does not fit is fetched again, the ones before it are proven.
+Parts arrive in any order, a hash needs them in order. Bytes are read back from the file, which costs a copy from
+the page cache; no buffer waits in memory. At the end of each part the hash so far is remembered (see `parts`), and
+compared if an earlier run left one: a part that does not fit is fetched again, the ones before it are proven.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ _IDLE_S = 1.0
 class PrefixHasher:
     """Follows the parts of one file. `wake` says that there may be more; `on_part` hears of each hashed part.
 
-    `on_part(part)` is called on the hashing thread after `part.prefix_hex` was set. `on_bad(part)` is called instead if the
-    hash contradicts the one that an earlier run left; `part.completed` is zero then, and the hash waits for new bytes.
+    `on_part(part)` is called on the hashing thread after `part.prefix_hex` was set. `on_bad(part)` is called
+    instead if the hash contradicts the one that an earlier run left; `part.completed` is zero then, and the hash
+    waits for new bytes.
     """
 
     def __init__(

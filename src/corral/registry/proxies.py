@@ -23,8 +23,6 @@ def proxy_for(url: str) -> str | None:
     proxy = proxies.get(parts.scheme)
     if not proxy or _is_loopback(host) or _is_excepted(host, proxies.get("no", "")):
         return None
-    if urllib.request.proxy_bypass_environment(host, proxies):
-        return None
     if "://" not in proxy:
         proxy = f"http://{proxy}"
     if urlsplit(proxy).scheme not in ("http", "https"):
@@ -45,15 +43,17 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_excepted(host: str, exceptions: str) -> bool:
-    """Networks in NO_PROXY, which the standard library passes over."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    for entry in exceptions.split(","):
+    """Whether NO_PROXY names the host: `*`, names and what is below them, addresses, networks. Ports do not count."""
+    host = host.lower()
+    for entry in (text.strip().lower() for text in exceptions.split(",")):
+        name = entry.removeprefix("*").lstrip(".")
+        if entry == "*" or (name and (host == name or host.endswith(f".{name}"))):
+            return True
         try:
-            if address in ipaddress.ip_network(entry.strip(), strict=False):
+            if ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False):
                 return True
         except ValueError:
-            continue
+            pass
+        if entry.count(":") == 1 and _is_excepted(host, entry.partition(":")[0]):
+            return True
     return False

@@ -81,7 +81,9 @@ class Source(Protocol):
 class Registries:
     """The endpoints of one name, in the order to try. The one that had the manifest is asked first for blobs."""
 
-    def __init__(self, context: RegistryContext, endpoints: Sequence[Endpoint], credential: Credential | None) -> None:
+    def __init__(
+        self, context: RegistryContext, endpoints: Sequence[Endpoint], credential: Credential | None
+    ) -> None:
         self._context = context
         self._guard = context.guard(endpoints)
         self._order = [(endpoint, context.authorizer(endpoint, credential)) for endpoint in endpoints]
@@ -191,7 +193,9 @@ class Pull:
 
     async def _fetch_all(self, layers: Sequence[Layer], report: Report) -> None:
         missing = await asyncio.to_thread(self._missing, layers, is_verifying=self._request.is_verifying)
-        await asyncio.to_thread(self._downloads.check_space, {layer.digest: layer.size_bytes for layer in missing})
+        await asyncio.to_thread(
+            self._downloads.check_space, {layer.digest: layer.size_bytes for layer in missing}
+        )
         for layer in layers:
             await self._fetch(layer, report)
 

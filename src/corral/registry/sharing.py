@@ -92,7 +92,7 @@ class Downloads:
         *,
         bytes_per_s: int = 0,
     ) -> None:
-        """Bring a blob into the store, telling the bytes that are there: at once, then steadily, never fewer than before.
+        """Bring a blob into the store, telling the bytes that are there: at once, then steadily, never fewer.
 
         Sources are made only if no other download of the blob is under way.
 
@@ -167,8 +167,8 @@ class Downloads:
         if needed_bytes and needed_bytes + promised + _SPARE_BYTES > free_bytes:
             raise DiskFullError(
                 f"not enough disk space in {folder}: {_gigabytes(needed_bytes)} to download, "
-                f"{_gigabytes(max(free_bytes - promised, 0))} free; make room there, or let OLLAMA_MODELS name a folder "
-                "on another disk",
+                f"{_gigabytes(max(free_bytes - promised, 0))} free; make room there, or let OLLAMA_MODELS "
+                "name a folder on another disk",
                 needed_bytes=needed_bytes,
                 free_bytes=free_bytes,
             )
@@ -185,5 +185,3 @@ class Downloads:
 
 def _gigabytes(count: int) -> str:
     return f"{count / 1e9:.2f} GB"
-
-

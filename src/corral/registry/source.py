@@ -81,7 +81,11 @@ class SourceRules:
             if not mark or "://" in host:
                 host, url = DEFAULT_HOST, entry
             parsed.append((host.lower(), _base_url(url, "CORRAL_REGISTRY_MIRRORS")))
-        base = _base_url(default_registry, "CORRAL_DEFAULT_REGISTRY") if default_registry else f"https://{DEFAULT_HOST}"
+        base = (
+            _base_url(default_registry, "CORRAL_DEFAULT_REGISTRY")
+            if default_registry
+            else f"https://{DEFAULT_HOST}"
+        )
         return cls(base, tuple(parsed))
 
     def endpoints(self, name: ModelName, *, is_insecure: bool) -> tuple[Endpoint, ...]:

@@ -1,8 +1,8 @@
 """Blocking HTTP for transfers, on urllib3: addresses are checked, replies bounded, and any call can be interrupted.
 
-Threads make the calls; each has at most one under way. Another thread may interrupt a call by shutting its socket down,
-which is how cancellation, deadlines and the stall watchdog work: a blocked read ends at once. Nothing is retried or
-redirected here.
+Threads make the calls; each has at most one under way. Another thread may interrupt a call by shutting its socket
+down, which is how cancellation, deadlines and the stall watchdog work: a blocked read ends at once. Nothing is
+retried or redirected here.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ import socket
 import ssl
 import sys
 import threading
-import urllib.request
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -123,7 +122,9 @@ class Response:
         """Raises RegistryProtocolError if the body is compressed: we asked for it as it is."""
         if (self.header("content-encoding") or "identity").lower() != "identity":
             self.close()
-            raise RegistryProtocolError(f"the reply of {redacted(self.url)} is compressed, which was not asked for")
+            raise RegistryProtocolError(
+                f"the reply of {redacted(self.url)} is compressed, which was not asked for"
+            )
 
     def finish(self) -> None:
         """Let the connection serve again, if the body was read to its end."""
@@ -142,7 +143,8 @@ class _Guarded:
     is_to_proxy = False
 
     def _new_conn(self: Any) -> socket.socket:
-        return self.transport.connect(self._dns_host, self.port, is_proxy=self.is_to_proxy)
+        sock: socket.socket = self.transport.connect(self._dns_host, self.port, is_proxy=self.is_to_proxy)
+        return sock
 
     def connect(self: Any) -> None:
         super().connect()  # type: ignore[misc]
@@ -193,7 +195,7 @@ class Transport:
                     method,
                     url,
                     headers=all_headers,
-                    body=body,
+                    body=body,  # type: ignore[arg-type]  # anything with `read` will do
                     preload_content=False,
                     decode_content=False,
                     retries=False,
@@ -236,7 +238,7 @@ class Transport:
         else:
             user = urlsplit(proxy)
             if user.username:
-                login = f"{urllib.request.unquote(user.username)}:{urllib.request.unquote(user.password or '')}"
+                login = f"{unquote(user.username)}:{unquote(user.password or '')}"
                 options["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=login)
             manager = urllib3.ProxyManager(proxy, **options)
         manager.pool_classes_by_scheme = {
@@ -352,7 +354,10 @@ def _failure_text(exc: BaseException) -> str:
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"tls: failed to verify certificate: x509: {cause.verify_message}"
-        if isinstance(cause, ssl.SSLError) and cause.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+        if isinstance(cause, ssl.SSLError) and cause.reason in (
+            "WRONG_VERSION_NUMBER",
+            "RECORD_LAYER_FAILURE",
+        ):
             return "http: server gave HTTP response to HTTPS client"
         if isinstance(cause, ssl.SSLEOFError):
             return "unexpected EOF"

@@ -1,4 +1,5 @@
-"""How many parts at a time: more as long as that makes the whole faster, fewer when the server says that it is too much."""
+"""How many parts at a time: more as long as that makes the whole faster, fewer when the server says that it is too
+much."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ _GAIN = 1.15
 class StreamTuner:
     """Hill climbing on the rate. Pure: time and bytes are arguments.
 
-    Doubles while a step made the transfer faster by a good part, goes back when it did not, and tries again after a while,
-    because lines change. `refuse` halves (429, 503) and stays there.
+    Doubles while a step made the transfer faster by a good part, goes back when it did not, and tries again after a
+    while, because lines change. `refuse` halves (429, 503) and stays there.
     """
 
     def __init__(self, first: int, most: int) -> None:

@@ -196,7 +196,7 @@ _WITH_IMPORTANCE = ("Q2_K_S", "Q4_0", "Q4_K_M", "IQ1_S", "IQ2_XS", "IQ3_XXS", "I
 
 def cases(model: RandomModel) -> Iterator[tuple[str, str]]:
     """File types whose bytes are compared, with the kind of importance matrix ("", "dat" or "gguf")."""
-    plain = _EVERY_TYPE if model.name in ("tiny", "odd-rows") else _MIXES
+    plain: tuple[str, ...] = _EVERY_TYPE if model.name in ("tiny", "odd-rows") else _MIXES
     if model.name == "seventy":
         plain = ("Q3_K_M",)
     yield from ((file_type, "") for file_type in plain if (model.name, file_type) != ("odd-rows", "Q1_0"))

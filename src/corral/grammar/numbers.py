@@ -1,10 +1,18 @@
-"""Integers between bounds as a grammar: every number in the range and no other."""
+"""Numbers between bounds as a grammar: every number in the range and no other."""
 
 from __future__ import annotations
 
-__all__ = ["integer_range"]
+from decimal import Decimal
+
+from corral.grammar.rules import Rules
+
+__all__ = ["decimal_multiple", "integer_multiple", "integer_range", "number_range"]
 
 _MAX_DIGITS = 16
+# Fewer digits than a double has, so that a number beyond an open bound is not rounded onto it.
+_MAX_WHOLE_DIGITS = 12
+_MAX_FRACTION_DIGITS = 6
+_MAX_MODULUS = 1000
 
 
 def integer_range(least: int | None, most: int | None) -> str:
@@ -62,3 +70,133 @@ def _same_length(low: str, high: str) -> list[str]:
 
 def _digits(count: int) -> str:
     return "[0-9]" if count == 1 else f"[0-9]{{{count}}}"
+
+
+def integer_multiple(rules: Rules, divisor: int) -> str:
+    """The name of a rule for the integers that `divisor` divides: an automaton over remainders.
+
+    Raises:
+        ValueError: the automaton would be too large.
+    """
+    if divisor > _MAX_MODULUS:
+        raise ValueError(f"'multipleOf' may be at most {_MAX_MODULUS}")
+    names = [rules.reserve(f"mod-{divisor}") for _ in range(divisor)]
+    for remainder, name in enumerate(names):
+        steps: dict[int, str] = {}
+        for digit in range(10):
+            target = (remainder * 10 + digit) % divisor
+            steps[target] = steps.get(target, "") + str(digit)
+        options = [f"[{digits}] {names[target]}" for target, digits in steps.items()]
+        rules.define(name, " | ".join([*options, '""'] if remainder == 0 else options))
+    firsts = [f'"{digit}" {names[digit % divisor]}' for digit in range(1, 10)]
+    return rules.add(f"multiple-{divisor}", f'"0" | "-"? ({" | ".join(firsts)})')
+
+
+def decimal_multiple(step: Decimal) -> str:
+    """GBNF for the multiples of 0.1, 0.01 and so on: numbers with so many digits behind the point.
+
+    Raises:
+        ValueError: another step.
+    """
+    places = -step.normalize().adjusted()
+    if step.normalize() != Decimal(1).scaleb(-places) or not 1 <= places <= _MAX_FRACTION_DIGITS:
+        raise ValueError("'multipleOf' must be a whole number, or 0.1, 0.01 and so on")
+    return f'"-"? ("0" | [1-9] [0-9]{{0,{_MAX_WHOLE_DIGITS - 1}}}) ("." [0-9]{{1,{places}}})?'
+
+
+def number_range(
+    least: Decimal | None, most: Decimal | None, *, is_open_below: bool = False, is_open_above: bool = False
+) -> str:
+    """GBNF alternatives for the decimal numbers from `least` to `most`, without exponents.
+
+    None leaves a side free (to twelve digits); an open side excludes its bound. Empty when there is no such number.
+    """
+    limit = Decimal(10**_MAX_WHOLE_DIGITS)
+    low = max(least, -limit) if least is not None else -limit
+    high = min(most, limit) if most is not None else limit
+    parts: list[str] = []
+    if low < 0:
+        top = min(high, Decimal(0))
+        is_open = is_open_above and top == most
+        options = _positive_decimals(-top, -low, is_open, is_open_below and low == least)
+        parts += [f'"-" {option}' for option in options]
+    if high >= 0:
+        bottom = max(low, Decimal(0))
+        is_open = is_open_below and bottom == least
+        parts += _positive_decimals(bottom, high, is_open, is_open_above and high == most)
+    return " | ".join(parts)
+
+
+def _positive_decimals(low: Decimal, high: Decimal, is_open_low: bool, is_open_high: bool) -> list[str]:
+    if low > high or (low == high and (is_open_low or is_open_high)):
+        return []
+    first, last = int(low), int(high)
+    places = max(1, *(max(0, -int(bound.as_tuple().exponent)) for bound in (low, high)))
+    if places > 3 * _MAX_DIGITS:
+        raise ValueError(f"a bound with {places} digits behind the point is too fine")
+    low_digits, high_digits = f"{low:.{places}f}".partition(".")[2], f"{high:.{places}f}".partition(".")[2]
+    is_one = first == last
+    parts = _with_fraction(str(first), low_digits, high_digits if is_one else None, is_open_low, is_open_high)
+    if not is_one:
+        if first + 1 <= last - 1:
+            whole = " | ".join(_positive(first + 1, last - 1))
+            parts.append(f'({whole}) ("." [0-9]{{1,{places + _MAX_FRACTION_DIGITS}}})?')
+        parts += _with_fraction(str(last), None, high_digits, is_open_low, is_open_high)
+    return parts
+
+
+def _with_fraction(
+    whole: str, low: str | None, high: str | None, is_open_low: bool, is_open_high: bool
+) -> list[str]:
+    """A whole part with the fractions between two digit strings of one length; None: no bound there."""
+    options = _fraction(low, high, is_open_low, is_open_high)
+    digits = [option for option in options if option]
+    fraction = f'"." ({" | ".join(digits)})' if digits else ""
+    if "" in options:
+        return [f'"{whole}" ({fraction})?' if fraction else f'"{whole}"']
+    return [f'"{whole}" {fraction}'] if fraction else []
+
+
+def _fraction(low: str | None, high: str | None, is_open_low: bool, is_open_high: bool) -> list[str]:
+    """What may follow: digits of a fraction, or "" when it may end here."""
+    low_rest, high_rest = (low or "").strip("0"), (high or "").strip("0")
+    may_end = (low is None or (not low_rest and not is_open_low)) and (
+        high is None or bool(high_rest) or not is_open_high
+    )
+    options = [""] if may_end else []
+    if low is None and high is None:
+        return [*options, f"[0-9]{{1,{_MAX_FRACTION_DIGITS}}}"]
+    if low == "" or high == "":
+        return options + _beyond(low, high, is_open_low, is_open_high)
+    first = int(low[0]) if low else 0
+    last = int(high[0]) if high else 9
+    for digit in range(first, last + 1):
+        next_low = low[1:] if low is not None and digit == first else None
+        next_high = high[1:] if high is not None and digit == last else None
+        if next_low is None and next_high is None:
+            continue
+        options += _prefixed(f'"{digit}"', _fraction(next_low, next_high, is_open_low, is_open_high))
+    inner_first, inner_last = first + (low is not None), last - (high is not None)
+    if inner_first <= inner_last:
+        rest = len(low or high or "") - 1 + _MAX_FRACTION_DIGITS
+        options.append(f"[{inner_first}-{inner_last}] [0-9]{{0,{rest}}}")
+    return options
+
+
+def _beyond(low: str | None, high: str | None, is_open_low: bool, is_open_high: bool) -> list[str]:
+    """Digits behind the last one of a bound."""
+    if high is not None:
+        is_possible = not is_open_high and not (low is not None and is_open_low)
+        return [f'"0"{{1,{_MAX_FRACTION_DIGITS}}}'] if is_possible else []
+    if not is_open_low:
+        return [f"[0-9]{{1,{_MAX_FRACTION_DIGITS}}}"]
+    return [f'"0"{{0,3}} [1-9] [0-9]{{0,{_MAX_FRACTION_DIGITS}}}']
+
+
+def _prefixed(digit: str, rest: list[str]) -> list[str]:
+    digits = [option for option in rest if option]
+    if not rest:
+        return []
+    if not digits:
+        return [digit]
+    return [f"{digit} ({' | '.join(digits)}){'?' if '' in rest else ''}"]

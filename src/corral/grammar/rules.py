@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["Rules", "literal", "repeat"]
+__all__ = ["MAX_WRITTEN_OUT", "Rules", "class_char", "json_literal", "literal", "repeat"]
 
 # White space between tokens: a little for looks, never enough for a weak model to lose itself in.
 _WS = '[ ]? | "\\n" [ \\t]{0,20}'
@@ -25,6 +26,10 @@ _SHARED: dict[str, str] = {
 }
 _WORD = re.compile(r"(?<![\w\"-])([a-z][a-z0-9-]*)(?![\w-])")
 _MAX_RULES = 5000
+_MAX_TEXT_CHARS = 2 << 20
+# More repetitions than this the engine refuses.
+MAX_WRITTEN_OUT = 2000
+_BLOCK = 1000
 
 
 class Rules:
@@ -59,13 +64,70 @@ class Rules:
         self._rules[name] = body
         return name
 
+    def body(self, name: str) -> str:
+        """The body of a rule; empty while it is only reserved, or when there is none of that name."""
+        return self._rules.get(name, "")
+
     def add(self, hint: str, body: str) -> str:
         return self.define(self.reserve(hint), body)
 
     def text(self, root: str) -> str:
         lines = [f"root ::= {root}"]
         lines += [f"{name} ::= {body}" for name, body in self._rules.items()]
+        if sum(map(len, lines)) > _MAX_TEXT_CHARS:
+            raise OverflowError("the schema is too large")
         return "\n".join(lines) + "\n"
+
+    def counted(self, item: str, least: int, most: int | None) -> str:
+        """An item so many times. Beyond what the engine writes out the rest is counted in blocks."""
+        if most is None or most <= MAX_WRITTEN_OUT:
+            return repeat(item, least, most)
+        blocks, rest = divmod(most - least, _BLOCK)
+        block = self.add("block", repeat(item, _BLOCK, _BLOCK))
+        body = f"{block}{{0,{blocks - 1}}} {item}{{0,{_BLOCK - 1}}} | {block}{{{blocks}}} {item}{{0,{rest}}}"
+        return f"{repeat(item, least, least)} ({body})" if least else f"({body})"
+
+    def text_without(self, tags: Sequence[str]) -> str:
+        """The name of a rule for any text, also none, in which none of `tags` occurs: their search automaton."""
+        prefixes = sorted({tag[:i] for tag in tags for i in range(len(tag))})
+        names = {prefix: self.reserve("text") for prefix in prefixes}
+        alphabet = sorted({char for tag in tags for char in tag})
+        for prefix in prefixes:
+            options, default = [], names[""]
+            others = "".join(map(class_char, alphabet))
+            options.append(f"[^{others}] {default}")
+            for char in alphabet:
+                seen = prefix + char
+                if any(seen.endswith(tag) for tag in tags):
+                    continue
+                while seen not in names:
+                    seen = seen[1:]
+                options.append(f"{literal(char)} {names[seen]}")
+            self.define(names[prefix], f"({' | '.join(options)})?")
+        return names[""]
+
+    def other_string(self, names: Iterable[str]) -> str:
+        """The name of a rule for a JSON string that is none of `names`: their trie, left at any other character."""
+        plain = [name for name in names if all(char.isprintable() and char not in '"\\' for char in name)]
+        rest = f'{self.shared("char")}* "\\""'
+        nodes = {"": self.reserve("other-key")}
+        children_of: dict[str, list[str]] = {"": []}
+        for name in sorted(plain):
+            for i in range(1, len(name) + 1):
+                if name[:i] not in nodes:
+                    nodes[name[:i]] = self.reserve("other-key")
+                    children_of[name[:i]] = []
+                    children_of[name[: i - 1]].append(name[i - 1])
+        for prefix, rule in nodes.items():
+            children = children_of[prefix]
+            options = [f"{literal(char)} {nodes[prefix + char]}" for char in children]
+            # An escape could spell one of the names; the short ones cannot.
+            others = "".join(map(class_char, children))
+            options += [f'[^"\\\\\\x7F\\x00-\\x1F{others}] {rest}', f'[\\\\] ["\\\\bfnrt] {rest}']
+            if prefix not in plain:
+                options.append('"\\""')
+            self.define(rule, " | ".join(options))
+        return f'"\\"" {nodes[""]}'
 
 
 def literal(text: str) -> str:
@@ -77,6 +139,16 @@ def literal(text: str) -> str:
 def json_literal(value: Any) -> str:
     """A GBNF terminal for the compact JSON form of a value."""
     return literal(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def class_char(char: str) -> str:
+    """A character as it stands in a GBNF class."""
+    if char in "]\\[":
+        return "\\" + char
+    code = ord(char)
+    if char in "^-" or code < 0x20 or code == 0x7F:
+        return f"\\x{code:02X}"
+    return char if code < 0x10000 else f"\\U{code:08X}"
 
 
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"} | {

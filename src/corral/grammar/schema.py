@@ -1,9 +1,11 @@
 """JSON Schema to GBNF. What cannot be enforced is refused, never ignored in silence.
 
 Supported: types (one or several), enum, const, properties, required, additionalProperties, items, prefixItems,
-minItems, maxItems, minLength, maxLength, a subset of `pattern`, common `format`s, integer bounds, anyOf, oneOf, allOf
-(merged), $ref into the same document with recursion. Members come in the order of `properties`. Keywords that only
-describe (title, description, default, examples ...) are ignored, and so are bounds of non-integers.
+minItems, maxItems, minProperties and maxProperties where they only count, minLength, maxLength, patterns, common
+formats, bounds of numbers, multipleOf, anyOf, oneOf, allOf, $ref into the same document with recursion, with
+keywords beside any of these. Members come in the order of `properties`, and others than those only if the schema
+says so. Keywords that only describe are ignored. Two things a grammar cannot count are left to the model: that
+items without a fixed choice are unique, and that no second branch of a oneOf fits.
 """
 
 from __future__ import annotations
@@ -12,14 +14,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from corral.errors import SchemaError
-from corral.grammar.numbers import integer_range
-from corral.grammar.patterns import FORMATS, pattern_rule
-from corral.grammar.rules import Rules, json_literal, repeat
+from corral.grammar.bounds import integer_rule, number_rule
+from corral.grammar.formats import FORMATS
+from corral.grammar.merge import SchemaMergeError, allows, constraints, merge, resolve
+from corral.grammar.patterns import pattern_rule
+from corral.grammar.rules import MAX_WRITTEN_OUT, Rules, json_literal
 
-__all__ = ["json_object_grammar", "schema_grammar"]
+__all__ = ["SchemaCompiler", "json_object_grammar", "schema_grammar"]
 
 _MAX_DEPTH = 64
-_MAX_REPEAT = 4096
+_MAX_SCHEMAS = 20_000
+_MAX_COUNT = 1_000_000
+_MAX_UNIQUE = 6
 _TYPES = ("string", "number", "integer", "boolean", "null", "object", "array")
 _REFUSED = (
     "not",
@@ -28,20 +34,19 @@ _REFUSED = (
     "else",
     "dependentSchemas",
     "dependentRequired",
+    "dependencies",
     "patternProperties",
     "propertyNames",
     "contains",
     "minContains",
     "maxContains",
-    "uniqueItems",
-    "unevaluatedProperties",
     "unevaluatedItems",
-    "minProperties",
-    "maxProperties",
-    "multipleOf",
     "$dynamicRef",
 )
-_MERGED = ("properties", "required", "type", "additionalProperties")
+_OBJECT_KEYS = ("properties", "required", "additionalProperties", "minProperties", "maxProperties")
+_ARRAY_KEYS = ("items", "prefixItems", "minItems", "maxItems", "uniqueItems")
+_STRING_KEYS = ("minLength", "maxLength", "pattern", "format")
+_NUMBER_KEYS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 
 
 def json_object_grammar() -> str:
@@ -56,38 +61,55 @@ def schema_grammar(schema: Mapping[str, Any]) -> str:
     Raises:
         SchemaError: the schema is not valid, or asks for what a grammar cannot ensure; the text says where.
     """
+    rules = Rules()
     try:
-        return _Compiler(schema).compile()
+        return rules.text(SchemaCompiler(rules, schema).root())
     except OverflowError as exc:
         raise SchemaError(f"invalid JSON schema in format: {exc}") from None
 
 
-class _Compiler:
-    def __init__(self, root: Mapping[str, Any]) -> None:
-        self._root = root
-        self._rules = Rules()
+class SchemaCompiler:
+    """Adds the rules of one schema document to a grammar.
+
+    Raises (all of its methods):
+        SchemaError: the schema is not valid, or asks for what a grammar cannot ensure.
+        OverflowError: it is too large.
+    """
+
+    def __init__(self, rules: Rules, document: Mapping[str, Any], label: str = "format") -> None:
+        self._document = document
+        self._label = label
+        self._rules = rules
         self._references: dict[str, str] = {}
         self._depth = 0
+        self._count_of_schemas = 0
 
-    def compile(self) -> str:
-        self._references["#"] = "root"
-        return self._rules.text(self._body(self._root, "#"))
+    def root(self) -> str:
+        """An expression for the whole document."""
+        return (
+            self._reference("#", "#") if _mentions_root(self._document) else self._body(self._document, "#")
+        )
 
-    def _fail(self, path: str, text: str) -> SchemaError:
-        return SchemaError(f"invalid JSON schema in format: at {path}: {text}")
+    def _fail(self, path: str, text: object) -> SchemaError:
+        return SchemaError(f"invalid JSON schema in {self._label}: at {path}: {text}")
 
     def _rule(self, schema: Any, path: str) -> str:
         """An expression for a schema that can be followed by anything."""
         return f"({self._body(schema, path)})"
 
     def _body(self, schema: Any, path: str) -> str:
-        if schema is True or schema == {}:
+        if schema is True:
             return self._rules.shared("value")
+        if schema is False:
+            raise self._fail(path, "nothing is allowed here")
         if not isinstance(schema, Mapping):
             raise self._fail(path, "a schema must be an object")
         self._depth += 1
+        self._count_of_schemas += 1
         if self._depth > _MAX_DEPTH:
             raise self._fail(path, f"nested deeper than {_MAX_DEPTH}")
+        if self._count_of_schemas > _MAX_SCHEMAS:
+            raise OverflowError(f"the schema unfolds to more than {_MAX_SCHEMAS} parts")
         try:
             return self._dispatch(schema, path)
         finally:
@@ -97,34 +119,38 @@ class _Compiler:
         for keyword in _REFUSED:
             if keyword in schema and schema[keyword] not in (False, {}, []):
                 raise self._fail(path, f"{keyword!r} is not supported in structured output")
-        if "$ref" in schema:
+        if "$ref" in schema and not constraints(schema).keys() - {"$ref"}:
             return self._reference(schema["$ref"], path)
-        if "const" in schema:
-            return json_literal(schema["const"])
-        if "enum" in schema:
-            return self._enum(schema, path)
+        if "$ref" in schema or "allOf" in schema:
+            return self._body(self._merged([schema], path), path)
+        if "enum" in schema or "const" in schema:
+            return self._choice(schema, path)
         for keyword in ("anyOf", "oneOf"):
             if keyword in schema:
                 return self._alternatives(schema, keyword, path)
-        if "allOf" in schema:
-            return self._body(self._merge(schema, path), path)
         kind = schema.get("type")
         if isinstance(kind, list):
-            options = [self._rule({**schema, "type": one}, path) for one in kind]
+            options = [self._rule({**schema, "type": one}, path) for one in dict.fromkeys(map(str, kind))]
             if not options:
                 raise self._fail(path, "'type' is an empty list")
             return " | ".join(options)
-        return self._typed(schema, kind or self._implied(schema), path)
+        return self._typed(schema, self._implied(schema) if kind is None else kind, path)
+
+    def _merged(self, parts: list[Any], path: str) -> Any:
+        try:
+            return merge(self._document, parts)
+        except (SchemaMergeError, TypeError) as exc:
+            raise self._fail(path, exc) from None
 
     def _implied(self, schema: Mapping[str, Any]) -> str:
         """The type that a schema without one can only mean."""
-        if any(key in schema for key in ("properties", "required", "additionalProperties")):
-            return "object"
-        if any(key in schema for key in ("items", "prefixItems", "minItems", "maxItems")):
-            return "array"
-        if any(key in schema for key in ("minLength", "maxLength", "pattern", "format")):
-            return "string"
-        return "any"
+        kinds = {
+            "object": _OBJECT_KEYS,
+            "array": _ARRAY_KEYS,
+            "string": _STRING_KEYS,
+            "number": _NUMBER_KEYS,
+        }
+        return next((kind for kind, keys in kinds.items() if any(key in schema for key in keys)), "any")
 
     def _typed(self, schema: Mapping[str, Any], kind: Any, path: str) -> str:
         match kind:
@@ -134,98 +160,65 @@ class _Compiler:
                 return self._array(schema, path)
             case "string":
                 return self._string(schema, path)
-            case "integer":
-                return self._integer(schema, path)
-            case "number" | "boolean" | "null":
+            case "integer" | "number":
+                try:
+                    return (integer_rule if kind == "integer" else number_rule)(self._rules, schema)
+                except ValueError as exc:
+                    raise self._fail(path, exc) from None
+            case "boolean" | "null":
                 return self._rules.shared(kind)
             case "any":
                 return self._rules.shared("value")
         raise self._fail(path, f"unknown type {kind!r} (known: {', '.join(_TYPES)})")
 
     def _reference(self, reference: Any, path: str) -> str:
-        if not isinstance(reference, str) or not reference.startswith("#"):
-            raise self._fail(path, f"$ref {reference!r} does not point into the same schema")
-        known = self._references.get(reference)
+        known = self._references.get(reference) if isinstance(reference, str) else None
         if known is not None:
             return known
-        target: Any = self._root
-        for part in reference.removeprefix("#").split("/")[1:]:
-            part = part.replace("~1", "/").replace("~0", "~")
-            if isinstance(target, Mapping) and part in target:
-                target = target[part]
-            elif isinstance(target, list) and part.isdigit() and int(part) < len(target):
-                target = target[int(part)]
-            else:
-                raise self._fail(path, f"$ref {reference!r} points to nothing")
+        try:
+            target = resolve(self._document, reference)
+        except SchemaMergeError as exc:
+            raise self._fail(path, exc) from None
         name = self._rules.reserve(reference.rpartition("/")[2])
         self._references[reference] = name
         body = self._body(target, reference)
-        if body == name:
+        if body in self._references.values() and self._leads_back(name, body):
             raise self._fail(path, f"$ref {reference!r} means only itself")
         return self._rules.define(name, body)
 
-    def _enum(self, schema: Mapping[str, Any], path: str) -> str:
-        values = schema["enum"]
+    def _leads_back(self, name: str, body: str) -> bool:
+        """Whether a rule that is only another rule's name is, in the end, itself."""
+        for _ in range(len(self._references) + 1):
+            if body == name:
+                return True
+            body = self._rules.body(body)
+        return body in self._references.values()
+
+    def _choice(self, schema: Mapping[str, Any], path: str) -> str:
+        values = schema.get("enum", [schema.get("const")])
         if not isinstance(values, list) or not values:
             raise self._fail(path, "'enum' must be a list with at least one value")
-        return " | ".join(json_literal(value) for value in values)
+        try:
+            left = [value for value in values if allows(schema, value)]
+        except TypeError:
+            raise self._fail(path, "a bound must be a number") from None
+        if not left:
+            raise self._fail(path, "no value is allowed by all keywords")
+        return " | ".join(dict.fromkeys(json_literal(value) for value in left))
 
     def _alternatives(self, schema: Mapping[str, Any], keyword: str, path: str) -> str:
         options = schema[keyword]
         if not isinstance(options, list) or not options:
             raise self._fail(path, f"{keyword!r} must be a list with at least one schema")
-        rest = {key: value for key, value in schema.items() if key != keyword}
-        shared = any(key in rest for key in (*_MERGED, "allOf"))
+        rest = {key: value for key, value in constraints(schema).items() if key != keyword}
         bodies = []
         for i, option in enumerate(options):
-            merged = self._merge({**rest, "allOf": [option]}, path) if shared else option
-            bodies.append(self._rule(merged, f"{path}/{keyword}/{i}"))
+            merged = self._merged([rest, option], path) if rest else option
+            if merged is not False:
+                bodies.append(self._rule(merged, f"{path}/{keyword}/{i}"))
+        if not bodies:
+            raise self._fail(path, "no alternative is possible")
         return " | ".join(dict.fromkeys(bodies))
-
-    def _merge(self, schema: Mapping[str, Any], path: str) -> dict[str, Any]:
-        """A schema and its allOf parts as one.
-
-        Raises:
-            SchemaError: two parts say different things of the same keyword.
-        """
-        merged: dict[str, Any] = {key: value for key, value in schema.items() if key != "allOf"}
-        for part in schema["allOf"]:
-            part = self._resolved(part, path)
-            if "allOf" in part:
-                part = self._merge(part, path)
-            for key, value in part.items():
-                if key == "properties":
-                    merged[key] = {**merged.get(key, {}), **value}
-                elif key == "required":
-                    merged[key] = list(dict.fromkeys([*merged.get(key, []), *value]))
-                elif key in ("minimum", "exclusiveMinimum", "minLength", "minItems"):
-                    merged[key] = max(value, merged.get(key, value))
-                elif key in ("maximum", "exclusiveMaximum", "maxLength", "maxItems"):
-                    merged[key] = min(value, merged.get(key, value))
-                elif key in ("title", "description", "default", "examples", "$defs", "definitions"):
-                    continue
-                elif key in merged and merged[key] != value:
-                    raise self._fail(path, f"the parts of allOf disagree on {key!r}")
-                else:
-                    merged[key] = value
-        return merged
-
-    def _resolved(self, schema: Any, path: str) -> Mapping[str, Any]:
-        """A schema with references followed, for merging."""
-        for _ in range(_MAX_DEPTH):
-            if not isinstance(schema, Mapping):
-                break
-            if "$ref" not in schema:
-                return schema
-            target: Any = self._root
-            for part in str(schema["$ref"]).split("/")[1:]:
-                target = (
-                    target.get(part.replace("~1", "/").replace("~0", "~"))
-                    if isinstance(target, Mapping)
-                    else None
-                )
-            schema = target
-        raise self._fail(path, "a part of allOf is no schema")
 
     def _object(self, schema: Mapping[str, Any], path: str) -> str:
         properties = schema.get("properties") or {}
@@ -234,22 +227,51 @@ class _Compiler:
             raise self._fail(path, "'properties' must be an object")
         if not isinstance(required, Sequence) or isinstance(required, str):
             raise self._fail(path, "'required' must be a list of names")
-        additional = schema.get("additionalProperties", not properties)
+        if not all(isinstance(name, str) for name in required):
+            raise self._fail(path, "'required' must be a list of names")
+        needed = set(required)
+        additional = schema.get("additionalProperties", schema.get("unevaluatedProperties", not properties))
         members = [
-            (self._member(name, sub, f"{path}/properties/{name}"), name in required)
+            (self._member(name, sub, f"{path}/properties/{name}"), name in needed)
             for name, sub in properties.items()
+            if sub is not False
         ]
         # A required name without a schema of its own can be anything that extra members may be.
         extra_schema = additional if isinstance(additional, Mapping) else True
-        members += [
-            (self._member(name, extra_schema, path), True) for name in required if name not in properties
-        ]
+        missing = [name for name in required if name not in properties]
+        members += [(self._member(name, extra_schema, path), True) for name in dict.fromkeys(missing)]
         extra = ""
         if additional is not False:
             value = self._rule(extra_schema, f"{path}/additionalProperties")
-            extra = f'{self._rules.shared("string")} ":" ws {value}'
+            names = [*properties, *missing]
+            key = self._rules.other_string(names) if names else self._rules.shared("string")
+            extra = f'{key} ":" ws {value}'
         self._rules.shared("ws")
+        least, most = (
+            self._count(schema, "minProperties", path) or 0,
+            self._count(schema, "maxProperties", path),
+        )
+        if least or most is not None:
+            return self._counted_object(members, extra, least, most, path)
         return self._assemble(members, extra, path)
+
+    def _counted_object(
+        self, members: list[tuple[str, bool]], extra: str, least: int, most: int | None, path: str
+    ) -> str:
+        """An object with bounds on how many members it has, as far as that can be told without names."""
+        required_count = sum(is_required for _, is_required in members)
+        if most is not None and most < max(required_count, least):
+            raise self._fail(path, "maxProperties is too small")
+        if least <= required_count and (most is None or (not extra and len(members) <= most)):
+            return self._assemble(members, extra, path)
+        if not members and extra and least <= 1:
+            more = self._rules.add("member", f'"," ws {extra}')
+            rest = self._rules.counted(more, 0, None if most is None else max(most - 1, 0))
+            body = f"({extra} {rest}){'' if least else '?'}"
+            return '"{" ws "}"' if most == 0 else f'"{{" ws {body} ws "}}"'
+        if extra or not (least <= len(members) <= (most or len(members))):
+            raise self._fail(path, "minProperties and maxProperties are not supported for this object")
+        raise self._fail(path, "minProperties and maxProperties are not supported beside optional properties")
 
     def _member(self, name: str, schema: Any, path: str) -> str:
         value = self._rule(schema, path)
@@ -289,73 +311,83 @@ class _Compiler:
         items = schema.get("items", not prefix)
         if isinstance(items, list):
             prefix, items = items, schema.get("additionalItems", False)
+        if not isinstance(prefix, list):
+            raise self._fail(path, "'prefixItems' must be a list of schemas")
+        if schema.get("uniqueItems") and not prefix and (options := self._few_values(items)):
+            return self._distinct(options, least, len(options) if most is None else most, path)
         fixed = [self._rule(sub, f"{path}/prefixItems/{i}") for i, sub in enumerate(prefix)]
         item = None if items is False else self._rule(items, f"{path}/items")
         if item is None:
             most = len(fixed) if most is None else min(most, len(fixed))
+        if most is not None and most < least:
+            raise self._fail(path, "there are fewer items than minItems")
         fixed = fixed if most is None else fixed[:most]
+        if not fixed and (most == 0 or item is None):
+            return '"[" ws "]"'
+        more = self._rules.add("item", f'"," ws {item}') if item is not None else ""
+        left = None if most is None else most - max(len(fixed), 1)
         if fixed:
             body = ' "," ws '.join(fixed)
-            more = None if most is None else most - len(fixed)
-            if item is not None and more != 0:
-                body += " " + repeat(f'("," ws {item})', max(least - len(fixed), 0), more)
+        else:
+            body = str(item)
+        if more and left != 0:
+            body += " " + self._rules.counted(more, max(least - max(len(fixed), 1), 0), left)
+        if fixed or least:
             return f'"[" ws {body} ws "]"'
-        if most == 0 or item is None:
+        return f'"[" ws ({body})? ws "]"'
+
+    def _few_values(self, items: Any) -> list[str]:
+        """The values of items that are one of a few; none when there are too many to tell them apart."""
+        if not isinstance(items, Mapping):
+            return []
+        if "$ref" in items:
+            items = self._merged([items], "#")
+        if not isinstance(items, Mapping) or "anyOf" in items or "oneOf" in items or "allOf" in items:
+            return []
+        values = [True, False] if items.get("type") == "boolean" else items.get("enum", [])
+        if not isinstance(values, list) or len(values) > _MAX_UNIQUE:
+            return []
+        return list(dict.fromkeys(json_literal(value) for value in values if allows(items, value)))
+
+    def _distinct(self, options: list[str], least: int, most: int, path: str) -> str:
+        """Every choice of `least` to `most` different values in any order: a rule for each set that is left."""
+        if least > len(options):
+            raise self._fail(path, "there are fewer different items than minItems")
+        most = min(most, len(options))
+        known: dict[frozenset[str], str] = {frozenset(): '""'}
+
+        def after(left: frozenset[str]) -> str:
+            taken = len(options) - len(left)
+            if left not in known:
+                more = " | ".join(f'"," ws {value} {after(left - {value})}' for value in sorted(left))
+                body = "" if taken >= most else f"({more}){'' if taken < least else '?'}"
+                known[left] = self._rules.add("distinct", body or '""')
+            return known[left]
+
+        everything = frozenset(options)
+        first = " | ".join(f"{value} {after(everything - {value})}" for value in options)
+        if most == 0:
             return '"[" ws "]"'
-        more = None if most is None else most - 1
-        body = f"{item} " + repeat(f'("," ws {item})', max(least - 1, 0), more)
-        return f'"[" ws {body} ws "]"' if least else f'"[" ws ({body})? ws "]"'
+        return f'"[" ws ({first}){"" if least else "?"} ws "]"'
 
     def _string(self, schema: Mapping[str, Any], path: str) -> str:
         least = self._count(schema, "minLength", path) or 0
         most = self._count(schema, "maxLength", path)
         if most is not None and most < least:
             raise self._fail(path, "maxLength is smaller than minLength")
+        char = self._rules.shared("char")
         if "pattern" in schema:
-            if least or most is not None:
-                raise self._fail(path, "'pattern' together with a length is not supported")
             try:
-                return f'"\\"" {pattern_rule(schema["pattern"])} "\\""'
+                return f'"\\"" {pattern_rule(schema["pattern"], char, least=least, most=most)} "\\""'
             except ValueError as exc:
                 raise self._fail(path, f"pattern {schema['pattern']!r}: {exc}") from None
-        known = FORMATS.get(schema.get("format", ""))
+        form = schema.get("format", "")
+        known = FORMATS.get(form) if isinstance(form, str) else None
         if known is not None:
-            return f'"\\"" {known} "\\""'
+            return f'"\\"" ({known}) "\\""'
         if least or most is not None:
-            return f'"\\"" {repeat(self._rules.shared("char"), least, most)} "\\""'
+            return f'"\\"" {self._rules.counted(char, least, most)} "\\""'
         return self._rules.shared("string")
-
-    def _integer(self, schema: Mapping[str, Any], path: str) -> str:
-        low, high = self._bound(schema, "minimum", path), self._bound(schema, "maximum", path)
-        above = self._bound(schema, "exclusiveMinimum", path)
-        below = self._bound(schema, "exclusiveMaximum", path)
-        if above is not None:
-            low = above + 1 if low is None else max(low, above + 1)
-        if below is not None:
-            high = below - 1 if high is None else min(high, below - 1)
-        if low is None and high is None:
-            return self._rules.shared("integer")
-        if low is not None and high is not None and low > high:
-            raise self._fail(path, "no integer is within the bounds")
-        return integer_range(low, high)
-
-    def _bound(self, schema: Mapping[str, Any], key: str, path: str) -> int | None:
-        value = schema.get(key)
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self._fail(path, f"{key!r} must be a number")
-        rounded = int(value)
-        if rounded == value:
-            return rounded
-        # A bound between two integers: the nearest one on the allowed side.
-        floor = rounded if value > 0 else rounded - 1
-        return {
-            "minimum": floor + 1,
-            "exclusiveMinimum": floor,
-            "maximum": floor,
-            "exclusiveMaximum": floor + 1,
-        }[key]
 
     def _count(self, schema: Mapping[str, Any], key: str, path: str) -> int | None:
         value = schema.get(key)
@@ -363,6 +395,20 @@ class _Compiler:
             return None
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise self._fail(path, f"{key!r} must be a whole number of at least 0")
-        if value > _MAX_REPEAT:
-            raise self._fail(path, f"{key!r} may be at most {_MAX_REPEAT}")
+        limit = MAX_WRITTEN_OUT if key.startswith("min") else _MAX_COUNT
+        if value > limit:
+            raise self._fail(path, f"{key!r} may be at most {limit}")
         return value
+
+
+def _mentions_root(document: Any) -> bool:
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            if value.get("$ref") == "#":
+                return True
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return False

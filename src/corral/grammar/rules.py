@@ -87,6 +87,27 @@ class Rules:
         body = f"{block}{{0,{blocks - 1}}} {item}{{0,{_BLOCK - 1}}} | {block}{{{blocks}}} {item}{{0,{rest}}}"
         return f"{repeat(item, least, least)} ({body})" if least else f"({body})"
 
+    def listed(self, hint: str, members: Sequence[tuple[str, bool]], separator: str, extra: str = "") -> str:
+        """Members in order, those that are not required present or not, then any number of `extra` ones.
+
+        Separators stand only between those that are there. `tail` continues after a member was written; `head` is
+        where none was yet. Empty when there is nothing to list.
+        """
+        extras = f"({separator} {extra})*" if extra else ""
+        tail = self.add(f"{hint}-tail", extras) if extras else ""
+        head_options = [f"{extra} {extras}"] if extra else []
+        is_open = True  # whether everything from here on may be absent
+        for member, is_required in reversed(members):
+            with_member = f"{member} {tail}".strip()
+            if is_required:
+                head_options, is_open = [with_member], False
+                tail = self.add(f"{hint}-tail", f"{separator} {with_member}")
+            else:
+                head_options = [with_member, *head_options]
+                rest = f" | {tail}" if tail else ""
+                tail = self.add(f"{hint}-tail", f"({separator} {with_member}){rest or '?'}")
+        return f"({' | '.join(head_options)})" + ("?" if is_open else "") if head_options else ""
+
     def text_without(self, tags: Sequence[str]) -> str:
         """The name of a rule for any text, also none, in which none of `tags` occurs: their search automaton."""
         prefixes = sorted({tag[:i] for tag in tags for i in range(len(tag))})

@@ -20,7 +20,7 @@ from corral.grammar.merge import SchemaMergeError, allows, constraints, merge, r
 from corral.grammar.patterns import pattern_rule
 from corral.grammar.rules import MAX_WRITTEN_OUT, Rules, json_literal
 
-__all__ = ["SchemaCompiler", "json_object_grammar", "schema_grammar"]
+__all__ = ["SchemaCompiler", "json_object_grammar", "schema_expression", "schema_grammar"]
 
 _MAX_DEPTH = 64
 _MAX_SCHEMAS = 20_000
@@ -63,9 +63,14 @@ def schema_grammar(schema: Mapping[str, Any]) -> str:
     """
     rules = Rules()
     try:
-        return rules.text(SchemaCompiler(rules, schema).root())
+        return rules.text(schema_expression(rules, schema))
     except OverflowError as exc:
         raise SchemaError(f"invalid JSON schema in format: {exc}") from None
+
+
+def schema_expression(rules: Rules, schema: Mapping[str, Any]) -> str:
+    """An expression for what a schema allows, its rules among `rules`. Raises SchemaError, OverflowError."""
+    return SchemaCompiler(rules, schema).root()
 
 
 class SchemaCompiler:
@@ -278,28 +283,8 @@ class SchemaCompiler:
         return f'{json_literal(name)} ":" ws {value}'
 
     def _assemble(self, members: list[tuple[str, bool]], extra: str, path: str) -> str:
-        """Members in order, each optional one present or not, with commas only between those that are there.
-
-        `tail[i]` continues after a member was written; `head` is where none was yet.
-        """
-        hint = path.rpartition("/")[2]
-        extras = f'("," ws {extra})*' if extra else ""
-        tail = self._rules.add(f"{hint}-tail", extras) if extras else ""
-        head_options = [f"{extra} {extras}"] if extra else []
-        is_open = True  # whether everything from here on may be absent
-        for member, is_required in reversed(members):
-            with_member = f"{member} {tail}".strip()
-            if is_required:
-                head_options, is_open = [with_member], False
-                tail = self._rules.add(f"{hint}-tail", f'"," ws {with_member}')
-            else:
-                head_options = [with_member, *head_options]
-                rest = f" | {tail}" if tail else ""
-                tail = self._rules.add(f"{hint}-tail", f'("," ws {with_member}){rest or "?"}')
-        if not head_options:
-            return '"{" ws "}"'
-        inner = f"({' | '.join(head_options)})" + ("?" if is_open else "")
-        return f'"{{" ws {inner} ws "}}"'
+        inner = self._rules.listed(path.rpartition("/")[2], members, '"," ws', extra)
+        return f'"{{" ws {inner} ws "}}"' if inner else '"{" ws "}"'
 
     def _array(self, schema: Mapping[str, Any], path: str) -> str:
         self._rules.shared("ws")

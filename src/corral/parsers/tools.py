@@ -40,7 +40,9 @@ class _State(Enum):
 class ToolParser:
     """The tags `{` and `[` count only as the first visible character of the reply, or after a call."""
 
-    def __init__(self, tag: str, tools: Sequence[Tool]) -> None:
+    def __init__(self, tag: str, tools: Sequence[Tool], *, is_strict: bool = False) -> None:
+        """`is_strict`: only an object with the name of a declared tool and its arguments is a call."""
+        self._is_strict = is_strict
         self._tag = tag
         self._tags = TagSet(tag)
         self._is_bare = tag in ("{", "[")
@@ -132,7 +134,7 @@ class ToolParser:
             self._broken_count += 1
             self._body = [body]  # no JSON: a later object may be
             return end
-        call = _find_call(value, self._names, body)
+        call = (_find_strict_call if self._is_strict else _find_call)(value, self._names, body)
         if call is None:
             self._give_back()
             return end
@@ -188,6 +190,13 @@ def _find_call(value: Any, names: Sequence[str], text: str) -> tuple[str, dict[s
         arguments = _search_arguments(value, name, _MAX_SEARCH_DEPTH)
         arguments = value if arguments is None else arguments
     return None if arguments is None else (name, arguments)
+
+
+def _find_strict_call(value: Any, names: Sequence[str], _text: str) -> tuple[str, dict[str, Any]] | None:
+    if not isinstance(value, dict) or value.get("name") not in names or len(value) > 2:
+        return None
+    arguments = _named_arguments(value)
+    return None if arguments is None else (value["name"], arguments)
 
 
 def _named_arguments(value: dict[str, Any]) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from corral.errors import EngineError, QueueFullError, RunnerExitedError, RunnerStartError
+from corral.errors import EngineError, QueueFullError, RunnerExitedError, RunnerStartError, SchemaError
 from corral.runner import llama_server
 from corral.runner.engine_http import EngineResponse, open_request
 from corral.runner.interface import (
@@ -76,7 +76,12 @@ class EngineRunner:
         body = llama_server.completion_body(request, self.spec.num_ctx)
         async with self._slot(), self._open("POST", "/completion", body) as response:
             if response.status != 200:
-                raise llama_server.engine_error(response.status, await response.read())
+                error = llama_server.engine_error(response.status, await response.read())
+                if request.grammar and llama_server.is_about_grammar(error):
+                    raise SchemaError(
+                        "invalid grammar: the engine cannot parse it, or finds it too large"
+                    ) from error
+                raise error
             yield self._pieces(response, request.top_logprobs)
 
     async def _pieces(self, response: EngineResponse, top_logprobs: int | None) -> AsyncIterator[list[Piece]]:

@@ -135,6 +135,7 @@ class Runner(Protocol):
 
         Raises:
             EngineError: the engine refused the request.
+            SchemaError: it refused the grammar.
             RunnerExitedError: the child died, or its stream ended without a final event.
             QueueFullError: too many requests wait for a slot.
         """

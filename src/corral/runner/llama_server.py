@@ -20,6 +20,7 @@ __all__ = [
     "MEDIA_MARKER",
     "completion_body",
     "engine_error",
+    "is_about_grammar",
     "is_progress",
     "parse_event",
     "start_order",
@@ -198,3 +199,8 @@ def engine_error(status: int, body: bytes) -> EngineError:
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         pass
     return EngineError(status, text, message)
+
+
+def is_about_grammar(error: EngineError) -> bool:
+    """Whether the engine refused a request for its grammar; it says so in words only."""
+    return error.status == 400 and "grammar" in str(error)

@@ -14,13 +14,13 @@ from typing import Literal
 from corral.config import Settings
 from corral.errors import CapabilityError, InvalidRequestError
 from corral.gotemplate import Template
+from corral.parsers.events import OutputParser
 from corral.prompt.gochat import render_messages, render_suffix
 from corral.runner.interface import CompletionRequest, Runner
 from corral.scheduler.loop import Scheduler
-from corral.service import prompting
+from corral.service import constraint, prompting
 from corral.service.completion import CompletionRun, Stopwatch
 from corral.service.embedding import embed
-from corral.service.formats import grammar_of
 from corral.service.loading import load_request
 from corral.service.options import parse_options
 from corral.service.output import choose_parser, preserved_tokens
@@ -110,7 +110,9 @@ class Inference:
         if not request.messages and common.keep_alive_ns == 0:
             return self._unload(profile)
         think = _resolve_think(profile, common)
+        constraint.check_request(request)
         tools = () if request.tool_choice == "none" else request.tools
+        choice = request.tool_choice if request.tools else "auto"
         _require(profile, common.model, "chat", ["tools"] if tools else [])
         async with self._turn(profile, common, think, stopwatch) as turn:
             if not request.messages:
@@ -119,7 +121,7 @@ class Inference:
             prompt = await _chat_prompt(turn, messages, tools)
             if common.is_render_only:
                 return Immediate("", prompt.text, len(prompt.images))
-            final = await self._chat_turns(turn, prompt, messages, tools, emit)
+            final = await self._chat_turns(turn, prompt, messages, tools, choice, emit)
             if final is not None:
                 await emit([final])
             return None
@@ -175,24 +177,26 @@ class Inference:
         prompt: prompting.Prompt,
         messages: Sequence[Message],
         tools: Sequence[Tool],
+        choice: str,
         emit: Emit,
     ) -> Chunk | None:
         """One run, or two: a format must not bind the thinking that comes before the answer."""
         last = messages[-1] if messages else None
         reads_thinking = turn.profile.parser is not None or turn.profile.thinking_tags is not None
         is_delayed = bool(
-            grammar_of(turn.common)
+            not constraint.is_forced(choice)
+            and constraint.grammar_of(turn.common)
             and turn.think
             and reads_thinking
             and "thinking" in turn.profile.capabilities
         )
         if not is_delayed:
-            return await self._complete(turn, prompt, tools, last, turn.think, emit, False)
+            return await self._complete(turn, prompt, tools, last, turn.think, emit, False, choice)
         thinking: list[str] = []
         free = replace(turn, common=replace(turn.common, format="", grammar=""))
         try:
             return await self._complete(
-                free, prompt, tools, last, turn.think, _until_content(emit, thinking), False
+                free, prompt, tools, last, turn.think, _until_content(emit, thinking), False, choice
             )
         except _ContentReached:
             pass
@@ -213,6 +217,7 @@ class Inference:
         think: Think,
         emit: Emit,
         wants_context: bool,
+        choice: str = "auto",
     ) -> Chunk | None:
         """Run the engine once; returns the last chunk (None: the reply ended without one)."""
         profile, runner = turn.profile, turn.runner
@@ -231,20 +236,27 @@ class Inference:
                 has_shift=turn.has_shift,
             )
             cut_count += token_count
+
+        def new_parser() -> OutputParser | None:
+            return choose_parser(
+                profile, text, tools, last_message, think, is_strict=bool(turn.common.format)
+            )
+
+        grammar = constraint.tool_grammar(profile, turn.common, tools, choice, think, new_parser())
         run = CompletionRun(
             runner,
             CompletionRequest(
                 content,
                 _sampling_for(turn.sampling, profile),
                 images,
-                grammar=grammar_of(turn.common),
+                grammar=grammar,
                 top_logprobs=turn.common.top_logprobs if turn.common.logprobs else None,
                 preserved_tokens=preserved_tokens(profile, tools),
                 logit_bias=turn.common.logit_bias,
             ),
             turn.stopwatch,
             emit,
-            parser=choose_parser(profile, text, tools, last_message, think),
+            parser=new_parser(),
             truncated_count=cut_count,
             wants_text=wants_context,
             has_repeat_guard=profile.path != "jinja",

@@ -44,8 +44,13 @@ def choose_parser(
     tools: Sequence[Tool],
     last_message: Message | None,
     think: Think,
+    *,
+    is_strict: bool = False,
 ) -> OutputParser | None:
-    """The parser of a reply to `prompt`; None when its text is content as it is."""
+    """The parser of a reply to `prompt`; None when its text is content as it is.
+
+    `is_strict`: an answer may be JSON too, so that only an object which is nothing but a call counts as one.
+    """
     chosen: OutputParser | None = None
     info = profile.parser
     if info is not None:
@@ -57,7 +62,7 @@ def choose_parser(
         chosen = ThinkingParser(open_tag, close_tag, started=prompt.rstrip().endswith(open_tag))
     if not tools:
         return chosen
-    tool_parser = ToolParser(profile.tool_tag, tools)
+    tool_parser = ToolParser(profile.tool_tag, tools, is_strict=is_strict)
     return tool_parser if chosen is None else _Chain(chosen, tool_parser)
 
 

@@ -1,0 +1,237 @@
+"""What a request binds a reply to, on models that know nothing: tool_choice, tools with a schema, GBNF text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.conftest import Server
+
+JSON_TEMPLATE = (
+    "{{ range .Tools }}{{ . }}{{ end }}{{ range .Messages }}{{ .Role }}: {{ .Content }}"
+    '{{ if .ToolCalls }}{"name": "{{ .Name }}", "parameters": {{ .Arguments }}}{{ end }}\n{{ end }}'
+)
+TAG_TEMPLATE = (
+    "{{ range .Tools }}{{ . }}{{ end }}{{ range .Messages }}{{ if .Thinking }}<think>{{ .Thinking }}</think>{{ end }}"
+    "{{ .Content }}{{ if .ToolCalls }}<tool_call>{{ range .ToolCalls }}{{ . }}{{ end }}</tool_call>{{ end }}{{ end }}"
+)
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "city": {"type": "string", "enum": ["Rome", "Oslo"]},
+        "days": {"type": "integer"},
+        "exact": {"type": "boolean"},
+    },
+    "required": ["city", "days"],
+}
+TOOLS = [
+    {"type": "function", "function": {"name": "get_weather", "description": "Weather", "parameters": SCHEMA}},
+    {"type": "function", "function": {"name": "clock", "parameters": {"type": "object", "properties": {}}}},
+]
+MESSAGES = [{"role": "user", "content": "hello"}]
+ANSWER = {
+    "type": "object",
+    "properties": {"answer": {"type": "string", "pattern": "^[a-z ]{0,12}$"}},
+    "required": ["answer"],
+    "additionalProperties": False,
+}
+PARSERS = [
+    "qwen3-coder",
+    "harmony",
+    "olmo3",
+    "deepseek3",
+    "gemma4",
+    "glm-4.7",
+    "lfm2",
+    "cohere",
+    "ministral",
+    "glimmer",
+]
+MODELS = ["tags", "json", "jinja", *PARSERS]
+
+
+@pytest.fixture(scope="module")
+def models() -> Iterator[Server]:
+    server = Server()
+    try:
+        server.create("tags", "tiny", template=TAG_TEMPLATE)
+        server.create("json", "tiny", template=JSON_TEMPLATE)
+        server.create("jinja", "jinja-tools")
+        server.create("thinker", "say", template=TAG_TEMPLATE, parameters={"temperature": 0})
+        for parser in PARSERS:
+            server.create(parser, "tiny", template=TAG_TEMPLATE, parser=parser)
+        yield server
+    finally:
+        server.close()
+
+
+def chat(server: Server, model: str, seed: int = 0, temperature: float = 1, **fields: Any) -> dict[str, Any]:
+    options = {
+        "temperature": temperature,
+        "top_k": 0,
+        "top_p": 1.0,
+        "seed": seed,
+        "num_ctx": 4096,
+        "num_predict": 300,
+    }
+    body = {"model": model, "messages": MESSAGES, "stream": False, "options": options, **fields}
+    answer: dict[str, Any] = server.post("/api/chat", body)
+    return answer
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_required_call_is_made(models: Server, model: str) -> None:
+    """Random weights call a tool because nothing else is allowed; each form is read by its parser."""
+    for seed in range(3):
+        answer = chat(models, model, seed, tools=TOOLS, tool_choice="required", think=False)
+        if answer["done_reason"] == "length":
+            continue  # the text of an argument went on to the end
+        message = answer["message"]
+        assert message["content"].strip() == ""
+        assert {call["function"]["name"] for call in message["tool_calls"]} <= {"get_weather", "clock"}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_named_tool_is_the_one_that_is_called(models: Server, model: str) -> None:
+    """Whichever form the choice has; streamed too."""
+    choice = {"type": "function", "function": {"name": "clock"}}
+    for form in (choice, "clock"):
+        answer = chat(models, model, 1, tools=TOOLS, tool_choice=form, think=False)
+        (call,) = answer["message"]["tool_calls"]
+        assert (call["function"]["name"], call["function"]["arguments"]) == ("clock", {})
+    body = {"model": model, "messages": MESSAGES, "tools": TOOLS, "tool_choice": choice, "think": False}
+    calls = [
+        call for part in models.stream("/api/chat", body) for call in part["message"].get("tool_calls", ())
+    ]
+    assert [call["function"]["name"] for call in calls] == ["clock"]
+
+
+def test_a_call_may_follow_thinking(models: Server) -> None:
+    """With thinking on, a model that thinks does so first; then it has to call, whatever it wanted to say."""
+    said = [{"role": "user", "content": "now D"}]
+    free = models.post("/api/chat", {"model": "thinker", "messages": said, "stream": False, "think": True})
+    assert free["message"]["thinking"]
+    assert free["message"]["content"]
+    body = {"model": "thinker", "messages": said, "tools": TOOLS, "tool_choice": "clock", "think": True}
+    answer = models.post("/api/chat", {**body, "stream": False})
+    assert answer["message"]["thinking"] == free["message"]["thinking"]
+    assert answer["message"]["content"] == ""
+    assert [call["function"]["name"] for call in answer["message"]["tool_calls"]] == ["clock"]
+
+
+@pytest.mark.parametrize("model", ["qwen3-coder", "tags", "json"])
+def test_none_makes_no_call(models: Server, model: str) -> None:
+    """The tools are not shown, and a call cannot begin."""
+    answer = chat(models, model, tools=TOOLS, tool_choice="none", think=False, options={"num_predict": 200})
+    assert "tool_calls" not in answer["message"]
+
+
+@pytest.mark.parametrize("model", ["tags", "json", "jinja", "qwen3-coder", "cohere"])
+def test_tools_and_a_schema_work_together(models: Server, model: str) -> None:
+    """A reply is a call or an answer of the schema, and both come up."""
+    kinds = set()
+    for seed in range(24):
+        answer = chat(models, model, seed, 4, tools=TOOLS, format=ANSWER, think=False)
+        if answer["done_reason"] == "length":
+            continue
+        message = answer["message"]
+        kinds.add("call" if message.get("tool_calls") else "answer")
+        if message.get("tool_calls"):
+            assert message["content"].strip() == ""
+        else:
+            jsonschema.validate(json.loads(message["content"]), ANSWER)
+        if len(kinds) == 2:
+            break
+    assert kinds == {"call", "answer"}
+
+
+def test_grammar_text_binds(models: Server) -> None:
+    """GBNF as it is, on both routes."""
+    grammar = 'root ::= "yes " [0-9]{3} | "no"'
+    for seed in range(5):
+        body = {"model": "tags", "grammar": grammar, "options": {"seed": seed, "temperature": 1}}
+        said = models.post("/api/generate", {**body, "prompt": "x", "stream": False})["response"]
+        assert said == "no" or (said[:4] == "yes " and said[4:].isdigit())
+        talk = models.post("/api/chat", {**body, "messages": MESSAGES, "stream": False, "think": False})
+        assert talk["message"]["content"][:2] in ("no", "ye")
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"tool_choice": "required"}, "the request has no tools"),
+        ({"tools": TOOLS, "tool_choice": "nope"}, "tool_choice names 'nope', which is not among the tools"),
+        ({"tools": TOOLS, "tool_choice": 5}, "tool_choice must be"),
+        ({"tools": TOOLS, "tool_choice": "required", "grammar": 'root ::= "a"'}, "cannot be combined"),
+        ({"grammar": "rot ::= x"}, "no rule named root"),
+        ({"grammar": "root ::= nope"}, "invalid grammar: the engine cannot parse it"),
+        ({"grammar": 'root ::= root "a" | "a"'}, "invalid grammar: the engine cannot parse it"),
+        ({"grammar": 'root ::= ("a" | [0-9]{1,4}){2000}'}, "invalid grammar: the engine cannot parse it"),
+        ({"grammar": 'root ::= "\\x00"'}, "NUL is no character"),
+        ({"grammar": 'root ::= "a"', "format": "json"}, "grammar and format cannot be combined"),
+        ({"format": {"type": "nope"}}, "unknown type 'nope'"),
+        ({"format": {"type": "string", "pattern": "(?<=a)b"}}, "is not supported here"),
+        ({"format": {"$ref": "http://example.com/x"}}, "does not point into the same schema"),
+    ],
+)  # fmt: skip
+def test_what_cannot_bind_is_refused(models: Server, fields: dict[str, Any], text: str) -> None:
+    """400 with the reason, and the model still serves."""
+    status, data = models.request("POST", "/api/chat", {"model": "tags", "messages": MESSAGES, **fields})
+    assert (status, text in json.loads(data)["error"]) == (400, True), data
+    assert models.post("/api/chat", {"model": "tags", "stream": False})["done"]
+
+
+def test_a_schema_binds_a_hundred_times(start_server: Callable[..., Server]) -> None:
+    """corral-tiny, at temperature 0 and 1, through four slots at a time."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    server = start_server()
+    server.post("/api/pull", {"model": "corral-tiny", "stream": False})
+    schema = {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "pattern": "^[A-Z][a-zé]{1,12}$"},
+            "age": {"type": "integer", "minimum": 0, "maximum": 130},
+            "score": {"type": "number", "minimum": 0, "maximum": 1},
+            "born": {"type": "string", "format": "date"},
+            "tags": {
+                "type": "array",
+                "items": {"enum": ["red", "green", "blue"]},
+                "uniqueItems": True,
+                "maxItems": 2,
+            },
+            "boss": {"anyOf": [{"$ref": "#/$defs/person"}, {"type": "null"}]},
+        },
+        "required": ["name", "age", "score", "born", "tags", "boss"],
+        "$defs": {
+            "person": {
+                "type": "object",
+                "properties": {"n": {"type": "string", "maxLength": 8}},
+                "required": ["n"],
+            }
+        },
+    }
+    checker = jsonschema.Draft202012Validator.FORMAT_CHECKER
+    validator = jsonschema.Draft202012Validator(schema, format_checker=checker)
+
+    def ask(number: int) -> str:
+        body = {
+            "model": "corral-tiny",
+            "messages": [{"role": "user", "content": f"Tell me about person {number}."}],
+            "format": schema,
+            "stream": False,
+            "think": False,
+            "options": {"temperature": number % 2, "seed": number, "num_predict": 500},
+        }
+        content: str = server.post("/api/chat", body)["message"]["content"]
+        return content
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(ask, range(200)))
+    for answer in answers:
+        validator.validate(json.loads(answer))
+    assert len(set(answers)) > 50

@@ -135,7 +135,7 @@ def test_tools_and_a_schema_work_together(models: Server, model: str) -> None:
     """A reply is a call or an answer of the schema, and both come up."""
     kinds = set()
     for seed in range(24):
-        answer = chat(models, model, seed, 4, tools=TOOLS, format=ANSWER, think=False)
+        answer = chat(models, model, seed, 40, tools=TOOLS, format=ANSWER, think=False)
         if answer["done_reason"] == "length":
             continue
         message = answer["message"]

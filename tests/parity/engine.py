@@ -23,7 +23,7 @@ class Engine:
         self._factory = EngineFactory(EngineChoice(), hang_timeout_s=0, max_waiting=8)
         values: dict[str, Any] = {
             "num_ctx": 256,
-            "num_thread": 2,
+            "num_thread": 1,
             "kv_cache_type": "f32",
             "flash_attention": False,
             **spec,

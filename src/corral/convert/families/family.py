@@ -91,7 +91,7 @@ class Family:
         Raises:
             ConversionError: a tensor that does not belong to the architecture, is missing, or has another shape.
         """
-        for source, values in self._gathered(sources):
+        for source, values in self.gathered(sources):
             target = self._target(source)
             if target is None:
                 raise ConversionError(f'tensor "{source[:200]}" does not belong to {self.hf_architecture}')
@@ -115,7 +115,7 @@ class Family:
         # Packed experts come without an ending.
         return f"{prefix}{table[rest]}.weight" if rest in table else None
 
-    def _gathered(self, sources: Mapping[str, Lazy]) -> Iterator[tuple[str, Lazy]]:
+    def gathered(self, sources: Mapping[str, Lazy]) -> Iterator[tuple[str, Lazy]]:
         """Sources by the names to look up, experts stacked."""
         experts: dict[tuple[str, str], dict[int, Lazy]] = {}
         for original, values in sources.items():

@@ -2,17 +2,59 @@
 
 from __future__ import annotations
 
+from corral.convert.families.bert import Bert, Roberta
+from corral.convert.families.command_r import CommandR, CommandR7B
 from corral.convert.families.family import Family
+from corral.convert.families.gemma import Gemma, Gemma2, Gemma3
+from corral.convert.families.granite import Granite
 from corral.convert.families.llama import Llama
 from corral.convert.families.mixtral import Mixtral
+from corral.convert.families.modern_bert import ModernBert
+from corral.convert.families.nomic_bert import NomicBert
+from corral.convert.families.olmo2 import Olmo2
+from corral.convert.families.phi3 import Phi3
+from corral.convert.families.qwen import Qwen2, Qwen3
+from corral.convert.families.qwen_moe import Qwen2Moe, Qwen3Moe
+from corral.convert.families.stablelm import StableLm
 from corral.errors import ConversionError, UnsupportedArchitectureError
 
 __all__ = ["FAMILIES", "find_family", "known_architectures"]
 
 FAMILIES: dict[str, type[Family]] = {
+    "BertForMaskedLM": Bert,
+    "BertForSequenceClassification": Bert,
+    "BertModel": Bert,
+    "CamembertForMaskedLM": Roberta,
+    "CamembertForSequenceClassification": Roberta,
+    "CamembertModel": Roberta,
+    "Cohere2ForCausalLM": CommandR7B,
+    "CohereForCausalLM": CommandR,
+    "Gemma2ForCausalLM": Gemma2,
+    "Gemma3ForCausalLM": Gemma3,
+    "Gemma3ForConditionalGeneration": Gemma3,
+    "GemmaForCausalLM": Gemma,
+    "GraniteForCausalLM": Granite,
     "LlamaForCausalLM": Llama,
     "MistralForCausalLM": Llama,
     "MixtralForCausalLM": Mixtral,
+    "ModernBertForMaskedLM": ModernBert,
+    "ModernBertForSequenceClassification": ModernBert,
+    "ModernBertModel": ModernBert,
+    "NomicBertModel": NomicBert,
+    "Olmo2ForCausalLM": Olmo2,
+    "Phi3ForCausalLM": Phi3,
+    "Qwen2ForCausalLM": Qwen2,
+    "Qwen2MoeForCausalLM": Qwen2Moe,
+    "Qwen3ForCausalLM": Qwen3,
+    "Qwen3MoeForCausalLM": Qwen3Moe,
+    "RobertaForMaskedLM": Roberta,
+    "RobertaForSequenceClassification": Roberta,
+    "RobertaModel": Roberta,
+    "StableLMEpochForCausalLM": StableLm,
+    "StableLmForCausalLM": StableLm,
+    "XLMRobertaForMaskedLM": Roberta,
+    "XLMRobertaForSequenceClassification": Roberta,
+    "XLMRobertaModel": Roberta,
 }
 
 

@@ -289,11 +289,8 @@ XLM_SPECIAL = {
 
 def roberta_tokenizer() -> Tokenizer:
     tokenizer = zoo.byte_level(None)
-    special = [
-        ("<|end|>", tokenizer.token_to_id("<|end|>")),
-        ("<|begin|>", tokenizer.token_to_id("<|begin|>")),
-    ]
-    tokenizer.post_processor = processors.RobertaProcessing(*special, add_prefix_space=False)
+    last, first = zoo.token(tokenizer, "<|end|>"), zoo.token(tokenizer, "<|begin|>")
+    tokenizer.post_processor = processors.RobertaProcessing(last, first, add_prefix_space=False)
     return tokenizer
 
 

@@ -65,12 +65,19 @@ def byte_level(pattern: str | None, *, ignore_merges: bool = False, digits: bool
     return tokenizer
 
 
+def token(tokenizer: Tokenizer, text: str) -> tuple[str, int]:
+    """A token of the vocabulary as post-processors name it."""
+    number = tokenizer.token_to_id(text)
+    assert number is not None, text
+    return text, number
+
+
 def surrounded(tokenizer: Tokenizer, first: str, last: str | None = None) -> Tokenizer:
     """With a first token, and a last one, added to each text."""
     names = [name for name in (first, last) if name]
     single = f"{first} $A {last}" if last else f"{first} $A"
     pair = f"{first} $A {last} {last} $B {last}" if last else f"{first} $A $B"
-    ids = [(name, tokenizer.token_to_id(name)) for name in names]
+    ids = [token(tokenizer, name) for name in names]
     tokenizer.post_processor = processors.TemplateProcessing(single=single, pair=pair, special_tokens=ids)
     return tokenizer
 

@@ -1,6 +1,6 @@
 """Play pulls against a registry full of faults, one for each seed, and say which promises were broken.
 
-    python -m scripts.play_fault_plans [--first 0] [--count 200] [--faults 12]
+python -m scripts.play_fault_plans [--first 0] [--count 200] [--faults 12]
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ def main() -> None:
             sep="\n    " if outcome.problems else " ",
             flush=True,
         )
-    print(f"{arguments.count} plans: {complete} complete, {pulls} pulls, {kills} kills, {errors} errors, {broken} broken")
+    print(
+        f"{arguments.count} plans: {complete} complete, {broken} broken; "
+        f"{pulls} pulls, {kills} kills, {errors} errors"
+    )
     sys.exit(1 if broken else 0)
 
 

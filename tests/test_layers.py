@@ -20,6 +20,7 @@ LAYERS = (
     "rate",
     "config",
     "devices",
+    "engines",
     "gguf",
     "modelfile",
     "quantize",

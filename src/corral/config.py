@@ -175,6 +175,13 @@ SETTINGS: tuple[Setting, ...] = (
         "A llama-server binary to use as engine; `path` looks for one on PATH",
     ),
     Setting(
+        "CORRAL_ENGINE",
+        "engine",
+        str,
+        "",
+        "The engine: `builtin`, `native`, or a binary (default: what `corral engine use` chose)",
+    ),
+    Setting(
         "CORRAL_HANG_TIMEOUT",
         "hang_timeout_ns",
         _duration,
@@ -248,7 +255,7 @@ SETTINGS: tuple[Setting, ...] = (
 )
 
 # Not in the table, yet nothing to warn of: what the command line reads, and what always holds here.
-_KNOWN = frozenset({"OLLAMA_NOHISTORY", "OLLAMA_EDITOR", "OLLAMA_NO_CLOUD"})
+_KNOWN = frozenset({"OLLAMA_NOHISTORY", "OLLAMA_EDITOR", "OLLAMA_NO_CLOUD", "CORRAL_HOME"})
 _SERVE_ONLY = frozenset(setting.name for setting in SETTINGS) - {"OLLAMA_HOST"}
 
 
@@ -272,6 +279,7 @@ class Settings:
     gpu_overhead_bytes: int = 0
     no_prune: bool = False
     llama_server: str = ""
+    engine: str = ""
     hang_timeout_ns: int = 5 * _MINUTE_NS
     client_timeout_ns: int = 5 * _MINUTE_NS
     max_body_bytes: int = 256 << 20

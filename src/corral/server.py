@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import shutil
 import signal
 import socket
 import sys
 import time
 from collections.abc import Iterator, MutableMapping
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -31,6 +29,7 @@ from corral.api.registry.routes import RegistryRoutes
 from corral.api.routing import Router
 from corral.config import Settings
 from corral.create.service import Creator, Report
+from corral.engines.choice import chosen_name, find_engine, home_folder
 from corral.errors import CorralError
 from corral.runner.engine import EngineFactory
 from corral.runner.interface import EngineChoice
@@ -98,18 +97,12 @@ def choose_engine(settings: Settings) -> EngineChoice:
     """The engine that the settings name.
 
     Raises:
-        CorralError: there is no such binary.
+        CorralError: there is no such engine.
     """
-    wanted = settings.llama_server
-    if not wanted:
-        return EngineChoice()
-    found = shutil.which("llama-server" if wanted == "path" else wanted)
-    if found is None:
-        raise CorralError(
-            f"error starting llama-server: llama-server binary not found (checked: {wanted})",
-            hint="correct CORRAL_LLAMA_SERVER, or unset it to use the built-in engine",
-        )
-    return EngineChoice(Path(found).absolute())
+    home = home_folder()
+    name = settings.llama_server or settings.engine or chosen_name(home)
+    engine = find_engine(name, home)
+    return EngineChoice(engine.server_path, package_folder=engine.package_folder)
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -121,6 +121,8 @@ def main() -> None:
     os.environ["LLAMA_MEDIA_MARKER"] = order["media_marker"]
     if order.get("server_path"):
         _exec_server(order)
+    if order.get("package_folder"):
+        sys.path.insert(0, order["package_folder"])
     import xllamacpp
 
     try:

@@ -193,7 +193,8 @@ class RunnerFactory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:
-    """Which engine serves: the built-in wheel, or an external `llama-server` binary."""
+    """Which engine serves: the built-in wheel, the same from another folder, or a `llama-server` binary."""
 
     server_path: Path | None = None
     extra_env: dict[str, str] = field(default_factory=dict)
+    package_folder: Path | None = None

@@ -61,6 +61,8 @@ def start_order(
         "memory_limit_bytes": spec.memory_limit_bytes,
         "media_marker": MEDIA_MARKER,
     }
+    if engine.package_folder is not None:
+        order["package_folder"] = str(engine.package_folder)
     if engine.server_path is not None:
         order["server_path"] = str(engine.server_path)
         order["args"] = _server_args(order)

@@ -252,6 +252,27 @@ SETTINGS: tuple[Setting, ...] = (
         "1s",
         "Pause after the first failure of a part; it doubles with each further one, up to the sixth",
     ),
+    Setting(
+        "CORRAL_RESPONSES_DB",
+        "responses_db",
+        Path,
+        "~/.ollama/responses.sqlite3",
+        "File of the responses that clients of `/v1/responses` asked to store",
+    ),
+    Setting(
+        "CORRAL_RESPONSES_MAX_AGE",
+        "responses_max_age_ns",
+        _duration,
+        "720h",
+        "How long a stored response is kept after its conversation was last used (0: none is stored)",
+    ),
+    Setting(
+        "CORRAL_RESPONSES_MAX_BYTES",
+        "responses_max_bytes",
+        _number,
+        "268435456",
+        "How much stored responses may hold before the oldest are dropped",
+    ),
 )
 
 # Not in the table, yet nothing to warn of: what the command line reads, and what always holds here.
@@ -293,6 +314,9 @@ class Settings:
     pull_bytes_per_s: int = 0
     pull_stall_timeout_ns: int = 30 * _SECOND_NS
     pull_retry_delay_ns: int = _SECOND_NS
+    responses_db: Path = field(default_factory=lambda: Path.home() / ".ollama" / "responses.sqlite3")
+    responses_max_age_ns: int = 720 * 60 * _MINUTE_NS
+    responses_max_bytes: int = 256 << 20
     # What could not be read and was replaced by its default, for the log.
     warnings: tuple[str, ...] = ()
 

@@ -26,6 +26,7 @@ from corral.api.openai.models import ModelsRoutes
 from corral.api.openai.transcription import TranscriptionRoutes
 from corral.api.origins import HostGuard, OriginRules
 from corral.api.registry.routes import RegistryRoutes
+from corral.api.responses.routes import ResponsesRoutes
 from corral.api.routing import Router
 from corral.config import Settings
 from corral.create.service import Creator, Report
@@ -34,6 +35,7 @@ from corral.errors import CorralError
 from corral.runner.engine import EngineFactory
 from corral.runner.interface import EngineChoice
 from corral.scheduler.loop import Scheduler
+from corral.service.archive import ResponseArchive
 from corral.service.hosting import Hosting
 from corral.service.inference import Inference
 from corral.service.library import Library
@@ -155,6 +157,12 @@ def _application(settings: Settings, engine: EngineChoice) -> App:
     openai = OpenAIInferenceRoutes(service, **limits)
     models = ModelsRoutes(catalogue)
     transcription = TranscriptionRoutes(service, max_body_bytes=settings.max_body_bytes)
+    archive = ResponseArchive(
+        settings.responses_db,
+        max_age_s=settings.responses_max_age_ns // _NS_PER_S,
+        max_bytes=settings.responses_max_bytes,
+    )
+    responses = ResponsesRoutes(service, archive, **limits)
 
     async def lifespan(_scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Own the scheduler, and with it every child, as long as the server runs."""
@@ -167,11 +175,13 @@ def _application(settings: Settings, engine: EngineChoice) -> App:
                 await puller.close()
         finally:
             factory.close()
+            archive.close()
         await send({"type": "lifespan.shutdown.complete"})
 
     guard = HostGuard(is_loopback=settings.host.is_loopback)
-    router = _with_elsewhere(_routes(inference, library, anthropic), ElsewhereRoutes(**limits))
+    router = _with_elsewhere(_routes(inference, library), ElsewhereRoutes(**limits))
     _add_openai_routes(router, openai, models, transcription)
+    _add_agent_routes(router, anthropic, responses)
     if settings.registry_mode != "off":
         uploads = UploadStore(settings.models_dir / "corral-uploads", store.blobs)
         may_push = settings.registry_mode == "push"
@@ -186,7 +196,7 @@ def _application(settings: Settings, engine: EngineChoice) -> App:
     )
 
 
-def _routes(inference: InferenceRoutes, library: LibraryRoutes, anthropic: AnthropicRoutes) -> Router:
+def _routes(inference: InferenceRoutes, library: LibraryRoutes) -> Router:
     router = Router()
     router.add("GET HEAD", "/", library.root)
     router.add("GET HEAD", "/api/version", library.version)
@@ -206,8 +216,6 @@ def _routes(inference: InferenceRoutes, library: LibraryRoutes, anthropic: Anthr
     router.add("POST", "/api/push", library.push)
     router.add("HEAD", "/api/blobs/:digest", library.blob_exists)
     router.add("POST", "/api/blobs/:digest", library.blob_upload)
-    router.add("POST", "/v1/messages", anthropic.messages)
-    router.add("POST", "/v1/messages/count_tokens", anthropic.count_tokens)
     return router
 
 
@@ -216,6 +224,15 @@ def _with_elsewhere(router: Router, elsewhere: ElsewhereRoutes) -> Router:
     router.add("POST", "/api/experimental/web_fetch", elsewhere.web_fetch)
     router.add("GET", "/api/experimental/model-recommendations", elsewhere.recommendations)
     return router
+
+
+def _add_agent_routes(router: Router, anthropic: AnthropicRoutes, responses: ResponsesRoutes) -> None:
+    router.add("POST", "/v1/responses", responses.create)
+    router.add("GET", "/v1/responses/:id", responses.find)
+    router.add("DELETE", "/v1/responses/:id", responses.delete)
+    router.add("GET", "/v1/responses/:id/input_items", responses.input_items)
+    router.add("POST", "/v1/messages", anthropic.messages)
+    router.add("POST", "/v1/messages/count_tokens", anthropic.count_tokens)
 
 
 def _add_openai_routes(

@@ -29,4 +29,6 @@ def extra_options(values: Mapping[str, Any]) -> dict[str, Any]:
     """The native options among decoded members, not yet checked; the service does that."""
     options: dict[str, Any] = dict(values.get("options") or {})
     options.update({name: values[name] for name in _OPTION_NAMES if values.get(name) is not None})
+    if isinstance(options.get("stop"), str):
+        options["stop"] = [options["stop"]]
     return options

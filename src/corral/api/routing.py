@@ -26,19 +26,20 @@ class Match:
 
 
 class Router:
-    """Routes by method and path. A path ending in `/:name` takes one parameter of one segment."""
+    """Routes by method and path. `/:name` in a path takes one parameter of one segment; one segment may follow it."""
 
     def __init__(self) -> None:
         self._exact: dict[str, dict[str, Handler]] = {}
-        self._prefixed: dict[str, tuple[str, dict[str, Handler]]] = {}
+        # By what stands before the parameter and after it.
+        self._around: dict[tuple[str, str], tuple[str, dict[str, Handler]]] = {}
         self._mounted: dict[str, Handler] = {}
 
     def add(self, methods: str, path: str, handler: Handler) -> None:
         """Add a handler for methods like `"GET HEAD"`."""
-        prefix, colon, name = path.partition(":")
-        table = (
-            self._prefixed.setdefault(prefix, (name, {}))[1] if colon else self._exact.setdefault(path, {})
-        )
+        before, colon, rest = path.partition(":")
+        name, slash, last = rest.partition("/")
+        around = (before, slash + last)
+        table = self._around.setdefault(around, (name, {}))[1] if colon else self._exact.setdefault(path, {})
         for method in methods.split():
             table[method] = handler
 
@@ -67,10 +68,12 @@ class Router:
     def _table(self, exchange: Exchange, path: str) -> Mapping[str, Handler] | None:
         if table := self._exact.get(path):
             return table
-        head, _, tail = path.rpartition("/")
-        if tail and (entry := self._prefixed.get(head + "/")):
-            exchange.params[entry[0]] = tail
-            return entry[1]
+        head, _, last = path.rpartition("/")
+        start, _, middle = head.rpartition("/")
+        for value, around in ((last, (head + "/", "")), (middle, (start + "/", "/" + last))):
+            if value and (entry := self._around.get(around)):
+                exchange.params[entry[0]] = value
+                return entry[1]
         return None
 
     def _has(self, exchange: Exchange, path: str) -> bool:

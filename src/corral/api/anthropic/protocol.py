@@ -11,6 +11,7 @@ from typing import Any
 
 from corral.api import decode
 from corral.api.extras import EXTRA_FIELDS, extra_options
+from corral.api.fields import number
 from corral.api.jsonread import JSONObject, clean_text, element_texts, kind_of, member_texts, plain
 from corral.errors import InvalidRequestError
 
@@ -87,9 +88,7 @@ def read_count(body: bytes, max_depth: int) -> MessagesRequest:
 
 
 def _read(body: bytes, max_depth: int) -> MessagesRequest:
-    if not body.strip():
-        raise InvalidRequestError("EOF")
-    values = decode.decode_request(body, "MessagesRequest", _FIELDS, max_depth=max_depth)
+    values = decode.decode_request(body, "MessagesRequest", _FIELDS, max_depth=max_depth, package="anthropic")
     return MessagesRequest(
         model=values.get("model", ""),
         max_tokens=values.get("max_tokens", 0),
@@ -130,13 +129,6 @@ def _system_text(value: Any) -> str:
 
 
 _ACCOUNTING_LINE = "x-anthropic-billing-header:"
-
-
-def _number(decoding: decode.Decoding, value: Any, path: str, _text: str) -> float | None:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value
-    decoding.mismatch(value, path, "float64")
-    return None
 
 
 def _messages(decoding: decode.Decoding, value: Any, path: str, _text: str) -> tuple[WireMessage, ...] | None:
@@ -205,8 +197,8 @@ _FIELDS: dict[str, decode.Decode] = {
     "max_tokens": decode.integer,
     "messages": _messages,
     "system": decode.any_value,
-    "temperature": _number,
-    "top_p": _number,
+    "temperature": number,
+    "top_p": number,
     "top_k": decode.integer,
     "stop_sequences": decode.strings,
     "stream": decode.boolean,

@@ -1,0 +1,1 @@
+"""OpenAI's Responses API: `/v1/responses`, and the answers that the server keeps."""

@@ -1,0 +1,111 @@
+"""`POST /v1/responses`, and what can be done with kept responses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from corral.api.answering import answer
+from corral.api.bodies import read_packed_body
+from corral.api.http import JSON, Exchange
+from corral.api.openai.errors import envelope
+from corral.api.responses.convert import chat_request
+from corral.api.responses.encode import ResponseForm
+from corral.api.responses.errors import answer_missing
+from corral.api.responses.kept import kept_input, page_of, referenced_ids, with_references
+from corral.api.responses.protocol import ResponsesRequest, read_responses
+from corral.errors import CorralError, StoreError
+from corral.gowire import encode
+from corral.service.archive import KeptResponse, ResponseArchive
+from corral.service.inference import Inference
+from corral.service.requests import ChatRequest, Emit, Immediate
+from corral.types import Chunk
+
+__all__ = ["ResponsesRoutes"]
+
+
+class ResponsesRoutes:
+    """Handlers on one inference service and one archive of responses."""
+
+    def __init__(
+        self, service: Inference, archive: ResponseArchive, *, max_body_bytes: int, max_depth: int
+    ) -> None:
+        self._service = service
+        self._archive = archive
+        self._max_body_bytes = max_body_bytes
+        self._max_depth = max_depth
+
+    async def create(self, exchange: Exchange) -> None:
+        exchange.error_encoder = envelope
+        body = await read_packed_body(exchange, self._max_body_bytes)
+        wanted = read_responses(body, self._max_depth)
+        previous_id = wanted.previous_response_id
+        try:
+            history = await self._archive.history(previous_id) if previous_id else []
+            if ids := referenced_ids(wanted.items):
+                found = await self._archive.find_items(ids)
+                wanted = replace(wanted, items=with_references(wanted.items, found))
+        except StoreError as error:
+            await answer_missing(exchange, error, previous_id=previous_id)
+            return
+        request = chat_request(wanted, history, self._max_depth)
+        form = ResponseForm(wanted, is_stored=wanted.store is True)
+        if wanted.is_stream:
+            exchange.extra_headers.append((b"cache-control", b"no-cache"))
+        await answer(
+            exchange, form, lambda emit: self._run(wanted, request, form, emit), is_stream=wanted.is_stream
+        )
+
+    async def _run(
+        self, wanted: ResponsesRequest, request: ChatRequest, form: ResponseForm, emit: Emit
+    ) -> Immediate | None:
+        """Generate, and keep the response before the client learns that it is complete."""
+
+        async def pass_on(chunks: list[Chunk]) -> None:
+            form.feed(chunks)
+            await emit(chunks)
+
+        immediate = await self._service.chat(request, pass_on)
+        if immediate is not None:
+            form.feed([Chunk(done=True, done_reason=immediate.done_reason)])
+        form.check_search()
+        if wanted.store is not False and immediate is None:
+            kept = KeptResponse(
+                form.response_id,
+                wanted.previous_response_id,
+                form.final(),
+                input=kept_input(wanted.items),
+                output=tuple(form.output),
+            )
+            is_kept = await self._archive.save(kept, is_lasting=form.is_stored)
+            form.is_stored = form.is_stored and is_kept
+        return immediate
+
+    async def find(self, exchange: Exchange) -> None:
+        """`GET /v1/responses/:id`."""
+        if kept := await self._find(exchange):
+            await exchange.respond(200, encode(kept.body) + b"\n", JSON)
+
+    async def input_items(self, exchange: Exchange) -> None:
+        """`GET /v1/responses/:id/input_items`."""
+        if kept := await self._find(exchange):
+            await exchange.respond(200, encode(page_of(kept.input, exchange.query)) + b"\n", JSON)
+
+    async def delete(self, exchange: Exchange) -> None:
+        """`DELETE /v1/responses/:id`."""
+        exchange.error_encoder = envelope
+        response_id = exchange.params["id"]
+        try:
+            await self._archive.delete(response_id)
+        except CorralError as error:
+            await answer_missing(exchange, error)
+            return
+        answered = {"id": response_id, "object": "response", "deleted": True}
+        await exchange.respond(200, encode(answered) + b"\n", JSON)
+
+    async def _find(self, exchange: Exchange) -> KeptResponse | None:
+        exchange.error_encoder = envelope
+        try:
+            return await self._archive.find(exchange.params["id"])
+        except CorralError as error:
+            await answer_missing(exchange, error)
+            return None

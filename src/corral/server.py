@@ -32,6 +32,7 @@ from corral.config import Settings
 from corral.create.service import Creator, Report
 from corral.engines.choice import chosen_name, find_engine, home_folder
 from corral.errors import CorralError
+from corral.registry.key import default_key_path, ensure_key
 from corral.runner.engine import EngineFactory
 from corral.runner.interface import EngineChoice
 from corral.scheduler.loop import Scheduler
@@ -170,6 +171,7 @@ def _application(settings: Settings, engine: EngineChoice) -> App:
         try:
             async with scheduler:
                 await send({"type": "lifespan.startup.complete"})
+                await asyncio.to_thread(_make_key)
                 await asyncio.to_thread(prepare_store, store, may_prune=not settings.no_prune)
                 await receive()
                 await puller.close()
@@ -194,6 +196,19 @@ def _application(settings: Settings, engine: EngineChoice) -> App:
         lifespan,
         stall_timeout_s=settings.client_timeout_ns / _NS_PER_S,
     )
+
+
+def _make_key() -> None:
+    """Who this machine is to registries, made once; the person registers the public half with an account."""
+    path = default_key_path()
+    try:
+        public = ensure_key(path)
+    except OSError as exc:
+        _log.warning("cannot make %s (%s): registries that want a key will refuse", path, exc.strerror)
+        return
+    if public is not None:
+        print(f"Couldn't find '{path}'. Generating new private key.", flush=True)
+        print(f"Your new public key is: \n\n{public}\n", flush=True)
 
 
 def _routes(inference: InferenceRoutes, library: LibraryRoutes) -> Router:

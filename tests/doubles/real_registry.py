@@ -120,8 +120,15 @@ class RealRegistry:
         assert done.status_code == 201, done.text
         return digest
 
+    def put_blob_file(self, repository: str, path: Path, digest: str) -> None:
+        """A blob that does not have to fit into memory."""
+        start = requests.post(f"{self.base}/v2/{repository}/blobs/uploads/", timeout=60)
+        with path.open("rb") as file:
+            done = requests.put(f"{start.headers['Location']}&digest={digest}", data=file, timeout=3600)
+        assert done.status_code == 201, done.text
+
     def put_manifest(self, repository: str, tag: str, data: bytes, **options: Any) -> None:
-        headers = {"Content-Type": MANIFEST_TYPE}
+        headers = {"Content-Type": MANIFEST_TYPE, **options.pop("headers", {})}
         url = f"{self.base}/v2/{repository}/manifests/{tag}"
         done = requests.put(url, data=data, headers=headers, timeout=60, **options)
         assert done.status_code == 201, done.text

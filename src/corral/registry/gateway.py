@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from corral.config import Settings
-from corral.errors import CorralError
+from corral.errors import CorralError, CorruptManifestError
 from corral.names import ModelName
 from corral.registry.auth import Wallet
+from corral.registry.client import RegistryClient
 from corral.registry.credentials import Credential, DockerCredentials, default_docker_config
 from corral.registry.key import default_key_path
+from corral.registry.limits import RateLimit
 from corral.registry.policy import TransferPolicy
 from corral.registry.pull import Pull, Registries, RegistryContext
+from corral.registry.push import Push
 from corral.registry.request import TransferRequest
 from corral.registry.sharing import Downloads
 from corral.registry.source import SourceRules
+from corral.registry.transport import Transport
+from corral.registry.upload import UploadSessions
 from corral.store.models import ModelStore
 
 __all__ = ["Gateway"]
@@ -42,6 +48,7 @@ class Gateway:
         self._context = RegistryContext(rules, wallet, policy, trusted)
         self._store = store
         self._may_prune = not settings.no_prune
+        self._upload_sessions: UploadSessions = {}
         self.downloads = Downloads(store.blobs, policy, bytes_per_s=settings.pull_bytes_per_s)
 
     async def pull(self, name: ModelName, report: Report, request: TransferRequest) -> None:
@@ -53,7 +60,23 @@ class Gateway:
 
     async def push(self, name: ModelName, report: Report, request: TransferRequest) -> None:
         """Do what follows `retrieving manifest`. Raises CorralError."""
-        raise CorralError("this version does not push to registries yet")
+        try:
+            stored = await asyncio.to_thread(self._store.manifests.read, name)
+        except (OSError, CorruptManifestError) as exc:
+            await report({"status": "couldn't retrieve manifest"})
+            raise CorralError(str(exc)) from exc
+        endpoint = self._context.rules.origin(name, is_insecure=request.is_insecure)
+        authorizer = self._context.authorizer(endpoint, _credential(request))
+        transport = Transport(self._context.guard([endpoint]), self._context.policy)
+        client = RegistryClient(endpoint, transport, authorizer)
+        limit = RateLimit(request.bytes_per_s)
+        push = Push(
+            self._store, client, policy=self._context.policy, limit=limit, sessions=self._upload_sessions
+        )
+        try:
+            await push.run(stored.manifest, report)
+        finally:
+            transport.close()
 
     async def close(self) -> None:
         await self.downloads.close()

@@ -21,9 +21,8 @@ from corral.api.http import Receive, Send
 from corral.api.native.elsewhere import ElsewhereRoutes
 from corral.api.native.inference import InferenceRoutes
 from corral.api.native.library import LibraryRoutes
-from corral.api.openai.inference import OpenAIInferenceRoutes
-from corral.api.openai.models import ModelsRoutes
-from corral.api.openai.transcription import TranscriptionRoutes
+from corral.api.native.tokens import add_token_routes
+from corral.api.openai.routes import add_openai_routes
 from corral.api.origins import HostGuard, OriginRules
 from corral.api.registry.routes import RegistryRoutes
 from corral.api.responses.routes import ResponsesRoutes
@@ -155,9 +154,6 @@ def _application(settings: Settings, engine: EngineChoice) -> App:
     inference = InferenceRoutes(service, **limits)
     anthropic = AnthropicRoutes(service, **limits)
     library = LibraryRoutes(catalogue, store, creator, puller, scheduler, **limits)
-    openai = OpenAIInferenceRoutes(service, **limits)
-    models = ModelsRoutes(catalogue)
-    transcription = TranscriptionRoutes(service, max_body_bytes=settings.max_body_bytes)
     archive = ResponseArchive(
         settings.responses_db,
         max_age_s=settings.responses_max_age_ns // _NS_PER_S,
@@ -182,7 +178,8 @@ def _application(settings: Settings, engine: EngineChoice) -> App:
 
     guard = HostGuard(is_loopback=settings.host.is_loopback)
     router = _with_elsewhere(_routes(inference, library), ElsewhereRoutes(**limits))
-    _add_openai_routes(router, openai, models, transcription)
+    add_openai_routes(router, service, catalogue, **limits)
+    add_token_routes(router, service, **limits)
     _add_agent_routes(router, anthropic, responses)
     if settings.registry_mode != "off":
         uploads = UploadStore(settings.models_dir / "corral-uploads", store.blobs)
@@ -248,17 +245,6 @@ def _add_agent_routes(router: Router, anthropic: AnthropicRoutes, responses: Res
     router.add("GET", "/v1/responses/:id/input_items", responses.input_items)
     router.add("POST", "/v1/messages", anthropic.messages)
     router.add("POST", "/v1/messages/count_tokens", anthropic.count_tokens)
-
-
-def _add_openai_routes(
-    router: Router, inference: OpenAIInferenceRoutes, models: ModelsRoutes, transcription: TranscriptionRoutes
-) -> None:
-    router.add("POST", "/v1/chat/completions", inference.chat)
-    router.add("POST", "/v1/completions", inference.completions)
-    router.add("POST", "/v1/embeddings", inference.embeddings)
-    router.add("GET", "/v1/models", models.list_models)
-    router.add("GET", "/v1/models/:model", models.retrieve)
-    router.add("POST", "/v1/audio/transcriptions", transcription.transcribe)
 
 
 class _Formatter(logging.Formatter):

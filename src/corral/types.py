@@ -26,7 +26,9 @@ __all__ = [
     "TopLogprob",
 ]
 
-Capability = Literal["completion", "tools", "insert", "vision", "embedding", "thinking", "image", "audio"]
+Capability = Literal[
+    "completion", "tools", "insert", "vision", "embedding", "thinking", "image", "audio", "rerank"
+]
 
 # None: not said. True/False: on/off. A string: a level ("low", "medium", "high", "max").
 Think = bool | Literal["low", "medium", "high", "max"] | None

@@ -410,3 +410,36 @@ def test_transcription_of_a_model_without_ears(client: openai.OpenAI) -> None:
     """The form arrives and the engine says that the model takes no audio."""
     with pytest.raises(openai.BadRequestError, match="does not support multimodal"):
         client.audio.transcriptions.create(model="tiny", file=("a.wav", b"RIFF0000WAVE"))
+
+
+def test_logit_bias(client: openai.OpenAI, server: Server) -> None:
+    """A token that is pushed far enough is all that is said; a forbidden one is not said."""
+    tokens = server.post("/api/tokenize", {"model": MODEL, "content": "Paris"})["tokens"]
+    assert tokens
+    reply = client.chat.completions.create(
+        model=MODEL,
+        messages=CAPITAL,
+        temperature=0,
+        max_tokens=3,
+        logit_bias={str(tokens[0]): 100},
+        reasoning_effort="none",
+    )
+    text = server.post("/api/detokenize", {"model": MODEL, "tokens": [tokens[0]] * 3})["content"]
+    assert reply.choices[0].message.content == text
+    banned = client.chat.completions.create(
+        model=MODEL,
+        messages=CAPITAL,
+        temperature=0,
+        logit_bias={str(token): -100 for token in tokens},
+        reasoning_effort="none",
+    )
+    assert "Paris" not in (banned.choices[0].message.content or "")
+
+
+def test_prompts_as_tokens(client: openai.OpenAI, server: Server) -> None:
+    """Tokens go to the model as they are; ids that it does not have are refused."""
+    tokens = server.post("/api/tokenize", {"model": "words", "content": "now A"})["tokens"]
+    text = client.completions.create(model="words", prompt=tokens, temperature=0).choices[0].text
+    assert text == "Alpha beta gamma delta epsilon."
+    with pytest.raises(openai.BadRequestError, match="has no token 99999999"):
+        client.completions.create(model="words", prompt=[99999999])

@@ -97,6 +97,9 @@ class FakeRunner:
     async def embed_texts(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
         raise AssertionError("not asked in these tests")
 
+    async def rerank(self, query: str, documents: Sequence[str]) -> tuple[list[float], int]:
+        raise AssertionError("not asked in these tests")
+
     async def embed(self, inputs: Sequence[list[int]], *, normalize: bool) -> list[list[float]]:
         raise AssertionError("the scheduler never uses a runner")
 

@@ -108,6 +108,13 @@ class EngineRunner:
         rows = [row["embedding"] for row in sorted(answer["data"], key=_row_index)]
         return rows, answer["usage"]["prompt_tokens"]
 
+    async def rerank(self, query: str, documents: Sequence[str]) -> tuple[list[float], int]:
+        body = {"query": query, "documents": list(documents), "top_n": len(documents)}
+        async with self._slot():
+            answer = await self.request_json("/rerank", body)
+        rows = sorted(answer["results"], key=_row_index)
+        return [row["relevance_score"] for row in rows], answer["usage"]["total_tokens"]
+
     async def tokenize(
         self, text: str, *, add_special: bool = False, parse_special: bool = True
     ) -> list[int]:

@@ -157,6 +157,14 @@ class Runner(Protocol):
         """
         ...
 
+    async def rerank(self, query: str, documents: Sequence[str]) -> tuple[list[float], int]:
+        """Score documents that are known to fit, in one engine call: raw scores, and how many tokens were read.
+
+        Raises:
+            EngineError, RunnerExitedError
+        """
+        ...
+
     async def tokenize(
         self, text: str, *, add_special: bool = False, parse_special: bool = True
     ) -> list[int]: ...

@@ -289,6 +289,8 @@ def is_compatible(
     matches anything; a runner that serves embeddings serves completions too.
     """
     have, want = origin.options, request.options
+    if request.takes_any_runner:
+        return True
     if (
         origin.adapter_paths != request.adapter_paths
         or origin.projector_paths != request.projector_paths

@@ -46,8 +46,9 @@ class LoadRequest:
     """The model and the load-time options that one request needs.
 
     `options.num_ctx`: 0 is automatic, a negative value asks for the smallest context. `context_shift` is
-    the effective value. `is_embedding`: the runner must serve embeddings. `details` is passed through to
-    `/api/ps`.
+    the effective value. `is_embedding`: the runner must serve embeddings. `takes_any_runner`: a runner of these
+    weights serves whatever it was started with, because only its vocabulary is needed. `details` is passed through
+    to `/api/ps`.
     """
 
     weights_path: Path
@@ -64,6 +65,7 @@ class LoadRequest:
     has_vision: bool = False
     family: str = ""
     pooling: str | None = None
+    takes_any_runner: bool = False
     shape: MemoryShape = field(default_factory=MemoryShape)
     details: object = field(default=None, compare=False)
 

@@ -17,10 +17,13 @@ from corral.prompt import jinja
 from corral.prompt.inference import thinking_tags
 from corral.store.models import Model
 
-__all__ = ["Path", "Traits", "choose_path", "show_capabilities", "tags_capabilities"]
+__all__ = ["Path", "Traits", "choose_path", "is_reranker", "show_capabilities", "tags_capabilities"]
 
 Path = Literal["renderer", "go", "jinja"]
 
+# llama.cpp: LLAMA_POOLING_TYPE_RANK, and its names for the head that makes the score.
+_POOLING_RANK = 4
+_CLASSIFIER_HEADS = ("cls.weight", "cls.output.weight")
 _HARMONY_FAMILIES = ("gptoss", "gpt-oss")
 
 
@@ -102,6 +105,7 @@ def show_capabilities(traits: Traits, path: Path) -> tuple[str, ...]:
         found += ["tools"] if jinja.has_tools(source) else []
         found += ["thinking"] if jinja.has_thinking(source) else []
     found += _header_kind(traits)
+    found += ["rerank"] if is_reranker(traits.gguf) else []
     found += _media(traits)
     found += _projector(traits)
     if path == "go":
@@ -115,6 +119,7 @@ def show_capabilities(traits: Traits, path: Path) -> tuple[str, ...]:
 def tags_capabilities(traits: Traits) -> tuple[str, ...]:
     """The list of tags."""
     found = [*_media(traits), *_header_kind(traits), *traits.model.config.capabilities]
+    found += ["rerank"] if is_reranker(traits.gguf) else []
     found += _template_capabilities(traits.template)
     found += _parser(traits)
     if traits.model.projector_paths:
@@ -122,10 +127,21 @@ def tags_capabilities(traits: Traits) -> tuple[str, ...]:
     return _unique(found, traits)
 
 
+def is_reranker(gguf: GGUFFile | None) -> bool:
+    """Whether a model scores a query and a document together. Files from before 2025 say so by their head alone."""
+    if gguf is None:
+        return False
+    pooling = gguf.get_arch("pooling_type")
+    if pooling is None:
+        return any(tensor.name in _CLASSIFIER_HEADS for tensor in gguf.tensors)
+    return bool(pooling == _POOLING_RANK)
+
+
 def _header_kind(traits: Traits) -> list[str]:
     if traits.gguf is None:
         return []
-    return ["embedding"] if traits.gguf.get_arch("pooling_type") is not None else ["completion"]
+    is_pooled = traits.gguf.get_arch("pooling_type") is not None or is_reranker(traits.gguf)
+    return ["embedding"] if is_pooled else ["completion"]
 
 
 def _media(traits: Traits) -> list[str]:

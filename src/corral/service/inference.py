@@ -25,6 +25,7 @@ from corral.service.loading import load_request
 from corral.service.options import parse_options
 from corral.service.output import choose_parser, preserved_tokens
 from corral.service.profile import ModelProfile, Profiles
+from corral.service.ranking import rerank
 from corral.service.requests import (
     ChatRequest,
     EmbedRequest,
@@ -33,10 +34,20 @@ from corral.service.requests import (
     GenerateRequest,
     Immediate,
     InferenceOptions,
+    RerankRequest,
+    RerankResult,
+    TokensRequest,
+    TokenText,
 )
+from corral.service.tokens import text_of, tokens_of
 from corral.types import Capability, Chunk, Message, SamplingOptions, Think, Tool
 
 __all__ = ["Inference"]
+
+# Rerankers that are asked for yes or no; the engine makes a probability of the two. Its prompt for them is an
+# instruction around query and document.
+_GENERATIVE_RERANKERS = ("qwen3", "qwen3vl")
+_RERANK_PROMPT_TOKENS = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +162,75 @@ class Inference:
         profile = await self._profiles.get(
             request.model, is_exact=request.is_legacy, not_found='model "{}" not found, try pulling it first'
         )
+        if profile.is_reranker:
+            raise CapabilityError(
+                f'"{request.model}" does not support embed: it is a reranker, see /api/rerank'
+            )
         load, _ = parse_options(profile.model.parameters, request.options)
         wanted = load_request(profile, load, shift=None)
         async with self._scheduler.lease(wanted, request.keep_alive_ns) as lease:
             stopwatch.grant()
             return await embed(lease.runner, request, stopwatch)
+
+    async def rerank(self, request: RerankRequest) -> RerankResult:
+        """Score documents for a query.
+
+        Raises:
+            CorralError: any of its classes.
+        """
+        stopwatch = Stopwatch()
+        profile = await self._profiles.get(request.model)
+        if not profile.is_reranker:
+            raise CapabilityError(f'"{request.model}" does not support rerank')
+        load, _ = parse_options(profile.model.parameters, request.options)
+        async with self._scheduler.lease(
+            load_request(profile, load, shift=None), request.keep_alive_ns
+        ) as lease:
+            stopwatch.grant()
+            is_generative = profile.gguf is not None and profile.gguf.architecture in _GENERATIVE_RERANKERS
+            return await rerank(
+                lease.runner,
+                request,
+                stopwatch,
+                frame_tokens=_RERANK_PROMPT_TOKENS if is_generative else 0,
+                is_probability=is_generative,
+            )
+
+    async def tokenize(self, request: TokensRequest) -> TokenText:
+        """The tokens of a text.
+
+        Raises:
+            CorralError: any of its classes.
+        """
+        async with self._vocabulary(request) as (_, runner, stopwatch):
+            tokens, pieces = await tokens_of(
+                runner, request.text, add_special=request.add_special, parse_special=request.parse_special
+            )
+            return TokenText(request.text, tokens, pieces, stopwatch.total_ns, stopwatch.load_ns)
+
+    async def detokenize(self, request: TokensRequest) -> TokenText:
+        """The text of tokens.
+
+        Raises:
+            InvalidRequestError: an id that the model does not have.
+            CorralError: any other of its classes.
+        """
+        async with self._vocabulary(request) as (profile, runner, stopwatch):
+            text = await text_of(runner, profile, request.tokens)
+            return TokenText(text, list(request.tokens), [], stopwatch.total_ns, stopwatch.load_ns)
+
+    @asynccontextmanager
+    async def _vocabulary(
+        self, request: TokensRequest
+    ) -> AsyncIterator[tuple[ModelProfile, Runner, Stopwatch]]:
+        """A runner of the model, whatever it was started with: all of them know its tokens."""
+        stopwatch = Stopwatch()
+        profile = await self._profiles.get(request.model)
+        load, _ = parse_options(profile.model.parameters, request.options)
+        wanted = replace(load_request(profile, load, shift=None), takes_any_runner=True)
+        async with self._scheduler.lease(wanted, request.keep_alive_ns) as lease:
+            stopwatch.grant()
+            yield profile, lease.runner, stopwatch
 
     def _unload(self, profile: ModelProfile) -> Immediate:
         self._scheduler.unload(profile.weights_key)
@@ -344,7 +419,7 @@ async def _generate_prompt(turn: _Turn, request: GenerateRequest) -> prompting.P
         TemplateError, ContextOverflowError
     """
     if request.prompt_tokens:
-        return prompting.Prompt(await _text_of(turn, request.prompt_tokens))
+        return prompting.Prompt(await text_of(turn.runner, turn.profile, request.prompt_tokens))
     if request.is_raw:
         return prompting.Prompt(request.prompt, request.images)
     model = turn.profile.model
@@ -363,20 +438,6 @@ async def _generate_prompt(turn: _Turn, request: GenerateRequest) -> prompting.P
     else:
         prompt = await _chat_prompt(turn, messages, ())
     return await _after_context(turn, request, prompt)
-
-
-async def _text_of(turn: _Turn, tokens: Sequence[int]) -> str:
-    """The text of tokens that a client sent.
-
-    Raises:
-        InvalidRequestError: an id that the model does not have.
-    """
-    vocabulary = turn.profile.gguf.metadata.get("tokenizer.ggml.tokens") if turn.profile.gguf else None
-    size = len(vocabulary) if vocabulary is not None else 0
-    strange = next((token for token in tokens if not 0 <= token < size), None)
-    if strange is not None:
-        raise InvalidRequestError(f"the model has no token {strange}; its tokens are 0 to {size - 1}")
-    return await turn.runner.detokenize(tokens)
 
 
 async def _after_context(turn: _Turn, request: GenerateRequest, prompt: prompting.Prompt) -> prompting.Prompt:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from corral.errors import RunnerStartError
-from corral.gguf import GGUFFile
 from corral.scheduler.spec import LoadRequest
 from corral.service.profile import ModelProfile
 from corral.types import LoadOptions
@@ -14,8 +13,13 @@ __all__ = ["load_request"]
 _NO_SHIFT = ("deepseek2",)
 
 
-def _pools(gguf: GGUFFile) -> bool:
-    return gguf.get_arch("pooling_type") is not None
+def _pooling(profile: ModelProfile) -> str | None:
+    """What to do with the vectors of a text's tokens; None: what the file says."""
+    if profile.is_reranker:
+        return "rank"
+    # A model that was not made for vectors has no way of its own to make one of many.
+    is_silent = profile.gguf is not None and profile.gguf.get_arch("pooling_type") is None
+    return "mean" if profile.is_embedding and is_silent else None
 
 
 def load_request(profile: ModelProfile, options: LoadOptions, *, shift: bool | None) -> LoadRequest:
@@ -46,8 +50,7 @@ def load_request(profile: ModelProfile, options: LoadOptions, *, shift: bool | N
         has_completion="completion" in profile.capabilities,
         has_vision="vision" in profile.capabilities,
         family=profile.family,
-        # A model that was not made for vectors has no way of its own to make one of many.
-        pooling="mean" if profile.is_embedding and profile.gguf and not _pools(profile.gguf) else None,
+        pooling=_pooling(profile),
         shape=profile.shape,
         details=model,
     )

@@ -87,6 +87,10 @@ class ModelProfile:
         return "embedding" in self.capabilities
 
     @property
+    def is_reranker(self) -> bool:
+        return "rerank" in self.capabilities
+
+    @property
     def drops_old_thinking(self) -> bool:
         return self.family == "qwen3" or self.model.name.model == "deepseek-r1"
 

@@ -16,6 +16,10 @@ __all__ = [
     "GenerateRequest",
     "Immediate",
     "InferenceOptions",
+    "RerankRequest",
+    "RerankResult",
+    "TokenText",
+    "TokensRequest",
 ]
 
 # Takes the pieces of an answer, in order, at least one at a time. Awaits while the client does not read.
@@ -106,3 +110,51 @@ class EmbedResult:
     total_duration_ns: int = 0
     load_duration_ns: int = 0
     prompt_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RerankRequest:
+    """Documents to score for how well they answer a query. `is_raw`: scores as the model gives them (logits)."""
+
+    model: str
+    query: str
+    documents: tuple[str, ...]
+    is_raw: bool = False
+    truncate: bool = True
+    keep_alive_ns: int | None = None
+    options: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RerankResult:
+    """Scores in the order of the documents, 0 to 1 unless raw ones were asked for."""
+
+    scores: list[float]
+    prompt_count: int
+    total_duration_ns: int
+    load_duration_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokensRequest:
+    """A text to turn into tokens, or tokens to turn into text; `add_special`: with what the model puts around one."""
+
+    model: str
+    text: str = ""
+    tokens: tuple[int, ...] = ()
+    add_special: bool = False
+    parse_special: bool = True
+    wants_pieces: bool = False
+    keep_alive_ns: int | None = None
+    options: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenText:
+    """Both sides of it. A piece is the text of one token, or its bytes if those are no text by themselves."""
+
+    text: str
+    tokens: list[int]
+    pieces: list[str | list[int]]
+    total_duration_ns: int
+    load_duration_ns: int

@@ -1,0 +1,101 @@
+"""`/api/tokenize` and `/api/detokenize`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from corral.api import decode
+from corral.api.http import JSON_UTF8, Exchange
+from corral.api.routing import Router
+from corral.errors import InvalidRequestError
+from corral.gowire import encode
+from corral.service.inference import Inference
+from corral.service.requests import TokensRequest
+
+__all__ = ["add_token_routes"]
+
+_COMMON: dict[str, decode.Decode] = {
+    "model": decode.string,
+    "keep_alive": decode.keep_alive,
+    "options": decode.mapping,
+}
+_TOKENIZE: dict[str, decode.Decode] = {
+    **_COMMON,
+    "content": decode.string,
+    "text": decode.string,
+    "prompt": decode.string,
+    "add_special": decode.boolean,
+    "parse_special": decode.boolean,
+    "with_pieces": decode.boolean,
+}
+_DETOKENIZE: dict[str, decode.Decode] = {**_COMMON, "tokens": decode.integers}
+
+
+def add_token_routes(router: Router, service: Inference, *, max_body_bytes: int, max_depth: int) -> None:
+    routes = _TokenRoutes(service, max_body_bytes=max_body_bytes, max_depth=max_depth)
+    router.add("POST", "/api/tokenize", routes.tokenize)
+    router.add("POST", "/api/detokenize", routes.detokenize)
+
+
+class _TokenRoutes:
+    """Handlers on one inference service."""
+
+    def __init__(self, service: Inference, *, max_body_bytes: int, max_depth: int) -> None:
+        self._service = service
+        self._max_body_bytes = max_body_bytes
+        self._max_depth = max_depth
+
+    async def _read(
+        self, exchange: Exchange, struct: str, fields: dict[str, decode.Decode]
+    ) -> dict[str, Any]:
+        body = await exchange.read_body(self._max_body_bytes)
+        return decode.decode_request(body, struct, fields, max_depth=self._max_depth)
+
+    async def tokenize(self, exchange: Exchange) -> None:
+        values = await self._read(exchange, "TokenizeRequest", _TOKENIZE)
+        text = next((values[name] for name in ("content", "text", "prompt") if name in values), None)
+        if text is None:
+            raise InvalidRequestError("content is required")
+        request = TokensRequest(
+            model=values.get("model", ""),
+            text=text,
+            add_special=values.get("add_special", False),
+            parse_special=values.get("parse_special", True),
+            wants_pieces=values.get("with_pieces", False),
+            keep_alive_ns=values.get("keep_alive"),
+            options=values.get("options"),
+        )
+
+        async def work() -> None:
+            result = await self._service.tokenize(request)
+            answer: dict[str, Any] = {"model": request.model, "tokens": result.tokens}
+            if request.wants_pieces:
+                answer["pieces"] = result.pieces
+            answer["total_duration"] = result.total_duration_ns
+            answer["load_duration"] = result.load_duration_ns
+            await exchange.respond(200, encode(answer), JSON_UTF8)
+
+        await exchange.run_watched(work())
+
+    async def detokenize(self, exchange: Exchange) -> None:
+        values = await self._read(exchange, "DetokenizeRequest", _DETOKENIZE)
+        if "tokens" not in values:
+            raise InvalidRequestError("tokens is required")
+        request = TokensRequest(
+            model=values.get("model", ""),
+            tokens=tuple(values["tokens"]),
+            keep_alive_ns=values.get("keep_alive"),
+            options=values.get("options"),
+        )
+
+        async def work() -> None:
+            result = await self._service.detokenize(request)
+            answer = {
+                "model": request.model,
+                "content": result.text,
+                "total_duration": result.total_duration_ns,
+                "load_duration": result.load_duration_ns,
+            }
+            await exchange.respond(200, encode(answer), JSON_UTF8)
+
+        await exchange.run_watched(work())

@@ -1,0 +1,46 @@
+"""Texts as tokens of a model, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from corral.errors import InvalidRequestError
+from corral.runner.interface import Runner
+from corral.service.profile import ModelProfile
+
+__all__ = ["text_of", "tokens_of"]
+
+
+async def tokens_of(
+    runner: Runner, text: str, *, add_special: bool, parse_special: bool
+) -> tuple[list[int], list[str | list[int]]]:
+    """The tokens of a text, and the text of each, or its bytes if those are no text by themselves.
+
+    Raises:
+        EngineError, RunnerExitedError
+    """
+    body: dict[str, Any] = {
+        "content": text,
+        "add_special": add_special,
+        "parse_special": parse_special,
+        "with_pieces": True,
+    }
+    answer = await runner.request_json("/tokenize", body)
+    entries = answer["tokens"]
+    return [entry["id"] for entry in entries], [entry["piece"] for entry in entries]
+
+
+async def text_of(runner: Runner, profile: ModelProfile, tokens: Sequence[int]) -> str:
+    """The text of tokens that a client sent.
+
+    Raises:
+        InvalidRequestError: an id that the model does not have.
+        EngineError, RunnerExitedError
+    """
+    vocabulary = profile.gguf.metadata.get("tokenizer.ggml.tokens") if profile.gguf else None
+    size = len(vocabulary) if vocabulary is not None else 0
+    strange = next((token for token in tokens if not 0 <= token < size), None)
+    if strange is not None:
+        raise InvalidRequestError(f"the model has no token {strange}; its tokens are 0 to {size - 1}")
+    return await runner.detokenize(tokens)

@@ -37,17 +37,17 @@ def rerank(server: Server, path: str = "/v1/rerank", **fields: Any) -> Any:
 @pytest.mark.parametrize("model", ["ranker", "old-ranker"])
 @pytest.mark.parametrize("path", ["/v1/rerank", "/api/rerank"])
 def test_scores_agree_with_numpy(ranker: Server, path: str, model: str) -> None:
-    """Raw scores are numpy's; the others are the same through the logistic function; best first."""
+    """Raw scores are numpy's (the engine has half-precision steps); the others are those through the logistic."""
     expected = [reference_score(QUERY, document) for document in DOCUMENTS]
     assert max(expected) - min(expected) > 0.1
     raw = rerank(ranker, path, model=model, raw_scores=True)
     assert {row["index"]: row["relevance_score"] for row in raw["results"]} == pytest.approx(
-        dict(enumerate(expected)), abs=1e-3
+        dict(enumerate(expected)), abs=5e-3
     )
     answer = rerank(ranker, path, model=model)
     scores = [row["relevance_score"] for row in answer["results"]]
     assert scores == sorted(scores, reverse=True)
-    assert scores == pytest.approx(sorted((1 / (1 + math.exp(-x)) for x in expected), reverse=True), abs=1e-3)
+    assert scores == pytest.approx(sorted((1 / (1 + math.exp(-x)) for x in expected), reverse=True), abs=2e-3)
     words = sum(len(f"{QUERY} {document}".split()) + 3 for document in DOCUMENTS)
     assert answer["usage"]["total_tokens"] == words
 

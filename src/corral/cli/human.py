@@ -66,7 +66,7 @@ def format_age(moment: datetime.datetime | None, now: datetime.datetime | None =
 
 def _span(seconds: float) -> str:
     hours = int(seconds / 3600 + 0.5)
-    days = int(seconds // 86400)
+    days = hours // 24
     steps = (
         (seconds < 1, "Less than a second"),
         (seconds < 2, "1 second"),

@@ -9,11 +9,7 @@ from corral.cli.client import APIError, Client
 from corral.cli.flags import Arguments
 from corral.cli.human import format_age, format_bytes, format_table, parse_time
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-__all__ = ["copy", "list_models", "model_table", "ps", "remove", "stop"]
+__all__ = ["copy", "list_models", "model_table", "processor_of", "ps", "remove", "stop"]
 
 
 def list_models(client: Client, arguments: Arguments) -> None:
@@ -41,21 +37,26 @@ def ps(client: Client, arguments: Arguments) -> None:
             continue
         expires = parse_time(model["expires_at"])
         until = "Stopping..." if expires is not None and expires <= now else format_age(expires, now)
-        row = (model["name"], model["digest"][:12], format_bytes(model["size"]), _processor(model))
+        row = (
+            model["name"],
+            model["digest"][:12],
+            format_bytes(model["size"]),
+            processor_of(model["size"], model["size_vram"]),
+        )
         rows.append((*row, str(model.get("context_length", 0)), until))
     header = ("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL")
     sys.stdout.write(format_table(rows, header=header))
 
 
-def _processor(model: dict[str, Any]) -> str:
-    size, vram = model["size"], model["size_vram"]
-    if vram == 0:
+def processor_of(size_bytes: int, vram_bytes: int) -> str:
+    """Where a model is: on the CPU, on GPUs, or in what shares on both."""
+    if vram_bytes == 0:
         return "100% CPU"
-    if vram == size:
+    if vram_bytes == size_bytes:
         return "100% GPU"
-    if vram > size or size == 0:
+    if vram_bytes > size_bytes or size_bytes == 0:
         return "Unknown"
-    share = round((size - vram) / size * 100)
+    share = int((size_bytes - vram_bytes) / size_bytes * 100 + 0.5)  # halves up, as Go rounds
     return f"{share}%/{100 - share}% CPU/GPU"
 
 

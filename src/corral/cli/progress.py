@@ -67,7 +67,7 @@ class Line:
         amount = total if is_complete else f"{format_bytes(self.completed_bytes).rjust(6)}/{total}"
         speed = "" if is_complete else self._speed(now_s)
         suffix = f" {amount.ljust(13)}{speed.ljust(18)}"
-        room = width - display_width(prefix) - len(suffix) - 5
+        room = width - display_width(prefix) - len(suffix) - 3
         if room < _SMALLEST_BAR:
             narrow = (
                 f"{amount.strip()}{speed}",

@@ -61,6 +61,7 @@ def quiet_keys() -> Iterator[None]:
     muted = [*before]
     muted[0] &= ~termios.ICRNL  # Enter stays Enter for the prompt that will read it
     muted[3] &= ~(termios.ECHO | termios.ICANON)
+    muted[3] |= termios.NOFLSH  # Ctrl-C does not throw away what was typed before it
     termios.tcsetattr(descriptor, termios.TCSADRAIN, muted)
     try:
         yield

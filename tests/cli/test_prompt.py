@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.cli.replay import Replay
-from tests.cli.screen import Screen
+from tests.cli.screen import HINT, Screen
 
 Script = Callable[..., list[dict[str, Any]]]
 Start = Callable[..., Replay]
@@ -54,6 +54,7 @@ def test_a_conversation(talk: Talk) -> None:
     screen.type(CTRL_C)
     screen.wait_for("Use Ctrl + d or /bye to exit.")
     screen.wait_for_prompt()
+    assert screen.text.count(HINT) == 1
     screen.type("half a line" + CTRL_C)
     screen.wait_for_prompt()
     screen.type(CTRL_D)
@@ -391,7 +392,7 @@ def test_markdown_on_request(talk: Talk) -> None:
     screen.wait_for_prompt()
     assert "Some **bold** text." in screen.text
     screen.enter("/set markdown")
-    screen.wait_for("Set 'markdown' mode.")
+    screen.wait_for_prompt()
     screen.enter("go")
     screen.wait_for_prompt()
     rendered = screen.text.split("mode.")[1]

@@ -49,6 +49,15 @@ def test_words_too_long_for_a_line() -> None:
     assert max(map(len, lines)) <= 35
 
 
+def test_emoji_stay_whole() -> None:
+    """A skin tone or a joined part never begins a line."""
+    stream = io.StringIO()
+    WordWrap(stream, is_on=True, width=21).write("👍🏽" * 20 + "\n" + "👨\u200d👩\u200d👧" * 20)
+    lines = stream.getvalue().split("\n")
+    assert len(lines) == 6
+    assert all(line.startswith(("👍🏽", "👨\u200d👩\u200d👧")) for line in lines)
+
+
 def test_pipes_get_the_text() -> None:
     """No terminal, no wrapping."""
     stream = io.StringIO()

@@ -19,7 +19,7 @@ from pathlib import Path
 os.environ.setdefault("PROMPT_TOOLKIT_NO_CPR", "1")
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import run_in_terminal
+from prompt_toolkit.application import get_app, run_in_terminal
 from prompt_toolkit.completion import WordCompleter
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
@@ -58,7 +58,7 @@ class HistoryFile(History):
         if not self.keeps or not string.strip():
             return
         entries = [*self._read(), *string.split("\n")]
-        temporary = self._path.with_suffix(".tmp")
+        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")  # another prompt may write just now
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -66,6 +66,7 @@ class HistoryFile(History):
                 file.writelines(f"{entry}\n" for entry in entries[-_MAX_ENTRIES:])
             temporary.replace(self._path)
         except OSError as error:
+            temporary.unlink(missing_ok=True)
             self.keeps = False  # said once
             print(f"warning: the history cannot be kept: {error}", file=sys.stderr)
 
@@ -100,7 +101,6 @@ class MessagePrompt:
         self._history = history
         self._is_open = is_open
         is_grey = has_colors(sys.stdout)
-        hint = "Send a message (/? for help)"
         self._session: PromptSession[str] = PromptSession(
             _PROMPT,
             multiline=True,
@@ -109,7 +109,7 @@ class MessagePrompt:
             key_bindings=self._keys(),
             completer=WordCompleter(list(completions), sentence=True),
             complete_while_typing=False,
-            placeholder=FormattedText([(_GREY, hint)]) if is_grey else None,
+            placeholder=_placeholder if is_grey else None,
             input_processors=[_Hint(self._hint)] if is_grey else None,
             enable_suspend=True,
             reserve_space_for_menu=0,
@@ -174,6 +174,11 @@ class MessagePrompt:
             event.app.create_background_task(edit())
 
         return keys
+
+
+def _placeholder() -> FormattedText:
+    """What an empty prompt shows, until it is left."""
+    return FormattedText([] if get_app().is_done else [(_GREY, "Send a message (/? for help)")])
 
 
 def _edit_text(text: str) -> str:

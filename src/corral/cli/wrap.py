@@ -15,6 +15,8 @@ __all__ = ["WordWrap"]
 _MARGIN = 5
 _SMALLEST_WIDTH = 10
 _TAB = 8
+_JOINER = "\u200d"  # makes one emoji of two
+_SKIN_TONES = range(0x1F3FB, 0x1F400)
 
 
 class WordWrap:
@@ -31,6 +33,7 @@ class WordWrap:
     def reset(self) -> None:
         """The cursor is at the start of a line."""
         self._column, self._word, self._word_width = 0, "", 0
+        self._is_joined = False
 
     def write(self, text: str) -> None:
         columns = self._fixed_width or (terminal_size(self._stream)[0] if self._is_on else 0)
@@ -48,7 +51,8 @@ class WordWrap:
             self._out.append(char)
             self.reset()
             return
-        width = _TAB - self._column % _TAB if char == "\t" else _columns(char)
+        width = _TAB - self._column % _TAB if char == "\t" else 0 if self._is_joined else _columns(char)
+        self._is_joined = char == _JOINER
         if self._column + width > self._width:
             if char in " \t":
                 self._out.append("\n")
@@ -58,6 +62,8 @@ class WordWrap:
                 self._break(width)
         self._out.append(char)
         self._column += width
+        if not width and not self._word:
+            return  # it belongs to a wide character, which no line break parts it from
         if char in " \t" or width > 1:  # a wide character ends a word: lines may break after it
             self._word, self._word_width = "", 0
         else:
@@ -78,6 +84,8 @@ class WordWrap:
 def _columns(char: str) -> int:
     if char < "\x7f":
         return 1
+    if ord(char) in _SKIN_TONES:
+        return 0
     from wcwidth import wcwidth
 
     return max(wcwidth(char), 0)

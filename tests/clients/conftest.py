@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,6 +19,15 @@ WEATHER_PARAMETERS: dict[str, Any] = {
     "required": ["city"],
 }
 REPORT = "sunny, 21 degrees"
+# For packages that never close their sockets and loops, which is their affair; with the fixture `leaves_sockets`.
+LEFT_SOCKETS = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
+
+@pytest.fixture
+def leaves_sockets() -> Iterator[None]:
+    """Collect a package's garbage within the test that made it, where the mark above forgives it."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

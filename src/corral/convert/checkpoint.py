@@ -58,14 +58,14 @@ class Checkpoint:
             raise ConversionError("config.json is missing: a model is converted from its whole folder")
         return Config(self.object("config.json"))
 
-    def tensors(self) -> dict[str, StoredTensor]:
-        """All weights of the model.
+    def tensors(self, *, is_adapter: bool = False) -> dict[str, StoredTensor]:
+        """All weights of the model, or of the adapter.
 
         Raises:
             ConversionError: there are none, an index names what was not given, or a file is not sound.
         """
         found: dict[str, StoredTensor] = {}
-        for name in self._weight_files():
+        for name in self._adapter_files() if is_adapter else self._weight_files():
             for tensor, stored in read_header(self._files[name], name).items():
                 if tensor in found:
                     raise ConversionError(f"duplicate tensor name '{tensor}' was found for this model")
@@ -73,6 +73,14 @@ class Checkpoint:
         if not found:
             raise ConversionError("the safetensors files hold no tensors")
         return found
+
+    def _adapter_files(self) -> list[str]:
+        names = sorted(n for n in self._files if n.endswith(".safetensors") and "/" not in n)
+        # MLX keeps those of earlier steps beside the last ones.
+        preferred = [n for n in names if n in ("adapter_model.safetensors", "adapters.safetensors")]
+        if not names:
+            raise ConversionError("no safetensors file was given for the adapter; others are not read")
+        return preferred[:1] or names
 
     def _weight_files(self) -> list[str]:
         if _INDEX in self._files:

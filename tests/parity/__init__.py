@@ -4,3 +4,8 @@ import pytest
 
 for _module in ("torch", "transformers", "sentencepiece"):
     pytest.importorskip(_module, reason="./dev parity installs what these tests compare with")
+
+import torch  # noqa: E402
+
+# Models this small only wait for more threads, on a busy machine for minutes.
+torch.set_num_threads(1)

@@ -15,6 +15,7 @@ import torch
 import transformers
 
 from corral.convert import convert_model
+from tests.doubles.sentence_model import model_files, model_folder
 from tests.parity.engine import Engine
 from tests.parity.families import ENCODERS, RERANKERS
 from tests.parity.texts import texts
@@ -97,6 +98,23 @@ def test_tokens(encoder: Converted) -> None:
     }
     normalizer = encoder.tokenizer.backend_tokenizer.normalizer
     assert set(wrong) == (NOT_THE_ENGINE_S if getattr(normalizer, "lowercase", False) else set())
+
+
+def test_real_sentence_model(tmp_path: Path) -> None:
+    """all-MiniLM-L6-v2 as `create` converts it: the same tokens, and vectors of the same direction."""
+    path = tmp_path / "minilm.gguf"
+    convert_model(model_files(), path)
+    tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(model_folder())
+    model = transformers.AutoModel.from_pretrained(model_folder()).eval()
+    with Engine(path, is_embedding=True, num_ctx=512) as engine:
+        for text in texts():
+            if text not in NOT_THE_ENGINE_S:
+                assert engine.tokenize(text) == tokenizer.encode(text)
+        for text in [*texts()[::6], *SENTENCES]:
+            tokens = tokenizer.encode(text)
+            found = engine.embedding(tokens)
+            expected = hidden(model, tokens).mean(0).numpy()
+            assert found @ expected / np.linalg.norm(found) / np.linalg.norm(expected) >= 0.9999, text
 
 
 @pytest.fixture(scope="module", params=RERANKERS)

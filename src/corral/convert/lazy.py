@@ -15,7 +15,7 @@ import numpy as np
 
 from corral.errors import ConversionError
 
-__all__ = ["Array", "DType", "Lazy", "constant"]
+__all__ = ["Array", "DType", "Lazy", "constant", "from_float32", "to_float32"]
 
 Array = np.ndarray[Any, Any]
 _CHUNK_ELEMENTS = 4 * 2**20
@@ -125,7 +125,7 @@ class Lazy:
                 continue
             for start in range(0, piece.size, _CHUNK_ELEMENTS):
                 values = to_float32(piece.reshape(-1)[start : start + _CHUNK_ELEMENTS], self.dtype)
-                yield _from_float32(values, target, name)
+                yield from_float32(values, target, name)
 
 
 def to_float32(values: Array, dtype: DType) -> Array:
@@ -135,7 +135,7 @@ def to_float32(values: Array, dtype: DType) -> Array:
     return values.astype(np.float32, copy=False)
 
 
-def _from_float32(values: Array, target: DType, name: str) -> Array:
+def from_float32(values: Array, target: DType, name: str) -> Array:
     if target is DType.F32:
         return values
     if target is DType.BF16:

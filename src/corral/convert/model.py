@@ -9,6 +9,7 @@ from corral.convert.checkpoint import Checkpoint
 from corral.convert.families.registry import find_family
 from corral.convert.output import Output
 from corral.convert.tokenizer import load_vocabulary
+from corral.convert.weights import Weights
 
 __all__ = ["convert_model"]
 
@@ -43,8 +44,7 @@ def convert_model(
     if name:
         out.set("general.name", name[:200])
     family.metadata(out)
-    sources = {tensor: stored.lazy() for tensor, stored in checkpoint.tensors().items()}
-    family.convert(out, sources)
+    family.convert(out, Weights(checkpoint.tensors(), config))
     vocabulary = load_vocabulary(checkpoint, text_config)
     vocabulary.fit(out.tensors["token_embd.weight"].values.shape[0])
     vocabulary.write(out)

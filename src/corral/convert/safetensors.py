@@ -70,6 +70,15 @@ class StoredTensor:
         dtype = DType[self.type_name]
         return Lazy(self.shape, dtype, self.reader(dtype.value))
 
+    def read_rows(self, start: int, stop: int) -> bytes:
+        """Some rows of a matrix, as they are stored."""
+        row_bytes = self.size_bytes // self.shape[0]
+        fd = os.open(self.path, os.O_RDONLY)
+        try:
+            return self._read(fd, (stop - start) * row_bytes, self.offset + start * row_bytes)
+        finally:
+            os.close(fd)
+
     def reader(self, numpy_type: str) -> Callable[[], Iterator[Array]]:
         def parts() -> Iterator[Array]:
             fd = os.open(self.path, os.O_RDONLY)

@@ -15,6 +15,7 @@ from corral.convert.checkpoint import Checkpoint
 from corral.convert.config import Config
 from corral.convert.lazy import Lazy
 from corral.convert.output import Output
+from corral.convert.weights import Weights
 from corral.errors import ConversionError
 
 __all__ = ["Family", "gguf_name"]
@@ -100,13 +101,13 @@ class Family:
 
     # Shared work
 
-    def convert(self, out: Output, sources: Mapping[str, Lazy]) -> None:
+    def convert(self, out: Output, weights: Weights) -> None:
         """Add all tensors.
 
         Raises:
             ConversionError: a tensor that does not belong to the architecture, is missing, or has another shape.
         """
-        for source, values in self.gathered(sources):
+        for source, values in self.gathered(weights):
             target = gguf_name(source, self.names, self.block_names, self.n_block)
             if target is None:
                 raise ConversionError(f'tensor "{source[:200]}" does not belong to {self.hf_architecture}')
@@ -118,16 +119,17 @@ class Family:
             out.add("output.weight", out.tensors["token_embd.weight"].values)
         self._check(out)
 
-    def gathered(self, sources: Mapping[str, Lazy]) -> Iterator[tuple[str, Lazy]]:
+    def gathered(self, weights: Weights) -> Iterator[tuple[str, Lazy]]:
         """Sources by the names to look up, experts stacked."""
         experts: dict[tuple[str, str], dict[int, Lazy]] = {}
-        for original, values in sources.items():
+        for original in weights.names():
             name = self._without_prefix(original)
             if name.endswith(_BUFFERS):
                 continue
             renamed = self.rename(name)
             if renamed is None:
                 continue
+            values = weights.lazy(original)
             if match := _EXPERT.fullmatch(renamed):
                 experts.setdefault((match["stem"], match["rest"]), {})[int(match["number"])] = values
             else:

@@ -9,6 +9,7 @@ from typing import ClassVar
 from corral.convert.families.decoder import BLOCK_NAMES, Decoder
 from corral.convert.lazy import Lazy
 from corral.convert.output import Output
+from corral.convert.weights import Weights
 from corral.errors import ConversionError
 
 __all__ = ["StableLm"]
@@ -31,10 +32,10 @@ class StableLm(Decoder):
         super().metadata(out)
         out.set(".use_parallel_residual", self.config.boolean("use_parallel_residual", default=True))
 
-    def gathered(self, sources: Mapping[str, Lazy]) -> Iterator[tuple[str, Lazy]]:
+    def gathered(self, weights: Weights) -> Iterator[tuple[str, Lazy]]:
         """Norms of single heads become one tensor of all heads."""
         heads: dict[str, dict[int, Lazy]] = {}
-        for name, values in super().gathered(sources):
+        for name, values in super().gathered(weights):
             if match := _HEAD_NORM.fullmatch(name):
                 heads.setdefault(match[1], {})[int(match[2])] = values
             else:

@@ -225,7 +225,7 @@ def test_two_processes_share_a_folder(tmp_path: Path) -> None:
 
 
 def test_kill_in_the_middle_of_a_write(tmp_path: Path) -> None:
-    """SIGKILL while a blob is written leaves a store that works, and a temporary file that a later start removes."""
+    """SIGKILL while a blob is written leaves a store that works, and a temporary file that the next start removes."""
     program = f"""
 import time
 from pathlib import Path
@@ -238,14 +238,14 @@ while True:
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
     store = ModelStore(tmp_path)
     (left,) = store.blobs.names()
     add_model(store, "m", "x")
-    prepare_store(store, may_prune=True)
-    assert left in store.blobs.names()
     prepare_store(store, may_prune=True, now_s=time.time() + 4000)
+    assert left in store.blobs.names(), "the file of a living writer"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    prepare_store(store, may_prune=True)
     assert left not in store.blobs.names()
     assert store.find(ModelName.parse("m")).template == "x"

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from corral.digest import Digest
+from corral.store.links import LinkRecords
+from corral.store.locks import lock_file, store_lock
 
 __all__ = ["BlobStore", "BlobWriter", "PutResult", "sync_folder", "write_atomically"]
 
@@ -29,13 +31,15 @@ class PutResult:
 
 
 class BlobWriter:
-    """A blob under construction. Call `commit` or `discard`; a writer that does neither leaves a temporary file,
-    which the next start of a server removes once it is an hour old."""
+    """A blob under construction. Call `commit` or `discard`; a writer that does neither, because its process was
+    killed, leaves a temporary file that nobody has locked, and the next start of a server removes it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.path = folder / f"sha256-{secrets.randbelow(10**18):018d}"
-        self._file: BinaryIO = self.path.open("xb")
+        with store_lock(folder):  # whoever cleans up must not see the file before it is locked
+            self._file: BinaryIO = self.path.open("xb")
+            lock_file(self._file)
         self._hasher = hashlib.sha256()
         self.size_bytes = 0
 
@@ -75,6 +79,7 @@ class BlobStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.links = LinkRecords(folder.parent, folder)
 
     def path(self, digest: Digest) -> Path:
         return self.folder / digest.file_name()
@@ -99,12 +104,18 @@ class BlobStore:
         return data
 
     def touch(self, digest: Digest) -> None:
-        """Mark a blob as used now, which keeps it from being pruned for an hour."""
+        """Mark a blob as used now, which keeps it from being pruned for an hour.
+
+        The time of a file that is somebody else's too is theirs to keep.
+        """
+        path = self.path(digest)
         with contextlib.suppress(FileNotFoundError):
-            os.utime(self.path(digest))
+            if path.is_symlink() or path.stat().st_nlink == 1:
+                os.utime(path, follow_symlinks=False)
 
     def delete(self, digest: Digest) -> None:
         self.path(digest).unlink(missing_ok=True)
+        self.links.delete(digest)
 
     def writer(self) -> BlobWriter:
         """A new blob; blocks on the disk when it is written."""

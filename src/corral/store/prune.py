@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 import time
 from collections.abc import Iterable
@@ -11,7 +12,9 @@ from pathlib import Path
 
 from corral.digest import Digest
 from corral.errors import InvalidDigestError
+from corral.store.locks import lock_file, store_lock
 from corral.store.models import ModelStore
+from corral.store.workspace import delete_unused, held_digests, recover_workspaces
 
 __all__ = ["delete_unreferenced", "prepare_store"]
 
@@ -19,36 +22,51 @@ _log = logging.getLogger("corral.store")
 _OLD_S = 3600.0
 # Downloads of large models are interrupted for days; Ollama throws them away after an hour.
 _PARTIAL_OLD_S = 7 * 86400.0
+# What BlobWriter writes to; the original's temporary names have fewer digits.
+_OUR_TEMPORARY = re.compile(r"sha256-\d{18}")
+_UNFINISHED = re.compile(r"\..+\.(\d+)\.\d+")
 _PARTIAL = re.compile(r"sha256-[0-9a-fA-F]{64}-partial(-\d+)?")
 
 
 def prepare_store(store: ModelStore, *, may_prune: bool, now_s: float | None = None) -> None:
     """Rename blobs of the old spelling, then remove old files that nothing refers to and empty folders.
 
-    A manifest that cannot be read stops all removal: what it refers to is not known.
+    What changes under way in other processes rely on stays; what killed ones left goes, `may_prune` or not. A
+    manifest that cannot be read stops all removal: what it refers to is not known.
     """
     now_s = time.time() if now_s is None else now_s
     for name in store.blobs.names():
         if name.startswith("sha256:"):
             with contextlib.suppress(OSError):
                 (store.blobs.folder / name).rename(store.blobs.folder / name.replace(":", "-", 1))
-    if not may_prune:
-        return
     if store.manifests.has_corrupt():
         _log.warning("a manifest is corrupt: nothing is pruned")
         return
-    used = _used(store)
-    for name in store.blobs.names():
-        path = store.blobs.folder / name
-        with contextlib.suppress(OSError):
-            if path.is_file() and _is_garbage(path, used, now_s):
-                path.unlink()
-                _log.info("pruned blob=%s", name)
+    if count := recover_workspaces(store.blobs, store.manifests):
+        _log.info("cleaned up after changes that were cut short count=%d", count)
+    _remove_unfinished_manifests(store.manifests.folder, now_s)
+    if not may_prune:
+        return
+    with store_lock(store.blobs.folder):
+        used = {digest for stored in store.manifests.stored() for digest in stored.manifest.digests()}
+        used |= held_digests(store.blobs)
+        for name in store.blobs.names():
+            path = store.blobs.folder / name
+            with contextlib.suppress(OSError):
+                if not path.is_dir() and _is_garbage(path, used, now_s):
+                    _delete(store, path)
+                    _log.info("pruned blob=%s", name)
     _remove_empty_folders(store.manifests.folder)
 
 
 def _is_garbage(path: Path, used: set[Digest], now_s: float) -> bool:
-    age_s = now_s - path.stat().st_mtime
+    info = path.lstat()
+    if _OUR_TEMPORARY.fullmatch(path.name):
+        with path.open("rb") as file:
+            return lock_file(file)
+    # The time of a file that we share is its owner's; when we linked it is what counts.
+    is_shared = path.is_symlink() or info.st_nlink > 1
+    age_s = now_s - (max(info.st_mtime, info.st_ctime) if is_shared else info.st_mtime)
     if _PARTIAL.fullmatch(path.name):
         return age_s > _PARTIAL_OLD_S
     if age_s <= _OLD_S:
@@ -59,19 +77,35 @@ def _is_garbage(path: Path, used: set[Digest], now_s: float) -> bool:
         return True
 
 
-def _used(store: ModelStore) -> set[Digest]:
-    referenced = {digest for stored in store.manifests.stored() for digest in stored.manifest.digests()}
-    return referenced | set(+store.pins)
+def _delete(store: ModelStore, path: Path) -> None:
+    try:
+        store.blobs.delete(Digest.parse(path.name))
+    except InvalidDigestError:
+        path.unlink()
 
 
 def delete_unreferenced(store: ModelStore, digests: Iterable[Digest]) -> None:
-    """Delete those of the blobs that no manifest refers to."""
-    candidates = set(digests)
-    if not candidates:
-        return
-    used = _used(store)
-    for digest in candidates - used:
-        store.blobs.delete(digest)
+    """Delete those of the blobs that no manifest refers to and no change under way relies on."""
+    delete_unused(store.blobs, store.manifests, digests)
+
+
+def _remove_unfinished_manifests(folder: Path, now_s: float) -> None:
+    """Files that `write_atomically` of a killed process did not come to rename."""
+    for path in folder.rglob(".*") if folder.is_dir() else ():
+        match = _UNFINISHED.fullmatch(path.name)
+        with contextlib.suppress(OSError):
+            if match and (not _is_process(int(match[1])) or now_s - path.lstat().st_mtime > _OLD_S):
+                path.unlink()
+
+
+def _is_process(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _remove_empty_folders(folder: Path) -> None:

@@ -1,0 +1,119 @@
+"""Blobs that share their content with a file elsewhere: a hard link, or a symbolic link to where the file stays.
+
+    <models>/corral/links/<64 hex>.json     where the file is, and what it was like when its digest was computed
+
+The content of such a blob can change under us. Size and time of change are compared before a model is used, so that
+a person is told, instead of getting nonsense from altered weights. Blobs of our own writing have no record and cost
+one `lstat`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from corral.digest import Digest
+from corral.errors import InvalidDigestError
+
+__all__ = ["LinkRecord", "LinkRecords"]
+
+Method = Literal["hard link", "reference"]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRecord:
+    """`path` is the file that the person has."""
+
+    path: str
+    size_bytes: int
+    modified_ns: int
+    method: Method
+
+
+class LinkRecords:
+    """The records of one store."""
+
+    def __init__(self, models: Path, blobs: Path) -> None:
+        self._folder = models / "corral" / "links"
+        self._blobs = blobs
+        self._cache: dict[Digest, tuple[int, LinkRecord | None]] = {}
+
+    def write(self, digest: Digest, record: LinkRecord) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        place = self._path(digest)
+        temporary = place.with_name(f"{place.name}.{os.getpid()}")
+        temporary.write_text(json.dumps(asdict(record)))
+        temporary.replace(place)
+        self._cache.pop(digest, None)
+
+    def delete(self, digest: Digest) -> None:
+        self._path(digest).unlink(missing_ok=True)
+        self._cache.pop(digest, None)
+
+    def read(self, digest: Digest) -> LinkRecord | None:
+        try:
+            modified_ns = self._path(digest).stat().st_mtime_ns
+        except OSError:
+            return None
+        cached = self._cache.get(digest)
+        if cached is not None and cached[0] == modified_ns:
+            return cached[1]
+        try:
+            record = LinkRecord(**json.loads(self._path(digest).read_bytes()))
+        except (OSError, ValueError, TypeError):
+            record = None
+        self._cache[digest] = (modified_ns, record)
+        return record
+
+    def find(self, file: Path, info: os.stat_result) -> Digest | None:
+        """The digest of a file that was linked before and is as it was then."""
+        try:
+            names = sorted(place.name for place in self._folder.iterdir())
+        except FileNotFoundError:
+            return None
+        for name in names:
+            try:
+                digest = Digest.parse(f"sha256:{name.removesuffix('.json')}")
+            except InvalidDigestError:
+                continue
+            record = self.read(digest)
+            if record is not None and (record.path, record.size_bytes, record.modified_ns) == (
+                str(file),
+                info.st_size,
+                info.st_mtime_ns,
+            ):
+                return digest
+        return None
+
+    def problem(self, blob: Path) -> str:
+        """Why a blob must not be used: its file has gone or has changed. Empty if it may."""
+        try:
+            own = blob.lstat()
+            is_link = stat.S_ISLNK(own.st_mode)
+            if not is_link and own.st_nlink == 1:
+                return ""
+            record = self.read(Digest.parse(blob.name))
+            now = blob.stat() if is_link else own
+        except InvalidDigestError:
+            return ""
+        except OSError:
+            return self._gone(blob)
+        if record is None or (now.st_size, now.st_mtime_ns) == (record.size_bytes, record.modified_ns):
+            return ""
+        return (
+            f"the file {record.path} has changed since the model was created from it; create the model again"
+        )
+
+    def _gone(self, blob: Path) -> str:
+        try:
+            where = str(blob.readlink())
+        except OSError:
+            return ""
+        return f"the file {where} that the model refers to is gone; put it back, or create the model again"
+
+    def _path(self, digest: Digest) -> Path:
+        return self._folder / f"{digest.hex.lower()}.json"

@@ -1,0 +1,38 @@
+"""Locks that hold across threads and processes and end with their process. Where a file system has none, nobody
+else is taken to be there."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+__all__ = ["lock_file", "store_lock"]
+
+
+@contextlib.contextmanager
+def store_lock(blobs_folder: Path) -> Iterator[None]:
+    """Be alone in a store for a moment. Not for waiting in, and not re-entrant."""
+    models = blobs_folder.parent
+    models.mkdir(parents=True, exist_ok=True)
+    handle = os.open(models / ".corral-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def lock_file(file: IO[Any]) -> bool:
+    """Lock an open file for as long as it stays open; False if somebody else has it locked."""
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True

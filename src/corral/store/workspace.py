@@ -1,0 +1,155 @@
+"""What keeps changes of the store apart: a folder for each change under way, and one lock for the whole store.
+
+    <models>/.corral-lock                 held for moments: while something is looked up and then relied on
+    <models>/blobs/corral-<16 hex>/       the folder of a change: files under construction
+    <models>/blobs/corral-<16 hex>/held   which blobs the change relies on; locked as long as its process lives
+
+A blob that a manifest will refer to in a moment must not be deleted by somebody who sees that no manifest does yet.
+So a change notes each blob before it looks whether the blob is there, and whoever deletes leaves noted blobs
+alone; both happen under the store's lock. A process that is killed leaves its folder behind with nobody holding the
+lock on `held`: the next start of any server on this store finds it, removes it and the blobs that it had added.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+from corral.digest import Digest
+from corral.store.blobs import BlobStore, PutResult, sync_folder
+from corral.store.locks import lock_file, store_lock
+from corral.store.manifests import ManifestStore
+
+__all__ = ["Workspace", "delete_unused", "held_digests", "recover_workspaces"]
+
+_NAME = re.compile(r"corral-[0-9a-f]{16}")
+_HELD = "held"
+
+
+class Workspace:
+    """A change under way. Its files vanish, and what it holds is let go, when it is closed. Blocks on the disk."""
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
+        self.folder = blobs.folder / f"corral-{secrets.token_hex(8)}"
+        # Blobs that this change has added.
+        self.added: set[Digest] = set()
+        # Until the file is locked, somebody who recovers would take it for one left behind.
+        with store_lock(blobs.folder):
+            self.folder.mkdir(parents=True)
+            self._held: IO[str] = (self.folder / _HELD).open("w", encoding="ascii")
+            lock_file(self._held)
+
+    def close(self) -> None:
+        """Let go; what was added and is not referred to by now can be deleted by anybody."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._held.close()
+
+    def path(self, name: str) -> Path:
+        """A place for a file under construction, on the same file system as the blobs."""
+        return self.folder / name
+
+    def hold(self, digest: Digest) -> bool:
+        """Keep a blob from deletion from now on; whether it is there."""
+        with store_lock(self._blobs.folder):
+            self._note(" ", digest)
+            is_there = self._blobs.has(digest)
+            if is_there:
+                self._blobs.touch(digest)
+            return is_there
+
+    def put_bytes(self, data: bytes) -> PutResult:
+        """Store content that is at hand."""
+        digest = Digest.of(data)
+        if not self.hold(digest):
+            place = self.path(digest.file_name())
+            with place.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            self.adopt(place, digest)
+        return PutResult(digest, len(data))
+
+    def adopt(self, file: Path, digest: Digest) -> bool:
+        """Make a finished file of this folder a blob; False if the blob was there (the file goes then)."""
+        with store_lock(self._blobs.folder):
+            self._note("+", digest)
+            if self._blobs.has(digest):
+                self._blobs.touch(digest)
+                file.unlink()
+                return False
+            if not file.is_symlink() and file.stat().st_nlink == 1:
+                file.chmod(0o644)
+            file.replace(self._blobs.path(digest))
+            self.added.add(digest)
+        sync_folder(self._blobs.folder)
+        return True
+
+    def _note(self, mark: str, digest: Digest) -> None:
+        self._held.write(f"{mark}{digest.hex}\n")
+        self._held.flush()
+
+
+def delete_unused(blobs: BlobStore, manifests: ManifestStore, digests: Iterable[Digest]) -> None:
+    """Delete those of the blobs that no manifest refers to and no change under way holds."""
+    candidates = set(digests)
+    if not candidates:
+        return
+    with store_lock(blobs.folder):
+        _delete_unused(blobs, manifests, candidates)
+
+
+def _delete_unused(blobs: BlobStore, manifests: ManifestStore, candidates: set[Digest]) -> None:
+    used = {digest for stored in manifests.stored() for digest in stored.manifest.digests()}
+    for digest in candidates - used - held_digests(blobs):
+        blobs.delete(digest)
+
+
+def held_digests(blobs: BlobStore) -> set[Digest]:
+    """What changes under way rely on, in all processes."""
+    found = set()
+    for folder in _folders(blobs):
+        found.update(digest for _, digest in _read_held(folder))
+    return found
+
+
+def recover_workspaces(blobs: BlobStore, manifests: ManifestStore) -> int:
+    """Clean up after processes that were killed in the middle of a change; how many changes there were."""
+    count = 0
+    for folder in _folders(blobs):
+        with store_lock(blobs.folder):
+            if _is_alive(folder):
+                continue
+            added = {digest for mark, digest in _read_held(folder) if mark == "+"}
+            shutil.rmtree(folder, ignore_errors=True)
+            _delete_unused(blobs, manifests, added)
+            count += 1
+    return count
+
+
+def _folders(blobs: BlobStore) -> list[Path]:
+    return [blobs.folder / name for name in blobs.names() if _NAME.fullmatch(name)]
+
+
+def _is_alive(folder: Path) -> bool:
+    """Whether a process holds the lock of a change."""
+    try:
+        with (folder / _HELD).open("rb") as file:
+            return not lock_file(file)
+    except FileNotFoundError:
+        return False
+
+
+def _read_held(folder: Path) -> list[tuple[str, Digest]]:
+    """Marks and digests; a line that a killed process did not finish is left out."""
+    try:
+        text = (folder / _HELD).read_text("ascii", "replace")
+    except OSError:
+        return []
+    lines = (line for line in text.split("\n")[:-1] if re.fullmatch(r"[ +][0-9a-fA-F]{64}", line))
+    return [(line[0], Digest(line[1:])) for line in lines]

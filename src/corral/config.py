@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from corral.errors import CorralError, InvalidRequestError
 from corral.gotime import FOREVER_NS, parse_duration_ns
@@ -92,6 +92,14 @@ def _rate(text: str) -> int:
 
 def _list(text: str) -> tuple[str, ...]:
     return tuple(entry.strip() for entry in text.split(",") if entry.strip())
+
+
+def _local_files(text: str) -> str:
+    if text in ("link", "copy", "off"):
+        return text
+    if text in _FALSE:
+        return "off"
+    raise _Unreadable
 
 
 def _log_level(text: str) -> str:
@@ -197,6 +205,14 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "CORRAL_MAX_BODY_BYTES", "max_body_bytes", _number, "268435456", "Largest request body, uploads apart"
+    ),
+    Setting(
+        "CORRAL_LOCAL_FILES",
+        "local_files",
+        _local_files,
+        "link",
+        "What create does with files of this machine: `link` shares their blocks where it can, `copy` never links, "
+        "`off` has clients upload them",
     ),
     Setting("CORRAL_MAX_JSON_DEPTH", "max_json_depth", _number, "500", "Deepest nesting of request JSON"),
     Setting(
@@ -305,6 +321,7 @@ class Settings:
     client_timeout_ns: int = 5 * _MINUTE_NS
     max_body_bytes: int = 256 << 20
     max_json_depth: int = 500
+    local_files: Literal["link", "copy", "off"] = "link"
     registry_mode: str = "off"
     cache_ram_mib: int = 0
     is_offline: bool = False

@@ -15,6 +15,7 @@
     ├── OutputParseError             a model's output breaks the form its parser expects
     ├── CloudDisabledError           a model that runs elsewhere
     ├── ModelNotFoundError
+    ├── LocalFilesError              a caller that may not have files of this machine read
     ├── StoreError
     │   ├── DigestMismatchError
     │   ├── CorruptManifestError
@@ -57,6 +58,7 @@ __all__ = [
     "InvalidDigestError",
     "InvalidModelNameError",
     "InvalidRequestError",
+    "LocalFilesError",
     "ModelNotFoundError",
     "OptionError",
     "OutputParseError",
@@ -163,6 +165,10 @@ class ModelNotFoundError(CorralError):
     def __init__(self, name: str, message: str = "") -> None:
         super().__init__(message or f"model '{name}' not found")
         self.name = name
+
+
+class LocalFilesError(CorralError):
+    """A caller that has not shown that it may have files of this machine read."""
 
 
 class StoreError(CorralError):

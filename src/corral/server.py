@@ -21,6 +21,7 @@ from corral.api.http import Receive, Send
 from corral.api.native.elsewhere import ElsewhereRoutes
 from corral.api.native.inference import InferenceRoutes
 from corral.api.native.library import LibraryRoutes
+from corral.api.native.making import MakingRoutes
 from corral.api.native.tokens import add_token_routes
 from corral.api.openai.routes import add_openai_routes
 from corral.api.origins import HostGuard, OriginRules
@@ -28,6 +29,8 @@ from corral.api.registry.routes import RegistryRoutes
 from corral.api.responses.routes import ResponsesRoutes
 from corral.api.routing import Router
 from corral.config import Settings
+from corral.create.jobs import Jobs
+from corral.create.local import LocalFiles
 from corral.create.service import Creator, Report
 from corral.engines.choice import chosen_name, find_engine, home_folder
 from corral.errors import CorralError
@@ -146,14 +149,17 @@ def _application(settings: Settings, engine: EngineChoice) -> App:
     async def pull_base(text: str, report: Report) -> None:
         await puller.pull_base(text, report)
 
-    creator = Creator(store, may_prune=not settings.no_prune, puller=pull_base)
+    jobs = Jobs()
+    creator = Creator(store, may_prune=not settings.no_prune, puller=pull_base, jobs=jobs)
     puller = Puller(settings, store, creator)
+    local_files = LocalFiles(store, jobs, settings.local_files)
     limits = {"max_body_bytes": settings.max_body_bytes, "max_depth": settings.max_json_depth}
     service = Inference(settings, profiles, scheduler)
     catalogue = Library(settings, store, profiles)
     inference = InferenceRoutes(service, **limits)
     anthropic = AnthropicRoutes(service, **limits)
-    library = LibraryRoutes(catalogue, store, creator, puller, scheduler, **limits)
+    library = LibraryRoutes(catalogue, puller, scheduler, **limits)
+    making = MakingRoutes(store, creator, local_files, **limits)
     archive = ResponseArchive(
         settings.responses_db,
         max_age_s=settings.responses_max_age_ns // _NS_PER_S,
@@ -174,10 +180,11 @@ def _application(settings: Settings, engine: EngineChoice) -> App:
         finally:
             factory.close()
             archive.close()
+            local_files.close()
         await send({"type": "lifespan.shutdown.complete"})
 
     guard = HostGuard(is_loopback=settings.host.is_loopback)
-    router = _with_elsewhere(_routes(inference, library), ElsewhereRoutes(**limits))
+    router = _with_elsewhere(_routes(inference, library, making), ElsewhereRoutes(**limits))
     add_openai_routes(router, service, catalogue, **limits)
     add_token_routes(router, service, **limits)
     _add_agent_routes(router, anthropic, responses)
@@ -208,7 +215,7 @@ def _make_key() -> None:
         print(f"Your new public key is: \n\n{public}\n", flush=True)
 
 
-def _routes(inference: InferenceRoutes, library: LibraryRoutes) -> Router:
+def _routes(inference: InferenceRoutes, library: LibraryRoutes, making: MakingRoutes) -> Router:
     router = Router()
     router.add("GET HEAD", "/", library.root)
     router.add("GET HEAD", "/api/version", library.version)
@@ -221,13 +228,15 @@ def _routes(inference: InferenceRoutes, library: LibraryRoutes) -> Router:
     router.add("POST", "/api/chat", inference.chat)
     router.add("POST", "/api/embed", inference.embed)
     router.add("POST", "/api/embeddings", inference.embeddings)
-    router.add("POST", "/api/create", library.create)
+    router.add("POST", "/api/create", making.create)
     router.add("POST", "/api/copy", library.copy)
     router.add("DELETE", "/api/delete", library.delete)
     router.add("POST", "/api/pull", library.pull)
     router.add("POST", "/api/push", library.push)
-    router.add("HEAD", "/api/blobs/:digest", library.blob_exists)
-    router.add("POST", "/api/blobs/:digest", library.blob_upload)
+    router.add("HEAD", "/api/blobs/:digest", making.blob_exists)
+    router.add("POST", "/api/blobs/:digest", making.blob_upload)
+    router.add("GET", "/api/local-blobs", making.token_file)
+    router.add("POST", "/api/local-blobs", making.take_in)
     return router
 
 

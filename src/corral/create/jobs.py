@@ -34,6 +34,7 @@ class JobResult:
         self.digest = Digest.parse(value["digest"])
         self.size_bytes: int = value["size"]
         self.method: str = value["method"]
+        self.modified_ns: int = value.get("modified_ns", 0)
 
 
 class Jobs:
@@ -97,12 +98,10 @@ async def _follow(process: asyncio.subprocess.Process, on_progress: OnProgress) 
 
 
 def _error(value: dict[str, str]) -> CorralError:
-    """The error of a worker in the class that it had there, as far as a message makes it up."""
+    """The error of a worker: of the nearest class above its own that a message makes up."""
     kind = getattr(errors, value["kind"], CorralError)
-    try:
-        error = kind(value["message"], hint=value["hint"])
-    except TypeError:
-        error = CorralError(value["message"], hint=value["hint"])
+    near = next(c for c in kind.__mro__ if c is CorralError or "__init__" not in vars(c))
+    error = near(value["message"], hint=value["hint"])
     assert isinstance(error, CorralError)
     return error
 

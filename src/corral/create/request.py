@@ -36,6 +36,7 @@ class CreateRequest:
     requires: str = ""
     quantize: str = ""
     draft_quantize: str = ""
+    imatrix: str = ""
     remote_host: str = ""
     info: Mapping[str, Any] = field(default_factory=dict)
 

@@ -16,6 +16,7 @@ from corral.errors import (
     InvalidModelNameError,
     InvalidRequestError,
     ModelNotFoundError,
+    StoreError,
 )
 from corral.gguf import GGUFArray, GGUFFile, file_type_name
 from corral.gowire import Float32, encode, format_local_time
@@ -121,7 +122,8 @@ class Library:
             "model_info": _model_info(model, profile.gguf, request),
         }
         if model.projector_paths and (projector := _open(model.projector_paths[0])):
-            answer["projector_info"] = _info(projector.metadata, is_verbose=request.is_verbose)
+            facts = {**projector.metadata, "general.parameter_count": projector.parameter_count}
+            answer["projector_info"] = _info(facts, is_verbose=request.is_verbose)
         if profile.gguf is not None:
             answer["tensors"] = [
                 {"name": tensor.name, "type": tensor.type_name, "shape": list(tensor.shape)}
@@ -156,6 +158,8 @@ class Library:
         except ModelNotFoundError:
             raise ModelNotFoundError(name.short()) from None
         is_remote = bool(model.config.remote_model)
+        if model.weights_path and (problem := self._store.blobs.links.problem(model.weights_path)):
+            raise StoreError(problem)
         if not is_remote and (model.weights_path is None or not model.weights_path.exists()):
             raise ModelNotFoundError(name.short())
         return model

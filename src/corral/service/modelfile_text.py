@@ -32,7 +32,6 @@ def modelfile_of(model: Model, *, system: str, parameters: Mapping[str, Any], pr
         ("system", system),
         ("renderer", model.config.renderer),
         ("parser", model.config.parser),
-        ("requires", model.config.requires),
     ):
         if value:
             directives.append(Directive(name, value))

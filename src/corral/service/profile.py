@@ -58,6 +58,8 @@ class ModelProfile:
     tool_tag: str
     shape: MemoryShape
     problem: str
+    # Part of `problem` that can come and go: weights that are linked, and were changed or removed.
+    link_problem: str = ""
 
     @property
     def family(self) -> str:
@@ -154,14 +156,23 @@ class Profiles:
             raise CloudDisabledError("ollama cloud is disabled: remote model is unavailable")
         key = (model.digest_hex, model.name.full())
         profile = self._cache.get(key)
-        if profile is None or profile.gguf is None or not _exists(model):
+        if (
+            profile is None
+            or profile.gguf is None
+            or self._link_problem(model) != profile.link_problem
+            or not _exists(model)
+        ):
             profile = await asyncio.to_thread(self.describe, model)
             self._cache[key] = profile
         return profile
 
+    def _link_problem(self, model: Model) -> str:
+        return self._store.blobs.links.problem(model.weights_path) if model.weights_path else ""
+
     def describe(self, model: Model) -> ModelProfile:
         """Work a profile out; reads the header of the weights."""
         gguf, problem = _open(model.weights_path)
+        problem = self._link_problem(model) or problem
         projector, _ = _open(model.projector_paths[0] if model.projector_paths else None)
         template = capabilities.parse_template(model.template)
         traits = capabilities.Traits(model, gguf, projector, template)
@@ -186,6 +197,7 @@ class Profiles:
             if gguf
             else MemoryShape(),
             problem=problem,
+            link_problem=self._link_problem(model),
         )
 
 

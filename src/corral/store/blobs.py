@@ -85,7 +85,9 @@ class BlobStore:
         return self.folder / digest.file_name()
 
     def has(self, digest: Digest) -> bool:
-        return self.path(digest).is_file()
+        """Whether a blob is there, and is still what it was if somebody else can change it."""
+        path = self.path(digest)
+        return path.is_file() and not self.links.problem(path)
 
     def size_bytes(self, digest: Digest) -> int:
         """Raises FileNotFoundError."""

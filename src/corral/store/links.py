@@ -14,14 +14,11 @@ import os
 import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 from corral.digest import Digest
 from corral.errors import InvalidDigestError
 
 __all__ = ["LinkRecord", "LinkRecords"]
-
-Method = Literal["hard link", "reference"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +28,6 @@ class LinkRecord:
     path: str
     size_bytes: int
     modified_ns: int
-    method: Method
 
 
 class LinkRecords:

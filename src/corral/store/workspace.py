@@ -83,6 +83,7 @@ class Workspace:
                 self._blobs.touch(digest)
                 file.unlink()
                 return False
+            self._blobs.links.delete(digest)
             if not file.is_symlink() and file.stat().st_nlink == 1:
                 file.chmod(0o644)
             file.replace(self._blobs.path(digest))
@@ -112,7 +113,7 @@ def _delete_unused(blobs: BlobStore, manifests: ManifestStore, candidates: set[D
 
 def held_digests(blobs: BlobStore) -> set[Digest]:
     """What changes under way rely on, in all processes."""
-    found = set()
+    found: set[Digest] = set()
     for folder in _folders(blobs):
         found.update(digest for _, digest in _read_held(folder))
     return found

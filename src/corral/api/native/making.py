@@ -1,0 +1,179 @@
+"""The routes that make models: blobs, files of this machine, create."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from typing import Any
+
+from corral.api import decode
+from corral.api.errors import error_body
+from corral.api.http import JSON_UTF8, Exchange
+from corral.api.native.progress import answer_with_progress
+from corral.create.legacy import with_modelfile
+from corral.create.local import LocalFiles
+from corral.create.request import CreateRequest
+from corral.create.service import Creator
+from corral.digest import Digest
+from corral.errors import DigestMismatchError, StoreError
+from corral.gowire import encode
+from corral.store.blobs import PutResult
+from corral.store.models import ModelStore
+from corral.types import Message
+
+__all__ = ["MakingRoutes"]
+
+_CREATE: dict[str, decode.Decode] = {
+    "model": decode.string,
+    "name": decode.string,
+    "stream": decode.boolean,
+    "from": decode.string,
+    "remote_host": decode.string,
+    "files": decode.string_map,
+    "adapters": decode.string_map,
+    "draft_files": decode.string_map,
+    "draft_quantize": decode.string,
+    "template": decode.string,
+    "system": decode.string,
+    "license": decode.any_value,
+    "parameters": decode.mapping,
+    "messages": decode.messages,
+    "quantize": decode.string,
+    "quantization": decode.string,
+    "renderer": decode.string,
+    "parser": decode.string,
+    "requires": decode.string,
+    "info": decode.mapping,
+    "modelfile": decode.any_value,
+    "imatrix": decode.string,
+}
+_LOCAL: dict[str, decode.Decode] = {
+    "path": decode.string,
+    "mode": decode.string,
+    "stream": decode.boolean,
+}
+_TOKEN_HEADER = b"corral-local-token"
+
+
+class MakingRoutes:
+    """Handlers on the blob store and the creator."""
+
+    def __init__(
+        self,
+        store: ModelStore,
+        creator: Creator,
+        local_files: LocalFiles,
+        *,
+        max_body_bytes: int,
+        max_depth: int,
+    ) -> None:
+        self._store = store
+        self._creator = creator
+        self._local_files = local_files
+        self._max_body_bytes = max_body_bytes
+        self._max_depth = max_depth
+
+    async def blob_exists(self, exchange: Exchange) -> None:
+        digest = Digest.parse(exchange.params["digest"])
+        if await asyncio.to_thread(self._store.blobs.has, digest):
+            await exchange.respond(200)
+        else:
+            text = f'blob "{exchange.params["digest"]}" not found'
+            await exchange.respond(404, error_body(text), JSON_UTF8)
+
+    async def blob_upload(self, exchange: Exchange) -> None:
+        given = exchange.params["digest"]
+        if await asyncio.to_thread(self._store.blobs.has, Digest.parse(given)):
+            await exchange.respond(200)
+            return
+        await asyncio.to_thread(self._check_space, exchange.header(b"content-length"))
+        result: PutResult = await self._store.blobs.put(_body(exchange))
+        if str(result.digest) != given:
+            raise DigestMismatchError(given, str(result.digest))
+        await exchange.respond(201)
+
+    def _check_space(self, content_length: str) -> None:
+        """Raise StoreError if an upload cannot fit; one that does not tell its size is let in."""
+        folder = self._store.blobs.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        free_bytes = shutil.disk_usage(folder).free
+        needed_bytes = int(content_length) if content_length.isascii() and content_length.isdigit() else 0
+        if needed_bytes > free_bytes:
+            raise StoreError(
+                f"not enough space in {folder}: {needed_bytes / 1e9:.2f} GB needed, {free_bytes / 1e9:.2f} GB free"
+            )
+
+    async def token_file(self, exchange: Exchange) -> None:
+        """Where a program on this machine finds the token that proves that it may read what we may read."""
+        path = await asyncio.to_thread(self._local_files.token_file)
+        await exchange.respond(200, encode({"token_file": str(path)}), JSON_UTF8)
+
+    async def take_in(self, exchange: Exchange) -> None:
+        """Make a blob of a file of this machine."""
+        await asyncio.to_thread(
+            self._local_files.check, exchange.header(_TOKEN_HEADER), exchange.header(b"origin")
+        )
+        values = await self._read(exchange, "LocalBlobRequest", _LOCAL)
+        source = self._local_files.parse(values.get("path", ""), values.get("mode", "link"))
+        await answer_with_progress(
+            exchange, values.get("stream", True), lambda report: self._local_files.take_in(source, report)
+        )
+
+    async def create(self, exchange: Exchange) -> None:
+        values = await self._read(exchange, "CreateRequest", _CREATE)
+        messages: tuple[Message, ...] = values.get("messages", ())
+        request = CreateRequest(
+            model=values.get("model") or values.get("name", ""),
+            from_=values.get("from", ""),
+            files=values.get("files"),
+            adapters=values.get("adapters"),
+            draft_files=values.get("draft_files"),
+            template=values.get("template", ""),
+            system=values.get("system", ""),
+            license=values.get("license"),
+            parameters=values.get("parameters"),
+            raw_messages=tuple(_message_json(message) for message in messages),
+            renderer=values.get("renderer", ""),
+            parser=values.get("parser", ""),
+            requires=values.get("requires", ""),
+            quantize=values.get("quantize") or values.get("quantization", ""),
+            draft_quantize=values.get("draft_quantize", ""),
+            imatrix=values.get("imatrix", ""),
+            remote_host=values.get("remote_host", ""),
+            info=values.get("info", {}),
+        )
+        modelfile = values.get("modelfile")
+        if isinstance(modelfile, str) and modelfile:
+            request = with_modelfile(request, modelfile, self._store.blobs)
+        self._creator.check(request)
+        is_stream = values.get("stream", True)
+        await answer_with_progress(exchange, is_stream, lambda report: self._creator.create(request, report))
+
+    async def _read(
+        self, exchange: Exchange, struct: str, fields: dict[str, decode.Decode]
+    ) -> dict[str, Any]:
+        body = await exchange.read_body(self._max_body_bytes)
+        return decode.decode_request(body, struct, fields, max_depth=self._max_depth)
+
+
+async def _body(exchange: Exchange) -> AsyncIterator[bytes]:
+    async for chunk in exchange.iter_body():
+        yield chunk
+
+
+def _message_json(message: Message) -> dict[str, Any]:
+    """A message as it is stored: role and content always, the rest only if there."""
+    value: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.thinking:
+        value["thinking"] = message.thinking
+    if message.tool_calls:
+        value["tool_calls"] = [
+            {"function": {"index": call.index, "name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    if message.tool_name:
+        value["tool_name"] = message.tool_name
+    if message.tool_call_id:
+        value["tool_call_id"] = message.tool_call_id
+    return value

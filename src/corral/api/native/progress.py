@@ -1,0 +1,52 @@
+"""Answers of routes that tell their progress: a stream of objects, or the last of them alone."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from corral.api.errors import error_body, status_of, text_of
+from corral.api.http import JSON, NDJSON, ClientGoneError, Exchange
+from corral.errors import CorralError
+from corral.gowire import encode
+
+__all__ = ["answer_with_progress"]
+
+Report = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+async def answer_with_progress(
+    exchange: Exchange, is_stream: bool, run: Callable[[Report], Awaitable[None]]
+) -> None:
+    """Run something that reports progress; it is cancelled when the client leaves.
+
+    Raises:
+        ClientGoneError
+    """
+    last: dict[str, Any] = {}
+
+    async def report(event: dict[str, Any]) -> None:
+        nonlocal last
+        last = event
+        if is_stream:
+            if not exchange.is_started:
+                await exchange.start_stream(NDJSON)
+            await exchange.write(encode(event) + b"\n")
+
+    async def work() -> None:
+        await run(report)
+        if is_stream:
+            await exchange.end_stream()
+        else:
+            await exchange.respond(200, encode(last), JSON)
+
+    try:
+        await exchange.run_watched(work())
+    except ClientGoneError:
+        raise
+    except CorralError as error:
+        if exchange.is_started:
+            await exchange.write(error_body(text_of(error)) + b"\n")
+            await exchange.end_stream()
+        else:
+            await exchange.respond(status_of(error), error_body(text_of(error)), JSON)

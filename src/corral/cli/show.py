@@ -29,6 +29,8 @@ def show(client: Client, arguments: Arguments) -> None:
     answer = client.call("POST", "/api/show", body)
     if chosen:
         text = answer.get(chosen[0], "")
+        if chosen[0] == "modelfile" and answer.get("requires"):
+            text += f"REQUIRES {answer['requires']}\n"  # the answer has it apart; a Modelfile needs it inside
         sys.stdout.write(text if chosen[0] in ("system", "template") else text + "\n")
         return
     text = format_blocks(answer, is_verbose=arguments.has("verbose"))

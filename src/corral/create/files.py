@@ -28,6 +28,7 @@ __all__ = [
     "sorted_files",
 ]
 
+_ZIP_MAGIC = b"PK\x03\x04"
 _EMBEDDED_PREFIXES = ("a.", "mm.", "mtp.", "s.", "v.")
 
 Kind = Literal["model", "projector", "adapter", "draft"]
@@ -80,8 +81,13 @@ def kind_of_files(blobs: BlobStore, files: Mapping[str, str]) -> Literal["gguf",
         if name.endswith(".gguf"):
             return "gguf"
         with blob_path(blobs, digest).open("rb") as file:
-            if file.read(4) == b"GGUF":
-                return "gguf"
+            magic = file.read(4)
+        if magic == b"GGUF":
+            return "gguf"
+        if magic == _ZIP_MAGIC:
+            raise InvalidRequestError(
+                f"{name} has weights in PyTorch's own format, which can hide programs: save them as safetensors first"
+            )
     raise InvalidRequestError("unknown type")
 
 

@@ -22,16 +22,15 @@ from typing import Any, Literal
 from corral.create.jobs import JobResult, Jobs
 from corral.create.take_in import MODES
 from corral.create.threads import in_thread
+from corral.create.token import TOKEN_FILE_NAME, TOKEN_PREFIX
 from corral.digest import Digest
 from corral.errors import InvalidDigestError, InvalidRequestError, LocalFilesError
 from corral.store.links import LinkRecord
 from corral.store.models import ModelStore
 from corral.store.workspace import Workspace, delete_unused
 
-__all__ = ["TOKEN_FILE_NAME", "TOKEN_PREFIX", "LocalFiles", "LocalSource"]
+__all__ = ["LocalFiles", "LocalSource"]
 
-TOKEN_FILE_NAME = "corral-local-token"
-TOKEN_PREFIX = "corral-local-"
 _NO_DIGEST = "0" * 19
 
 Policy = Literal["link", "copy", "off"]

@@ -51,9 +51,9 @@ _CREATE: dict[str, decode.Decode] = {
 _LOCAL: dict[str, decode.Decode] = {
     "path": decode.string,
     "mode": decode.string,
+    "token": decode.string,
     "stream": decode.boolean,
 }
-_TOKEN_HEADER = b"corral-local-token"
 
 
 class MakingRoutes:
@@ -111,10 +111,8 @@ class MakingRoutes:
 
     async def take_in(self, exchange: Exchange) -> None:
         """Make a blob of a file of this machine."""
-        await asyncio.to_thread(
-            self._local_files.check, exchange.header(_TOKEN_HEADER), exchange.header(b"origin")
-        )
         values = await self._read(exchange, "LocalBlobRequest", _LOCAL)
+        self._local_files.check(values.get("token", ""), exchange.header(b"origin"))
         source = self._local_files.parse(values.get("path", ""), values.get("mode", "link"))
         await answer_with_progress(
             exchange, values.get("stream", True), lambda report: self._local_files.take_in(source, report)

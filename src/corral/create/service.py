@@ -133,15 +133,15 @@ class Creator:
             if self._puller is None:
                 raise CorralError("pull model manifest: file does not exist") from None
             await self._puller(request.from_, report)
-            base = await in_thread(self._hold_base, draft.workspace, name)
+            base = await in_thread(self._hold_base, draft.workspace, name, is_exact=False)
         draft.take_base(base)
 
-    def _hold_base(self, workspace: Workspace, name: ModelName) -> Model:
+    def _hold_base(self, workspace: Workspace, name: ModelName, *, is_exact: bool = True) -> Model:
         """A model whose blobs stay even if it is deleted meanwhile. Raises ModelNotFoundError."""
-        base = self._store.load(name)
-        for layer in base.layers:
+        load = self._store.load if is_exact else self._store.find
+        for layer in load(name).layers:
             workspace.hold(layer.digest)
-        return self._store.load(name)
+        return load(name)
 
     async def _take_drafts(self, weights: Weights, files: Mapping[str, str]) -> None:
         kind = await asyncio.to_thread(kind_of_files, self._store.blobs, files)

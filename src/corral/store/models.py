@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from corral.names import ModelName
 from corral.store.blobs import BlobStore
 from corral.store.config_blob import ModelConfig
 from corral.store.manifests import Layer, ManifestStore, StoredManifest
+from corral.store.workspace import Workspace
 from corral.types import Message, ToolCall
 
 __all__ = ["Model", "ModelStore"]
@@ -60,16 +60,17 @@ class ModelStore:
         self.blobs = BlobStore(folder / "blobs")
         self.manifests = ManifestStore(folder / "manifests")
         self._models: dict[tuple[str, ModelName], Model] = {}
-        self.pins: Counter[Digest] = Counter()
 
     @contextlib.contextmanager
     def pinned(self, digests: set[Digest]) -> Iterator[None]:
-        """Keep blobs from being pruned by this process, although no manifest refers to them yet."""
-        self.pins.update(digests)
+        """Keep blobs from being deleted by any process, although no manifest refers to them yet."""
+        workspace = Workspace(self.blobs)
         try:
+            for digest in digests:
+                workspace.hold(digest)
             yield
         finally:
-            self.pins.subtract(digests)
+            workspace.close()
 
     def load(self, name: ModelName) -> Model:
         """The model of a name in exactly this case.

@@ -7,34 +7,23 @@ a template that cannot show a system message gets its text in front of the first
 
 from __future__ import annotations
 
-import datetime
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any
 
 import jinja2
-from jinja2 import nodes
 from jinja2.exceptions import SecurityError
-from jinja2.ext import Extension, loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from corral.errors import TemplateError
+from corral.prompt.sandbox import Sandbox, TemplateRaisedError
 from corral.types import Message, Think, Tool, ToolParameters, ToolProperty
 
 __all__ = ["ChatTemplate", "TemplateRaisedError", "has_thinking", "has_tool_round_trip", "has_tools"]
 
 _MAX_SOURCE_CHARS = 1 << 20
 _MAX_OUTPUT_CHARS = 32 << 20
-_MAX_STEPS = 2_000_000
-_MAX_REPEAT_CHARS = 1 << 20
-_COUNTED = "corral_counted"
 _TOOL_ROLE = re.compile(r"role['\"]\] == ['\"]tool['\"]|message\.role == ['\"]tool['\"]")
-
-
-class TemplateRaisedError(TemplateError):
-    """The template itself refused the conversation (`raise_exception`)."""
 
 
 def has_tools(source: str) -> bool:
@@ -58,135 +47,6 @@ def has_tool_round_trip(source: str) -> bool:
     return any(word in source for word in results) or bool(_TOOL_ROLE.search(source))
 
 
-class _Generation(Extension):
-    """`{% generation %}` marks assistant text for training; for prompts its body stands for itself."""
-
-    tags = frozenset({"generation"})  # type: ignore[assignment]
-
-    def parse(self, parser: Any) -> list[nodes.Node]:
-        next(parser.stream)
-        body: list[nodes.Node] = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return body
-
-
-class _Environment(ImmutableSandboxedEnvironment):
-    """The sandbox with a step counter at calls, loops and operators that could multiply work."""
-
-    intercepted_binops = frozenset({"*", "**", "%", "+"})
-
-    def __init__(self) -> None:
-        super().__init__(
-            trim_blocks=True,
-            lstrip_blocks=True,
-            extensions=[loopcontrols, _Generation],
-            autoescape=False,
-            cache_size=0,
-        )
-        self.steps = 0
-        self.filters["tojson"] = _to_json
-        self.filters[_COUNTED] = self._counted
-        self.globals["raise_exception"] = _raise_exception
-        self.globals["strftime_now"] = _strftime_now
-        self.globals["range"] = self._range
-        for name in ("center", "indent", "wordwrap", "batch", "slice", "format", "round", "filesizeformat"):
-            self.filters[name] = _bounded(self.filters[name])
-        self.globals.pop("lipsum", None)
-        self.globals.pop("cycler", None)
-
-    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
-        """Parse, and put a counter around what every loop goes over: a loop alone calls nothing."""
-        tree = super()._parse(source, name, filename)
-        for loop in list(tree.find_all(nodes.For)):
-            loop.iter = nodes.Filter(loop.iter, _COUNTED, [], [], None, None)
-        return tree
-
-    def spend(self, steps: int = 1) -> None:
-        self.steps += steps
-        if self.steps > _MAX_STEPS:
-            raise SecurityError("the template takes too many steps")
-
-    def call(self, context: Any, obj: Any, *args: Any, **kwargs: Any) -> Any:
-        self.spend()
-        _check_sizes(args)
-        result = super().call(context, obj, *args, **kwargs)
-        if isinstance(result, str | list):
-            self.spend(len(result) // 64)
-        return result
-
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        self.spend()
-        if operator == "**":
-            raise SecurityError("powers are not available")
-        if operator == "*" and (
-            isinstance(left, str | list | tuple) or isinstance(right, str | list | tuple)
-        ):
-            sized, count = (left, right) if isinstance(left, str | list | tuple) else (right, left)
-            if isinstance(count, int) and len(sized) * count > _MAX_REPEAT_CHARS:
-                raise SecurityError("the template repeats too much")
-        if operator == "%" and isinstance(left, str) and re.search(r"%[^a-zA-Z%]*\d{4}", left):
-            raise SecurityError("the template pads too much")
-        result = super().call_binop(context, operator, left, right)
-        if isinstance(result, str | list):
-            self.spend(len(result) // 64)
-        return result
-
-    def _counted(self, iterable: Any) -> Iterator[Any]:
-        for element in iterable:
-            self.spend()
-            yield element
-
-    def _range(self, *args: int) -> range:
-        numbers = range(*args)
-        self.spend(len(numbers))
-        return numbers
-
-
-def _check_sizes(args: tuple[Any, ...]) -> None:
-    """Arguments like a width of a billion make one call as costly as a billion."""
-    if any(isinstance(arg, int) and abs(arg) > _MAX_REPEAT_CHARS for arg in args):
-        raise SecurityError("an argument in the template is too large")
-
-
-def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
-    if getattr(function, "jinja_pass_arg", None) is not None:
-
-        @jinja2.pass_environment
-        def with_environment(environment: Any, *args: Any, **kwargs: Any) -> Any:
-            _check_sizes((*args, *kwargs.values()))
-            return function(environment, *args, **kwargs)
-
-        return with_environment
-
-    def plain(*args: Any, **kwargs: Any) -> Any:
-        _check_sizes((*args, *kwargs.values()))
-        return function(*args, **kwargs)
-
-    return plain
-
-
-def _raise_exception(message: str) -> NoReturn:
-    raise TemplateRaisedError(str(message))
-
-
-def _strftime_now(form: str) -> str:
-    return datetime.datetime.now().strftime(form)
-
-
-def _to_json(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    """JSON as Hugging Face templates expect it: nothing escaped for HTML."""
-    if indent is not None:
-        _check_sizes((indent,))
-    return json.dumps(
-        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
-    )
-
-
 class ChatTemplate:
     """A parsed template. Rendering keeps no state, so one can serve many requests."""
 
@@ -196,9 +56,17 @@ class ChatTemplate:
         if len(source) > _MAX_SOURCE_CHARS:
             raise TemplateError(f"chat template is longer than {_MAX_SOURCE_CHARS} characters")
         try:
-            self._code = _Environment().compile(source)
-        except (jinja2.TemplateSyntaxError, RecursionError, MemoryError) as exc:
-            raise TemplateError(f"chat template does not parse: {exc}") from exc
+            self._code = Sandbox().compile(source)
+        except (
+            jinja2.TemplateError,
+            SyntaxError,
+            RecursionError,
+            MemoryError,
+            ValueError,
+            OverflowError,
+        ) as exc:
+            # Blocks that are nested too deeply are a SyntaxError of the Python code that Jinja makes.
+            raise TemplateError(f"chat template does not parse: {exc or type(exc).__name__}") from exc
         self._shows_system: bool | None = None
 
     @classmethod
@@ -273,7 +141,7 @@ class ChatTemplate:
         return self._shows_system
 
     def _execute(self, variables: dict[str, Any]) -> str:
-        environment = _Environment()
+        environment = Sandbox()
         template = jinja2.Template.from_code(environment, self._code, environment.make_globals(None))
         parts: list[str] = []
         size = 0
@@ -301,7 +169,7 @@ class ChatTemplate:
         return "".join(parts)
 
 
-def _stepping(parts: Iterator[str], environment: _Environment) -> Iterator[str]:
+def _stepping(parts: Iterator[str], environment: Sandbox) -> Iterator[str]:
     for part in parts:
         environment.spend()
         yield part

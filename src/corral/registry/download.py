@@ -159,7 +159,8 @@ class BlobDownload:
         try:
             with self._locked():
                 if self._files.blob_path.exists():
-                    return  # another process was faster
+                    self._files.discard()  # another process was faster
+                    return
                 self._fetch_all()
         except OSError as exc:
             raise self._disk_error(exc) from exc
@@ -194,9 +195,6 @@ class BlobDownload:
                 if exc.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                     break  # a file system without locks
             os.close(self._handle)
-            if self._files.blob_path.exists():
-                self._handle = os.open(self._files.blob_path, os.O_RDONLY | os.O_CLOEXEC)
-                break
             self._closing.wait(_LOCK_POLL_S)
         try:
             yield

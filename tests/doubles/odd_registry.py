@@ -1,11 +1,12 @@
-"""A registry in this process that misbehaves on demand: a test's function sees each request and may answer instead of it.
+"""A registry in this process that misbehaves on demand: a test's function sees each request and may answer it.
 
-It serves manifests and blobs from memory, with ranges, and keeps a log of what was asked for and how many bytes of bodies
-went out. Any number of threads talk to it.
+It serves manifests and blobs from memory, with ranges, and keeps a log of what was asked for and how many bytes of
+bodies went out. Any number of threads talk to it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import threading
@@ -113,10 +114,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def finish(self) -> None:
-        try:
+        with contextlib.suppress(OSError):
             super().finish()
-        except OSError:
-            pass
 
     def do_GET(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}

@@ -63,7 +63,7 @@ def start_again(server: Server) -> Server:
 
 
 def test_kill_and_go_on(odd: OddRegistry, start_server: StartServer) -> None:
-    """kill -9 in the middle: after the restart only what is missing, and a second of what was on its way, is fetched."""
+    """kill -9 in the middle: after the restart only what is missing, and the last second once more, is fetched."""
     server = start_server()
     body = {"model": f"{odd.host}/lib/big", "insecure": True, "rate_limit": "20MB"}
     pulling = Pulling(server, body)
@@ -136,9 +136,8 @@ def test_update_that_fails_changes_nothing(odd: OddRegistry, start_server: Start
     odd.blobs[digest_of(newer)] = noise(1000, seed=8)
     odd.manifests["/v2/lib/big/manifests/latest"] = manifest_of({"model": newer}, CONFIG)
     error = server.stream("/api/pull", body)[-1]["error"]
-    assert error == (
-        f"digest mismatch, file must be downloaded again: want {digest_of(newer)}, got {digest_of(noise(1000, seed=8))}"
-    )
+    wrong = digest_of(noise(1000, seed=8))
+    assert error == f"digest mismatch, file must be downloaded again: want {digest_of(newer)}, got {wrong}"
     assert path.read_bytes() == before
     assert not (server.folder / "blobs" / f"sha256-{digest_of(newer)[7:]}").exists()
 
@@ -170,6 +169,20 @@ def test_mirror(odd: OddRegistry, start_server: StartServer) -> None:
         assert server.get("/api/tags")["models"][0]["name"] == "big:latest"
     finally:
         empty.close()
+
+
+def test_proxy(odd: OddRegistry, start_server: StartServer) -> None:
+    """Registries outside are asked through the proxy of the environment, which alone knows their addresses."""
+    before = dict(odd.manifests)
+    for path, manifest in before.items():
+        odd.manifests[f"http://registry.invalid{path}"] = manifest
+    proxy = f"http://ann:secret@{odd.host}"
+    server = start_server(HTTP_PROXY=proxy, http_proxy=proxy, NO_PROXY="", no_proxy="")
+    body = {"model": "registry.invalid/lib/big", "insecure": True}
+    assert server.stream("/api/pull", body)[-1] == {"status": "success"}
+    assert all(asked.path.startswith("http://registry.invalid/v2/lib/big/") for asked in odd.asked)
+    assert odd.asked[0].headers["proxy-authorization"] == "Basic YW5uOnNlY3JldA=="
+    assert not any("secret" in line for line in server.log)
 
 
 def test_offline(start_server: StartServer) -> None:

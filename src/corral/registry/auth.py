@@ -29,6 +29,8 @@ from corral.registry.transport import Transport
 __all__ = ["Authorizer", "Wallet", "signed_text", "token_url"]
 
 _EMPTY_BODY = base64.b64encode(hashlib.sha256(b"").hexdigest().encode()).decode("ascii")
+# Two names of one registry; the shorter one's token service is on the longer one (ollama issue 15661).
+_HUGGING_FACE = {"hf.co", "huggingface.co"}
 _MAX_TOKEN_BYTES = 1 << 20
 _MAX_TOKEN_CHARS = 64 << 10
 
@@ -145,7 +147,8 @@ class Authorizer:
             is_sound, host = False, ""
         if not is_sound:
             raise RegistryAuthError("the registry names no sound token service")
-        if host != self._host.lower() and host not in self._wallet.trusted_hosts:
+        is_same = host == self._host.lower() or {host, self._host.lower()} == _HUGGING_FACE
+        if not is_same and host not in self._wallet.trusted_hosts:
             raise RegistryAuthError(
                 f'realm host "{host}" does not match original host "{self._host}"',
                 hint=f"if you trust it with your credentials, set CORRAL_REGISTRY_TRUSTED_HOSTS={host}",

@@ -114,6 +114,7 @@ def _base_url(text: str, setting: str) -> str:
     try:
         parts = urlsplit(url)
         is_sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_sound = is_sound and not any(char.isspace() or ord(char) < 32 for char in url)
     except ValueError:
         is_sound = False
     if not is_sound or parts.path.strip("/") or parts.query or parts.fragment or parts.username is not None:

@@ -38,15 +38,16 @@ class StreamTuner:
         self._since_s, self._since_bytes = now_s, done_bytes
         if is_limited or now_s < self._rest_until_s:
             return self.target
-        if rate > self._best_rate * _GAIN or not self._before:
-            self._best_rate = max(self._best_rate, rate)
-            if self.target < self._most:
-                self._before, self.target = self.target, min(self.target * 2, self._most)
-        else:
+        if self._before and rate <= self._best_rate * _GAIN:
             # The last step brought nothing: each stream more costs the server and other people on the line.
-            self.target, self._before = max(self._before, 1), 0
-            self._best_rate = rate
+            self.target, self._before = self._before, 0
             self._rest_until_s = now_s + _PATIENCE_S
+            return self.target
+        self._best_rate = rate
+        can_grow = self.target < self._most
+        self._before = self.target if can_grow else 0
+        if can_grow:
+            self.target = min(self.target * 2, self._most)
         return self.target
 
     def refuse(self) -> None:

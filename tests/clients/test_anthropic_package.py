@@ -111,7 +111,7 @@ def test_streamed_tool_call(client: anthropic.Anthropic) -> None:
     assert [block.input for block in final.content if block.type == "tool_use"] == [{"city": "Paris"}]
 
 
-@pytest.mark.parametrize("kind", ["none"])
+@pytest.mark.parametrize("kind", ["none", "any", "tool"])
 def test_tool_choice(client: anthropic.Anthropic, kind: str) -> None:
     """A choice is kept to, whatever the question is."""
     choices: dict[str, anthropic.types.ToolChoiceParam] = {

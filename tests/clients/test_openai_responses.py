@@ -121,7 +121,7 @@ def test_tool_round_trip(client: openai.OpenAI) -> None:
     assert by_reference.usage.input_tokens == by_items.usage.input_tokens
 
 
-@pytest.mark.parametrize("choice", ["none"])
+@pytest.mark.parametrize("choice", ["none", "required", {"type": "function", "name": "get_weather"}])
 def test_tool_choice(client: openai.OpenAI, choice: Any) -> None:
     """A choice is kept to, whatever the question is, and is given back."""
     response = client.responses.create(

@@ -53,6 +53,7 @@ class ResponseArchive:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="responses")
         self._recent_db: ResponsesDB | None = None
         self._lasting_db: ResponsesDB | None = None
+        self._is_closed = False
 
     async def save(self, response: KeptResponse, *, is_lasting: bool) -> bool:
         """Keep a response; whether it is kept. On disk its whole conversation is, and stays when the server dies."""
@@ -96,6 +97,9 @@ class ResponseArchive:
 
     def close(self) -> None:
         """End the thread; what is under way is finished."""
+        if self._is_closed:
+            return
+        self._is_closed = True
 
         def close() -> None:
             for db in (self._recent_db, self._lasting_db):

@@ -23,7 +23,7 @@ from corral.service.completion import CompletionRun, Stopwatch
 from corral.service.embedding import embed
 from corral.service.loading import load_request
 from corral.service.options import parse_options
-from corral.service.output import choose_parser, preserved_tokens
+from corral.service.output import choose_parser, first_call_only, preserved_tokens
 from corral.service.profile import ModelProfile, Profiles
 from corral.service.ranking import rerank
 from corral.service.requests import (
@@ -38,6 +38,13 @@ from corral.service.requests import (
     RerankResult,
     TokensRequest,
     TokenText,
+)
+from corral.service.thinking import (
+    ThinkingEndedError,
+    closed_thinking,
+    counted_whole,
+    until_content,
+    within_budget,
 )
 from corral.service.tokens import text_of, tokens_of
 from corral.types import Capability, Chunk, Message, SamplingOptions, Think, Tool
@@ -124,6 +131,8 @@ class Inference:
         constraint.check_request(request)
         tools = () if request.tool_choice == "none" else request.tools
         choice = request.tool_choice if request.tools else "auto"
+        if not request.parallel_tool_calls:
+            emit = first_call_only(emit)
         _require(profile, common.model, "chat", ["tools"] if tools else [])
         async with self._turn(profile, common, think, stopwatch) as turn:
             if not request.messages:
@@ -255,25 +264,28 @@ class Inference:
         choice: str,
         emit: Emit,
     ) -> Chunk | None:
-        """One run, or two: a format must not bind the thinking that comes before the answer."""
+        """One run, or two: a format must not bind the thinking before the answer, and that may have a budget."""
         last = messages[-1] if messages else None
         reads_thinking = turn.profile.parser is not None or turn.profile.thinking_tags is not None
-        is_delayed = bool(
+        is_free = bool(
             not constraint.is_forced(choice)
-            and constraint.grammar_of(turn.common)
             and turn.think
             and reads_thinking
             and "thinking" in turn.profile.capabilities
         )
+        is_delayed = is_free and bool(constraint.grammar_of(turn.common))
+        if is_free and not is_delayed and turn.common.think_budget is not None:
+            return await self._within_budget(turn, prompt, messages, tools, turn.common.think_budget, emit)
         if not is_delayed:
             return await self._complete(turn, prompt, tools, last, turn.think, emit, False, choice)
         thinking: list[str] = []
+        watched = until_content(emit, thinking)
+        if turn.common.think_budget is not None:
+            watched = within_budget(watched, [], turn.common.think_budget)
         free = replace(turn, common=replace(turn.common, format="", grammar=""))
         try:
-            return await self._complete(
-                free, prompt, tools, last, turn.think, _until_content(emit, thinking), False, choice
-            )
-        except _ContentReached:
+            return await self._complete(free, prompt, tools, last, turn.think, watched, False, choice)
+        except ThinkingEndedError:
             pass
         if thinking:
             messages = [*messages, Message("assistant", thinking="".join(thinking))]
@@ -282,6 +294,38 @@ class Inference:
                 text = prompt.text + "<|end|><|start|>assistant<|channel|>final<|message|>"
                 prompt = replace(prompt, text=text)
         return await self._complete(turn, prompt, (), None, False, emit, False)
+
+    async def _within_budget(
+        self,
+        turn: _Turn,
+        prompt: prompting.Prompt,
+        messages: Sequence[Message],
+        tools: Sequence[Tool],
+        budget: int,
+        emit: Emit,
+    ) -> Chunk | None:
+        """A run that thinks, and when that takes too long another one that goes on behind the thinking."""
+        last = messages[-1] if messages else None
+        thinking: list[str] = []
+        try:
+            watched = within_budget(emit, thinking, budget)
+            return await self._complete(turn, prompt, tools, last, turn.think, watched, False)
+        except ThinkingEndedError:
+            pass
+        thought, tags = "".join(thinking), turn.profile.thinking_tags
+        if tags is not None and turn.profile.parser is None:
+            after = replace(prompt, text=closed_thinking(prompt.text, thought, tags))
+        else:
+            after = await _chat_prompt(turn, [*messages, Message("assistant", thinking=thought)], tools)
+        limit = turn.sampling.num_predict
+        if limit > 0:
+            left = replace(turn.sampling, num_predict=max(limit - len(thinking), 1))
+            turn = replace(turn, sampling=left)
+        final = await self._complete(turn, after, tools, None, False, emit, False)
+        if final is None or prompt.images:
+            return final
+        text = prompting.without_doubled_bos(prompt.text, turn.profile, turn.runner)
+        return counted_whole(final, len(await turn.runner.tokenize(text, add_special=True)))
 
     async def _complete(
         self,
@@ -342,26 +386,6 @@ class Inference:
         if final is not None and wants_context:
             final.context = tuple(await runner.tokenize(prompt.text + run.text))
         return final
-
-
-class _ContentReached(Exception):
-    """The free run has finished thinking."""
-
-
-def _until_content(emit: Emit, thinking: list[str]) -> Emit:
-    """Pass thinking and tool calls on and stop at the first content."""
-
-    async def pass_on(chunks: list[Chunk]) -> None:
-        for chunk in chunks:
-            if chunk.thinking:
-                thinking.append(chunk.thinking)
-            if chunk.content:
-                if chunk.thinking:
-                    await emit([Chunk(thinking=chunk.thinking)])
-                raise _ContentReached
-            await emit([chunk])
-
-    return pass_on
 
 
 def _check_top_logprobs(common: InferenceOptions) -> None:

@@ -9,9 +9,10 @@ from corral.parsers.events import OutputParser, Parsed
 from corral.parsers.thinking import ThinkingParser
 from corral.parsers.tools import ToolParser
 from corral.service.profile import ModelProfile
-from corral.types import Message, Think, Tool
+from corral.service.requests import Emit
+from corral.types import Chunk, Message, Think, Tool
 
-__all__ = ["choose_parser", "preserved_tokens"]
+__all__ = ["choose_parser", "first_call_only", "preserved_tokens"]
 
 _FIRST_BRACKETED = re.compile(r"\[[^\]]*\]|<[^>]*>")
 
@@ -76,3 +77,18 @@ def preserved_tokens(profile: ModelProfile, tools: Sequence[Tool]) -> tuple[str,
         if profile.path == "jinja":
             tokens.append(match[0].replace("<", "</", 1))
     return tuple(dict.fromkeys(tokens))
+
+
+def first_call_only(emit: Emit) -> Emit:
+    """Leave out every call but the first."""
+    has_called = False
+
+    async def pass_on(chunks: list[Chunk]) -> None:
+        nonlocal has_called
+        for chunk in chunks:
+            if chunk.tool_calls:
+                chunk.tool_calls = () if has_called else chunk.tool_calls[:1]
+                has_called = True
+        await emit(chunks)
+
+    return pass_on

@@ -16,6 +16,7 @@ from corral.api.anthropic.errors import envelope, service_error
 from corral.api.errors import status_of, text_of
 from corral.api.http import JSON
 from corral.api.native.encode import merge_chunks
+from corral.api.openai.encode import arguments_json
 from corral.api.sse import EVENT_STREAM, named_frame
 from corral.errors import CorralError
 from corral.gowire import encode, escape_string
@@ -92,7 +93,7 @@ class MessageForm:
         self._has_calls = True
         self._open_block(parts, {"type": "tool_use", "id": call.id, "name": call.name, "input": {}})
         head = _DELTA_HEAD % (self._index, b"input_json_delta", b"partial_json")
-        parts += (head, escape_string(encode(call.arguments).decode()), _DELTA_TAIL)
+        parts += (head, escape_string(arguments_json(call.arguments).decode()), _DELTA_TAIL)
         self._open = "tool_use"
         self._close_block(parts)
 

@@ -25,6 +25,7 @@ from corral.api.openai.protocol import (
     read_embeddings,
 )
 from corral.api.openai.sampling import seeded
+from corral.api.openai.shared import is_sdk
 from corral.errors import CorralError, InvalidRequestError
 from corral.gowire import encode_float32_list, escape_string
 from corral.service.inference import Inference
@@ -57,14 +58,14 @@ class OpenAIInferenceRoutes:
     async def chat(self, exchange: Exchange) -> None:
         call = read_chat(await self._body(exchange), self._max_depth)
         exchange.user = call.answer.user
-        is_sdk = _is_sdk(exchange)
+        is_official = is_sdk(exchange)
         form = ChatForm(
             call.request.common.model,
             choice_count=call.answer.choice_count,
             keeps_calls=bool(call.request.tools),
             has_stream_usage=call.answer.has_stream_usage,
-            has_usage_details=is_sdk or call.answer.wants_usage_details,
-            has_reasoning_content=is_sdk or call.wants_reasoning_content,
+            has_usage_details=is_official or call.answer.wants_usage_details,
+            has_reasoning_content=is_official or call.wants_reasoning_content,
         )
         runs = self._chat_runs(call)
         await answer(exchange, form, partial(run_choices, runs), is_stream=call.answer.is_stream)
@@ -96,7 +97,7 @@ class OpenAIInferenceRoutes:
             echoes=[request.prompt for request in call.requests] if call.echoes else (),
             logprob_count=call.logprob_count,
             has_stream_usage=call.answer.has_stream_usage,
-            has_usage_details=_is_sdk(exchange) or call.answer.wants_usage_details,
+            has_usage_details=is_sdk(exchange) or call.answer.wants_usage_details,
         )
         runs = self._completion_runs(call, made, is_ranked=made > given)
         await answer(exchange, form, partial(run_choices, runs), is_stream=call.answer.is_stream)
@@ -129,11 +130,6 @@ class OpenAIInferenceRoutes:
             await exchange.respond(*service_error(error))
             return
         await exchange.respond(200, _embeddings_json(call, result), JSON)
-
-
-def _is_sdk(exchange: Exchange) -> bool:
-    """Whether one of OpenAI's own packages asks: they have members for what the original does not say."""
-    return b"x-stainless-lang" in exchange.headers
 
 
 def _nth(common: InferenceOptions, choice: int) -> InferenceOptions:

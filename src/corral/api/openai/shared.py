@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, cast
 
 from corral.api.decode import decode_base64
+from corral.api.http import Exchange
 from corral.errors import InvalidRequestError
 from corral.types import Think
 
-__all__ = ["go_type", "image_bytes", "think_of_effort"]
+__all__ = ["go_type", "image_bytes", "is_sdk", "think_of_effort"]
 
 _THINK: dict[str, Think] = {
     "": None,
@@ -69,3 +70,8 @@ def go_type(value: Any) -> str:
     if isinstance(value, str):
         return "string"
     return "[]interface {}" if isinstance(value, list) else "map[string]interface {}"
+
+
+def is_sdk(exchange: Exchange) -> bool:
+    """Whether one of OpenAI's own packages asks: they have members for what the original does not say."""
+    return b"x-stainless-lang" in exchange.headers

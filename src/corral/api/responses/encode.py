@@ -14,6 +14,7 @@ from typing import Any
 from corral.api.answering import Whole
 from corral.api.errors import status_of, text_of
 from corral.api.http import JSON
+from corral.api.openai.encode import arguments_json
 from corral.api.openai.errors import envelope, service_error
 from corral.api.responses import objects
 from corral.api.responses.convert import SEARCH_TOOL, has_search
@@ -51,8 +52,11 @@ class ResponseForm:
 
     stream_type = EVENT_STREAM
 
-    def __init__(self, request: ResponsesRequest, *, is_stored: bool) -> None:
+    def __init__(
+        self, request: ResponsesRequest, *, is_stored: bool, has_usage_details: bool = False
+    ) -> None:
         self._request = request
+        self._has_usage_details = has_usage_details
         self._number = _digits()
         self.response_id = f"resp_{self._number}"
         self.is_stored = is_stored
@@ -128,7 +132,9 @@ class ResponseForm:
             is_stored=self.is_stored,
             completed_s=completed_s,
             output=output,
-            usage=None if completed_s is None else objects.usage_object(metrics),
+            usage=None
+            if completed_s is None
+            else objects.usage_object(metrics, has_details=self._has_usage_details),
         )
 
     def _event(self, name: str, members: dict[str, Any]) -> None:
@@ -214,7 +220,7 @@ class ResponseForm:
         self._close()
         item_id = f"fc_{self._number}_{self._call_count}"
         self._call_count += 1
-        arguments = encode(call.arguments).decode()
+        arguments = arguments_json(call.arguments).decode()
         place = {"item_id": item_id, "output_index": self._index}
         opened = objects.call_item(item_id, call, "", "in_progress")
         self._event("response.output_item.added", {"output_index": self._index, "item": opened})
@@ -248,7 +254,7 @@ class ResponseForm:
 
     def stream_error(self, error: CorralError) -> bytes:
         status = error.status if isinstance(error, SearchFailedError) else status_of(error)
-        usage = objects.usage_object(self._metrics)
+        usage = objects.usage_object(self._metrics, has_details=False)
         response = {
             "id": self.response_id,
             "object": "response",

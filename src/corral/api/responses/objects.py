@@ -102,13 +102,14 @@ def _sorted(value: Any) -> Any:
     return [_sorted(element) for element in value] if isinstance(value, list) else value
 
 
-def usage_object(metrics: GenerationMetrics | None) -> Item:
+def usage_object(metrics: GenerationMetrics | None, *, has_details: bool) -> Item:
+    """Counts of tokens; those found in the cache only for clients that know of them, as the original says 0."""
     counts = metrics or GenerationMetrics()
     return {
         "input_tokens": counts.prompt_eval_count,
         "output_tokens": counts.eval_count,
         "total_tokens": counts.prompt_eval_count + counts.eval_count,
-        "input_tokens_details": {"cached_tokens": 0},
+        "input_tokens_details": {"cached_tokens": counts.cached_count if has_details else 0},
         "output_tokens_details": {"reasoning_tokens": 0},
     }
 

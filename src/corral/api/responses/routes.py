@@ -8,6 +8,7 @@ from corral.api.answering import answer
 from corral.api.bodies import read_packed_body
 from corral.api.http import JSON, Exchange
 from corral.api.openai.errors import envelope
+from corral.api.openai.shared import is_sdk
 from corral.api.responses.convert import chat_request
 from corral.api.responses.encode import ResponseForm
 from corral.api.responses.errors import answer_missing
@@ -48,7 +49,7 @@ class ResponsesRoutes:
             await answer_missing(exchange, error, previous_id=previous_id)
             return
         request = chat_request(wanted, history, self._max_depth)
-        form = ResponseForm(wanted, is_stored=wanted.store is True)
+        form = ResponseForm(wanted, is_stored=wanted.store is True, has_usage_details=is_sdk(exchange))
         if wanted.is_stream:
             exchange.extra_headers.append((b"cache-control", b"no-cache"))
         await answer(

@@ -1,0 +1,69 @@
+"""Where a reply's thinking ends: at its first content, or when its budget is used up.
+
+Such a run is followed by another one that has to answer. Ollama: server/routes.go ChatHandler (the first kind).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from corral.service.requests import Emit
+from corral.types import Chunk, GenerationMetrics
+
+__all__ = ["ThinkingEndedError", "closed_thinking", "counted_whole", "until_content", "within_budget"]
+
+
+class ThinkingEndedError(Exception):
+    """Ends a run on purpose; never leaves the service."""
+
+
+def until_content(emit: Emit, thinking: list[str]) -> Emit:
+    """Pass thinking and tool calls on and stop at the first content."""
+
+    async def pass_on(chunks: list[Chunk]) -> None:
+        for chunk in chunks:
+            if chunk.thinking:
+                thinking.append(chunk.thinking)
+            if chunk.content:
+                if chunk.thinking:
+                    await emit([Chunk(thinking=chunk.thinking)])
+                raise ThinkingEndedError
+            await emit([chunk])
+
+    return pass_on
+
+
+def within_budget(emit: Emit, thinking: list[str], budget: int) -> Emit:
+    """Pass everything on and stop when there were `budget` pieces of thinking; a piece is a token, nearly always."""
+
+    async def pass_on(chunks: list[Chunk]) -> None:
+        for i, chunk in enumerate(chunks):
+            if not chunk.thinking:
+                continue
+            thinking.append(chunk.thinking)
+            if len(thinking) >= budget and not (chunk.content or chunk.tool_calls or chunk.done):
+                await emit(chunks[: i + 1])
+                raise ThinkingEndedError
+        await emit(chunks)
+
+    return pass_on
+
+
+def closed_thinking(prompt: str, thinking: str, tags: tuple[str, str]) -> str:
+    """A prompt with the thinking that followed it, closed, so that what comes next is the answer."""
+    opening, closing = tags
+    start = "" if prompt.rstrip().endswith(opening) else f"{opening}\n"
+    return f"{prompt}{start}{thinking.rstrip()}\n{closing}\n\n"
+
+
+def counted_whole(final: Chunk, prompt_count: int) -> Chunk:
+    """The end of a second run with counts of both: what follows a prompt of `prompt_count` tokens is the reply."""
+    metrics = final.metrics or GenerationMetrics()
+    answer_count = metrics.prompt_eval_count - prompt_count + metrics.eval_count
+    final.metrics = replace(
+        metrics,
+        prompt_eval_count=prompt_count,
+        eval_count=max(answer_count, metrics.eval_count),
+        cached_count=min(metrics.cached_count, prompt_count),
+    )
+    return final

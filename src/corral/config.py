@@ -225,6 +225,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "CORRAL_CACHE_RAM", "cache_ram_mib", _number, "0", "MiB that an engine may keep evicted prompts in"
     ),
+    Setting(
+        "CORRAL_REGISTRY_PULL_THROUGH",
+        "is_pull_through",
+        _boolean,
+        "false",
+        "Fetch a model that another machine asks for under /v2/ and that is missing, once, and keep it",
+    ),
     Setting("CORRAL_OFFLINE", "is_offline", _boolean, "false", "Never talk to a registry"),
     Setting(
         "CORRAL_DEFAULT_REGISTRY",
@@ -323,6 +330,7 @@ class Settings:
     max_json_depth: int = 500
     local_files: Literal["link", "copy", "off"] = "link"
     registry_mode: str = "off"
+    is_pull_through: bool = False
     cache_ram_mib: int = 0
     is_offline: bool = False
     registry: str = ""

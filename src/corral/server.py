@@ -42,6 +42,7 @@ from corral.service.archive import ResponseArchive
 from corral.service.hosting import Hosting
 from corral.service.inference import Inference
 from corral.service.library import Library
+from corral.service.mirror import Mirror
 from corral.service.profile import Profiles
 from corral.service.pull import Puller
 from corral.store.models import ModelStore
@@ -166,6 +167,7 @@ def _application(settings: Settings, engine: EngineChoice) -> App:
         max_bytes=settings.responses_max_bytes,
     )
     responses = ResponsesRoutes(service, archive, **limits)
+    registry = _registry(settings, store, puller) if settings.registry_mode != "off" else None
 
     async def lifespan(_scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Own the scheduler, and with it every child, as long as the server runs."""
@@ -176,6 +178,8 @@ def _application(settings: Settings, engine: EngineChoice) -> App:
                 await asyncio.to_thread(_make_key)
                 await asyncio.to_thread(prepare_store, store, may_prune=not settings.no_prune)
                 await receive()
+                if registry is not None:
+                    await registry.close()
                 await puller.close()
         finally:
             factory.close()
@@ -188,10 +192,7 @@ def _application(settings: Settings, engine: EngineChoice) -> App:
     add_openai_routes(router, service, catalogue, **limits)
     add_token_routes(router, service, **limits)
     _add_agent_routes(router, anthropic, responses)
-    if settings.registry_mode != "off":
-        uploads = UploadStore(settings.models_dir / "corral-uploads", store.blobs)
-        may_push = settings.registry_mode == "push"
-        registry = RegistryRoutes(Hosting(store), store.blobs, uploads, may_push=may_push)
+    if registry is not None:
         router.mount("v2", registry.handle)
     return App(
         router,
@@ -238,6 +239,17 @@ def _routes(inference: InferenceRoutes, library: LibraryRoutes, making: MakingRo
     router.add("GET", "/api/local-blobs", making.token_file)
     router.add("POST", "/api/local-blobs", making.take_in)
     return router
+
+
+def _registry(settings: Settings, store: ModelStore, puller: Puller) -> RegistryRoutes:
+    hosting = Hosting(store)
+    uploads = UploadStore(settings.models_dir / "corral-uploads", store.blobs)
+    mirror = None
+    if settings.is_pull_through and not settings.is_offline:
+        trusted = settings.registry_trusted_hosts
+        mirror = Mirror(store, hosting, puller, puller.open_gateway, trusted_hosts=trusted)
+    may_push = settings.registry_mode == "push"
+    return RegistryRoutes(hosting, store.blobs, uploads, may_push=may_push, mirror=mirror)
 
 
 def _with_elsewhere(router: Router, elsewhere: ElsewhereRoutes) -> Router:

@@ -142,6 +142,22 @@ class BlobDownload:
     def completed_bytes(self) -> int:
         return sum(part.completed for part in self._parts)
 
+    @property
+    def partial_path(self) -> Path:
+        """Where the bytes go until all of them are there and right."""
+        return self._files.path
+
+    def available_bytes(self, first: int) -> int:
+        """How many bytes from `first` on are there, without a hole. They are not proven yet."""
+        pos = first
+        for part in self._parts:
+            known = part.offset + part.completed
+            if part.offset <= pos < known:
+                pos = known
+            elif part.offset > pos:
+                break
+        return pos - first
+
     def cancel(self) -> None:
         """End `run` soon; what was fetched stays for the next time."""
         self._is_cancelled = True

@@ -58,6 +58,11 @@ class Gateway:
         pull = Pull(self._store, self.downloads, name, registries, request, may_prune=self._may_prune)
         await pull.run(report)
 
+    async def fetch_manifest(self, name: ModelName) -> bytes:
+        """The bytes of a manifest, unchecked. Raises RegistryError."""
+        endpoints = self._context.rules.endpoints(name, is_insecure=False)
+        return await Registries(self._context, endpoints, None).fetch_manifest()
+
     async def push(self, name: ModelName, report: Report, request: TransferRequest) -> None:
         """Do what follows `retrieving manifest`. Raises CorralError."""
         try:

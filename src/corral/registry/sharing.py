@@ -83,6 +83,11 @@ class Downloads:
         self._limit = RateLimit(bytes_per_s)
         self._active: dict[str, _Shared] = {}
 
+    def find(self, digest: Digest) -> BlobDownload | None:
+        """The download of a blob, if it is under way."""
+        shared = self._active.get(digest.hex.lower())
+        return shared.download if shared is not None and not shared.is_cancelled else None
+
     async def fetch(
         self,
         digest: Digest,

@@ -12,10 +12,18 @@ from dataclasses import dataclass
 from corral.digest import Digest
 from corral.errors import CorruptManifestError, InvalidRequestError, ModelNotFoundError
 from corral.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG, ModelName
-from corral.store.manifests import MANIFEST_MEDIA_TYPE, Manifest, StoredManifest
+from corral.registry.manifest import check_manifest
+from corral.store.manifests import MANIFEST_MEDIA_TYPE, StoredManifest
 from corral.store.models import ModelStore
 
-__all__ = ["HostedManifest", "Hosting", "MissingBlobError", "UnknownBlobError", "UnknownRepositoryError"]
+__all__ = [
+    "HostedManifest",
+    "Hosting",
+    "MissingBlobError",
+    "UnknownBlobError",
+    "UnknownRepositoryError",
+    "hosted_manifest",
+]
 
 
 class UnknownRepositoryError(ModelNotFoundError):
@@ -106,20 +114,20 @@ class Hosting:
             data = self._store.manifests.path(name).read_bytes()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise ModelNotFoundError(repository, "manifest unknown") from None
-        return _hosted(data)
+        return hosted_manifest(data)
 
     def put_manifest(self, repository: str, reference: str, data: bytes, origin: str = "") -> Digest:
         """Store a manifest whose blobs are all here.
 
         Raises:
-            CorruptManifestError: not a manifest of a model.
+            CorruptManifestError, RegistryProtocolError: not a manifest of a model.
             MissingBlobError
             InvalidRequestError: pushed by a digest that no tag has.
         """
         if ":" in reference:
             raise InvalidRequestError("a manifest is pushed by its tag")
         name = self.name_of(repository, reference, origin)
-        hosted, manifest = _hosted(data), Manifest.parse(data)
+        hosted, manifest = hosted_manifest(data), check_manifest(data, repository)
         for layer in (manifest.config, *manifest.layers):
             try:
                 size_bytes = self._store.blobs.size_bytes(layer.digest)
@@ -139,7 +147,7 @@ def _repository_of(name: ModelName) -> str:
     return name.repository() if name.host == DEFAULT_HOST else f"{name.host}/{name.repository()}"
 
 
-def _hosted(data: bytes) -> HostedManifest:
+def hosted_manifest(data: bytes) -> HostedManifest:
     """Raises CorruptManifestError."""
     try:
         media_type = json.loads(data).get("mediaType") or MANIFEST_MEDIA_TYPE

@@ -58,7 +58,7 @@ class Puller:
             raise CorralError(
                 f"pull model manifest: {name.short()} is not here, and this server is offline (CORRAL_OFFLINE)"
             )
-        gateway = await self._open_gateway()
+        gateway = await self.open_gateway()
         name = await asyncio.to_thread(self._store.manifests.resolve, name)
         await gateway.pull(name, report, request or TransferRequest())
 
@@ -71,7 +71,7 @@ class Puller:
 
         await self.pull(self.parse(text), all_but_success)
 
-    async def _open_gateway(self) -> Gateway:
+    async def open_gateway(self) -> Gateway:
         if self._gateway is None:
             make = await asyncio.to_thread(_load_gateway)
             if self._gateway is None:  # another request may have been faster
@@ -134,7 +134,7 @@ class Puller:
             raise CorralError(f"open {path}: no such file or directory")
         if self._settings.is_offline:
             raise CorralError("this server is offline (CORRAL_OFFLINE)")
-        gateway = await self._open_gateway()
+        gateway = await self.open_gateway()
         await gateway.push(name, report, request or TransferRequest())
 
 

@@ -14,6 +14,8 @@ from corral.errors import (
     InvalidDigestError,
     InvalidModelNameError,
     ModelNotFoundError,
+    RegistryError,
+    RegistryProtocolError,
 )
 from corral.gowire import encode
 from corral.service.hosting import MissingBlobError, UnknownBlobError, UnknownRepositoryError
@@ -92,6 +94,8 @@ _REFUSALS: tuple[tuple[type[CorralError], int, str], ...] = (
     (MissingBlobError, 400, "MANIFEST_BLOB_UNKNOWN"),
     (UnknownUploadError, 404, "BLOB_UPLOAD_UNKNOWN"),
     (CorruptManifestError, 400, "MANIFEST_INVALID"),
+    (RegistryProtocolError, 400, "MANIFEST_INVALID"),
+    (RegistryError, 502, "UNKNOWN"),
     (DigestMismatchError, 400, "DIGEST_INVALID"),
     (InvalidDigestError, 400, "DIGEST_INVALID"),
     (InvalidModelNameError, 400, "NAME_INVALID"),

@@ -7,9 +7,9 @@ and locations of uploads are absolute.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Protocol
 
 from corral.api.errors import status_of
 from corral.api.http import JSON_UTF8, ClientGoneError, Exchange
@@ -20,27 +20,17 @@ from corral.digest import Digest
 from corral.errors import CorralError, ModelNotFoundError
 from corral.gowire import encode
 from corral.service.hosting import Hosting, UnknownBlobError
+from corral.service.mirror import GrowingBlob, Mirror, Write
 from corral.store.blobs import BlobStore
 from corral.store.uploads import UploadStore
 
-__all__ = ["RegistryRoutes", "Upstream"]
+__all__ = ["RegistryRoutes"]
 
+_log = logging.getLogger("corral.registry")
 _READ_BYTES = 1 << 20
 _MAX_MANIFEST_BYTES = 4 << 20
 _MAX_PAGE = 1000
 _OCTETS = "application/octet-stream"
-
-
-class Upstream(Protocol):
-    """Where models come from that a mirror was asked for and does not have."""
-
-    async def manifest(self, repository: str, reference: str, origin: str) -> None:
-        """Have the manifest in the store, or raise ModelNotFoundError or RegistryError."""
-        ...
-
-    async def blob(self, repository: str, digest: Digest, origin: str) -> None:
-        """Have the blob in the store, or raise ModelNotFoundError or RegistryError."""
-        ...
 
 
 class RegistryRoutes:
@@ -53,13 +43,13 @@ class RegistryRoutes:
         uploads: UploadStore,
         *,
         may_push: bool,
-        upstream: Upstream | None = None,
+        mirror: Mirror | None = None,
     ) -> None:
         self._hosting = hosting
         self._blobs = blobs
         self._uploads = UploadRoutes(uploads, blobs)
         self._may_push = may_push
-        self._upstream = upstream
+        self._mirror = mirror
         self._handlers: dict[tuple[str, str], Callable[[Exchange, Resource], Awaitable[None]]] = {
             ("GET", "root"): self._root,
             ("GET", "catalog"): self._catalog,
@@ -76,6 +66,11 @@ class RegistryRoutes:
                 ("PUT", "upload"): self._uploads.finish,
                 ("DELETE", "upload"): self._uploads.cancel,
             }
+
+    async def close(self) -> None:
+        """End what other machines' requests have begun."""
+        if self._mirror is not None:
+            await self._mirror.close()
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer a request; errors in the protocol's own form."""
@@ -125,11 +120,9 @@ class RegistryRoutes:
         try:
             hosted = await asyncio.to_thread(self._hosting.manifest, *arguments)
         except ModelNotFoundError:
-            if self._upstream is None:
+            if self._mirror is None:
                 raise
-            upstream = self._upstream
-            await exchange.run_watched(upstream.manifest(*arguments))
-            hosted = await asyncio.to_thread(self._hosting.manifest, *arguments)
+            hosted = await self._mirror.manifest(*arguments)
         digest = str(hosted.digest).encode()
         headers = [(b"docker-content-digest", digest), (b"etag", b'"%s"' % digest)]
         if exchange.header(b"if-none-match").strip('"') == str(hosted.digest):
@@ -148,14 +141,8 @@ class RegistryRoutes:
 
     async def _blob(self, exchange: Exchange, resource: Resource) -> None:
         digest = Digest.parse(resource.reference)
-        if not self._blobs.has(digest):
-            if self._upstream is None:
-                raise UnknownBlobError(digest)
-            await exchange.run_watched(self._upstream.blob(resource.repository, digest, _origin(exchange)))
-        try:
-            size_bytes = self._blobs.size_bytes(digest)
-        except FileNotFoundError:
-            raise UnknownBlobError(digest) from None
+        blob = await self._find_blob(digest)
+        size_bytes = blob.size_bytes
         try:
             span = protocol.parse_range(exchange.header(b"range"), size_bytes)
         except ValueError:
@@ -180,20 +167,36 @@ class RegistryRoutes:
         if exchange.method == "HEAD":
             await exchange.end_stream()
         else:
-            await exchange.run_watched(_send_file(exchange, self._blobs.path(digest), first, last))
+            await exchange.run_watched(_send(exchange, blob, first, last))
+
+    async def _find_blob(self, digest: Digest) -> GrowingBlob:
+        """A blob that is here, or on its way here. Raises UnknownBlobError."""
+        try:
+            size_bytes = self._blobs.size_bytes(digest)
+        except FileNotFoundError:
+            if self._mirror is None:
+                raise UnknownBlobError(digest) from None
+            return await self._mirror.blob(digest)
+        path = self._blobs.path(digest)
+        return GrowingBlob(size_bytes, lambda first, last, write: _send_file(path, first, last, write))
 
 
-async def _send_file(exchange: Exchange, path: Path, first: int, last: int) -> None:
-    """Send bytes of a file, the end included."""
+async def _send_file(path: Path, first: int, last: int, write: Write) -> None:
     with await asyncio.to_thread(path.open, "rb", buffering=0) as file:
         file.seek(first)
         left = last - first + 1
-        while left > 0:
-            data = await asyncio.to_thread(file.read, min(left, _READ_BYTES))
-            if not data:
-                return  # cut off under our hands: the length tells the client
+        while left > 0 and (data := await asyncio.to_thread(file.read, min(left, _READ_BYTES))):
             left -= len(data)
-            await exchange.write(data)
+            await write(data)
+
+
+async def _send(exchange: Exchange, blob: GrowingBlob, first: int, last: int) -> None:
+    """Send what comes. A client sees by the promised length that a reply ended too early."""
+    try:
+        await blob.send(first, last, exchange.write)
+    except CorralError as error:
+        _log.warning("blob cut off path=%s error=%s", exchange.path, error)
+        return
     await exchange.end_stream()
 
 

@@ -36,7 +36,7 @@ from corral.errors import (
 )
 from corral.registry.guard import ForbiddenAddressError
 from corral.registry.limits import RateLimit
-from corral.registry.parts import Part, PartFiles
+from corral.registry.parts import Part, PartFiles, contiguous_bytes
 from corral.registry.policy import TransferPolicy
 from corral.registry.prefix import PrefixHasher
 from corral.registry.tuning import StreamTuner
@@ -142,21 +142,9 @@ class BlobDownload:
     def completed_bytes(self) -> int:
         return sum(part.completed for part in self._parts)
 
-    @property
-    def partial_path(self) -> Path:
-        """Where the bytes go until all of them are there and right."""
-        return self._files.path
-
-    def available_bytes(self, first: int) -> int:
-        """How many bytes from `first` on are there, without a hole. They are not proven yet."""
-        pos = first
-        for part in self._parts:
-            known = part.offset + part.completed
-            if part.offset <= pos < known:
-                pos = known
-            elif part.offset > pos:
-                break
-        return pos - first
+    def growing(self, first: int) -> tuple[Path, int]:
+        """The file under construction, and how many bytes from `first` on are in it, unproven yet."""
+        return self._files.path, contiguous_bytes(self._parts, first)
 
     def cancel(self) -> None:
         """End `run` soon; what was fetched stays for the next time."""

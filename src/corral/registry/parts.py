@@ -20,12 +20,13 @@ import json
 import os
 import re
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Part", "PartFiles", "plan_parts", "present_bytes"]
+__all__ = ["Part", "PartFiles", "contiguous_bytes", "plan_parts", "present_bytes"]
 
 _MIN_PART_BYTES = 16 << 20
 _MAX_PART_BYTES = 256 << 20
@@ -195,6 +196,18 @@ class PartFiles:
     def _remove_files(self) -> None:
         for path in self._files():
             path.unlink(missing_ok=True)
+
+
+def contiguous_bytes(parts: Sequence[Part], first: int) -> int:
+    """How many bytes from `first` on are there without a hole."""
+    pos = first
+    for part in parts:
+        known = part.offset + part.completed
+        if part.offset <= pos < known:
+            pos = known
+        elif part.offset > pos:
+            break
+    return pos - first
 
 
 def present_bytes(blob_path: Path) -> int:

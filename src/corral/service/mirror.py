@@ -144,7 +144,7 @@ class Mirror:
                 if handle < 0:
                     handle = await asyncio.to_thread(self._open, digest, download)
                 is_whole = self._store.blobs.has(digest)
-                available = last + 1 - pos if is_whole else download.available_bytes(pos) if download else 0
+                available = last + 1 - pos if is_whole else download.growing(pos)[1] if download else 0
                 if handle < 0 or available <= 0:
                     if (name not in self._pulls and not is_whole) or waited_s > _STALL_S:
                         raise RegistryUnavailableError(f"the upstream registry does not send {digest}")
@@ -164,7 +164,7 @@ class Mirror:
 
     def _open(self, digest: Digest, download: BlobDownload | None) -> int:
         """The file of a blob, finished or not; -1 if there is none yet. A rename does not change what is open."""
-        for path in (self._store.blobs.path(digest), download.partial_path if download else None):
+        for path in (self._store.blobs.path(digest), download.growing(0)[0] if download else None):
             if path is not None:
                 with contextlib.suppress(FileNotFoundError):
                     return os.open(path, os.O_RDONLY | os.O_CLOEXEC)

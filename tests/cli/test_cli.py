@@ -129,6 +129,20 @@ def test_without_a_server(cli: Cli) -> None:
     assert "Warning: client version is" in cli("--version", OLLAMA_HOST="127.0.0.1:1").stdout
 
 
+def test_output_that_cannot_be_written(cli: Cli, server: Server) -> None:
+    """A full disk is an error, a reader that has seen enough is none, and neither ends in a traceback."""
+    command = [sys.executable, "-m", "corral.cli.main", "list"]
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            command, env=server.env, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert result.returncode == 1
+    assert result.stderr == "Error: [Errno 28] No space left on device\n"
+    shell = f"'{sys.executable}' -m corral.cli.main help | true; echo ${{PIPESTATUS[0]}}"
+    piped = subprocess.run(["bash", "-c", shell], env=server.env, capture_output=True, text=True, check=False)
+    assert (piped.stdout, piped.stderr) == ("0\n", "")
+
+
 def test_help_lists_every_setting(cli: Cli) -> None:
     """`serve --help` is made from the table of settings."""
     from corral.config import SETTINGS

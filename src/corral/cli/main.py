@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from corral.cli.commands import COMMANDS, ROOT, find_command
 from corral.cli.flags import Command, UsageError, parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 __all__ = ["main"]
 
@@ -19,7 +24,8 @@ def main(argv: list[str] | None = None) -> None:
     words = sys.argv[1:] if argv is None else argv
     try:
         status = _run([_text(word) for word in words])
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         status = _INTERRUPTED
     except BrokenPipeError:
@@ -28,7 +34,17 @@ def main(argv: list[str] | None = None) -> None:
         status = 0
     except Exception as error:
         status = _fail(error)
+    if argv is None and words[:1] not in (["serve"], ["start"]):
+        _leave(status)
     sys.exit(status)
+
+
+def _leave(status: int) -> NoReturn:
+    """End at once: to take the interpreter down in good order costs as much as all our imports."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(status)
 
 
 def _text(word: str) -> str:

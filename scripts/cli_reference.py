@@ -1,0 +1,69 @@
+"""Writes the reference part of docs/cli.md, made of the command table: `python -m scripts.cli_reference`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from corral.cli.commands import COMMANDS, ROOT
+from corral.cli.flags import PROGRAM, Command, Flag
+from corral.cli.helptext import CLIENT_VARIABLES
+
+PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
+MARK = "<!-- From here on made from src/corral/cli/commands.py by `python -m scripts.cli_reference`. -->\n"
+
+
+def reference() -> str:
+    """Every command with its flags, and the variables that all of them read."""
+    parts = ["## Commands\n", *(_section(command) for command in COMMANDS if not command.is_hidden)]
+    rows = "".join(
+        f"| `{name}` | {text}{f' (`{PROGRAM} ' + '`, `'.join(names) + '`)' if names else ''} |\n"
+        for name, text, names in CLIENT_VARIABLES
+    )
+    flags = _flag_table(ROOT.flags)
+    return "\n".join(
+        [
+            *parts,
+            f"## Flags of `{PROGRAM}` alone\n",
+            flags,
+            "## Variables\n",
+            "What the client commands read; those of `serve` are on the page on configuration.\n",
+            f"| variable | meaning |\n|---|---|\n{rows}",
+        ]
+    )
+
+
+def _section(command: Command) -> str:
+    usage = f"{PROGRAM} {command.name} {command.usage}".strip()
+    lines = [f"### {command.name}\n", f"{command.text}.\n", f"    {usage}\n"]
+    if command.aliases:
+        lines.append("Also: " + ", ".join(f"`{PROGRAM} {alias}`" for alias in command.aliases) + ".\n")
+    if command.flags:
+        lines.append(_flag_table(command.flags))
+    return "\n".join(lines)
+
+
+def _flag_table(flags: tuple[Flag, ...]) -> str:
+    rows = "".join(_flag_row(flag) for flag in flags)
+    return f"| flag | meaning |\n|---|---|\n{rows}"
+
+
+def _flag_row(flag: Flag) -> str:
+    name = f"`--{flag.name}`" if flag.kind == "bool" else f"`--{flag.name} {flag.kind}`"
+    if flag.kind == "think":
+        name = f"`--{flag.name}[=level]`"
+    short = f"`-{flag.short}`, " if flag.short else ""
+    default = f" (default `{flag.default}`)" if flag.default else ""
+    own = " *(only in Corral)*" if flag.is_own else ""
+    return f"| {short}{name} | {flag.text}{default}{own} |\n"
+
+
+def page_with(text: str) -> str:
+    """A page with its reference part as it should be; what people wrote above it stays."""
+    head, mark, _ = text.partition(MARK)
+    if not mark:
+        raise ValueError("docs/cli.md has lost the line that marks its generated part")
+    return f"{head}{MARK}\n{reference()}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page_with(PAGE.read_text()))

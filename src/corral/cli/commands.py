@@ -16,9 +16,13 @@ _NO_WRAP = Flag("nowordwrap", "Don't wrap words to the next line automatically")
 _CREATE_FLAGS = (
     Flag("draft-quantize", "Quantize draft model to this level", "string"),
     Flag("file", "Name of the Modelfile", "string", "f", default="Modelfile"),
-    Flag("imatrix", "Importance matrix for quantizing (a file of llama-imatrix)", "string"),
+    Flag("imatrix", "Importance matrix for quantizing (a file of llama-imatrix)", "string", is_own=True),
     Flag("quantize", "Quantize model to this level (e.g. q4_K_M)", "string", "q"),
-    Flag("reference", "Keep large local files where they are instead of taking them into the store"),
+    Flag(
+        "reference",
+        "Keep large local files where they are instead of taking them into the store",
+        is_own=True,
+    ),
 )
 _SHOW_FLAGS = (
     Flag("license", "Show license of a model"),

@@ -121,6 +121,7 @@ class BlobDownload:
         self.digest = digest
         self.size_bytes = size_bytes
         self.limit = limit
+        self.resumed_bytes = 0  # what an earlier attempt had left, once `run` knows it
         self._files = PartFiles(blob_path)
         self._sources = list(sources)
         self._policy = policy
@@ -208,6 +209,7 @@ class BlobDownload:
 
     def _fetch_all(self) -> None:
         self._parts = self._files.load(self.size_bytes)
+        self.resumed_bytes = self.completed_bytes
         os.ftruncate(self._handle, self.size_bytes)
         for part in self._parts:
             if part.saved < 0:

@@ -225,6 +225,8 @@ class Pull:
         head = {"status": f"pulling {layer.digest.hex[:12]}", "digest": digest, "total": layer.size_bytes}
 
         async def on_progress(completed: int) -> None:
+            if resumed := self._downloads.resumed_bytes(layer.digest):
+                head["resumed"] = resumed  # a member of our own, for who shows what was there already
             await report({**head, "completed": completed} if completed else head)
 
         if await asyncio.to_thread(self._store.blobs.has, layer.digest):

@@ -146,6 +146,11 @@ class Downloads:
         done.add_done_callback(lambda future: self._forget(key, future))
         return shared
 
+    def resumed_bytes(self, digest: Digest) -> int:
+        """How much of a blob was there before its download began; 0 if none is under way."""
+        shared = self._active.get(digest.hex.lower())
+        return shared.download.resumed_bytes if shared is not None else 0
+
     def _forget(self, key: str, done: asyncio.Future[None]) -> None:
         self._active.pop(key, None)
         if not done.cancelled():

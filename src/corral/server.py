@@ -24,6 +24,7 @@ from corral.api.native.library import LibraryRoutes
 from corral.api.native.making import MakingRoutes
 from corral.api.native.tokens import add_token_routes
 from corral.api.openai.routes import add_openai_routes
+from corral.api.openapi.document import add_openapi_route
 from corral.api.origins import HostGuard, OriginRules
 from corral.api.registry.routes import RegistryRoutes
 from corral.api.responses.routes import ResponsesRoutes
@@ -192,6 +193,7 @@ def _application(settings: Settings, engine: EngineChoice) -> App:
     add_openai_routes(router, service, catalogue, **limits)
     add_token_routes(router, service, **limits)
     _add_agent_routes(router, anthropic, responses)
+    add_openapi_route(router)
     if registry is not None:
         router.mount("v2", registry.handle)
     return App(

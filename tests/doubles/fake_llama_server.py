@@ -85,9 +85,13 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.path == "/tokenize":
-            self.answer({"tokens": tokenize(body["content"])})
+            ids = tokenize(body["content"])
+            if body.get("with_pieces"):
+                self.answer({"tokens": [{"id": i, "piece": pieces[i]} for i in ids]})
+            else:
+                self.answer({"tokens": ids})
         elif self.path == "/detokenize":
-            self.answer({"content": "".join(pieces[i] for i in body["tokens"])})
+            self.answer({"content": "".join(pieces[i] for i in body["tokens"] if i < len(pieces))})
         elif self.path == "/completion":
             log("start")
             try:

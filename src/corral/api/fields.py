@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from corral.api.decode import Decode, Decoding, decode_members, members_of
 from corral.api.jsonread import JSONObject
 
-__all__ = ["number", "structure", "structures"]
+__all__ = ["Structure", "Structures", "number"]
 
 
 def number(decoding: Decoding, value: Any, path: str, _text: str) -> float | None:
@@ -25,29 +26,32 @@ def number(decoding: Decoding, value: Any, path: str, _text: str) -> float | Non
     return None
 
 
-def structure(struct: str, go_type: str, fields: Mapping[str, Decode]) -> Decode:
+@dataclass(frozen=True, slots=True)
+class Structure:
     """An object with members of its own; `struct` names them in errors, `go_type` the object."""
 
-    def decode(decoding: Decoding, value: Any, path: str, _text: str) -> dict[str, Any] | None:
+    struct: str
+    go_type: str
+    fields: Mapping[str, Decode]
+
+    def __call__(self, decoding: Decoding, value: Any, path: str, _text: str) -> dict[str, Any] | None:
         if not isinstance(value, JSONObject):
-            decoding.mismatch(value, path, go_type)
+            decoding.mismatch(value, path, self.go_type)
             return None
-        inner = Decoding(struct)
-        values = decode_members(inner, members_of(value), fields, path + ".")
+        inner = Decoding(self.struct)
+        values = decode_members(inner, members_of(value), self.fields, path + ".")
         decoding.soft_error = decoding.soft_error or inner.soft_error
         return values
 
-    return decode
 
-
-def structures(struct: str, go_type: str, fields: Mapping[str, Decode]) -> Callable[..., Any]:
+@dataclass(frozen=True, slots=True)
+class Structures:
     """A list of such objects; null counts as one without members."""
-    one = structure(struct, go_type, fields)
 
-    def decode(decoding: Decoding, value: Any, path: str, text: str) -> list[dict[str, Any]] | None:
+    one: Structure
+
+    def __call__(self, decoding: Decoding, value: Any, path: str, text: str) -> list[dict[str, Any]] | None:
         if not isinstance(value, list) or isinstance(value, JSONObject):
-            decoding.mismatch(value, path, "[]" + go_type)
+            decoding.mismatch(value, path, "[]" + self.one.go_type)
             return None
-        return [{} if element is None else one(decoding, element, path, text) or {} for element in value]
-
-    return decode
+        return [{} if element is None else self.one(decoding, element, path, text) or {} for element in value]

@@ -15,7 +15,7 @@ from corral.gowire import encode
 from corral.service.inference import Inference
 from corral.service.requests import RerankRequest, RerankResult
 
-__all__ = ["RerankRoutes"]
+__all__ = ["RERANK", "RerankRoutes"]
 
 _MAX_DOCUMENTS = 2048
 
@@ -68,7 +68,7 @@ def _documents(decoding: decode.Decoding, value: Any, path: str, _text: str) -> 
     return [plain(document) for document in value]
 
 
-_FIELDS: dict[str, decode.Decode] = {
+RERANK: dict[str, decode.Decode] = {
     "model": decode.string,
     "query": _query,
     "documents": _documents,
@@ -83,7 +83,7 @@ _FIELDS: dict[str, decode.Decode] = {
 
 def _read(body: bytes, max_depth: int) -> _Call:
     """Raises InvalidRequestError."""
-    values = decode.decode_request(body, "RerankRequest", _FIELDS, max_depth=max_depth)
+    values = decode.decode_request(body, "RerankRequest", RERANK, max_depth=max_depth)
     if not values.get("query"):
         raise InvalidRequestError("query is required")
     documents = values.get("documents") or []

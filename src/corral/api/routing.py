@@ -47,6 +47,17 @@ class Router:
         """Give everything below a first path segment like `v2` to a handler that has rules of its own."""
         self._mounted[folder] = handler
 
+    def routes(self) -> list[tuple[str, str]]:
+        """Method and path of every handler but the mounted ones, parameters as `{name}`."""
+        tables = [
+            *self._exact.items(),
+            *(
+                (f"{before}{{{name}}}{after}", table)
+                for (before, after), (name, table) in self._around.items()
+            ),
+        ]
+        return [(method, path) for path, table in tables for method in table]
+
     def match(self, exchange: Exchange) -> Match:
         path = exchange.path
         if self._mounted and (mounted := self._mounted.get(path[1:].partition("/")[0])) is not None:

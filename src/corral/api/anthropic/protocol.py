@@ -15,7 +15,7 @@ from corral.api.fields import number
 from corral.api.jsonread import JSONObject, clean_text, element_texts, kind_of, member_texts, plain
 from corral.errors import InvalidRequestError
 
-__all__ = ["MessagesRequest", "WireMessage", "WireTool", "read_count", "read_messages"]
+__all__ = ["MESSAGES", "MessagesRequest", "WireMessage", "WireTool", "read_count", "read_messages"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,9 @@ def read_count(body: bytes, max_depth: int) -> MessagesRequest:
 
 
 def _read(body: bytes, max_depth: int) -> MessagesRequest:
-    values = decode.decode_request(body, "MessagesRequest", _FIELDS, max_depth=max_depth, package="anthropic")
+    values = decode.decode_request(
+        body, "MessagesRequest", MESSAGES, max_depth=max_depth, package="anthropic"
+    )
     return MessagesRequest(
         model=values.get("model", ""),
         max_tokens=values.get("max_tokens", 0),
@@ -191,7 +193,7 @@ def _tools(decoding: decode.Decoding, value: Any, path: str, text: str) -> tuple
     return tuple(tools)
 
 
-_FIELDS: dict[str, decode.Decode] = {
+MESSAGES: dict[str, decode.Decode] = {
     **EXTRA_FIELDS,
     "model": decode.string,
     "max_tokens": decode.integer,

@@ -17,19 +17,19 @@ from corral.scheduler.spec import LoadedInfo
 from corral.service.library import Library, ShowRequest
 from corral.service.pull import Puller
 
-__all__ = ["LibraryRoutes"]
+__all__ = ["COPY", "NAMES", "SHOW", "TRANSFER", "LibraryRoutes"]
 
-_NAMES: dict[str, decode.Decode] = {"model": decode.string, "name": decode.string}
-_SHOW: dict[str, decode.Decode] = {
-    **_NAMES,
+NAMES: dict[str, decode.Decode] = {"model": decode.string, "name": decode.string}
+SHOW: dict[str, decode.Decode] = {
+    **NAMES,
     "system": decode.string,
     "template": decode.string,
     "verbose": decode.boolean,
     "options": decode.mapping,
 }
-_COPY: dict[str, decode.Decode] = {"source": decode.string, "destination": decode.string}
-_TRANSFER: dict[str, decode.Decode] = {
-    **_NAMES,
+COPY: dict[str, decode.Decode] = {"source": decode.string, "destination": decode.string}
+TRANSFER: dict[str, decode.Decode] = {
+    **NAMES,
     "insecure": decode.boolean,
     "username": decode.string,
     "password": decode.string,
@@ -88,7 +88,7 @@ class LibraryRoutes:
         await exchange.respond(200, encode({"loading": entries}), JSON_UTF8)
 
     async def show(self, exchange: Exchange) -> None:
-        values = await self._read(exchange, "ShowRequest", _SHOW)
+        values = await self._read(exchange, "ShowRequest", SHOW)
         name = values.get("model") or values.get("name", "")
         is_copilot = exchange.header(b"user-agent").startswith("GitHubCopilotChat/")
         request = ShowRequest(
@@ -102,17 +102,17 @@ class LibraryRoutes:
         await exchange.respond(200, encode(answer), JSON_UTF8)
 
     async def copy(self, exchange: Exchange) -> None:
-        values = await self._read(exchange, "CopyRequest", _COPY)
+        values = await self._read(exchange, "CopyRequest", COPY)
         await asyncio.to_thread(self._library.copy, values.get("source", ""), values.get("destination", ""))
         await exchange.respond(200)
 
     async def delete(self, exchange: Exchange) -> None:
-        values = await self._read(exchange, "DeleteRequest", _NAMES)
+        values = await self._read(exchange, "DeleteRequest", NAMES)
         await asyncio.to_thread(self._library.delete, values.get("model") or values.get("name", ""))
         await exchange.respond(200)
 
     async def pull(self, exchange: Exchange) -> None:
-        values = await self._read(exchange, "PullRequest", _TRANSFER)
+        values = await self._read(exchange, "PullRequest", TRANSFER)
         name = values.get("model") or values.get("name", "")
         try:
             wanted = self._puller.parse(name)
@@ -127,7 +127,7 @@ class LibraryRoutes:
         )
 
     async def push(self, exchange: Exchange) -> None:
-        values = await self._read(exchange, "PushRequest", _TRANSFER)
+        values = await self._read(exchange, "PushRequest", TRANSFER)
         name = values.get("model") or values.get("name", "")
         if not name:
             raise InvalidRequestError("model is required")

@@ -22,9 +22,9 @@ from corral.store.blobs import PutResult
 from corral.store.models import ModelStore
 from corral.types import Message
 
-__all__ = ["MakingRoutes"]
+__all__ = ["CREATE", "LOCAL_BLOB", "MakingRoutes"]
 
-_CREATE: dict[str, decode.Decode] = {
+CREATE: dict[str, decode.Decode] = {
     "model": decode.string,
     "name": decode.string,
     "stream": decode.boolean,
@@ -48,7 +48,7 @@ _CREATE: dict[str, decode.Decode] = {
     "modelfile": decode.any_value,
     "imatrix": decode.string,
 }
-_LOCAL: dict[str, decode.Decode] = {
+LOCAL_BLOB: dict[str, decode.Decode] = {
     "path": decode.string,
     "mode": decode.string,
     "token": decode.string,
@@ -111,7 +111,7 @@ class MakingRoutes:
 
     async def take_in(self, exchange: Exchange) -> None:
         """Make a blob of a file of this machine."""
-        values = await self._read(exchange, "LocalBlobRequest", _LOCAL)
+        values = await self._read(exchange, "LocalBlobRequest", LOCAL_BLOB)
         self._local_files.check(values.get("token", ""), exchange.header(b"origin"))
         source = self._local_files.parse(values.get("path", ""), values.get("mode", "link"))
         await answer_with_progress(
@@ -119,7 +119,7 @@ class MakingRoutes:
         )
 
     async def create(self, exchange: Exchange) -> None:
-        values = await self._read(exchange, "CreateRequest", _CREATE)
+        values = await self._read(exchange, "CreateRequest", CREATE)
         messages: tuple[Message, ...] = values.get("messages", ())
         request = CreateRequest(
             model=values.get("model") or values.get("name", ""),

@@ -14,7 +14,16 @@ from corral.service.requests import (
     InferenceOptions,
 )
 
-__all__ = ["EMBED", "EMBEDDINGS", "read_chat", "read_embed", "read_embeddings", "read_generate"]
+__all__ = [
+    "CHAT",
+    "EMBED",
+    "EMBEDDINGS",
+    "GENERATE",
+    "read_chat",
+    "read_embed",
+    "read_embeddings",
+    "read_generate",
+]
 
 _COMMON: dict[str, decode.Decode] = {
     "model": decode.string,
@@ -30,7 +39,7 @@ _COMMON: dict[str, decode.Decode] = {
     "top_logprobs": decode.integer,
     "grammar": decode.string,
 }
-_GENERATE: dict[str, decode.Decode] = {
+GENERATE: dict[str, decode.Decode] = {
     **_COMMON,
     "prompt": decode.string,
     "suffix": decode.string,
@@ -40,7 +49,7 @@ _GENERATE: dict[str, decode.Decode] = {
     "raw": decode.boolean,
     "images": decode.images,
 }
-_CHAT: dict[str, decode.Decode] = {
+CHAT: dict[str, decode.Decode] = {
     **_COMMON,
     "messages": decode.messages,
     "tools": decode.tools,
@@ -80,7 +89,7 @@ def _common(values: dict[str, Any]) -> InferenceOptions:
 
 def read_generate(body: bytes, max_depth: int) -> tuple[GenerateRequest, bool]:
     """The request, and whether to stream. Raises InvalidRequestError."""
-    values = decode.decode_request(body, "GenerateRequest", _GENERATE, max_depth=max_depth)
+    values = decode.decode_request(body, "GenerateRequest", GENERATE, max_depth=max_depth)
     request = GenerateRequest(
         common=_common(values),
         prompt=values.get("prompt", ""),
@@ -96,7 +105,7 @@ def read_generate(body: bytes, max_depth: int) -> tuple[GenerateRequest, bool]:
 
 def read_chat(body: bytes, max_depth: int) -> tuple[ChatRequest, bool]:
     """The request, and whether to stream. Raises InvalidRequestError."""
-    values = decode.decode_request(body, "ChatRequest", _CHAT, max_depth=max_depth)
+    values = decode.decode_request(body, "ChatRequest", CHAT, max_depth=max_depth)
     request = ChatRequest(
         common=_common(values),
         messages=values.get("messages", ()),

@@ -12,14 +12,14 @@ from corral.gowire import encode
 from corral.service.inference import Inference
 from corral.service.requests import TokensRequest
 
-__all__ = ["add_token_routes"]
+__all__ = ["DETOKENIZE", "TOKENIZE", "add_token_routes"]
 
 _COMMON: dict[str, decode.Decode] = {
     "model": decode.string,
     "keep_alive": decode.keep_alive,
     "options": decode.mapping,
 }
-_TOKENIZE: dict[str, decode.Decode] = {
+TOKENIZE: dict[str, decode.Decode] = {
     **_COMMON,
     "content": decode.string,
     "text": decode.string,
@@ -28,7 +28,7 @@ _TOKENIZE: dict[str, decode.Decode] = {
     "parse_special": decode.boolean,
     "with_pieces": decode.boolean,
 }
-_DETOKENIZE: dict[str, decode.Decode] = {**_COMMON, "tokens": decode.integers}
+DETOKENIZE: dict[str, decode.Decode] = {**_COMMON, "tokens": decode.integers}
 
 
 def add_token_routes(router: Router, service: Inference, *, max_body_bytes: int, max_depth: int) -> None:
@@ -52,7 +52,7 @@ class _TokenRoutes:
         return decode.decode_request(body, struct, fields, max_depth=self._max_depth)
 
     async def tokenize(self, exchange: Exchange) -> None:
-        values = await self._read(exchange, "TokenizeRequest", _TOKENIZE)
+        values = await self._read(exchange, "TokenizeRequest", TOKENIZE)
         text = next((values[name] for name in ("content", "text", "prompt") if name in values), None)
         if text is None:
             raise InvalidRequestError("content is required")
@@ -78,7 +78,7 @@ class _TokenRoutes:
         await exchange.run_watched(work())
 
     async def detokenize(self, exchange: Exchange) -> None:
-        values = await self._read(exchange, "DetokenizeRequest", _DETOKENIZE)
+        values = await self._read(exchange, "DetokenizeRequest", DETOKENIZE)
         if "tokens" not in values:
             raise InvalidRequestError("tokens is required")
         request = TokensRequest(

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from corral.service.requests import Emit, Immediate
 from corral.types import Chunk
 
-__all__ = ["Run", "first_call_only", "run_choices"]
+__all__ = ["Run", "run_choices"]
 
 Run = Callable[[Emit], Awaitable[Immediate | None]]
 
@@ -47,21 +47,6 @@ def _numbered(emit: Emit, number: int) -> Emit:
     async def pass_on(chunks: list[Chunk]) -> None:
         for chunk in chunks:
             chunk.choice = number
-        await emit(chunks)
-
-    return pass_on
-
-
-def first_call_only(emit: Emit) -> Emit:
-    """Pass on one tool call of an answer and drop those after it: `parallel_tool_calls` is false."""
-    has_call = False
-
-    async def pass_on(chunks: list[Chunk]) -> None:
-        nonlocal has_call
-        for chunk in chunks:
-            if chunk.tool_calls:
-                chunk.tool_calls = () if has_call else chunk.tool_calls[:1]
-                has_call = True
         await emit(chunks)
 
     return pass_on

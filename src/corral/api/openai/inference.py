@@ -13,7 +13,7 @@ from corral.api.answering import answer
 from corral.api.bodies import read_packed_body
 from corral.api.http import JSON, ClientGoneError, Exchange
 from corral.api.openai.chat_form import ChatForm
-from corral.api.openai.choices import Run, first_call_only, run_choices
+from corral.api.openai.choices import Run, run_choices
 from corral.api.openai.completion_form import CompletionForm
 from corral.api.openai.errors import envelope, service_error
 from corral.api.openai.protocol import (
@@ -77,7 +77,7 @@ class OpenAIInferenceRoutes:
             count = 1  # nothing is generated, so nothing can differ
 
         async def run(emit: Emit, *, asked: ChatRequest) -> Immediate | None:
-            return await self._service.chat(asked, first_call_only(emit) if call.keeps_one_call else emit)
+            return await self._service.chat(asked, emit)
 
         return [
             partial(run, asked=replace(request, common=_nth(request.common, choice)))

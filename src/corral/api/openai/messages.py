@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from corral.api import decode
-from corral.api.fields import structure, structures
+from corral.api.fields import Structure, Structures
 from corral.api.jsonread import read_object
 from corral.api.openai.shared import go_type, image_bytes
 from corral.errors import InvalidRequestError
@@ -17,22 +17,19 @@ __all__ = ["MESSAGES", "convert_messages"]
 _FUNCTION: dict[str, decode.Decode] = {"name": decode.string, "arguments": decode.string}
 _TOOL_CALL: dict[str, decode.Decode] = {
     "id": decode.string,
-    "function": structure("ToolCall", "struct", _FUNCTION),
+    "function": Structure("ToolCall", "struct", _FUNCTION),
+}
+_MESSAGE: dict[str, decode.Decode] = {
+    "role": decode.string,
+    "content": decode.any_value,
+    "reasoning": decode.string,
+    "reasoning_content": decode.string,
+    "name": decode.string,
+    "tool_call_id": decode.string,
+    "tool_calls": Structures(Structure("ToolCall", "openai.ToolCall", _TOOL_CALL)),
 }
 # The decoder of the member `messages`.
-MESSAGES = structures(
-    "Message",
-    "openai.Message",
-    {
-        "role": decode.string,
-        "content": decode.any_value,
-        "reasoning": decode.string,
-        "reasoning_content": decode.string,
-        "name": decode.string,
-        "tool_call_id": decode.string,
-        "tool_calls": structures("ToolCall", "openai.ToolCall", _TOOL_CALL),
-    },
-)
+MESSAGES = Structures(Structure("Message", "openai.Message", _MESSAGE))
 _MAX_ARGUMENT_DEPTH = 100
 _FORMAT_TEXT = "invalid message format"
 _AUDIO_TEXT = "invalid input_audio format"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corral.api import decode
-from corral.api.fields import structure
+from corral.api.fields import Structure
 from corral.api.openai.messages import MESSAGES, convert_messages
 from corral.api.openai.sampling import SAMPLING, choice_count, sampling_options
 from corral.api.openai.shared import go_type, think_of_effort
@@ -15,26 +15,36 @@ from corral.api.tool_choice import read_tool_choice, restrict_tools
 from corral.errors import InvalidRequestError
 from corral.service.requests import ChatRequest, EmbedRequest, GenerateRequest, InferenceOptions
 
-__all__ = ["ChatCall", "CompletionCall", "EmbeddingsCall", "read_chat", "read_completion", "read_embeddings"]
+__all__ = [
+    "CHAT",
+    "COMPLETION",
+    "EMBEDDINGS",
+    "ChatCall",
+    "CompletionCall",
+    "EmbeddingsCall",
+    "read_chat",
+    "read_completion",
+    "read_embeddings",
+]
 
 _MAX_PROMPTS = 2048
 
-_CHAT: dict[str, decode.Decode] = {
+CHAT: dict[str, decode.Decode] = {
     **SAMPLING,
     "messages": MESSAGES,
     "max_completion_tokens": decode.integer,
-    "response_format": structure(
+    "response_format": Structure(
         "ResponseFormat",
         "openai.ResponseFormat",
         {
             "type": decode.string,
-            "json_schema": structure("JsonSchema", "openai.JsonSchema", {"schema": decode.any_value}),
+            "json_schema": Structure("JsonSchema", "openai.JsonSchema", {"schema": decode.any_value}),
         },
     ),
     "tools": decode.tools,
     "tool_choice": decode.any_value,
     "parallel_tool_calls": decode.boolean,
-    "reasoning": structure("Reasoning", "openai.Reasoning", {"effort": decode.string}),
+    "reasoning": Structure("Reasoning", "openai.Reasoning", {"effort": decode.string}),
     "reasoning_effort": decode.string,
     "reasoning_format": decode.any_value,
     "logprobs": decode.boolean,
@@ -64,7 +74,7 @@ def _prompts(
     return prompts
 
 
-_COMPLETION: dict[str, decode.Decode] = {
+COMPLETION: dict[str, decode.Decode] = {
     **SAMPLING,
     "prompt": _prompts,
     "suffix": decode.string,
@@ -72,7 +82,7 @@ _COMPLETION: dict[str, decode.Decode] = {
     "echo": decode.boolean,
     "best_of": decode.integer,
 }
-_EMBEDDINGS: dict[str, decode.Decode] = {
+EMBEDDINGS: dict[str, decode.Decode] = {
     "model": decode.string,
     "input": decode.any_value,
     "dimensions": decode.integer,
@@ -111,7 +121,6 @@ class ChatCall:
 
     request: ChatRequest
     answer: _Answer
-    keeps_one_call: bool
     wants_reasoning_content: bool
 
 
@@ -141,9 +150,7 @@ class EmbeddingsCall:
 
 def read_chat(body: bytes, max_depth: int) -> ChatCall:
     """Raises InvalidRequestError."""
-    values = decode.decode_request(
-        body, "ChatCompletionRequest", _CHAT, max_depth=max_depth, package="openai"
-    )
+    values = decode.decode_request(body, "ChatCompletionRequest", CHAT, max_depth=max_depth, package="openai")
     if not values.get("messages"):
         raise InvalidRequestError("[] is too short - 'messages'")
     answer = _Answer.read(values)
@@ -172,11 +179,11 @@ def read_chat(body: bytes, max_depth: int) -> ChatCall:
         messages=convert_messages(values["messages"]),
         tools=restrict_tools(values.get("tools", ()), values.get("tool_choice"), choice),
         tool_choice=choice,
+        parallel_tool_calls=values.get("parallel_tool_calls", True),
     )
     return ChatCall(
         request,
         answer,
-        keeps_one_call=not values.get("parallel_tool_calls", True),
         wants_reasoning_content=values.get("reasoning_format") == "deepseek",
     )
 
@@ -201,7 +208,7 @@ def _format(response_format: dict[str, Any]) -> str:
 def read_completion(body: bytes, max_depth: int) -> CompletionCall:
     """Raises InvalidRequestError."""
     values = decode.decode_request(
-        body, "CompletionRequest", _COMPLETION, max_depth=max_depth, package="openai"
+        body, "CompletionRequest", COMPLETION, max_depth=max_depth, package="openai"
     )
     answer = _Answer.read(values)
     defaults = {"temperature": 1.0, "top_p": 1.0, "frequency_penalty": 0.0, "presence_penalty": 0.0}
@@ -253,7 +260,7 @@ def _completion_stops(value: Any) -> list[str]:
 
 def read_embeddings(body: bytes, max_depth: int) -> EmbeddingsCall:
     """Raises InvalidRequestError."""
-    values = decode.decode_request(body, "EmbedRequest", _EMBEDDINGS, max_depth=max_depth, package="openai")
+    values = decode.decode_request(body, "EmbedRequest", EMBEDDINGS, max_depth=max_depth, package="openai")
     encoding = values.get("encoding_format", "")
     if encoding.lower() not in ("", "float", "base64"):
         raise InvalidRequestError(

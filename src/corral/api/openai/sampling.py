@@ -7,7 +7,7 @@ from typing import Any
 
 from corral.api import decode
 from corral.api.extras import EXTRA_FIELDS, extra_options
-from corral.api.fields import number, structure
+from corral.api.fields import Structure, number
 from corral.api.jsonread import JSONObject
 from corral.errors import InvalidRequestError
 
@@ -41,7 +41,7 @@ SAMPLING: dict[str, decode.Decode] = {
     **EXTRA_FIELDS,
     "model": decode.string,
     "stream": decode.boolean,
-    "stream_options": structure("StreamOptions", "openai.StreamOptions", {"include_usage": decode.boolean}),
+    "stream_options": Structure("StreamOptions", "openai.StreamOptions", {"include_usage": decode.boolean}),
     "max_tokens": decode.integer,
     "temperature": number,
     "top_p": number,

@@ -12,7 +12,7 @@ from corral.api.fields import number
 from corral.api.jsonread import JSONObject, kind_of, plain
 from corral.errors import InvalidRequestError
 
-__all__ = ["ResponsesRequest", "read_responses"]
+__all__ = ["RESPONSES", "ResponsesRequest", "read_responses"]
 
 Item = dict[str, Any]
 
@@ -55,7 +55,7 @@ def read_responses(body: bytes, max_depth: int) -> ResponsesRequest:
     Raises:
         InvalidRequestError
     """
-    values = decode.decode_request(body, "ResponsesRequest", _FIELDS, max_depth=max_depth, package="openai")
+    values = decode.decode_request(body, "ResponsesRequest", RESPONSES, max_depth=max_depth, package="openai")
     if "conversation" in values:
         raise InvalidRequestError("conversations are not kept here: continue with previous_response_id")
     text = values.get("text") or {}
@@ -126,7 +126,7 @@ def _tools(decoding: decode.Decoding, value: Any, path: str, _text: str) -> tupl
     return tuple(tools)
 
 
-_FIELDS: dict[str, decode.Decode] = {
+RESPONSES: dict[str, decode.Decode] = {
     **EXTRA_FIELDS,
     "model": decode.string,
     "input": decode.any_value,

@@ -1,0 +1,151 @@
+"""The published description: every route is in it, and nothing that it invites clients to send causes a fault.
+
+Schemathesis makes requests from the description, valid and broken ones, native and compatible, against a server on
+the engine double (a real engine would be asked for a hundred thousand tokens) and, where no text is made, on the
+real engine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import response_schema_conformance
+
+from corral.api.openapi.document import make_document
+from corral.api.openapi.table import OPERATIONS
+from corral.config import Settings
+from corral.runner.interface import EngineChoice
+from corral.server import _application
+from tests.conftest import FAKE_ENGINE, Server
+
+if TYPE_CHECKING:
+    from schemathesis import Case, Response
+
+# `CORRAL_FUZZ_EXAMPLES=500` for a long run by hand.
+EXAMPLES = int(os.environ.get("CORRAL_FUZZ_EXAMPLES", "8"))
+_TIMEOUT_S = 20.0
+_DOCUMENT = json.loads(json.dumps(make_document()))
+_FUZZ = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize="CORRAL_FUZZ_EXAMPLES" not in os.environ,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+# 500 and more that are the original's own answers, or that say what this machine lacks; anything else is a fault.
+_ALLOWED_FAULTS = (
+    'option "',  # an entry of `options` of the wrong type
+    "invalid format: ",
+    "template: ",
+    "This server does not support embeddings",
+    "model requires more system memory",
+    "unable to load model",
+    "pull model manifest",
+    "push",
+    "dial tcp",
+)
+
+
+def test_every_route_is_described(tmp_path: Any) -> None:
+    """Each handler of the router has an entry, and no entry is of a route that is not there."""
+    app = _application(
+        Settings.from_env({"OLLAMA_MODELS": str(tmp_path), "HOME": str(tmp_path)}), EngineChoice()
+    )
+    routes = set(app._router.routes())
+    described = {(operation.method, operation.path) for operation in OPERATIONS}
+    assert described <= routes
+    # What GET answers HEAD answers with the headers alone.
+    missing = {(method, path) for method, path in routes - described if method != "HEAD"}
+    assert not missing
+
+
+def test_the_document_is_published_and_valid(server: Server) -> None:
+    """As it is made, with no reference to a schema that is not there."""
+    published = server.get("/openapi.json")
+    assert published == json.loads(json.dumps(make_document()))
+    names = set(published["components"]["schemas"])
+    text = json.dumps(published)
+    used = {part.partition('"')[0] for part in text.split("#/components/schemas/")[1:]}
+    assert used <= names
+    schemathesis.openapi.from_dict(published).validate()
+
+
+# Pull and push would reach out to a registry; deleting the model would end the test of everything else.
+_SKIPPED = ("/api/pull", "/api/push")
+_KEEPS_ITS_NAME = ("/api/delete", "/api/create", "/api/copy")
+# What makes no text, and so needs no double.
+_REAL = ("/api/embed", "/api/embeddings", "/v1/embeddings", "/api/tokenize", "/api/detokenize", "/api/show")
+
+_ON_DOUBLE = [
+    (operation.method, operation.path)
+    for operation in OPERATIONS
+    if operation.path not in _SKIPPED and operation.method != "HEAD"
+]
+
+
+@pytest.fixture(scope="module")
+def double() -> Iterator[Server]:
+    """A server on the engine double; its replies have five tokens whatever is asked for."""
+    server = Server(CORRAL_LLAMA_SERVER=str(FAKE_ENGINE), OLLAMA_KEEP_ALIVE="1m")
+    try:
+        server.create(
+            "m", "tiny", template="{{ range .Messages }}{{ .Role }}: {{ .Content }} {{ end }}{{ .Tools }}"
+        )
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+@pytest.mark.parametrize(("method", "path"), _ON_DOUBLE)
+def test_fuzz_on_the_double(double: Server, method: str, path: str, mode: GenerationMode) -> None:
+    _fuzz(double, "m", method, path, mode)
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+@pytest.mark.parametrize("path", _REAL)
+def test_fuzz_on_the_engine(server: Server, path: str, mode: GenerationMode) -> None:
+    _fuzz(server, "embed", "POST", path, mode)
+
+
+def _fuzz(server: Server, model: str, method: str, path: str, mode: GenerationMode) -> None:
+    """Send made-up requests to a route; in most of them the model exists."""
+    schema = schemathesis.openapi.from_dict(_DOCUMENT)
+    strategy = schema[path][method].as_strategy(generation_mode=mode)
+
+    @_FUZZ
+    @given(case=strategy, is_known=st.booleans())
+    def send(case: Case[Any], is_known: bool) -> None:
+        body = case.body
+        if isinstance(body, dict) and isinstance(body.get("model"), str) and path not in _KEEPS_ITS_NAME:
+            body["model"] = model if is_known else body["model"]
+        _check(case, case.call(base_url=server.base, timeout=_TIMEOUT_S))
+
+    try:
+        send()
+    except Unsatisfiable:
+        assert mode is GenerationMode.NEGATIVE, "nothing can be sent to this route"
+    assert server.process.poll() is None
+
+
+def _check(case: Case[Any], response: Response) -> None:
+    """An answer of the described form, and no fault of the server."""
+    if response.status_code >= 500:
+        text = response.text
+        assert "internal server error" not in text, case.as_curl_command()
+        assert any(allowed in text for allowed in _ALLOWED_FAULTS), f"{text}\n{case.as_curl_command()}"
+    content_type = response.headers.get("content-type", [""])[0]
+    if content_type.startswith("application/json"):
+        case.validate_response(response, checks=[response_schema_conformance])
+    elif response.status_code < 300:
+        assert not content_type.startswith("text/html")

@@ -110,9 +110,8 @@ def parse_keep_alive(value: Any) -> int | None:
     if isinstance(value, int | float):
         if value < 0:
             return FOREVER_NS
-        nanoseconds = int(value * _SECOND_NS)
         # 1 ns: over before anybody can ask, yet not the explicit zero that means "unload now".
-        return nanoseconds if nanoseconds <= FOREVER_NS else 1
+        return int(value * _SECOND_NS) if value <= FOREVER_NS // _SECOND_NS else 1
     if isinstance(value, str):
         nanoseconds = parse_duration_ns(value)
         return FOREVER_NS if nanoseconds < 0 else nanoseconds

@@ -135,6 +135,12 @@ def test_keep_alive(value: object, nanoseconds: int | None) -> None:
     assert parse_keep_alive(value) == nanoseconds
 
 
+@pytest.mark.parametrize("seconds", [1e30, 1e300, 1.7976931348623157e308, 10**400])
+def test_keep_alive_beyond_all_durations(seconds: float) -> None:
+    """Numbers whose nanoseconds no machine number holds count as too large, like those just above the bound."""
+    assert parse_keep_alive(seconds) == 1
+
+
 def test_keep_alive_that_overflows_ends_at_once() -> None:
     """A number beyond Go's durations is over before anybody can ask."""
     value = parse_keep_alive(10_000_000_000)

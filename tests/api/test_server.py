@@ -132,13 +132,17 @@ def open_stream(server: Server, path: str, body: dict[str, object]) -> socket.so
 
 
 @pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("path", ["/api/generate", "/v1/chat/completions", "/v1/completions"])
 def test_a_client_that_leaves_stops_the_decoder(
-    fake_server: Callable[..., Server], tmp_path: Path, stream: bool
+    fake_server: Callable[..., Server], tmp_path: Path, path: str, stream: bool
 ) -> None:
     """The engine sees the end of the request soon after the client is gone, streamed or not; the slot is free."""
     log = tmp_path / "log"
     server = fake_server({"OLLAMA_NUM_PARALLEL": "1"}, tokens=10**6, delay_s=0.002, log=log)
-    connection = open_stream(server, "/api/generate", {"model": "m", "prompt": "x", "stream": stream})
+    messages = [{"role": "user", "content": "x"}]
+    connection = open_stream(
+        server, path, {"model": "m", "prompt": "x", "messages": messages, "stream": stream}
+    )
     while "start" not in (log.read_text() if log.exists() else ""):
         time.sleep(0.01)
     time.sleep(0.1)

@@ -75,6 +75,18 @@ COMMANDS: tuple[Command, ...] = (
     Command("ps", "List running models", "library:ps"),
     Command("cp", "Copy a model", "library:copy", "SOURCE DESTINATION", count=2),
     Command("rm", "Remove a model", "library:remove", "MODEL [MODEL...]", at_least=1),
+    Command(
+        "engine",
+        "List, build and choose the engine that runs models",
+        "engine:engine",
+        "[list | build | use NAME]",
+        (
+            Flag("jobs", "Compilers at a time (default: one a core)", "int", "j"),
+            Flag("no-use", "Only build; do not choose the build"),
+        ),
+        needs_server=False,
+        shows_environment=False,
+    ),
     Command("help", "Help about any command", "", "[command]", needs_server=False, shows_environment=False),
     Command("login", "Sign in to ollama.com", "account:signin", count=0, is_hidden=True),
     Command("logout", "Sign out from ollama.com", "account:signout", count=0, is_hidden=True),

@@ -27,7 +27,9 @@ __all__ = ["BuildFailedError", "build_native", "build_progress", "read_features"
 _CMAKE_ARGS = (
     "-DLLAMA_LLGUIDANCE=OFF -DLLAMA_BUILD_BORINGSSL=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF"
 )
-_STEP = re.compile(r"\[\s*(?:(\d{1,3})%|(\d+)/(\d+))\]")
+_STEP = re.compile(r"Building C(?:XX)? object")
+# Files that the compiler reads (b11549). Its own percentages begin anew with each part of the build.
+_STEP_COUNT = 197
 _COMPILERS = ("c++", "g++", "clang++")
 _PROBE = "import xllamacpp, sys; sys.stdout.write(xllamacpp.get_system_info())"
 _PROBE_TIMEOUT_S = 60.0
@@ -138,14 +140,14 @@ def _be_nice() -> None:
 def build_progress(lines: Iterator[str]) -> Iterator[tuple[float, str]]:
     """The share that is done, and the line, for each line of a build's output.
 
-    The compiler's own steps make nine tenths of it; what comes before and after is small.
+    The compiler's steps make nine tenths of it; what comes before and after is small.
     """
-    share = 0.0
+    share, count = 0.0, 0
     for line in lines:
         text = line.strip()
-        if match := _STEP.search(text):
-            done = int(match[1]) / 100 if match[1] else int(match[2]) / max(int(match[3]), 1)
-            share = max(share, 0.05 + 0.9 * min(done, 1.0))
+        if _STEP.search(text):
+            count += 1
+            share = 0.05 + 0.9 * min(count / _STEP_COUNT, 1.0)
         yield share, text
 
 

@@ -3,7 +3,8 @@
 from corral.gguf.names import file_type_name, format_parameter_count
 from corral.gguf.reader import GGUFArray, GGUFFile, TensorInfo
 from corral.gguf.validate import check_loadable
-from corral.gguf.writer import NewTensor, build_header, encode_value
+from corral.gguf.values import decode_value, encode_value
+from corral.gguf.writer import NewTensor, build_header
 
 __all__ = [
     "GGUFArray",
@@ -12,6 +13,7 @@ __all__ = [
     "TensorInfo",
     "build_header",
     "check_loadable",
+    "decode_value",
     "encode_value",
     "file_type_name",
     "format_parameter_count",

@@ -134,21 +134,21 @@ class GGUFFile:
         """A value whose key begins with the architecture's name."""
         return self.metadata.get(f"{self.architecture}.{key}", default)
 
-    def raw_value(self, key: str) -> bytes:
-        """A value as it is in the file: its type number (4 bytes), then its bytes.
+    def raw_values(self) -> dict[str, bytes]:
+        """All values as they are in the file: each its type number (4 bytes), then its bytes.
 
         Raises:
-            KeyError
             GGUFError: the file became shorter.
             OSError
         """
-        offset, size_bytes = self.value_spans[key]
+        values = {}
         with self.path.open("rb") as file:
-            file.seek(offset)
-            data = file.read(size_bytes)
-        if len(data) != size_bytes:
-            raise GGUFError("file became shorter after its header was read")
-        return data
+            for key, (offset, size_bytes) in self.value_spans.items():
+                file.seek(offset)
+                values[key] = file.read(size_bytes)
+                if len(values[key]) != size_bytes:
+                    raise GGUFError("file became shorter after its header was read")
+        return values
 
     @property
     def parameter_count(self) -> int:

@@ -8,30 +8,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
 from corral.gguf.names import TENSOR_TYPE_NUMBERS, row_bytes
+from corral.gguf.values import encode_text
 
-__all__ = ["Header", "NewTensor", "ValueKind", "build_header", "encode_value", "pad"]
+__all__ = ["Header", "NewTensor", "build_header", "pad"]
 
-ValueKind = Literal[
-    "uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "bool", "string", "uint64", "int64", "float64"
-]  # fmt: skip
-_KINDS: dict[str, tuple[int, str]] = {
-    "uint8": (0, "B"),
-    "int8": (1, "b"),
-    "uint16": (2, "H"),
-    "int16": (3, "h"),
-    "uint32": (4, "I"),
-    "int32": (5, "i"),
-    "float32": (6, "f"),
-    "bool": (7, "?"),
-    "string": (8, ""),
-    "uint64": (10, "Q"),
-    "int64": (11, "q"),
-    "float64": (12, "d"),
-}
-_ARRAY = 9
 _DEFAULT_ALIGNMENT = 32
 
 
@@ -64,26 +46,6 @@ def pad(size: int, alignment: int) -> int:
     return -(-size // alignment) * alignment
 
 
-def encode_value(value: Any, kind: ValueKind) -> bytes:
-    """A value, or a list of them, as `raw_value` gives it."""
-    number = _KINDS[kind][0]
-    if isinstance(value, list | tuple):
-        head = struct.pack("<IIQ", _ARRAY, number, len(value))
-        return head + b"".join(_encode(element, kind) for element in value)
-    return struct.pack("<I", number) + _encode(value, kind)
-
-
-def _encode(value: Any, kind: ValueKind) -> bytes:
-    if kind == "string":
-        return _string(value)
-    return struct.pack("<" + _KINDS[kind][1], value)
-
-
-def _string(text: str | bytes) -> bytes:
-    data = text.encode() if isinstance(text, str) else text
-    return struct.pack("<Q", len(data)) + data
-
-
 def build_header(values: Mapping[str, bytes], tensors: Sequence[NewTensor]) -> Header:
     """Lay a file out: values and tensors in the order given, each tensor aligned and padded.
 
@@ -94,12 +56,12 @@ def build_header(values: Mapping[str, bytes], tensors: Sequence[NewTensor]) -> H
         alignment = int.from_bytes(values["general.alignment"][4:8], "little")
     parts = [b"GGUF", struct.pack("<IQQ", 3, len(tensors), len(values))]
     for key, value in values.items():
-        parts += (_string(key), value)
+        parts += (encode_text(key), value)
     relative = []
     end = 0
     for tensor in tensors:
         shape = _trimmed(tensor.shape)
-        parts.append(_string(tensor.name))
+        parts.append(encode_text(tensor.name))
         parts.append(struct.pack(f"<I{len(shape)}Q", len(shape), *shape))
         parts.append(struct.pack("<IQ", TENSOR_TYPE_NUMBERS[tensor.type_name], end))
         relative.append(end)

@@ -13,7 +13,7 @@ from typing import Any
 from corral.errors import QuantizeError
 from corral.gguf.names import TENSOR_TYPE_NUMBERS
 
-__all__ = ["is_valid", "load", "quantize_rows", "to_float32"]
+__all__ = ["float32_bytes", "is_valid", "load", "quantize_rows", "to_float32"]
 
 _TO_FLOAT = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
 
@@ -94,3 +94,15 @@ def quantize_rows(
 def is_valid(type_name: str, address: int, size_bytes: int) -> bool:
     """Whether blocks hold numbers: no NaN, no infinity. Types without a check pass."""
     return bool(load().ggml_validate_row_data(TENSOR_TYPE_NUMBERS[type_name], address, size_bytes))
+
+
+def float32_bytes(type_name: str, data: bytes, n_elements: int) -> bytes:
+    """Weights of any type as float32, little-endian; for tensors that fit memory twice.
+
+    Raises:
+        QuantizeError: a type that has no such kernel.
+    """
+    source = (ctypes.c_char * len(data)).from_buffer_copy(data)
+    target = (ctypes.c_char * (4 * n_elements))()
+    to_float32(type_name, ctypes.addressof(source), ctypes.addressof(target), n_elements)
+    return bytes(target)

@@ -18,6 +18,7 @@ __all__ = ["check_space", "copy_range", "in_model_order", "llama_values", "write
 _BLOCK = re.compile(r"blk\.(\d+)\.")
 _QUANTIZATION_VERSION = 2
 _BUFFER_BYTES = 1 << 20
+_BLOCK_BYTES = 4096
 # The kernel cannot copy between these two files; a plain copy can.
 _CANNOT_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF)
 
@@ -34,7 +35,7 @@ def in_model_order(names: Iterable[str]) -> list[str]:
 
 def llama_values(gguf: GGUFFile, file_type: Any) -> dict[str, bytes]:
     """A file's values as llama-quantize writes them: the two about quantisation last."""
-    values = {key: gguf.raw_value(key) for key in gguf.metadata}
+    values = gguf.raw_values()
     for key in ("general.quantization_version", "general.file_type"):
         values.pop(key, None)
     values["general.quantization_version"] = encode_value(_QUANTIZATION_VERSION, "uint32")
@@ -62,6 +63,18 @@ def copy_range(source: int, source_offset: int, target: int, target_offset: int,
     Raises:
         OSError: the source is shorter than it was, the disk is full, ...
     """
+    if (source_offset - target_offset) % _BLOCK_BYTES == 0:
+        # Only whole blocks are shared: what lies before the first goes by itself.
+        head = min(-source_offset % _BLOCK_BYTES, count)
+        _copy(source, source_offset, target, target_offset, head)
+        source_offset, target_offset, count = source_offset + head, target_offset + head, count - head
+        whole = count - count % _BLOCK_BYTES
+        _copy(source, source_offset, target, target_offset, whole)
+        source_offset, target_offset, count = source_offset + whole, target_offset + whole, count - whole
+    _copy(source, source_offset, target, target_offset, count)
+
+
+def _copy(source: int, source_offset: int, target: int, target_offset: int, count: int) -> None:
     copy = getattr(os, "copy_file_range", None)
     while count and copy is not None:
         try:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from corral.digest import Digest
+from corral.translate.cache import ViewCache
 from corral.store.links import LinkRecords
 from corral.store.locks import lock_file, store_lock
 
@@ -116,8 +117,10 @@ class BlobStore:
                 os.utime(path, follow_symlinks=False)
 
     def delete(self, digest: Digest) -> None:
+        """Remove a blob, and what was made from it for the engine."""
         self.path(digest).unlink(missing_ok=True)
         self.links.delete(digest)
+        ViewCache(self.folder.parent).delete(digest)
 
     def writer(self) -> BlobWriter:
         """A new blob; blocks on the disk when it is written."""

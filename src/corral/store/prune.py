@@ -15,6 +15,7 @@ from corral.errors import InvalidDigestError
 from corral.store.locks import lock_file, store_lock
 from corral.store.models import ModelStore
 from corral.store.workspace import delete_unused, held_digests, recover_workspaces
+from corral.translate.cache import ViewCache
 
 __all__ = ["delete_unreferenced", "prepare_store"]
 
@@ -56,6 +57,7 @@ def prepare_store(store: ModelStore, *, may_prune: bool, now_s: float | None = N
                 if not path.is_dir() and _is_garbage(path, used, now_s):
                     _delete(store, path)
                     _log.info("pruned blob=%s", name)
+    ViewCache(store.folder).sweep(used)
     _remove_empty_folders(store.manifests.folder)
 
 

@@ -173,6 +173,13 @@ SETTINGS: tuple[Setting, ...] = (
         "auto",
         "Prefer (1) or ignore (0) Go templates of models that also bring a Jinja template",
     ),
+    Setting(
+        "OLLAMA_LLAMA_CPP_COMPAT",
+        "translates",
+        _boolean,
+        "true",
+        "Translate models in layouts that the engine does not load (0: give it every file as it is)",
+    ),
     Setting("OLLAMA_GPU_OVERHEAD", "gpu_overhead_bytes", _number, "0", "Bytes of each GPU left alone"),
     Setting("OLLAMA_NOPRUNE", "no_prune", _boolean, "false", "Keep blobs that nothing refers to"),
     Setting(
@@ -320,6 +327,7 @@ class Settings:
     flash_attention: bool | None = None
     kv_cache_type: str = ""
     go_template: bool | None = None
+    translates: bool = True
     gpu_overhead_bytes: int = 0
     no_prune: bool = False
     llama_server: str = ""

@@ -31,7 +31,7 @@ _KIND_BY_NUMBER = {number: kind for kind, (number, _) in _KINDS.items()}
 
 
 def encode_value(value: Any, kind: ValueKind) -> bytes:
-    """A value, or a list of them, as `raw_value` gives it."""
+    """A value, or a list of them, as `GGUFFile.raw_values` has it."""
     number = _KINDS[kind][0]
     if isinstance(value, list | tuple):
         head = struct.pack("<IIQ", _ARRAY, number, len(value))

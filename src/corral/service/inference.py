@@ -47,6 +47,8 @@ from corral.service.thinking import (
     within_budget,
 )
 from corral.service.tokens import text_of, tokens_of
+from corral.service.views import EngineViews
+from corral.translate.cache import ViewCache
 from corral.types import Capability, Chunk, Message, SamplingOptions, Think, Tool
 
 __all__ = ["Inference"]
@@ -85,6 +87,7 @@ class Inference:
         self._settings = settings
         self._profiles = profiles
         self._scheduler = scheduler
+        self._views = EngineViews(ViewCache(settings.models_dir))
 
     async def generate(self, request: GenerateRequest, emit: Emit) -> Immediate | None:
         """Complete a prompt; the answer goes to `emit`, unless there is nothing to generate.
@@ -176,7 +179,7 @@ class Inference:
                 f'"{request.model}" does not support embed: it is a reranker, see /api/rerank'
             )
         load, _ = parse_options(profile.model.parameters, request.options)
-        wanted = load_request(profile, load, shift=None)
+        wanted = load_request(profile, await self._views.paths(profile), load, shift=None)
         async with self._scheduler.lease(wanted, request.keep_alive_ns) as lease:
             stopwatch.grant()
             return await embed(lease.runner, request, stopwatch)
@@ -250,7 +253,7 @@ class Inference:
         self, profile: ModelProfile, common: InferenceOptions, think: Think, stopwatch: Stopwatch
     ) -> AsyncIterator[_Turn]:
         load, sampling = parse_options(profile.model.parameters, common.options)
-        wanted = load_request(profile, load, shift=common.shift)
+        wanted = load_request(profile, await self._views.paths(profile), load, shift=common.shift)
         async with self._scheduler.lease(wanted, common.keep_alive_ns) as lease:
             stopwatch.grant()
             yield _Turn(profile, common, lease.runner, sampling, think, wanted.context_shift, stopwatch)

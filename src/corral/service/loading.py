@@ -5,6 +5,7 @@ from __future__ import annotations
 from corral.errors import RunnerStartError
 from corral.scheduler.spec import LoadRequest
 from corral.service.profile import ModelProfile
+from corral.service.views import EnginePaths
 from corral.types import LoadOptions
 
 __all__ = ["load_request"]
@@ -22,7 +23,9 @@ def _pooling(profile: ModelProfile) -> str | None:
     return "mean" if profile.is_embedding and is_silent else None
 
 
-def load_request(profile: ModelProfile, options: LoadOptions, *, shift: bool | None) -> LoadRequest:
+def load_request(
+    profile: ModelProfile, paths: EnginePaths, options: LoadOptions, *, shift: bool | None
+) -> LoadRequest:
     """What has to be loaded.
 
     Raises:
@@ -37,13 +40,13 @@ def load_request(profile: ModelProfile, options: LoadOptions, *, shift: bool | N
         )
     architecture = profile.gguf.architecture if profile.gguf else ""
     return LoadRequest(
-        weights_path=model.weights_path,
+        weights_path=paths.weights or model.weights_path,
         weights_key=profile.weights_key,
         name=model.name.short(),
         manifest_digest=model.digest_hex,
         options=options,
         adapter_paths=model.adapter_paths,
-        projector_paths=model.projector_paths,
+        projector_paths=paths.projectors or model.projector_paths,
         draft_path=model.draft_path,
         context_shift=architecture not in _NO_SHIFT if shift is None else shift,
         is_embedding=profile.is_embedding,

@@ -22,6 +22,7 @@ from corral.scheduler.shape import read_memory_shape
 from corral.scheduler.spec import MemoryShape
 from corral.service import capabilities
 from corral.store.models import Model, ModelStore
+from corral.translate import embeds_projector, needs_translation
 from corral.types import Message, Think, Tool
 
 __all__ = ["ModelProfile", "Profiles", "open_header"]
@@ -60,6 +61,14 @@ class ModelProfile:
     problem: str
     # Part of `problem` that can come and go: weights that are linked, and were changed or removed.
     link_problem: str = ""
+    projector: GGUFFile | None = None
+    # The engine does not load the files as they are; what it gets is written on the first load.
+    needs_view: bool = False
+    has_embedded_projector: bool = False
+
+    @property
+    def has_projector(self) -> bool:
+        return bool(self.model.projector_paths) or self.has_embedded_projector
 
     @property
     def family(self) -> str:
@@ -174,6 +183,11 @@ class Profiles:
         gguf, problem = _open(model.weights_path)
         problem = self._link_problem(model) or problem
         projector, _ = _open(model.projector_paths[0] if model.projector_paths else None)
+        is_foreign = self._settings.translates and any(
+            file is not None and needs_translation(file) for file in (gguf, projector)
+        )
+        if is_foreign and gguf is not None:
+            problem = ""  # the translation is checked instead
         template = capabilities.parse_template(model.template)
         traits = capabilities.Traits(model, gguf, projector, template)
         path = capabilities.choose_path(traits, go_template=self._settings.go_template)
@@ -198,6 +212,9 @@ class Profiles:
             else MemoryShape(),
             problem=problem,
             link_problem=self._link_problem(model),
+            projector=projector,
+            needs_view=is_foreign,
+            has_embedded_projector=is_foreign and gguf is not None and embeds_projector(gguf),
         )
 
 

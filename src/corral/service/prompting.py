@@ -147,7 +147,7 @@ async def fit_messages(
     async def fits(start: int) -> bool:
         kept = kept_from(start)
         text, _ = render(profile, [replace(message, images=()) for message in kept], tools, think)
-        pictures = sum(len(message.images) for message in kept) if profile.model.projector_paths else 0
+        pictures = sum(len(message.images) for message in kept) if profile.has_projector else 0
         limit = num_ctx - pictures * _TOKENS_PER_IMAGE
         return limit >= 0 and await _has_at_most(runner, text, limit)
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from corral.digest import Digest
-from corral.translate.cache import ViewCache
 from corral.store.links import LinkRecords
 from corral.store.locks import lock_file, store_lock
+from corral.translate.cache import ViewCache
 
 __all__ = ["BlobStore", "BlobWriter", "PutResult", "sync_folder", "write_atomically"]
 

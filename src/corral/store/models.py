@@ -42,6 +42,7 @@ class Model:
     weights_path: Path | None = None
     weights_digest: Digest | None = None
     projector_paths: tuple[Path, ...] = ()
+    projector_digest: Digest | None = None
     adapter_paths: tuple[Path, ...] = ()
     draft_path: Path | None = None
     template: str | None = None
@@ -132,6 +133,7 @@ class ModelStore:
             raise ModelNotFoundError(stored.name.short()) from exc
         weights = by_kind.get("model", [None])[-1]
         drafts = paths("draft")
+        projectors = by_kind.get("projector", [])
         return Model(
             name=stored.name,
             digest_hex=stored.digest_hex,
@@ -142,6 +144,7 @@ class ModelStore:
             weights_path=self.blobs.path(weights.digest) if weights else None,
             weights_digest=weights.digest if weights else None,
             projector_paths=paths("projector"),
+            projector_digest=projectors[0].digest if projectors else None,
             adapter_paths=paths("adapter"),
             draft_path=drafts[-1] if drafts else None,
             template=texts["template"],

@@ -41,7 +41,7 @@ class ViewCache:
         self._lock = threading.Lock()
 
     def path(self, digest: Digest, part: Part) -> Path:
-        return self.folder / f"{digest.hex}-v{VERSION}-{part}.gguf"
+        return self.folder / f"{digest.hex.lower()}-v{VERSION}-{part}.gguf"
 
     def ensure(self, digest: Digest, gguf: GGUFFile, part: Part) -> Path | None:
         """The file of a view, written now if it is not there; None if the original needs none.
@@ -96,20 +96,20 @@ class ViewCache:
     def delete(self, digest: Digest) -> None:
         """Remove the views of a blob, of every version."""
         for path in self._files():
-            if path.name.startswith(f"{digest.hex}-v"):
+            if path.name.startswith(f"{digest.hex.lower()}-v"):
                 path.unlink(missing_ok=True)
 
     def sweep(self, used: Collection[Digest], *, now_s: float | None = None) -> None:
         """Remove views of blobs that nothing uses, of other versions, and what was left half written."""
         now_s = time.time() if now_s is None else now_s
-        hexes = {digest.hex for digest in used}
+        hexes = {digest.hex.lower() for digest in used}
         for path in self._files():
             match = _NAME.fullmatch(path.name)
             with contextlib.suppress(OSError):
                 if TEMPORARY_MARK in path.name:
                     is_garbage = now_s - path.stat().st_mtime > _ABANDONED_S
                 else:
-                    is_garbage = bool(match) and (
+                    is_garbage = match is not None and (
                         match["hex"] not in hexes or int(match["version"]) != VERSION
                     )
                 if is_garbage:

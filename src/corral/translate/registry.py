@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from corral.errors import GGUFError
 from corral.gguf import GGUFFile
 from corral.translate import clip
 from corral.translate.families import (
@@ -30,7 +31,7 @@ from corral.translate.families import (
 )
 from corral.translate.view import View
 
-__all__ = ["VERSION", "projector_view", "text_view"]
+__all__ = ["VERSION", "embeds_projector", "needs_translation", "projector_view", "text_view"]
 
 # Part of the names of stored views: raise it whenever a translation changes.
 VERSION = 1
@@ -85,6 +86,23 @@ def text_view(gguf: GGUFFile) -> View | None:
     return view if family.text(view) else None
 
 
+def needs_translation(gguf: GGUFFile) -> bool:
+    """Whether the engine would refuse or misread a file. True also where the translation will fail, with a reason."""
+    if gguf.architecture not in _FAMILIES:
+        return False
+    try:
+        return text_view(gguf) is not None
+    except (GGUFError, OSError):
+        return True
+
+
+def embeds_projector(gguf: GGUFFile) -> bool:
+    """Whether a file that needs a translation has a vision part too."""
+    family = _FAMILIES.get(gguf.architecture)
+    has_part = family is not None and family.projector is not None
+    return has_part and any(tensor.name.startswith("v.") for tensor in gguf.tensors)
+
+
 def projector_view(gguf: GGUFFile) -> View | None:
     """The vision (and sound) part of a file that has both parts in one; None if it has none.
 
@@ -92,9 +110,7 @@ def projector_view(gguf: GGUFFile) -> View | None:
         GGUFError, OSError: as `text_view`.
     """
     family = _FAMILIES.get(gguf.architecture)
-    if family is None or family.projector is None:
-        return None
-    if not any(tensor.name.startswith("v.") for tensor in gguf.tensors) or text_view(gguf) is None:
+    if family is None or family.projector is None or not embeds_projector(gguf) or text_view(gguf) is None:
         return None
     view = View(gguf)
     family.projector(view)

@@ -12,7 +12,8 @@ import numpy as np
 
 from corral.convert.lazy import DType, Lazy
 from corral.errors import ConversionError
-from corral.gguf.writer import Header, NewTensor, ValueKind, build_header, encode_value
+from corral.gguf.values import ValueKind, encode_value
+from corral.gguf.writer import Header, NewTensor, build_header
 from corral.quantize.output import check_space, write_all
 
 __all__ = ["Output", "OutputTensor", "Progress", "stored_type"]

@@ -18,6 +18,7 @@ from corral.parsers.events import OutputParser
 from corral.prompt.gochat import render_messages, render_suffix
 from corral.runner.interface import CompletionRequest, Runner
 from corral.scheduler.loop import Scheduler
+from corral.scheduler.spec import LoadRequest
 from corral.service import constraint, prompting
 from corral.service.completion import CompletionRun, Stopwatch
 from corral.service.embedding import embed
@@ -49,7 +50,7 @@ from corral.service.thinking import (
 from corral.service.tokens import text_of, tokens_of
 from corral.service.views import EngineViews
 from corral.translate.cache import ViewCache
-from corral.types import Capability, Chunk, Message, SamplingOptions, Think, Tool
+from corral.types import Capability, Chunk, LoadOptions, Message, SamplingOptions, Think, Tool
 
 __all__ = ["Inference"]
 
@@ -179,7 +180,7 @@ class Inference:
                 f'"{request.model}" does not support embed: it is a reranker, see /api/rerank'
             )
         load, _ = parse_options(profile.model.parameters, request.options)
-        wanted = load_request(profile, await self._views.paths(profile), load, shift=None)
+        wanted = await self._wanted(profile, load, shift=None)
         async with self._scheduler.lease(wanted, request.keep_alive_ns) as lease:
             stopwatch.grant()
             return await embed(lease.runner, request, stopwatch)
@@ -196,7 +197,7 @@ class Inference:
             raise CapabilityError(f'"{request.model}" does not support rerank')
         load, _ = parse_options(profile.model.parameters, request.options)
         async with self._scheduler.lease(
-            load_request(profile, load, shift=None), request.keep_alive_ns
+            await self._wanted(profile, load, shift=None), request.keep_alive_ns
         ) as lease:
             stopwatch.grant()
             is_generative = profile.gguf is not None and profile.gguf.architecture in _GENERATIVE_RERANKERS
@@ -239,10 +240,14 @@ class Inference:
         stopwatch = Stopwatch()
         profile = await self._profiles.get(request.model)
         load, _ = parse_options(profile.model.parameters, request.options)
-        wanted = replace(load_request(profile, load, shift=None), takes_any_runner=True)
+        wanted = replace(await self._wanted(profile, load, shift=None), takes_any_runner=True)
         async with self._scheduler.lease(wanted, request.keep_alive_ns) as lease:
             stopwatch.grant()
             yield profile, lease.runner, stopwatch
+
+    async def _wanted(self, profile: ModelProfile, load: LoadOptions, *, shift: bool | None) -> LoadRequest:
+        """What the scheduler is asked for; writes the files for the engine first, where it needs its own."""
+        return load_request(profile, await self._views.paths(profile), load, shift=shift)
 
     def _unload(self, profile: ModelProfile) -> Immediate:
         self._scheduler.unload(profile.weights_key)
@@ -253,7 +258,7 @@ class Inference:
         self, profile: ModelProfile, common: InferenceOptions, think: Think, stopwatch: Stopwatch
     ) -> AsyncIterator[_Turn]:
         load, sampling = parse_options(profile.model.parameters, common.options)
-        wanted = load_request(profile, await self._views.paths(profile), load, shift=common.shift)
+        wanted = await self._wanted(profile, load, shift=common.shift)
         async with self._scheduler.lease(wanted, common.keep_alive_ns) as lease:
             stopwatch.grant()
             yield _Turn(profile, common, lease.runner, sampling, think, wanted.context_shift, stopwatch)

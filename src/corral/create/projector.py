@@ -29,7 +29,7 @@ def set_projector_type(
 ) -> None:
     """Copy a file with its projector type added. Raises GGUFError, StoreError, OSError."""
     gguf = GGUFFile.open(source)
-    values = {key: gguf.raw_value(key) for key in gguf.metadata} | {_KEY: encode_value(kind, "string")}
+    values = gguf.raw_values() | {_KEY: encode_value(kind, "string")}
     header = build_header(values, [NewTensor(t.name, t.shape, t.type_name) for t in gguf.tensors])
     check_space(destination, header.file_bytes)
     total_bytes = sum(tensor.size_bytes for tensor in gguf.tensors)

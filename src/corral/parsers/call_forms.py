@@ -313,7 +313,10 @@ def call_form(parser_name: str) -> CallForm | None:
 
 
 _PAIRED_TAG = re.compile(r"<([^<>|/\s]+)>")
-_ARGUMENTS_KEY = re.compile(r"""["'](arguments|parameters)["']\s*:\s*['"]?\s*(?:\{\{|\+|~)""")
+# The key in front of what a template writes as a call's arguments.
+_ARGUMENTS_KEY = re.compile(
+    r"""["'](arguments|parameters)["']\s*:[^a-zA-Z"]{0,24}(?:json )?[\w.$]*[aA]rguments\b"""
+)
 
 
 def generic_form(tag: str, template: str, thinking: tuple[str, str] | None) -> CallForm:

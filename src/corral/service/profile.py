@@ -17,6 +17,7 @@ from corral.names import ModelName, parse_ref
 from corral.parsers.registry import ParserInfo, find_parser
 from corral.prompt.inference import thinking_tags, tool_tag
 from corral.prompt.jinja import ChatTemplate
+from corral.prompt.jinja_output import output_form
 from corral.prompt.renderers.registry import RendererInfo, find_renderer
 from corral.scheduler.shape import read_memory_shape
 from corral.scheduler.spec import MemoryShape
@@ -33,8 +34,6 @@ _DEFAULT_CHAT_TEMPLATE = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
-_JINJA_THINKING_TAGS = ("<think>", "</think>")
-_JINJA_TOOL_TAG = "<tool_call>"
 
 
 @lru_cache(maxsize=512)
@@ -193,6 +192,10 @@ class Profiles:
         path = capabilities.choose_path(traits, go_template=self._settings.go_template)
         go_template = template or Template.parse(_PLAIN_TEMPLATE)
         parts = (*model.projector_paths, *model.adapter_paths, model.draft_path)
+        form = output_form(traits.chat_template) if path == "jinja" else None
+        parser = _known_parser(model)
+        if parser is None and form is not None and form.parser:
+            parser = find_parser(form.parser)
         extra_bytes = sum(_size(part) for part in parts if part is not None)
         return ModelProfile(
             model=model,
@@ -204,9 +207,9 @@ class Profiles:
             if path == "jinja"
             else None,
             renderer=_known_renderer(model.config.renderer),
-            parser=_known_parser(model),
-            thinking_tags=_JINJA_THINKING_TAGS if path == "jinja" else thinking_tags(go_template),
-            tool_tag=_JINJA_TOOL_TAG if path == "jinja" else tool_tag(go_template),
+            parser=parser,
+            thinking_tags=form.thinking_tags if form else thinking_tags(go_template),
+            tool_tag=form.tool_tag if form else tool_tag(go_template),
             shape=read_memory_shape(gguf, file_bytes=gguf.size_bytes, extra_bytes=extra_bytes)
             if gguf
             else MemoryShape(),

@@ -231,7 +231,7 @@ def test_a_schema_binds_a_hundred_times(start_server: Callable[..., Server]) -> 
         return content
 
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(ask, range(200)))
+        answers = list(pool.map(ask, range(100)))
     for answer in answers:
         validator.validate(json.loads(answer))
-    assert len(set(answers)) > 50
+    assert len(set(answers)) > 30

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,71 @@ def test_a_tool_round_trip(tiny: Server) -> None:
     )
     assert "sunny" in (second.message.content or "").lower()
     client._client.close()
+
+
+def test_a_streamed_tool_round_trip_with_thinking(tiny: Server) -> None:
+    """The same with thinking on, each turn in pieces: thinking, then one call, then an answer from the result."""
+    client = ollama.Client(host=tiny.base)
+    messages: list[dict[str, Any]] = [{"role": "user", "content": "What is the weather in Paris?"}]
+
+    def turn() -> tuple[str, str, list[Any]]:
+        parts = list(
+            client.chat(
+                model="corral-tiny",
+                messages=messages,
+                tools=[WEATHER],
+                think=True,
+                stream=True,
+                options={"temperature": 0},
+            )
+        )
+        assert [part.done for part in parts] == [False] * (len(parts) - 1) + [True]
+        return (
+            "".join(part.message.thinking or "" for part in parts),
+            "".join(part.message.content or "" for part in parts),
+            [call for part in parts for call in part.message.tool_calls or ()],
+        )
+
+    thinking, content, (call,) = turn()
+    assert thinking
+    assert content == ""
+    assert (call.function.name, call.function.arguments) == ("get_weather", {"city": "Paris"})
+    messages += [
+        {"role": "assistant", "thinking": thinking, "tool_calls": [call.model_dump()]},
+        {"role": "tool", "content": "sunny, 21 degrees", "tool_name": call.function.name},
+    ]
+    _, content, calls = turn()
+    assert not calls
+    assert "sunny" in content.lower()
+    client._client.close()
+
+
+def test_an_asynchronous_tool_round_trip(tiny: Server) -> None:
+    """The asynchronous client, whole and streamed, two conversations at once."""
+
+    async def talk(place: str, *, stream: bool) -> str:
+        client = ollama.AsyncClient(host=tiny.base)
+        messages: list[dict[str, Any]] = [{"role": "user", "content": f"What is the weather in {place}?"}]
+        said = ""
+        for _ in range(2):
+            common: dict[str, Any] = {"model": "corral-tiny", "messages": messages, "tools": [WEATHER]}
+            common |= {"think": False, "options": {"temperature": 0}}
+            if stream:
+                parts = [part async for part in await client.chat(stream=True, **common)]
+            else:
+                parts = [await client.chat(**common)]
+            said = "".join(part.message.content or "" for part in parts)
+            for call in [call for part in parts for call in part.message.tool_calls or ()]:
+                assert call.function.arguments == {"city": place}
+                result = {"role": "tool", "content": "rain, 9 degrees", "tool_name": call.function.name}
+                messages += [{"role": "assistant", "tool_calls": [call.model_dump()]}, result]
+        await client._client.aclose()
+        return said
+
+    async def both() -> list[str]:
+        return await asyncio.gather(talk("Paris", stream=True), talk("Rome", stream=False))
+
+    assert all("rain" in said.lower() for said in asyncio.run(both()))
 
 
 def test_a_schema_holds_a_hundred_times(tiny: Server) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+import secrets
 from typing import Any
 
 import orjson
@@ -26,7 +27,8 @@ __all__ = [
     "start_order",
 ]
 
-MEDIA_MARKER = "<__corral_media__>"
+# What stands for a picture in a prompt. No text of a user can hold it, since it differs from one start to the next.
+MEDIA_MARKER = f"<__media_{secrets.token_hex(8)}__>"
 
 
 def start_order(

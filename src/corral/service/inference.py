@@ -22,6 +22,7 @@ from corral.scheduler.spec import LoadRequest
 from corral.service import constraint, prompting
 from corral.service.completion import CompletionRun, Stopwatch
 from corral.service.embedding import embed
+from corral.service.images import prepare_images
 from corral.service.loading import load_request
 from corral.service.options import parse_options
 from corral.service.output import choose_parser, first_call_only, preserved_tokens
@@ -350,6 +351,8 @@ class Inference:
         profile, runner = turn.profile, turn.runner
         text = prompting.without_doubled_bos(prompt.text, profile, runner)
         text, images = prompting.with_media_markers(text, prompt.images, runner.facts.media_marker)
+        if profile.model.projector_paths:  # without one the engine refuses them, whatever they are
+            images = await prepare_images(images)
         content: str | list[int] = text
         cut_count = prompt.dropped_count
         if not images:

@@ -239,4 +239,7 @@ def with_media_markers(text: str, images: Sequence[bytes], marker: str) -> tuple
         ordered.append(images[number])
         return marker
 
-    return _IMAGE_TAG.sub(place, text), tuple(ordered)
+    marked = _IMAGE_TAG.sub(place, text)
+    if marked.endswith(marker) and ordered:
+        marked += "\n"  # the engine starts from a token of text, and ends with an assertion if there is none
+    return marked, tuple(ordered)

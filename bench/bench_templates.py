@@ -1,16 +1,28 @@
-"""Cost of prompt templates: parsing one, and rendering a conversation of 50 messages (aim: under 5 ms).
+"""Cost of prompts and answers: templates by request, parsers by token.
 
-Usage: python bench/bench_templates.py
-Prints one line per template: parse and render time in milliseconds, the best of several runs.
+Usage: python -m bench.bench_templates [DECODE_MS]
+Templates: parsing one, and rendering a conversation of 50 messages (aim: under 5 ms). Parsers: what reading a reply
+costs for each token (800 of thinking where there is such, then text with what could begin a tag), and the share of
+that in the time that the engine needs for a token: DECODE_MS, by default 2.5, which is the model of 4 MB that Corral
+ships (aim: under 1 %). Grammars: making one from a schema and from a choice of tools. The best of several runs.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 
 from corral.gotemplate.template import Template
+from corral.grammar import schema_grammar
+from corral.grammar.rules import Rules
+from corral.parsers.call_forms import call_form
+from corral.parsers.events import OutputParser
+from corral.parsers.registry import find_parser, parser_names
+from corral.parsers.thinking import ThinkingParser
+from corral.parsers.tools import ToolParser
 from corral.prompt.gochat import render_messages
+from corral.prompt.jinja import ChatTemplate
 from corral.types import Message, Tool, ToolCall, ToolFunction, ToolParameters, ToolProperty
 
 _RUNS = 30
@@ -73,8 +85,75 @@ def _best_ms(work: Callable[[], object]) -> float:
     return min(times) * 1000
 
 
+_CHATML_JINJA = (
+    "{%- if tools %}{{- '<|im_start|>system\\n' }}{%- for tool in tools %}{{- tool | tojson }}{%- endfor %}"
+    "{{- '<|im_end|>\\n' }}{%- endif %}{%- for message in messages %}"
+    "{{- '<|im_start|>' + message.role + '\\n' + message.content }}"
+    "{%- for call in message.tool_calls or [] %}{{- call.function | tojson }}{%- endfor %}{{- '<|im_end|>\\n' }}"
+    "{%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
+)
+_SCHEMA = {
+    "type": "object",
+    "properties": {
+        **{f"field_{i}": {"type": "string", "maxLength": 80} for i in range(8)},
+        "score": {"type": "number", "minimum": 0, "maximum": 1},
+        "born": {"type": "string", "format": "date-time"},
+        "items": {"type": "array", "items": {"type": "object", "properties": {"n": {"type": "integer"}}}},
+    },
+    "required": ["score", "items"],
+}
+
+
+def _parsers(tools: list[Tool]) -> dict[str, Callable[[], OutputParser]]:
+    made: dict[str, Callable[[], OutputParser]] = {
+        "thinking tags": lambda: ThinkingParser("<think>", "</think>", started=True),
+        "tool tag": lambda: ToolParser("<tool_call>", tools),
+    }
+    for name in parser_names():
+        info = find_parser(name)
+        assert info is not None
+        made[name] = lambda info=info: info.create(tools, None, True if info.has_thinking else None)  # type: ignore[misc]
+    return made
+
+
+def _pieces(name: str) -> list[str]:
+    """A reply of 2,000 tokens: words, the end of the family's thinking, and more words."""
+    form = call_form(name)
+    thinking = form.thinking if form is not None else ("<think>", "</think>")
+    words = ["The", " quick", " brown", " fox", ",", " x", " <", " 5", ".\n", " {}"] * 80
+    return [*words, *(thinking[1:] if thinking else ()), *words, *words[:400]]
+
+
+def _feed(parser: OutputParser, pieces: list[str]) -> None:
+    for piece in pieces:
+        parser.feed(piece)
+
+
+def _bench_parsers(tools: list[Tool], decode_ms: float) -> None:
+    print(f"\n{'parser':<20}{'us a token':>11}{'share of ' + format(decode_ms, 'g') + ' ms':>18}")
+    for name, make in _parsers(tools).items():
+        pieces = _pieces(name)
+        cost_us = 1000 * (_best_ms(lambda make=make, pieces=pieces: _feed(make(), pieces))) / len(pieces)  # type: ignore[misc]
+        share = cost_us / 1000 / decode_ms
+        print(f"{name:<20}{cost_us:>11.2f}{share:>17.3%}{'' if share < 0.01 else '   TOO SLOW'}")
+
+
+def _bench_grammars(tools: list[Tool]) -> None:
+    form = call_form("qwen3")
+    assert form is not None
+
+    def choice() -> str:
+        rules = Rules()
+        return rules.text(form.calls(rules, tools))
+
+    print(f"\n{'grammar':<20}{'ms':>8}")
+    print(f"{'schema':<20}{_best_ms(lambda: schema_grammar(_SCHEMA)):>8.3f}")
+    print(f"{'choice of 4 tools':<20}{_best_ms(choice):>8.3f}")
+
+
 def main() -> None:
     messages, tools = _conversation(), _tools()
+    decode_ms = float(sys.argv[1]) if len(sys.argv) > 1 else 2.5
     print(
         f"{'template':<12}{'parse ms':>10}{'render ms':>11}   ({len(messages)} messages, limit {_LIMIT_MS} ms)"
     )
@@ -84,6 +163,11 @@ def main() -> None:
         render_ms = _best_ms(lambda template=template: render_messages(template, messages, tools, True))  # type: ignore[misc]
         verdict = "" if render_ms < _LIMIT_MS else "   TOO SLOW"
         print(f"{name:<12}{parse_ms:>10.3f}{render_ms:>11.3f}{verdict}")
+    jinja = ChatTemplate.parse(_CHATML_JINJA)
+    parse_ms = _best_ms(lambda: ChatTemplate(_CHATML_JINJA))
+    print(f"{'jinja':<12}{parse_ms:>10.3f}{_best_ms(lambda: jinja.render(messages, tools)):>11.3f}")
+    _bench_parsers(tools, decode_ms)
+    _bench_grammars(tools)
 
 
 if __name__ == "__main__":

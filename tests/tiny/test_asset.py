@@ -175,7 +175,7 @@ def test_an_asynchronous_tool_round_trip(tiny: Server) -> None:
         return said
 
     async def both() -> list[str]:
-        return await asyncio.gather(talk("Paris", stream=True), talk("Rome", stream=False))
+        return list(await asyncio.gather(talk("Paris", stream=True), talk("Rome", stream=False)))
 
     assert all("rain" in said.lower() for said in asyncio.run(both()))
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from corral.api.answering import AnswerForm
 from corral.api.anthropic import convert as messages_convert
@@ -326,3 +328,101 @@ def test_native_options(ep: str) -> None:
     assert request.common.keep_alive_ns == 120 * 10**9
     wanted = {"num_ctx": 99, "min_p": 0.1, "seed": 4, "stop": ["X"], "temperature": 0.5}
     assert (request.common.options or {}) == wanted | ({"num_predict": 7} if ep == "msg" else {})
+
+
+# What a hostile or careless client may put where something else belongs.
+_STRANGE = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 2**70),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=8),
+    st.just([]),
+    st.just({}),
+    st.just([{}]),
+    st.just([None, 1, "x"]),
+    st.just({"type": "text"}),
+    st.just({"type": [], "name": {}}),
+)
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    members = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    )
+    return [path] * bool(path) + [place for key, member in members for place in _places(member, (*path, key))]
+
+
+def _replaced(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    if not path:
+        return new
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = _replaced(copy[path[0]], path[1:], new)
+    return copy
+
+
+_WHOLE_BODIES: dict[str, Any] = {
+    "msg": {
+        **VECTORS["C64"]["body"],
+        "messages": [
+            *VECTORS["C67"]["body"]["messages"],
+            {
+                "role": "user",
+                "content": [
+                    {"type": "document", "title": "t", "source": {"type": "text", "data": "d"}},
+                    {
+                        "type": "search_result",
+                        "title": "t",
+                        "source": "s",
+                        "content": [{"type": "text", "text": "x"}],
+                    },
+                    {
+                        "type": "web_search_tool_result",
+                        "tool_use_id": "u",
+                        "content": [{"title": "t", "url": "u"}],
+                    },
+                ],
+            },
+        ],
+        "output_config": {"effort": "low", "format": {"type": "json_schema", "schema": {"type": "object"}}},
+        "tool_choice": {"type": "tool", "name": "f"},
+        "options": {"seed": 1},
+    },
+    "resp": {
+        **VECTORS["C51"]["body"],
+        "input": [*VECTORS["C51"]["body"]["input"], *VECTORS["C52"]["body"]["input"]],
+        "tool_choice": {
+            "type": "allowed_tools",
+            "mode": "auto",
+            "tools": [{"type": "function", "name": "f"}],
+        },
+        "metadata": {"a": "b"},
+        "include": ["message.output_text.logprobs"],
+        "options": {"seed": 1},
+    },
+}
+
+
+@pytest.mark.parametrize("ep", ["msg", "resp"])
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_strange_bodies(ep: str, data: st.DataObject) -> None:
+    """A body with something out of place is served or refused in words; and what is echoed can be encoded."""
+    body = _WHOLE_BODIES[ep]
+    for _ in range(data.draw(st.integers(1, 3), label="how many")):
+        place = data.draw(st.sampled_from(_places(body)), label="where")
+        body = _replaced(body, place, data.draw(_STRANGE, label="what"))
+    vector = {"ep": ep, "body": body, "chunks": VECTORS["C61"]["chunks"]}
+    try:
+        read(vector)
+        answer = run(vector)
+    except InvalidRequestError as error:
+        assert str(error)
+    else:
+        assert answer
+
+
+def test_the_whole_bodies_are_served() -> None:
+    """Else the test above would show nothing."""
+    for ep, body in _WHOLE_BODIES.items():
+        assert [tool.function.name for tool in read({"ep": ep, "body": body}).tools] == ["f"]

@@ -26,7 +26,7 @@ def read_tool_choice(value: Any) -> str:
     if isinstance(value, str):
         return f"function:{value}"
     if isinstance(value, dict):
-        if isinstance(allowed := value.get("allowed_tools"), dict):
+        if (allowed := _allowed(value)) is not None:
             return read_tool_choice(allowed.get("mode"))
         function = value.get("function")
         name = function.get("name") if isinstance(function, dict) else value.get("name")
@@ -44,7 +44,7 @@ def restrict_tools(tools: Sequence[Tool], value: Any, choice: str) -> tuple[Tool
         InvalidRequestError: the choice asks for a call and there is no such tool.
     """
     left = tuple(tools)
-    if isinstance(value, dict) and isinstance(allowed := value.get("allowed_tools"), dict):
+    if (allowed := _allowed(value)) is not None:
         entries = allowed.get("tools")
         names = {_name_of(entry) for entry in entries} if isinstance(entries, list) else set()
         left = tuple(tool for tool in tools if tool.function.name in names)
@@ -54,6 +54,16 @@ def restrict_tools(tools: Sequence[Tool], value: Any, choice: str) -> tuple[Tool
     if kind == "function" and all(tool.function.name != name for tool in left):
         raise InvalidRequestError(f'tool_choice names the tool "{name}", which the request does not offer')
     return left
+
+
+def _allowed(value: Any) -> dict[str, Any] | None:
+    """The mode and the tools of a choice among some of them: a member in chats, the choice itself in responses."""
+    if not isinstance(value, dict):
+        return None
+    allowed = (
+        value if value.get("type") == "allowed_tools" and "mode" in value else value.get("allowed_tools")
+    )
+    return allowed if isinstance(allowed, dict) else None
 
 
 def _name_of(entry: Any) -> Any:

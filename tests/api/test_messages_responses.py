@@ -118,19 +118,19 @@ def test_refused(name: str) -> None:
 
 def chunks_of(vector: dict[str, Any]) -> list[Chunk]:
     chunks = []
-    for given in vector["chunks"]:
+    for piece in vector["chunks"]:
         calls = tuple(
-            ToolCall(name, arguments, id=call_id) for call_id, name, arguments in given.get("k", ())
+            ToolCall(name, arguments, id=call_id) for call_id, name, arguments in piece.get("k", ())
         )
-        metrics = GenerationMetrics(prompt_eval_count=given.get("pe", 0), eval_count=given.get("ec", 0))
+        metrics = GenerationMetrics(prompt_eval_count=piece.get("pe", 0), eval_count=piece.get("ec", 0))
         chunks.append(
             Chunk(
-                given.get("c", ""),
-                given.get("t", ""),
+                piece.get("c", ""),
+                piece.get("t", ""),
                 calls,
-                done="done" in given,
-                done_reason=given.get("done", ""),
-                metrics=metrics if "done" in given else None,
+                done="done" in piece,
+                done_reason=piece.get("done", ""),
+                metrics=metrics if "done" in piece else None,
             )
         )
     return chunks

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from corral.config import Settings
-from corral.errors import CloudDisabledError, GGUFError, ModelNotFoundError, TemplateError
+from corral.errors import CloudDisabledError, GGUFError, ModelNotFoundError, StoreError, TemplateError
 from corral.gguf import GGUFFile, check_loadable
 from corral.gotemplate import Template
 from corral.names import ModelName, parse_ref
@@ -58,8 +58,6 @@ class ModelProfile:
     tool_tag: str
     shape: MemoryShape
     problem: str
-    # Part of `problem` that can come and go: weights that are linked, and were changed or removed.
-    link_problem: str = ""
     projector: GGUFFile | None = None
     # The engine does not load the files as they are; what it gets is written on the first load.
     needs_view: bool = False
@@ -149,6 +147,7 @@ class Profiles:
         Raises:
             InvalidRequestError: no name, or a bad one, or one that asks for another place.
             ModelNotFoundError: with `not_found` around the name.
+            StoreError: the weights are a file elsewhere, which has gone or changed.
         """
         ref = parse_ref(name)
         parsed = ModelName.parse(ref.base)
@@ -162,25 +161,18 @@ class Profiles:
             if ref.source == "local":
                 raise ModelNotFoundError(name, not_found.format(name))
             raise CloudDisabledError("ollama cloud is disabled: remote model is unavailable")
+        if model.weights_path and (problem := self._store.blobs.links.problem(model.weights_path)):
+            raise StoreError(problem)
         key = (model.digest_hex, model.name.full())
         profile = self._cache.get(key)
-        if (
-            profile is None
-            or profile.gguf is None
-            or self._link_problem(model) != profile.link_problem
-            or not _exists(model)
-        ):
+        if profile is None or profile.gguf is None or not _exists(model):
             profile = await asyncio.to_thread(self.describe, model)
             self._cache[key] = profile
         return profile
 
-    def _link_problem(self, model: Model) -> str:
-        return self._store.blobs.links.problem(model.weights_path) if model.weights_path else ""
-
     def describe(self, model: Model) -> ModelProfile:
         """Work a profile out; reads the header of the weights."""
         gguf, problem = _open(model.weights_path)
-        problem = self._link_problem(model) or problem
         projector, _ = _open(model.projector_paths[0] if model.projector_paths else None)
         is_foreign = self._settings.translates and any(
             file is not None and needs_translation(file) for file in (gguf, projector)
@@ -214,7 +206,6 @@ class Profiles:
             if gguf
             else MemoryShape(),
             problem=problem,
-            link_problem=self._link_problem(model),
             projector=projector,
             needs_view=is_foreign,
             has_embedded_projector=is_foreign and gguf is not None and embeds_projector(gguf),

@@ -21,6 +21,7 @@ from corral.translate.cache import ViewCache
 __all__ = ["BlobStore", "BlobWriter", "PutResult", "sync_folder", "write_atomically"]
 
 _WRITE_BYTES = 1 << 20
+_FOLDER_ATTEMPTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +173,22 @@ class BlobStore:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file beside its place and rename it, so that no reader sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file beside its place and rename it, so that no reader sees half of it.
+
+    Another process may remove the folder as long as it is empty: then it is made again.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
+    for attempt in range(_FOLDER_ATTEMPTS):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file = temporary.open("xb")
+        except FileNotFoundError:
+            if attempt == _FOLDER_ATTEMPTS - 1:
+                raise
+        else:
+            break
     try:
-        with temporary.open("xb") as file:
+        with file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -21,6 +21,7 @@ __all__ = ["delete_unreferenced", "prepare_store"]
 
 _log = logging.getLogger("corral.store")
 _OLD_S = 3600.0
+_VERY_OLD_S = 86400.0
 # Downloads of large models are interrupted for days; Ollama throws them away after an hour.
 _PARTIAL_OLD_S = 7 * 86400.0
 # What BlobWriter writes to; the original's temporary names have fewer digits.
@@ -96,7 +97,7 @@ def _remove_unfinished_manifests(folder: Path, now_s: float) -> None:
     for path in folder.rglob(".*") if folder.is_dir() else ():
         match = _UNFINISHED.fullmatch(path.name)
         with contextlib.suppress(OSError):
-            if match and (not _is_process(int(match[1])) or now_s - path.lstat().st_mtime > _OLD_S):
+            if match and (not _is_process(int(match[1])) or now_s - path.lstat().st_mtime > _VERY_OLD_S):
                 path.unlink()
 
 

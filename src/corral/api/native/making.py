@@ -85,6 +85,10 @@ class MakingRoutes:
     async def blob_upload(self, exchange: Exchange) -> None:
         given = exchange.params["digest"]
         if await asyncio.to_thread(self._store.blobs.has, Digest.parse(given)):
+            if exchange.header(b"connection").lower() == "close":
+                # The connection ends with the answer, and a client that still writes would not get to read it.
+                async for _ in _body(exchange):
+                    continue
             await exchange.respond(200)
             return
         await asyncio.to_thread(self._check_space, exchange.header(b"content-length"))

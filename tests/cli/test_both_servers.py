@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from corral.cli import quick
 from tests.cli.replay import Replay
@@ -229,6 +231,35 @@ def test_answers_that_make_no_sense(data: bytes) -> None:
     """An error that says so, no half answer, no endless wait."""
     with pytest.raises(OSError, match=r"HTTP|middle|reset"):
         fetch(data)
+
+
+class Bytes:
+    """A socket that has received given pieces."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = [piece for piece in pieces if piece]
+
+    def recv(self, _size: int) -> bytes:
+        return self._pieces.pop(0) if self._pieces else b""
+
+
+HEADS = st.sampled_from(
+    [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 \xb2\r\n\r\n", b"HTTP/1.0 404\r\nContent-Length: \xb9\r\n\r\n",
+     b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", b"HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\n\r\n", b""]
+)  # fmt: skip
+
+
+@given(HEADS, st.lists(st.binary(max_size=20) | st.sampled_from([b"3\r\nabc\r\n", b"0\r\n\r\n", b"-1\r\n"])))
+def test_any_bytes_are_an_answer_or_an_error(head: bytes, pieces: list[bytes]) -> None:
+    """Whatever a port says: a whole answer, or OSError."""
+    connection: Any = Bytes([head, *pieces])
+    try:
+        answer = quick._read_answer(connection, has_body=True)
+    except OSError:
+        return
+    assert answer.status >= 0
+    if "content-length" in answer.headers and answer.headers["content-length"].isdecimal():
+        assert len(answer.body) >= int(answer.headers["content-length"])
 
 
 def test_other_services(tmp_path: Path) -> None:

@@ -155,8 +155,12 @@ def test_help_lists_every_setting(cli: Cli) -> None:
 
 def test_version_imports_little() -> None:
     """The quick commands load neither the server nor the engine."""
-    program = "import corral.cli.main, sys; print(*sorted(sys.modules))"
+    program = (
+        "import corral.cli.main, corral.cli.client, corral.cli.address, corral.cli.library, sys; "
+        "print(*sorted(sys.modules))"
+    )
     output = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=dict(os.environ)
     ).stdout.split()
-    assert not {"uvicorn", "xllamacpp", "jinja2", "asyncio", "http.client"} & set(output)
+    heavy = {"uvicorn", "xllamacpp", "jinja2", "asyncio", "http.client", "dataclasses", "typing", "argparse"}
+    assert not heavy & set(output)

@@ -120,6 +120,21 @@ def test_ctrl_c_stops_the_answer_alone(talk: Talk) -> None:
     assert "next" not in screen.text.split(">>> next")[0]
 
 
+def test_a_message_stopped_before_its_answer(terminal: Terminal, replay: Start, script: Script) -> None:
+    """It is taken back: the next one does not follow a question without an answer."""
+    answers = script("fine")
+    double = replay([*answers[:-1], {**answers[-1], "wait_s": 3, "once": True}, answers[-1]])
+    screen = terminal(double.env, "run", "m")
+    screen.wait_for_prompt()
+    screen.enter("wrong")
+    screen.wait_for(lambda: bool(double.bodies("/api/chat")))
+    screen.type(CTRL_C)
+    screen.wait_for_prompt()
+    screen.enter("right")
+    screen.wait_for("fine")
+    assert [m["content"] for m in double.bodies("/api/chat")[1]["messages"]] == ["right"]
+
+
 def test_settings_reach_the_requests(talk: Talk) -> None:
     """/set in all its forms: what it says, and what the next request carries."""
     screen, double = talk("ok", capabilities=("completion", "thinking"), lines=60)

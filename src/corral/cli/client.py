@@ -89,6 +89,8 @@ class Client:
                 raise self._error(_whole(response), is_stream=True)
             for line in _lines(response):
                 event = json.loads(line)
+                if not isinstance(event, dict):
+                    raise ValueError(event)
                 if "error" in event:
                     raise APIError(event["error"], signin_url=event.get("signin_url", ""))
                 yield event

@@ -14,6 +14,7 @@ from corral.cli.flags import Arguments
 from corral.cli.prompt import HistoryFile, MessagePrompt
 from corral.cli.session import Session
 from corral.cli.slash import COMPLETIONS, QUOTE, run_command, unquote
+from corral.cli.terminal import safe
 from corral.errors import CorralError
 
 __all__ = ["converse", "is_open"]
@@ -90,7 +91,7 @@ def _take(session: Session, prompt: MessagePrompt, text: str) -> bool:
 
 def _print_error(error: Exception) -> None:
     """Say what went wrong, and go on: a conversation is not thrown away for it."""
-    text = str(error)
+    text = safe(str(error))
     if isinstance(error, NoServerError) and not text:
         text = no_server_text()
     if "does not support thinking" in text or "invalid think value" in text:

@@ -63,9 +63,12 @@ def _fail(error: Exception) -> int:
         text = str(error)
     else:
         raise error
+    from corral.cli.terminal import is_terminal, safe
+
     hint = getattr(error, "hint", "")
-    sys.stdout.flush()
-    print(f"Error: {text}" + (f"\n{hint}" if hint else ""), file=sys.stderr)
+    told = f"Error: {text}" + (f"\n{hint}" if hint else "")
+    # Parts of it may come from a registry that nobody vouches for.
+    print(safe(told) if is_terminal(sys.stderr) else told, file=sys.stderr)
     return 1
 
 

@@ -88,7 +88,7 @@ def _read_answer(connection: socket.socket, *, has_body: bool) -> Answer:
     status_line, *header_lines = head.decode("latin-1").split("\r\n")
     version, _, status_text = status_line.partition(" ")
     status, _, reason = status_text.partition(" ")
-    if not version.startswith("HTTP/") or not status.isdigit():
+    if not version.startswith("HTTP/") or not status.isdecimal():
         raise GarbledAnswerError("the answer is not HTTP")
     if status == "100":  # "go on": the answer proper follows
         raise GarbledAnswerError("an answer that was not asked for")
@@ -103,7 +103,7 @@ def _read_answer(connection: socket.socket, *, has_body: bool) -> Answer:
 def _read_body(connection: socket.socket, rest: bytes, headers: Mapping[str, str]) -> bytes:
     is_chunked = headers.get("transfer-encoding", "").lower() == "chunked"
     length_text = headers.get("content-length", "")
-    wanted = int(length_text) if length_text.isdigit() and not is_chunked else None
+    wanted = int(length_text) if length_text.isdecimal() and not is_chunked else None
     pieces, size = [rest], len(rest)
     while wanted is None or size < wanted:
         piece = connection.recv(_READ_BYTES)

@@ -104,6 +104,8 @@ class Session:
     def ask(self, text: str) -> None:
         """Send a message and print the answer. Ctrl-C ends the answer; what there is of it is kept.
 
+        A message that was stopped before its answer began is taken back, too.
+
         Raises:
             APIError, NoServerError: the message is taken back then.
         """
@@ -131,6 +133,9 @@ class Session:
                     final = event
         except KeyboardInterrupt:
             answer.break_off()
+            if not (answer.text or answer.thinking):
+                self.messages.pop()
+                return
         except BaseException:
             self.messages.pop()
             if answer.text or answer.thinking:

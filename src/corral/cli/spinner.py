@@ -45,7 +45,7 @@ class Spinner:
         with self._lock:
             self._is_on = False
             if self._is_drawn:
-                sys.stderr.write(f"{_ERASE}\x1b[?25h")
+                sys.stderr.write(_ERASE)
                 sys.stderr.flush()
                 self._is_drawn = False
 
@@ -61,7 +61,7 @@ class Spinner:
             with self._lock:
                 if not self._is_on:
                     return
-                sys.stderr.write(f"\x1b[?25l{_ERASE}{frame} {label}")
+                sys.stderr.write(f"\x1b[?25l{_ERASE}{frame} {label}\x1b[?25h")
                 sys.stderr.flush()
                 self._is_drawn = True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from hypothesis import given
@@ -137,6 +139,21 @@ def test_accounts(replay: Callable[..., Replay]) -> None:
         "\nYou can find your model at:\n\n\thttps://ollama.com/user/m\n"
     )
     assert run(signed, "push", "localhost:5000/user/m").stdout.endswith("\tlocalhost:5000/user/m:latest\n")
+
+
+def test_accounts_where_the_server_has_none(recorded: Replay) -> None:
+    """The page that registers this machine's key is named; there is nothing to sign out of."""
+    missing = run(recorded, "signin")
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert "a server makes one when it starts" in missing.stderr
+    (recorded.home / ".ollama").mkdir()
+    line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIESJJrYn here"
+    (recorded.home / ".ollama" / "id_ed25519.pub").write_text(line + "\n")
+    url = run(recorded, "signin").stdout.split()[-1]
+    query = parse_qs(urlsplit(url).query)
+    assert url.startswith("https://ollama.com/connect?name=")
+    assert base64.urlsafe_b64decode(query["key"][0] + "==").decode() == line
+    assert "https://ollama.com/settings/keys" in run(recorded, "signout").stderr
 
 
 def test_tool_calls_are_told(replay: Callable[..., Replay]) -> None:

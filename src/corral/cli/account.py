@@ -1,4 +1,8 @@
-"""`signin` and `signout`, and how a server that asks for an account is answered (ollama: cmd/cmd.go)."""
+"""`signin` and `signout`, and how a server that asks for an account is answered (ollama: cmd/cmd.go).
+
+Ollama's server asks its hosted service who is signed in. Corral's does not: an account is needed only to push to
+ollama.com, which knows a machine by its key, so that signing in is to register the key there.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,20 @@ from corral.cli.flags import Arguments
 
 __all__ = ["print_signin_hint", "signin", "signout"]
 
+_CONNECT_URL = "https://ollama.com/connect"
+_KEYS_URL = "https://ollama.com/settings/keys"
+
 
 def signin(client: Client, _arguments: Arguments) -> None:
     try:
         user = client.call("POST", "/api/me", {})
     except APIError as error:
-        if error.status != 401 or not error.signin_url:
+        if error.status == 404 and client.address.is_loopback:
+            print_signin_hint("Register this machine's key to push models to ollama.com.", _connect_url())
+        elif error.status == 401 and error.signin_url:
+            print_signin_hint("You need to be signed in to Ollama to run Cloud models.", error.signin_url)
+        else:
             raise
-        print_signin_hint("You need to be signed in to Ollama to run Cloud models.", error.signin_url)
         return
     print(f"You are already signed in as user '{(user or {}).get('name', '')}'\n")
 
@@ -23,6 +33,8 @@ def signout(client: Client, _arguments: Arguments) -> None:
     try:
         client.call("POST", "/api/signout", {})
     except APIError as error:
+        if error.status == 404:
+            raise APIError(f"this server keeps no account; its key is removed at {_KEYS_URL}", 404) from None
         if error.status != 401:
             raise
         print("You are not signed in to ollama.com\n")
@@ -36,6 +48,26 @@ def print_signin_hint(text: str, url: str) -> None:
     if url:
         _open_browser(url)
         print(f"If your browser did not open, navigate to:\n    {url}\n")
+
+
+def _connect_url() -> str:
+    """The page that registers this machine's key.
+
+    Raises:
+        APIError: there is no key.
+    """
+    import base64
+    import socket
+    from pathlib import Path
+    from urllib.parse import urlencode
+
+    path = Path.home() / ".ollama" / "id_ed25519.pub"
+    try:
+        line = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise APIError(f"there is no key at {path}: a server makes one when it starts") from None
+    key = base64.urlsafe_b64encode(line.encode()).decode("ascii").rstrip("=")
+    return f"{_CONNECT_URL}?{urlencode({'name': socket.gethostname(), 'key': key})}"
 
 
 def _open_browser(url: str) -> None:

@@ -140,3 +140,23 @@ def test_parameters_of_kept_responses(fake_server: Callable[..., Server]) -> Non
     assert "limit" in json.loads(data)["error"]["message"]
     status, _ = server.request("PUT", f"/v1/responses/{made['id']}")
     assert status == 405
+
+
+@both
+def test_cloud_names(fake_server: Callable[..., Server], path: str) -> None:
+    """Refused in the native form, as the real server does before it looks at the surface."""
+    server = fake_server()
+    status, data = server.request("POST", path, {**BODIES[path], "model": "m:cloud"})
+    assert status == 403
+    assert json.loads(data) == {"error": "ollama cloud is disabled: remote model is unavailable"}
+
+
+def test_users_in_the_log(fake_server: Callable[..., Server]) -> None:
+    """Whoever the client says it asks for."""
+    server = fake_server(tokens=3)
+    server.post("/v1/messages", {**BODIES["/v1/messages"], "metadata": {"user_id": "ann"}})
+    server.post("/v1/responses", {**BODIES["/v1/responses"], "user": "bob"})
+    deadline_s = time.monotonic() + 10
+    while not all(any(name in line for line in server.log) for name in ("ann", "bob")):
+        assert time.monotonic() < deadline_s, server.log
+        time.sleep(0.01)

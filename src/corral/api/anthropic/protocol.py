@@ -54,6 +54,7 @@ class MessagesRequest:
     stop_sequences: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     keep_alive_ns: int | None = None
+    user: str = ""
     is_stream: bool = False
 
 
@@ -105,6 +106,7 @@ def _read(body: bytes, max_depth: int) -> MessagesRequest:
         stop_sequences=tuple(values.get("stop_sequences", ())),
         options=extra_options(values),
         keep_alive_ns=values.get("keep_alive"),
+        user=str(values.get("metadata", {}).get("user_id") or ""),
         is_stream=values.get("stream", False),
     )
 
@@ -209,5 +211,6 @@ MESSAGES: dict[str, decode.Decode] = {
     "thinking": decode.mapping,
     "output_config": decode.mapping,
     "output_format": decode.mapping,
+    "metadata": decode.mapping,
     "format": decode.raw_json,
 }

@@ -27,6 +27,7 @@ class AnthropicRoutes:
         exchange.error_encoder = envelope
         body = await read_packed_body(exchange, self._max_body_bytes)
         wanted = read_messages(body, self._max_depth)
+        exchange.user = wanted.user
         request = chat_request(wanted)
         form = MessageForm(
             wanted.model,

@@ -45,6 +45,7 @@ class ResponsesRequest:
     top_logprobs: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
     keep_alive_ns: int | None = None
+    user: str = ""
     is_background: bool = False
     is_stream: bool = False
 
@@ -81,6 +82,7 @@ def read_responses(body: bytes, max_depth: int) -> ResponsesRequest:
         top_logprobs=values.get("top_logprobs", 0),
         options=extra_options(values),
         keep_alive_ns=values.get("keep_alive"),
+        user=values.get("user", ""),
         is_background=values.get("background", False),
         is_stream=values.get("stream", False),
     )
@@ -147,6 +149,7 @@ RESPONSES: dict[str, decode.Decode] = {
     "metadata": decode.mapping,
     "include": decode.strings,
     "top_logprobs": decode.integer,
+    "user": decode.string,
     "background": decode.boolean,
     "stream": decode.boolean,
 }

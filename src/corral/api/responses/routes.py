@@ -39,6 +39,7 @@ class ResponsesRoutes:
         exchange.error_encoder = envelope
         body = await read_packed_body(exchange, self._max_body_bytes)
         wanted = read_responses(body, self._max_depth)
+        exchange.user = wanted.user
         previous_id = wanted.previous_response_id
         try:
             history = await self._archive.history(previous_id) if previous_id else []

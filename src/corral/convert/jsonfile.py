@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,11 @@ def read_bytes(path: Path, name: str) -> bytes:
         OSError
     """
     with path.open("rb") as file:
-        data = file.read(_MAX_FILE_BYTES + 1)
-    if len(data) > _MAX_FILE_BYTES:
-        raise ConversionError(f"{name}: the file is larger than {_MAX_FILE_BYTES} bytes")
-    return data
+        size_bytes = file.seek(0, os.SEEK_END)
+        if size_bytes > _MAX_FILE_BYTES:
+            raise ConversionError(f"{name}: the file is larger than {_MAX_FILE_BYTES} bytes")
+        file.seek(0)
+        return file.read(size_bytes)
 
 
 def read_object(path: Path, name: str) -> dict[str, Any]:

@@ -180,7 +180,7 @@ def _unigram(tokenizer: Mapping[str, Any], model: Mapping[str, Any]) -> Vocabula
         if not is_pair or isinstance(entry[1], bool) or not isinstance(entry[1], int | float):
             raise ConversionError("tokenizer.json: a unigram token has to be a text and a score")
         tokens.append(entry[0])
-        scores.append(max(-1e30, min(1e30, float(entry[1]))))
+        scores.append(float(max(-(10**30), min(10**30, entry[1]))))
     types = [int(TokenType.NORMAL)] * len(tokens)
     for number, text, is_special in sorted(added_tokens(tokenizer)):
         if number > len(tokens):
@@ -192,13 +192,14 @@ def _unigram(tokenizer: Mapping[str, Any], model: Mapping[str, Any]) -> Vocabula
         tokens[number] = text
         types[number] = TokenType.CONTROL if is_special else TokenType.USER_DEFINED
     unknown = model.get("unk_id")
+    special = {}
     if type(unknown) is int and 0 <= unknown < len(types):
         types[unknown] = TokenType.UNKNOWN
+        special["unknown"] = unknown
     flags = {
         "add_space_prefix": prepends_space(tokenizer),
         "remove_extra_whitespaces": _removes_spaces(tokenizer),
     }
-    special = {"unknown": unknown} if type(unknown) is int else {}
     return Vocabulary(
         "t5",
         "default",

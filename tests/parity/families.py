@@ -28,14 +28,18 @@ SMALL: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Case:
-    """`config` and `model` are names of transformers classes; `special` names special tokens."""
+    """`config` and `model` are names of transformers classes; `special` names special tokens.
+
+    `sentencepiece` is a tokenizer.model to put into the folder; `hides_json` keeps tokenizer.json from the converter.
+    """
 
     config: str
     model: str
     tokenizer: Callable[[], Tokenizer]
     settings: Mapping[str, Any] = field(default_factory=dict)
     special: Mapping[str, str] = field(default_factory=dict)
-    sentencepiece: bytes | None = None
+    sentencepiece: Callable[[], bytes] | None = None
+    hides_json: bool = False
 
     def save(self, folder: Path) -> Any:
         """Make the model and write its folder; returns the model, in evaluation mode."""
@@ -51,7 +55,16 @@ class Case:
         model.save_pretrained(folder)
         fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **self.special)
         fast.save_pretrained(folder)
+        if self.sentencepiece is not None:
+            (folder / "tokenizer.model").write_bytes(self.sentencepiece())
         return model
+
+    def files(self, folder: Path) -> dict[str, Path]:
+        """What a converter is given of the folder."""
+        found = {str(file.relative_to(folder)): file for file in folder.rglob("*") if file.is_file()}
+        if self.hides_json:
+            del found["tokenizer.json"]
+        return found
 
 
 def randomize(model: Any) -> None:
@@ -96,6 +109,22 @@ LLAMA3_ROPE = {
 
 DECODERS: dict[str, Case] = {
     "llama2": Case("LlamaConfig", "LlamaForCausalLM", sp_tokenizer(prefix=True), special=SP_SPECIAL),
+    "llama2-both-tokenizers": Case(
+        "LlamaConfig",
+        "LlamaForCausalLM",
+        sp_tokenizer(prefix=True),
+        special=SP_SPECIAL,
+        sentencepiece=lambda: zoo.sentencepiece_model("bpe", prefix=True),
+    ),
+    "gemma-tokenizer.model": Case(
+        "GemmaConfig",
+        "GemmaForCausalLM",
+        sp_tokenizer(prefix=False),
+        {"head_dim": 32},
+        SP_SPECIAL,
+        sentencepiece=lambda: zoo.sentencepiece_model("bpe", prefix=False),
+        hides_json=True,
+    ),
     "llama3.1": Case(
         "LlamaConfig",
         "LlamaForCausalLM",

@@ -59,7 +59,7 @@ def test_adapter(tmp_path: Path, family: str, settings: dict[str, Any], is_mlx: 
     adapter.mkdir()
     model = DECODERS[family].save(folder)
     base, converted = tmp_path / "base.gguf", tmp_path / "adapter.gguf"
-    convert_model({file.name: file for file in folder.iterdir()}, base, keep_float32=True)
+    convert_model(DECODERS[family].files(folder), base, keep_float32=True)
     before = reference_logprobs(model, TOKENS)
     config = {"peft_type": "LORA", "r": RANK, "lora_alpha": ALPHA, "bias": "none", **settings}
     (adapter / "adapter_config.json").write_text(json.dumps(config))

@@ -31,10 +31,10 @@ def converted(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Converted]:
     folder = tmp_path_factory.mktemp(request.param)
-    model = DECODERS[request.param].save(folder)
+    case = DECODERS[request.param]
+    model = case.save(folder)
     path = folder / "model.gguf"
-    files = {file.name: file for file in folder.iterdir()}
-    convert_model(files, path, keep_float32=True)
+    convert_model(case.files(folder), path, keep_float32=True)
     tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(folder)
     with Engine(path) as engine:
         yield Converted(model, tokenizer, engine)

@@ -17,7 +17,7 @@ import transformers
 from corral.convert import convert_model
 from tests.doubles.sentence_model import model_files, model_folder
 from tests.parity.engine import Engine
-from tests.parity.families import ENCODERS, RERANKERS
+from tests.parity.families import ENCODERS, RERANKERS, Case
 from tests.parity.texts import texts
 
 SENTENCES = (
@@ -52,10 +52,9 @@ def write_pooling(folder: Path, pooling: str) -> None:
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(settings))
 
 
-def convert(folder: Path) -> Path:
-    files = {str(file.relative_to(folder)): file for file in folder.rglob("*") if file.is_file()}
+def convert(case: Case, folder: Path) -> Path:
     path = folder / "model.gguf"
-    convert_model(files, path, keep_float32=True)
+    convert_model(case.files(folder), path, keep_float32=True)
     return path
 
 
@@ -67,7 +66,7 @@ def encoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     if pooling:
         write_pooling(folder, pooling)
     tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(folder)
-    with Engine(convert(folder), is_embedding=True) as engine:
+    with Engine(convert(case, folder), is_embedding=True) as engine:
         yield Converted(model, tokenizer, engine, pooling or "mean")
 
 
@@ -120,9 +119,10 @@ def test_real_sentence_model(tmp_path: Path) -> None:
 @pytest.fixture(scope="module", params=RERANKERS)
 def reranker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Converted]:
     folder = tmp_path_factory.mktemp(request.param)
-    model = RERANKERS[request.param].save(folder)
+    case = RERANKERS[request.param]
+    model = case.save(folder)
     tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(folder)
-    with Engine(convert(folder), is_embedding=True, pooling="rank") as engine:
+    with Engine(convert(case, folder), is_embedding=True, pooling="rank") as engine:
         yield Converted(model, tokenizer, engine, "rank")
 
 

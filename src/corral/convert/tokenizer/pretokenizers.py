@@ -174,6 +174,6 @@ def _normal(part: str) -> str:
             part = part.replace(spelling, _CONTRACTION)
             break
     # Possessive quantifiers only forbid backtracking that could not succeed in these patterns.
-    part = re.sub(r"([?+*])\+", r"\1", part)
+    part = re.sub(r"(?<=[\]}])([?+*])\+", r"\1", part)
     part = part.replace("\r", r"\r").replace("\n", r"\n")
     return part.replace(r"\p{N}{1}", r"\p{N}")

@@ -121,8 +121,10 @@ def _templates(
         return ([None], None) if tokenizer else (None, None)
     for part in parts_of(processor):
         if part.get("type") == "TemplateProcessing":
-            pair = _items(part.get("pair"))
-            return _items(part.get("single")), pair if pair.count(None) == 2 else None
+            single, pair = _items(part.get("single")), _items(part.get("pair"))
+            if single.count(None) != 1:
+                raise ConversionError("tokenizer.json: the post_processor has no place for the text")
+            return single, pair if pair.count(None) == 2 else None
         if part.get("type") in ("BertProcessing", "RobertaProcessing"):
             first, last = _pair_item(part.get("cls")), _pair_item(part.get("sep"))
             between = [last] if part["type"] == "BertProcessing" else [last, last]
@@ -143,8 +145,6 @@ def _items(template: Any) -> list[str | None]:
             found.append(str(special.get("id")))
         elif isinstance(item, dict) and "Sequence" in item:
             found.append(None)
-    if None not in found:
-        raise ConversionError("tokenizer.json: the post_processor has no place for the text")
     return found
 
 

@@ -104,7 +104,9 @@ def test_fp8_weights_are_scaled(tmp_path: Path) -> None:
     quantization = {"quant_method": "fp8", "weight_block_size": [16, 16]}
     files = write_folder(tmp_path / "in", config={**CONFIG, "quantization_config": quantization}, tensors={})
     write_raw(files["model.safetensors"], tensors)
-    converted(files, tmp_path)
+    gguf_file = converted(files, tmp_path)
+    assert gguf_file.get_arch("source_quantization") == "hf_fp8"
+    assert gguf_file.get_arch("source_fp8_tensors").values() == [name]
     raw = values_of(tmp_path / "out.gguf")["blk.0.ffn_down.weight"].data.view(np.uint16).reshape(WIDTH, 48)
     found = (raw.astype(np.uint32) << 16).view(np.float32)
     assert found[0, :4].tolist() == [448.0, 2.0**-9, -1.0, 2.0]

@@ -44,7 +44,11 @@ def convert_model(
     if name:
         out.set("general.name", name[:200])
     family.metadata(out)
-    family.convert(out, Weights(checkpoint.tensors(), config))
+    weights = Weights(checkpoint.tensors(), config)
+    family.convert(out, weights)
+    if weights.fp8_names():
+        out.set(".source_quantization", "hf_fp8")
+        out.set_array(".source_fp8_tensors", weights.fp8_names(), "string")
     vocabulary = load_vocabulary(checkpoint, text_config)
     vocabulary.fit(out.tensors["token_embd.weight"].values.shape[0])
     vocabulary.write(out)

@@ -40,6 +40,10 @@ class Weights:
             if name not in scales and not (scales and name.endswith(_OTHER_SCALES)):
                 yield name
 
+    def fp8_names(self) -> list[str]:
+        """Tensors that had 8 bits."""
+        return sorted(self._scales)
+
     def lazy(self, name: str) -> Lazy:
         """The values of a tensor.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +26,8 @@ _PART = re.compile(r"(?P<module>.+?)\.lora_(?P<part>[ABab])(?:\.default)?(?:\.we
 _PREFIXES = ("base_model.model.", "base_model.")
 
 
-@dataclass(slots=True)
-class _Pair:
-    """The two matrices of one module, `a` (rank, inputs) and `b` (outputs, rank)."""
-
-    parts: dict[str, Lazy] = field(default_factory=dict)
+# The two matrices of a module: `a` (rank, inputs) and `b` (outputs, rank).
+_Pair = dict[str, Lazy]
 
 
 def convert_adapter(
@@ -148,7 +144,7 @@ def _pairs(tensors: Mapping[str, StoredTensor]) -> dict[str, _Pair]:
         if part.islower():
             # MLX multiplies from the other side.
             values = _transposed(values)
-        pairs.setdefault(match["module"], _Pair()).parts[part.lower()] = values
+        pairs.setdefault(match["module"], {})[part.lower()] = values
     return pairs
 
 
@@ -168,9 +164,9 @@ def _name(module: str, families: Sequence[type[Decoder]], n_block: int) -> str |
 
 def _oriented(module: str, pair: _Pair, shape: tuple[int, ...]) -> tuple[Lazy, Lazy]:
     """Both matrices, checked against the weight they change, whose shape is given fastest dimension first."""
-    if pair.parts.keys() != {"a", "b"}:
+    if pair.keys() != {"a", "b"}:
         raise ConversionError(f'one of the two matrices of "{module[:200]}" is missing')
-    a, b = pair.parts["a"], pair.parts["b"]
+    a, b = pair["a"], pair["b"]
     rank = a.shape[0]
     if len(shape) != 2 or a.shape != (rank, shape[0]) or b.shape != (shape[1], rank):
         raise ConversionError(

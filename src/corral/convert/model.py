@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from corral.convert.checkpoint import Checkpoint
+from corral.convert.config import Config
 from corral.convert.families.registry import find_family
 from corral.convert.output import Output
 from corral.convert.tokenizer import load_vocabulary
@@ -36,7 +37,9 @@ def convert_model(
     checkpoint = Checkpoint(files)
     config = checkpoint.config()
     architecture, family_class = find_family(config.values.get("architectures"))
-    text_config = config.section("text_config") or config
+    inner = config.section("text_config")
+    # Models that also see keep what concerns text in a section, and some of it outside.
+    text_config = config if inner is None else Config({**config.values, **inner.values})
     family = family_class(checkpoint, text_config, architecture)
     out = Output(family.gguf_arch, keep_float32=keep_float32)
     out.set("general.type", "model")

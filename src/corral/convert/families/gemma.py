@@ -49,9 +49,12 @@ class Gemma2(Gemma):
     def metadata(self, out: Output) -> None:
         super().metadata(out)
         config = self.config
-        out.set_int(".attention.sliding_window", config.integer("sliding_window"))
-        out.set_float(".attn_logit_softcapping", config.number("attn_logit_softcapping", default=0.0))
-        out.set_float(".final_logit_softcapping", config.number("final_logit_softcapping", default=0.0))
+        out.set_int(".attention.sliding_window", config.integer("sliding_window", default=4096))
+        for name, default in (("attn_logit_softcapping", 50.0), ("final_logit_softcapping", 30.0)):
+            cap = config.number(name, default=default)
+            if config.values.get(name, default) is None or cap <= 0:
+                raise ConversionError(f"config.json: the engine needs {name} to be a positive number")
+            out.set_float(f".{name}", cap)
         self._check_scale(n_block_by_width=46)
 
     def _check_scale(self, *, n_block_by_width: int) -> None:
@@ -81,7 +84,6 @@ class Gemma3(Gemma2):
         }
         given = {name: value for name, value in config.values.items() if value is not None}
         super().__init__(checkpoint, Config({**defaults, **given}), architecture)
-        self.local_rope = Rope.of(self.config, 10_000.0, layer_type="sliding_attention")
 
     default_theta = 1_000_000.0
 
@@ -94,8 +96,7 @@ class Gemma3(Gemma2):
             )
         out.set_int(".attention.sliding_window", config.integer("sliding_window"))
         out.set_array(".attention.sliding_window_pattern", self._is_sliding(), "bool")
-        local = config.number("rope_local_base_freq", default=self.local_rope.theta)
-        out.set_float(".rope.freq_base_swa", local)
+        out.set_float(".rope.freq_base_swa", Rope.local_theta(config, "rope_local_base_freq", 10_000.0))
         if config.has("final_logit_softcapping"):
             out.set_float(".final_logit_softcapping", config.number("final_logit_softcapping"))
         self._check_scale(n_block_by_width=62)

@@ -37,9 +37,8 @@ class ModernBert(Encoder):
         super().metadata(out)
         config = self.config
         full = Rope.of(config, 160_000.0)
-        local = Rope.of(config, 10_000.0, layer_type="sliding_attention")
         out.set_float(".rope.freq_base", config.number("global_rope_theta", default=full.theta))
-        out.set_float(".rope.freq_base_swa", config.number("local_rope_theta", default=local.theta))
+        out.set_float(".rope.freq_base_swa", Rope.local_theta(config, "local_rope_theta", 10_000.0))
         out.set(".rope.scaling.type", "none")
         out.set_int(".attention.sliding_window", config.integer("local_attention", default=128))
         period = config.integer("global_attn_every_n_layers", default=3)

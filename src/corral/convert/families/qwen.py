@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from corral.convert.families.decoder import Decoder
-from corral.convert.lazy import Lazy
 
 __all__ = ["Qwen2", "Qwen3"]
 
@@ -31,6 +30,3 @@ class Qwen3(Qwen2):
     def required(self) -> Iterable[str]:
         yield from super().required()
         yield from ("blk.attn_q_norm.weight", "blk.attn_k_norm.weight")
-
-    def extra(self) -> Iterator[tuple[str, Lazy]]:
-        return super().extra()

@@ -20,6 +20,8 @@ class Qwen2Moe(Qwen2):
 
     gguf_arch = "qwen2moe"
     needs_output = True
+    # Whether the engine makes the weights of the chosen experts sum to 1.
+    normalizes_weights: ClassVar[bool] = False
     block_names: ClassVar[Mapping[str, str]] = {
         **BLOCK_NAMES,
         **EXPERT_NAMES,
@@ -34,6 +36,9 @@ class Qwen2Moe(Qwen2):
         config = self.config
         if config.integer("decoder_sparse_step", default=1) != 1 or config.values.get("mlp_only_layers"):
             raise ConversionError("config.json: the engine needs experts in every layer of this architecture")
+        if config.boolean("norm_topk_prob", default=self.normalizes_weights) != self.normalizes_weights:
+            expected = str(self.normalizes_weights).lower()
+            raise ConversionError(f"config.json: the engine needs norm_topk_prob to be {expected} here")
         out.set_int(".expert_feed_forward_length", self.expert_ff())
         if self.gguf_arch == "qwen2moe":
             out.set_int(".expert_shared_feed_forward_length", self.shared_ff())
@@ -68,3 +73,4 @@ class Qwen3Moe(Qwen2Moe, Qwen3):
 
     gguf_arch = "qwen3moe"
     needs_output = False
+    normalizes_weights = True

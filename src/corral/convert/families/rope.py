@@ -26,14 +26,14 @@ class Rope:
     partial_factor: float
 
     @classmethod
-    def of(cls, config: Config, default_theta: float, *, layer_type: str = "full_attention") -> Rope:
-        """The settings of a model, or of one of its kinds of layers.
+    def of(cls, config: Config, default_theta: float) -> Rope:
+        """The settings of a model, those of its layers that see everything where there are several kinds.
 
         Raises:
             ConversionError: a scaling that the engine does not know.
         """
         section = config.section("rope_parameters") or config.section("rope_scaling") or Config({})
-        section = section.section(layer_type) or section
+        section = section.section("full_attention") or section
         theta = section.number("rope_theta", default=config.number("rope_theta", default=default_theta))
         kind = section.text("rope_type", "type", default="default")
         kind = "longrope" if kind == "su" else kind
@@ -45,6 +45,15 @@ class Rope:
         if not 0 < partial <= 1 or theta <= 0:
             raise ConversionError("config.json: the rope settings are out of range")
         return cls(theta, kind, section, partial)
+
+    @classmethod
+    def local_theta(cls, config: Config, name: str, default: float) -> float:
+        """The base of layers with a sliding window: a setting of its own, or a section of them."""
+        section = config.section("rope_parameters")
+        local = section.section("sliding_attention") if section is not None else None
+        if local is not None and local.has("rope_theta"):
+            default = local.number("rope_theta")
+        return config.number(name, default=default)
 
     def write(self, out: Output) -> None:
         """Write base frequency and scaling; factors per frequency are tensors and not written here."""

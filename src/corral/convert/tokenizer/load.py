@@ -24,6 +24,8 @@ from corral.errors import ConversionError
 __all__ = ["load_vocabulary"]
 
 _WORD_PIECE_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+# Marks of Gemma's turns and calls, which its files call ordinary tokens (ollama: convert/tokenizer_spm.go).
+_MARKS = ("<start_of_turn>", "<end_of_turn>", "<start_function_", "<end_function_", "<escape>")
 _SPACE = "\u2581"
 
 
@@ -99,8 +101,9 @@ def _extend(vocabulary: Vocabulary, tokens: Iterable[AddedToken]) -> None:
             vocabulary.types.append(TokenType.UNUSED)
         if vocabulary.types[number] in (TokenType.UNKNOWN, TokenType.BYTE):
             continue
-        vocabulary.types[number] = TokenType.CONTROL if is_special else TokenType.USER_DEFINED
-        vocabulary.tokens[number] = text if is_special else text.replace(_SPACE, " ")
+        is_control = is_special or text.startswith(_MARKS)
+        vocabulary.types[number] = TokenType.CONTROL if is_control else TokenType.USER_DEFINED
+        vocabulary.tokens[number] = text if is_control else text.replace(_SPACE, " ")
 
 
 def _word_list(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> Vocabulary | None:

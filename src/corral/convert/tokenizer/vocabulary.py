@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -43,13 +44,6 @@ class Vocabulary:
     end_ids: list[int] = field(default_factory=list)
     chat_templates: dict[str, str] = field(default_factory=dict)
 
-    def find(self, text: str) -> int | None:
-        """The id of a token."""
-        try:
-            return self.tokens.index(text)
-        except ValueError:
-            return None
-
     def fit(self, n_rows: int) -> None:
         """Make as many tokens as the embedding has rows: pad, or drop tokens that have no vector.
 
@@ -84,8 +78,7 @@ class Vocabulary:
             ConversionError: two tokens have one text, which the engine cannot load.
         """
         if len(set(self.tokens)) != len(self.tokens):
-            seen: set[str] = set()
-            twice = next(text for text in self.tokens if text in seen or seen.add(text))  # type: ignore[func-returns-value]
+            twice = next(text for text, count in Counter(self.tokens).items() if count > 1)
             raise ConversionError(f"the tokenizer has the token {twice[:80]!r} twice")
         prefix = "tokenizer.ggml."
         out.set(f"{prefix}model", self.model)

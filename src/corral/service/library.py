@@ -235,7 +235,7 @@ def _cloud_tag(base: str) -> str:
 
 
 def _expiry(info: LoadedInfo) -> int:
-    return -(info.expires_at_ns // 1_000_000_000)
+    return -info.expires_at_ns
 
 
 def _open(path: Path) -> GGUFFile | None:

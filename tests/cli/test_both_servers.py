@@ -169,6 +169,15 @@ def test_tool_calls_are_told(replay: Callable[..., Replay]) -> None:
     )
 
 
+def test_a_terminal_of_another_encoding(replay: Callable[..., Replay]) -> None:
+    """What cannot be said is replaced, in answers and in progress."""
+    double = replay([
+        answer("POST", "/api/show", {"capabilities": ["completion"]}),
+        answer("POST", "/api/generate", [{"response": "caf\u00e9 \u65e5"}, {"response": "", "done": True}]),
+    ])  # fmt: skip
+    assert run(double, "run", "m", "x", PYTHONIOENCODING="ascii").stdout == "caf? ?\n\n"
+
+
 def test_headers(recorded: Replay) -> None:
     """The key for a guarded server is sent, and where the request goes."""
     run(recorded, "list", OLLAMA_API_KEY="secret")

@@ -143,6 +143,16 @@ def test_output_that_cannot_be_written(cli: Cli, server: Server) -> None:
     assert (piped.stdout, piped.stderr) == ("0\n", "")
 
 
+def test_closed_streams(server: Server) -> None:
+    """Without stdin, stdout or stderr a command does its work all the same."""
+    for closed, output in (("<&-", "NAME"), (">&-", ""), ("2>&-", "NAME"), ("<&- >&- 2>&-", "")):
+        shell = f"'{sys.executable}' -m corral.cli.main list {closed}"
+        result = subprocess.run(
+            ["bash", "-c", shell], env=server.env, capture_output=True, text=True, check=False
+        )
+        assert (result.returncode, result.stdout[:4], result.stderr) == (0, output, "")
+
+
 def test_help_lists_every_setting(cli: Cli) -> None:
     """`serve --help` is made from the table of settings."""
     from corral.config import SETTINGS

@@ -22,10 +22,10 @@ _INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 def main(argv: list[str] | None = None) -> None:
     """Run a command and leave the process with its exit status."""
     words = sys.argv[1:] if argv is None else argv
+    _prepare_output()
     try:
         status = _run([_text(word) for word in words])
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         status = _INTERRUPTED
     except BrokenPipeError:
@@ -37,6 +37,16 @@ def main(argv: list[str] | None = None) -> None:
     if argv is None and words[:1] not in (["serve"], ["start"]):
         _leave(status)
     sys.exit(status)
+
+
+def _prepare_output() -> None:
+    """Stand-ins for streams that are closed, and a mark for what the terminal's encoding cannot say."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - for good
+        elif stream.encoding.lower() != "utf-8" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
 
 
 def _leave(status: int) -> NoReturn:

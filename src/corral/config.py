@@ -268,6 +268,7 @@ SETTINGS: tuple[Setting, ...] = (
         "0",
         "Bandwidth of all downloads, as in `10MB` a second (0: all)",
     ),
+    Setting("HF_TOKEN", "hugging_face_token", str, "", "Token for private repositories on Hugging Face"),
     Setting(
         "CORRAL_PULL_STALL_TIMEOUT",
         "pull_stall_timeout_ns",
@@ -345,6 +346,7 @@ class Settings:
     registry_mirrors: tuple[str, ...] = ()
     registry_trusted_hosts: tuple[str, ...] = ()
     pull_bytes_per_s: int = 0
+    hugging_face_token: str = field(default="", repr=False)
     pull_stall_timeout_ns: int = 30 * _SECOND_NS
     pull_retry_delay_ns: int = _SECOND_NS
     responses_db: Path = field(default_factory=lambda: Path.home() / ".ollama" / "responses.sqlite3")

@@ -24,13 +24,12 @@ from corral.errors import RegistryAuthError, RegistryProtocolError
 from corral.registry.challenge import Challenge
 from corral.registry.credentials import Credential
 from corral.registry.key import Identity
+from corral.registry.source import HUGGING_FACE
 from corral.registry.transport import Transport
 
 __all__ = ["Authorizer", "Wallet", "signed_text", "token_url"]
 
 _EMPTY_BODY = base64.b64encode(hashlib.sha256(b"").hexdigest().encode()).decode("ascii")
-# Two names of one registry; the shorter one's token service is on the longer one (ollama issue 15661).
-_HUGGING_FACE = {"hf.co", "huggingface.co"}
 _MAX_TOKEN_BYTES = 1 << 20
 _MAX_TOKEN_CHARS = 64 << 10
 
@@ -49,6 +48,7 @@ class Wallet:
 
     key_path: Path
     find: Callable[[str], Credential | None] = field(default=lambda _host: None)
+    hugging_face_token: str = field(default="", repr=False)
     # Hosts that may issue tokens for registries on other hosts.
     trusted_hosts: frozenset[str] = frozenset()
 
@@ -83,10 +83,11 @@ class Authorizer:
         self._is_plain_allowed = is_plain_allowed
         self._given = credential
         self._lock = threading.Lock()
-        self._header: str | None = None
+        token = wallet.hugging_face_token if host.lower() in HUGGING_FACE and not is_plain_allowed else ""
+        self._header: str | None = f"Bearer {token}" if token else None
 
     def header(self) -> str | None:
-        """What to send now; None before the registry has asked for anything."""
+        """What to send now; None before the registry has asked for anything, unless a token for it is configured."""
         return self._header
 
     def renew(self, challenges: list[Challenge], *, refused: str | None, transport: Transport) -> str:
@@ -147,7 +148,7 @@ class Authorizer:
             is_sound, host = False, ""
         if not is_sound:
             raise RegistryAuthError("the registry names no sound token service")
-        is_same = host == self._host.lower() or {host, self._host.lower()} == _HUGGING_FACE
+        is_same = host == self._host.lower() or {host, self._host.lower()} == HUGGING_FACE
         if not is_same and host not in self._wallet.trusted_hosts:
             raise RegistryAuthError(
                 f'realm host "{host}" does not match original host "{self._host}"',

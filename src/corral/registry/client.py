@@ -11,7 +11,7 @@ from corral.errors import RegistryAuthError, RegistryProtocolError, RegistryStat
 from corral.registry.auth import Authorizer
 from corral.registry.challenge import parse_challenges
 from corral.registry.ranges import parse_content_range, parse_length, parse_retry_after_s
-from corral.registry.source import Endpoint
+from corral.registry.source import HUGGING_FACE, Endpoint
 from corral.registry.transport import Body, Response, Transport, redacted
 
 __all__ = ["MAX_MANIFEST_BYTES", "BlobReply", "RegistryClient", "raise_for_status"]
@@ -56,6 +56,8 @@ class RegistryClient:
 
     def __init__(self, endpoint: Endpoint, transport: Transport, authorizer: Authorizer) -> None:
         self.endpoint = endpoint
+        # Where blobs are that do not lie under `/v2/`.
+        self.blob_urls: dict[Digest, str] = {}
         self.transport = transport
         self._authorizer = authorizer
 
@@ -110,7 +112,8 @@ class RegistryClient:
     def is_own(self, url: str) -> bool:
         """Whether a URL is on the registry itself: only there may credentials go."""
         mine, other = urlsplit(self.endpoint.base_url), urlsplit(url)
-        return (mine.scheme, mine.netloc.lower()) == (other.scheme, other.netloc.lower())
+        hosts = {mine.netloc.lower(), other.netloc.lower()}
+        return mine.scheme == other.scheme and (len(hosts) == 1 or hosts == HUGGING_FACE)
 
     def fetch_manifest(self) -> bytes:
         """The bytes of the manifest, of bounded size and, if the registry names it, of the right digest.
@@ -118,7 +121,7 @@ class RegistryClient:
         Raises:
             RegistryError
         """
-        response = self._follow("GET", self.endpoint.manifest_url(), {"Accept": _MANIFEST_TYPES})
+        response = self.follow("GET", self.endpoint.manifest_url(), {"Accept": _MANIFEST_TYPES})
         raise_for_status(response)
         data = response.read_bounded(MAX_MANIFEST_BYTES)
         length = parse_length(response.header("content-length"))
@@ -146,9 +149,10 @@ class RegistryClient:
         """
         headers = {"Range": f"bytes={start}-{stop - 1}"}
         if direct_url is not None:
-            response = self._follow("GET", direct_url, headers)
+            response = self.follow("GET", direct_url, headers)
         else:
-            response = self._follow("GET", self.endpoint.blob_url(digest), headers)
+            url = self.blob_urls.get(digest) or self.endpoint.blob_url(digest)
+            response = self.follow("GET", url, headers)
         raise_for_status(response, is_final=self.is_own(response.url))
         try:
             response.check_plain()
@@ -158,7 +162,7 @@ class RegistryClient:
             raise
         return reply, None if self.is_own(response.url) else response.url
 
-    def _follow(self, method: str, url: str, headers: Mapping[str, str]) -> Response:
+    def follow(self, method: str, url: str, headers: Mapping[str, str]) -> Response:
         """Request and follow redirects; credentials stay with the registry.
 
         Raises:

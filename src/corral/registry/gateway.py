@@ -7,26 +7,30 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from corral.config import Settings
-from corral.errors import CorralError, CorruptManifestError
+from corral.errors import CorralError, CorruptManifestError, RegistryError
 from corral.names import ModelName
 from corral.registry.auth import Wallet
 from corral.registry.client import RegistryClient
 from corral.registry.credentials import Credential, DockerCredentials, default_docker_config
+from corral.registry.huggingface import RepositorySource, choose_files, fetch_listing, file_url
 from corral.registry.key import default_key_path
 from corral.registry.limits import RateLimit
 from corral.registry.policy import TransferPolicy
-from corral.registry.pull import Pull, Registries, RegistryContext
+from corral.registry.pull import Pull, Registries, RegistryContext, ShardedRepositoryError
 from corral.registry.push import Push
 from corral.registry.request import TransferRequest
-from corral.registry.sharing import Downloads
+from corral.registry.sharing import Downloads, run_in_thread
 from corral.registry.source import SourceRules
 from corral.registry.transport import Transport
 from corral.registry.upload import UploadSessions
+from corral.store.manifests import Layer
 from corral.store.models import ModelStore
+from corral.store.prune import delete_unreferenced
 
 __all__ = ["Gateway"]
 
 Report = Callable[[dict[str, Any]], Awaitable[None]]
+Assemble = Callable[[dict[str, str]], Awaitable[None]]
 _NS_PER_S = 1_000_000_000
 
 
@@ -42,7 +46,10 @@ class Gateway:
         docker = DockerCredentials(default_docker_config())
         trusted = [_host_and_port(entry) for entry in settings.registry_trusted_hosts]
         wallet = Wallet(
-            default_key_path(), docker.find, frozenset(map(str.lower, settings.registry_trusted_hosts))
+            default_key_path(),
+            docker.find,
+            hugging_face_token=settings.hugging_face_token,
+            trusted_hosts=frozenset(map(str.lower, settings.registry_trusted_hosts)),
         )
         rules = SourceRules.parse(settings.registry, settings.registry_mirrors)
         self._context = RegistryContext(rules, wallet, policy, trusted)
@@ -51,12 +58,58 @@ class Gateway:
         self._upload_sessions: UploadSessions = {}
         self.downloads = Downloads(store.blobs, policy, bytes_per_s=settings.pull_bytes_per_s)
 
-    async def pull(self, name: ModelName, report: Report, request: TransferRequest) -> None:
-        """Do what follows `pulling manifest`. Raises CorralError."""
+    async def pull(
+        self, name: ModelName, report: Report, request: TransferRequest, assemble: Assemble
+    ) -> None:
+        """Do what follows `pulling manifest`.
+
+        `assemble` makes a model of files by name and digest; it is called for repositories that are no model yet.
+
+        Raises:
+            CorralError
+        """
         endpoints = self._context.rules.endpoints(name, is_insecure=request.is_insecure)
         registries = Registries(self._context, endpoints, _credential(request))
         pull = Pull(self._store, self.downloads, name, registries, request, may_prune=self._may_prune)
-        await pull.run(report)
+        try:
+            await pull.run(report)
+        except ShardedRepositoryError as refused:
+            await self._pull_files(name, report, request, assemble, refused)
+
+    async def _pull_files(
+        self,
+        name: ModelName,
+        report: Report,
+        request: TransferRequest,
+        assemble: Assemble,
+        refused: ShardedRepositoryError,
+    ) -> None:
+        """Fetch the files of a sharded repository and have a model made of them."""
+        endpoint = self._context.rules.origin(name, is_insecure=request.is_insecure)
+        guard = self._context.guard([endpoint])
+        authorizer = self._context.authorizer(endpoint, _credential(request))
+
+        def new_client() -> RegistryClient:
+            return RegistryClient(endpoint, Transport(guard, self._context.policy), authorizer)
+
+        client = new_client()
+        try:
+            listing = await run_in_thread(lambda: fetch_listing(client), cancel=client.cancel)
+            files = choose_files(listing, name.tag)
+        except RegistryError as exc:
+            raise CorralError(f"{refused}; its files cannot be pulled either: {exc}") from exc
+        finally:
+            client.close()
+        source = RepositorySource(new_client, {file.digest: file_url(client, file) for file in files})
+        pull = Pull(self._store, self.downloads, name, source, request, may_prune=self._may_prune)
+        layers = [Layer("application/vnd.ollama.image.model", file.digest, file.size_bytes) for file in files]
+        with self._store.pinned({layer.digest for layer in layers}):
+            await pull.fetch(layers, report)
+            await report({"status": "verifying sha256 digest"})
+            await assemble({file.name: str(file.digest) for file in files})
+        # What the model was merged from is not part of it.
+        await asyncio.to_thread(delete_unreferenced, self._store, [layer.digest for layer in layers])
+        await report({"status": "success"})
 
     async def fetch_manifest(self, name: ModelName) -> bytes:
         """The bytes of a manifest, unchecked. Raises RegistryError."""

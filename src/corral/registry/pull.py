@@ -25,6 +25,7 @@ from corral.registry.client import RegistryClient
 from corral.registry.credentials import Credential
 from corral.registry.download import BlobSource
 from corral.registry.guard import AddressGuard, ForbiddenAddressError
+from corral.registry.huggingface import is_sharded_refusal
 from corral.registry.manifest import check_manifest
 from corral.registry.policy import TransferPolicy
 from corral.registry.request import TransferRequest
@@ -35,7 +36,7 @@ from corral.store.manifests import Layer
 from corral.store.models import ModelStore
 from corral.store.prune import delete_unreferenced
 
-__all__ = ["Pull", "Registries", "RegistryContext", "Source"]
+__all__ = ["Pull", "Registries", "RegistryContext", "ShardedRepositoryError", "Source"]
 
 _log = logging.getLogger("corral.registry")
 _MANIFEST_ATTEMPTS = 4
@@ -69,6 +70,10 @@ class RegistryContext:
             is_plain_allowed=endpoint.is_plain_allowed,
             credential=None if endpoint.is_mirror else credential,
         )
+
+
+class ShardedRepositoryError(RegistryError):
+    """Hugging Face does not serve this repository as a model, because its weights are several files."""
 
 
 class Source(Protocol):
@@ -176,22 +181,29 @@ class Pull:
             data = await self._source.fetch_manifest()
             manifest = check_manifest(data, self._name.repository())
         except RegistryError as exc:
+            if is_sharded_refusal(self._name.host, exc):
+                raise ShardedRepositoryError(f"pull model manifest: {exc}") from exc
             raise CorralError(f"pull model manifest: {exc}", hint=exc.hint) from exc
         layers = (*manifest.layers, manifest.config)
         with self._store.pinned({layer.digest for layer in layers}):
-            await self._fetch_all(layers, report)
+            await self.fetch(layers, report)
             await report({"status": "verifying sha256 digest"})
             # Another program may have deleted what was here when this pull began.
             missing = await asyncio.to_thread(self._missing, layers)
             if missing:
-                await self._fetch_all(missing, report)
+                await self.fetch(missing, report)
             await report({"status": "writing manifest"})
             old = await asyncio.to_thread(self._old_digests)
             await asyncio.to_thread(self._store.manifests.write, self._name, data)
             await self._prune(old - manifest.digests(), report)
         await report({"status": "success"})
 
-    async def _fetch_all(self, layers: Sequence[Layer], report: Report) -> None:
+    async def fetch(self, layers: Sequence[Layer], report: Report) -> None:
+        """Have all layers in the store, reporting each. Pin them before.
+
+        Raises:
+            CorralError
+        """
         missing = await asyncio.to_thread(self._missing, layers, is_verifying=self._request.is_verifying)
         await asyncio.to_thread(
             self._downloads.check_space, {layer.digest: layer.size_bytes for layer in missing}

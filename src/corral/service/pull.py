@@ -60,16 +60,15 @@ class Puller:
             )
         gateway = await self.open_gateway()
         name = await asyncio.to_thread(self._store.manifests.resolve, name)
-        await gateway.pull(name, report, request or TransferRequest())
+
+        async def assemble(files: dict[str, str]) -> None:
+            await self._creator.create(CreateRequest(model=name.full(), files=files), all_but_success(report))
+
+        await gateway.pull(name, report, request or TransferRequest(), assemble)
 
     async def pull_base(self, text: str, report: Report) -> None:
         """Pull what a create is based on; its end is not the end of the create."""
-
-        async def all_but_success(event: dict[str, Any]) -> None:
-            if event != {"status": "success"}:
-                await report(event)
-
-        await self.pull(self.parse(text), all_but_success)
+        await self.pull(self.parse(text), all_but_success(report))
 
     async def open_gateway(self) -> Gateway:
         if self._gateway is None:
@@ -136,6 +135,16 @@ class Puller:
             raise CorralError("this server is offline (CORRAL_OFFLINE)")
         gateway = await self.open_gateway()
         await gateway.push(name, report, request or TransferRequest())
+
+
+def all_but_success(report: Report) -> Report:
+    """Passes on what a part of a larger work reports, but for its end."""
+
+    async def pass_on(event: dict[str, Any]) -> None:
+        if event != {"status": "success"}:
+            await report(event)
+
+    return pass_on
 
 
 def _load_gateway() -> type[Gateway]:

@@ -443,3 +443,50 @@ def test_prompts_as_tokens(client: openai.OpenAI, server: Server) -> None:
     assert text == "Alpha beta gamma delta epsilon."
     with pytest.raises(openai.BadRequestError, match="has no token 99999999"):
         client.completions.create(model="words", prompt=[99999999])
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "get_weather"}}])
+def test_a_forced_call(client: openai.OpenAI, choice: Any) -> None:
+    """A question that has nothing to do with the tool is answered by a call all the same; streamed too."""
+    for stream in (False, True):
+        answer: Any = client.chat.completions.create(
+            model=MODEL,
+            messages=CAPITAL,
+            tools=[WEATHER],
+            tool_choice=choice,
+            temperature=0,
+            max_tokens=200,
+            reasoning_effort="none",
+            stream=stream,
+        )
+        if stream:
+            chunks = [chunk.choices[0] for chunk in answer]
+            calls = [call for chunk in chunks for call in chunk.delta.tool_calls or ()]
+            reason = chunks[-1].finish_reason
+        else:
+            calls, reason = answer.choices[0].message.tool_calls, answer.choices[0].finish_reason
+        assert [call.function.name for call in calls] == ["get_weather"]
+        assert set(json.loads(calls[0].function.arguments)) == {"city"}
+        assert reason == "tool_calls"
+
+
+def test_a_schema_beside_tools(client: openai.OpenAI) -> None:
+    """The model may call; when it answers, the schema holds."""
+    schema = {
+        "type": "json_schema",
+        "json_schema": {"name": "capital", "schema": Capital.model_json_schema()},
+    }
+    ask: Any = client.chat.completions.create
+    fields = {"tools": [WEATHER], "response_format": schema, "temperature": 0, "reasoning_effort": "none"}
+    called = ask(model=MODEL, messages=WEATHER_QUESTION, **fields).choices[0]
+    answered = ask(
+        model=MODEL,
+        messages=[{"role": "user", "content": "What is the capital of Italy? Answer in JSON."}],
+        **fields,
+    ).choices[0]
+    for choice in (called, answered):
+        if choice.message.tool_calls:
+            assert json.loads(choice.message.tool_calls[0].function.arguments).keys() == {"city"}
+        else:
+            Capital.model_validate_json(choice.message.content)
+    assert called.message.tool_calls

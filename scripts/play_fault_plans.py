@@ -18,13 +18,14 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--faults", type=int, default=12)
     arguments = parser.parse_args()
-    broken = pulls = kills = complete = errors = 0
+    broken = pulls = kills = complete = errors = kept_bytes = 0
     for seed in range(arguments.first, arguments.first + arguments.count):
         started_s = time.monotonic()
         outcome = play(seed, faults=arguments.faults)
         pulls, kills = pulls + outcome.pulls, kills + outcome.kills
         complete, errors = complete + outcome.is_complete, errors + len(outcome.errors)
         broken += bool(outcome.problems)
+        kept_bytes += outcome.kept_bytes
         print(
             f"seed {seed}: {'complete' if outcome.is_complete else 'refused'} pulls={outcome.pulls} "
             f"kills={outcome.kills} errors={len(outcome.errors)} asked={outcome.blob_bytes_asked / 2**20:.1f} MiB "
@@ -35,7 +36,7 @@ def main() -> None:
         )
     print(
         f"{arguments.count} plans: {complete} complete, {broken} broken; "
-        f"{pulls} pulls, {kills} kills, {errors} errors"
+        f"{pulls} pulls, {kills} kills, {errors} errors, {kept_bytes / 2**20:.0f} MiB kept over kills"
     )
     sys.exit(1 if broken else 0)
 

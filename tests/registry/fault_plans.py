@@ -44,6 +44,8 @@ class Outcome:
     problems: list[str] = field(default_factory=list)
     is_complete: bool = False
     blob_bytes_asked: int = 0
+    # What the files on disk called complete after kills, and was checked not to be asked for again.
+    kept_bytes: int = 0
 
 
 @contextlib.contextmanager
@@ -189,6 +191,7 @@ def _check_not_asked_again(
 ) -> None:
     if any(entry["fault"] in CORRUPTING for entry in requests):
         return
+    outcome.kept_bytes += sum(end - first for _, first, end in spans)
     for entry in requests:
         for digest, first, end in spans:
             if entry["digest"] == digest and entry["first"] < end and entry["last"] >= first:

@@ -239,6 +239,13 @@ SETTINGS: tuple[Setting, ...] = (
         "false",
         "Fetch a model that another machine asks for under /v2/ and that is missing, once, and keep it",
     ),
+    Setting(
+        "OLLAMA_CLOUD_BASE_URL",
+        "cloud_base_url",
+        str,
+        "https://ollama.com:443",
+        "Where the account is that signs pushes (`signin`, `signout`); nothing else goes there",
+    ),
     Setting("CORRAL_OFFLINE", "is_offline", _boolean, "false", "Never talk to a registry"),
     Setting(
         "CORRAL_DEFAULT_REGISTRY",
@@ -340,6 +347,7 @@ class Settings:
     local_files: Literal["link", "copy", "off"] = "link"
     registry_mode: str = "off"
     is_pull_through: bool = False
+    cloud_base_url: str = "https://ollama.com:443"
     cache_ram_mib: int = 0
     is_offline: bool = False
     registry: str = ""

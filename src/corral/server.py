@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -18,6 +18,7 @@ from corral import __version__
 from corral.api.anthropic.routes import AnthropicRoutes
 from corral.api.app import App
 from corral.api.http import Receive, Send
+from corral.api.native.account import AccountRoutes
 from corral.api.native.elsewhere import ElsewhereRoutes
 from corral.api.native.inference import InferenceRoutes
 from corral.api.native.library import LibraryRoutes
@@ -49,6 +50,9 @@ from corral.service.pull import Puller
 from corral.store.models import ModelStore
 from corral.store.prune import prepare_store
 from corral.store.uploads import UploadStore
+
+if TYPE_CHECKING:
+    from corral.registry.account import Account
 
 __all__ = ["serve"]
 
@@ -194,6 +198,7 @@ def _application(settings: Settings, engine: EngineChoice) -> App:
     add_token_routes(router, service, **limits)
     _add_agent_routes(router, anthropic, responses)
     add_openapi_route(router)
+    AccountRoutes(lambda: _account(settings), is_offline=settings.is_offline).register(router)
     if registry is not None:
         router.mount("v2", registry.handle)
     return App(
@@ -241,6 +246,12 @@ def _routes(inference: InferenceRoutes, library: LibraryRoutes, making: MakingRo
     router.add("GET", "/api/local-blobs", making.token_file)
     router.add("POST", "/api/local-blobs", making.take_in)
     return router
+
+
+def _account(settings: Settings) -> Account:
+    from corral.registry.account import Account  # TLS is loaded when somebody asks
+
+    return Account(settings.cloud_base_url, default_key_path())
 
 
 def _registry(settings: Settings, store: ModelStore, puller: Puller) -> RegistryRoutes:

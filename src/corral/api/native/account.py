@@ -1,0 +1,52 @@
+"""`/api/me` and `/api/signout`: the account on ollama.com that people push with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from corral.api.http import JSON_UTF8, Exchange
+from corral.api.routing import Router
+from corral.gowire import encode
+
+if TYPE_CHECKING:
+    from corral.registry.account import Account
+
+__all__ = ["AccountRoutes"]
+
+
+class AccountRoutes:
+    """Bodies are not read: the original ignores them, broken ones too."""
+
+    def __init__(self, open_account: Callable[[], Account], *, is_offline: bool) -> None:
+        self._open_account = open_account
+        self._is_offline = is_offline
+
+    def register(self, router: Router) -> None:
+        router.add("POST", "/api/me", self.me)
+        router.add("POST", "/api/signout", self.sign_out)
+        router.add("DELETE", "/api/user/keys/:key", self.sign_out)
+
+    async def me(self, exchange: Exchange) -> None:
+        await self._ask(exchange, lambda: self._open_account().who())
+
+    async def sign_out(self, exchange: Exchange) -> None:
+        await self._ask(exchange, lambda: self._open_account().sign_out())
+
+    async def _ask(self, exchange: Exchange, question: Callable[[], object]) -> None:
+        from corral.registry.account import AccountUnavailableError, NotSignedInError  # brings TLS with it
+
+        try:
+            if self._is_offline:
+                raise AccountUnavailableError
+            answer = await asyncio.to_thread(question)
+        except AccountUnavailableError as exc:
+            await exchange.respond(503, encode({"error": str(exc)}), JSON_UTF8)
+        except NotSignedInError as exc:
+            body = {"error": str(exc)}
+            if exc.signin_url:
+                body["signin_url"] = exc.signin_url
+            await exchange.respond(401, encode(body), JSON_UTF8)
+        else:
+            await exchange.respond(200, encode(answer), JSON_UTF8)

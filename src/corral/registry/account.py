@@ -63,10 +63,11 @@ class Account:
             raise AccountUnavailableError
         try:
             value = json.loads(body)
-            profile = {name: str(value[name]) for name in _PROFILE if name in value}
-            profile |= {name: str(value[name]) for name in _OPTIONAL if value.get(name)}
-        except (ValueError, TypeError, RecursionError):
+        except (ValueError, RecursionError):
             raise AccountUnavailableError from None
+        if not isinstance(value, dict):
+            raise AccountUnavailableError
+        profile = {name: str(value[name]) for name in (*_PROFILE, *_OPTIONAL) if value.get(name)}
         return {
             **{name: profile.get(name, "") for name in _PROFILE},
             **profile,

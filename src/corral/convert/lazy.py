@@ -51,8 +51,11 @@ class Lazy:
 
     def load(self) -> Array:
         """The whole tensor in one array of the stored type."""
-        pieces = [piece.reshape(-1) for piece in self.parts()]
-        flat = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        flat = np.empty(self.n_elements, self.dtype.value)
+        position = 0
+        for piece in self.parts():
+            flat[position : position + piece.size] = piece.reshape(-1)
+            position += piece.size
         return flat.reshape(self.shape)
 
     def reshaped(self, *shape: int) -> Lazy:

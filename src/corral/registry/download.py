@@ -414,6 +414,7 @@ class BlobDownload:
             self._sources.pop(0)
             self._direct_url = None
         _log.warning("blob=%s going to the next source: %s", self.digest, error)
+        failed.cancel()  # whoever is still in a call to it comes over
         failed.close()
 
     def _attempt(self, part: Part, worker: _Worker, source: BlobSource, direct_url: str | None) -> None:

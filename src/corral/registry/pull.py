@@ -108,7 +108,10 @@ class Registries:
 
             def fetch(client: RegistryClient = client, stopping: threading.Event = stopping) -> bytes:
                 try:
-                    return _fetch_patiently(client, self._context.policy, stopping)
+                    data = _fetch_patiently(client, self._context.policy, stopping)
+                    if client.endpoint.is_mirror:  # what it has may be no model, and the next one's is
+                        check_manifest(data, client.endpoint.repository)
+                    return data
                 finally:
                     client.close()
 

@@ -24,7 +24,6 @@ __all__ = ["Downloads", "OnProgress", "run_in_thread"]
 
 OnProgress = Callable[[int], Awaitable[None]]
 _Result = TypeVar("_Result")
-_SPARE_BYTES = 64 << 20
 _CLOSE_S = 10.0
 
 
@@ -174,7 +173,7 @@ class Downloads:
             if digest.hex.lower() not in active
         )
         free_bytes = shutil.disk_usage(folder).free
-        if needed_bytes and needed_bytes + promised + _SPARE_BYTES > free_bytes:
+        if needed_bytes and needed_bytes + promised + needed_bytes // 100 > free_bytes:
             raise DiskFullError(
                 f"not enough disk space in {folder}: {_gigabytes(needed_bytes)} to download, "
                 f"{_gigabytes(max(free_bytes - promised, 0))} free; make room there, or let OLLAMA_MODELS "

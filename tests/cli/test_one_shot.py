@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -127,9 +128,18 @@ def test_the_load_is_shown(fake_server: Callable[..., Server], terminal: Callabl
     """While the model loads the spinner says how far it is; the answer takes its place."""
     server = fake_server(load_s=4)
     screen = terminal(server.env, "run", "m", "hello")
-    screen.wait_for(lambda: any(f"loading m {n}%" in screen.text for n in range(10, 100, 10)))
-    assert server.get("/api/loading")["loading"][0]["name"] == "m:latest"
+    told: list[dict[str, Any]] = []
+
+    def is_shown() -> bool:
+        told.extend(server.get("/api/loading")["loading"])
+        return re.search(r"loading m [1-9]0%", screen.text) is not None
+
+    screen.wait_for(is_shown)
     assert screen.wait_for_end() == 0
+    assert {entry["name"] for entry in told} == {"m:latest"}
+    shares = [entry["progress"] for entry in told]
+    assert shares == sorted(shares)
+    assert shares[-1] <= 1
     assert "loading" not in screen.text
     assert screen.lines[0].startswith("word WORD word")
     assert server.get("/api/loading") == {"loading": []}

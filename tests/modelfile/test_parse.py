@@ -134,7 +134,7 @@ def test_typed_parameters() -> None:
         "temperature": 0.5,
         "use_mmap": False,
         "top_p": 0.01,
-        "min_p": 0.12345679,
+        "min_p": 0.1234567891,
         "seed": -1,
     }
     assert deprecated == ["mirostat"]

@@ -66,7 +66,7 @@ def _read(arguments: Arguments) -> tuple[ModelfileFields, Path, dict[str, dict[s
         if error.line:
             print(f"{place}:{error.line}: {error.detail or error}", file=sys.stderr)
         raise
-    if arguments.has("file") and place != "-" and not path.exists():
+    if arguments.get("file") and place != "-" and not path.exists():
         raise ModelfileError(f"specified Modelfile wasn't found: {place}")
     return fields, folder, files
 

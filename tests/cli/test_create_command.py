@@ -1,0 +1,192 @@
+"""`corral create`: which files a line means, what is sent, and what goes wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from corral.cli.sources import find_sources, named_files
+from corral.modelfile import ModelfileError
+from tests.conftest import FIXTURES, Server
+
+
+@pytest.fixture(scope="module")
+def maker() -> Iterator[Server]:
+    server = Server()
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def corral(server: Server, folder: Path, *words: str, text: str = "") -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of a call in a folder."""
+    done = subprocess.run(
+        [sys.executable, "-m", "corral.cli.main", *words],
+        cwd=folder,
+        env=server.env,
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def link(source: str, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes((FIXTURES / f"{source}.gguf").read_bytes())
+
+
+def test_one_part_means_all(maker: Server, tmp_path: Path) -> None:
+    """The first part of a split model, or a pattern, brings the others."""
+    for part in (1, 2):
+        link(f"split-{part}", tmp_path / f"m-0000{part}-of-00002.gguf")
+    for line in ("./m-00001-of-00002.gguf", "./m-*.gguf", "."):
+        code, _, log = corral(maker, tmp_path, "create", "split", "-f", "-", text=f"FROM {line}\n")
+        assert (code, "success" in log) == (0, True), log
+        assert maker.post("/api/show", {"model": "split"})["model_info"]["general.parameter_count"] == 122560
+
+
+def test_no_copy_of_a_large_file(maker: Server) -> None:
+    """A file that is large enough to matter is not uploaded: the store shares its blocks."""
+    folder = maker.folder / "work"
+    link("say", folder / "big.gguf")
+    with (folder / "big.gguf").open("ab") as file:
+        file.truncate(9 << 20)
+    code, _, log = corral(maker, folder, "create", "big", "-f", "-", text="FROM ./big.gguf\n")
+    assert (code, "reading big.gguf" in log, "copying file" in log) == (0, True, False), log
+    code, _, log = corral(maker, folder, "create", "ref", "--reference", "-f", "-", text="FROM ./big.gguf\n")
+    assert code == 0, log
+
+
+def test_reference_needs_a_server_of_ones_own(maker: Server, tmp_path: Path) -> None:
+    """Where the token cannot be read, a reference is refused and other files are uploaded."""
+    link("say", tmp_path / "m.gguf")
+    other = Server(CORRAL_LOCAL_FILES="off")
+    try:
+        code, _, log = corral(
+            other, tmp_path, "create", "m", "--reference", "-f", "-", text="FROM ./m.gguf\n"
+        )
+        assert (code, "--reference needs a server of your own" in log) == (1, True)
+        code, _, log = corral(other, tmp_path, "create", "m", "-f", "-", text="FROM ./m.gguf\n")
+        assert (code, "copying file sha256:" in log) == (0, True)
+        code, _, log = corral(other, tmp_path, "create", "m", "-f", "-", text="FROM ./m.gguf\n")
+        assert (code, "copying file sha256:" in log) == (0, False), "only what is missing is sent"
+    finally:
+        other.close()
+
+
+def test_quantize_with_a_matrix(maker: Server, tmp_path: Path) -> None:
+    """The matrix is uploaded, and named in the request."""
+    link("wide-f16", tmp_path / "w.gguf")
+    (tmp_path / "im.dat").write_bytes(b"no matrix")
+    words = ("create", "q", "-q", "IQ2_XXS", "--imatrix", "im.dat", "-f", "-")
+    code, _, log = corral(maker, tmp_path, *words, text="FROM ./w.gguf\n")
+    assert (code, "no importance matrix" in log) == (1, True), log
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "error"),
+    [
+        (
+            "FROM x\nSYSTM y\n",
+            "Modelfile:2: 'SYSTM' is no command",
+            "Error: (line 2): command must be one of",
+        ),
+        ('FROM x\n\nSYSTEM """y\n', 'Modelfile:3: the """ opened', "Error: unexpected EOF"),
+        ("FROM x\nPARAMETER num_ctx 4k\n", "Modelfile:2: ", "Error: invalid int value [4k]"),
+        ("FROM x\nREQUIRES soon\n", "Modelfile:2: ", "Error: requires must be a valid semver"),
+    ],
+)
+def test_errors_have_a_place(maker: Server, tmp_path: Path, text: str, place: str, error: str) -> None:
+    """A line like a compiler's, then the original's words."""
+    (tmp_path / "Modelfile").write_text(text)
+    code, out, log = corral(maker, tmp_path, "create", "m")
+    lines = log.splitlines()
+    assert (code, out) == (1, "")
+    assert lines[-2].startswith(place)
+    assert lines[-1].startswith(error)
+
+
+def test_a_named_file_that_is_not_there(maker: Server, tmp_path: Path) -> None:
+    """It is not replaced by whatever is in the folder."""
+    link("say", tmp_path / "m.gguf")
+    code, _, log = corral(maker, tmp_path, "create", "m", "-f", "Modelfle")
+    assert (code, log.splitlines()[-1]) == (1, "Error: specified Modelfile wasn't found: Modelfle")
+    assert corral(maker, tmp_path, "create", "m")[0] == 0, "without -f the folder is the model"
+
+
+def test_folder_of_safetensors(tmp_path: Path) -> None:
+    """Weights by the first pattern that fits, then the files that go with them; names from their common folder."""
+    for name in (
+        "model-00001-of-00002.safetensors",
+        "model-00002-of-00002.safetensors",
+        "other.safetensors",
+        "config.json",
+        "1_Pooling/config.json",
+        "tokenizer.model",
+        "chat_template.jinja",
+        "README.md",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    assert set(named_files(tmp_path)) == {
+        "model-00001-of-00002.safetensors",
+        "model-00002-of-00002.safetensors",
+        "config.json",
+        "1_Pooling/config.json",
+        "tokenizer.model",
+        "chat_template.jinja",
+    }
+
+
+def test_folders_that_are_refused(tmp_path: Path) -> None:
+    """No weights, links that lead out, stand-ins of Git LFS, JSON that is none."""
+    folder = tmp_path / "m"
+    folder.mkdir()
+    with pytest.raises(ModelfileError, match="no Modelfile or safetensors files found"):
+        named_files(folder)
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    weights = folder / "model.safetensors"
+    weights.symlink_to(secret)
+    with pytest.raises(ModelfileError, match=r"insecure path: model.safetensors"):
+        named_files(folder)
+    weights.unlink()
+    weights.write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(ModelfileError, match="git lfs pull"):
+        named_files(folder)
+    weights.write_text("x")
+    (folder / "config.json").write_bytes(b"\0\1")
+    with pytest.raises(ModelfileError, match=r"invalid content type: expected .* for config.json"):
+        named_files(folder)
+
+
+def test_download_cache(tmp_path: Path) -> None:
+    """Snapshots of Hugging Face's cache are links to its blobs; that is no way out."""
+    blob = tmp_path / "models--a--b" / "blobs" / "abc"
+    blob.parent.mkdir(parents=True)
+    blob.write_text("{}")
+    snapshot = tmp_path / "models--a--b" / "snapshots" / "rev"
+    snapshot.mkdir(parents=True)
+    for name in ("model.safetensors", "config.json"):
+        (snapshot / name).symlink_to(os.path.relpath(blob, snapshot))
+    assert set(named_files(snapshot)) == {"model.safetensors", "config.json"}
+    assert set(named_files(snapshot / "model.safetensors")) == {"model.safetensors"}
+
+
+def test_sources(tmp_path: Path) -> None:
+    """Paths start at the Modelfile's folder; what is none is a model's name."""
+    (tmp_path / "a.gguf").write_text("x")
+    assert find_sources("a.gguf", tmp_path) == {"a.gguf": tmp_path / "a.gguf"}
+    assert find_sources(str(tmp_path / "a.gguf"), Path("/")) == {"a.gguf": tmp_path / "a.gguf"}
+    assert find_sources("llama3.2", tmp_path) == {}
+    with pytest.raises(ModelfileError, match="failed to find user 'no-such-user'"):
+        find_sources("~no-such-user/x", tmp_path)

@@ -115,6 +115,12 @@ def test_errors_have_a_place(maker: Server, tmp_path: Path, text: str, place: st
     assert lines[-1].startswith(error)
 
 
+def test_a_file_that_is_not_there(maker: Server, tmp_path: Path) -> None:
+    """The server can only say that `./x.gguf` is no name; the line before says what is wrong."""
+    code, _, log = corral(maker, tmp_path, "create", "m", "-f", "-", text="FROM ./x.gguf\n")
+    assert (code, f"{tmp_path}/x.gguf does not exist" in log) == (1, True), log
+
+
 def test_a_named_file_that_is_not_there(maker: Server, tmp_path: Path) -> None:
     """It is not replaced by whatever is in the folder."""
     link("say", tmp_path / "m.gguf")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import ollama
 import pytest
+from safetensors.numpy import save_file
 
 from tests.conftest import FIXTURES, Server
 from tests.doubles.sentence_model import model_files, reference_embedding
@@ -186,6 +187,30 @@ def test_adapter_projector_and_messages(maker: Server, client: ollama.Client) ->
     assert raw["license"] == "MIT\nApache-2.0"
     assert [m["content"] for m in raw["messages"]] == ["hi", "ho"]
     assert raw["parameters"].split() == ["stop", '"x"', "temperature", "0.5"]
+
+
+def test_safetensors_adapter(maker: Server, tmp_path: Path) -> None:
+    """A PEFT folder becomes an adapter of the weights that it is for, and changes what they say."""
+    random = np.random.default_rng(0)
+    stem = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
+    tensors = {f"{stem}A.weight": random.normal(size=(4, 64)), f"{stem}B.weight": random.normal(size=(64, 4))}
+    save_file({name: values.astype("f4") for name, values in tensors.items()}, tmp_path / "a.safetensors")
+    (tmp_path / "config.json").write_text('{"peft_type": "LORA", "r": 4, "lora_alpha": 64}')
+    adapters = {
+        "adapter_model.safetensors": maker.upload(tmp_path / "a.safetensors"),
+        "adapter_config.json": maker.upload(tmp_path / "config.json"),
+    }
+    events = maker.stream("/api/create", {"model": "tuned", "from": "base", "adapters": adapters})
+    assert statuses(events)[0] == "converting adapter"
+    assert events[-1] == {"status": "success"}
+    ask = {"prompt": "the", "stream": False, "options": {"num_predict": 8, "temperature": 0}}
+    tuned, plain = (
+        maker.post("/api/generate", {"model": name, **ask})["response"] for name in ("tuned", "base")
+    )
+    assert tuned != plain
+    body = {"model": "x", "files": {"p.gguf": maker.upload(FIXTURES / "mmproj.gguf")}, "adapters": adapters}
+    status, data = maker.request("POST", "/api/create", {**body, "stream": False})
+    assert (status, json.loads(data)["error"]) == (400, "no base model was found")
 
 
 @pytest.mark.parametrize(

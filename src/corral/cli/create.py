@@ -11,9 +11,9 @@ from corral.cli.flags import Arguments
 from corral.cli.progress import Progress, show_events
 from corral.cli.sources import existing_path, find_sources, local_path, named_files
 from corral.cli.upload import Uploader
-from corral.errors import InvalidModelNameError
+from corral.errors import InvalidModelNameError, InvalidRequestError
 from corral.modelfile import Directive, ModelfileError, ModelfileFields, fields_of, parse_modelfile
-from corral.names import ModelName
+from corral.names import ModelName, parse_ref
 
 __all__ = ["create"]
 
@@ -40,9 +40,19 @@ def create(client: Client, arguments: Arguments) -> None:
         names = [value for value in fields.sources if not find_sources(value, folder)]
         if names:
             request["from"] = names[-1]
+            _warn_of_missing_file(names[-1], folder)
         if imatrix := arguments.get("imatrix"):
             request["imatrix"] = uploader.digest_of(existing_path(imatrix, Path()))
         show_events(progress, client.stream("/api/create", request))
+
+
+def _warn_of_missing_file(value: str, folder: Path) -> None:
+    """The server will only say that the value is no name, when what is wrong is that the file is not there."""
+    try:
+        ModelName.parse(parse_ref(value).base)
+    except InvalidRequestError:
+        path = local_path(value, folder)
+        print(f"FROM {value}: {path} does not exist, and no model can have this name", file=sys.stderr)
 
 
 def _read(arguments: Arguments) -> tuple[ModelfileFields, Path, dict[str, dict[str, Path]]]:

@@ -23,11 +23,12 @@ from corral.create.jobs import JobResult, Jobs
 from corral.create.take_in import MODES
 from corral.create.threads import in_thread
 from corral.create.token import TOKEN_FILE_NAME, TOKEN_PREFIX
+from corral.create.working import working
 from corral.digest import Digest
 from corral.errors import InvalidDigestError, InvalidRequestError, LocalFilesError
 from corral.store.links import LinkRecord
 from corral.store.models import ModelStore
-from corral.store.workspace import Workspace, delete_unused
+from corral.store.workspace import Workspace
 
 __all__ = ["LocalFiles", "LocalSource"]
 
@@ -134,16 +135,11 @@ class LocalFiles:
                 {"status": status, "digest": _NO_DIGEST, "total": total_bytes, "completed": done_bytes}
             )
 
-        workspace = await in_thread(Workspace, self._store.blobs)
-        try:
+        async with working(self._store) as workspace:
             place = workspace.path("taken-in")
             order = {"work": "take_in", "source": str(path), "destination": str(place), "mode": mode}
             result = await self._jobs.run(order, on_progress)
             method = await in_thread(self._adopt, workspace, place, path, result)
-        except BaseException:
-            await in_thread(self._undo, workspace)
-            raise
-        await in_thread(workspace.close)
         return result.digest, method
 
     def _adopt(self, workspace: Workspace, place: Path, path: Path, result: JobResult) -> str:
@@ -153,7 +149,3 @@ class LocalFiles:
             record = LinkRecord(str(path), result.size_bytes, result.modified_ns)
             self._store.blobs.links.write(result.digest, record)
         return result.method
-
-    def _undo(self, workspace: Workspace) -> None:
-        workspace.close()
-        delete_unused(self._store.blobs, self._store.manifests, workspace.added)

@@ -8,8 +8,7 @@ Ollama: server/create.go.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +19,7 @@ from corral.create.remote import normalize_remote
 from corral.create.request import CreateRequest, parse_info
 from corral.create.threads import in_thread
 from corral.create.weights import Weights
+from corral.create.working import working
 from corral.digest import Digest
 from corral.errors import (
     CorralError,
@@ -31,7 +31,7 @@ from corral.errors import (
 from corral.names import ModelName, parse_ref
 from corral.store.manifests import CONFIG_MEDIA_TYPE, Layer, Manifest
 from corral.store.models import Model, ModelStore
-from corral.store.workspace import Workspace, delete_unused
+from corral.store.workspace import Workspace
 
 __all__ = ["Creator", "Report"]
 
@@ -68,7 +68,7 @@ class Creator:
             CorralError: any of its classes; no manifest was written then.
         """
         name = await asyncio.to_thread(self._store.manifests.resolve, ModelName.parse(request.model))
-        async with self._workspace() as workspace:
+        async with working(self._store) as workspace:
             draft = ModelDraft(workspace)
             weights = Weights(self._store.blobs, self._jobs, draft, report)
             await self._gather(draft, weights, request, report)
@@ -78,24 +78,8 @@ class Creator:
                 await report({"status": "verifying conversion"})
             await in_thread(draft.apply_texts, request)
             unused = await self._finish(name, draft, report)
-        # Only now, because what this create relied on could not be deleted before.
-        await in_thread(delete_unused, self._store.blobs, self._store.manifests, unused)
+            await in_thread(workspace.delete_unused, self._store.manifests, unused)
         await report({"status": "success"})
-
-    @asynccontextmanager
-    async def _workspace(self) -> AsyncIterator[Workspace]:
-        """A workspace; if what is done in it fails, what it added to the store goes again."""
-        workspace = await in_thread(Workspace, self._store.blobs)
-        try:
-            yield workspace
-        except BaseException:
-            await in_thread(self._undo, workspace)
-            raise
-        await in_thread(workspace.close)
-
-    def _undo(self, workspace: Workspace) -> None:
-        workspace.close()
-        delete_unused(self._store.blobs, self._store.manifests, workspace.added)
 
     async def _gather(
         self, draft: ModelDraft, weights: Weights, request: CreateRequest, report: Report

@@ -91,6 +91,11 @@ class Workspace:
         sync_folder(self._blobs.folder)
         return True
 
+    def delete_unused(self, manifests: ManifestStore, digests: Iterable[Digest]) -> None:
+        """Delete those of the blobs that no manifest refers to and no other change holds."""
+        with store_lock(self._blobs.folder):
+            _delete_unused(self._blobs, manifests, set(digests), other_than=self.folder)
+
     def _note(self, mark: str, digest: Digest) -> None:
         self._held.write(f"{mark}{digest.hex}\n")
         self._held.flush()
@@ -105,17 +110,20 @@ def delete_unused(blobs: BlobStore, manifests: ManifestStore, digests: Iterable[
         _delete_unused(blobs, manifests, candidates)
 
 
-def _delete_unused(blobs: BlobStore, manifests: ManifestStore, candidates: set[Digest]) -> None:
+def _delete_unused(
+    blobs: BlobStore, manifests: ManifestStore, candidates: set[Digest], other_than: Path | None = None
+) -> None:
     used = {digest for stored in manifests.stored() for digest in stored.manifest.digests()}
-    for digest in candidates - used - held_digests(blobs):
+    for digest in candidates - used - held_digests(blobs, other_than=other_than):
         blobs.delete(digest)
 
 
-def held_digests(blobs: BlobStore) -> set[Digest]:
-    """What changes under way rely on, in all processes."""
+def held_digests(blobs: BlobStore, *, other_than: Path | None = None) -> set[Digest]:
+    """What changes under way rely on, in all processes; one of them may be left out."""
     found: set[Digest] = set()
     for folder in _folders(blobs):
-        found.update(digest for _, digest in _read_held(folder))
+        if folder != other_than:
+            found.update(digest for _, digest in _read_held(folder))
     return found
 
 
@@ -127,8 +135,9 @@ def recover_workspaces(blobs: BlobStore, manifests: ManifestStore) -> int:
             if _is_alive(folder):
                 continue
             added = {digest for mark, digest in _read_held(folder) if mark == "+"}
+            # The list goes last: who is killed here leaves it to the next.
+            _delete_unused(blobs, manifests, added, other_than=folder)
             shutil.rmtree(folder, ignore_errors=True)
-            _delete_unused(blobs, manifests, added)
             count += 1
     return count
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from corral.convert import convert_adapter, convert_model
-from tests.parity.engine import Engine
+from tests.plain_engine import Engine
 from tests.parity.families import DECODERS
 from tests.parity.test_decoders import reference_logprobs
 

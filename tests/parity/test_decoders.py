@@ -12,7 +12,7 @@ import torch
 import transformers
 
 from corral.convert import convert_model
-from tests.parity.engine import Engine
+from tests.plain_engine import Engine
 from tests.parity.families import DECODERS
 from tests.parity.texts import texts
 

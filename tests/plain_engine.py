@@ -28,7 +28,14 @@ class Engine:
             "flash_attention": False,
             **spec,
         }
-        runner = self._run(self._factory.start(RunnerSpec(path, str(path), **values), lambda _share: None))
+        try:
+            runner = self._run(
+                self._factory.start(RunnerSpec(path, str(path), **values), lambda _share: None)
+            )
+        except BaseException:
+            self._factory.close()
+            self._loop.close()
+            raise
         assert isinstance(runner, EngineRunner)
         self._runner = runner
 

@@ -1,7 +1,11 @@
-"""Every family against the engine: it refuses what was published, and loads the translation with the twin's numbers."""
+"""Families against the engine: it refuses what was published, and answers alike for translation and twin."""
 
 from __future__ import annotations
 
+import base64
+import struct
+import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -58,3 +62,54 @@ def test_text(twin: Twin, tmp_path: Path) -> None:
             answers(published, twin)
     assert published.read_bytes() == before
     assert not needs_translation(GGUFFile.open(upstream)), "what the engine loads needs no translation"
+
+
+def _png(side: int) -> bytes:
+    """A picture of colours that run."""
+    rows = b"".join(
+        b"\0" + bytes((7 * x + 13 * y + 50 * c) % 256 for x in range(side) for c in range(3))
+        for y in range(side)
+    )
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+def look(text: Path, projector: Path) -> dict[int, float]:
+    """The likeliest next tokens after a picture."""
+    prompt = {
+        "prompt_string": "hi <__corral_media__> there",
+        "multimodal_data": [base64.b64encode(_png(56)).decode()],
+    }
+    with Engine(text, projector_paths=(projector,), num_ctx=512) as engine:
+        body = {"prompt": prompt, "n_predict": 1, "n_probs": 20, "logit_bias": [["a", 1000]], "stream": False}
+        answer = engine.request("/completion", body)
+    entries: Iterable[dict[str, float]] = answer["completion_probabilities"][0]["top_logprobs"]
+    return {int(entry["id"]): entry["logprob"] for entry in entries}
+
+
+@pytest.mark.parametrize("twin", [t for t in TWINS if t.projector], ids=lambda twin: twin.name)
+def test_projector(twin: Twin, tmp_path: Path) -> None:
+    """The vision part of the published file sees what the directly written one sees; text is in neither."""
+    layout = twin.make()
+    upstream = layout.copy().write(tmp_path / "upstream.gguf")
+    twin.to_ollama(layout)
+    gguf = GGUFFile.open(layout.write(tmp_path / "published.gguf"))
+    view = projector_view(gguf)
+    assert view is not None and twin.projector is not None
+    write_view(view, tmp_path / "view.gguf")
+    direct_layout = twin.projector(layout)
+    direct = direct_layout.write(tmp_path / "direct.gguf")
+    written = GGUFFile.open(tmp_path / "view.gguf")
+    assert {t.name for t in written.tensors} == set(direct_layout.tensors)
+    got, expected = look(upstream, tmp_path / "view.gguf"), look(upstream, direct)
+    assert got.keys() == expected.keys()
+    assert got == pytest.approx(expected, abs=1e-5)

@@ -1,11 +1,11 @@
-"""Small random models of many families, each in two layouts: the one that llama.cpp loads, written directly, and the
-one that was published for Ollama's own engine. What the engine says of the first is what a translation of the
+"""Small random models of many families, each in two layouts: the one that llama.cpp loads, written directly, and
+the one that was published for Ollama's own engine. What the engine says of the first is what a translation of the
 second has to say. Shapes are in numpy order, (out, in).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,8 @@ class Twin:
     make: Callable[[], Layout]
     to_ollama: Callable[[Layout], None]
     is_embedding: bool = False
+    # The vision part as llama.cpp has it, made from the published file.
+    projector: Callable[[Layout], Layout] | None = None
     # The engine loads the published file, and gets other numbers (or other tokens) from it.
     loads_anyway: bool = False
 
@@ -136,10 +138,18 @@ def decoder(
     """What most families share: attention with fewer key-value heads, a gated feed-forward layer."""
     layout = Layout(architecture)
     layout.own(
-        block_count=layers, context_length=512, embedding_length=E, feed_forward_length=FF, attention__head_count=HEADS,
-        attention__head_count_kv=KV, attention__key_length=HEAD, attention__value_length=HEAD,
-        attention__layer_norm_rms_epsilon=1e-6, rope__freq_base=10000.0, rope__dimension_count=HEAD,
-    )  # fmt: skip
+        block_count=layers,
+        context_length=512,
+        embedding_length=E,
+        feed_forward_length=FF,
+        attention__head_count=HEADS,
+        attention__head_count_kv=KV,
+        attention__key_length=HEAD,
+        attention__value_length=HEAD,
+        attention__layer_norm_rms_epsilon=1e-6,
+        rope__freq_base=10000.0,
+        rope__dimension_count=HEAD,
+    )
     layout.add("token_embd.weight", N_VOCAB, E)
     layout.add("output_norm.weight", E)
     if has_output:
@@ -162,13 +172,13 @@ def blocks(layers: int = LAYERS) -> Iterator[str]:
     return (f"blk.{i}." for i in range(layers))
 
 
-def vision(layout: Layout, names: dict[str, tuple[int, ...]], dtype: type = np.float16) -> None:
+def vision(layout: Layout, names: Mapping[str, tuple[int, ...]], dtype: type = np.float16) -> None:
     """Tensors of a tower in the same file."""
     for name, shape in names.items():
         layout.add(name, *shape, dtype=np.float32 if len(shape) == 1 else dtype)
 
 
-def _tower(prefix: str, parts: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+def _tower(prefix: str, parts: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
     return {f"{prefix}{name}": shape for name, shape in parts.items()}
 
 
@@ -194,11 +204,22 @@ def _old_gemma3(layout: Layout) -> None:
     del values["gemma3.attention.layer_norm_rms_epsilon"]
     for name, extra in (("tokens", "<image>"), ("scores", 0.0), ("token_type", 4)):
         values[f"tokenizer.ggml.{name}"] = [*values[f"tokenizer.ggml.{name}"], extra]
-    layout.own(mm__tokens_per_image=4, vision__block_count=1, vision__embedding_length=32, vision__image_size=32,
-               vision__feed_forward_length=48, vision__attention__head_count=2, vision__patch_size=8,
-               vision__num_channels=3, vision__attention__layer_norm_epsilon=1e-6)  # fmt: skip
-    attention = {f"attn_{role}.{leaf}": (32, 32) if leaf == "weight" else (32,)
-                 for role in ("q", "k", "v", "output") for leaf in ("weight", "bias")}  # fmt: skip
+    layout.own(
+        mm__tokens_per_image=4,
+        vision__block_count=1,
+        vision__embedding_length=32,
+        vision__image_size=32,
+        vision__feed_forward_length=48,
+        vision__attention__head_count=2,
+        vision__patch_size=8,
+        vision__num_channels=3,
+        vision__attention__layer_norm_epsilon=1e-6,
+    )
+    attention = {
+        f"attn_{role}.{leaf}": (32, 32) if leaf == "weight" else (32,)
+        for role in ("q", "k", "v", "output")
+        for leaf in ("weight", "bias")
+    }
     norms = {f"layer_norm{i}.{leaf}": (32,) for i in (1, 2) for leaf in ("weight", "bias")}
     mlp = {
         "mlp.fc1.weight": (48, 32),
@@ -207,10 +228,18 @@ def _old_gemma3(layout: Layout) -> None:
         "mlp.fc2.bias": (32,),
     }
     vision(layout, _tower("v.blk.0.", {**attention, **norms, **mlp}))
-    vision(layout, {"v.patch_embedding.weight": (32, 3, 8, 8), "v.patch_embedding.bias": (32,),
-                    "v.position_embedding.weight": (16, 32), "v.post_layernorm.weight": (32,),
-                    "v.post_layernorm.bias": (32,), "mm.mm_input_projection.weight": (32, E),
-                    "mm.mm_soft_emb_norm.weight": (32,)})  # fmt: skip
+    vision(
+        layout,
+        {
+            "v.patch_embedding.weight": (32, 3, 8, 8),
+            "v.patch_embedding.bias": (32,),
+            "v.position_embedding.weight": (16, 32),
+            "v.post_layernorm.weight": (32,),
+            "v.post_layernorm.bias": (32,),
+            "mm.mm_input_projection.weight": (32, E),
+            "mm.mm_soft_emb_norm.weight": (32,),
+        },
+    )
 
 
 def _gemma_embedding() -> Layout:
@@ -286,31 +315,62 @@ def _old_gemma3n(layout: Layout) -> None:
 
 def _mistral3() -> Layout:
     layout = decoder("mistral3", has_output=True)
-    layout.own(rope__scaling__type="yarn", rope__scaling__factor=4.0, rope__scaling__original_context_length=128,
-               rope__scaling__yarn_beta_fast=32.0, rope__scaling__yarn_beta_slow=1.0,
-               rope__scaling__yarn_log_multiplier=1.0, attention__temperature_scale=0.1)  # fmt: skip
+    layout.own(
+        rope__scaling__type="yarn",
+        rope__scaling__factor=4.0,
+        rope__scaling__original_context_length=128,
+        rope__scaling__yarn_beta_fast=32.0,
+        rope__scaling__yarn_beta_slow=1.0,
+        rope__scaling__yarn_log_multiplier=1.0,
+        attention__temperature_scale=0.1,
+    )
     byte_pairs(layout, "tekken")
     return layout
 
 
 def _old_mistral3(layout: Layout) -> None:
     values = layout.values
-    for old, new in (("rope.scaling.beta_fast", "rope.scaling.yarn_beta_fast"),
-                     ("rope.scaling.beta_slow", "rope.scaling.yarn_beta_slow"),
-                     ("rope.scaling.mscale_all_dim", "rope.scaling.yarn_log_multiplier"),
-                     ("rope.scaling_beta", "attention.temperature_scale")):  # fmt: skip
+    for old, new in (
+        ("rope.scaling.beta_fast", "rope.scaling.yarn_beta_fast"),
+        ("rope.scaling.beta_slow", "rope.scaling.yarn_beta_slow"),
+        ("rope.scaling.mscale_all_dim", "rope.scaling.yarn_log_multiplier"),
+        ("rope.scaling_beta", "attention.temperature_scale"),
+    ):
         values[f"mistral3.{old}"] = values.pop(f"mistral3.{new}")
     values["tokenizer.ggml.pre"] = "default"
-    layout.own(vision__block_count=1, vision__embedding_length=32, vision__image_size=32, vision__feed_forward_length=48,
-               vision__attention__head_count=2, vision__patch_size=4, vision__num_channels=3,
-               vision__rope__freq_base=10000.0, spatial_merge_size=2)  # fmt: skip
-    parts = {f"attn_{role}.weight": (32, 32) for role in ("q", "k", "v", "output")}
-    parts |= {"attn_norm.weight": (32,), "ffn_norm.weight": (32,), "ffn_gate.weight": (48, 32),
-              "ffn_up.weight": (48, 32), "ffn_down.weight": (32, 48)}  # fmt: skip
+    layout.own(
+        vision__block_count=1,
+        vision__embedding_length=32,
+        vision__image_size=32,
+        vision__feed_forward_length=48,
+        vision__attention__head_count=2,
+        vision__patch_size=4,
+        vision__num_channels=3,
+        vision__rope__freq_base=10000.0,
+        spatial_merge_size=2,
+    )
+    parts: dict[str, tuple[int, ...]] = {
+        f"attn_{role}.weight": (32, 32) for role in ("q", "k", "v", "output")
+    }
+    parts |= {
+        "attn_norm.weight": (32,),
+        "ffn_norm.weight": (32,),
+        "ffn_gate.weight": (48, 32),
+        "ffn_up.weight": (48, 32),
+        "ffn_down.weight": (32, 48),
+    }
     vision(layout, _tower("v.blk.0.", parts))
-    vision(layout, {"v.patch_conv.weight": (32, 3, 4, 4), "v.encoder_norm.weight": (32,), "mm.norm.weight": (32,),
-                    "mm.linear_1.weight": (E, 32), "mm.linear_2.weight": (E, E),
-                    "mm.patch_merger.merging_layer.weight": (32, 128)})  # fmt: skip
+    vision(
+        layout,
+        {
+            "v.patch_conv.weight": (32, 3, 4, 4),
+            "v.encoder_norm.weight": (32,),
+            "mm.norm.weight": (32,),
+            "mm.linear_1.weight": (E, 32),
+            "mm.linear_2.weight": (E, E),
+            "mm.patch_merger.merging_layer.weight": (32, 128),
+        },
+    )
 
 
 # Qwen 2.5 VL
@@ -326,18 +386,46 @@ def _qwen2vl() -> Layout:
 def _old_qwen25vl(layout: Layout) -> None:
     layout.rename_architecture("qwen25vl")
     layout.values["qwen25vl.rope.mrope_section"] = layout.values.pop("qwen25vl.rope.dimension_sections")[:3]
-    layout.own(vision__block_count=2, vision__embedding_length=32, vision__attention__head_count=2, vision__patch_size=14,
-               vision__num_channels=3, vision__spatial_merge_size=2, vision__window_size=112,
-               vision__attention__layer_norm_epsilon=1e-6, vision__fullatt_block_indexes=[1])  # fmt: skip
+    layout.own(
+        vision__block_count=2,
+        vision__embedding_length=32,
+        vision__attention__head_count=2,
+        vision__patch_size=14,
+        vision__num_channels=3,
+        vision__spatial_merge_size=2,
+        vision__window_size=112,
+        vision__attention__layer_norm_epsilon=1e-6,
+        vision__fullatt_block_indexes=[1],
+    )
     for i in range(2):
-        parts = {f"attn_{role}.{leaf}": (32, 32) if leaf == "weight" else (32,)
-                 for role in ("q", "k", "v", "out") for leaf in ("weight", "bias")}  # fmt: skip
-        parts |= {"ln1.weight": (32,), "ln2.weight": (32,), "ffn_gate.weight": (64, 32), "ffn_gate.bias": (64,),
-                  "ffn_up.weight": (64, 32), "ffn_up.bias": (64,), "ffn_down.weight": (32, 64), "ffn_down.bias": (32,)}  # fmt: skip
+        parts = {
+            f"attn_{role}.{leaf}": (32, 32) if leaf == "weight" else (32,)
+            for role in ("q", "k", "v", "out")
+            for leaf in ("weight", "bias")
+        }
+        parts |= {
+            "ln1.weight": (32,),
+            "ln2.weight": (32,),
+            "ffn_gate.weight": (64, 32),
+            "ffn_gate.bias": (64,),
+            "ffn_up.weight": (64, 32),
+            "ffn_up.bias": (64,),
+            "ffn_down.weight": (32, 64),
+            "ffn_down.bias": (32,),
+        }
         vision(layout, _tower(f"v.blk.{i}.", parts))
-    vision(layout, {"v.patch_embd_0.weight": (32, 3, 14, 14), "v.patch_embd_1.weight": (32, 3, 14, 14),
-                    "v.merger.ln_q.weight": (32,), "v.merger.mlp.0.weight": (128, 128), "v.merger.mlp.0.bias": (128,),
-                    "v.merger.mlp.2.weight": (E, 128), "v.merger.mlp.2.bias": (E,)})  # fmt: skip
+    vision(
+        layout,
+        {
+            "v.patch_embd_0.weight": (32, 3, 14, 14),
+            "v.patch_embd_1.weight": (32, 3, 14, 14),
+            "v.merger.ln_q.weight": (32,),
+            "v.merger.mlp.0.weight": (128, 128),
+            "v.merger.mlp.0.bias": (128,),
+            "v.merger.mlp.2.weight": (E, 128),
+            "v.merger.mlp.2.bias": (E,),
+        },
+    )
 
 
 # Models with experts
@@ -371,11 +459,21 @@ def _llama4() -> Layout:
 
 
 def _old_llama4(layout: Layout) -> None:
-    layout.own(vision__block_count=1, vision__embedding_length=32, vision__image_size=28, vision__feed_forward_length=64,
-               vision__attention__head_count=2, vision__patch_size=7, vision__layer_norm_epsilon=1e-5,
-               vision__pixel_shuffle_ratio=0.5)  # fmt: skip
-    parts = {f"attn_{role}.{leaf}": (32, 32) if leaf == "weight" else (32,)
-             for role in ("q", "k", "v", "output") for leaf in ("weight", "bias")}  # fmt: skip
+    layout.own(
+        vision__block_count=1,
+        vision__embedding_length=32,
+        vision__image_size=28,
+        vision__feed_forward_length=64,
+        vision__attention__head_count=2,
+        vision__patch_size=7,
+        vision__layer_norm_epsilon=1e-5,
+        vision__pixel_shuffle_ratio=0.5,
+    )
+    parts = {
+        f"attn_{role}.{leaf}": (32, 32) if leaf == "weight" else (32,)
+        for role in ("q", "k", "v", "output")
+        for leaf in ("weight", "bias")
+    }
     parts |= {f"{norm}.{leaf}": (32,) for norm in ("attn_norm", "ffn_norm") for leaf in ("weight", "bias")}
     parts |= {
         "mlp.fc1.weight": (64, 32),
@@ -384,18 +482,32 @@ def _old_llama4(layout: Layout) -> None:
         "mlp.fc2.bias": (32,),
     }
     vision(layout, _tower("v.blk.0.", parts))
-    vision(layout, {"v.patch_embedding.weight": (32, 147), "v.class_embedding": (32,),
-                    "v.positional_embedding_vlm": (17, 32), "v.layernorm_pre.weight": (32,),
-                    "v.layernorm_pre.bias": (32,), "v.layernorm_post.weight": (32,), "v.layernorm_post.bias": (32,),
-                    "v.vision_adapter.mlp.fc1.weight": (48, 128), "v.vision_adapter.mlp.fc2.weight": (48, 48),
-                    "mm.linear_1.weight": (E, 48)})  # fmt: skip
+    vision(
+        layout,
+        {
+            "v.patch_embedding.weight": (32, 147),
+            "v.class_embedding": (32,),
+            "v.layernorm_pre.weight": (32,),
+            "v.layernorm_pre.bias": (32,),
+            "v.layernorm_post.weight": (32,),
+            "v.layernorm_post.bias": (32,),
+            "v.vision_adapter.mlp.fc1.weight": (48, 128),
+            "v.vision_adapter.mlp.fc2.weight": (48, 48),
+            "mm.linear_1.weight": (E, 48),
+        },
+    )
+    layout.add("v.positional_embedding_vlm", 17, 32)
 
 
 def _gptoss() -> Layout:
     layout = decoder("gpt-oss", has_output=True, bias=True)
     experts(layout, 4, 32, has_bias=True)
-    layout.own(attention__sliding_window=64, rope__scaling__type="yarn", rope__scaling__factor=32.0,
-               rope__scaling__original_context_length=128)  # fmt: skip
+    layout.own(
+        attention__sliding_window=64,
+        rope__scaling__type="yarn",
+        rope__scaling__factor=32.0,
+        rope__scaling__original_context_length=128,
+    )
     for p in blocks():
         layout.tensors[p + "post_attention_norm.weight"] = layout.tensors.pop(p + "ffn_norm.weight")
         layout.add(p + "attn_output.bias", E)
@@ -409,8 +521,11 @@ def _old_gptoss(layout: Layout) -> None:
     for key in ("expert_feed_forward_length", "rope.scaling.type"):
         del layout.values[f"gptoss.{key}"]
     layout.values["tokenizer.ggml.pre"] = "default"
-    for old, new in ((".attn_output", ".attn_out"), (".attn_sinks.weight", ".attn_sinks"),
-                     (".post_attention_norm", ".ffn_norm")):  # fmt: skip
+    for old, new in (
+        (".attn_output", ".attn_out"),
+        (".attn_sinks.weight", ".attn_sinks"),
+        (".post_attention_norm", ".ffn_norm"),
+    ):
         layout.move(old, new)
 
 
@@ -418,11 +533,22 @@ def _deepseek2() -> Layout:
     rank, rope, nope = 32, 8, 16
     layout = decoder("deepseek2", has_output=True)
     experts(layout, 4, 32, shared=32)
-    layout.own(attention__head_count_kv=1, attention__key_length=rank + rope, attention__value_length=rank,
-               attention__key_length_mla=nope + rope, attention__value_length_mla=nope + rope,
-               attention__kv_lora_rank=rank, attention__q_lora_rank=24, rope__dimension_count=rope,
-               expert_shared_count=1, leading_dense_block_count=0, expert_gating_func=2, expert_weights_norm=True,
-               expert_group_count=1, expert_group_used_count=1)  # fmt: skip
+    layout.own(
+        attention__head_count_kv=1,
+        attention__key_length=rank + rope,
+        attention__value_length=rank,
+        attention__key_length_mla=nope + rope,
+        attention__value_length_mla=nope + rope,
+        attention__kv_lora_rank=rank,
+        attention__q_lora_rank=24,
+        rope__dimension_count=rope,
+        expert_shared_count=1,
+        leading_dense_block_count=0,
+        expert_gating_func=2,
+        expert_weights_norm=True,
+        expert_group_count=1,
+        expert_group_used_count=1,
+    )
     for p in blocks():
         for role in ("q", "k", "v"):
             del layout.tensors[f"{p}attn_{role}.weight"]
@@ -513,13 +639,197 @@ def _old_llama3(layout: Layout) -> None:
     layout.values["tokenizer.ggml.eos_token_id"] = 128_001
 
 
+# Vision parts as llama.cpp's own converter writes them
+
+
+def _clip(
+    kind: str, published: Layout, names: Mapping[str, str], promoted: tuple[str, ...] = (), **values: Any
+) -> Layout:
+    """A projector: `names` maps each of its tensors to the published one; `promoted` ones become F32."""
+    layout = Layout("clip")
+    layout.values |= {"clip.has_vision_encoder": True, "clip.projector_type": kind}
+    layout.values |= {f"clip.vision.{key.replace('__', '.')}": value for key, value in values.items()}
+    layout.values["clip.vision.projection_dim"] = E
+    for new, old in names.items():
+        data = published.tensors[old]
+        layout.tensors[new] = data.astype(np.float32) if new in promoted else data
+    return layout
+
+
+def _both(new: str, old: str, leaves: tuple[str, ...] = ("weight", "bias")) -> dict[str, str]:
+    return {f"{new}.{leaf}": f"{old}.{leaf}" for leaf in leaves}
+
+
+def _clip_gemma3(published: Layout) -> Layout:
+    names = {
+        "v.patch_embd.weight": "v.patch_embedding.weight",
+        "v.patch_embd.bias": "v.patch_embedding.bias",
+        "v.position_embd.weight": "v.position_embedding.weight",
+        **_both("v.post_ln", "v.post_layernorm"),
+        "mm.input_projection.weight": "mm.mm_input_projection.weight",
+        "mm.soft_emb_norm.weight": "mm.mm_soft_emb_norm.weight",
+    }
+    for new, old in (
+        ("attn_q", "attn_q"),
+        ("attn_k", "attn_k"),
+        ("attn_v", "attn_v"),
+        ("attn_out", "attn_output"),
+        ("ln1", "layer_norm1"),
+        ("ln2", "layer_norm2"),
+        ("ffn_down", "mlp.fc1"),
+        ("ffn_up", "mlp.fc2"),
+    ):
+        names |= _both(f"v.blk.0.{new}", f"v.blk.0.{old}")
+    layout = _clip(
+        "gemma3",
+        published,
+        names,
+        ("v.patch_embd.weight", "v.position_embd.weight"),
+        block_count=1,
+        embedding_length=32,
+        attention__head_count=2,
+        patch_size=8,
+        feed_forward_length=48,
+        image_size=32,
+        attention__layer_norm_epsilon=1e-6,
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
+    )
+    layout.values["clip.use_gelu"] = True
+    return layout
+
+
+def _clip_pixtral(published: Layout) -> Layout:
+    names = {
+        "v.patch_embd.weight": "v.patch_conv.weight",
+        "v.pre_ln.weight": "v.encoder_norm.weight",
+        "mm.input_norm.weight": "mm.norm.weight",
+        "mm.1.weight": "mm.linear_1.weight",
+        "mm.2.weight": "mm.linear_2.weight",
+        "mm.patch_merger.weight": "mm.patch_merger.merging_layer.weight",
+    }
+    for new, old in (
+        ("attn_q", "attn_q"),
+        ("attn_k", "attn_k"),
+        ("attn_v", "attn_v"),
+        ("attn_out", "attn_output"),
+        ("ln1", "attn_norm"),
+        ("ln2", "ffn_norm"),
+        ("ffn_gate", "ffn_gate"),
+        ("ffn_up", "ffn_up"),
+        ("ffn_down", "ffn_down"),
+    ):
+        names |= _both(f"v.blk.0.{new}", f"v.blk.0.{old}", ("weight",))
+    layout = _clip(
+        "pixtral",
+        published,
+        names,
+        ("v.patch_embd.weight",),
+        block_count=1,
+        embedding_length=32,
+        attention__head_count=2,
+        patch_size=4,
+        feed_forward_length=48,
+        image_size=32,
+        num_channels=3,
+        attention__layer_norm_epsilon=1e-5,
+        spatial_merge_size=2,
+        image_mean=[0.48145467, 0.4578275, 0.40821072],
+        image_std=[0.26862955, 0.26130259, 0.2757771],
+    )
+    layout.values |= {"clip.rope.freq_base": 10000.0, "clip.use_silu": True}
+    for role in ("q", "k"):
+        weight = layout.tensors[f"v.blk.0.attn_{role}.weight"]
+        pairs = weight.reshape(2, 2, weight.shape[0] // 4, 32).swapaxes(1, 2)
+        layout.tensors[f"v.blk.0.attn_{role}.weight"] = np.ascontiguousarray(pairs).reshape(weight.shape)
+    layout.tensors["v.token_embd.img_break"] = np.zeros(E, np.float32)
+    return layout
+
+
+def _clip_qwen25vl(published: Layout) -> Layout:
+    names = {
+        "v.patch_embd.weight": "v.patch_embd_0.weight",
+        "v.patch_embd.weight.1": "v.patch_embd_1.weight",
+        "v.post_ln.weight": "v.merger.ln_q.weight",
+        **_both("mm.0", "v.merger.mlp.0"),
+        **_both("mm.2", "v.merger.mlp.2"),
+    }
+    for i in range(2):
+        for role in ("attn_q", "attn_k", "attn_v", "attn_out", "ffn_gate", "ffn_up", "ffn_down"):
+            names |= _both(f"v.blk.{i}.{role}", f"v.blk.{i}.{role}")
+        for norm in ("ln1", "ln2"):
+            names |= _both(f"v.blk.{i}.{norm}", f"v.blk.{i}.{norm}", ("weight",))
+    layout = _clip(
+        "qwen2.5vl_merger",
+        published,
+        names,
+        ("v.patch_embd.weight", "v.patch_embd.weight.1"),
+        block_count=2,
+        embedding_length=32,
+        attention__head_count=2,
+        patch_size=14,
+        feed_forward_length=64,
+        image_size=560,
+        attention__layer_norm_epsilon=1e-6,
+        n_wa_pattern=2,
+        window_size=112,
+        spatial_merge_size=2,
+        num_channels=3,
+        image_mean=[0.48145466, 0.4578275, 0.40821073],
+        image_std=[0.26862954, 0.26130258, 0.27577711],
+    )
+    layout.values["clip.use_silu"] = True
+    return layout
+
+
+def _clip_llama4(published: Layout) -> Layout:
+    names = {
+        "v.patch_embd.weight": "v.patch_embedding.weight",
+        "v.class_embd": "v.class_embedding",
+        "v.position_embd.weight": "v.positional_embedding_vlm",
+        **_both("v.pre_ln", "v.layernorm_pre"),
+        **_both("v.post_ln", "v.layernorm_post"),
+        "mm.model.mlp.1.weight": "v.vision_adapter.mlp.fc1.weight",
+        "mm.model.mlp.2.weight": "v.vision_adapter.mlp.fc2.weight",
+        "mm.model.fc.weight": "mm.linear_1.weight",
+    }
+    for new, old in (
+        ("attn_q", "attn_q"),
+        ("attn_k", "attn_k"),
+        ("attn_v", "attn_v"),
+        ("attn_out", "attn_output"),
+        ("ln1", "attn_norm"),
+        ("ln2", "ffn_norm"),
+        ("ffn_up", "mlp.fc1"),
+        ("ffn_down", "mlp.fc2"),
+    ):
+        names |= _both(f"v.blk.0.{new}", f"v.blk.0.{old}")
+    layout = _clip(
+        "llama4",
+        published,
+        names,
+        block_count=1,
+        embedding_length=32,
+        attention__head_count=2,
+        patch_size=7,
+        feed_forward_length=64,
+        image_size=28,
+        attention__layer_norm_epsilon=1e-5,
+        projector__scale_factor=2,
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
+    )
+    layout.values |= {"clip.vision.projector_type": "llama4", "clip.use_gelu": True}
+    return layout
+
+
 TWINS = (
-    Twin("gemma3", _gemma3, _old_gemma3),
+    Twin("gemma3", _gemma3, _old_gemma3, projector=_clip_gemma3),
     Twin("gemma-embedding", _gemma_embedding, _old_gemma_embedding, is_embedding=True),
     Twin("gemma3n", _gemma3n, _old_gemma3n),
-    Twin("mistral3", _mistral3, _old_mistral3),
-    Twin("qwen25vl", _qwen2vl, _old_qwen25vl),
-    Twin("llama4", _llama4, _old_llama4),
+    Twin("mistral3", _mistral3, _old_mistral3, projector=_clip_pixtral),
+    Twin("qwen25vl", _qwen2vl, _old_qwen25vl, projector=_clip_qwen25vl),
+    Twin("llama4", _llama4, _old_llama4, projector=_clip_llama4),
     Twin("gptoss", _gptoss, _old_gptoss),
     Twin("glm4moelite", _deepseek2, _old_glm4moelite),
     Twin("olmo3", _olmo2, lambda layout: layout.rename_architecture("olmo3")),

@@ -3,7 +3,7 @@
     python bench/bench_quantize.py --tool /path/to/llama-quantize [--types Q8_0 Q4_K_M] [--threads 2] [--rounds 3]
 
 The binary comes from the engine's own source, see scripts/record_quantize.py. Each run is a process of its own, so
-that its peak memory (VmHWM, and the part of it that is not the mapped file) is its own. The output is compared.
+that its peak memory (resident, mapped files included) is its own. The outputs are compared.
 """
 
 from __future__ import annotations
@@ -17,10 +17,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from scripts.make_random_model import make
 
 _OURS = "import sys; from pathlib import Path; from corral.quantize import quantize_file; quantize_file(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], n_threads=int(sys.argv[4]))"  # noqa: E501
 
@@ -57,9 +53,8 @@ def main() -> None:
         script = Path(__file__).parent.parent / "scripts" / "make_random_model.py"
         run([sys.executable, str(script), str(source), "--layers", str(options.layers), "--type", "F16"])
         size = source.stat().st_size
-        print(
-            f"source {size / 1e6:.0f} MB of F16, largest tensor {32_000 * 1536 * 2 / 1e6:.0f} MB, {options.threads} threads"
-        )
+        print(f"source {size / 1e6:.0f} MB of F16, largest tensor {32_000 * 1536 * 2 / 1e6:.0f} MB")
+        print(f"{options.threads} threads, {options.rounds} rounds")
         print(
             "| type | llama-quantize | ours | speed ratio | peak RSS theirs | ours |\n|---|---|---|---|---|---|"
         )

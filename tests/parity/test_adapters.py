@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import save_file
 
 from corral.convert import convert_adapter, convert_model
-from tests.plain_engine import Engine
 from tests.parity.families import DECODERS
 from tests.parity.test_decoders import reference_logprobs
+from tests.plain_engine import Engine
 
 TOKENS = [1, 45, 67, 300, 5, 5, 412]
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "qkv_proj")

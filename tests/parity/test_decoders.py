@@ -12,9 +12,9 @@ import torch
 import transformers
 
 from corral.convert import convert_model
-from tests.plain_engine import Engine
 from tests.parity.families import DECODERS
 from tests.parity.texts import texts
+from tests.plain_engine import Engine
 
 PROMPTS = ("The quick brown fox", "def f(x):\n    return x + 1\n", "Grüße, 世界! 123 😀 it's")
 

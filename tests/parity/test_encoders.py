@@ -16,9 +16,9 @@ import transformers
 
 from corral.convert import convert_model
 from tests.doubles.sentence_model import model_files, model_folder
-from tests.plain_engine import Engine
 from tests.parity.families import ENCODERS, RERANKERS, Case
 from tests.parity.texts import texts
+from tests.plain_engine import Engine
 
 SENTENCES = (
     "The quick brown fox jumps over the lazy dog.",

@@ -13,6 +13,7 @@ import pytest
 
 from corral.errors import RunnerStartError
 from corral.gguf import GGUFFile, check_loadable
+from corral.runner.llama_server import MEDIA_MARKER
 from corral.translate import needs_translation, projector_view, text_view, write_view
 from tests.plain_engine import Engine
 from tests.translate.twins import TWINS, Twin
@@ -86,7 +87,7 @@ def _png(side: int) -> bytes:
 def look(text: Path, projector: Path) -> dict[int, float]:
     """The likeliest next tokens after a picture."""
     prompt = {
-        "prompt_string": "hi <__corral_media__> there",
+        "prompt_string": f"hi {MEDIA_MARKER} there",
         "multimodal_data": [base64.b64encode(_png(56)).decode()],
     }
     with Engine(text, projector_paths=(projector,), num_ctx=512) as engine:

@@ -10,9 +10,9 @@ import transformers
 
 from corral.convert import convert_model
 from corral.gguf import GGUFFile
-from tests.parity.engine import Engine
 from tests.parity.families import DECODERS, SMALL, randomize
 from tests.parity.test_decoders import PROMPTS, reference_logprobs
+from tests.plain_engine import Engine
 
 
 def test_text_part(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""`/v1/chat/completions` against `/api/chat`: chunks a second, time to the first token, and how soon a decoder stops.
+"""A compatible route against `/api/chat`: chunks a second, time to the first token, and how soon a decoder stops.
 
-    python -m bench.bench_compat [--repeat 200] [--tokens 20000] [--rounds 9]
+    python -m bench.bench_compat [--route /v1/messages] [--repeat 200] [--tokens 20000] [--rounds 9]
 
 One server on the engine double; the two routes take turns on it, the first one changing, so that whatever else the
 machine does meets both. Read are the ratios.
@@ -21,7 +21,8 @@ from bench.peers import FAKE_ENGINE, Server, interleaved
 
 _MODEL = Path(__file__).parent.parent / "tests" / "fixtures" / "say.gguf"
 _BLOCK_BYTES = 65536
-_NATIVE, _COMPATIBLE = "/api/chat", "/v1/chat/completions"
+_NATIVE = "/api/chat"
+_ROUTES = ("/v1/chat/completions", "/v1/messages", "/v1/responses")
 
 
 def _server(**settings: object) -> Server:
@@ -38,6 +39,10 @@ def _body(path: str, text: str, count: int, *, is_stream: bool = True) -> bytes:
         "stream": is_stream,
         "options": {"num_predict": count, "num_ctx": 10**6},
     }
+    if path == "/v1/messages":
+        body["max_tokens"] = count if count > 0 else 10**7
+    elif path == "/v1/responses":
+        body["input"] = body.pop("messages")
     return json.dumps(body).encode()
 
 
@@ -62,25 +67,25 @@ def _stream(server: Server, path: str, text: str, count: int) -> tuple[float, fl
         connection.close()
 
 
-def bench_first_token(repeat: int) -> None:
+def bench_first_token(route: str, repeat: int) -> None:
     """Both routes on an engine that answers at once: what differs is the surface."""
     server = _server(tokens=1)
     try:
         _stream(server, _NATIVE, "warm", 1)
         first_ms: dict[bool, list[float]] = {True: [], False: []}
         for i, is_native in interleaved(repeat):
-            path = _NATIVE if is_native else _COMPATIBLE
+            path = _NATIVE if is_native else route
             first_ms[is_native].append(_stream(server, path, str(i), 1)[0] * 1000)
     finally:
         server.close()
     native, compatible = (statistics.median(first_ms[kind]) for kind in (True, False))
     print(
-        f"first token: {_NATIVE} {native:.3f} ms, {_COMPATIBLE} {compatible:.3f} ms,"
+        f"first token: {_NATIVE} {native:.3f} ms, {route} {compatible:.3f} ms,"
         f" ratio {compatible / native:.3f}"
     )
 
 
-def bench_chunks(tokens: int, rounds: int, batch: int) -> None:
+def bench_chunks(route: str, tokens: int, rounds: int, batch: int) -> None:
     """A long answer, from an engine that says `batch` tokens at a time as fast as it can."""
     server = _server(tokens=tokens, batch=batch)
     try:
@@ -88,7 +93,7 @@ def bench_chunks(tokens: int, rounds: int, batch: int) -> None:
         ratios: list[float] = []
         rates: dict[bool, list[float]] = {True: [], False: []}
         for i, is_native in interleaved(rounds):
-            path = _NATIVE if is_native else _COMPATIBLE
+            path = _NATIVE if is_native else route
             rates[is_native].append(tokens / _stream(server, path, str(i), tokens)[1])
             if len(rates[True]) == len(rates[False]):
                 ratios.append(rates[False][-1] / rates[True][-1])
@@ -96,19 +101,19 @@ def bench_chunks(tokens: int, rounds: int, batch: int) -> None:
         server.close()
     native, compatible = (statistics.median(rates[kind]) for kind in (True, False))
     print(
-        f"chunks/s, {batch} at a time: {_NATIVE} {native:,.0f}, {_COMPATIBLE} {compatible:,.0f},"
+        f"chunks/s, {batch} at a time: {_NATIVE} {native:,.0f}, {route} {compatible:,.0f},"
         f" median of ratios {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
     )
 
 
-def bench_cancel(repeat: int) -> None:
+def bench_cancel(route: str, repeat: int) -> None:
     """From the end of a connection to the engine's word that its client is gone, streamed and whole."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         server = _server(tokens=10**7, delay_s=0.001, log=log)
         try:
             for is_stream in (True, False):
-                for path in (_NATIVE, _COMPATIBLE):
+                for path in (_NATIVE, route):
                     delays_ms = [_cancel_ms(server, path, log, is_stream=is_stream) for _ in range(repeat)]
                     kind = "streamed" if is_stream else "whole"
                     print(
@@ -140,11 +145,12 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=200)
     parser.add_argument("--tokens", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--route", choices=_ROUTES, default=_ROUTES[0])
     arguments = parser.parse_args()
-    bench_first_token(arguments.repeat)
+    bench_first_token(arguments.route, arguments.repeat)
     for batch in (1, 64):
-        bench_chunks(arguments.tokens, arguments.rounds, batch)
-    bench_cancel(10)
+        bench_chunks(arguments.route, arguments.tokens, arguments.rounds, batch)
+    bench_cancel(arguments.route, 10)
 
 
 if __name__ == "__main__":

@@ -254,6 +254,17 @@ def test_a_reply_without_an_end_is_ended() -> None:
     assert [e["type"] for e in found][-3:] == ["content_block_stop", "message_delta", "message_stop"]
 
 
+def test_nothing_follows_a_search() -> None:
+    """Text behind the call of the server's own search is not part of the answer."""
+    form = MessageForm("m", estimate=1, keeps_calls=True, has_search=True)
+    search = Chunk(tool_calls=(ToolCall("web_search", {"query": "sky"}, id="c"),))
+    found = events(form.stream([Chunk("a"), search, Chunk("b"), Chunk(done=True, done_reason="stop")]))
+    texts = [e["delta"]["text"] for e in found if e["type"] == "content_block_delta"]
+    assert texts == ["a"]
+    kinds = [e["content_block"]["type"] for e in found if e["type"] == "content_block_start"]
+    assert kinds == ["text", "server_tool_use", "web_search_tool_result"]
+
+
 def test_percent_signs_in_deltas() -> None:
     """Heads and tails are made by formatting; texts must not be."""
     for name in ("C61", "C78"):

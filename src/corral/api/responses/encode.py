@@ -145,8 +145,13 @@ class ResponseForm:
 
     def _start(self) -> None:
         self._is_started = True
+        if not self._request.is_stream:
+            return
+        response = encode_sorted(_streamed(self._object(output=[])))
         for name in ("response.created", "response.in_progress"):
-            self._event(name, {"response": _streamed(self._object(output=[]))})
+            tail = b',"sequence_number":%d,"type":"%s"}' % (self._serial, name.encode("ascii"))
+            self._events.append(named_frame(name, b'{"response":' + response + tail))
+            self._serial += 1
 
     @property
     def _index(self) -> int:
@@ -163,7 +168,8 @@ class ResponseForm:
             tail = self._delta_tail % self._serial
             if entries:
                 tail = tail.replace(b'"logprobs":[]', b'"logprobs":' + encode_sorted(entries), 1)
-            self._events += (self._delta_head, escape_string(text), tail)
+            # Put together at once: the encoder's buffers are large, and many alive cost more than the encoding.
+            self._events.append(b"%s%s%s" % (self._delta_head, escape_string(text), tail))
             self._serial += 1
 
     def _open(self, kind: str) -> None:

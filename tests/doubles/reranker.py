@@ -13,6 +13,8 @@ from typing import Any
 import gguf
 import numpy as np
 
+from tests.doubles.sentence_model import linear, norm
+
 Array = np.ndarray[Any, Any]
 LAYERS, HEADS, WIDTH, FFN, CONTEXT = 2, 2, 32, 64, 64
 _EPSILON = 1e-12
@@ -92,32 +94,20 @@ def reference_score(query: str, document: str) -> float:
         + tensors["position_embd.weight"][: len(ids)]
         + tensors["token_types.weight"][0]
     )
-    x = _norm(x, tensors, "token_embd_norm")
+    x = norm(x, tensors, "token_embd_norm")
     for layer in range(LAYERS):
         stem = f"blk.{layer}."
         q, k, v = (
-            _linear(x, tensors, f"{stem}attn_{part}").reshape(len(ids), HEADS, -1).transpose(1, 0, 2)
+            linear(x, tensors, f"{stem}attn_{part}").reshape(len(ids), HEADS, -1).transpose(1, 0, 2)
             for part in "qkv"
         )
         scores = q @ k.transpose(0, 2, 1) / math.sqrt(WIDTH // HEADS)
         scores = np.exp(scores - scores.max(-1, keepdims=True))
         mixed = (scores / scores.sum(-1, keepdims=True)) @ v
         mixed = mixed.transpose(1, 0, 2).reshape(len(ids), WIDTH)
-        x = _norm(x + _linear(mixed, tensors, f"{stem}attn_output"), tensors, f"{stem}attn_output_norm")
-        inner = _linear(x, tensors, f"{stem}ffn_up")
+        x = norm(x + linear(mixed, tensors, f"{stem}attn_output"), tensors, f"{stem}attn_output_norm")
+        inner = linear(x, tensors, f"{stem}ffn_up")
         inner = 0.5 * inner * (1 + np.vectorize(math.erf)(inner / math.sqrt(2)))
-        x = _norm(x + _linear(inner, tensors, f"{stem}ffn_down"), tensors, f"{stem}layer_output_norm")
-    pooled = np.tanh(_linear(x[0], tensors, "cls"))
-    return float(_linear(pooled, tensors, "cls.output")[0])
-
-
-def _linear(x: Array, tensors: dict[str, Array], name: str) -> Array:
-    result: Array = x @ tensors[f"{name}.weight"].T + tensors[f"{name}.bias"]
-    return result
-
-
-def _norm(x: Array, tensors: dict[str, Array], name: str) -> Array:
-    centred = x - x.mean(-1, keepdims=True)
-    scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + _EPSILON)
-    result: Array = scaled * tensors[f"{name}.weight"] + tensors[f"{name}.bias"]
-    return result
+        x = norm(x + linear(inner, tensors, f"{stem}ffn_down"), tensors, f"{stem}layer_output_norm")
+    pooled = np.tanh(linear(x[0], tensors, "cls"))
+    return float(linear(pooled, tensors, "cls.output")[0])

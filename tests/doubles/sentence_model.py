@@ -50,35 +50,35 @@ def reference_embedding(words: list[str]) -> Array:
         + weights["embeddings.position_embeddings.weight"][: len(ids)]
         + weights["embeddings.token_type_embeddings.weight"][0]
     )
-    x = _norm(x, weights, "embeddings.LayerNorm")
+    x = norm(x, weights, "embeddings.LayerNorm")
     for layer in range(LAYERS):
         stem = f"encoder.layer.{layer}."
         q, k, v = (
-            _heads(_linear(x, weights, f"{stem}attention.self.{part}")) for part in ("query", "key", "value")
+            _heads(linear(x, weights, f"{stem}attention.self.{part}")) for part in ("query", "key", "value")
         )
         scores = q @ k.transpose(0, 2, 1) / math.sqrt(WIDTH // HEADS)
         scores = np.exp(scores - scores.max(-1, keepdims=True))
         mixed = (scores / scores.sum(-1, keepdims=True)) @ v
         mixed = mixed.transpose(1, 0, 2).reshape(len(ids), WIDTH)
-        x = _norm(
-            x + _linear(mixed, weights, f"{stem}attention.output.dense"),
+        x = norm(
+            x + linear(mixed, weights, f"{stem}attention.output.dense"),
             weights,
             f"{stem}attention.output.LayerNorm",
         )
-        inner = _linear(x, weights, f"{stem}intermediate.dense")
+        inner = linear(x, weights, f"{stem}intermediate.dense")
         inner = 0.5 * inner * (1 + np.vectorize(math.erf)(inner / math.sqrt(2)))
-        x = _norm(x + _linear(inner, weights, f"{stem}output.dense"), weights, f"{stem}output.LayerNorm")
+        x = norm(x + linear(inner, weights, f"{stem}output.dense"), weights, f"{stem}output.LayerNorm")
     pooled: Array = x.mean(0)
     unit: Array = pooled / np.linalg.norm(pooled)
     return unit
 
 
-def _linear(x: Array, weights: dict[str, Array], name: str) -> Array:
+def linear(x: Array, weights: dict[str, Array], name: str) -> Array:
     result: Array = x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
     return result
 
 
-def _norm(x: Array, weights: dict[str, Array], name: str) -> Array:
+def norm(x: Array, weights: dict[str, Array], name: str) -> Array:
     centred = x - x.mean(-1, keepdims=True)
     scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + _EPSILON)
     result: Array = scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]

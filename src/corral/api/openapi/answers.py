@@ -61,6 +61,20 @@ _OPENAI_MODEL = object_of(
     "id object created owned_by", id=_STRING, object=_STRING, created=_INTEGER, owned_by=_STRING
 )
 
+
+def _completion_of(choice: dict[str, Any]) -> dict[str, Any]:
+    return object_of(
+        "id object created model choices usage",
+        id=_STRING,
+        object=_STRING,
+        created=_INTEGER,
+        model=_STRING,
+        system_fingerprint=_STRING,
+        choices=array_of(choice),
+        usage=_USAGE,
+    )
+
+
 ANSWERS: dict[str, dict[str, Any]] = {
     "NativeError": object_of("error", error=_STRING),
     "OpenAIError": object_of(
@@ -135,41 +149,23 @@ ANSWERS: dict[str, dict[str, Any]] = {
         usage=_USAGE,
         **_DURATIONS,
     ),
-    "ChatCompletion": object_of(
-        "id object created model choices usage",
-        id=_STRING,
-        object=_STRING,
-        created=_INTEGER,
-        model=_STRING,
-        system_fingerprint=_STRING,
-        choices=array_of(
-            object_of(
-                "index message finish_reason",
-                index=_INTEGER,
-                message=_CHAT_MESSAGE,
-                finish_reason=_MAYBE_STRING,
-                logprobs=_OBJECT,
-            )
-        ),
-        usage=_USAGE,
+    "ChatCompletion": _completion_of(
+        object_of(
+            "index message finish_reason",
+            index=_INTEGER,
+            message=_CHAT_MESSAGE,
+            finish_reason=_MAYBE_STRING,
+            logprobs=_OBJECT,
+        )
     ),
-    "Completion": object_of(
-        "id object created model choices usage",
-        id=_STRING,
-        object=_STRING,
-        created=_INTEGER,
-        model=_STRING,
-        system_fingerprint=_STRING,
-        choices=array_of(
-            object_of(
-                "text index finish_reason",
-                text=_STRING,
-                index=_INTEGER,
-                finish_reason=_MAYBE_STRING,
-                logprobs=_OBJECT,
-            )
-        ),
-        usage=_USAGE,
+    "Completion": _completion_of(
+        object_of(
+            "text index finish_reason",
+            text=_STRING,
+            index=_INTEGER,
+            finish_reason=_MAYBE_STRING,
+            logprobs=_OBJECT,
+        )
     ),
     "EmbeddingList": object_of(
         "object data model usage",

@@ -231,6 +231,7 @@ def _routes(inference: InferenceRoutes, library: LibraryRoutes, making: MakingRo
     router.add("GET HEAD", "/api/tags", library.tags)
     router.add("GET", "/api/ps", library.ps)
     router.add("GET", "/api/loading", library.loading)
+    router.add("GET", "/api/origins", library.origins)
     router.add("POST", "/api/show", library.show)
     router.add("POST", "/api/generate", inference.generate)
     router.add("POST", "/api/chat", inference.chat)

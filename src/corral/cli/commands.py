@@ -10,6 +10,8 @@ from corral.cli.flags import PROGRAM, Command, Flag
 
 __all__ = ["COMMANDS", "ROOT", "find_command"]
 
+_JSON = Flag("json", "Print JSON as the server's API has it", is_own=True)
+_YES = Flag("yes", "Do not ask", short="y", is_own=True)
 _INSECURE = Flag("insecure", "Use an insecure registry")
 _VERBOSE = Flag("verbose", "Show timings for response")
 _NO_WRAP = Flag("nowordwrap", "Don't wrap words to the next line automatically")
@@ -31,6 +33,11 @@ _SHOW_FLAGS = (
     Flag("system", "Show system message of a model"),
     Flag("template", "Show template of a model"),
     Flag("verbose", "Show detailed model information", short="v"),
+    _JSON,
+)
+_LIST_FLAGS = (
+    _JSON,
+    Flag("sort", "Order: name, size (largest first) or modified (newest first)", "string", is_own=True),
 )
 _RUN_FLAGS = (
     Flag("dimensions", "Truncate output embeddings to specified dimension (embedding models only)", "int"),
@@ -51,6 +58,7 @@ _RUN_FLAGS = (
 )
 _PULL_FLAGS = (
     _INSECURE,
+    Flag("all", "Update every model that came from a registry", is_own=True, replaces_words=True),
     Flag("limit-rate", "Most bytes a second to download, e.g. 500K or 20M", "string", is_own=True),
 )
 
@@ -71,10 +79,10 @@ COMMANDS: tuple[Command, ...] = (
     Command("push", "Push a model to a registry", "transfer:push", "MODEL", (_INSECURE,), count=1),
     Command("signin", "Sign in to ollama.com", "account:signin", count=0, shows_environment=False),
     Command("signout", "Sign out from ollama.com", "account:signout", count=0, shows_environment=False),
-    Command("list", "List models", "library:list_models", aliases=("ls",)),
-    Command("ps", "List running models", "library:ps"),
+    Command("list", "List models", "library:list_models", "", _LIST_FLAGS, aliases=("ls",)),
+    Command("ps", "List running models", "library:ps", "", (_JSON,)),
     Command("cp", "Copy a model", "library:copy", "SOURCE DESTINATION", count=2),
-    Command("rm", "Remove a model", "library:remove", "MODEL [MODEL...]", at_least=1),
+    Command("rm", "Remove a model", "removing:remove", "MODEL [MODEL...]", (_YES,), at_least=1),
     Command(
         "engine",
         "List, build and choose the engine that runs models",
@@ -85,6 +93,7 @@ COMMANDS: tuple[Command, ...] = (
             Flag("no-use", "Only build; do not choose the build"),
         ),
         needs_server=False,
+        is_own=True,
         shows_environment=False,
     ),
     Command("help", "Help about any command", "", "[command]", needs_server=False, shows_environment=False),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-__all__ = ["PROGRAM", "Arguments", "Command", "Flag", "UsageError", "parse", "parse_integer"]
+__all__ = ["HOST", "PROGRAM", "Arguments", "Command", "Flag", "UsageError", "parse", "parse_integer"]
 
 PROGRAM = "corral"
 _TRUE = ("1", "t", "T", "true", "TRUE", "True")
@@ -25,10 +25,10 @@ class Flag:
     """`kind` is bool, string, int or think.
 
     "think" takes a value only in the form `--name=value` and means `implied` without one. `is_own` marks a flag
-    that the original does not have: help lists it apart.
+    that the original does not have: help lists it apart. One that `replaces_words` stands where the words would.
     """
 
-    __slots__ = ("default", "implied", "is_own", "kind", "name", "short", "text")
+    __slots__ = ("default", "implied", "is_own", "kind", "name", "replaces_words", "short", "text")
 
     def __init__(
         self,
@@ -40,6 +40,7 @@ class Flag:
         default: str = "",
         implied: str = "true",
         is_own: bool = False,
+        replaces_words: bool = False,
     ) -> None:
         self.name = name
         self.text = text
@@ -48,6 +49,7 @@ class Flag:
         self.default = default
         self.implied = implied
         self.is_own = is_own
+        self.replaces_words = replaces_words
 
 
 class Command:
@@ -55,7 +57,7 @@ class Command:
 
     `target` is `module:function` below `corral.cli`; the function gets a Client and the Arguments, without
     `needs_server` the Arguments alone, and nothing has been sent then. `count` is the exact number of words,
-    `at_least` the smallest, whichever is given.
+    `at_least` the smallest, whichever is given. `is_own` marks a command that the original does not have.
     """
 
     __slots__ = (
@@ -64,6 +66,7 @@ class Command:
         "count",
         "flags",
         "is_hidden",
+        "is_own",
         "name",
         "needs_server",
         "shows_environment",
@@ -85,6 +88,7 @@ class Command:
         aliases: tuple[str, ...] = (),
         needs_server: bool = True,
         is_hidden: bool = False,
+        is_own: bool = False,
         shows_environment: bool = True,
     ) -> None:
         self.name = name
@@ -97,17 +101,19 @@ class Command:
         self.aliases = aliases
         self.needs_server = needs_server
         self.is_hidden = is_hidden
+        self.is_own = is_own
         self.shows_environment = shows_environment
 
 
 class Arguments:
-    """Words and flag values; `flags` has only those that were given."""
+    """Words and flag values; `flags` has only those that were given, `passed_on` the words behind a `--`."""
 
-    __slots__ = ("flags", "wants_help", "words")
+    __slots__ = ("flags", "passed_on", "wants_help", "words")
 
     def __init__(self, words: Iterable[str] = (), flags: dict[str, str] | None = None) -> None:
         self.words = list(words)
         self.flags = flags or {}
+        self.passed_on: list[str] = []
         self.wants_help = False
 
     def has(self, name: str) -> bool:
@@ -134,6 +140,7 @@ def parse(command: Command, argv: Sequence[str]) -> Arguments:
         word = rest.pop(0)
         if word == "--":
             arguments.words += rest
+            arguments.passed_on = rest
             break
         if word.startswith("--"):
             _take_long(command, word, rest, arguments)
@@ -143,18 +150,21 @@ def parse(command: Command, argv: Sequence[str]) -> Arguments:
             arguments.words.append(word)
     arguments.wants_help = arguments.flags.pop("help", "false") in _TRUE
     if not arguments.wants_help:
-        _check_count(command, arguments.words)
+        _check_count(command, arguments)
     return arguments
 
 
 _HELP = Flag("help", "", short="h")
+# Every command takes these.
+HOST = Flag("host", "Address of the server, instead of OLLAMA_HOST", "string", is_own=True)
+_EVERYWHERE = (HOST, _HELP)
 
 
 def _take_long(command: Command, word: str, rest: list[str], arguments: Arguments) -> None:
     name, equals, value = word[2:].partition("=")
     if not name or name.startswith("-"):
         raise UsageError(f"bad flag syntax: {word}")
-    flag = next((flag for flag in (*command.flags, _HELP) if flag.name == name), None)
+    flag = next((flag for flag in (*command.flags, *_EVERYWHERE) if flag.name == name), None)
     if flag is None:
         raise UsageError(f"unknown flag: --{name}")
     if not equals:
@@ -172,7 +182,7 @@ def _take_short(command: Command, word: str, rest: list[str], arguments: Argumen
     while letters:
         cluster = letters
         letter, letters = letters[0], letters[1:]
-        flag = next((flag for flag in (*command.flags, _HELP) if flag.short == letter), None)
+        flag = next((flag for flag in (*command.flags, *_EVERYWHERE) if flag.short == letter), None)
         if flag is None:
             raise UsageError(f"unknown shorthand flag: {letter!r} in -{cluster}")
         if flag.kind == "bool" and not letters.startswith("="):
@@ -217,8 +227,12 @@ def parse_integer(text: str) -> int:
     return int(text, 0)
 
 
-def _check_count(command: Command, words: Sequence[str]) -> None:
-    if command.count is not None and len(words) != command.count:
-        raise UsageError(f"accepts {command.count} arg(s), received {len(words)}")
+def _check_count(command: Command, arguments: Arguments) -> None:
+    words = arguments.words
+    count = command.count
+    if any(flag.replaces_words and arguments.has(flag.name) for flag in command.flags):
+        count = 0
+    if count is not None and len(words) != count:
+        raise UsageError(f"accepts {count} arg(s), received {len(words)}")
     if len(words) < command.at_least:
         raise UsageError(f"requires at least {command.at_least} arg(s), only received {len(words)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from corral.cli.flags import PROGRAM, Command, Flag, UsageError
+from corral.cli.flags import HOST, PROGRAM, Command, Flag, UsageError
 
 __all__ = ["CLIENT_VARIABLES", "command_help", "environment_of", "root_help", "root_usage", "unknown_command"]
 
@@ -27,9 +27,15 @@ def root_usage(commands: Sequence[Command], root: Command) -> str:
     """Everything below the title."""
     shown = [command for command in commands if not command.is_hidden]
     width = max(12, *(len(command.name) for command in shown))
-    lines = ["Usage:", f"  {PROGRAM} [flags]", f"  {PROGRAM} [command]", "", "Available Commands:"]
-    lines += [f"  {command.name.ljust(width)} {command.text}" for command in shown]
-    lines += ["", "Flags:", *_flag_lines(root.flags, root.name), "", _GENERIC_USAGE.format(PROGRAM)]
+    theirs, ours = (
+        [f"  {command.name.ljust(width)} {command.text}" for command in shown if command.is_own is is_own]
+        for is_own in (False, True)
+    )
+    lines = ["Usage:", f"  {PROGRAM} [flags]", f"  {PROGRAM} [command]", "", "Available Commands:", *theirs]
+    lines += ["", f"Only in {PROGRAM.capitalize()}:", *ours]
+    lines += ["", "Flags:", *_flag_lines(root.flags, root.name)]
+    lines += ["", "Flags of every command:", *_flag_lines((HOST,))]
+    lines += ["", _GENERIC_USAGE.format(PROGRAM)]
     return "\n".join(lines)
 
 
@@ -39,13 +45,12 @@ def command_help(command: Command) -> str:
     if command.aliases:
         lines += ["", "Aliases:", "  " + ", ".join((command.name, *command.aliases))]
     theirs = [flag for flag in command.flags if not flag.is_own]
-    ours = [flag for flag in command.flags if flag.is_own]
+    ours = [*(flag for flag in command.flags if flag.is_own), HOST]
     lines += ["", "Flags:", *_flag_lines(theirs, command.name)]
     if command.shows_environment and (environment := environment_of(command)):
         lines += ["", "Environment Variables:"]
         lines += [f"      {name.ljust(27)}   {text}" for name, text in environment]
-    if ours:
-        lines += ["", f"Only in {PROGRAM.capitalize()}:", *_flag_lines(ours)]
+    lines += ["", f"Only in {PROGRAM.capitalize()}:", *_flag_lines(ours)]
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""`list`, `ps`, `cp`, `rm`, `stop`: one call each, and how its answer is printed."""
+"""`list`, `ps`, `cp`, `stop`: one call each, and how its answer is printed."""
 
 from __future__ import annotations
 
@@ -6,35 +6,80 @@ import datetime
 import sys
 
 from corral.cli.client import APIError, Client
-from corral.cli.flags import Arguments
+from corral.cli.flags import Arguments, UsageError
 from corral.cli.human import format_age, format_bytes, format_table, parse_time
 
-__all__ = ["copy", "list_models", "model_table", "processor_of", "ps", "remove", "stop"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["copy", "list_models", "model_table", "processor_of", "ps", "stop", "unload"]
+
+_ORDERS = ("name", "size", "modified")
 
 
 def list_models(client: Client, arguments: Arguments) -> None:
-    sys.stdout.write(model_table(client, arguments.words[0] if arguments.words else ""))
+    order = arguments.get("sort")
+    if order and order not in _ORDERS:
+        raise UsageError(f'invalid argument "{order}" for "--sort" flag: name, size or modified')
+    models = _models(client, arguments.words[0] if arguments.words else "")
+    if order:
+        models = _sorted(models, order)
+    if arguments.has("json"):
+        from corral.cli.jsonout import print_json
+
+        print_json({"models": models})
+        return
+    sys.stdout.write(_table(models))
 
 
 def model_table(client: Client, prefix: str) -> str:
     """The table of the models whose names begin with a prefix, in any case."""
+    return _table(_models(client, prefix))
+
+
+def _models(client: Client, prefix: str) -> list[dict[str, Any]]:
     prefix = prefix.lower()
+    answer = client.call("GET", "/api/tags")["models"] or ()
+    return [model for model in answer if model["name"].lower().startswith(prefix)]
+
+
+def _sorted(models: list[dict[str, Any]], order: str) -> list[dict[str, Any]]:
+    """By name from a to z, else the largest or the newest first; equal ones by name."""
+    models = sorted(models, key=lambda model: model["name"].lower())
+    if order == "size":
+        models.sort(key=lambda model: -model["size"])
+    elif order == "modified":
+        models.sort(key=_modified_s, reverse=True)
+    return models
+
+
+def _modified_s(model: dict[str, Any]) -> float:
+    moment = parse_time(model["modified_at"])
+    return moment.timestamp() if moment else 0.0
+
+
+def _table(models: list[dict[str, Any]]) -> str:
     rows = []
-    for model in client.call("GET", "/api/tags")["models"] or ():
-        if model["name"].lower().startswith(prefix):
-            size = "-" if model.get("remote_model") else format_bytes(model["size"])
-            age = format_age(parse_time(model["modified_at"]))
-            rows.append((model["name"], model["digest"][:12], size, age))
+    for model in models:
+        size = "-" if model.get("remote_model") else format_bytes(model["size"])
+        age = format_age(parse_time(model["modified_at"]))
+        rows.append((model["name"], model["digest"][:12], size, age))
     return format_table(rows, header=("NAME", "ID", "SIZE", "MODIFIED"))
 
 
 def ps(client: Client, arguments: Arguments) -> None:
     prefix = arguments.words[0] if arguments.words else ""
+    answer = client.call("GET", "/api/ps")["models"] or ()
+    models = [model for model in answer if model["name"].startswith(prefix)]
+    if arguments.has("json"):
+        from corral.cli.jsonout import print_json
+
+        print_json({"models": models})
+        return
     now = datetime.datetime.now(datetime.UTC)
     rows = []
-    for model in client.call("GET", "/api/ps")["models"] or ():
-        if not model["name"].startswith(prefix):
-            continue
+    for model in models:
         expires = parse_time(model["expires_at"])
         until = "Stopping..." if expires is not None and expires <= now else format_age(expires, now)
         row = (
@@ -66,26 +111,20 @@ def copy(client: Client, arguments: Arguments) -> None:
     print(f"copied '{source}' to '{destination}'")
 
 
-def remove(client: Client, arguments: Arguments) -> None:
-    for name in arguments.words:
-        try:
-            _unload(client, name)
-        except APIError as error:
-            if error.status != 404:
-                print(f"Warning: unable to stop model '{name}'", file=sys.stderr)
-        client.call("DELETE", "/api/delete", {"model": name})
-        print(f"deleted '{name}'")
-
-
 def stop(client: Client, arguments: Arguments) -> None:
     name = arguments.words[0]
     try:
-        _unload(client, name)
+        unload(client, name)
     except APIError as error:
         if error.status == 404:
             raise APIError(f'couldn\'t find model "{name}" to stop') from None
         raise
 
 
-def _unload(client: Client, name: str) -> None:
+def unload(client: Client, name: str) -> None:
+    """Take a model out of memory; one that is not loaded is no error.
+
+    Raises:
+        APIError, NoServerError
+    """
     client.call("POST", "/api/generate", {"model": name, "keep_alive": 0, "stream": False})

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from corral.cli.commands import COMMANDS, ROOT, find_command
-from corral.cli.flags import Command, UsageError, parse
+from corral.cli.flags import HOST, Arguments, Command, UsageError, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ def _run(words: Sequence[str]) -> int:
 
         raise unknown_command(name, COMMANDS)
     arguments = parse(command, rest)
+    _take_host(arguments)
     if arguments.wants_help:
         _print_help(command)
         return 0
@@ -113,16 +114,28 @@ def _split(words: Sequence[str]) -> tuple[str, list[str]]:
     known = {f"--{flag.name}" for flag in ROOT.flags} | {
         f"-{flag.short}" for flag in ROOT.flags if flag.short
     }
+    is_value = False
     for i, word in enumerate(words):
+        if is_value:
+            is_value = False
+            continue
         if not word.startswith("-"):
             return word, [*words[:i], *words[i + 1 :]]
-        if word.partition("=")[0] not in known:
+        is_value = word == f"--{HOST.name}"
+        if not is_value and word.partition("=")[0] not in (*known, f"--{HOST.name}"):
             break
     return "", list(words)
 
 
+def _take_host(arguments: Arguments) -> None:
+    """`--host` counts for all that reads OLLAMA_HOST, programs that are started included."""
+    if (host := arguments.flags.pop(HOST.name, None)) is not None:
+        os.environ["OLLAMA_HOST"] = host
+
+
 def _root(words: Sequence[str]) -> int:
     arguments = parse(ROOT, words)
+    _take_host(arguments)
     if arguments.has("version") and not arguments.wants_help:
         from corral.cli.address import print_version
 

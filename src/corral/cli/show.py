@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from corral.cli.client import APIError, Client
-from corral.cli.flags import Arguments
+from corral.cli.flags import Arguments, UsageError
 from corral.cli.human import CELL_WIDTH, format_count, format_table
 from corral.cli.terminal import safe
 
@@ -25,8 +25,15 @@ def show(client: Client, arguments: Arguments) -> None:
         raise APIError(
             "only one of '--license', '--modelfile', '--parameters', '--system', or '--template' can be specified"
         )
+    if chosen and arguments.has("json"):
+        raise UsageError(f"'--json' cannot be combined with '--{chosen[0]}': it prints all of them")
     body = {"model": arguments.words[0], "verbose": arguments.has("verbose")}
     answer = client.call("POST", "/api/show", body)
+    if arguments.has("json"):
+        from corral.cli.jsonout import print_json
+
+        print_json(answer)
+        return
     if chosen:
         text = answer.get(chosen[0], "")
         if chosen[0] == "modelfile" and answer.get("requires"):

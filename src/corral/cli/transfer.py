@@ -14,18 +14,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["parse_rate", "pull", "pull_model", "push"]
+__all__ = ["NOT_IN_REGISTRY", "parse_rate", "pull", "pull_model", "push"]
 
 _RATE_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
-_NOT_IN_REGISTRY = "pull model manifest: file does not exist"
+NOT_IN_REGISTRY = "pull model manifest: file does not exist"
 _ACCOUNT_HOSTS = (".ollama.ai", ".ollama.com")
 
 
-def pull(client: Client, arguments: Arguments) -> None:
-    body: dict[str, Any] = {"model": arguments.words[0], "insecure": arguments.has("insecure")}
+def pull(client: Client, arguments: Arguments) -> int:
+    body: dict[str, Any] = {"insecure": arguments.has("insecure")}
     if limit := arguments.get("limit-rate"):
         body["rate_limit"] = parse_rate(limit)
-    pull_model(client, body)
+    if arguments.has("all"):
+        from corral.cli.update import pull_all
+
+        return pull_all(client, body)
+    pull_model(client, {"model": arguments.words[0], **body})
+    return 0
 
 
 def pull_model(client: Client, body: dict[str, Any], *, verb: str = "pull") -> None:
@@ -52,7 +57,7 @@ def _cloud_advice(client: Client, body: dict[str, Any], error: str, verb: str) -
     """What to try where a name exists as a cloud model only (ollama: cmd/cmd.go)."""
     name = body["model"]
     is_plain = not body.get("insecure") and ":" not in name and name.count("/") < 2
-    if error != _NOT_IN_REGISTRY or not is_plain:
+    if error != NOT_IN_REGISTRY or not is_plain:
         return ""
     try:
         client.call("POST", "/api/show", {"model": f"{name}:cloud"})

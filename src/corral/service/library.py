@@ -21,6 +21,7 @@ from corral.errors import (
 from corral.gguf import GGUFArray, GGUFFile, file_type_name
 from corral.gowire import Float32, encode, format_local_time
 from corral.names import ModelName, ModelRef, parse_ref
+from corral.registry.source import HUGGING_FACE
 from corral.scheduler.spec import LoadedInfo
 from corral.service import capabilities
 from corral.service.modelfile_text import format_parameters, modelfile_of
@@ -134,6 +135,18 @@ class Library:
         answer["requires"] = model.config.requires
         kept = ("details", "model_info", "modified_at", "projector_info")
         return {name: value for name, value in answer.items() if value or name in kept}
+
+    def origins(self) -> dict[str, str]:
+        """Where each model came from, by its short name: `registry`, or `local` for one that was made here.
+
+        What Hugging Face keeps in several files is put together by a create, and came from there all the same.
+        """
+        return {
+            stored.name.short(): "local"
+            if stored.is_made_here and stored.name.host.lower() not in HUGGING_FACE
+            else "registry"
+            for stored in self._store.manifests.stored()
+        }
 
     def list_models(self) -> list[Model]:
         """All models, those changed last first."""

@@ -121,12 +121,16 @@ def _parse_layer(value: Any) -> Layer:
 
 @dataclass(frozen=True, slots=True)
 class StoredManifest:
-    """A manifest on disk. `digest_hex` is the SHA-256 of the file: the model's ID."""
+    """A manifest on disk. `digest_hex` is the SHA-256 of the file: the model's ID.
+
+    `is_made_here`: a create wrote it, which ends the file with a newline; what comes from a registry has none.
+    """
 
     name: ModelName
     manifest: Manifest
     digest_hex: str
     modified_ns: int
+    is_made_here: bool = False
 
 
 class ManifestStore:
@@ -162,7 +166,9 @@ class ManifestStore:
         if len(data) > _MAX_MANIFEST_BYTES:
             raise CorruptManifestError(f"manifest is larger than {_MAX_MANIFEST_BYTES} bytes")
         digest_hex = hashlib.sha256(data).hexdigest()
-        stored = StoredManifest(name, Manifest.parse(data), digest_hex, stat.st_mtime_ns)
+        stored = StoredManifest(
+            name, Manifest.parse(data), digest_hex, stat.st_mtime_ns, is_made_here=data.endswith(b"\n")
+        )
         self._cache[path] = (stamp, stored)
         return stored
 

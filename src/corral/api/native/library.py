@@ -87,6 +87,11 @@ class LibraryRoutes:
         entries = [{"name": name, "progress": round(share, 4)} for name, share in self._scheduler.loading()]
         await exchange.respond(200, encode({"loading": entries}), JSON_UTF8)
 
+    async def origins(self, exchange: Exchange) -> None:
+        """Which models came from a registry: another route of our own."""
+        origins = await asyncio.to_thread(self._library.origins)
+        await exchange.respond(200, encode({"origins": origins}), JSON_UTF8)
+
     async def show(self, exchange: Exchange) -> None:
         values = await self._read(exchange, "ShowRequest", SHOW)
         name = values.get("model") or values.get("name", "")

@@ -70,6 +70,9 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/api/tags", "All models", "Tags"),
     Operation("GET", "/api/ps", "Loaded models", "Loaded"),
     Operation("GET", "/api/loading", "Models that are being loaded, and how far", "Anything"),
+    Operation(
+        "GET", "/api/origins", "Which models came from a registry, and which were made here", "Anything"
+    ),
     Operation("POST", "/api/show", "What a model is", "Shown", library.SHOW, "model"),
     Operation("POST", "/api/generate", "Complete a prompt", "Generated", GENERATE, "model", stream=NDJSON),
     Operation(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 import threading
 from array import array
 from collections import deque
@@ -103,7 +104,7 @@ def quantize_file(
             os.truncate(target_file.fileno(), file_bytes)
             worker = _Worker(source_file.fileno(), target_file.fileno())
             total_bytes = sum(plan.tensor.size_bytes for plan in plans)
-            threads = n_threads if n_threads > 0 else len(os.sched_getaffinity(0))
+            threads = n_threads if n_threads > 0 else _usable_cores()
             _run(worker, _jobs(plans, matrix), threads, total_bytes, on_progress)
     except BaseException:
         destination.unlink(missing_ok=True)
@@ -272,10 +273,25 @@ class _Worker:
     def _read(self, buffer: bytearray, offset: int, count: int) -> None:
         view = memoryview(buffer)[:count]
         while view:
-            n_read = os.preadv(self._source, [view], offset)
+            n_read = _read_into(self._source, view, offset)
             if n_read == 0:
                 raise QuantizeError("the model file became shorter while it was read")
             view, offset = view[n_read:], offset + n_read
+
+
+def _usable_cores() -> int:
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _read_into(handle: int, view: memoryview, offset: int) -> int:
+    """Fill a buffer from a place in a file; returns the bytes read."""
+    if sys.platform == "linux":
+        return os.preadv(handle, [view], offset)
+    data = os.pread(handle, len(view), offset)
+    view[: len(data)] = data
+    return len(data)
 
 
 def _address(buffer: bytearray) -> int:

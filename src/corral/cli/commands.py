@@ -61,6 +61,22 @@ _PULL_FLAGS = (
     Flag("all", "Update every model that came from a registry", is_own=True, replaces_words=True),
     Flag("limit-rate", "Most bytes a second to download, e.g. 500K or 20M", "string", is_own=True),
 )
+_TOKENIZE_FLAGS = (
+    Flag("ids", "Print the numbers alone, on one line"),
+    Flag("count", "Print how many there are"),
+    Flag("json", "Print JSON as the server's API has it"),
+    Flag("special", "Add the tokens that the model begins and ends a text with"),
+)
+_EMBED_FLAGS = (
+    Flag("dimensions", "Truncate output embeddings to specified dimension", "int"),
+    Flag("json", "Print JSON as the server's API has it"),
+    Flag("truncate", "Truncate texts that exceed the context length (default: true)"),
+)
+_RERANK_FLAGS = (
+    Flag("json", "Print JSON as the server's API has it"),
+    Flag("raw", "Print the model's scores instead of shares between 0 and 1"),
+    Flag("top-n", "Print so many of the best documents (default: all)", "int", "n"),
+)
 
 COMMANDS: tuple[Command, ...] = (
     Command(
@@ -95,6 +111,33 @@ COMMANDS: tuple[Command, ...] = (
         needs_server=False,
         is_own=True,
         shows_environment=False,
+    ),
+    Command(
+        "tokenize",
+        "Show the tokens of a text",
+        "texts:tokenize",
+        "MODEL [TEXT]",
+        _TOKENIZE_FLAGS,
+        at_least=1,
+        is_own=True,
+    ),
+    Command(
+        "embed",
+        "Print the vectors of texts",
+        "texts:embed",
+        "MODEL [TEXT...]",
+        _EMBED_FLAGS,
+        at_least=1,
+        is_own=True,
+    ),
+    Command(
+        "rerank",
+        "Order documents by how well they fit a query",
+        "texts:rerank",
+        "MODEL QUERY [DOCUMENT...]",
+        _RERANK_FLAGS,
+        at_least=2,
+        is_own=True,
     ),
     Command("help", "Help about any command", "", "[command]", needs_server=False, shows_environment=False),
     Command("login", "Sign in to ollama.com", "account:signin", count=0, is_hidden=True),

@@ -77,6 +77,13 @@ _RERANK_FLAGS = (
     Flag("raw", "Print the model's scores instead of shares between 0 and 1"),
     Flag("top-n", "Print so many of the best documents (default: all)", "int", "n"),
 )
+_LAUNCH_FLAGS = (
+    Flag("config", "Configure without launching"),
+    Flag("model", "Model to use", "string"),
+    Flag("restore", "Restore an integration to its default profile"),
+    Flag("yes", "Automatically answer yes to confirmation prompts", short="y"),
+    Flag("undo", "The same as --restore", is_own=True),
+)
 
 COMMANDS: tuple[Command, ...] = (
     Command(
@@ -99,6 +106,15 @@ COMMANDS: tuple[Command, ...] = (
     Command("ps", "List running models", "library:ps", "", (_JSON,)),
     Command("cp", "Copy a model", "library:copy", "SOURCE DESTINATION", count=2),
     Command("rm", "Remove a model", "removing:remove", "MODEL [MODEL...]", (_YES,), at_least=1),
+    Command(
+        "launch",
+        "Launch a coding agent on a model of the server",
+        "launch:launch",
+        "[INTEGRATION] [-- [EXTRA_ARGS...]]",
+        _LAUNCH_FLAGS,
+        needs_server=False,
+        shows_environment=False,
+    ),
     Command(
         "engine",
         "List, build and choose the engine that runs models",

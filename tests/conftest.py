@@ -37,6 +37,7 @@ class Server:
             "OLLAMA_HOST": "127.0.0.1:0",
             "OLLAMA_MODELS": str(self.folder),
             "HOME": str(self.folder),
+            "OLLAMA_CLOUD_BASE_URL": "http://127.0.0.1:9",  # no test asks the world outside
             **env,
         }
         self.process = subprocess.Popen(

@@ -53,6 +53,7 @@ _ALLOWED_FAULTS = (
     "pull model manifest",
     "push",
     "dial tcp",
+    "account unavailable",
 )
 
 

@@ -55,9 +55,10 @@ class BlobWriter:
         digest = Digest(self._hasher.hexdigest())
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._file.close()
         self.path.chmod(0o644)
+        # Closing lets go of the lock: under its temporary name the file would be free for whoever cleans up.
         self.path.replace(self._folder / digest.file_name())
+        self._file.close()
         sync_folder(self._folder)
         return PutResult(digest, self.size_bytes)
 

@@ -1,4 +1,7 @@
-"""Writes the reference part of docs/cli.md, made of the command table: `python -m scripts.cli_reference`."""
+"""Writes what is made of the command table, the reference in docs/cli.md and the manual page docs/corral.1.
+
+`python -m scripts.cli_reference`
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from pathlib import Path
 from corral.cli.commands import COMMANDS, ROOT
 from corral.cli.flags import PROGRAM, Command, Flag
 from corral.cli.helptext import CLIENT_VARIABLES
+from corral.cli.manpage import manual_page
 
+MANUAL = Path(__file__).parent.parent / "docs" / "corral.1"
 PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
 MARK = "<!-- From here on made from src/corral/cli/commands.py by `python -m scripts.cli_reference`. -->\n"
 
@@ -67,3 +72,4 @@ def page_with(text: str) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page_with(PAGE.read_text()))
+    MANUAL.write_text(manual_page())

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from corral.cli.manpage import manual_page
 from corral.cli.slash import COMPLETIONS
-from scripts.cli_reference import PAGE, page_with
+from scripts.cli_reference import MANUAL, PAGE, page_with
 
 
 def test_the_reference_is_up_to_date() -> None:
     """`python -m scripts.cli_reference` makes it so."""
     text = PAGE.read_text()
     assert text == page_with(text)
+    assert MANUAL.read_text() == manual_page()
 
 
 def test_every_slash_command_is_described() -> None:

@@ -84,6 +84,14 @@ _LAUNCH_FLAGS = (
     Flag("yes", "Automatically answer yes to confirmation prompts", short="y"),
     Flag("undo", "The same as --restore", is_own=True),
 )
+_BENCH_FLAGS = (
+    Flag("concurrency", "Numbers of requests at a time", "string", "c", default="1,2,4,8"),
+    Flag("json", "Print JSON, every round in it"),
+    Flag("prompt-tokens", "Length of the prompts", "int", default="512"),
+    Flag("rounds", "Rounds that count", "int", default="3"),
+    Flag("seed", "What the words of the prompts are drawn with", "int", default="1"),
+    Flag("tokens", "Length of the answers", "int", default="128"),
+)
 
 COMMANDS: tuple[Command, ...] = (
     Command(
@@ -154,6 +162,9 @@ COMMANDS: tuple[Command, ...] = (
         _RERANK_FLAGS,
         at_least=2,
         is_own=True,
+    ),
+    Command(
+        "bench", "Measure how fast a model is", "bench:bench", "MODEL", _BENCH_FLAGS, count=1, is_own=True
     ),
     Command(
         "doctor",

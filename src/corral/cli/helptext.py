@@ -75,7 +75,8 @@ def _flag_lines(flags: Sequence[Flag], command_name: str = "") -> list[str]:
             left += f' string[="{flag.implied}"]'
         elif flag.kind != "bool":
             left += f" {flag.kind}"
-        rows.append((left, flag.text + (f' (default "{flag.default}")' if flag.default else "")))
+        default = flag.default if flag.kind == "int" else f'"{flag.default}"'
+        rows.append((left, flag.text + (f" (default {default})" if flag.default else "")))
     width = max(len(left) for left, _ in rows)
     return [f"{left.ljust(width)}   {text}" for left, text in rows]
 

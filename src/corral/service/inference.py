@@ -8,26 +8,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from corral.config import Settings
 from corral.errors import CapabilityError, InvalidRequestError
-from corral.gotemplate import Template
-from corral.parsers.events import OutputParser
-from corral.prompt.gochat import render_messages, render_suffix
-from corral.runner.interface import CompletionRequest, Runner
+from corral.runner.interface import Runner
 from corral.scheduler.loop import Scheduler
 from corral.scheduler.spec import LoadRequest
 from corral.service import constraint, prompting
-from corral.service.completion import CompletionRun, Stopwatch
+from corral.service.completion import Stopwatch
 from corral.service.embedding import embed
-from corral.service.images import prepare_images
 from corral.service.loading import load_request
 from corral.service.options import parse_options
-from corral.service.output import choose_parser, first_call_only, preserved_tokens
+from corral.service.output import first_call_only
 from corral.service.profile import ModelProfile, Profiles
 from corral.service.ranking import rerank
+from corral.service.reply import chat_reply, complete
 from corral.service.requests import (
     ChatRequest,
     EmbedRequest,
@@ -41,17 +38,11 @@ from corral.service.requests import (
     TokensRequest,
     TokenText,
 )
-from corral.service.thinking import (
-    ThinkingEndedError,
-    closed_thinking,
-    counted_whole,
-    until_content,
-    within_budget,
-)
-from corral.service.tokens import text_of, tokens_of
+from corral.service.tokens import check_tokens, text_of, tokens_of
+from corral.service.turn import Turn, chat_prompt, generate_prompt
 from corral.service.views import EngineViews
 from corral.translate.cache import ViewCache
-from corral.types import Capability, Chunk, LoadOptions, Message, SamplingOptions, Think, Tool
+from corral.types import Capability, LoadOptions, Think
 
 __all__ = ["Inference"]
 
@@ -59,27 +50,6 @@ __all__ = ["Inference"]
 # instruction around query and document.
 _GENERATIVE_RERANKERS = ("qwen3", "qwen3vl")
 _RERANK_PROMPT_TOKENS = 160
-
-
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    """A request that has its runner: what the rest of the pipeline works with."""
-
-    profile: ModelProfile
-    common: InferenceOptions
-    runner: Runner
-    sampling: SamplingOptions
-    think: Think
-    has_shift: bool
-    stopwatch: Stopwatch
-
-    @property
-    def num_ctx(self) -> int:
-        return min(self.runner.spec.num_ctx, self.runner.facts.num_ctx)
-
-    @property
-    def may_truncate(self) -> bool:
-        return self.common.truncate is not False
 
 
 class Inference:
@@ -111,12 +81,12 @@ class Inference:
         async with self._turn(profile, common, think, stopwatch) as turn:
             if not request.prompt and not request.prompt_tokens:
                 return Immediate("load")
-            prompt = await _generate_prompt(turn, request)
+            prompt = await generate_prompt(turn, request)
             if common.is_render_only:
                 return Immediate("", prompt.text, len(prompt.images))
             # A built-in parser gets what the request said, the inferred one what was made of it.
             parser_think = common.think if profile.parser is not None else think
-            final = await self._complete(turn, prompt, (), None, parser_think, emit, not request.is_raw)
+            final = await complete(turn, prompt, (), None, parser_think, emit, not request.is_raw)
             if final is not None:
                 await emit([final])
             return None
@@ -143,10 +113,10 @@ class Inference:
             if not request.messages:
                 return Immediate("load")
             messages = prompting.chat_messages(profile, request.messages)
-            prompt = await _chat_prompt(turn, messages, tools)
+            prompt = await chat_prompt(turn, messages, tools)
             if common.is_render_only:
                 return Immediate("", prompt.text, len(prompt.images))
-            final = await self._chat_turns(turn, prompt, messages, tools, choice, emit)
+            final = await chat_reply(turn, prompt, messages, tools, choice, emit)
             if final is not None:
                 await emit([final])
             return None
@@ -257,146 +227,13 @@ class Inference:
     @asynccontextmanager
     async def _turn(
         self, profile: ModelProfile, common: InferenceOptions, think: Think, stopwatch: Stopwatch
-    ) -> AsyncIterator[_Turn]:
+    ) -> AsyncIterator[Turn]:
         load, sampling = parse_options(profile.model.parameters, common.options)
         wanted = await self._wanted(profile, load, shift=common.shift)
         async with self._scheduler.lease(wanted, common.keep_alive_ns) as lease:
             stopwatch.grant()
-            yield _Turn(profile, common, lease.runner, sampling, think, wanted.context_shift, stopwatch)
-
-    async def _chat_turns(
-        self,
-        turn: _Turn,
-        prompt: prompting.Prompt,
-        messages: Sequence[Message],
-        tools: Sequence[Tool],
-        choice: str,
-        emit: Emit,
-    ) -> Chunk | None:
-        """One run, or two: a format must not bind the thinking before the answer, and that may have a budget."""
-        last = messages[-1] if messages else None
-        reads_thinking = turn.profile.parser is not None or turn.profile.thinking_tags is not None
-        is_free = bool(
-            not constraint.is_forced(choice)
-            and turn.think
-            and reads_thinking
-            and "thinking" in turn.profile.capabilities
-        )
-        is_delayed = is_free and bool(constraint.grammar_of(turn.common))
-        if is_free and not is_delayed and turn.common.think_budget is not None:
-            return await self._within_budget(turn, prompt, messages, tools, turn.common.think_budget, emit)
-        if not is_delayed:
-            return await self._complete(turn, prompt, tools, last, turn.think, emit, False, choice)
-        thinking: list[str] = []
-        watched = until_content(emit, thinking)
-        if turn.common.think_budget is not None:
-            watched = within_budget(watched, [], turn.common.think_budget)
-        free = replace(turn, common=replace(turn.common, format="", grammar=""))
-        try:
-            return await self._complete(free, prompt, tools, last, turn.think, watched, False, choice)
-        except ThinkingEndedError:
-            pass
-        if thinking:
-            messages = [*messages, Message("assistant", thinking="".join(thinking))]
-            prompt = await _chat_prompt(turn, messages, tools)
-            if turn.profile.is_harmony:
-                text = prompt.text + "<|end|><|start|>assistant<|channel|>final<|message|>"
-                prompt = replace(prompt, text=text)
-        return await self._complete(turn, prompt, (), None, False, emit, False)
-
-    async def _within_budget(
-        self,
-        turn: _Turn,
-        prompt: prompting.Prompt,
-        messages: Sequence[Message],
-        tools: Sequence[Tool],
-        budget: int,
-        emit: Emit,
-    ) -> Chunk | None:
-        """A run that thinks, and when that takes too long another one that goes on behind the thinking."""
-        last = messages[-1] if messages else None
-        thinking: list[str] = []
-        try:
-            watched = within_budget(emit, thinking, budget)
-            return await self._complete(turn, prompt, tools, last, turn.think, watched, False)
-        except ThinkingEndedError:
-            pass
-        thought, tags = "".join(thinking), turn.profile.thinking_tags
-        if tags is not None and turn.profile.parser is None:
-            after = replace(prompt, text=closed_thinking(prompt.text, thought, tags))
-        else:
-            after = await _chat_prompt(turn, [*messages, Message("assistant", thinking=thought)], tools)
-        limit = turn.sampling.num_predict
-        if limit > 0:
-            left = replace(turn.sampling, num_predict=max(limit - len(thinking), 1))
-            turn = replace(turn, sampling=left)
-        final = await self._complete(turn, after, tools, None, False, emit, False)
-        if final is None or prompt.images:
-            return final
-        text = prompting.without_doubled_bos(prompt.text, turn.profile, turn.runner)
-        return counted_whole(final, len(await turn.runner.tokenize(text, add_special=True)))
-
-    async def _complete(
-        self,
-        turn: _Turn,
-        prompt: prompting.Prompt,
-        tools: Sequence[Tool],
-        last_message: Message | None,
-        think: Think,
-        emit: Emit,
-        wants_context: bool,
-        choice: str = "auto",
-    ) -> Chunk | None:
-        """Run the engine once; returns the last chunk (None: the reply ended without one)."""
-        profile, runner = turn.profile, turn.runner
-        text = prompting.without_doubled_bos(prompt.text, profile, runner)
-        text, images = prompting.with_media_markers(text, prompt.images, runner.facts.media_marker)
-        if profile.model.projector_paths:  # without one the engine refuses them, whatever they are
-            images = await prepare_images(images)
-        content: str | list[int] = text
-        cut_count = prompt.dropped_count
-        if not images:
-            content, token_count = await prompting.fit_tokens(
-                text,
-                runner,
-                turn.sampling,
-                num_ctx=turn.num_ctx,
-                # A chat by the file's own template goes to the engine as it is, which refuses what does not fit.
-                is_allowed=turn.may_truncate and (wants_context or profile.path != "jinja"),
-                has_shift=turn.has_shift,
-            )
-            cut_count += token_count
-
-        def new_parser() -> OutputParser | None:
-            return choose_parser(
-                profile, text, tools, last_message, think, is_strict=bool(turn.common.format)
-            )
-
-        grammar = constraint.tool_grammar(profile, turn.common, tools, choice, think, new_parser())
-        run = CompletionRun(
-            runner,
-            CompletionRequest(
-                content,
-                _sampling_for(turn.sampling, profile),
-                images,
-                grammar=grammar,
-                top_logprobs=turn.common.top_logprobs if turn.common.logprobs else None,
-                preserved_tokens=preserved_tokens(profile, tools),
-                logit_bias=turn.common.logit_bias,
-            ),
-            turn.stopwatch,
-            emit,
-            parser=new_parser(),
-            truncated_count=cut_count,
-            wants_text=wants_context,
-            has_repeat_guard=profile.path != "jinja",
-            # The real server sends a line for every step of a generate whose thinking it reads, empty ones too.
-            emits_empty=wants_context and profile.parser is None,
-        )
-        final = await run.run()
-        if final is not None and wants_context:
-            final.context = tuple(await runner.tokenize(prompt.text + run.text))
-        return final
+            check_tokens(profile, (token for token, _ in common.logit_bias))
+            yield Turn(profile, common, lease.runner, sampling, think, wanted.context_shift, stopwatch)
 
 
 def _check_top_logprobs(common: InferenceOptions) -> None:
@@ -426,57 +263,3 @@ def _require(
     if missing := [capability for capability in wanted if capability not in profile.capabilities]:
         lines = "\n".join(f"does not support {capability}" for capability in missing)
         raise CapabilityError(f"{profile.model.name.full()} {lines}")
-
-
-def _sampling_for(sampling: SamplingOptions, profile: ModelProfile) -> SamplingOptions:
-    if sampling.num_predict == 0:
-        # A rendered prompt is sent without a bound then; the engine's own chat route makes one token.
-        return replace(sampling, num_predict=1 if profile.path == "jinja" else -1)
-    return sampling
-
-
-async def _chat_prompt(turn: _Turn, messages: Sequence[Message], tools: Sequence[Tool]) -> prompting.Prompt:
-    return await prompting.fit_messages(
-        turn.profile,
-        messages,
-        tools,
-        turn.think,
-        turn.runner,
-        num_ctx=turn.num_ctx,
-        is_allowed=turn.may_truncate,
-    )
-
-
-async def _generate_prompt(turn: _Turn, request: GenerateRequest) -> prompting.Prompt:
-    """The text of a generate request on its path: raw, fill-in-the-middle, custom template, or as a chat.
-
-    Raises:
-        TemplateError, ContextOverflowError
-    """
-    if request.prompt_tokens:
-        return prompting.Prompt(await text_of(turn.runner, turn.profile, request.prompt_tokens))
-    if request.is_raw:
-        return prompting.Prompt(request.prompt, request.images)
-    model = turn.profile.model
-    if request.suffix:
-        template = Template.parse(request.template) if request.template else turn.profile.template
-        text = render_suffix(template, request.prompt, request.suffix, turn.think)
-        return await _after_context(turn, request, prompting.Prompt(text, request.images))
-    messages = [Message("user", request.prompt, images=request.images)]
-    if request.context is None:
-        messages = [*model.messages, *messages]
-    if system := request.system or model.system:
-        messages.insert(0, Message("system", system))
-    if request.template:
-        template = Template.parse(request.template)
-        prompt = prompting.Prompt(render_messages(template, messages, (), turn.think), request.images)
-    else:
-        prompt = await _chat_prompt(turn, messages, ())
-    return await _after_context(turn, request, prompt)
-
-
-async def _after_context(turn: _Turn, request: GenerateRequest, prompt: prompting.Prompt) -> prompting.Prompt:
-    """The prompt behind the text of an earlier answer's tokens."""
-    if not request.context:
-        return prompt
-    return replace(prompt, text=await turn.runner.detokenize(request.context) + prompt.text)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from corral.errors import InvalidRequestError
 from corral.runner.interface import Runner
 from corral.service.profile import ModelProfile
 
-__all__ = ["text_of", "tokens_of"]
+__all__ = ["check_tokens", "text_of", "tokens_of"]
 
 
 async def tokens_of(
@@ -38,9 +38,14 @@ async def text_of(runner: Runner, profile: ModelProfile, tokens: Sequence[int]) 
         InvalidRequestError: an id that the model does not have.
         EngineError, RunnerExitedError
     """
+    check_tokens(profile, tokens)
+    return await runner.detokenize(tokens)
+
+
+def check_tokens(profile: ModelProfile, tokens: Iterable[int]) -> None:
+    """Raises InvalidRequestError: an id that the model does not have."""
     vocabulary = profile.gguf.metadata.get("tokenizer.ggml.tokens") if profile.gguf else None
     size = len(vocabulary) if vocabulary is not None else 0
     strange = next((token for token in tokens if not 0 <= token < size), None)
     if strange is not None:
         raise InvalidRequestError(f"the model has no token {strange}; its tokens are 0 to {size - 1}")
-    return await runner.detokenize(tokens)

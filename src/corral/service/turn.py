@@ -1,0 +1,91 @@
+"""A request that has its runner, and the prompt that it makes: raw, by a template, or as a chat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from corral.gotemplate import Template
+from corral.prompt.gochat import render_messages, render_suffix
+from corral.runner.interface import Runner
+from corral.service.completion import Stopwatch
+from corral.service.profile import ModelProfile
+from corral.service.prompting import Prompt, fit_messages
+from corral.service.requests import GenerateRequest, InferenceOptions
+from corral.service.tokens import text_of
+from corral.types import Message, SamplingOptions, Think, Tool
+
+__all__ = ["Turn", "chat_prompt", "generate_prompt"]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A request that has its runner: what the rest of the pipeline works with."""
+
+    profile: ModelProfile
+    common: InferenceOptions
+    runner: Runner
+    sampling: SamplingOptions
+    think: Think
+    has_shift: bool
+    stopwatch: Stopwatch
+
+    @property
+    def num_ctx(self) -> int:
+        return min(self.runner.spec.num_ctx, self.runner.facts.num_ctx)
+
+    @property
+    def may_truncate(self) -> bool:
+        return self.common.truncate is not False
+
+
+async def chat_prompt(turn: Turn, messages: Sequence[Message], tools: Sequence[Tool]) -> Prompt:
+    """The text of a conversation, cut to the context where that is allowed.
+
+    Raises:
+        TemplateError, ContextOverflowError
+    """
+    return await fit_messages(
+        turn.profile,
+        messages,
+        tools,
+        turn.think,
+        turn.runner,
+        num_ctx=turn.num_ctx,
+        is_allowed=turn.may_truncate,
+    )
+
+
+async def generate_prompt(turn: Turn, request: GenerateRequest) -> Prompt:
+    """The text of a generate request on its path: raw, fill-in-the-middle, custom template, or as a chat.
+
+    Raises:
+        TemplateError, ContextOverflowError
+    """
+    if request.prompt_tokens:
+        return Prompt(await text_of(turn.runner, turn.profile, request.prompt_tokens))
+    if request.is_raw:
+        return Prompt(request.prompt, request.images)
+    model = turn.profile.model
+    if request.suffix:
+        template = Template.parse(request.template) if request.template else turn.profile.template
+        text = render_suffix(template, request.prompt, request.suffix, turn.think)
+        return await _after_context(turn, request, Prompt(text, request.images))
+    messages = [Message("user", request.prompt, images=request.images)]
+    if request.context is None:
+        messages = [*model.messages, *messages]
+    if system := request.system or model.system:
+        messages.insert(0, Message("system", system))
+    if request.template:
+        template = Template.parse(request.template)
+        prompt = Prompt(render_messages(template, messages, (), turn.think), request.images)
+    else:
+        prompt = await chat_prompt(turn, messages, ())
+    return await _after_context(turn, request, prompt)
+
+
+async def _after_context(turn: Turn, request: GenerateRequest, prompt: Prompt) -> Prompt:
+    """The prompt behind the text of an earlier answer's tokens."""
+    if not request.context:
+        return prompt
+    return replace(prompt, text=await turn.runner.detokenize(request.context) + prompt.text)

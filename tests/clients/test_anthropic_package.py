@@ -183,15 +183,19 @@ def test_count_tokens(client: anthropic.Anthropic) -> None:
         assert count.input_tokens == message.usage.input_tokens
 
 
-def test_native_options(client: anthropic.Anthropic) -> None:
-    """Members of the native API work as extra body fields."""
+def test_native_options(client: anthropic.Anthropic, tiny: Server) -> None:
+    """Members of the native API work as extra body fields; one of the wrong type is not worth another try."""
     client.messages.create(
         model=MODEL,
         max_tokens=4,
         messages=ask("Hi"),
         extra_body={"num_ctx": 512, "keep_alive": "10m", "options": {"seed": 1}},
     )
+    loaded = {entry["name"]: entry["context_length"] for entry in tiny.get("/api/ps")["models"]}
+    assert loaded[f"{MODEL}:latest"] == 512
     client.messages.create(model=MODEL, max_tokens=1, messages=ask("Hi"))
+    with pytest.raises(anthropic.BadRequestError, match='option "num_ctx" must be of type integer'):
+        client.messages.create(model=MODEL, max_tokens=1, messages=ask("Hi"), extra_body={"num_ctx": "many"})
 
 
 def test_async_client(tiny: Server) -> None:

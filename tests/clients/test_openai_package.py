@@ -268,6 +268,25 @@ def test_native_options_as_extra_fields(client: openai.OpenAI, server: Server) -
         )
 
 
+def test_think_as_an_extra_field(client: openai.OpenAI) -> None:
+    """Thinking is turned off where the API has no word for it; a model that cannot think does not mind."""
+    prompt, off = "What is the capital of France?", {"think": False}
+    text = (
+        client.completions.create(model=MODEL, prompt=prompt, temperature=0, extra_body=off).choices[0].text
+    )
+    reply = client.chat.completions.create(model=MODEL, messages=CAPITAL, temperature=0, extra_body=off)
+    message = reply.choices[0].message
+    assert "Paris" in text and message.content == text
+    assert not hasattr(message, "reasoning")
+    asked = client.chat.completions.create(
+        model=MODEL, messages=CAPITAL, reasoning_effort="low", extra_body=off
+    )
+    assert asked.choices[0].message.model_dump()["reasoning"]
+    client.chat.completions.create(model="words", messages=CAPITAL, max_tokens=1, extra_body={"think": True})
+    with pytest.raises(openai.BadRequestError, match="invalid think value"):
+        client.completions.create(model=MODEL, prompt=prompt, extra_body={"think": "a bit"})
+
+
 def test_cached_prompt_tokens(client: openai.OpenAI) -> None:
     """What a second request found in the cache."""
     messages: list[ChatCompletionMessageParam] = [
@@ -434,6 +453,8 @@ def test_logit_bias(client: openai.OpenAI, server: Server) -> None:
         reasoning_effort="none",
     )
     assert "Paris" not in (banned.choices[0].message.content or "")
+    with pytest.raises(openai.BadRequestError, match="has no token 99999999"):
+        client.chat.completions.create(model=MODEL, messages=CAPITAL, logit_bias={"99999999": 1})
 
 
 def test_prompts_as_tokens(client: openai.OpenAI, server: Server) -> None:

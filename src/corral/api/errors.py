@@ -22,7 +22,7 @@ from corral.errors import (
 )
 from corral.gowire import escape_string
 
-__all__ = ["error_body", "is_worker_error", "status_of", "text_of"]
+__all__ = ["compatible_status_of", "error_body", "is_worker_error", "status_of", "text_of"]
 
 # The nearest class in an error's ancestry decides.
 _STATUS: dict[type[BaseException], int] = {
@@ -57,6 +57,14 @@ def status_of(error: BaseException) -> int:
     if isinstance(error, EngineError):
         return error.status
     return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
+
+
+def compatible_status_of(error: BaseException) -> int:
+    """The same on the surfaces under `/v1`.
+
+    The native 500 of an option of the wrong type is no example to follow: clients repeat what fails with it.
+    """
+    return 400 if isinstance(error, OptionError) else status_of(error)
 
 
 def text_of(error: BaseException) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from corral.api.errors import error_body, status_of, text_of
+from corral.api.errors import compatible_status_of, error_body, text_of
 from corral.api.http import JSON, JSON_UTF8
 from corral.errors import CloudDisabledError, CorralError
 from corral.gowire import encode
@@ -35,7 +35,7 @@ def service_error(error: CorralError, *, has_search: bool = False) -> tuple[int,
     A refused cloud model keeps the native form, unless the request declares the web search: then the real server
     finds it later, and says that there is no search.
     """
-    status, text = status_of(error), text_of(error)
+    status, text = compatible_status_of(error), text_of(error)
     if isinstance(error, CloudDisabledError):
         if not has_search:
             return status, error_body(text), JSON_UTF8

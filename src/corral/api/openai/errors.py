@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from corral.api.errors import error_body, status_of, text_of
+from corral.api.errors import compatible_status_of, error_body, text_of
 from corral.api.http import JSON, JSON_UTF8
-from corral.errors import CloudDisabledError, CorralError, OptionError
+from corral.errors import CloudDisabledError, CorralError
 from corral.gowire import escape_string
 
 __all__ = ["envelope", "service_error"]
@@ -27,10 +27,9 @@ def envelope(status: int, text: str) -> bytes:
 def service_error(error: CorralError) -> tuple[int, bytes, str]:
     """Status, body and content type of an error that the service raised before anything was sent.
 
-    A refused cloud model keeps the native form: the real server finds it before it looks at the surface. The native
-    500 of an option of the wrong type is no example to follow: clients repeat what fails with it.
+    A refused cloud model keeps the native form: the real server finds it before it looks at the surface.
     """
-    status, text = 400 if isinstance(error, OptionError) else status_of(error), text_of(error)
+    status, text = compatible_status_of(error), text_of(error)
     if isinstance(error, CloudDisabledError):
         return status, error_body(text), JSON_UTF8
     return status, envelope(status, text) + b"\n", JSON

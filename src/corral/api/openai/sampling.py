@@ -54,6 +54,7 @@ SAMPLING: dict[str, decode.Decode] = {
     "user": decode.any_value,
     "safety_identifier": decode.any_value,
     "usage": decode.any_value,
+    "think": decode.think,
     "_debug_render_only": decode.boolean,
 }
 

@@ -19,6 +19,7 @@ from corral.cli.checkup import Finding, check_key, check_store
 from corral.cli.machine_checks import check_environment, check_proxies, missing_features
 from corral.registry.key import ensure_key
 from tests.cli.replay import Replay
+from tests.cli.screen import Screen
 from tests.conftest import PLAIN_TEMPLATE, Server
 
 
@@ -67,6 +68,18 @@ def test_a_sound_machine(well: Server) -> None:
     lines = doctor(well.env).stdout.splitlines()
     assert lines[0] == f"ok    server     {well.base}: Corral {__version__}"
     assert lines[-1].startswith("no failures")
+
+
+def test_another_folder(well: Server, tmp_path: Path, terminal: Callable[..., Screen]) -> None:
+    """A shell without the server's variables looks at the wrong folder, and is told; lines fit a narrow terminal."""
+    env = {**well.env, "OLLAMA_MODELS": str(tmp_path / "other"), "CORRAL_HOME": str(tmp_path)}
+    is_ok, checks = findings(env)
+    assert is_ok
+    assert "(m:latest): it uses another one" in checks["store"][-1]["text"]
+    screen = terminal(env, "doctor", columns=110, lines=50)
+    assert screen.wait_for_end() == 0
+    lines = screen.text.splitlines()
+    assert all(line.startswith(("ok ", "warn ", " " * 17, "no ")) for line in lines if line), screen.text
 
 
 def test_a_damaged_store(well: Server) -> None:

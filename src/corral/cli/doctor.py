@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict
 
@@ -15,9 +16,10 @@ from corral.cli.machine_checks import (
     check_environment,
     check_memory,
     check_proxies,
+    check_same_store,
     check_server,
 )
-from corral.cli.terminal import RESET, has_colors, is_terminal, safe
+from corral.cli.terminal import RESET, has_colors, is_terminal, safe, terminal_size
 from corral.config import Settings
 from corral.errors import CorralError
 from corral.registry.key import default_key_path
@@ -25,6 +27,7 @@ from corral.registry.key import default_key_path
 __all__ = ["doctor"]
 
 _COLORS = {"ok": "\x1b[32m", "warn": "\x1b[33m", "fail": "\x1b[31m"}
+_INDENT = 17
 _DEFAULT_REGISTRY = "https://registry.ollama.ai"
 
 
@@ -48,6 +51,7 @@ def _look() -> Iterator[Finding]:
     settings = _settings()
     yield from check_server()
     yield from check_store(settings.models_dir)
+    yield from check_same_store(settings.models_dir)
     yield from check_memory()
     yield from check_engine(os.environ)
     yield from check_proxies(os.environ, settings.registry or _DEFAULT_REGISTRY)
@@ -64,12 +68,19 @@ def _settings() -> Settings:
 
 def _print(finding: Finding) -> None:
     color = _COLORS[finding.level] if has_colors(sys.stdout) else ""
-    text = f"{finding.check:<10} {finding.text}"
-    text = safe(text) if is_terminal(sys.stdout) else text
-    print(f"{color}{finding.level:<5}{RESET if color else ''} {text}")
-    if finding.advice:
-        advice = safe(finding.advice) if is_terminal(sys.stdout) else finding.advice
-        print(f"{'':<17}{advice}", flush=True)
+    label = f"{color}{finding.level:<5}{RESET if color else ''} {finding.check:<10} "
+    lines = [*_lines(finding.text), *_lines(finding.advice)]
+    print(label + f"\n{'':<{_INDENT}}".join(lines), flush=True)
+
+
+def _lines(text: str) -> list[str]:
+    """On a terminal as many as its width wants; elsewhere one."""
+    if not text:
+        return []
+    if not is_terminal(sys.stdout):
+        return [text]
+    width = max(terminal_size(sys.stdout)[0] - _INDENT, 30)
+    return textwrap.wrap(safe(text), width, break_on_hyphens=False, break_long_words=False)
 
 
 def _count(number: int, noun: str) -> str:

@@ -24,12 +24,14 @@ from corral.engines.choice import UnknownEngineError, chosen_name, find_engine, 
 from corral.errors import CorralError
 from corral.hostaddress import HostAddress
 from corral.registry.proxies import proxy_for
+from corral.store.manifests import ManifestStore
 
 __all__ = [
     "check_engine",
     "check_environment",
     "check_memory",
     "check_proxies",
+    "check_same_store",
     "check_server",
     "missing_features",
 ]
@@ -110,6 +112,30 @@ def _foreign(url: str) -> Finding:
         f"what answers at {url} is no server for models",
         "find out which program has the port (ss -ltnp), or set OLLAMA_HOST to another",
     )
+
+
+def check_same_store(folder: Path) -> Iterator[Finding]:
+    """Whether the server of this machine has the models that were looked at, or those of another folder."""
+    client = server_client()
+    if not client.address.is_loopback:
+        return
+    names = _within(_ANSWER_TIMEOUT_S, lambda: _names(client))
+    if not names:
+        return
+    here = {name.short() for name in ManifestStore(folder / "manifests").names()}
+    if others := sorted(set(names) - here):
+        yield warn(
+            "store",
+            f"the server has models that are not in this folder ({', '.join(others[:3])}): it uses another one",
+            f"run {PROGRAM} doctor with the server's OLLAMA_MODELS",
+        )
+
+
+def _names(client: Client) -> list[str]:
+    try:
+        return [str(model["name"]) for model in client.call("GET", "/api/tags")["models"] or ()]
+    except (APIError, NoServerError, KeyError, TypeError):
+        return []
 
 
 def _within(seconds: float, work: Any) -> Any:

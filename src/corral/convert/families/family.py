@@ -8,6 +8,7 @@ the source does not have.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
@@ -43,7 +44,7 @@ def gguf_name(
     return f"{prefix}{table[rest]}.weight" if rest in table else None
 
 
-class Family:
+class Family(ABC):
     """Converts one checkpoint. `gguf_arch` is GGUF's name of the architecture."""
 
     gguf_arch: ClassVar[str]
@@ -75,9 +76,9 @@ class Family:
 
     # What families override
 
+    @abstractmethod
     def metadata(self, out: Output) -> None:
         """Write the architecture's keys."""
-        raise NotImplementedError
 
     def rename(self, name: str) -> str | None:
         """The name to look up; None drops the tensor."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -59,6 +61,14 @@ class Screen:
     def type(self, keys: str) -> None:
         self._typed_at = len(self.raw)
         self._process.send(keys)
+
+    @property
+    def echoes(self) -> bool:
+        """Whether the terminal shows what is typed by itself."""
+        return bool(termios.tcgetattr(self._process.child_fd)[3] & termios.ECHO)
+
+    def terminate(self) -> None:
+        self._process.kill(signal.SIGTERM)
 
     def enter(self, text: str) -> None:
         self.type(text + "\r")

@@ -156,6 +156,22 @@ def test_accounts_where_the_server_has_none(recorded: Replay) -> None:
     assert "https://ollama.com/settings/keys" in run(recorded, "signout").stderr
 
 
+def test_accounts_without_a_network(replay: Callable[..., Replay]) -> None:
+    """The key can be registered from another machine; that nobody was signed out is an error."""
+    away = {"error": "account unavailable"}
+    double = replay(
+        [answer("POST", "/api/me", away, status=503), answer("POST", "/api/signout", away, status=503)]
+    )
+    (double.home / ".ollama").mkdir()
+    (double.home / ".ollama" / "id_ed25519.pub").write_text("ssh-ed25519 AAAA here\n")
+    signin = run(double, "signin")
+    assert signin.returncode == 0
+    assert "https://ollama.com/connect?name=" in signin.stdout
+    signout = run(double, "signout")
+    assert signout.returncode == 1
+    assert signout.stderr.startswith("Error: account unavailable: ollama.com was not reached")
+
+
 def test_tool_calls_are_told(replay: Callable[..., Replay]) -> None:
     """A call that nobody can answer is shown in the original's words."""
     call = {"function": {"name": "add", "arguments": {"a": 1}}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,16 @@ def test_leaving(talk: Talk, goodbye: str) -> None:
     screen, _ = talk("x")
     screen.enter(goodbye)
     assert screen.wait_for_end() == 0
+
+
+def test_sigterm_leaves_a_usable_terminal(talk: Talk) -> None:
+    """Whoever ends the program from outside gets the terminal back as it was: line by line, with echo."""
+    screen, _ = talk("x")
+    assert not screen.echoes
+    screen.terminate()
+    assert screen.wait_for_end() == 128 + signal.SIGTERM
+    assert screen.echoes
+    assert "\x1b[?2004l" in screen.raw[screen.raw.rindex("\x1b[?2004h") :]  # bracketed paste is off again
 
 
 def test_messages_of_several_lines(talk: Talk) -> None:

@@ -1,7 +1,7 @@
 """`signin` and `signout`, and how a server that asks for an account is answered (ollama: cmd/cmd.go).
 
-Ollama's server asks its hosted service who is signed in. Corral's does not: an account is needed only to push to
-ollama.com, which knows a machine by its key, so that signing in is to register the key there.
+The server asks ollama.com who is signed in. An account is needed only to push there, and ollama.com knows a machine
+by its key: where nobody can be asked (no network, an older server) the page that registers the key is named anyway.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from corral.cli.flags import Arguments
 
 __all__ = ["print_signin_hint", "signin", "signout"]
 
+_CANNOT_TELL = (404, 503)  # the server keeps no account; it has no way to ollama.com
 _CONNECT_URL = "https://ollama.com/connect"
 _KEYS_URL = "https://ollama.com/settings/keys"
 
@@ -19,7 +20,7 @@ def signin(client: Client, _arguments: Arguments) -> None:
     try:
         user = client.call("POST", "/api/me", {})
     except APIError as error:
-        if error.status == 404 and client.address.is_loopback:
+        if error.status in _CANNOT_TELL and client.address.is_loopback:
             print_signin_hint("Register this machine's key to push models to ollama.com.", _connect_url())
         elif error.status == 401 and error.signin_url:
             print_signin_hint("You need to be signed in to Ollama to run Cloud models.", error.signin_url)
@@ -35,6 +36,10 @@ def signout(client: Client, _arguments: Arguments) -> None:
     except APIError as error:
         if error.status == 404:
             raise APIError(f"this server keeps no account; its key is removed at {_KEYS_URL}", 404) from None
+        if error.status == 503:
+            raise APIError(
+                f"{error}: ollama.com was not reached; keys are removed at {_KEYS_URL}", 503
+            ) from None
         if error.status != 401:
             raise
         print("You are not signed in to ollama.com\n")

@@ -14,7 +14,7 @@ from corral.cli.flags import Arguments
 from corral.cli.prompt import HistoryFile, MessagePrompt
 from corral.cli.session import Session
 from corral.cli.slash import COMPLETIONS, QUOTE, run_command, unquote
-from corral.cli.terminal import safe
+from corral.cli.terminal import safe, tidy_end
 from corral.errors import CorralError
 
 __all__ = ["converse", "is_open"]
@@ -42,6 +42,11 @@ def converse(
         renders_markdown=arguments.has("markdown"),
         has_explicit_think="think" in arguments.flags,
     )
+    with tidy_end():
+        _converse(session)
+
+
+def _converse(session: Session) -> None:
     session.load()
     session.replay()
     keeps_history = os.environ.get("OLLAMA_NOHISTORY", "").strip() in _FALSE

@@ -130,7 +130,14 @@ class MessagePrompt:
             EOFError: Ctrl-D on an empty line.
             KeyboardInterrupt: Ctrl-C; `interrupted_text` is what stood there.
         """
-        return self._session.prompt()
+        try:
+            return self._session.prompt()
+        except SystemExit:  # the event loop was left from a signal handler, behind the editor's back
+            output = self._session.app.output
+            output.disable_bracketed_paste()
+            output.write("\n")
+            output.flush()
+            raise
 
     @property
     def interrupted_text(self) -> str:

@@ -9,9 +9,20 @@ from contextlib import contextmanager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TextIO
+    from types import FrameType
+    from typing import NoReturn, TextIO
 
-__all__ = ["BOLD_GREY", "GREY", "RESET", "has_colors", "is_terminal", "quiet_keys", "safe", "terminal_size"]
+__all__ = [
+    "BOLD_GREY",
+    "GREY",
+    "RESET",
+    "has_colors",
+    "is_terminal",
+    "quiet_keys",
+    "safe",
+    "terminal_size",
+    "tidy_end",
+]
 
 GREY = "\x1b[38;5;245m"
 BOLD_GREY = "\x1b[38;5;245m\x1b[1m"
@@ -67,3 +78,18 @@ def quiet_keys() -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+@contextmanager
+def tidy_end() -> Iterator[None]:
+    """SIGTERM ends the program by way of its `finally` clauses, so that the terminal is left as it was found."""
+    import signal
+
+    def on_term(number: int, _frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, on_term)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -26,6 +26,24 @@ from corral.grammar.numbers import integer_range
         ({"anyOf": []}, "at least one schema"),
         ({"not": {"type": "null"}}, "'not' is not supported"),
         ({"type": "array", "contains": {"type": "null"}}, "'contains' is not supported"),
+        ({"type": "array", "contains": {}}, "'contains' is not supported"),
+        ({"not": {}}, "nothing is allowed here"),
+        ({"if": {"type": "null"}, "then": {"const": 1}}, "'then' is not supported"),
+        (
+            {"type": "object", "properties": {"a": False}, "required": ["a"]},
+            "#/properties/a: nothing is allowed",
+        ),
+        ({"type": "object", "required": ["a"], "additionalProperties": False}, "required property 'a'"),
+        (
+            {"properties": {"a": True}, "patternProperties": {"^b": True}},
+            "'patternProperties' is supported alone",
+        ),
+        ({"properties": {"a": True}, "propertyNames": {"enum": ["b"]}}, "does not allow the property 'a'"),
+        ({"properties": {"a": True}, "propertyNames": {"maxLength": 3}}, "supported as an 'enum' only"),
+        (
+            {"allOf": [{"additionalProperties": False}, {"patternProperties": {"^b": True}}]},
+            "in different parts",
+        ),
         ({"type": "integer", "minimum": 5, "maximum": 4}, "no integer is within"),
         ({"type": "string", "pattern": "(?=x)"}, "not supported"),
         ({"type": "string", "pattern": "("}, "no regular expression"),
@@ -38,6 +56,21 @@ def test_refused_with_a_reason(schema: dict[str, Any], reason: str) -> None:
     """The error says what is wrong, not only that something is."""
     with pytest.raises(SchemaError, match=re.escape(reason)):
         schema_grammar(schema)
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"not": False},
+        {"if": {"type": "null"}},
+        {"then": {"const": 1}},
+        {"dependentRequired": {}},
+        {"minContains": 2},
+    ],
+)
+def test_keywords_that_ask_for_nothing(keywords: dict[str, Any]) -> None:
+    """What allows everything is no reason to refuse a schema."""
+    assert schema_grammar({"type": "boolean", **keywords}) == schema_grammar({"type": "boolean"})
 
 
 def test_deep_nesting_is_refused() -> None:

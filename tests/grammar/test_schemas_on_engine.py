@@ -58,6 +58,39 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         ],
     },
     "types": {"type": ["boolean", "null"]},
+    "record": {
+        "type": "object",
+        "propertyNames": {"type": "string"},
+        "additionalProperties": {"type": "boolean"},
+        "maxProperties": 3,
+    },
+    "record of an enum": {
+        "type": "object",
+        "propertyNames": {"type": "string", "enum": ["a", "b"]},
+        "additionalProperties": {"type": "boolean"},
+        "required": ["a", "b"],
+    },
+    "record of some names": {
+        "type": "object",
+        "propertyNames": {"minLength": 2, "maxLength": 3},
+        "additionalProperties": {"type": "boolean"},
+        "maxProperties": 2,
+    },
+    "names by patterns": {
+        "type": "object",
+        "patternProperties": {"^[a-z]{1,3}$": {"type": "boolean"}, "^[0-9]{2}$": {"type": "boolean"}},
+        "additionalProperties": False,
+        "maxProperties": 3,
+    },
+    "email with look-ahead": {
+        "type": "string",
+        "format": "email",
+        "pattern": (
+            r"^(?!\.)(?!.*\.\.)([A-Za-z0-9_'+\-\.]*)[A-Za-z0-9_+-]@([A-Za-z0-9][A-Za-z0-9\-]*\.)+[A-Za-z]{2,}$"
+        ),
+    },
+    "decimal with look-ahead": {"type": "string", "pattern": r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$"},
+    "nothing in one branch": {"anyOf": [{"not": {}}, {"type": "boolean"}]},
     "nested": {
         "type": "object",
         "properties": {

@@ -78,6 +78,11 @@ def merge(root: Mapping[str, Any], parts: list[Any], depth: int = 0) -> Any:
                 merged[key] = value
             elif merged[key] != value:
                 merged[key] = _combine(key, merged[key], value)
+    if {"patternProperties", "additionalProperties"} <= merged.keys() and not any(
+        isinstance(part, Mapping) and {"patternProperties", "additionalProperties"} <= part.keys()
+        for part in parts
+    ):
+        raise SchemaMergeError("'patternProperties' and 'additionalProperties' in different parts")
     if _is_contradiction(merged):
         return False
     return merged

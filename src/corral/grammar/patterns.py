@@ -35,6 +35,16 @@ _START = (sre.AT_BEGINNING, sre.AT_BEGINNING_STRING)
 _END = (sre.AT_END, sre.AT_END_STRING)
 _Tree = list[tuple[Any, Any]]
 
+# Patterns with look-ahead that widespread packages put into every schema of these types, as grammars of texts that
+# match them: zod's email, pydantic's Decimal.
+_KNOWN = {
+    r"^(?!\.)(?!.*\.\.)([A-Za-z0-9_'+\-\.]*)[A-Za-z0-9_+-]@([A-Za-z0-9][A-Za-z0-9\-]*\.)+[A-Za-z]{2,}$": (
+        """("'"? [A-Za-z0-9_+\\x2D] (['.]? [A-Za-z0-9_+\\x2D]){0,63} "@" """
+        """([A-Za-z0-9] [A-Za-z0-9\\x2D]{0,62} "."){1,4} [A-Za-z]{2,24})"""
+    ),
+    r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$": '([+\\x2D]? ([0-9]{1,40} ("." [0-9]{0,40})? | "." [0-9]{1,40}))',
+}
+
 
 def pattern_rule(pattern: Any, char: str, *, least: int = 0, most: int | None = None) -> str:
     """GBNF for texts of `least` to `most` characters that match; `char` is the rule of any character in a string.
@@ -44,6 +54,8 @@ def pattern_rule(pattern: Any, char: str, *, least: int = 0, most: int | None = 
     """
     if not isinstance(pattern, str):
         raise ValueError("must be a text")
+    if pattern in _KNOWN and not least and most is None:
+        return _KNOWN[pattern]
     try:
         parsed = sre_parser.parse(pattern)
     except (re.error, RecursionError, OverflowError) as exc:

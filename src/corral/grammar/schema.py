@@ -1,11 +1,12 @@
 """JSON Schema to GBNF. What cannot be enforced is refused, never ignored in silence.
 
-Supported: types (one or several), enum, const, properties, required, additionalProperties, items, prefixItems,
-minItems, maxItems, minProperties and maxProperties where they only count, minLength, maxLength, patterns, common
-formats, bounds of numbers, multipleOf, anyOf, oneOf, allOf, $ref into the same document with recursion, with
-keywords beside any of these. Members come in the order of `properties`, and others than those only if the schema
-says so. Keywords that only describe are ignored. Two things a grammar cannot count are left to the model: that
-items without a fixed choice are unique, and that no second branch of a oneOf fits.
+Supported: types (one or several), enum, const, properties, required, additionalProperties, patternProperties and
+propertyNames (as far as no name falls under two rules), items, prefixItems, minItems, maxItems, minProperties and
+maxProperties where they only count, minLength, maxLength, patterns, common formats, bounds of numbers, multipleOf,
+anyOf, oneOf, allOf, $ref into the same document with recursion, with keywords beside any of these. Members come in
+the order of `properties`, and others than those only if the schema says so. Keywords that only describe are ignored.
+Two things a grammar cannot count are left to the model: that items without a fixed choice are unique, and that no
+second branch of a oneOf fits.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from corral.errors import SchemaError
 from corral.grammar.bounds import integer_rule, number_rule
 from corral.grammar.formats import FORMATS
 from corral.grammar.merge import SchemaMergeError, allows, constraints, merge, resolve
+from corral.grammar.names import is_impossible, other_members
 from corral.grammar.patterns import pattern_rule
 from corral.grammar.rules import MAX_WRITTEN_OUT, Rules, json_literal
 
@@ -27,24 +29,29 @@ _MAX_SCHEMAS = 20_000
 _MAX_COUNT = 1_000_000
 _MAX_UNIQUE = 6
 _TYPES = ("string", "number", "integer", "boolean", "null", "object", "array")
-_REFUSED = (
-    "not",
-    "if",
-    "then",
-    "else",
-    "dependentSchemas",
-    "dependentRequired",
-    "dependencies",
+# Keywords that no grammar here can ensure, with the values that ask for nothing.
+_REFUSED: dict[str, tuple[Any, ...]] = {
+    "not": (False,),
+    "then": (True, {}),
+    "else": (True, {}),
+    "dependentSchemas": ({},),
+    "dependentRequired": ({},),
+    "dependencies": ({},),
+    "contains": (),
+    "unevaluatedItems": (True, {}),
+    "$dynamicRef": (),
+}
+_OBJECT_KEYS = (
+    "properties",
+    "required",
+    "additionalProperties",
+    "minProperties",
+    "maxProperties",
     "patternProperties",
     "propertyNames",
-    "contains",
-    "minContains",
-    "maxContains",
-    "unevaluatedItems",
-    "$dynamicRef",
 )
-_OBJECT_KEYS = ("properties", "required", "additionalProperties", "minProperties", "maxProperties")
 _ARRAY_KEYS = ("items", "prefixItems", "minItems", "maxItems", "uniqueItems")
+_ARRAY_ITEMS = {"items", "prefixItems"}
 _STRING_KEYS = ("minLength", "maxLength", "pattern", "format")
 _NUMBER_KEYS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 
@@ -105,7 +112,7 @@ class SchemaCompiler:
     def _body(self, schema: Any, path: str) -> str:
         if schema is True:
             return self._rules.shared("value")
-        if schema is False:
+        if is_impossible(schema):
             raise self._fail(path, "nothing is allowed here")
         if not isinstance(schema, Mapping):
             raise self._fail(path, "a schema must be an object")
@@ -121,9 +128,12 @@ class SchemaCompiler:
             self._depth -= 1
 
     def _dispatch(self, schema: Mapping[str, Any], path: str) -> str:
-        for keyword in _REFUSED:
-            if keyword in schema and schema[keyword] not in (False, {}, []):
-                raise self._fail(path, f"{keyword!r} is not supported in structured output")
+        if keyword := _unenforceable(schema):
+            raise self._fail(
+                path,
+                f"{keyword!r} is not supported in structured output, since the answer could not be held to it: "
+                "leave it out of the format and check it in the answer",
+            )
         if "$ref" in schema and not constraints(schema).keys() - {"$ref"}:
             return self._reference(schema["$ref"], path)
         if "$ref" in schema or "allOf" in schema:
@@ -219,7 +229,7 @@ class SchemaCompiler:
         bodies = []
         for i, option in enumerate(options):
             merged = self._merged([rest, option], path) if rest else option
-            if merged is not False:
+            if not is_impossible(merged):
                 bodies.append(self._rule(merged, f"{path}/{keyword}/{i}"))
         if not bodies:
             raise self._fail(path, "no alternative is possible")
@@ -239,18 +249,14 @@ class SchemaCompiler:
         members = [
             (self._member(name, sub, f"{path}/properties/{name}"), name in needed)
             for name, sub in properties.items()
-            if sub is not False
+            if name in needed or not is_impossible(sub)
         ]
         # A required name without a schema of its own can be anything that extra members may be.
-        extra_schema = additional if isinstance(additional, Mapping) else True
-        missing = [name for name in required if name not in properties]
-        members += [(self._member(name, extra_schema, path), True) for name in dict.fromkeys(missing)]
-        extra = ""
-        if additional is not False:
-            value = self._rule(extra_schema, f"{path}/additionalProperties")
-            names = [*properties, *missing]
-            key = self._rules.other_string(names) if names else self._rules.shared("string")
-            extra = f'{key} ":" ws {value}'
+        missing = list(dict.fromkeys(name for name in required if name not in properties))
+        if missing and schema.get("additionalProperties") is False:
+            raise self._fail(path, f"the required property {missing[0]!r} is not allowed")
+        members += [(self._member(name, additional or True, path), True) for name in missing]
+        extra = self._extra(schema, [*properties, *missing], additional, path)
         self._rules.shared("ws")
         least, most = (
             self._count(schema, "minProperties", path) or 0,
@@ -259,6 +265,22 @@ class SchemaCompiler:
         if least or most is not None:
             return self._counted_object(members, extra, least, most, path)
         return self._assemble(members, extra, path)
+
+    def _extra(self, schema: Mapping[str, Any], names: list[str], additional: Any, path: str) -> str:
+        """A member that is none of `names`; empty if there may be none."""
+        try:
+            others = other_members(schema, names, additional)
+        except ValueError as exc:
+            raise self._fail(path, exc) from None
+        if others is None:
+            return ""
+        key_schema, value_schema = others
+        value = self._rule(value_schema, f"{path}/additionalProperties")
+        if key_schema is not None:
+            key = self._rule(key_schema, f"{path}/propertyNames")
+        else:
+            key = self._rules.other_string(names) if names else self._rules.shared("string")
+        return f'{key} ":" ws {value}'
 
     def _counted_object(
         self, members: list[tuple[str, bool]], extra: str, least: int, most: int | None, path: str
@@ -384,6 +406,19 @@ class SchemaCompiler:
         if value > limit:
             raise self._fail(path, f"{key!r} may be at most {limit}")
         return value
+
+
+def _unenforceable(schema: Mapping[str, Any]) -> str:
+    """A keyword that the answer could not be held to; empty if there is none."""
+    for keyword, harmless in _REFUSED.items():
+        if keyword not in schema or schema[keyword] in harmless:
+            continue
+        if keyword in ("then", "else") and "if" not in schema:
+            continue
+        if keyword == "unevaluatedItems" and schema[keyword] is False and _ARRAY_ITEMS & schema.keys():
+            continue  # items are bounded without it
+        return keyword
+    return ""
 
 
 def _mentions_root(document: Any) -> bool:

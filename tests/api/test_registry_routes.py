@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import resource
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -167,6 +168,38 @@ def test_a_push_of_something_else(hub: Server) -> None:
     assert ask(hub, "DELETE", location).status == 204
     assert ask(hub, "PATCH", location, b"x").status == 404
     assert list((hub.folder / "corral-uploads").iterdir()) == []
+
+
+def test_a_gap_in_an_upload(hub: Server) -> None:
+    """The last piece, too, has to begin where the upload ends; a wrong one costs nothing that is there."""
+    location = ask(hub, "POST", "/v2/team/gap/blobs/uploads/").headers["location"]
+    assert ask(hub, "PATCH", location, b"0123").status == 202
+    answer = ask(hub, "PUT", f"{location}?digest={digest_of(b'012345')}", b"5", Content_Range="5-5")
+    assert (answer.status, answer.code, answer.headers["range"]) == (416, "BLOB_UPLOAD_INVALID", "0-3")
+    answer = ask(hub, "PUT", f"{location}?digest={digest_of(b'012345')}", b"45", Content_Range="4-5")
+    assert answer.status == 201
+
+
+def test_a_full_disk(start_server: StartServer) -> None:
+    """The client is told, and what came is not in everybody's way; too much is refused by its length alone."""
+    server = start_server(CORRAL_REGISTRY="push")
+    server.create("m", "say")
+    before = sorted((server.folder / "blobs").iterdir())
+    location = ask(server, "POST", "/v2/a/b/blobs/uploads/").headers["location"]
+    answer = ask(server, "PATCH", location, b"", Content_Length=str(1 << 60))
+    assert answer.status == 500
+    assert "not enough space" in answer.body.decode()
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+    answer = ask(server, "PATCH", location, bytes(4 << 20))
+    assert answer.status == 500
+    assert "file too large" in answer.body.decode()
+    assert list((server.folder / "corral-uploads").iterdir()) == []
+    data = bytes(2 << 20)
+    answer = ask(server, "POST", f"/api/blobs/{digest_of(data)}", data)
+    assert json.loads(answer.body) == {"error": "file too large"}
+    _, lines = server.request("POST", "/api/create", {"model": "n", "from": "m", "system": "x" * (2 << 20)})
+    assert json.loads(lines.splitlines()[-1]) == {"error": "file too large"}
+    assert sorted((server.folder / "blobs").iterdir()) == before
 
 
 def test_an_upload_outlives_the_server(start_server: StartServer) -> None:

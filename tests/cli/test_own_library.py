@@ -209,6 +209,16 @@ def test_pull_all(start_server: Callable[..., Server]) -> None:
     assert f"Error: {lost.host}/lib/c:latest: pull model manifest:" in result.stderr
 
 
+def test_what_to_do_about_a_registry(start_server: Callable[..., Server]) -> None:
+    """A registry that speaks plain http gets the person a way out, not only the reason."""
+    server = start_server()
+    result = run(server.env, "pull", f"127.0.0.1:{server.port}/lib/c")
+    assert result.returncode == 1
+    error, advice = result.stderr.splitlines()[-2:]
+    assert error.endswith("http: server gave HTTP response to HTTPS client")
+    assert advice.endswith("add --insecure")
+
+
 def test_pull_all_takes_no_names(replay: Callable[..., Replay]) -> None:
     """And without --all a name is wanted, as ever."""
     env = replay(tags(*THREE)).env

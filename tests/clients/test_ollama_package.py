@@ -91,6 +91,28 @@ def test_model_life(client: ollama.Client, tmp_path: Path) -> None:
     assert names - {model.model for model in client.list().models} == {"life:latest", "team/life:v2"}
 
 
+def test_create_from_a_model_and_quantize(client: ollama.Client, tmp_path: Path) -> None:
+    """A smaller model is made of one that is there, which stays as it is."""
+    path = tmp_path / "wide.gguf"
+    path.write_bytes((FIXTURES / "wide-f16.gguf").read_bytes())
+    client.create(model="wide", files={"wide.gguf": client.create_blob(path)})
+    parts = list(client.create(model="small", from_="wide", quantize="q4_K_M", stream=True))
+    steps = [part for part in parts if part.status == "quantizing F16 model to Q4_K_M"]
+    assert steps[-1].completed == steps[-1].total != 0
+    assert parts[-1].status == "success"
+    levels = {name: client.show(name).details for name in ("wide", "small")}
+    assert {name: details and details.quantization_level for name, details in levels.items()} == {
+        "wide": "F16",
+        "small": "Q4_K_M",
+    }
+    sizes = {model.model: model.size or 0 for model in client.list().models}
+    assert sizes["small:latest"] < sizes["wide:latest"] / 2
+    with pytest.raises(ollama.ResponseError, match="only supported for F16, BF16 and F32 models"):
+        client.create(model="smaller", from_="small", quantize="q2_K")
+    for name in ("wide", "small"):
+        client.delete(name)
+
+
 def test_errors_carry_status_and_text(client: ollama.Client) -> None:
     """What goes wrong is an exception with the server's words."""
     with pytest.raises(ollama.ResponseError, match="model 'nope' not found") as missing:

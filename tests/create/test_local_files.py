@@ -154,3 +154,18 @@ def test_off(start_server: Callable[..., Server]) -> None:
     server = start_server(CORRAL_LOCAL_FILES="off")
     assert server.request("GET", "/api/local-blobs")[0] == 403
     assert server.request("POST", "/api/local-blobs", {"path": "/etc/passwd"})[0] == 403
+
+
+def test_what_is_no_file(maker: Server, tmp_path: Path) -> None:
+    """Folders, pipes, devices and links in a circle are refused by name."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "circle").symlink_to("circle")
+    token = token_of(maker)
+    for path, text in (
+        (tmp_path, f"{tmp_path} is no regular file"),
+        (tmp_path / "pipe", f"{tmp_path / 'pipe'} is no regular file"),
+        (Path("/dev/zero"), "/dev/zero is no regular file"),
+        (tmp_path / "circle", f"{tmp_path / 'circle'} cannot be followed: "),
+    ):
+        _, data = maker.request("POST", "/api/local-blobs", {"path": str(path), "token": token})
+        assert json.loads(data)["error"].startswith(text)

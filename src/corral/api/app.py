@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from corral.api.errors import error_body, status_of, text_of
+from corral.api.errors import error_body, log_failure, status_of, text_of
 from corral.api.http import (
     JSON_UTF8,
     BodyTooLargeError,
@@ -71,7 +71,7 @@ class App:
             await _answer_error(exchange, exc)
         except Exception as exc:
             error = exc
-            _log.exception("request failed id=%s", exchange.request_id)
+            log_failure(_log, exchange.request_id, exc)
             await _answer_error(exchange, exc)
         if _log.isEnabledFor(logging.INFO):
             duration_ms = (time.perf_counter() - started_s) * 1000

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import logging
+
 from corral.api.http import BodyTooLargeError, ClientGoneError, ClientStalledError
 from corral.errors import (
     CloudDisabledError,
@@ -22,7 +25,15 @@ from corral.errors import (
 )
 from corral.gowire import escape_string
 
-__all__ = ["compatible_status_of", "error_body", "is_worker_error", "status_of", "text_of"]
+__all__ = [
+    "compatible_status_of",
+    "disk_text",
+    "error_body",
+    "is_worker_error",
+    "log_failure",
+    "status_of",
+    "text_of",
+]
 
 # The nearest class in an error's ancestry decides.
 _STATUS: dict[type[BaseException], int] = {
@@ -40,6 +51,22 @@ _STATUS: dict[type[BaseException], int] = {
     ClientStalledError: 408,
     BodyTooLargeError: 413,
 }
+
+# What may ail the disk, or what the person runs us on: theirs to mend, so they are told.
+_DISK_ERRNOS = frozenset(
+    {
+        errno.EACCES,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EIO,
+        errno.EMFILE,
+        errno.ENAMETOOLONG,
+        errno.ENFILE,
+        errno.ENOSPC,
+        errno.EPERM,
+        errno.EROFS,
+    }
+)
 
 # Raised while the engine works on a reply; the real server reports these from another place than the rest.
 _WORKER_ERRORS = (
@@ -71,7 +98,23 @@ def text_of(error: BaseException) -> str:
     """The text for the client. Whatever is not ours stays out of it: it goes to the log."""
     if isinstance(error, BodyTooLargeError | ClientStalledError):
         return f"{error}; {error.hint}"
-    return str(error) if isinstance(error, CorralError) else "internal server error"
+    return str(error) if isinstance(error, CorralError) else disk_text(error) or "internal server error"
+
+
+def disk_text(error: BaseException) -> str:
+    """What ails the disk (full, read-only, forbidden), if that is what an error says; empty if it is not."""
+    if not isinstance(error, OSError) or error.errno not in _DISK_ERRNOS:
+        return ""
+    text = (error.strerror or str(error)).lower()
+    return f"{error.filename}: {text}" if error.filename else text
+
+
+def log_failure(log: logging.Logger, request_id: str, error: Exception) -> None:
+    """Log an error that is not one of ours: with its traceback, unless it is the disk that fails."""
+    if text := disk_text(error):
+        log.error("request failed id=%s: %s", request_id, text)
+    else:
+        log.error("request failed id=%s", request_id, exc_info=error)
 
 
 def is_worker_error(error: BaseException) -> bool:

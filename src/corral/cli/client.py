@@ -26,10 +26,12 @@ _READ_BYTES = 1 << 16
 
 
 class APIError(Exception):
-    """An error answer. The text is what the person reads; `signin_url` is where an account is asked for."""
+    """An error answer. The text is what the person reads, `hint` what to do about it (may be empty);
+    `signin_url` is where an account is asked for."""
 
-    def __init__(self, text: str, status: int = 0, signin_url: str = "") -> None:
+    def __init__(self, text: str, status: int = 0, signin_url: str = "", hint: str = "") -> None:
         super().__init__(text)
+        self.hint = hint
         self.status = status
         self.signin_url = signin_url
 

@@ -25,7 +25,7 @@ from corral.create.threads import in_thread
 from corral.create.token import TOKEN_FILE_NAME, TOKEN_PREFIX
 from corral.create.working import working
 from corral.digest import Digest
-from corral.errors import InvalidDigestError, InvalidRequestError, LocalFilesError
+from corral.errors import InvalidDigestError, InvalidRequestError, LocalFilesError, StoreError
 from corral.store.links import LinkRecord
 from corral.store.models import ModelStore
 from corral.store.workspace import Workspace
@@ -107,7 +107,12 @@ class LocalFiles:
         Raises:
             StoreError
         """
-        path = await in_thread(source.path.resolve)
+        try:
+            path = await in_thread(source.path.resolve)
+        except (OSError, RuntimeError) as exc:  # RuntimeError: links in a circle
+            raise StoreError(
+                f"{source.path} cannot be followed: {getattr(exc, 'strerror', None) or exc}"
+            ) from exc
         digest = await in_thread(self._known, path)
         method = "existing"
         if digest is None:

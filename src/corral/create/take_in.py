@@ -40,10 +40,11 @@ def take_in(source: Path, destination: Path, mode: str, report: Progress) -> dic
     """
     # A named pipe must not hold us up before we see what it is.
     handle = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise StoreError(f"{source} is no regular file")
     with os.fdopen(handle, "rb") as file:
         before = os.fstat(file.fileno())
-        if not stat.S_ISREG(before.st_mode):
-            raise StoreError(f"{source} is no regular file")
         method = _share(file, source, destination, mode, before)
         digest = _read(file, destination if method == "copy" else None, before.st_size, report)
         after = os.fstat(file.fileno())

@@ -35,6 +35,7 @@ _READ_BYTES = 1 << 20
 _POLL_S = 0.05
 # A client's own patience is half a minute; one that waits for longer has gone.
 _STALL_S = 120.0
+_MAX_KNOWN_BLOBS = 10_000
 
 
 Write = Callable[[bytes], Awaitable[None]]
@@ -89,7 +90,10 @@ class Mirror:
             raise
         manifest = check_manifest(data, repository)
         for layer in (manifest.config, *manifest.layers):
+            self._sizes.pop(layer.digest, None)
             self._sizes[layer.digest] = (layer.size_bytes, name)
+        while len(self._sizes) > _MAX_KNOWN_BLOBS:
+            del self._sizes[next(iter(self._sizes))]
         self._begin(name)
         return hosted_manifest(data)
 
@@ -126,7 +130,7 @@ class Mirror:
         try:
             await self._puller.pull(name, quiet)
             _log.info("mirrored model=%s", name.full())
-        except CorralError as exc:
+        except (CorralError, OSError) as exc:
             _log.warning("mirroring failed model=%s error=%s", name.full(), exc)
 
     async def _send(self, digest: Digest, name: ModelName, first: int, last: int, write: Write) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from corral.digest import Digest
+from corral.quantize.output import check_space
 from corral.store.links import LinkRecords
 from corral.store.locks import lock_file, store_lock
 from corral.translate.cache import ViewCache
@@ -164,6 +165,17 @@ class BlobStore:
         except BaseException:
             writer.discard()
             raise
+
+    def check_space(self, content_length: str) -> None:
+        """Refuse an upload that cannot fit, by what its head says; one that does not tell its size is let in.
+
+        Raises:
+            StoreError
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        needed_bytes = int(content_length) if content_length.isascii() and content_length.isdigit() else 0
+        if needed_bytes:
+            check_space(self.folder / "upload", needed_bytes)
 
     def names(self) -> list[str]:
         """Everything in the folder, temporary and partial files too."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,7 +15,7 @@ from corral.create.local import LocalFiles
 from corral.create.request import CreateRequest
 from corral.create.service import Creator
 from corral.digest import Digest
-from corral.errors import DigestMismatchError, StoreError
+from corral.errors import DigestMismatchError
 from corral.gowire import encode
 from corral.store.blobs import PutResult
 from corral.store.models import ModelStore
@@ -91,22 +90,11 @@ class MakingRoutes:
                     continue
             await exchange.respond(200)
             return
-        await asyncio.to_thread(self._check_space, exchange.header(b"content-length"))
+        await asyncio.to_thread(self._store.blobs.check_space, exchange.header(b"content-length"))
         result: PutResult = await self._store.blobs.put(_body(exchange))
         if str(result.digest) != given:
             raise DigestMismatchError(given, str(result.digest))
         await exchange.respond(201)
-
-    def _check_space(self, content_length: str) -> None:
-        """Raise StoreError if an upload cannot fit; one that does not tell its size is let in."""
-        folder = self._store.blobs.folder
-        folder.mkdir(parents=True, exist_ok=True)
-        free_bytes = shutil.disk_usage(folder).free
-        needed_bytes = int(content_length) if content_length.isascii() and content_length.isdigit() else 0
-        if needed_bytes > free_bytes:
-            raise StoreError(
-                f"not enough space in {folder}: {needed_bytes / 1e9:.2f} GB needed, {free_bytes / 1e9:.2f} GB free"
-            )
 
     async def token_file(self, exchange: Exchange) -> None:
         """Where a program on this machine finds the token that proves that it may read what we may read."""

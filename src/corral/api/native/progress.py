@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from corral.api.errors import error_body, status_of, text_of
+from corral.api.errors import error_body, log_failure, status_of, text_of
 from corral.api.http import JSON, NDJSON, ClientGoneError, Exchange
 from corral.errors import CorralError
 from corral.gowire import encode
 
 __all__ = ["answer_with_progress"]
 
+_log = logging.getLogger("corral.http")
 Report = Callable[[dict[str, Any]], Awaitable[None]]
 
 
@@ -44,7 +46,11 @@ async def answer_with_progress(
         await exchange.run_watched(work())
     except ClientGoneError:
         raise
-    except CorralError as error:
+    except Exception as error:
+        if not isinstance(error, CorralError):
+            if not exchange.is_started:
+                raise
+            log_failure(_log, exchange.request_id, error)
         if exchange.is_started:
             await exchange.write(error_body(text_of(error)) + b"\n")
             await exchange.end_stream()

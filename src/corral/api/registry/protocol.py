@@ -105,13 +105,13 @@ _REFUSALS: tuple[tuple[type[CorralError], int, str], ...] = (
 )
 
 
-def refusal(error: CorralError, default_status: int) -> tuple[int, bytes]:
+def refusal(error: Exception, default_status: int, text: str) -> tuple[int, bytes]:
     """Status and body of an error in the protocol's form."""
     for kind, status, code in _REFUSALS:
         if isinstance(error, kind):
-            return status, error_body(code, str(error))
+            return status, error_body(code, text)
     code = "UNSUPPORTED" if default_status < 500 else "UNKNOWN"
-    return default_status, error_body(code, str(error))
+    return default_status, error_body(code, text)
 
 
 def error_body(code: str, message: str) -> bytes:

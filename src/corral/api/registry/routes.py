@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from corral.api.errors import status_of
+from corral.api.errors import disk_text, log_failure, status_of, text_of
 from corral.api.http import JSON_UTF8, ClientGoneError, Exchange
 from corral.api.registry import protocol
 from corral.api.registry.protocol import Resource
@@ -88,10 +88,12 @@ class RegistryRoutes:
             await handler(exchange, resource)
         except ClientGoneError:
             raise
-        except CorralError as error:
-            if exchange.is_started:
+        except (CorralError, OSError) as error:
+            if exchange.is_started or not (isinstance(error, CorralError) or disk_text(error)):
                 raise
-            status, body = protocol.refusal(error, status_of(error))
+            if isinstance(error, OSError):
+                log_failure(_log, exchange.request_id, error)
+            status, body = protocol.refusal(error, status_of(error), text_of(error))
             await exchange.respond(status, body, JSON_UTF8)
 
     async def _refuse_method(self, exchange: Exchange, resource: Resource) -> None:

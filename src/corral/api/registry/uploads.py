@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import BinaryIO
 
-from corral.api.http import JSON_UTF8, Exchange
+from corral.api.http import JSON_UTF8, ClientGoneError, ClientStalledError, Exchange
 from corral.api.registry import protocol
 from corral.api.registry.protocol import Resource
 from corral.digest import Digest
@@ -58,15 +59,8 @@ class UploadRoutes:
 
     async def append(self, exchange: Exchange, resource: Resource) -> None:
         """Take a piece. One that overlaps what is here is written again: its sender did not see our answer."""
-        header = exchange.header(b"content-range")
-        span = protocol.parse_content_range(header) if header else None
-        if header and span is None:
-            raise InvalidRequestError(f"Content-Range is not understood: {header}")
-        size_bytes = await asyncio.to_thread(self._uploads.size_bytes, resource.reference)
-        if span is not None and span[0] > size_bytes:
-            body = protocol.error_body("BLOB_UPLOAD_INVALID", f"the next byte is number {size_bytes}")
-            headers = self._headers(exchange, resource, resource.reference, size_bytes)
-            await exchange.respond(416, body, JSON_UTF8, headers)
+        span = _span(exchange)
+        if await self._refuse_gap(exchange, resource, span):
             return
         size_bytes = await self._receive(exchange, resource.reference, span[0] if span else None)
         await self._answer(exchange, resource, resource.reference, 202, size_bytes)
@@ -74,8 +68,9 @@ class UploadRoutes:
     async def finish(self, exchange: Exchange, resource: Resource) -> None:
         """Take the last piece, if any, and make the upload a blob."""
         digest = Digest.parse(protocol.parse_query(exchange.query).get("digest", ""))
-        header = exchange.header(b"content-range")
-        span = protocol.parse_content_range(header) if header else None
+        span = _span(exchange)
+        if await self._refuse_gap(exchange, resource, span):
+            return
         await self._receive(exchange, resource.reference, span[0] if span else None)
         await asyncio.to_thread(self._uploads.finish, resource.reference, digest)
         await _created(exchange, resource, digest)
@@ -84,10 +79,24 @@ class UploadRoutes:
         await asyncio.to_thread(self._uploads.cancel, resource.reference)
         await exchange.respond(204)
 
+    async def _refuse_gap(self, exchange: Exchange, resource: Resource, span: tuple[int, int] | None) -> bool:
+        """Answer and return True when a piece does not begin where the upload ends, or before."""
+        size_bytes = await asyncio.to_thread(self._uploads.size_bytes, resource.reference)
+        if span is None or span[0] <= size_bytes:
+            return False
+        body = protocol.error_body("BLOB_UPLOAD_INVALID", f"the next byte is number {size_bytes}")
+        headers = self._headers(exchange, resource, resource.reference, size_bytes)
+        await exchange.respond(416, body, JSON_UTF8, headers)
+        return True
+
     async def _receive(self, exchange: Exchange, upload_id: str, offset: int | None) -> int:
-        """Write the body at `offset` (None: at the end); returns the size then. What came stays, whatever happens."""
+        """Write the body at `offset` (None: at the end); returns the size then.
+
+        What came stays, whatever happens; but on a full disk it would be in everybody's way.
+        """
         if upload_id in self._busy:
             raise InvalidRequestError("this upload is being written by another request")
+        await asyncio.to_thread(self._blobs.check_space, exchange.header(b"content-length"))
         self._busy.add(upload_id)
         try:
             with await asyncio.to_thread(self._uploads.open, upload_id) as file:
@@ -98,6 +107,10 @@ class UploadRoutes:
                     file.seek(offset)
                 await _write_body(exchange, file)
                 return file.tell()
+        except OSError as exc:
+            if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                await asyncio.to_thread(self._uploads.cancel, upload_id)
+            raise
         finally:
             self._busy.discard(upload_id)
 
@@ -127,8 +140,19 @@ async def _write_body(exchange: Exchange, file: BinaryIO) -> None:
             if pending_bytes >= _WRITE_BYTES:
                 data, pending, pending_bytes = b"".join(pending), [], 0
                 await asyncio.to_thread(_write_all, file, data)
-    finally:
-        _write_all(file, b"".join(pending))
+    except (ClientGoneError, ClientStalledError):
+        await asyncio.to_thread(_write_all, file, b"".join(pending))
+        raise
+    await asyncio.to_thread(_write_all, file, b"".join(pending))
+
+
+def _span(exchange: Exchange) -> tuple[int, int] | None:
+    """First and last byte of a piece, if the request says. Raises InvalidRequestError."""
+    header = exchange.header(b"content-range")
+    span = protocol.parse_content_range(header) if header else None
+    if header and span is None:
+        raise InvalidRequestError(f"Content-Range is not understood: {header}")
+    return span
 
 
 def _write_all(file: BinaryIO, data: bytes) -> None:

@@ -156,6 +156,9 @@ def test_two_names_of_one_registry() -> None:
     assert client.is_own("https://huggingface.co/a")
     assert not client.is_own("http://huggingface.co/a")
     assert not client.is_own("https://cdn.hf.co/a")
+    assert client.is_own("https://HF.co:443/a")
+    assert not client.is_own("https://hf.co:444/a")
+    assert not client.is_own("https://me@hf.co/a")
     challenge = Challenge("bearer", {"realm": "https://evil.example/token"})
     with pytest.raises(
         RegistryAuthError, match=r'realm host "evil\.example" does not match original host "hf\.co"'

@@ -12,6 +12,7 @@ from corral.digest import Digest
 from corral.errors import RegistryStatusError, RegistryUnavailableError
 from corral.registry.auth import Authorizer, Wallet
 from corral.registry.client import RegistryClient
+from corral.registry.credentials import Credential
 from corral.registry.guard import AddressGuard
 from corral.registry.limits import RateLimit
 from corral.registry.policy import TransferPolicy
@@ -70,6 +71,47 @@ def test_headers(registry: UploadRegistry, tmp_path: Path) -> None:
     assert {headers["x-redirect-uploads"] for headers in patches} == {"1"}
     assert {headers["content-type"] for headers in patches} == {"application/octet-stream"}
     assert registry.etags == [etag(DATA[:100_000_000], DATA[100_000_000:])]
+
+
+def test_no_credentials_for_another_host(registry: UploadRegistry, tmp_path: Path) -> None:
+    """A registry may have a blob sent to somebody else, who must not learn who we are."""
+    other = UploadRegistry()
+    try:
+
+        def begin_there(asked: UploadRequest, _upload: Upload | None) -> bool:
+            if asked.headers.get("authorization") is None:
+                asked.handler.send_response(401)
+                asked.handler.send_header("WWW-Authenticate", 'Basic realm="here"')
+            elif asked.method == "POST":
+                other.uploads["0"] = Upload()
+                asked.handler.send_response(202)
+                asked.handler.send_header("Location", f"{other.base}/v2/u/0")
+            else:
+                return False
+            asked.handler.send_header("Content-Length", "0")
+            asked.handler.end_headers()
+            return True
+
+        registry.before = begin_there
+        path = tmp_path / "blob"
+        path.write_bytes(b"hello")
+        endpoint = Endpoint(registry.base, "me/m", "latest", is_plain_allowed=True)
+        authorizer = Authorizer(
+            Wallet(Path("/nonexistent")),
+            endpoint.host,
+            is_plain_allowed=True,
+            credential=Credential("me", "secret"),
+        )
+        guard = AddressGuard([("127.0.0.1", None)])
+        client = RegistryClient(endpoint, Transport(guard, POLICY), authorizer)
+        layer = Layer("application/vnd.ollama.image.model", Digest.of(b"hello"), 5)
+        BlobUpload(layer, path, client, policy=POLICY, limit=RateLimit(), sessions={}).run()
+    finally:
+        other.close()
+    assert other.blobs == {str(Digest.of(b"hello")): b"hello"}
+    assert [asked.method for asked in other.asked] == ["PATCH", "PUT"]
+    assert not any("authorization" in asked.headers for asked in other.asked)
+    assert registry.asked[-1].headers["authorization"].startswith("Basic ")
 
 
 def test_redirected_chunks(registry: UploadRegistry, tmp_path: Path) -> None:

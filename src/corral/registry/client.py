@@ -11,7 +11,7 @@ from corral.errors import RegistryAuthError, RegistryProtocolError, RegistryStat
 from corral.registry.auth import Authorizer
 from corral.registry.challenge import parse_challenges
 from corral.registry.ranges import parse_content_range, parse_length, parse_retry_after_s
-from corral.registry.source import HUGGING_FACE, Endpoint
+from corral.registry.source import HUGGING_FACE, Endpoint, split_host
 from corral.registry.transport import Body, Response, Transport, redacted
 
 __all__ = ["MAX_MANIFEST_BYTES", "BlobReply", "RegistryClient", "raise_for_status"]
@@ -80,7 +80,9 @@ class RegistryClient:
         body: bytes | Body | None = None,
         head_timeout_s: float | None = None,
     ) -> Response:
-        """One request to the registry itself, authenticated; a 401 is answered once.
+        """One request, authenticated if it goes to the registry itself; a 401 from there is answered once.
+
+        Where the registry points to, as for uploads, may be another host: that gets no credentials.
 
         A body that is read as it is sent cannot be sent again: such a request fails with RegistryStatusError 401
         after the token was renewed, for the caller to repeat it.
@@ -89,6 +91,10 @@ class RegistryClient:
             RegistryAuthError: it wants other credentials than we have.
             RegistryError: see `Transport.request`.
         """
+        if not self.is_own(url):
+            return self.transport.request(
+                method, url, headers=headers, body=body, head_timeout_s=head_timeout_s
+            )
         is_repeatable = body is None or isinstance(body, bytes)
         for attempt in (1, 2):
             sent = self._authorizer.header()
@@ -112,8 +118,10 @@ class RegistryClient:
     def is_own(self, url: str) -> bool:
         """Whether a URL is on the registry itself: only there may credentials go."""
         mine, other = urlsplit(self.endpoint.base_url), urlsplit(url)
-        hosts = {mine.netloc.lower(), other.netloc.lower()}
-        return mine.scheme == other.scheme and (len(hosts) == 1 or hosts == HUGGING_FACE)
+        if mine.scheme != other.scheme or "@" in other.netloc:
+            return False
+        hosts = {split_host(parts.netloc, parts.scheme) for parts in (mine, other)}
+        return len(hosts) == 1 or hosts == {(host, 443) for host in HUGGING_FACE}
 
     def fetch_manifest(self) -> bytes:
         """The bytes of the manifest, of bounded size and, if the registry names it, of the right digest.
@@ -169,10 +177,7 @@ class RegistryClient:
             RegistryProtocolError: too many redirects, or one to where nobody may be sent.
         """
         for _ in range(_MAX_REDIRECTS + 1):
-            if self.is_own(url):
-                response = self.request(method, url, headers=headers)
-            else:
-                response = self.transport.request(method, url, headers=headers)
+            response = self.request(method, url, headers=headers)
             if response.status not in _REDIRECTS:
                 return response
             location = response.header("location")

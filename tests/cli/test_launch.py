@@ -310,6 +310,37 @@ def test_not_installed(ready: Replay) -> None:
     assert run(ready, "claude", "--config", "--model", "one", PATH="/usr/bin:/bin").returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("length", "parameters", "told"),
+    [
+        (131072, "stop x\nnum_ctx 4096", "4096"),
+        (2048, "", "2048"),
+        (131072, "num_ctx 65536", ""),
+        (131072, "", ""),
+    ],
+)
+def test_a_short_context(
+    ready: Replay, replay: Callable[..., Replay], length: int, parameters: str, told: str
+) -> None:
+    """Known from the model's parameters or its training; nothing is said where nothing is known."""
+    shown = {
+        "capabilities": ["completion"],
+        "model_info": {"general.architecture": "llama", "llama.context_length": length},
+        "parameters": parameters,
+    }
+    head = {"json": None, "status": 200, "ctype": "application/json"}
+    double = replay(
+        [
+            {**head, "method": "HEAD", "path": "/", "kind": "empty", "body": None},
+            {**head, "method": "POST", "path": "/api/show", "kind": "json", "body": shown},
+        ]
+    )
+    result = run(ready, "qwen", "--model", "one", OLLAMA_HOST=double.env["OLLAMA_HOST"])
+    assert result.returncode == 0
+    wanted = f"Warning: one has a context of {told} tokens"
+    assert (wanted in result.stderr) if told else ("Warning" not in result.stderr)
+
+
 def test_list(ready: Replay) -> None:
     """Which there are, which are installed, and which were configured."""
     run(ready, "claude", "--config", "--model", "one")

@@ -23,6 +23,8 @@ from corral.errors import CorralError
 
 __all__ = ["launch"]
 
+_LEAST_CONTEXT = 32_768
+
 
 def launch(arguments: Arguments) -> None:
     """Run the agent in place of this program; returns only where nothing is started."""
@@ -56,6 +58,7 @@ def launch(arguments: Arguments) -> None:
     client = reach_server()
     target = _target(client, _model(client, agent, arguments.get("model")))
     _remember(agent, target.model)
+    _warn_of_context(client, target.model)
     if arguments.has("config"):
         _configure(agent, target)
         return
@@ -127,6 +130,27 @@ def _model(client: Client, agent: Agent, wanted: str) -> str:
     if not names:
         raise CorralError("there is no model yet", hint=f"get one: {PROGRAM} pull MODEL")
     return _choose(names, _remembered(agent))
+
+
+def _warn_of_context(client: Client, model: str) -> None:
+    """Say so where the model is known to be too short for an agent's first request.
+
+    Without `num_ctx` the server decides, and does not tell before it loads the model.
+    """
+    info = client.call("POST", "/api/show", {"model": model})
+    facts = info.get("model_info") or {}
+    lengths = [facts.get(f"{facts.get('general.architecture', '')}.context_length")]
+    lines = [line.split() for line in (info.get("parameters") or "").splitlines()]
+    lengths += [int(line[1]) for line in lines if line[:1] == ["num_ctx"] and line[1].isdecimal()]
+    known = [length for length in lengths if isinstance(length, int)]
+    if known and min(known) < _LEAST_CONTEXT:
+        print(
+            safe(
+                f"Warning: {model} has a context of {min(known)} tokens; the first request of an agent alone has "
+                "9,000 to 50,000"
+            ),
+            file=sys.stderr,
+        )
 
 
 def _choose(names: list[str], last: str) -> str:

@@ -91,6 +91,10 @@ def test_a_mirror_has_its_limits(start_server: StartServer) -> None:
         assert (answer.status, answer.code) == (404, "MANIFEST_UNKNOWN"), path
     assert ask(mirror, "GET", f"/v2/library/m/blobs/sha256:{'0' * 64}").code == "BLOB_UNKNOWN"
     assert not any("mirror" in line for line in hub.log)
+    client = start_server(CORRAL_REGISTRY_MIRRORS=mirror.base, CORRAL_DEFAULT_REGISTRY="http://127.0.0.1:9")
+    error = client.stream("/api/pull", {"model": "nope"})[-1]["error"]
+    assert "127.0.0.1:9: connect: connection refused" in error
+    assert error.endswith(f"; mirror {mirror.base}: file does not exist")
 
 
 @pytest.mark.parametrize("seed", [1, 9])

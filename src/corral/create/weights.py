@@ -113,7 +113,7 @@ class Weights:
         bases = self._draft.weights(("model",))
         if not bases:
             raise InvalidRequestError("no base model was found")
-        base = blob_path(self._blobs, str(self._draft.layers[bases[-1]].digest))
+        base = await asyncio.to_thread(blob_path, self._blobs, str(self._draft.layers[bases[-1]].digest))
         order = {"work": "convert_adapter", "files": await self._paths(files), "base": str(base)}
         digest = await self._make(order, "converting adapter")
         path = self._blobs.path(digest)

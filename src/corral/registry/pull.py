@@ -40,6 +40,7 @@ __all__ = ["Pull", "Registries", "RegistryContext", "ShardedRepositoryError", "S
 
 _log = logging.getLogger("corral.registry")
 _MANIFEST_ATTEMPTS = 4
+_MAX_REASON_CHARS = 300
 Report = Callable[[dict[str, Any]], Awaitable[None]]
 
 
@@ -97,7 +98,8 @@ class Registries:
         return RegistryClient(endpoint, Transport(self._guard, self._context.policy), authorizer)
 
     async def fetch_manifest(self) -> bytes:
-        """Raises RegistryError: what the last endpoint, which is the name's own host, answered."""
+        """Raises RegistryError: what the name's own host answered, the last one asked, and why no mirror helped."""
+        passed_over = ""
         for i, (endpoint, authorizer) in enumerate(self._order):
             client = self._client(endpoint, authorizer)
             stopping = threading.Event()
@@ -119,7 +121,10 @@ class Registries:
                 data = await run_in_thread(fetch, cancel=cancel)
             except RegistryError as exc:
                 if i == len(self._order) - 1:
+                    if not (isinstance(exc, RegistryStatusError) and exc.status == 404):
+                        exc.args = (f"{exc}{passed_over}",)
                     raise
+                passed_over += f"; mirror {endpoint.base_url}: {str(exc)[:_MAX_REASON_CHARS]}"
                 _log.warning("mirror=%s has no manifest, going on: %s", endpoint.base_url, exc)
                 continue
             self._order = [*self._order[i:], *self._order[:i]]

@@ -174,7 +174,7 @@ class RegistryRoutes:
     async def _find_blob(self, digest: Digest) -> GrowingBlob:
         """A blob that is here, or on its way here. Raises UnknownBlobError."""
         try:
-            size_bytes = self._blobs.size_bytes(digest)
+            size_bytes = await asyncio.to_thread(self._blobs.size_bytes, digest)
         except FileNotFoundError:
             if self._mirror is None:
                 raise UnknownBlobError(digest) from None

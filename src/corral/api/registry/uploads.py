@@ -37,8 +37,8 @@ class UploadRoutes:
         digest = Digest.parse(named) if named else None
         # Ollama's client names the digest of what it will send later, and takes a location for "not there yet".
         is_announced = bool(exchange.header(b"x-redirect-uploads"))
-        if digest is not None and self._blobs.has(digest):
-            self._blobs.touch(digest)
+        if digest is not None and await asyncio.to_thread(self._blobs.has, digest):
+            await asyncio.to_thread(self._blobs.touch, digest)
             if is_announced:
                 await exchange.respond(201)
             else:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from corral.cli.sources import find_sources, named_files
+from corral.create.token import TOKEN_FILE_NAME, TOKEN_PREFIX
 from corral.modelfile import ModelfileError
+from tests.cli.replay import Replay
 from tests.conftest import FIXTURES, Server
 
 
@@ -64,6 +67,57 @@ def test_no_copy_of_a_large_file(maker: Server) -> None:
     assert (code, "reading big.gguf" in log, "copying file" in log) == (0, True, False), log
     code, _, log = corral(maker, folder, "create", "ref", "--reference", "-f", "-", text="FROM ./big.gguf\n")
     assert code == 0, log
+
+
+def test_a_server_that_does_not_see_the_file(replay: Callable[..., Replay], tmp_path: Path) -> None:
+    """It may live in a sandbox: then the file is sent."""
+    place = tmp_path / TOKEN_FILE_NAME
+    place.write_text(TOKEN_PREFIX + "0" * 64)
+    file = tmp_path / "big.gguf"
+    file.write_bytes(b"GGUF" + bytes(8 << 20))
+    head = {"status": 200, "ctype": "application/json", "json": None}
+    double = replay(
+        [
+            {**head, "method": "HEAD", "path": "/", "kind": "empty"},
+            {
+                **head,
+                "method": "GET",
+                "path": "/api/local-blobs",
+                "kind": "json",
+                "body": {"token_file": str(place)},
+            },
+            {
+                **head,
+                "method": "POST",
+                "path": "/api/local-blobs",
+                "kind": "json",
+                "status": 500,
+                "body": {"error": f"{file}: No such file or directory"},
+            },
+            {
+                **head,
+                "method": "POST",
+                "path": "/api/create",
+                "kind": "ndjson",
+                "body": [{"status": "success"}],
+            },
+        ]
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "corral.cli.main", "create", "m", "-f", "-"],
+        cwd=tmp_path,
+        env=double.env,
+        input="FROM ./big.gguf\n",
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    digest = f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
+    paths = [(entry["method"], entry["path"]) for entry in double.requests]
+    assert paths.index(("POST", "/api/local-blobs")) < paths.index(("POST", f"/api/blobs/{digest}"))
+    assert double.bodies("/api/create")[0]["files"] == {"big.gguf": digest}
 
 
 def test_reference_needs_a_server_of_ones_own(maker: Server, tmp_path: Path) -> None:

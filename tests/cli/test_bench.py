@@ -118,6 +118,31 @@ def test_a_real_model(server: Server) -> None:
     assert "first token, milliseconds" in lines
 
 
+def test_answers_without_a_token(replay: Callable[..., Replay]) -> None:
+    """One is left out and told; nothing but such answers is an error."""
+
+    def answer(method: str, path: str, body: Any, **more: Any) -> dict[str, Any]:
+        kind = "ndjson" if isinstance(body, list) else "json"
+        head = {"method": method, "path": path, "json": None, "status": 200, "ctype": "application/json"}
+        return {**head, "kind": kind, "body": body, **more}
+
+    end = {"response": "", "done": True, "prompt_eval_count": 64, "eval_count": 3}
+    said = [{"response": " a", "done": False}] * 3
+    version = [answer("GET", "/api/version", {"version": "1"}), answer("HEAD", "/", {})]
+    empty = answer("POST", "/api/generate", [end])
+    words = ("m", "-c", "2", "--rounds", "1", "--tokens", "3")
+    result = bench(replay([*version, empty]).env, *words)
+    assert result.returncode == 1
+    assert "m answers without a token, so there is nothing to measure" in result.stderr
+    # The first trial has none, and one of the two requests that count.
+    once = {**empty, "once": True}
+    full = answer("POST", "/api/generate", [*said, end])
+    order = [once, {**full, "once": True}, *[{**full, "once": True}] * 2, once, full]
+    result = bench(replay([*version, *order]).env, *words)
+    assert result.returncode == 0, result.stderr
+    assert "note: 1 answers had no token and do not count" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("words", "error"),
     [

@@ -35,6 +35,8 @@ _WORDS = (
 ).split()
 _TRIAL_WORDS = 64
 _WARM_UP_TOKENS = 8
+# A small model may end its answer to random words at once.
+_ATTEMPTS = 4
 _BAR_CHARACTERS = 40
 
 
@@ -85,7 +87,10 @@ class Round:
         return cls(
             prompt_rate=_rate(sum(sample.prompt_tokens for sample in samples), reading_s),
             first_token_ms=1000 * statistics.median(s.first_s - s.started_s for s in samples),
-            decode_rate=statistics.median(_rate(s.tokens - 1, s.last_s - s.first_s) for s in samples),
+            decode_rate=statistics.median(
+                # Of an answer of one token there is no rate.
+                [_rate(s.tokens - 1, s.last_s - s.first_s) for s in samples if s.tokens > 1] or [0.0]
+            ),
             total_rate=_rate(written, writing_s),
         )
 
@@ -153,7 +158,12 @@ def _calibrated(client: Client, model: str, numbers: dict[str, int]) -> Settings
     """Load the model, and find how many words make a prompt of the wanted length."""
     wanted, words = numbers["prompt-tokens"], _TRIAL_WORDS
     settings = Settings(model, wanted, words, numbers["tokens"], numbers["rounds"], numbers["seed"])
-    trial = _request(client, settings, make_prompt(settings, "trial", time.time_ns()), 2)
+    trial = None
+    for attempt in range(_ATTEMPTS):
+        prompt = make_prompt(settings, f"trial {attempt}", time.time_ns())
+        trial = trial or _request(client, settings, prompt, 2)
+    if trial is None:
+        raise _nothing_to_measure(model)
     words = max(round(wanted * words / max(trial.prompt_tokens, 1)), 1)
     return Settings(model, wanted, words, numbers["tokens"], numbers["rounds"], numbers["seed"])
 
@@ -184,10 +194,10 @@ def _measure(
 
 
 def measure_round(client: Client, settings: Settings, prompts: Sequence[str], tokens: int) -> list[Sample]:
-    """Send all prompts at the same moment.
+    """Send all prompts at the same moment; answers without a token are left out.
 
     Raises:
-        APIError, NoServerError: of the first request that failed.
+        APIError, NoServerError: of the first request that failed; no answer had a token.
     """
     samples: list[Sample] = []
     errors: list[Exception] = []
@@ -196,7 +206,9 @@ def measure_round(client: Client, settings: Settings, prompts: Sequence[str], to
     def work(prompt: str) -> None:
         try:
             start.wait()
-            samples.append(_request(client, settings, prompt, tokens))
+            sample = _request(client, settings, prompt, tokens)
+            if sample is not None:
+                samples.append(sample)
         except Exception as error:  # it belongs to the thread that waits
             errors.append(error)
 
@@ -207,10 +219,17 @@ def measure_round(client: Client, settings: Settings, prompts: Sequence[str], to
         thread.join()
     if errors:
         raise errors[0]
+    if not samples:
+        raise _nothing_to_measure(settings.model)
     return samples
 
 
-def _request(client: Client, settings: Settings, prompt: str, tokens: int) -> Sample:
+def _nothing_to_measure(model: str) -> APIError:
+    return APIError(f"{model} answers without a token, so there is nothing to measure")
+
+
+def _request(client: Client, settings: Settings, prompt: str, tokens: int) -> Sample | None:
+    """One request; None for an answer without a token."""
     options = {"num_predict": tokens, "temperature": 0, "seed": settings.seed}
     body = {"model": settings.model, "prompt": prompt, "raw": True, "options": options}
     first_s = last_s = 0.0
@@ -223,7 +242,7 @@ def _request(client: Client, settings: Settings, prompt: str, tokens: int) -> Sa
                 first_s = first_s or last_s
             final = event
     if not first_s:
-        raise APIError(f"{settings.model} answered without a token, so there is nothing to measure")
+        return None
     return Sample(
         started_s, first_s, last_s, final.get("prompt_eval_count") or 0, final.get("eval_count") or 0
     )
@@ -246,6 +265,8 @@ def _print_report(settings: Settings, medians: list[tuple[int, Round]], samples:
         f"{settings.model}: prompts of {prompt_tokens:.0f} tokens, answers of {tokens:.0f}, "
         f"median of {settings.rounds} rounds after a warm-up, seed {settings.seed}, measured at the client"
     )
+    if missing := sum(level for level, _ in medians) * settings.rounds - len(samples):
+        print(f"note: {missing} answers had no token and do not count")
     if tokens < settings.tokens:
         print(f"note: answers ended before the {settings.tokens} tokens that were asked for")
     if prompt_tokens < 0.9 * settings.prompt_tokens:

@@ -19,7 +19,7 @@ from typing import Any
 
 from corral.errors import CorralError
 
-__all__ = ["Change", "ForeignSettings", "SettingsError"]
+__all__ = ["Change", "ForeignSettings", "SettingsError", "write_atomically"]
 
 # Where a value goes, and the value. A step `id=x` is the element of a list whose member "id" is x.
 Change = tuple[tuple[str, ...], Any]
@@ -139,7 +139,7 @@ class ForeignSettings:
             "written": _hash(new),
         }
         self._record_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write_atomically(self._record_path, json.dumps(record, indent=1), 0o600)
+        write_atomically(self._record_path, json.dumps(record, indent=1), 0o600)
         self._write(new)
         return True
 
@@ -152,7 +152,7 @@ class ForeignSettings:
         except FileNotFoundError:
             mode = 0o600
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        _write_atomically(self.path, text, mode)
+        write_atomically(self.path, text, mode)
 
     def _read(self) -> str | None:
         try:
@@ -266,7 +266,8 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _write_atomically(path: Path, text: str, mode: int) -> None:
+def write_atomically(path: Path, text: str, mode: int) -> None:
+    """Replace a file by one with this text and mode; a kill at any moment leaves the old one or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:

@@ -15,7 +15,7 @@ from corral.cli.address import reach_server, server_client
 from corral.cli.agents import AGENTS, UNSUPPORTED, Agent, Target, find_agent
 from corral.cli.client import APIError, Client
 from corral.cli.flags import PROGRAM, Arguments, UsageError
-from corral.cli.foreign_settings import ForeignSettings
+from corral.cli.foreign_settings import ForeignSettings, write_atomically
 from corral.cli.human import format_table
 from corral.cli.terminal import is_terminal, safe
 from corral.engines.choice import home_folder
@@ -250,8 +250,6 @@ def _remember(agent: Agent, model: str) -> None:
         state["last_model"] = model
         state["last_selection"] = agent.name
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(state, indent=2) + "\n")
-        temporary.replace(path)
+        write_atomically(path, json.dumps(state, indent=2) + "\n", 0o644)
     except (OSError, AttributeError, TypeError):
         return

@@ -113,6 +113,16 @@ def test_refused(ranker: Server, fields: dict[str, Any], text: str) -> None:
     assert text in json.loads(data)["error"]
 
 
+def test_an_option_of_the_wrong_type(ranker: Server) -> None:
+    """The native API has 500 for it; clients of the other would try again."""
+    body = {"model": "ranker", "query": QUERY, "documents": DOCUMENTS, "options": {"num_ctx": "many"}}
+    status, data = ranker.request("POST", "/v1/rerank", body)
+    text = 'option "num_ctx" must be of type integer'
+    assert (status, json.loads(data)["error"]["message"]) == (400, text)
+    status, data = ranker.request("POST", "/api/rerank", body)
+    assert (status, json.loads(data)["error"]) == (500, text)
+
+
 def test_a_reranker_says_so(ranker: Server) -> None:
     """Show and tags list the capability; vectors are refused, because there are none."""
     assert ranker.post("/api/show", {"model": "ranker"})["capabilities"] == ["embedding", "rerank"]

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from corral.api.errors import error_body, log_failure, status_of, text_of
+from corral.api.errors import compatible_status_of, error_body, log_failure, status_of, text_of
 from corral.api.http import (
     JSON_UTF8,
     BodyTooLargeError,
@@ -137,6 +137,6 @@ async def _answer_error(exchange: Exchange, error: BaseException) -> None:
         return
     if isinstance(error, ClientStalledError | BodyTooLargeError):
         exchange.extra_headers.append((b"connection", b"close"))  # the rest of the body is of no use
-    status, text = status_of(error), text_of(error)
-    encode = exchange.error_encoder
+    encode, text = exchange.error_encoder, text_of(error)
+    status = compatible_status_of(error) if encode else status_of(error)
     await exchange.respond(status, encode(status, text) if encode else error_body(text), JSON_UTF8)

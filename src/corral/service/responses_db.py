@@ -132,10 +132,14 @@ class ResponsesDB:
         return True
 
     def delete(self, response_id: str) -> bool:
+        """Delete a response; whether it was there. Its text is then in none of the database's files."""
         with self._transaction() as cursor:
             cursor.execute("DELETE FROM responses WHERE id = ?", (response_id,))
             is_deleted = bool(cursor.rowcount)
         self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+        if is_deleted:
+            # Until it is emptied the write-ahead log still has what was overwritten in the file.
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return is_deleted
 
     def _prune(self, cursor: sqlite3.Cursor, now_s: int) -> None:

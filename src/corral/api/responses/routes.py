@@ -68,6 +68,7 @@ class ResponsesRoutes:
 
         immediate = await self._service.chat(request, pass_on)
         if immediate is not None:
+            form.is_stored = False  # there is nothing to continue from
             form.feed([Chunk(done=True, done_reason=immediate.done_reason)])
         form.check_search()
         if wanted.store is not False and immediate is None:

@@ -1,13 +1,16 @@
-"""Packed request bodies: what unpacks, what does not, and that a small body cannot become a huge one."""
+"""Request bodies: what unpacks, what does not, that a small one cannot become huge, and where they are parsed."""
 
 from __future__ import annotations
+
+import asyncio
+import threading
 
 import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.api.bodies import _unpack
+from corral.api.bodies import _unpack, parse_body
 from corral.errors import InvalidRequestError
 
 LIMIT = 1 << 20
@@ -52,3 +55,18 @@ def test_endless_empty_frames_are_refused() -> None:
     empty = zstandard.ZstdCompressor().compress(b"")
     with pytest.raises(InvalidRequestError, match="more than 64 frames"):
         _unpack(empty * 1000, LIMIT)
+
+
+@pytest.mark.parametrize(("size", "is_elsewhere"), [(1000, False), (1 << 20, True)])
+def test_large_bodies_are_parsed_beside_the_event_loop(size: int, is_elsewhere: bool) -> None:
+    """Or a long prompt would hold up the streams of all others; what `parse` raises arrives all the same."""
+
+    def parse(body: bytes, divisor: int) -> tuple[int, int]:
+        if not divisor:
+            raise InvalidRequestError("no")
+        return len(body) // divisor, threading.get_ident()
+
+    found, thread = asyncio.run(parse_body(b"x" * size, parse, 2))
+    assert (found, thread != threading.get_ident()) == (size // 2, is_elsewhere)
+    with pytest.raises(InvalidRequestError, match="no"):
+        asyncio.run(parse_body(b"x" * size, parse, 0))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corral.api import decode
-from corral.api.bodies import read_packed_body
+from corral.api.bodies import parse_body, read_packed_body
 from corral.api.http import JSON_UTF8, Exchange
 from corral.api.jsonread import JSONObject, clean_text, plain
 from corral.api.openai.errors import envelope
@@ -46,7 +46,9 @@ class RerankRoutes:
         await self._answer(exchange, is_native=False)
 
     async def _answer(self, exchange: Exchange, *, is_native: bool) -> None:
-        call = _read(await read_packed_body(exchange, self._max_body_bytes), self._max_depth)
+        call = await parse_body(
+            await read_packed_body(exchange, self._max_body_bytes), _read, self._max_depth
+        )
 
         async def work() -> None:
             result = await self._service.rerank(call.request)

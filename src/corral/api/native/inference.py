@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from corral.api.answering import Whole, answer
+from corral.api.bodies import parse_body
 from corral.api.errors import error_body, is_worker_error, status_of, text_of
 from corral.api.http import JSON, JSON_UTF8, NDJSON, Exchange
 from corral.api.native import requests
@@ -34,7 +35,7 @@ class InferenceRoutes:
 
     async def generate(self, exchange: Exchange) -> None:
         body = await exchange.read_body(self._max_body_bytes)
-        request, is_stream = requests.read_generate(body, self._max_depth)
+        request, is_stream = await parse_body(body, requests.read_generate, self._max_depth)
         await answer(
             exchange,
             _NativeForm(GenerateEncoder(request.common.model), keeps_calls=False),
@@ -44,7 +45,7 @@ class InferenceRoutes:
 
     async def chat(self, exchange: Exchange) -> None:
         body = await exchange.read_body(self._max_body_bytes)
-        request, is_stream = requests.read_chat(body, self._max_depth)
+        request, is_stream = await parse_body(body, requests.read_chat, self._max_depth)
         await answer(
             exchange,
             _NativeForm(ChatEncoder(request.common.model), keeps_calls=bool(request.tools)),
@@ -54,11 +55,12 @@ class InferenceRoutes:
 
     async def embed(self, exchange: Exchange) -> None:
         body = await exchange.read_body(self._max_body_bytes)
-        await exchange.run_watched(self._embed(exchange, requests.read_embed(body, self._max_depth)))
+        request = await parse_body(body, requests.read_embed, self._max_depth)
+        await exchange.run_watched(self._embed(exchange, request))
 
     async def embeddings(self, exchange: Exchange) -> None:
         body = await exchange.read_body(self._max_body_bytes)
-        request = requests.read_embeddings(body, self._max_depth)
+        request = await parse_body(body, requests.read_embeddings, self._max_depth)
         await exchange.run_watched(self._embed(exchange, request))
 
     async def _embed(self, exchange: Exchange, request: EmbedRequest) -> None:

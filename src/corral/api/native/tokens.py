@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from corral.api import decode
+from corral.api.bodies import parse_body
 from corral.api.http import JSON_UTF8, Exchange
 from corral.api.routing import Router
 from corral.errors import InvalidRequestError
@@ -49,7 +50,7 @@ class _TokenRoutes:
         self, exchange: Exchange, struct: str, fields: dict[str, decode.Decode]
     ) -> dict[str, Any]:
         body = await exchange.read_body(self._max_body_bytes)
-        return decode.decode_request(body, struct, fields, max_depth=self._max_depth)
+        return await parse_body(body, decode.decode_request, struct, fields, max_depth=self._max_depth)
 
     async def tokenize(self, exchange: Exchange) -> None:
         values = await self._read(exchange, "TokenizeRequest", TOKENIZE)

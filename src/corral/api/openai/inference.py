@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from corral.api.answering import answer
-from corral.api.bodies import read_packed_body
+from corral.api.bodies import parse_body, read_packed_body
 from corral.api.http import JSON, ClientGoneError, Exchange
 from corral.api.openai.chat_form import ChatForm
 from corral.api.openai.choices import Run, run_choices
@@ -56,7 +56,7 @@ class OpenAIInferenceRoutes:
         return await read_packed_body(exchange, self._max_body_bytes)
 
     async def chat(self, exchange: Exchange) -> None:
-        call = read_chat(await self._body(exchange), self._max_depth)
+        call = await parse_body(await self._body(exchange), read_chat, self._max_depth)
         exchange.user = call.answer.user
         is_official = is_sdk(exchange)
         form = ChatForm(
@@ -85,7 +85,7 @@ class OpenAIInferenceRoutes:
         ]
 
     async def completions(self, exchange: Exchange) -> None:
-        call = read_completion(await self._body(exchange), self._max_depth)
+        call = await parse_body(await self._body(exchange), read_completion, self._max_depth)
         exchange.user = call.answer.user
         given = call.answer.choice_count
         made = max(call.best_of, given)
@@ -115,7 +115,7 @@ class OpenAIInferenceRoutes:
         return runs
 
     async def embeddings(self, exchange: Exchange) -> None:
-        call = read_embeddings(await self._body(exchange), self._max_depth)
+        call = await parse_body(await self._body(exchange), read_embeddings, self._max_depth)
         exchange.user = call.user
         await exchange.run_watched(self._embed(exchange, call))
 

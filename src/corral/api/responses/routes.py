@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from corral.api.answering import answer
-from corral.api.bodies import read_packed_body
+from corral.api.bodies import parse_body, read_packed_body
 from corral.api.http import JSON, Exchange
 from corral.api.openai.errors import envelope
 from corral.api.openai.shared import is_sdk
@@ -38,7 +38,7 @@ class ResponsesRoutes:
     async def create(self, exchange: Exchange) -> None:
         exchange.error_encoder = envelope
         body = await read_packed_body(exchange, self._max_body_bytes)
-        wanted = read_responses(body, self._max_depth)
+        wanted = await parse_body(body, read_responses, self._max_depth)
         exchange.user = wanted.user
         previous_id = wanted.previous_response_id
         try:

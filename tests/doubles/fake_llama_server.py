@@ -125,7 +125,7 @@ class Handler(BaseHTTPRequestHandler):
                 sys.stderr.write("GGML_ASSERT(fake) failed\n")
                 sys.stderr.flush()
                 os._exit(9)
-            if i >= setting("HANG_AT", 1e18):
+            if hung.is_set() or i >= setting("HANG_AT", 1e18):
                 hung.set()
                 time.sleep(3600)
             if delay_s:

@@ -225,6 +225,33 @@ def test_a_hanging_child_is_killed() -> None:
     run(test)
 
 
+def test_a_hanging_child_is_killed_though_its_clients_give_up() -> None:
+    """Requests that are given up and tried again, each before the deadline, do not put it off."""
+
+    async def test() -> None:
+        async with started(fake(tokens=10, hang_at=2), hang_timeout_s=1.0) as runner:
+            while not runner.exited.done():
+                with pytest.raises((TimeoutError, RunnerExitedError)):
+                    await asyncio.wait_for(collect(runner, CompletionRequest("x", GREEDY)), 0.3)
+            assert "no sign of life" in str(runner.exited.result())
+
+    run(test)
+
+
+def test_a_request_that_is_given_up_leaves_a_sound_child_alone() -> None:
+    """An engine that answers is not taken for a hanging one, however long nobody asks it for anything."""
+
+    async def test() -> None:
+        async with started(EngineChoice(), hang_timeout_s=0.5) as runner:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0):
+                    await collect(runner, CompletionRequest("x", GREEDY))
+            await asyncio.sleep(1.5)  # three deadlines
+            assert await collect(runner, CompletionRequest("x", GREEDY))
+
+    run(test)
+
+
 def test_a_load_that_hangs_can_be_cancelled() -> None:
     """Cancelling a start kills the child and leaves none behind."""
     before = _children_of(os.getpid())

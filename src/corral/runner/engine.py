@@ -59,6 +59,7 @@ class EngineRunner:
         self._running_count = 0
         self._loop = asyncio.get_running_loop()
         self._last_event_s = self._loop.time()
+        self._may_be_stuck = False  # a request was given up, and nothing has come from the engine since
         self._hang_timeout_s = hang_timeout_s
         self._watchdog = asyncio.create_task(self._watch_for_hang(), name="engine-watchdog")
         self.facts = RunnerFacts(spec.num_ctx, "", "", None, None, False, False, llama_server.MEDIA_MARKER)
@@ -87,7 +88,7 @@ class EngineRunner:
     async def _pieces(self, response: EngineResponse, top_logprobs: int | None) -> AsyncIterator[list[Piece]]:
         tail = b""
         while data := await response.next_bytes():
-            self._last_event_s = self._loop.time()
+            self._note_life()
             pieces, tail = _take_events(tail + data, top_logprobs)
             if pieces:
                 yield pieces
@@ -136,7 +137,7 @@ class EngineRunner:
             content = await response.read()
             if not response.is_complete:
                 raise await self._broken()
-            self._last_event_s = self._loop.time()
+            self._note_life()
             if response.status != 200:
                 raise llama_server.engine_error(response.status, content)
         return orjson.loads(content)
@@ -189,11 +190,14 @@ class EngineRunner:
                 self._waiting_count -= 1
         else:
             await self._slots.acquire()
-        if self._running_count == 0:
+        if self._running_count == 0 and not self._may_be_stuck:
             self._last_event_s = self._loop.time()
         self._running_count += 1
         try:
             yield
+        except BaseException:
+            self._may_be_stuck = True
+            raise
         finally:
             self._running_count -= 1
             self._slots.release()
@@ -221,18 +225,26 @@ class EngineRunner:
             log_tail=self._process.log_tail,
         )
 
+    def _note_life(self) -> None:
+        self._last_event_s = self._loop.time()
+        self._may_be_stuck = False
+
     async def _watch_for_hang(self) -> None:
         """Kill the child when requests run and nothing has come from it for the deadline.
 
         A silent child gets one question that passes through its main loop: an engine that is busy with one
-        very long step does not answer either, hence the generous deadline.
+        very long step does not answer either, hence the generous deadline. After a request that was given up it is
+        asked at once: clients that give up and try again must not put the deadline off each time.
         """
         if self._hang_timeout_s <= 0:
             return
         while not self.exited.done():
             await asyncio.sleep(min(_HEALTH_INTERVAL_S, self._hang_timeout_s / 4))
+            if self._may_be_stuck and not self._running_count and await self.ping(_HEALTH_INTERVAL_S):
+                self._note_life()
             silent_s = self._loop.time() - self._last_event_s
-            if self._running_count and silent_s > self._hang_timeout_s and not await self.ping(5.0):
+            is_owed = self._running_count or self._may_be_stuck
+            if is_owed and silent_s > self._hang_timeout_s and not await self.ping(5.0):
                 self._process.kill(f"the engine gave no sign of life for {silent_s:.0f} s and was stopped")
                 return
 
@@ -265,7 +277,7 @@ class EngineFactory:
         engine: EngineChoice,
         *,
         max_waiting: int = 512,
-        hang_timeout_s: float = 120.0,
+        hang_timeout_s: float = 300.0,
         cache_ram_mib: int = 0,
     ) -> None:
         self._engine = engine

@@ -50,7 +50,7 @@ _SAVE_BYTES = 16 << 20
 _SAVE_S = 1.0
 _TICK_S = 0.25
 _LOCK_POLL_S = 0.5
-_SYNC_S = 2.0
+_SYNC_S = 0.25
 
 
 class PulledDigestMismatchError(RegistryError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from typing import Any
@@ -183,6 +184,22 @@ def test_bytes_of_any_kind_never_crash(data: bytes) -> None:
         read_chat(data, DEPTH)
     except InvalidRequestError as error:
         assert re.search(r"\S", str(error))
+
+
+def test_pictures_as_data_urls() -> None:
+    """A picture is the same with and without the head of a data URL; what is no picture is no base64 either."""
+    picture = base64.b64encode(b"\x89PNG\r\n\x1a\n and more").decode()
+    for text in (picture, f"data:image/png;base64,{picture}", f"DATA:image/x-icon;base64,{picture}"):
+        body = json.dumps({"model": "m", "prompt": "x", "images": [text]}).encode()
+        assert read_generate(body, DEPTH)[0].images == (b"\x89PNG\r\n\x1a\n and more",)
+    for text in (
+        "data:image/png;base64,AAAA",
+        f"data:text/html;base64,{picture}",
+        f"data:image/png,{picture}",
+    ):
+        body = json.dumps({"model": "m", "prompt": "x", "images": [text]}).encode()
+        with pytest.raises(InvalidRequestError, match="illegal base64 data at input byte 4"):
+            read_generate(body, DEPTH)
 
 
 def test_base64() -> None:

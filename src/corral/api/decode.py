@@ -8,6 +8,7 @@ arguments) fails hard: its error ends the decoding at once, before any soft one.
 from __future__ import annotations
 
 import binascii
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, cast
 
@@ -185,6 +186,11 @@ def raw_json(_decoding: Decoding, _value: Any, _path: str, text: str) -> str:
     return text
 
 
+_DATA_URL = re.compile(r"data:(?:image|audio)/[\w.+-]{1,40};base64,", re.ASCII | re.IGNORECASE)
+# PNG, JPEG, GIF, WebP and WAV, BMP, MP3.
+_MEDIA_MARKS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"ID3", b"\xff\xfb", b"\xff\xf3")
+
+
 def images(decoding: Decoding, value: Any, path: str, _text: str) -> tuple[bytes, ...] | None:
     if not isinstance(value, list) or isinstance(value, JSONObject):
         decoding.mismatch(value, path, "[]api.ImageData")
@@ -193,7 +199,7 @@ def images(decoding: Decoding, value: Any, path: str, _text: str) -> tuple[bytes
     for element in value:
         if isinstance(element, str):
             try:
-                decoded.append(decode_base64(element))
+                decoded.append(_decode_media(element))
             except InvalidRequestError as exc:
                 decoding.soft_error = decoding.soft_error or str(exc)
         elif element is None:
@@ -201,6 +207,21 @@ def images(decoding: Decoding, value: Any, path: str, _text: str) -> tuple[bytes
         else:
             decoding.mismatch(element, path, "api.ImageData")
     return tuple(decoded)
+
+
+def _decode_media(text: str) -> bytes:
+    """Base64, or a data URL with a picture or a sound in it, as web pages have them.
+
+    Any other data URL is what it is for the original: no base64.
+
+    Raises:
+        InvalidRequestError
+    """
+    if match := _DATA_URL.match(text):
+        content = decode_base64(text[match.end() :])
+        if content.startswith(_MEDIA_MARKS):
+            return content
+    return decode_base64(text)
 
 
 def decode_base64(text: str) -> bytes:

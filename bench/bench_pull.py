@@ -4,7 +4,7 @@
 verified, durable and in its place. `curl` with a `sync` of its file behind it is shown as well. Needs
 `docker-registry` and `curl`.
 
-    python -m bench.bench_pull --gigabytes 4 --rounds 3
+    python -m bench.bench_pull --gigabytes 4 --rounds 3 [--tls]
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import Server
+from tests.doubles.certificates import TestCertificate
 from tests.doubles.real_registry import CONFIG_TYPE, MANIFEST_TYPE, RealRegistry, digest_of
 
 _MIB = 1 << 20
@@ -43,10 +44,10 @@ def make_blob(path: Path, size_bytes: int) -> str:
     return f"sha256:{hasher.hexdigest()}"
 
 
-def curl(url: str, target: Path, *, is_synced: bool) -> float:
+def curl(url: str, target: Path, *, is_synced: bool, trusted: list[str]) -> float:
     """Seconds."""
     start_s = time.perf_counter()
-    subprocess.run(["curl", "--silent", "--fail", "--output", str(target), url], check=True)
+    subprocess.run(["curl", "--silent", "--fail", *trusted, "--output", str(target), url], check=True)
     if is_synced:
         subprocess.run(["sync", str(target)], check=True)
     elapsed_s = time.perf_counter() - start_s
@@ -54,11 +55,11 @@ def curl(url: str, target: Path, *, is_synced: bool) -> float:
     return elapsed_s
 
 
-def pull(server: Server, name: str) -> tuple[float, float]:
+def pull(server: Server, name: str, *, is_insecure: bool) -> tuple[float, float]:
     """Seconds until the first line of progress, and until the end."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=600)
     start_s = time.perf_counter()
-    connection.request("POST", "/api/pull", json.dumps({"model": name, "insecure": True}))
+    connection.request("POST", "/api/pull", json.dumps({"model": name, "insecure": is_insecure}))
     response = connection.getresponse()
     first_s, last = 0.0, b""
     for line in response:
@@ -78,11 +79,16 @@ def peak_mb(server: Server) -> float:
 
 
 def settle() -> None:
-    """Let nobody pay for what the turn before left to the disk."""
+    """Let nobody pay for what the turn before left to the disk, or for its memory that the system takes back."""
     os.sync()
+    time.sleep(2)
 
 
-def measure(registry: RealRegistry, size_bytes: int, rounds: int, folder: Path) -> dict[str, list[float]]:
+def measure(
+    registry: RealRegistry, size_bytes: int, rounds: int, folder: Path, certificate: TestCertificate | None
+) -> dict[str, list[float]]:
+    trusted = ["--cacert", str(certificate.path)] if certificate else []
+    env = {"SSL_CERT_FILE": str(certificate.path)} if certificate else {}
     blob = folder / "blob"
     digest = make_blob(blob, size_bytes)
     registry.put_blob_file("lib/big", blob, digest)
@@ -93,7 +99,7 @@ def measure(registry: RealRegistry, size_bytes: int, rounds: int, folder: Path) 
     manifest = {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": config, "layers": [layer]}
     registry.put_manifest("lib/big", "latest", json.dumps(manifest).encode())
     url = f"{registry.base}/v2/lib/big/blobs/{digest}"
-    curl(url, folder / "warm-up", is_synced=True)
+    curl(url, folder / "warm-up", is_synced=True, trusted=trusted)
     found: dict[str, list[float]] = {
         "curl": [],
         "curl and sync": [],
@@ -104,11 +110,11 @@ def measure(registry: RealRegistry, size_bytes: int, rounds: int, folder: Path) 
     for _ in range(rounds):
         for name, is_synced in (("curl", False), ("curl and sync", True)):
             settle()
-            found[name].append(curl(url, folder / "out", is_synced=is_synced))
+            found[name].append(curl(url, folder / "out", is_synced=is_synced, trusted=trusted))
         settle()
-        server = Server()
+        server = Server(**env)
         try:
-            first_s, elapsed_s = pull(server, f"{registry.host}/lib/big")
+            first_s, elapsed_s = pull(server, f"{registry.host}/lib/big", is_insecure=certificate is None)
             found["first line"].append(first_s)
             found["corral"].append(elapsed_s)
             found["peak MB"].append(peak_mb(server))
@@ -123,14 +129,17 @@ def main() -> None:
     )
     parser.add_argument("--gigabytes", type=float, default=4.0)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tls", action="store_true", help="as registries on the internet have it")
     arguments = parser.parse_args()
     size_bytes = int(arguments.gigabytes * 1e9)
-    registry = RealRegistry()
-    try:
-        with tempfile.TemporaryDirectory(prefix="corral-bench-") as folder:
-            found: dict[str, Any] = measure(registry, size_bytes, arguments.rounds, Path(folder))
-    finally:
-        registry.close()
+    with tempfile.TemporaryDirectory(prefix="corral-bench-") as text:
+        folder = Path(text)
+        certificate = TestCertificate(folder) if arguments.tls else None
+        registry = RealRegistry(tls=certificate)
+        try:
+            found: dict[str, Any] = measure(registry, size_bytes, arguments.rounds, folder, certificate)
+        finally:
+            registry.close()
     for name, values in found.items():
         print(
             f"{name}: {', '.join(f'{value:.3f}' for value in values)} (median {statistics.median(values):.3f})"

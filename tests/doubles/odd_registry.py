@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.doubles.certificates import TestCertificate
 from tests.doubles.real_registry import digest_of
 
 __all__ = ["Asked", "OddRegistry"]
@@ -68,17 +69,23 @@ class Asked:
 class OddRegistry:
     """`before(asked)` returns True if it answered; False leaves the request to the registry."""
 
-    def __init__(self, before: Callable[[Asked], bool] | None = None) -> None:
+    def __init__(
+        self, before: Callable[[Asked], bool] | None = None, *, certificate: TestCertificate | None = None
+    ) -> None:
         self.before = before or (lambda _asked: False)
         self.blobs: dict[str, bytes] = {}
         self.manifests: dict[str, bytes] = {}
         self.asked: list[Asked] = []
+        self.connection_count = 0
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("_Handler", (_Handler,), {"double": self}))
         self._http.daemon_threads = True
         self._http.block_on_close = False
         self.port = self._http.server_port
         self.host = f"127.0.0.1:{self.port}"
-        self.base = f"http://{self.host}"
+        self.base = f"{'https' if certificate else 'http'}://{self.host}"
+        if certificate is not None:
+            context = certificate.server_context()
+            self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
         self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
         self._thread.start()
 
@@ -108,6 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Silence."""
 
     def handle(self) -> None:
+        self.double.connection_count += 1
         try:
             super().handle()
         except OSError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import json
 import shutil
 import socket
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import requests
+
+from tests.doubles.certificates import TestCertificate
 
 __all__ = ["BINARY", "CONFIG_TYPE", "MANIFEST_TYPE", "RealRegistry", "digest_of", "layer", "manifest_of"]
 
@@ -44,16 +45,27 @@ def manifest_of(layers: dict[str, bytes], config: bytes) -> bytes:
 
 
 class RealRegistry:
-    """Starts at once. `token_realm` and `certificate` switch token authentication on."""
+    """Starts at once. `token_realm` and `certificate` switch token authentication on, `tls` makes it speak TLS."""
 
-    def __init__(self, *, token_realm: str = "", certificate: Path | None = None, htpasswd: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        token_realm: str = "",
+        certificate: Path | None = None,
+        htpasswd: str = "",
+        tls: TestCertificate | None = None,
+    ) -> None:
         assert BINARY is not None
         self.folder = Path(tempfile.mkdtemp(prefix="corral-registry-"))
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.host = f"127.0.0.1:{self.port}"
-        self.base = f"http://{self.host}"
+        self.base = f"{'https' if tls else 'http'}://{self.host}"
+        self._requests = requests.Session()
+        self._requests.trust_env = False
+        if tls is not None:
+            self._requests.verify = str(tls.path)
         auth: dict[str, Any] = {}
         if token_realm:
             token = {
@@ -73,7 +85,10 @@ class RealRegistry:
                 "filesystem": {"rootdirectory": str(self.folder / "data")},
                 "delete": {"enabled": True},
             },
-            "http": {"addr": self.host},
+            "http": {
+                "addr": self.host,
+                **({"tls": {"certificate": str(tls.path), "key": str(tls.key_path)}} if tls else {}),
+            },
             **auth,
         }
         (self.folder / "config.yml").write_text(json.dumps(config))  # JSON is YAML
@@ -88,10 +103,7 @@ class RealRegistry:
             )
         for _ in range(600):
             try:
-                connection = http.client.HTTPConnection(self.host, timeout=10)
-                connection.request("GET", "/v2/")
-                connection.getresponse().read()
-                connection.close()
+                self._requests.get(f"{self.base}/v2/", timeout=10)
             except OSError:
                 assert self._process.poll() is None, (self.folder / "log").read_text()
                 time.sleep(0.05)
@@ -107,30 +119,31 @@ class RealRegistry:
 
     def close(self) -> None:
         self.stop()
+        self._requests.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # --- plain HTTP, for tests ---
 
     def put_blob(self, repository: str, data: bytes, **options: Any) -> str:
         digest = digest_of(data)
-        start = requests.post(f"{self.base}/v2/{repository}/blobs/uploads/", timeout=60, **options)
+        start = self._requests.post(f"{self.base}/v2/{repository}/blobs/uploads/", timeout=60, **options)
         assert start.status_code == 202, start.text
         url = start.headers["Location"]
-        done = requests.put(f"{url}&digest={digest}", data=data, timeout=60, **options)
+        done = self._requests.put(f"{url}&digest={digest}", data=data, timeout=60, **options)
         assert done.status_code == 201, done.text
         return digest
 
     def put_blob_file(self, repository: str, path: Path, digest: str) -> None:
         """A blob that does not have to fit into memory."""
-        start = requests.post(f"{self.base}/v2/{repository}/blobs/uploads/", timeout=60)
+        start = self._requests.post(f"{self.base}/v2/{repository}/blobs/uploads/", timeout=60)
         with path.open("rb") as file:
-            done = requests.put(f"{start.headers['Location']}&digest={digest}", data=file, timeout=3600)
+            done = self._requests.put(f"{start.headers['Location']}&digest={digest}", data=file, timeout=3600)
         assert done.status_code == 201, done.text
 
     def put_manifest(self, repository: str, tag: str, data: bytes, **options: Any) -> None:
         headers = {"Content-Type": MANIFEST_TYPE, **options.pop("headers", {})}
         url = f"{self.base}/v2/{repository}/manifests/{tag}"
-        done = requests.put(url, data=data, headers=headers, timeout=60, **options)
+        done = self._requests.put(url, data=data, headers=headers, timeout=60, **options)
         assert done.status_code == 201, done.text
 
     def put_model(
@@ -144,4 +157,4 @@ class RealRegistry:
         return manifest
 
     def get(self, path: str, **options: Any) -> requests.Response:
-        return requests.get(f"{self.base}/v2/{path}", timeout=60, **options)
+        return self._requests.get(f"{self.base}/v2/{path}", timeout=60, **options)

@@ -10,12 +10,10 @@ at.
 from __future__ import annotations
 
 import base64
-import datetime
 import hashlib
 import http.client
 import json
 import secrets
-import ssl
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,19 +21,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
-    NoEncryption,
-    PrivateFormat,
     load_ssh_public_key,
 )
-from cryptography.x509.oid import NameOID
 
+from tests.doubles.certificates import TestCertificate
 from tests.doubles.real_registry import RealRegistry
 
 __all__ = ["Seen", "TokenRegistry"]
@@ -68,10 +63,8 @@ class TokenRegistry:
         self.seen: list[Seen] = []
         self.token_life_s = token_life_s
         self._nonces: set[str] = set()
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self.certificate_path = folder / "certificate.pem"
-        self._certificate = self._make_certificate()
-        self.certificate_path.write_bytes(self._certificate.public_bytes(Encoding.PEM))
+        self._certificate = TestCertificate(folder)
+        self.certificate_path = self._certificate.path
         handler = type("_Handler", (_Handler,), {"double": self})
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._http.daemon_threads = True
@@ -79,10 +72,7 @@ class TokenRegistry:
         scheme = "https" if is_tls else "http"
         self.base = f"{scheme}://{self.host}"
         if is_tls:
-            key_path = folder / "key.pem"
-            key_path.write_bytes(self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(self.certificate_path, key_path)
+            context = self._certificate.server_context()
             self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
         self.realm = realm or f"{self.base}/token"
         self.registry = RealRegistry(token_realm=self.realm, certificate=self.certificate_path)
@@ -108,10 +98,10 @@ class TokenRegistry:
             "jti": secrets.token_hex(8),
             "access": access,
         }
-        der = base64.b64encode(self._certificate.public_bytes(Encoding.DER)).decode()
+        der = base64.b64encode(self._certificate.certificate.public_bytes(Encoding.DER)).decode()
         head = {"typ": "JWT", "alg": "ES256", "x5c": [der]}
         text = f"{_b64(json.dumps(head).encode())}.{_b64(json.dumps(claims).encode())}"
-        r, s = decode_dss_signature(self._key.sign(text.encode(), ec.ECDSA(hashes.SHA256())))
+        r, s = decode_dss_signature(self._certificate.key.sign(text.encode(), ec.ECDSA(hashes.SHA256())))
         return f"{text}.{_b64(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
 
     def admin(self, repository: str) -> dict[str, Any]:
@@ -138,25 +128,6 @@ class TokenRegistry:
         except (InvalidSignature, ValueError):
             return None
         return public
-
-    def _make_certificate(self) -> x509.Certificate:
-        import ipaddress
-
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "corral test")])
-        now = datetime.datetime.now(datetime.UTC)
-        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-        return (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(self._key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(self._key, hashes.SHA256())
-        )
 
 
 class _Handler(BaseHTTPRequestHandler):

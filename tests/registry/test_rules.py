@@ -19,8 +19,9 @@ from corral.registry.guard import AddressGuard, ForbiddenAddressError, is_public
 from corral.registry.key import Identity, ensure_key
 from corral.registry.limits import RateLimit
 from corral.registry.proxies import proxy_for
+from corral.registry.response import redacted
 from corral.registry.source import SourceRules, split_host
-from corral.registry.transport import USER_AGENT, redacted
+from corral.registry.transport import USER_AGENT
 from corral.registry.tuning import StreamTuner
 from corral.registry.upload import etag_of, plan_chunks
 
@@ -346,6 +347,12 @@ def test_no_more_streams_where_they_do_not() -> None:
     targets = drive(StreamTuner(4, 16), 14, per_stream=1e8, most=1e8)
     assert targets.count(8) <= 2
     assert targets[-1] == 4
+
+
+def test_no_more_streams_where_the_line_is_not_the_limit() -> None:
+    """Beyond half a gigabyte a second more streams only cost work, even if they still brought something."""
+    assert drive(StreamTuner(2, 16), 10, per_stream=3e8, most=1e10)[-1] == 2
+    assert drive(StreamTuner(2, 16), 10, per_stream=2e8, most=1e10)[-1] == 4
 
 
 def test_refused_streams() -> None:

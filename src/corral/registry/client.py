@@ -11,8 +11,9 @@ from corral.errors import RegistryAuthError, RegistryProtocolError, RegistryStat
 from corral.registry.auth import Authorizer
 from corral.registry.challenge import parse_challenges
 from corral.registry.ranges import parse_content_range, parse_length, parse_retry_after_s
+from corral.registry.response import Response, redacted
 from corral.registry.source import HUGGING_FACE, Endpoint, split_host
-from corral.registry.transport import Body, Response, Transport, redacted
+from corral.registry.transport import Body, Transport
 
 __all__ = ["MAX_MANIFEST_BYTES", "BlobReply", "RegistryClient", "raise_for_status"]
 
@@ -32,9 +33,13 @@ class BlobReply:
         self.length = length
         self._response = response
 
-    def read1(self, size: int) -> bytes:
-        """As `Response.read1`."""
-        return self._response.read1(size)
+    def read_into(self, view: memoryview) -> int:
+        """As `Response.read_into`."""
+        return self._response.read_into(view)
+
+    def splice_into(self, pipe: int, most: int) -> int:
+        """As `Response.splice_into`."""
+        return self._response.splice_into(pipe, most)
 
     def finish(self) -> None:
         """All bytes were read: nothing may follow them.
@@ -42,7 +47,7 @@ class BlobReply:
         Raises:
             RegistryProtocolError: more bytes than were announced.
         """
-        if self.read1(1):
+        if self._response.read1(1):
             self.close()
             raise RegistryProtocolError(f"{redacted(self._response.url)} sent more bytes than it announced")
         self._response.finish()

@@ -11,46 +11,38 @@ name there is never a wrong byte.
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl
 import logging
-import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from corral.digest import Digest
 from corral.errors import (
-    CorralError,
-    DiskFullError,
     RegistryAuthError,
     RegistryError,
     RegistryStatusError,
     RegistryUnavailableError,
-    StoreError,
     TransferCancelledError,
 )
 from corral.registry.guard import ForbiddenAddressError
 from corral.registry.limits import RateLimit
+from corral.registry.partial import PartialFile
 from corral.registry.parts import Part, PartFiles, contiguous_bytes
 from corral.registry.policy import TransferPolicy
 from corral.registry.prefix import PrefixHasher
+from corral.registry.splicing import CAN_SPLICE, KernelPipe
 from corral.registry.tuning import StreamTuner
-from corral.store.blobs import sync_folder
 
 __all__ = ["BlobDownload", "BlobReply", "BlobSource", "PulledDigestMismatchError"]
 
 _log = logging.getLogger("corral.registry")
+# What one call reads. More falls out of the processor's cache before it is written.
 _READ_BYTES = 256 << 10
-_SAVE_BYTES = 16 << 20
-_SAVE_S = 1.0
+_SPLICE_BYTES = 1 << 20
 _TICK_S = 0.25
-_LOCK_POLL_S = 0.5
-_SYNC_S = 0.25
 
 
 class PulledDigestMismatchError(RegistryError):
@@ -70,7 +62,8 @@ class BlobReply(Protocol):
     def start(self) -> int: ...
     @property
     def length(self) -> int | None: ...
-    def read1(self, size: int) -> bytes: ...
+    def read_into(self, view: memoryview) -> int: ...
+    def splice_into(self, pipe: int, most: int) -> int: ...
     def finish(self) -> None: ...
     def close(self) -> None: ...
 
@@ -99,7 +92,14 @@ class _Worker:
         self.window_s = 0.0
         self.window_bytes = 0
         self.read_bytes = 0
+        # Read into again and again: fresh memory for each piece costs more than copying it.
+        self.buffer = memoryview(bytearray(_READ_BYTES))
+        self.pipe: KernelPipe | None = None
         self.thread = threading.Thread(target=run, args=(self,), name=f"pull-{number}", daemon=True)
+
+    def close(self) -> None:
+        if self.pipe is not None:
+            self.pipe.close()
 
     def begin(self, now_s: float) -> None:
         self.window_s, self.window_bytes, self.is_reading = now_s, self.read_bytes, True
@@ -125,27 +125,25 @@ class BlobDownload:
         self._files = PartFiles(blob_path)
         self._sources = list(sources)
         self._policy = policy
-        self._parts: list[Part] = []
         self._claimed: set[int] = set()
         self._direct_url: str | None = None
         self._changed = threading.Condition()
         self._closing = threading.Event()
+        self._file = PartialFile(self._files, self._closing)
         self._is_cancelled = False
         self._error: BaseException | None = None
         self._workers: set[_Worker] = set()
         self._whole_owner: _Worker | None = None
         self._tuner = StreamTuner(policy.first_streams, policy.max_streams)
-        self._hasher: PrefixHasher | None = None
-        self._handle = -1
         self._started_count = 0
 
     @property
     def completed_bytes(self) -> int:
-        return sum(part.completed for part in self._parts)
+        return self._file.completed_bytes
 
     def growing(self, first: int) -> tuple[Path, int]:
         """The file under construction, and how many bytes from `first` on are in it, unproven yet."""
-        return self._files.path, contiguous_bytes(self._parts, first)
+        return self._files.path, contiguous_bytes(self._file.parts, first)
 
     def cancel(self) -> None:
         """End `run` soon; what was fetched stays for the next time."""
@@ -162,13 +160,13 @@ class BlobDownload:
             RegistryError: no source had it, or all gave up.
         """
         try:
-            with self._locked():
+            with self._file.locked():
                 if self._files.blob_path.exists():
                     self._files.discard()  # another process was faster
                     return
                 self._fetch_all()
         except OSError as exc:
-            raise self._disk_error(exc) from exc
+            raise self._file.error(exc) from exc
         finally:
             self._close()
             for source in self._sources:
@@ -181,73 +179,22 @@ class BlobDownload:
         with self._changed:
             self._changed.notify_all()
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Open the partial file and hold it against other processes; wait for one that has it."""
-        path = self._files.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        while True:
-            if self._is_cancelled:
-                raise TransferCancelledError
-            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.path.samestat(os.fstat(self._handle), path.stat()):
-                    break
-            except FileNotFoundError:
-                pass  # the other one has just finished
-            except OSError as exc:
-                if exc.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                    break  # a file system without locks
-            os.close(self._handle)
-            self._closing.wait(_LOCK_POLL_S)
-        try:
-            yield
-        finally:
-            os.close(self._handle)
-            self._handle = -1
-
     def _fetch_all(self) -> None:
-        self._parts = self._files.load(self.size_bytes)
+        self._file.load(self.size_bytes)
         self.resumed_bytes = self.completed_bytes
-        os.ftruncate(self._handle, self.size_bytes)
-        for part in self._parts:
-            if part.saved < 0:
-                self._files.save(part)
-        hasher = PrefixHasher(self._handle, self._parts, on_part=self._files.save, on_bad=self._refetch)
-        self._hasher = hasher
-        syncer = threading.Thread(target=self._sync_now_and_then, name="pull-sync", daemon=True)
-        hasher.start()
-        syncer.start()
-        try:
-            self._look_after(hasher)
-        finally:
-            self._closing.set()
-            for source in list(self._sources):
-                source.interrupt()
-            for worker in list(self._workers):
-                worker.thread.join()
-            hasher.stop()
-            syncer.join()
-            self._save_all()
+        with self._file.hashed(self._refetch) as hasher:
+            try:
+                self._look_after(hasher)
+            finally:
+                self._closing.set()
+                for source in list(self._sources):
+                    source.interrupt()
+                for worker in list(self._workers):
+                    worker.thread.join()
         if hasher.digest_hex != self.digest.hex.lower():
             self._files.discard()
             raise PulledDigestMismatchError(self.digest, hasher.digest_hex)
-        os.fdatasync(self._handle)
-        self._files.finish()
-        sync_folder(self._files.path.parent)
-
-    def _sync_now_and_then(self) -> None:
-        """Let the disk begin early, so that the end does not have to wait for all of it."""
-        while not self._closing.wait(_SYNC_S):
-            with contextlib.suppress(OSError):
-                os.fdatasync(self._handle)
-
-    def _save_all(self) -> None:
-        for part in self._parts:
-            if part.saved != part.completed:
-                with contextlib.suppress(OSError):
-                    self._files.save(part)
+        self._file.commit()
 
     def _refetch(self, part: Part) -> None:
         _log.warning(
@@ -267,7 +214,7 @@ class BlobDownload:
                     raise self._error
                 if self._is_cancelled:
                     raise TransferCancelledError
-                if not any(not part.is_complete for part in self._parts) and not self._workers:
+                if self._file.is_complete and not self._workers:
                     break
                 self._start_workers()
                 self._changed.wait(_TICK_S)
@@ -280,14 +227,14 @@ class BlobDownload:
         while not hasher.join(_TICK_S):
             if self._is_cancelled:
                 raise TransferCancelledError
-            if any(not part.is_complete for part in self._parts):
+            if not self._file.is_complete:
                 return self._look_after(hasher)  # the hash found a part of an earlier run to be wrong
         if hasher.error is not None:
             raise hasher.error
         return None
 
     def _start_workers(self) -> None:
-        waiting = sum(not part.is_complete and part.number not in self._claimed for part in self._parts)
+        waiting = sum(not part.is_complete and part.number not in self._claimed for part in self._file.parts)
         wanted = 1 if self._whole_owner is not None else self._tuner.target
         for _ in range(min(wanted - len(self._workers), waiting)):
             worker = _Worker(self._work, self._started_count)
@@ -321,10 +268,11 @@ class BlobDownload:
         except (_LeaveError, TransferCancelledError):
             pass
         except OSError as exc:
-            self._fail(self._disk_error(exc))
+            self._fail(self._file.error(exc))
         except Exception as exc:
             self._fail(exc)
         finally:
+            worker.close()
             with self._changed:
                 self._workers.discard(worker)
                 if self._whole_owner is worker:
@@ -337,7 +285,7 @@ class BlobDownload:
                 return None
             if self._whole_owner not in (None, worker):
                 return None
-            for part in self._parts:
+            for part in self._file.parts:
                 if not part.is_complete and part.number not in self._claimed:
                     self._claimed.add(part.number)
                     worker.part = part
@@ -345,8 +293,7 @@ class BlobDownload:
         return None
 
     def _release(self, part: Part) -> None:
-        with contextlib.suppress(OSError):
-            self._files.save(part)
+        self._file.save(part)
         with self._changed:
             self._claimed.discard(part.number)
 
@@ -441,10 +388,8 @@ class BlobDownload:
         while (pos := part.offset + part.completed) < stop:
             if self._whole_owner not in (None, worker):
                 raise _LeaveError
-            data = self._read(reply, stop - pos, worker)
-            self._write(data, pos)
-            part.completed += len(data)
-            last_s = self._note(part, last_s)
+            part.completed += self._move(reply, pos, stop - pos, worker)
+            last_s = self._file.note(part, last_s)
 
     def _copy_whole(self, reply: BlobReply, worker: _Worker) -> None:
         """The server knows no ranges: take what is missing out of the whole, alone."""
@@ -454,43 +399,39 @@ class BlobDownload:
             self._whole_owner = worker
             self._changed.wait_for(lambda: len(self._workers) == 1 or self._closing.is_set())
         pos, last_s = 0, time.monotonic()
-        for part in self._parts:
+        for part in self._file.parts:
             while pos < part.stop:
                 data = self._read(reply, part.stop - pos, worker)
                 end, known = pos + len(data), part.offset + part.completed
                 if end > known:
-                    self._write(data[max(known - pos, 0) :], max(known, pos))
+                    self._file.write(data[max(known - pos, 0) :], max(known, pos))
                     part.completed = end - part.offset
-                    last_s = self._note(part, last_s)
+                    last_s = self._file.note(part, last_s)
                 pos = end
 
-    def _read(self, reply: BlobReply, most: int, worker: _Worker) -> bytes:
-        data = reply.read1(min(most, self.limit.piece_bytes(_READ_BYTES)))
-        if not data:
+    def _move(self, reply: BlobReply, pos: int, most: int, worker: _Worker) -> int:
+        """Bring the next bytes into the file, past this process if that can be done. Returns their number."""
+        if self._closing.is_set():
+            raise _LeaveError
+        if CAN_SPLICE and not self.limit.bytes_per_s:
+            if worker.pipe is None:
+                worker.pipe = KernelPipe()
+            if count := reply.splice_into(worker.pipe.entry, min(most, _SPLICE_BYTES)):
+                worker.read_bytes += count
+                self._file.take(worker.pipe, count, pos)
+                return count
+        data = self._read(reply, most, worker)
+        self._file.write(data, pos)
+        return len(data)
+
+    def _read(self, reply: BlobReply, most: int, worker: _Worker) -> memoryview:
+        """The next bytes, valid until the worker reads again."""
+        count = reply.read_into(worker.buffer[: min(most, self.limit.piece_bytes(_READ_BYTES))])
+        if not count:
             raise RegistryUnavailableError("unexpected EOF")
         if self._closing.is_set():
             raise _LeaveError
-        worker.read_bytes += len(data)
-        if (wait_s := self.limit.reserve(len(data))) > 0:
+        worker.read_bytes += count
+        if (wait_s := self.limit.reserve(count)) > 0:
             self._closing.wait(wait_s)
-        return data
-
-    def _write(self, data: bytes, pos: int) -> None:
-        written = os.pwrite(self._handle, data, pos)
-        while written < len(data):
-            written += os.pwrite(self._handle, data[written:], pos + written)
-
-    def _note(self, part: Part, last_s: float) -> float:
-        """Wake the hasher; write the part's file now and then. Returns when that was last done."""
-        if self._hasher is not None:
-            self._hasher.wake()
-        now_s = time.monotonic()
-        if part.completed - part.saved >= _SAVE_BYTES or now_s - last_s >= _SAVE_S or part.is_complete:
-            self._files.save(part)
-            return now_s
-        return last_s
-
-    def _disk_error(self, exc: OSError) -> CorralError:
-        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-            return DiskFullError(f"write {self._files.path}: no space left on device")
-        return StoreError(f"{self._files.path}: {(exc.strerror or str(exc)).lower()}")
+        return worker.buffer[:count]

@@ -23,7 +23,7 @@ class TransferPolicy:
     progress_bytes: int = 256 << 10
     # What a server may ask us to wait (`Retry-After`); longer waits end the pull with its answer.
     max_retry_after_s: float = 120.0
-    first_streams: int = 4
+    first_streams: int = 2
     max_streams: int = 16
     report_interval_s: float = 0.06
 

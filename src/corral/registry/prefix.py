@@ -21,7 +21,7 @@ _IDLE_S = 1.0
 
 
 class PrefixHasher:
-    """Follows the parts of one file. `wake` says that there may be more; `on_part` hears of each hashed part.
+    """Follows the parts of one file. `wake` says that a part has grown; `on_part` hears of each hashed part.
 
     `on_part(part)` is called on the hashing thread after `part.prefix_hex` was set. `on_bad(part)` is called
     instead if the hash contradicts the one that an earlier run left; `part.completed` is zero then, and the hash
@@ -42,6 +42,9 @@ class PrefixHasher:
         self._on_bad = on_bad
         self._event = threading.Event()
         self._is_stopped = False
+        # The part at the front of the hash, and how much of it makes the next step.
+        self._part: Part | None = None
+        self._needed_bytes = 0
         self.position = 0
         self.digest_hex = ""
         self.error: BaseException | None = None
@@ -50,8 +53,9 @@ class PrefixHasher:
     def start(self) -> None:
         self._thread.start()
 
-    def wake(self) -> None:
-        if not self._event.is_set():
+    def wake(self, part: Part) -> None:
+        """A part has grown. Wakes the thread only if that is what it waits for: waking costs more than a look."""
+        if part is self._part and part.completed >= self._needed_bytes and not self._event.is_set():
             self._event.set()
 
     def stop(self) -> None:
@@ -97,8 +101,16 @@ class PrefixHasher:
                     self.position, hasher = part.offset, before.copy()
                     self._on_bad(part)
                 else:
-                    self._event.wait(_IDLE_S)
-                    self._event.clear()
+                    self._wait_for(part)
             if self._is_stopped:
                 return
         self.digest_hex = hasher.hexdigest()
+
+    def _wait_for(self, part: Part) -> None:
+        """Wait until a part has enough for the next step, or for a stop."""
+        self._part = part
+        self._needed_bytes = min(self.position - part.offset + _CHUNK_BYTES, part.size)
+        self._event.clear()
+        # Looked at after it was said what is waited for: who made it grow before that did not know.
+        if part.completed < self._needed_bytes and not self._is_stopped:
+            self._event.wait(_IDLE_S)

@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -34,15 +34,15 @@ from corral.errors import (
 from corral.registry.guard import AddressGuard
 from corral.registry.policy import TransferPolicy
 from corral.registry.proxies import proxy_for
+from corral.registry.response import PlainReply, Response, redacted
 
-__all__ = ["USER_AGENT", "Response", "Transport", "redacted"]
+__all__ = ["USER_AGENT", "Body", "Transport"]
 
 _MACHINE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 # Registries choose by it what they offer: Hugging Face serves manifests to `ollama/` alone, and Ollama's refuses
 # versions that are too old for a model. A development build of the original calls itself 0.0.0.
 USER_AGENT = f"ollama/0.0.0 ({_MACHINE} {sys.platform}) Go/go1.26 corral/{__version__}"
 _BLOCK_BYTES = 256 << 10
-_MAX_ERROR_BYTES = 64 << 10
 
 
 class Body(Protocol):
@@ -51,96 +51,12 @@ class Body(Protocol):
     def read(self, size: int = -1, /) -> bytes: ...
 
 
-def redacted(url: str) -> str:
-    """A URL for logs and messages: without user, password and query, which may hold signatures."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
-
-
-class Response:
-    """A reply whose body has not been read. Close it, or read it to its end: then its connection is used again."""
-
-    def __init__(self, raw: urllib3.BaseHTTPResponse, method: str, url: str, transport: Transport) -> None:
-        self._raw = raw
-        self._transport = transport
-        self._method = method
-        self.url = url
-        self.status = raw.status
-
-    def header(self, name: str) -> str | None:
-        return self._raw.headers.get(name)
-
-    def headers_all(self, name: str) -> list[str]:
-        """Every value of a header that may come more than once."""
-        return list(self._raw.headers.getlist(name))
-
-    def read1(self, size: int) -> bytes:
-        """Some bytes of the body as they come over the line, at most `size`; none at its end.
-
-        Raises:
-            RegistryUnavailableError: the connection broke, or the body ended before its length.
-            TransferCancelledError
-        """
-        try:
-            return self._raw.read1(size, decode_content=False)
-        except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as exc:
-            raise self._transport.explain(exc, self._method, self.url) from exc
-
-    def read_bounded(self, limit_bytes: int) -> bytes:
-        """The whole body.
-
-        Raises:
-            RegistryProtocolError: it is longer, or compressed although we asked for it plain.
-            RegistryUnavailableError, TransferCancelledError: as `read1`.
-        """
-        self.check_plain()
-        parts: list[bytes] = []
-        size = 0
-        with self._transport.deadline():
-            while part := self.read1(_BLOCK_BYTES):
-                parts.append(part)
-                size += len(part)
-                if size > limit_bytes:
-                    self.close()
-                    raise RegistryProtocolError(
-                        f"the reply of {redacted(self.url)} is longer than {limit_bytes} bytes"
-                    )
-        self.finish()
-        return b"".join(parts)
-
-    def read_error(self) -> str:
-        """The beginning of an error's body as text, whatever happens; the connection is given up if it is long."""
-        data = b""
-        with contextlib.suppress(RegistryError), self._transport.deadline():
-            while len(data) < _MAX_ERROR_BYTES and (part := self.read1(_MAX_ERROR_BYTES - len(data))):
-                data += part
-        self.close() if len(data) >= _MAX_ERROR_BYTES else self.finish()
-        return data.decode("utf-8", "replace").strip()
-
-    def check_plain(self) -> None:
-        """Raises RegistryProtocolError if the body is compressed: we asked for it as it is."""
-        if (self.header("content-encoding") or "identity").lower() != "identity":
-            self.close()
-            raise RegistryProtocolError(
-                f"the reply of {redacted(self.url)} is compressed, which was not asked for"
-            )
-
-    def finish(self) -> None:
-        """Let the connection serve again, if the body was read to its end."""
-        self._raw.release_conn()
-
-    def close(self) -> None:
-        """Give the connection up."""
-        with contextlib.suppress(OSError):
-            self._raw.close()
-
-
 class _Guarded:
     """Part of a connection class: connects to checked addresses and tells the transport of its socket."""
 
     transport: Transport
     is_to_proxy = False
+    response_class = PlainReply
 
     def _new_conn(self: Any) -> socket.socket:
         sock: socket.socket = self.transport.connect(self._dns_host, self.port, is_proxy=self.is_to_proxy)
@@ -164,7 +80,7 @@ class Transport:
         self._policy = policy
         self._sockets: dict[int, socket.socket] = {}
         self._lock = threading.Lock()
-        self._managers: dict[str | None, urllib3.PoolManager] = {}
+        self._managers: dict[tuple[str, str | None], urllib3.PoolManager] = {}
         self.is_cancelled = False
 
     def request(
@@ -191,7 +107,7 @@ class Transport:
         all_headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **(headers or {})}
         try:
             with contextlib.nullcontext() if hasattr(body, "read") else self.deadline(head_timeout_s):
-                raw = self._manager(proxy).request(
+                raw = self._manager(parts.scheme, proxy).request(
                     method,
                     url,
                     headers=all_headers,
@@ -216,23 +132,24 @@ class Transport:
                 self.interrupt()
         return Response(raw, method, url, self)
 
-    def _manager(self, proxy: str | None) -> urllib3.PoolManager:
+    def _manager(self, scheme: str, proxy: str | None) -> urllib3.PoolManager:
         with self._lock:
-            manager = self._managers.get(proxy)
+            manager = self._managers.get((scheme, proxy))
             if manager is None:
-                manager = self._managers[proxy] = self._make_manager(proxy)
+                manager = self._managers[scheme, proxy] = self._make_manager(scheme, proxy)
             return manager
 
-    def _make_manager(self, proxy: str | None) -> urllib3.PoolManager:
+    def _make_manager(self, scheme: str, proxy: str | None) -> urllib3.PoolManager:
         members = {"transport": self, "is_to_proxy": proxy is not None}
         plain = type("_Plain", (_Guarded, HTTPConnection), members)
         secure = type("_Secure", (_Guarded, HTTPSConnection), members)
         options: dict[str, Any] = {
             "num_pools": 8,
             "maxsize": self._policy.max_streams,
-            "ssl_context": _tls_context(),
             "blocksize": _BLOCK_BYTES,
         }
+        if scheme == "https" or (proxy or "").startswith("https:"):
+            options["ssl_context"] = _tls_context()  # reading the system's certificates takes a while
         if proxy is None:
             manager = urllib3.PoolManager(**options)
         else:

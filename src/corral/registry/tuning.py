@@ -8,6 +8,8 @@ __all__ = ["StreamTuner"]
 _PROBE_S = 1.0
 _PATIENCE_S = 15.0
 _GAIN = 1.15
+# Four gigabits a second: what holds such a transfer up is this machine, and streams only get in each other's way.
+_ENOUGH_BYTES_PER_S = 500_000_000
 
 
 class StreamTuner:
@@ -44,7 +46,7 @@ class StreamTuner:
             self._rest_until_s = now_s + _PATIENCE_S
             return self.target
         self._best_rate = rate
-        can_grow = self.target < self._most
+        can_grow = self.target < self._most and rate < _ENOUGH_BYTES_PER_S
         self._before = self.target if can_grow else 0
         if can_grow:
             self.target = min(self.target * 2, self._most)

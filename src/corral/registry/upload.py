@@ -32,7 +32,7 @@ from corral.registry.guard import ForbiddenAddressError
 from corral.registry.limits import RateLimit
 from corral.registry.policy import TransferPolicy
 from corral.registry.ranges import parse_retry_after_s, parse_upload_range
-from corral.registry.transport import Response
+from corral.registry.response import Response
 from corral.store.manifests import Layer
 
 __all__ = ["BlobUpload", "Chunk", "UploadSessions", "etag_of", "plan_chunks"]

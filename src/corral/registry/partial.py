@@ -1,0 +1,152 @@
+"""The file that a download fills: held against other processes, written at any place, handed to the disk early.
+
+`PartFiles` knows the names and the states of the parts; here is what holds the data open while a download runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from corral.errors import CorralError, DiskFullError, StoreError, TransferCancelledError
+from corral.registry.parts import Part, PartFiles
+from corral.registry.prefix import PrefixHasher
+from corral.registry.splicing import KernelPipe
+from corral.store.blobs import sync_folder
+
+__all__ = ["PartialFile"]
+
+_SAVE_BYTES = 16 << 20
+_SAVE_S = 1.0
+_LOCK_POLL_S = 0.5
+_SYNC_S = 0.25
+# For larger pieces the kernel takes larger stretches of memory, which it has to look for.
+_TAKE_BYTES = 256 << 10
+
+
+class PartialFile:
+    """Data and parts of one download. Threads write at once, each to a part of its own.
+
+    `closing` is set when the download ends, well or not: whoever waits here stops waiting.
+    """
+
+    def __init__(self, files: PartFiles, closing: threading.Event) -> None:
+        self.parts: list[Part] = []
+        self._files = files
+        self._closing = closing
+        self._handle = -1
+        self._hasher: PrefixHasher | None = None
+
+    @property
+    def completed_bytes(self) -> int:
+        return sum(part.completed for part in self.parts)
+
+    @property
+    def is_complete(self) -> bool:
+        return all(part.is_complete for part in self.parts)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Open the file and hold it against other processes; wait for one that has it.
+
+        Raises:
+            TransferCancelledError: `closing` was set meanwhile.
+            OSError
+        """
+        path = self._files.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            if self._closing.is_set():
+                raise TransferCancelledError
+            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(self._handle), path.stat()):
+                    break
+            except FileNotFoundError:
+                pass  # the other one has just finished
+            except OSError as exc:
+                if exc.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                    break  # a file system without locks
+            os.close(self._handle)
+            self._closing.wait(_LOCK_POLL_S)
+        try:
+            yield
+        finally:
+            os.close(self._handle)
+            self._handle = -1
+
+    def load(self, size_bytes: int) -> None:
+        """Take the parts that an earlier attempt left, or plan them."""
+        self.parts = self._files.load(size_bytes)
+        os.ftruncate(self._handle, size_bytes)
+        for part in self.parts:
+            if part.saved < 0:
+                self._files.save(part)
+
+    @contextlib.contextmanager
+    def hashed(self, on_bad: Callable[[Part], None]) -> Iterator[PrefixHasher]:
+        """Hash what comes and hand it to the disk for as long as the block lasts; then save all states."""
+        self._hasher = PrefixHasher(self._handle, self.parts, on_part=self._files.save, on_bad=on_bad)
+        syncer = threading.Thread(target=self._sync_now_and_then, name="pull-sync", daemon=True)
+        self._hasher.start()
+        syncer.start()
+        try:
+            yield self._hasher
+        finally:
+            self._closing.set()
+            self._hasher.stop()
+            syncer.join()
+            for part in self.parts:
+                if part.saved != part.completed:
+                    self.save(part)
+
+    def write(self, data: memoryview, pos: int) -> None:
+        """Raises OSError."""
+        written = os.pwrite(self._handle, data, pos)
+        while written < len(data):
+            written += os.pwrite(self._handle, data[written:], pos + written)
+
+    def take(self, pipe: KernelPipe, count: int, pos: int) -> None:
+        """Write the `count` bytes that are in a pipe. Raises OSError."""
+        stop = pos + count
+        while pos < stop:
+            pos += pipe.take(self._handle, pos, min(stop - pos, _TAKE_BYTES))
+
+    def note(self, part: Part, last_s: float) -> float:
+        """A part has grown: wake the hasher, and save its state now and then. Returns when that was last done."""
+        if self._hasher is not None:
+            self._hasher.wake(part)
+        now_s = time.monotonic()
+        if part.completed - part.saved >= _SAVE_BYTES or now_s - last_s >= _SAVE_S or part.is_complete:
+            self._files.save(part)
+            return now_s
+        return last_s
+
+    def save(self, part: Part) -> None:
+        """Save a part's state if that is possible; an old one only costs bytes that are fetched again."""
+        with contextlib.suppress(OSError):
+            self._files.save(part)
+
+    def commit(self) -> None:
+        """The data is whole and right: make it durable, and the blob. Raises OSError."""
+        os.fdatasync(self._handle)
+        self._files.finish()
+        sync_folder(self._files.path.parent)
+
+    def error(self, exc: OSError) -> CorralError:
+        """What to tell of a failure of the disk."""
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            return DiskFullError(f"write {self._files.path}: no space left on device")
+        return StoreError(f"{self._files.path}: {(exc.strerror or str(exc)).lower()}")
+
+    def _sync_now_and_then(self) -> None:
+        """Let the disk begin early, so that the end does not have to wait for all of it."""
+        while not self._closing.wait(_SYNC_S):
+            with contextlib.suppress(OSError):
+                os.fdatasync(self._handle)

@@ -118,6 +118,57 @@ def test_sharded_repository(hub: OddRegistry, start_server: Callable[..., Server
     assert server.post("/api/show", {"model": "hf.co/user/repo:Q8_0"})["details"]["format"] == "gguf"
 
 
+def listing_client(hub: OddRegistry) -> RegistryClient:
+    endpoint = Endpoint(hub.base, "a/b", "latest", is_plain_allowed=True)
+    authorizer = Authorizer(Wallet(Path("/nonexistent")), endpoint.host, is_plain_allowed=True)
+    return RegistryClient(
+        endpoint, Transport(AddressGuard([("127.0.0.1", hub.port)]), TransferPolicy()), authorizer
+    )
+
+
+def entry(path: str) -> dict[str, Any]:
+    return {"type": "file", "path": path, "size": 1, "lfs": {"oid": digest_of(path.encode())[7:], "size": 1}}
+
+
+def test_listing_of_several_pages(hub: OddRegistry) -> None:
+    """Large repositories are listed a page at a time; each names the next in a header."""
+    pages = [["a.gguf", "b.gguf"], ["c.gguf"], ["d.gguf"]]
+
+    def before(asked: Asked) -> bool:
+        number = int(asked.path.partition("cursor=")[2] or 0)
+        body = json.dumps([entry(path) for path in pages[number]]).encode()
+        following = f"/api/models/a/b/tree/main?recursive=true&cursor={number + 1}"
+        links = [
+            f'<{hub.base}/first>; rel="first", <{hub.base}{following}>; rel="next"',
+            f"<{following}>;rel=next",
+            f'<{following}>; rel="last"',
+        ]
+        asked.answer(200, body, {"Link": links[number]})
+        return True
+
+    hub.before = before
+    listed = fetch_listing(listing_client(hub))
+    assert [file.path for file in listed] == ["a.gguf", "b.gguf", "c.gguf", "d.gguf"]
+
+
+@pytest.mark.parametrize(
+    ("link", "text"),
+    [
+        ("<http://elsewhere.example/x>; rel=next", "another host"),
+        ("</again>; rel=next", "more than 100 pages"),
+        ("<ftp://x/>; rel=next", "no URL"),
+    ],
+)
+def test_listing_that_leads_astray(hub: OddRegistry, link: str, text: str) -> None:
+    def before(asked: Asked) -> bool:
+        asked.answer(200, b"[]", {"Link": link})
+        return True
+
+    hub.before = before
+    with pytest.raises(RegistryError, match=text):
+        fetch_listing(listing_client(hub))
+
+
 @given(st.binary(max_size=200) | st.lists(st.dictionaries(st.text(max_size=5), st.text(max_size=5))).map(
     lambda value: json.dumps(value).encode()
 ))  # fmt: skip

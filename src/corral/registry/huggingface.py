@@ -28,7 +28,9 @@ __all__ = [
 ]
 
 _MAX_LISTING_BYTES = 8 << 20
+_MAX_PAGES = 100  # of a thousand files
 _MAX_BLOB_BYTES = 1 << 44
+_NEXT_PAGE = re.compile(r'<([^<>]*)>[^,<>]*;\s*rel="?next\b')
 _SHARD = re.compile(r"(?P<prefix>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.gguf")
 _PREFERRED = "q4_k_m"  # what Hugging Face serves as `latest`
 
@@ -80,16 +82,25 @@ def fetch_listing(client: RegistryClient) -> list[RepositoryFile]:
     """
     endpoint = client.endpoint
     url = f"{endpoint.base_url}/api/models/{endpoint.repository}/tree/main?recursive=true"
-    response = client.follow("GET", url, {"Accept": "application/json"})
-    raise_for_status(response)
-    data = response.read_bounded(_MAX_LISTING_BYTES)
-    try:
-        entries: Any = json.loads(data)
-    except (ValueError, RecursionError):
-        entries = None
-    if not isinstance(entries, list):
-        raise RegistryProtocolError("the listing of the repository is no list")
-    return [file for file in map(_file, entries) if file is not None]
+    found: list[RepositoryFile] = []
+    for _ in range(_MAX_PAGES):
+        response = client.follow("GET", url, {"Accept": "application/json"})
+        raise_for_status(response)
+        data = response.read_bounded(_MAX_LISTING_BYTES)
+        try:
+            entries: Any = json.loads(data)
+        except (ValueError, RecursionError):
+            entries = None
+        if not isinstance(entries, list):
+            raise RegistryProtocolError("the listing of the repository is no list")
+        found += [file for file in map(_file, entries) if file is not None]
+        following = _NEXT_PAGE.search(response.header("link") or "")
+        if following is None:
+            return found
+        url = client.redirect(url, following[1])
+        if not client.is_own(url):
+            raise RegistryProtocolError("the listing of the repository goes on at another host")
+    raise RegistryProtocolError(f"the listing of the repository has more than {_MAX_PAGES} pages")
 
 
 def _file(entry: Any) -> RepositoryFile | None:

@@ -200,7 +200,7 @@ def test_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "through http://proxy:3128" in told[0][1]
     monkeypatch.setenv("no_proxy", "localhost, 127.0.0.1")
     assert [level for level, _ in by_level(check_proxies(dict(os.environ), url))] == ["ok"]
-    monkeypatch.setenv("https_proxy", "socks5://proxy")
+    monkeypatch.setenv("https_proxy", "socks4://proxy")
     assert [level for level, _ in by_level(check_proxies(dict(os.environ), url))] == ["fail"]
 
 

@@ -1,4 +1,4 @@
-"""A certificate for servers of tests at 127.0.0.1, signed by itself."""
+"""A certificate for servers of tests, signed by itself."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ __all__ = ["TestCertificate"]
 
 
 class TestCertificate:
-    """Key and certificate, as objects and as files in a folder."""
+    """Key and certificate for 127.0.0.1 and a name, as objects and as files in a folder."""
 
     __test__ = False
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "localhost") -> None:
         self.key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "corral test")])
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "corral test")])
         now = datetime.datetime.now(datetime.UTC)
         address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
         self.certificate = (
             x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
+            .subject_name(subject)
+            .issuer_name(subject)
             .public_key(self.key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(hours=1))
             .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+            .add_extension(x509.SubjectAlternativeName([address, x509.DNSName(name)]), critical=False)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .sign(self.key, hashes.SHA256())
         )

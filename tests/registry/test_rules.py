@@ -282,11 +282,13 @@ def test_proxies(proxied: pytest.MonkeyPatch, url: str, expected: str | None) ->
 
 
 def test_unknown_proxies(proxied: pytest.MonkeyPatch) -> None:
-    """A proxy without scheme is http; SOCKS is refused in words."""
+    """A proxy without scheme is http; kinds that nobody knows are refused in words."""
     proxied.setenv("HTTPS_PROXY", "proxy:3128")
     assert proxy_for("https://x.example/") == "http://proxy:3128"
     proxied.setenv("HTTPS_PROXY", "socks5://proxy:1080")
-    with pytest.raises(CorralError, match="socks5"):
+    assert proxy_for("https://x.example/") == "socks5://proxy:1080"
+    proxied.setenv("HTTPS_PROXY", "socks4://proxy:1080")
+    with pytest.raises(CorralError, match="socks4"):
         proxy_for("https://x.example/")
 
 

@@ -8,7 +8,10 @@ from urllib.parse import urlsplit
 
 from corral.errors import CorralError
 
-__all__ = ["proxy_for"]
+__all__ = ["SOCKS_SCHEMES", "proxy_for"]
+
+# Names are resolved by the proxy either way, as Go has it.
+SOCKS_SCHEMES = ("socks5", "socks5h")
 
 
 def proxy_for(url: str) -> str | None:
@@ -25,10 +28,10 @@ def proxy_for(url: str) -> str | None:
         return None
     if "://" not in proxy:
         proxy = f"http://{proxy}"
-    if urlsplit(proxy).scheme not in ("http", "https"):
+    if urlsplit(proxy).scheme not in ("http", "https", *SOCKS_SCHEMES):
         raise CorralError(
             f"proxies of the kind {urlsplit(proxy).scheme!r} are not supported",
-            hint=f"{parts.scheme.upper()}_PROXY has to be http://host:port or https://host:port",
+            hint=f"{parts.scheme.upper()}_PROXY has to be http://host:port, https://host:port or socks5://host:port",
         )
     return proxy
 

@@ -31,9 +31,10 @@ from corral.errors import (
     RegistryUnavailableError,
     TransferCancelledError,
 )
+from corral.registry import socks
 from corral.registry.guard import AddressGuard
 from corral.registry.policy import TransferPolicy
-from corral.registry.proxies import proxy_for
+from corral.registry.proxies import SOCKS_SCHEMES, proxy_for
 from corral.registry.response import PlainReply, Response, redacted
 
 __all__ = ["USER_AGENT", "Body", "Transport"]
@@ -56,10 +57,15 @@ class _Guarded:
 
     transport: Transport
     is_to_proxy = False
+    socks_proxy: str | None = None
     response_class = PlainReply
 
     def _new_conn(self: Any) -> socket.socket:
-        sock: socket.socket = self.transport.connect(self._dns_host, self.port, is_proxy=self.is_to_proxy)
+        sock: socket.socket
+        if self.socks_proxy is not None:
+            sock = self.transport.connect_through(self.socks_proxy, self._dns_host, self.port)
+        else:
+            sock = self.transport.connect(self._dns_host, self.port, is_proxy=self.is_to_proxy)
         return sock
 
     def connect(self: Any) -> None:
@@ -140,7 +146,10 @@ class Transport:
             return manager
 
     def _make_manager(self, scheme: str, proxy: str | None) -> urllib3.PoolManager:
-        members = {"transport": self, "is_to_proxy": proxy is not None}
+        socks_proxy = proxy if proxy is not None and urlsplit(proxy).scheme in SOCKS_SCHEMES else None
+        if socks_proxy is not None:
+            proxy = None  # a matter of connections: requests are those of a direct line
+        members = {"transport": self, "is_to_proxy": proxy is not None, "socks_proxy": socks_proxy}
         plain = type("_Plain", (_Guarded, HTTPConnection), members)
         secure = type("_Secure", (_Guarded, HTTPSConnection), members)
         options: dict[str, Any] = {
@@ -192,6 +201,26 @@ class Transport:
             sock.settimeout(self._policy.stall_timeout_s)
             return sock
         raise error or RegistryUnavailableError(f"dial tcp: lookup {host}: no address")
+
+    def connect_through(self, proxy: str, host: str, port: int) -> socket.socket:
+        """A socket that a SOCKS proxy has connected to a host, whose name it resolves.
+
+        Raises:
+            RegistryUnavailableError, TransferCancelledError
+        """
+        parts = urlsplit(proxy)
+        proxy_port = parts.port or socks.DEFAULT_PORT
+        login = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+        sock = self.connect(parts.hostname or "", proxy_port, is_proxy=True)
+        try:
+            socks.open_tunnel(sock, host, port, login)
+        except (OSError, ValueError, socks.SocksError) as exc:
+            sock.close()
+            text = "i/o timeout" if isinstance(exc, TimeoutError) else str(exc)
+            raise RegistryUnavailableError(
+                f"socks connect tcp {parts.hostname}:{proxy_port}->{host}:{port}: {text}"
+            ) from exc
+        return sock
 
     # --- interruption ---
 

@@ -141,6 +141,10 @@ def test_answers_without_a_token(replay: Callable[..., Replay]) -> None:
     result = bench(replay([*version, *order]).env, *words)
     assert result.returncode == 0, result.stderr
     assert "note: 1 answers had no token and do not count" in result.stdout
+    # A whole round without a token is tried again with other words.
+    order = [{**full, "once": True}, once, {**full, "once": True}, once, once, full]
+    result = bench(replay([*version, *order]).env, "m", "-c", "1", "--rounds", "1", "--tokens", "3")
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize(

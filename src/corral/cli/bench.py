@@ -36,7 +36,7 @@ _WORDS = (
 _TRIAL_WORDS = 64
 _WARM_UP_TOKENS = 8
 # A small model may end its answer to random words at once.
-_ATTEMPTS = 4
+_ATTEMPTS = 8
 _BAR_CHARACTERS = 40
 
 
@@ -184,9 +184,15 @@ def _measure(
     for number in range(settings.rounds + 1):
         is_warm_up = number == 0
         tell("warm-up" if is_warm_up else f"round {number} of {settings.rounds}")
-        prompts = [make_prompt(settings, f"{level}/{number}/{i}", nonce) for i in range(level)]
         tokens = min(_WARM_UP_TOKENS, settings.tokens) if is_warm_up else settings.tokens
-        measured = measure_round(client, settings, prompts, tokens)
+        for attempt in range(_ATTEMPTS):
+            places = [f"{level}/{number}/{i}{f'/{attempt}' if attempt else ''}" for i in range(level)]
+            prompts = [make_prompt(settings, place, nonce) for place in places]
+            measured = measure_round(client, settings, prompts, tokens)
+            if measured:
+                break
+        else:
+            raise _nothing_to_measure(settings.model)
         if not is_warm_up:
             rounds.append(Round.of(measured))
             samples += measured
@@ -197,7 +203,7 @@ def measure_round(client: Client, settings: Settings, prompts: Sequence[str], to
     """Send all prompts at the same moment; answers without a token are left out.
 
     Raises:
-        APIError, NoServerError: of the first request that failed; no answer had a token.
+        APIError, NoServerError: of the first request that failed.
     """
     samples: list[Sample] = []
     errors: list[Exception] = []
@@ -219,8 +225,6 @@ def measure_round(client: Client, settings: Settings, prompts: Sequence[str], to
         thread.join()
     if errors:
         raise errors[0]
-    if not samples:
-        raise _nothing_to_measure(settings.model)
     return samples
 
 

@@ -16,7 +16,8 @@ import pytest
 from corral.errors import RegistryUnavailableError
 from corral.registry import download, prefix, transport
 from corral.registry.limits import RateLimit
-from corral.registry.parts import Part
+from corral.registry.partial import PartialFile
+from corral.registry.parts import Part, PartFiles
 from corral.registry.policy import TransferPolicy
 from corral.registry.prefix import PrefixHasher
 from corral.registry.splicing import CAN_SPLICE, KernelPipe, splice_from_socket
@@ -55,9 +56,9 @@ def line(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     found = Line(way, OddRegistry(certificate=certificate))
     take = KernelPipe.take
 
-    def counted(pipe: KernelPipe, handle: int, pos: int, most: int) -> int:
+    def counted(pipe: KernelPipe, handle: int, pos: int, most: int) -> int | None:
         moved = take(pipe, handle, pos, most)
-        found.spliced_bytes += moved
+        found.spliced_bytes += moved or 0
         return moved
 
     monkeypatch.setattr(KernelPipe, "take", counted)
@@ -174,11 +175,11 @@ def test_pipe_into_file(tmp_path: Path, is_supported: bool) -> None:
     sender.start()
     path = tmp_path / "file"
     with ours, opened(path, os.O_RDWR | os.O_CREAT | (0 if is_supported else os.O_APPEND)) as handle:
-        pos = 0
+        file = PartialFile(PartFiles(path), threading.Event())
+        file._handle, pos = handle, 0
         while count := splice_from_socket(ours.fileno(), pipe.entry, 100_000, 30):
-            stop = pos + count
-            while pos < stop:
-                pos += pipe.take(handle, pos, stop - pos)
+            file.take(pipe, count, pos)
+            pos += count
     sender.join()
     pipe.close()
     assert path.read_bytes() == data

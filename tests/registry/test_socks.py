@@ -89,8 +89,9 @@ def test_through_a_proxy(start_proxy: Callable[..., SocksProxy], tmp_path: Path,
 
 
 def test_with_a_login(start_proxy: Callable[..., SocksProxy], tmp_path: Path) -> None:
-    start_proxy(given_login="me:p%40ss@", login=("me", "p@ss"))
+    proxy = start_proxy(given_login="me:p%40ss@", login=("me", "p@ss"))
     pull(tmp_path, "http://registry.invalid")
+    assert set(proxy.asked) == {("registry.invalid", 80)}
 
 
 def test_tls_goes_through(

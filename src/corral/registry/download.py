@@ -41,7 +41,6 @@ __all__ = ["BlobDownload", "BlobReply", "BlobSource", "PulledDigestMismatchError
 _log = logging.getLogger("corral.registry")
 # What one call reads. More falls out of the processor's cache before it is written.
 _READ_BYTES = 256 << 10
-_SPLICE_BYTES = 1 << 20
 _TICK_S = 0.25
 
 
@@ -416,7 +415,7 @@ class BlobDownload:
         if CAN_SPLICE and not self.limit.bytes_per_s:
             if worker.pipe is None:
                 worker.pipe = KernelPipe()
-            if count := reply.splice_into(worker.pipe.entry, min(most, _SPLICE_BYTES)):
+            if count := reply.splice_into(worker.pipe.entry, most):
                 worker.read_bytes += count
                 self._file.take(worker.pipe, count, pos)
                 return count

@@ -116,7 +116,13 @@ class PartialFile:
         """Write the `count` bytes that are in a pipe. Raises OSError."""
         stop = pos + count
         while pos < stop:
-            pos += pipe.take(self._handle, pos, min(stop - pos, _TAKE_BYTES))
+            most = min(stop - pos, _TAKE_BYTES)
+            moved = pipe.take(self._handle, pos, most)
+            if moved is None:
+                data = memoryview(pipe.read(most))
+                self.write(data, pos)
+                moved = len(data)
+            pos += moved
 
     def note(self, part: Part, last_s: float) -> float:
         """A part has grown: wake the hasher, and save its state now and then. Returns when that was last done."""

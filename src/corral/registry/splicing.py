@@ -13,14 +13,14 @@ import os
 import select
 import sys
 
-__all__ = ["CAN_SPLICE", "KernelPipe", "splice", "splice_from_socket"]
+__all__ = ["CAN_SPLICE", "KernelPipe", "splice_from_socket"]
 
 CAN_SPLICE = sys.platform == "linux"
 _PIPE_BYTES = 1 << 20
 _NOT_HERE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
-def splice(source: int, target: int, most: int, *, target_pos: int | None = None) -> int | None:
+def _splice(source: int, target: int, most: int, *, target_pos: int | None = None) -> int | None:
     """Move up to `most` bytes from or to a pipe. None: this system, or one of the two, cannot. Raises OSError."""
     if sys.platform != "linux":
         return None
@@ -34,14 +34,14 @@ def splice(source: int, target: int, most: int, *, target_pos: int | None = None
 
 
 def splice_from_socket(handle: int, pipe: int, most: int, timeout_s: float | None) -> int | None:
-    """As `splice`, waiting for the first byte. Returns 0 at the end of the stream.
+    """Move up to `most` bytes, at least one, into a pipe. 0: the end of the stream; None: this system cannot.
 
     Raises:
         TimeoutError, OSError
     """
     while True:
         try:
-            return splice(handle, pipe, most)
+            return _splice(handle, pipe, most)
         except BlockingIOError:
             poll = select.poll()
             poll.register(handle, select.POLLIN)
@@ -62,13 +62,9 @@ class KernelPipe:
         os.close(self._out)
         os.close(self.entry)
 
-    def take(self, handle: int, pos: int, most: int) -> int:
-        """Move some of what is in the pipe into a file at `pos`; at least one byte. Raises OSError."""
-        moved = splice(self._out, handle, most, target_pos=pos)
-        if moved is not None:
-            return moved
-        data = memoryview(os.read(self._out, most))  # a file system without it
-        written = 0
-        while written < len(data):
-            written += os.pwrite(handle, data[written:], pos + written)
-        return written
+    def take(self, handle: int, pos: int, most: int) -> int | None:
+        """Move some of what is in the pipe into a file at `pos`. None: that file cannot, `read` it instead."""
+        return _splice(self._out, handle, most, target_pos=pos)
+
+    def read(self, most: int) -> bytes:
+        return os.read(self._out, most)

@@ -12,6 +12,7 @@ LAYERS = (
     "assets",
     "errors",
     "types",
+    "toolschema",
     "names",
     "digest",
     "gotime",

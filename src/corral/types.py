@@ -62,7 +62,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class ToolProperty:
-    """A property of a tool's parameters. `types` is empty when the schema names none."""
+    """A property of a tool's parameters. `types` is empty when the schema names none.
+
+    `others`: every member of the schema that has no field here (`$ref`, `const`, `default`, `pattern` ...), as sent.
+    """
 
     any_of: tuple[ToolProperty, ...] = ()
     types: tuple[str, ...] = ()
@@ -71,17 +74,19 @@ class ToolProperty:
     enum: tuple[Any, ...] = ()
     properties: dict[str, ToolProperty] | None = None
     required: tuple[str, ...] = ()
+    others: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class ToolParameters:
-    """The parameters of a tool; `properties` is None when the client sent none."""
+    """The parameters of a tool; `properties` is None when the client sent none. `others` as in `ToolProperty`."""
 
     type: str = ""
     defs: Any = None
     items: Any = None
     required: tuple[str, ...] = ()
     properties: dict[str, ToolProperty] | None = None
+    others: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

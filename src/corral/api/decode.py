@@ -10,12 +10,12 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 from corral.api.jsonread import JSONMember, JSONObject, clean_text, kind_of, plain, read_members
 from corral.errors import InvalidRequestError
 from corral.gotime import parse_keep_alive
-from corral.types import Message, Think, Tool, ToolCall, ToolFunction, ToolParameters, ToolProperty
+from corral.types import Message, Think, ToolCall
 
 __all__ = [
     "Decode",
@@ -37,8 +37,6 @@ __all__ = [
     "string_map",
     "strings",
     "think",
-    "tool_parameters",
-    "tools",
 ]
 
 _INT_RANGE = range(-(2**63), 2**63)
@@ -322,115 +320,4 @@ _MESSAGE_FIELDS: dict[str, Decode] = {
     "tool_calls": _tool_calls,
     "tool_name": string,
     "tool_call_id": string,
-}
-
-
-def tools(decoding: Decoding, value: Any, path: str, _text: str) -> tuple[Tool, ...] | None:
-    if not isinstance(value, list) or isinstance(value, JSONObject):
-        decoding.mismatch(value, path, "api.Tools")
-        return None
-    decoded = []
-    for element in value:
-        if isinstance(element, JSONObject):
-            fields = {"type": string, "items": any_value, "function": _tool_function}
-            decoded.append(Tool(**decode_members(decoding, members_of(element), fields, path + ".")))
-        elif element is None:
-            decoded.append(Tool())
-        else:
-            decoding.mismatch(element, path, "api.Tool")
-    return tuple(decoded)
-
-
-def _tool_function(decoding: Decoding, value: Any, path: str, _text: str) -> ToolFunction | None:
-    if not isinstance(value, JSONObject):
-        decoding.mismatch(value, path, "api.ToolFunction")
-        return None
-    inner = Decoding("ToolFunction")
-    fields = {"name": string, "description": string, "parameters": tool_parameters}
-    values = decode_members(inner, members_of(value), fields, path + ".")
-    decoding.soft_error = decoding.soft_error or inner.soft_error
-    return ToolFunction(**values)
-
-
-def tool_parameters(decoding: Decoding, value: Any, path: str, _text: str) -> ToolParameters | None:
-    if not isinstance(value, JSONObject):
-        decoding.mismatch(value, path, "api.ToolFunctionParameters")
-        return None
-    inner = Decoding("ToolFunctionParameters")
-    fields = {
-        "type": string,
-        "$defs": any_value,
-        "items": any_value,
-        "required": _string_tuple,
-        "properties": _properties,
-    }
-    values = decode_members(inner, members_of(value), fields, path + ".")
-    decoding.soft_error = decoding.soft_error or inner.soft_error
-    if "$defs" in values:
-        values["defs"] = values.pop("$defs")
-    return ToolParameters(**values)
-
-
-def _string_tuple(decoding: Decoding, value: Any, path: str, text: str) -> tuple[str, ...] | None:
-    decoded = strings(decoding, value, path, text)
-    return None if decoded is None else tuple(decoded)
-
-
-def _properties(_decoding: Decoding, value: Any, path: str, _text: str) -> dict[str, ToolProperty]:
-    if not isinstance(value, JSONObject):
-        raise InvalidRequestError(_OPEN_OBJECT)
-    return {clean_text(name): _property(member, path) for name, member in value}
-
-
-def _property(value: Any, path: str) -> ToolProperty:
-    if value is None:
-        return ToolProperty()
-    if not isinstance(value, JSONObject):
-        _mismatch_now(value, path, "api.ToolProperty")
-    decoding = Decoding("ToolProperty")
-    values = decode_members(decoding, members_of(value), _PROPERTY_FIELDS, "")
-    _hard(decoding)
-    if "anyof" in values:
-        values["any_of"] = values.pop("anyof")
-    if "type" in values:
-        values["types"] = values.pop("type")
-    return ToolProperty(**values)
-
-
-def _mismatch_now(value: Any, path: str, go_type: str) -> NoReturn:
-    raise InvalidRequestError(
-        f"json: cannot unmarshal {kind_of(value)} into Go struct field {path} of type {go_type}"
-    )
-
-
-def _any_of(_decoding: Decoding, value: Any, path: str, _text: str) -> tuple[ToolProperty, ...]:
-    if not isinstance(value, list) or isinstance(value, JSONObject):
-        _mismatch_now(value, path, "[]api.ToolProperty")
-    return tuple(_property(element, path) for element in value)
-
-
-def _property_type(_decoding: Decoding, value: Any, path: str, _text: str) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return (clean_text(value),)
-    is_list = isinstance(value, list) and not isinstance(value, JSONObject)
-    if not is_list or any(not isinstance(element, str) for element in value):
-        _mismatch_now(value, path, "api.PropertyType")
-    return tuple(clean_text(element) for element in value)
-
-
-def _values(decoding: Decoding, value: Any, path: str, _text: str) -> tuple[Any, ...] | None:
-    if not isinstance(value, list) or isinstance(value, JSONObject):
-        decoding.mismatch(value, path, "[]interface {}")
-        return None
-    return tuple(plain(element) for element in value)
-
-
-_PROPERTY_FIELDS: dict[str, Decode] = {
-    "anyof": _any_of,
-    "type": _property_type,
-    "items": any_value,
-    "description": string,
-    "enum": _values,
-    "properties": _properties,
-    "required": _string_tuple,
 }

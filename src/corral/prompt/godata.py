@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from corral.gotemplate.values import GoList, GoMap, GoSequence, GoStruct, Methods, to_json
 from corral.gowire import encode
+from corral.toolschema import resolved_parameters
 from corral.types import Message, Tool, ToolCall, ToolProperty
 
 __all__ = ["json_value", "template_messages", "template_tools", "typescript_type"]
@@ -145,11 +146,13 @@ class _NestedProperties(GoStruct):
 
 
 class _Property(GoStruct):
-    __slots__ = ("source",)
+    __slots__ = ("sent", "source")
     type_name: ClassVar[str] = "api.ToolProperty"
 
-    def __init__(self, item: ToolProperty) -> None:
-        self.source = item
+    def __init__(self, item: ToolProperty, resolved: ToolProperty | None = None) -> None:
+        """`resolved`: the same without references; fields are those of it, the JSON is the client's."""
+        self.sent = item
+        item = self.source = resolved or item
         super().__init__(
             {
                 "AnyOf": _PropertyList(map(_Property, item.any_of), is_nil=not item.any_of),
@@ -163,12 +166,20 @@ class _Property(GoStruct):
         )
 
     def json_value(self) -> object:
-        return _without_empty(
+        if self.sent is not self.source:
+            return _Property(self.sent).json_value()
+        known = _without_empty(
             self.fields,
             ("anyOf", "type", "items", "description", "enum", "properties", "required"),
         )
+        return known | _plain_json(self.source.others)
 
     methods: ClassVar[Methods] = {"ToTypeScriptType": lambda self: typescript_type(self.source)}
+
+
+def _plain_json(members: Mapping[str, Any]) -> dict[str, object]:
+    """Members without a field, in the order in which they were sent."""
+    return {name: json_value(value) for name, value in members.items()}
 
 
 def _without_empty(fields: Mapping[str, Any], keys: Sequence[str]) -> dict[str, object]:
@@ -194,8 +205,12 @@ class _Properties(_PropertyMap):
 
 
 class _Parameters(GoStruct):
-    __slots__ = ()
+    __slots__ = ("others",)
     type_name: ClassVar[str] = "template.templateToolFunctionParameters"
+
+    def __init__(self, fields: dict[str, object], others: Mapping[str, Any]) -> None:
+        super().__init__(fields)
+        self.others = others
 
     def json_value(self) -> object:
         fields = self.fields
@@ -205,6 +220,7 @@ class _Parameters(GoStruct):
                 {name: fields[name] for name in ("Defs", "Items", "Required")}, ("$defs", "items", "required")
             ),
             "properties": to_json(fields["Properties"]),
+            **_plain_json(self.others),
         }
 
 
@@ -269,6 +285,7 @@ def template_messages(messages: Iterable[Message]) -> GoList:
 def _tool(tool: Tool) -> _Tool:
     function, parameters = tool.function, tool.function.parameters
     properties = parameters.properties
+    resolved = resolved_parameters(parameters).properties or {}
     return _Tool(
         {
             "Type": tool.type,
@@ -286,9 +303,13 @@ def _tool(tool: Tool) -> _Tool:
                             "Properties": _Properties(
                                 None
                                 if properties is None
-                                else {name: _Property(item) for name, item in properties.items()}
+                                else {
+                                    name: _Property(item, resolved.get(name))
+                                    for name, item in properties.items()
+                                }
                             ),
-                        }
+                        },
+                        parameters.others,
                     ),
                 }
             ),

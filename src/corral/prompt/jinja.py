@@ -229,7 +229,7 @@ def _parameters_json(parameters: ToolParameters) -> dict[str, Any]:
     value["properties"] = (
         None if properties is None else {name: _property_json(p) for name, p in properties.items()}
     )
-    return value
+    return value | parameters.others
 
 
 def _sorted(value: Any) -> Any:
@@ -257,4 +257,4 @@ def _property_json(given: ToolProperty) -> dict[str, Any]:
         value["properties"] = {name: _property_json(p) for name, p in given.properties.items()}
     if given.required:
         value["required"] = list(given.required)
-    return value
+    return value | given.others

@@ -7,6 +7,7 @@ from typing import Any, cast
 from corral.api import decode
 from corral.api.anthropic.blocks import messages_of
 from corral.api.anthropic.protocol import MessagesRequest, WireTool
+from corral.api.tool_schemas import named_tools, tool_parameters
 from corral.errors import InvalidRequestError
 from corral.gowire import encode
 from corral.service.requests import ChatRequest, InferenceOptions
@@ -80,14 +81,14 @@ def _tools(request: MessagesRequest) -> tuple[Tool, ...]:
         elif not (is_searching and tool.name == SEARCH_TOOL):
             parameters = _parameters(tool)
             tools.append(Tool("function", function=ToolFunction(tool.name, tool.description, parameters)))
-    return tuple(tools)
+    return named_tools(tools)
 
 
 def _parameters(tool: WireTool) -> ToolParameters:
     if tool.schema is None:
         return ToolParameters()
     decoding = decode.Decoding("ToolFunctionParameters")
-    parameters = decode.tool_parameters(decoding, tool.schema, "input_schema", "")
+    parameters = tool_parameters(decoding, tool.schema, "input_schema", "")
     if parameters is None or decoding.soft_error is not None:
         reason = (decoding.soft_error or "").replace(
             "Go struct field ToolFunctionParameters.input_schema", "Go value"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from corral.api import decode
+from corral.api import decode, tool_schemas
 from corral.api.tool_choice import read_tool_choice
 from corral.errors import InvalidRequestError
 from corral.service.requests import (
@@ -52,7 +52,7 @@ GENERATE: dict[str, decode.Decode] = {
 CHAT: dict[str, decode.Decode] = {
     **_COMMON,
     "messages": decode.messages,
-    "tools": decode.tools,
+    "tools": tool_schemas.tools,
     "tool_choice": decode.any_value,
 }
 EMBED: dict[str, decode.Decode] = {

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from corral.api import decode
+from corral.api import decode, tool_schemas
 from corral.api.fields import Structure
 from corral.api.openai.messages import MESSAGES, convert_messages
 from corral.api.openai.sampling import SAMPLING, choice_count, sampling_options
@@ -41,7 +41,7 @@ CHAT: dict[str, decode.Decode] = {
             "json_schema": Structure("JsonSchema", "openai.JsonSchema", {"schema": decode.any_value}),
         },
     ),
-    "tools": decode.tools,
+    "tools": tool_schemas.tools,
     "tool_choice": decode.any_value,
     "parallel_tool_calls": decode.boolean,
     "reasoning": Structure("Reasoning", "openai.Reasoning", {"effort": decode.string}),
@@ -178,7 +178,9 @@ def read_chat(body: bytes, max_depth: int) -> ChatCall:
     request = ChatRequest(
         common=common,
         messages=convert_messages(values["messages"]),
-        tools=restrict_tools(values.get("tools", ()), values.get("tool_choice"), choice),
+        tools=restrict_tools(
+            tool_schemas.named_tools(values.get("tools", ())), values.get("tool_choice"), choice
+        ),
         tool_choice=choice,
         parallel_tool_calls=values.get("parallel_tool_calls", True),
     )

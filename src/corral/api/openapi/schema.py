@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from corral.api import decode
+from corral.api import decode, tool_schemas
 from corral.api.fields import Structure, Structures, number
 
 __all__ = ["COMPONENTS", "array_of", "body_schema", "object_of", "ref"]
@@ -47,7 +47,7 @@ _BY_DECODER: dict[decode.Decode, Schema] = {
     decode.think: {"anyOf": [{"type": "boolean"}, {"enum": ["low", "medium", "high", "max"]}]},
     decode.images: array_of({"type": "string", "contentEncoding": "base64"}),
     decode.messages: array_of(ref("Message")),
-    decode.tools: array_of(ref("Tool")),
+    tool_schemas.tools: array_of(ref("Tool")),
 }
 
 _TOOL_CALL = object_of(

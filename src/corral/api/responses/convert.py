@@ -11,6 +11,7 @@ from corral.api.openai.shared import think_of_effort
 from corral.api.responses.items import messages_of
 from corral.api.responses.protocol import ResponsesRequest
 from corral.api.tool_choice import read_tool_choice, restrict_tools
+from corral.api.tool_schemas import named_tools, tool_parameters
 from corral.errors import InvalidRequestError
 from corral.gowire import encode
 from corral.service.requests import ChatRequest, InferenceOptions
@@ -86,6 +87,7 @@ def _tools(request: ResponsesRequest) -> list[Tool]:
         elif not (is_searching and name == SEARCH_TOOL):
             function = ToolFunction(name, str(tool.get("description") or ""), _parameters(tool))
             tools.append(Tool(str(kind), function=function))
+    named_tools([tool for tool in tools if tool.type == "function"])
     return tools
 
 
@@ -109,7 +111,7 @@ def _parameters(tool: Mapping[str, Any]) -> ToolParameters:
     if given is None:
         return ToolParameters()
     decoding = decode.Decoding("ToolFunctionParameters")
-    parameters = decode.tool_parameters(decoding, _in_order(given), "parameters", "")
+    parameters = tool_parameters(decoding, _in_order(given), "parameters", "")
     if parameters is None or decoding.soft_error is not None:
         raise InvalidRequestError(decoding.soft_error or "invalid tool parameters")
     return parameters

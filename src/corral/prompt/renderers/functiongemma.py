@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from corral.prompt.renderers.conversation import Conversation, trim
 from corral.prompt.renderers.gemma_values import format_arguments
+from corral.toolschema import resolved_parameters
 from corral.types import Message, Tool, ToolProperty
 
 __all__ = ["BOS", "render"]
@@ -83,7 +84,7 @@ def _tools_section(tools: Sequence[Tool], system: str) -> str:
 
 def _declaration(tool: Tool) -> str:
     function = tool.function
-    parameters = function.parameters
+    parameters = resolved_parameters(function.parameters)
     fields = [f"description:{_QUOTE}{function.description}{_QUOTE}"]
     if parameters.properties is not None or parameters.type:
         schema = []

@@ -12,6 +12,7 @@ from typing import Any
 
 from corral.prompt.renderers import jsontext
 from corral.prompt.renderers.gemma_values import format_number
+from corral.toolschema import resolved_parameters
 from corral.types import Tool, ToolProperty
 
 __all__ = ["QUOTE", "format_declaration"]
@@ -27,7 +28,7 @@ def format_declaration(tool: Tool) -> str:
         TemplateError: the schema is nested too deeply.
     """
     function = tool.function
-    parameters = function.parameters
+    parameters = resolved_parameters(function.parameters)
     fields = [f"description:{_quoted(function.description)}"]
     if parameters.properties is not None or parameters.type:
         schema = []
@@ -75,7 +76,7 @@ def _schema(prop: ToolProperty, depth: int) -> dict[str, Any]:
 def _union_types(prop: ToolProperty) -> tuple[str, ...]:
     """The types of an `anyOf` of nothing but types, each once."""
     for option in prop.any_of:
-        if option != ToolProperty(types=option.types) or not option.types:
+        if option != ToolProperty(types=option.types, others=option.others) or not option.types:
             return ()
     return tuple(dict.fromkeys(kind for option in prop.any_of for kind in option.types))
 

@@ -1,10 +1,11 @@
 """JSON and printed values as the prompt formats of built-in renderers hold them.
 
 Two layers: `tool_object`, `function_object` and `arguments_object` lay a value out in the member order that models
-saw in training (fields in declaration order, properties and arguments as the client sent them, everything below
-that sorted); `format_json` writes such a value, compact or with a space after each `:` and `,`. `format_value` is
-the form that Go prints a plain value in. Numbers are 64-bit floats throughout: a larger integer loses its
-last digits. The first layer refuses what is nested deeper than `MAX_DEPTH`, so the second need not.
+saw in training (fields in declaration order, then the members of a schema that have no field, properties and
+arguments as the client sent them, everything below that sorted); `format_json` writes such a value, compact or with
+a space after each `:` and `,`. `format_value` is the form that Go prints a plain value in. Numbers are 64-bit floats
+throughout: a larger integer loses its last digits. The first layer refuses what is nested deeper than `MAX_DEPTH`,
+so the second need not.
 """
 
 from __future__ import annotations
@@ -67,6 +68,17 @@ def sorted_value(value: Any, depth: int = 0) -> Any:
     return value
 
 
+def _ordered_value(value: Any, depth: int = 0) -> Any:
+    """The value as sent. Raises TemplateError deeper than `MAX_DEPTH`."""
+    if isinstance(value, Mapping):
+        check_depth(depth)
+        return {name: _ordered_value(member, depth + 1) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        check_depth(depth)
+        return [_ordered_value(element, depth + 1) for element in value]
+    return value
+
+
 def arguments_object(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of a call: names as sent, objects inside the values sorted."""
     return {name: sorted_value(value) for name, value in arguments.items()}
@@ -90,6 +102,7 @@ def property_object(prop: ToolProperty, depth: int = 0) -> dict[str, Any]:
         out["properties"] = _properties(prop.properties, depth + 2)
     if prop.required:
         out["required"] = list(prop.required)
+    out.update(_ordered_value(prop.others, depth))
     return out
 
 
@@ -108,6 +121,7 @@ def parameters_object(function: ToolFunction) -> dict[str, Any]:
     if parameters.required:
         out["required"] = list(parameters.required)
     out["properties"] = None if parameters.properties is None else _properties(parameters.properties, 0)
+    out.update(_ordered_value(parameters.others))
     return out
 
 

@@ -135,6 +135,7 @@ def _format_tool(tool: Tool) -> str:
         parts.append(f"\n<items>{_format_argument(parameters.items)}</items>")
     if parameters.required:
         parts.append(f"\n<required>{_python_json(list(parameters.required))}</required>")
+    parts += [f"\n<{key}>{_format_argument(value)}</{key}>" for key, value in parameters.others.items()]
     parts.append("\n</parameters>\n</function>")
     return "".join(parts)
 
@@ -151,6 +152,7 @@ def _format_parameter(name: str, prop: ToolProperty) -> str:
         parts.append(f"\n<description>{trim(prop.description)}</description>")
     keys = (key for key in ("enum", "anyOf", "items", "properties", "required") if key in schema)
     parts += [f"\n<{key}>{_python_json(schema[key])}</{key}>" for key in keys]
+    parts += [f"\n<{key}>{_format_argument(value)}</{key}>" for key, value in prop.others.items()]
     parts.append("\n</parameter>")
     return "".join(parts)
 

@@ -18,6 +18,7 @@ from corral.names import ModelName
 from corral.store.links import LinkRecords
 from corral.store.manifests import Layer
 from corral.store.models import ModelStore
+from corral.store.references import survey
 
 __all__ = ["Finding", "check_key", "check_store", "fail", "ok", "warn"]
 
@@ -132,11 +133,11 @@ def _check_models(store: ModelStore, names: list[ModelName]) -> Iterator[Finding
             f"get the model again ({PROGRAM} pull) or delete the file below {store.manifests.folder}; "
             "until then nothing is tidied up",
         )
-    elif store.manifests.has_corrupt():
+    elif unclear := survey(store.manifests).unclear:
         yield warn(
             "manifests",
-            f"{store.manifests.folder} holds files whose names are no models' names",
-            "move them away; until then nothing is tidied up",
+            f"{store.folder} holds what may refer to blobs and is not understood: {_some(list(unclear))}",
+            "until it is moved away no blob is deleted, because another program may need it",
         )
     else:
         yield ok("manifests", "all can be read")

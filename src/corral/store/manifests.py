@@ -208,17 +208,6 @@ class ManifestStore:
             with contextlib.suppress(OSError, CorruptManifestError):
                 yield self.read(name)
 
-    def has_corrupt(self) -> bool:
-        """Whether any manifest file, or its place, is not sound: then nothing may be pruned."""
-        for parts in _walk(str(self.folder), _DEPTH):
-            try:
-                self.read(ModelName(*parts))
-            except (CorruptManifestError, InvalidModelNameError):
-                return True
-            except OSError:
-                continue
-        return False
-
     def resolve(self, name: ModelName) -> ModelName:
         """The name with each part in the case that is on disk (in whichever model), if there is one."""
         if self.path(name).is_file():
@@ -236,7 +225,7 @@ def _walk(folder: str, depth: int) -> Iterator[tuple[str, ...]]:
     """Path parts of the files exactly `depth` levels below a folder."""
     try:
         entries = list(os.scandir(folder))
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:
         return
     for entry in entries:
         if entry.name.startswith("."):

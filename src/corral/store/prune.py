@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import re
+import stat
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +15,9 @@ from corral.digest import Digest
 from corral.errors import InvalidDigestError
 from corral.store.locks import lock_file, store_lock
 from corral.store.models import ModelStore
+from corral.store.orphans import Orphans
+from corral.store.references import References, survey
+from corral.store.trees import UNFINISHED
 from corral.store.workspace import delete_unused, held_digests, recover_workspaces
 from corral.translate.cache import ViewCache
 
@@ -24,60 +28,114 @@ _OLD_S = 3600.0
 _VERY_OLD_S = 86400.0
 # Downloads of large models are interrupted for days; Ollama throws them away after an hour.
 _PARTIAL_OLD_S = 7 * 86400.0
-# What BlobWriter writes to; the original's temporary names have fewer digits.
+# What BlobWriter writes to; Ollama's temporary names have fewer digits.
 _OUR_TEMPORARY = re.compile(r"sha256-\d{18}")
-_UNFINISHED = re.compile(r"\..+\.(\d+)\.\d+")
 _PARTIAL = re.compile(r"sha256-[0-9a-fA-F]{64}-partial(-\d+)?")
+_BLOB = re.compile(r"sha256-[0-9a-fA-F]{64}")
+# What Ollama has not finished: blobs on the way, tensors on the way, steps of a create. Other names are not ours.
+_TEMPORARY = re.compile(
+    r"sha256-\d{1,17}|sha256-[0-9a-fA-F]{64}\.tmp"
+    r"|(COPY|split-copy|projector-metadata|compat-tensors|F16|F32|BF16|Q4_0|Q4_K_[SM]|Q8_0)-?\d{6,}"
+)
 
 
 def prepare_store(store: ModelStore, *, may_prune: bool, now_s: float | None = None) -> None:
     """Rename blobs of the old spelling, then remove old files that nothing refers to and empty folders.
 
-    What changes under way in other processes rely on stays; what killed ones left goes, `may_prune` or not. A
-    manifest that cannot be read stops all removal: what it refers to is not known.
+    What changes under way in other processes rely on stays; what killed ones left goes, `may_prune` or not. Nothing
+    goes while it is not clear what is in use, or while there is no manifest at all: the manifests may be on a disk
+    that is not mounted.
     """
     now_s = time.time() if now_s is None else now_s
-    for name in store.blobs.names():
-        if name.startswith("sha256:"):
-            with contextlib.suppress(OSError):
-                (store.blobs.folder / name).rename(store.blobs.folder / name.replace(":", "-", 1))
-    if store.manifests.has_corrupt():
-        _log.warning("a manifest is corrupt: nothing is pruned")
+    _rename_old_spelling(store)
+    references = survey(store.manifests)
+    if references.unclear:
+        references.warn()
         return
     if count := recover_workspaces(store.blobs, store.manifests):
         _log.info("cleaned up after changes that were cut short count=%d", count)
+    _remove_unfinished_blobs(store)
     _remove_unfinished_manifests(store.manifests.folder, now_s)
-    if not may_prune:
-        return
+    if references.manifest_count == 0:
+        _keep_orphans(store)
+    elif may_prune:
+        _sweep(store, now_s)
+
+
+def _rename_old_spelling(store: ModelStore) -> None:
+    for name in store.blobs.names():
+        new = store.blobs.folder / name.replace(":", "-", 1)
+        if name.startswith("sha256:") and not os.path.lexists(new):
+            with contextlib.suppress(OSError):
+                (store.blobs.folder / name).rename(new)
+
+
+def _remove_unfinished_blobs(store: ModelStore) -> None:
+    """Files of `BlobWriter`s whose process was killed: nobody holds their lock."""
     with store_lock(store.blobs.folder):
-        used = {digest for stored in store.manifests.stored() for digest in stored.manifest.digests()}
-        used |= held_digests(store.blobs)
         for name in store.blobs.names():
             path = store.blobs.folder / name
+            if _OUR_TEMPORARY.fullmatch(name):
+                with contextlib.suppress(OSError), path.open("rb") as file:
+                    if lock_file(file):
+                        path.unlink()
+
+
+def _keep_orphans(store: ModelStore) -> None:
+    """Note what is there without a manifest, so that it stays when there is one again."""
+    orphans = [name for name in store.blobs.names() if _BLOB.fullmatch(name)]
+    if orphans:
+        _log.warning(
+            "there are blobs and no manifest: nothing is deleted count=%d folder=%s",
+            len(orphans),
+            store.folder,
+        )
+        Orphans(store.blobs).add(orphans)
+
+
+def _sweep(store: ModelStore, now_s: float) -> None:
+    with store_lock(store.blobs.folder):
+        old = [path for name in store.blobs.names() if _is_old(path := store.blobs.folder / name, now_s)]
+        # Looked up last: another program may have written a manifest while we looked at the files.
+        references = survey(store.manifests)
+        if references.unclear or references.manifest_count == 0:
+            references.warn()
+            return
+        orphans = Orphans(store.blobs)
+        orphans.tidy(references.hexes)
+        held = held_digests(store.blobs)
+        kept = orphans.names()
+        for path in old:
             with contextlib.suppress(OSError):
-                if not path.is_dir() and _is_garbage(path, used, now_s):
+                if path.name not in kept and not _is_used(path.name, references, held):
                     _delete(store, path)
-                    _log.info("pruned blob=%s", name)
-    ViewCache(store.folder).sweep(used)
+                    _log.info("pruned blob=%s", path.name)
+        ViewCache(store.folder).sweep({Digest(text) for text in references.hexes} | held)
     _remove_empty_folders(store.manifests.folder)
 
 
-def _is_garbage(path: Path, used: set[Digest], now_s: float) -> bool:
-    info = path.lstat()
-    if _OUR_TEMPORARY.fullmatch(path.name):
-        with path.open("rb") as file:
-            return lock_file(file)
+def _is_used(name: str, references: References, held: set[Digest]) -> bool:
+    try:
+        digest = Digest.parse(name)
+    except InvalidDigestError:
+        return False  # a file that somebody has not finished
+    return references.uses(digest) or digest in held
+
+
+def _is_old(path: Path, now_s: float) -> bool:
+    """Whether a file is one that we know how to tidy up, and has not been touched for long."""
+    try:
+        info = path.lstat()
+    except OSError:
+        return False
+    if stat.S_ISDIR(info.st_mode):
+        return False
     # The time of a file that we share is its owner's; when we linked it is what counts.
-    is_shared = path.is_symlink() or info.st_nlink > 1
+    is_shared = stat.S_ISLNK(info.st_mode) or info.st_nlink > 1
     age_s = now_s - (max(info.st_mtime, info.st_ctime) if is_shared else info.st_mtime)
     if _PARTIAL.fullmatch(path.name):
         return age_s > _PARTIAL_OLD_S
-    if age_s <= _OLD_S:
-        return False
-    try:
-        return Digest.parse(path.name) not in used
-    except InvalidDigestError:
-        return True
+    return age_s > _OLD_S and (_BLOB.fullmatch(path.name) or _TEMPORARY.fullmatch(path.name)) is not None
 
 
 def _delete(store: ModelStore, path: Path) -> None:
@@ -95,7 +153,7 @@ def delete_unreferenced(store: ModelStore, digests: Iterable[Digest]) -> None:
 def _remove_unfinished_manifests(folder: Path, now_s: float) -> None:
     """Files that `write_atomically` of a killed process did not come to rename."""
     for path in folder.rglob(".*") if folder.is_dir() else ():
-        match = _UNFINISHED.fullmatch(path.name)
+        match = UNFINISHED.fullmatch(path.name)
         with contextlib.suppress(OSError):
             if match and (not _is_process(int(match[1])) or now_s - path.lstat().st_mtime > _VERY_OLD_S):
                 path.unlink()

@@ -24,6 +24,7 @@ from corral.digest import Digest
 from corral.store.blobs import BlobStore, PutResult, sync_folder
 from corral.store.locks import lock_file, store_lock
 from corral.store.manifests import ManifestStore
+from corral.store.references import survey
 
 __all__ = ["Workspace", "delete_unused", "held_digests", "recover_workspaces"]
 
@@ -102,7 +103,7 @@ class Workspace:
 
 
 def delete_unused(blobs: BlobStore, manifests: ManifestStore, digests: Iterable[Digest]) -> None:
-    """Delete those of the blobs that no manifest refers to and no change under way holds."""
+    """Delete those of the blobs that nobody refers to, as far as that is certain, and no change under way holds."""
     candidates = set(digests)
     if not candidates:
         return
@@ -113,9 +114,11 @@ def delete_unused(blobs: BlobStore, manifests: ManifestStore, digests: Iterable[
 def _delete_unused(
     blobs: BlobStore, manifests: ManifestStore, candidates: set[Digest], other_than: Path | None = None
 ) -> None:
-    used = {digest for stored in manifests.stored() for digest in stored.manifest.digests()}
-    for digest in candidates - used - held_digests(blobs, other_than=other_than):
-        blobs.delete(digest)
+    references = survey(manifests)
+    references.warn()
+    for digest in candidates - held_digests(blobs, other_than=other_than):
+        if not references.uses(digest):
+            blobs.delete(digest)
 
 
 def held_digests(blobs: BlobStore, *, other_than: Path | None = None) -> set[Digest]:

@@ -1,0 +1,104 @@
+"""What lies in a models folder, may refer to blobs, and is not understood: as long as it is there, no blob goes.
+
+Other programs, and later versions of Ollama, keep manifests in places and forms of their own. A blob that no manifest
+known to us refers to may be one of theirs. So everything beside what we know is looked at: a folder or file counts
+as a stranger if it could name a blob, and that is decided the careful way. What cannot be read is a stranger, what
+is too large to search is one, and so is every file that is neither text without a digest nor weights.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["could_refer", "is_litter", "strangers"]
+
+# What Corral and Ollama keep beside the manifests. None of it refers to blobs for anybody else.
+_KNOWN = frozenset({"blobs", "manifests", "corral", "corral-views", "corral-uploads", ".corral-lock"})
+_OLLAMA_TEMPORARY = re.compile(r"ollama-safetensors-?\d+")
+# What desktops, servers and file systems leave in every folder.
+_LITTER = frozenset(
+    {
+        ".ds_store",
+        ".localized",
+        ".directory",
+        "thumbs.db",
+        "desktop.ini",
+        "lost+found",
+        ".fseventsd",
+        ".temporaryitems",
+        ".spotlight-v100",
+        ".documentrevisions-v100",
+        "system volume information",
+        "$recycle.bin",
+        "@eadir",
+        "#recycle",
+        ".snapshots",
+        ".stfolder",
+        ".nomedia",
+        "cachedir.tag",
+    }
+)
+_LITTER_STARTS = ("._", ".trash", ".nfs", ".fuse_hidden", ".stversions")
+_DIGEST = re.compile(rb"sha(256|512)|[0-9a-f]{40}", re.IGNORECASE)
+_WEIGHTS = (b"GGUF",)
+_MAX_TEXT_BYTES = 1 << 20
+_MAX_ENTRIES = 2_000
+_MAX_DEPTH = 12
+
+
+def strangers(models: Path) -> Iterator[str]:
+    """Entries of a models folder that could refer to blobs in a way that we do not know, as paths within it."""
+    try:
+        entries = list(os.scandir(models))
+    except FileNotFoundError:
+        return
+    except OSError as exc:
+        yield f"{models} ({exc.strerror})"
+        return
+    for entry in entries:
+        if entry.name in _KNOWN or _OLLAMA_TEMPORARY.fullmatch(entry.name):
+            continue
+        if "manifest" in entry.name.lower() or could_refer(Path(entry.path)):
+            yield entry.name
+
+
+def is_litter(name: str) -> bool:
+    """Whether a desktop or a file system has left something of this name."""
+    return name.lower() in _LITTER or name.lower().startswith(_LITTER_STARTS)
+
+
+def could_refer(path: Path) -> bool:
+    """Whether anything in a file or folder could be a reference to a blob."""
+    return _Search().could_refer(path, _MAX_DEPTH)
+
+
+class _Search:
+    def __init__(self) -> None:
+        self._left = _MAX_ENTRIES
+
+    def could_refer(self, path: Path, depth: int) -> bool:
+        self._left -= 1
+        if is_litter(path.name):
+            return False
+        if self._left < 0 or depth == 0:
+            return True
+        try:
+            mode = path.stat().st_mode
+            if stat.S_ISDIR(mode):
+                return any(self.could_refer(inner, depth - 1) for inner in path.iterdir())
+            return stat.S_ISREG(mode) and _could_file_refer(path)
+        except OSError:  # a link whose disk is not mounted, a folder of somebody else
+            return True
+
+
+def _could_file_refer(path: Path) -> bool:
+    with path.open("rb") as file:
+        data = file.read(_MAX_TEXT_BYTES + 1)
+    if not data or data.startswith(_WEIGHTS):
+        return False
+    is_text = b"\0" not in data and len(data) <= _MAX_TEXT_BYTES
+    return not is_text or _DIGEST.search(data) is not None

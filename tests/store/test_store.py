@@ -22,7 +22,7 @@ from corral.names import ModelName
 from corral.store.config_blob import ModelConfig
 from corral.store.manifests import CONFIG_MEDIA_TYPE, Layer, Manifest
 from corral.store.models import ModelStore
-from corral.store.prune import delete_unreferenced, prepare_store
+from corral.store.prune import delete_unreferenced, keep_for_a_while, prepare_store
 
 
 @pytest.fixture
@@ -249,3 +249,16 @@ while True:
     prepare_store(store, may_prune=True)
     assert left not in store.blobs.names()
     assert store.find(ModelName.parse("m")).template == "x"
+
+
+def test_what_was_uploaded_stays_for_a_while(store: ModelStore) -> None:
+    """It outlives the model made of it until the next start, and for an hour at least."""
+    add_model(store, "other", "y")
+    (layer,) = add_model(store, "m", "uploaded")
+    keep_for_a_while(store, layer.digest)
+    store.manifests.delete(ModelName.parse("m"))
+    delete_unreferenced(store, [layer.digest])
+    now_s = time.time()
+    for age_s, is_there in ((1800, True), (4000, False)):
+        prepare_store(store, may_prune=True, now_s=now_s + age_s)
+        assert store.blobs.has(layer.digest) is is_there

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from corral.digest import Digest
 from corral.quantize.output import check_space
+from corral.store.kept import KeptBlobs
 from corral.store.links import LinkRecords
 from corral.store.locks import lock_file, store_lock
 from corral.translate.cache import ViewCache
@@ -84,6 +85,7 @@ class BlobStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.links = LinkRecords(folder.parent, folder)
+        self.kept = KeptBlobs(folder.parent)
 
     def path(self, digest: Digest) -> Path:
         return self.folder / digest.file_name()

@@ -21,7 +21,7 @@ from corral.store.trees import UNFINISHED
 from corral.store.workspace import delete_unused, held_digests, recover_workspaces
 from corral.translate.cache import ViewCache
 
-__all__ = ["delete_unreferenced", "prepare_store"]
+__all__ = ["delete_unreferenced", "keep_for_a_while", "prepare_store"]
 
 _log = logging.getLogger("corral.store")
 _OLD_S = 3600.0
@@ -54,6 +54,7 @@ def prepare_store(store: ModelStore, *, may_prune: bool, now_s: float | None = N
         return
     if count := recover_workspaces(store.blobs, store.manifests):
         _log.info("cleaned up after changes that were cut short count=%d", count)
+    store.blobs.kept.expire(now_s)
     _remove_unfinished_blobs(store)
     _remove_unfinished_manifests(store.manifests.folder, now_s)
     if references.manifest_count == 0:
@@ -83,7 +84,8 @@ def _remove_unfinished_blobs(store: ModelStore) -> None:
 
 def _keep_orphans(store: ModelStore) -> None:
     """Note what is there without a manifest, so that it stays when there is one again."""
-    orphans = [name for name in store.blobs.names() if _BLOB.fullmatch(name)]
+    kept = {f"sha256-{text}" for text in store.blobs.kept.hexes()}
+    orphans = [name for name in store.blobs.names() if _BLOB.fullmatch(name) and name.lower() not in kept]
     if orphans:
         _log.warning(
             "there are blobs and no manifest: nothing is deleted count=%d folder=%s",
@@ -103,11 +105,11 @@ def _sweep(store: ModelStore, now_s: float) -> None:
             return
         orphans = Orphans(store.blobs)
         orphans.tidy(references.hexes)
-        held = held_digests(store.blobs)
-        kept = orphans.names()
+        held = held_digests(store.blobs) | {Digest(text) for text in store.blobs.kept.hexes()}
+        stays = orphans.names()
         for path in old:
             with contextlib.suppress(OSError):
-                if path.name not in kept and not _is_used(path.name, references, held):
+                if path.name not in stays and not _is_used(path.name, references, held):
                     _delete(store, path)
                     _log.info("pruned blob=%s", path.name)
         ViewCache(store.folder).sweep({Digest(text) for text in references.hexes} | held)
@@ -143,6 +145,15 @@ def _delete(store: ModelStore, path: Path) -> None:
         store.blobs.delete(Digest.parse(path.name))
     except InvalidDigestError:
         path.unlink()
+
+
+def keep_for_a_while(store: ModelStore, digest: Digest) -> None:
+    """Keep a blob that was uploaded, or that a request names, until the next start and for an hour at least.
+
+    It stays then whatever becomes of the models made of it.
+    """
+    with contextlib.suppress(OSError):  # a full disk; the blob's own time keeps it from the sweep
+        store.blobs.kept.note(digest)
 
 
 def delete_unreferenced(store: ModelStore, digests: Iterable[Digest]) -> None:

@@ -116,8 +116,9 @@ def _delete_unused(
 ) -> None:
     references = survey(manifests)
     references.warn()
+    kept = blobs.kept.hexes()
     for digest in candidates - held_digests(blobs, other_than=other_than):
-        if not references.uses(digest):
+        if not references.uses(digest) and digest.hex.lower() not in kept:
             blobs.delete(digest)
 
 

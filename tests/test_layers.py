@@ -21,6 +21,7 @@ LAYERS = (
     "rate",
     "config",
     "devices",
+    "workers",
     "engines",
     "gguf",
     "modelfile",

@@ -32,6 +32,8 @@
     │   ├── QueueFullError
     │   ├── RequestCanceledError
     │   └── InsufficientMemoryError
+    ├── WorkerError                  a job in a worker process failed
+    │   └── WorkerLimitError         it took more time or memory than it may have
     └── RunnerError                  the engine child
         ├── RunnerStartError
         ├── RunnerExitedError
@@ -79,6 +81,8 @@ __all__ = [
     "TemplateError",
     "TransferCancelledError",
     "UnsupportedArchitectureError",
+    "WorkerError",
+    "WorkerLimitError",
 ]
 
 
@@ -271,6 +275,14 @@ class InsufficientMemoryError(SchedulingError):
         super().__init__(message, hint=hint)
         self.needed_bytes = needed_bytes
         self.free_bytes = free_bytes
+
+
+class WorkerError(CorralError):
+    """A job in a worker process failed: its worker died, or the job has a fault."""
+
+
+class WorkerLimitError(WorkerError):
+    """A job took more time, memory or output than it may have; the text says which."""
 
 
 class RunnerError(CorralError):

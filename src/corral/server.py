@@ -50,6 +50,7 @@ from corral.service.pull import Puller
 from corral.store.models import ModelStore
 from corral.store.prune import prepare_store
 from corral.store.uploads import UploadStore
+from corral.workers.pool import shared_pool
 
 if TYPE_CHECKING:
     from corral.registry.account import Account
@@ -188,6 +189,7 @@ def _application(settings: Settings, engine: EngineChoice) -> App:
                 await puller.close()
         finally:
             factory.close()
+            shared_pool().close()
             archive.close()
             local_files.close()
         await send({"type": "lifespan.shutdown.complete"})

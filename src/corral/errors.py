@@ -55,6 +55,7 @@ __all__ = [
     "DiskFullError",
     "EngineError",
     "FormatError",
+    "GGUFCutShortError",
     "GGUFError",
     "InsufficientMemoryError",
     "InvalidDigestError",
@@ -194,6 +195,10 @@ class CorruptManifestError(StoreError):
 
 class GGUFError(StoreError):
     """A GGUF file that is truncated, inconsistent or hostile."""
+
+
+class GGUFCutShortError(GGUFError):
+    """The end of a GGUF file is missing."""
 
 
 class QuantizeError(CorralError):

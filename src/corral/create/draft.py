@@ -13,11 +13,12 @@ from typing import Any
 from corral.create.files import GGUFGroup, layer_media_type
 from corral.create.request import CreateRequest, parse_licenses
 from corral.digest import Digest
-from corral.errors import InvalidRequestError, TemplateError
+from corral.errors import GGUFError, InvalidRequestError, TemplateError
 from corral.gguf import GGUFFile, format_parameter_count
 from corral.gotemplate import Template
 from corral.gowire import encode, encode_sorted
 from corral.prompt.detection import detect
+from corral.prompt.plain import is_plain
 from corral.store.config_blob import ModelConfig
 from corral.store.manifests import Layer
 from corral.store.models import Model
@@ -49,6 +50,7 @@ class ModelDraft:
     # Layers that this create has made or was the first to use.
     fresh: set[Digest] = field(default_factory=set)
     parameters: dict[str, Any] = field(default_factory=dict)
+    base_weights: Path | None = None
 
     def take_base(self, base: Model) -> None:
         """Start from another model: all its layers, marked as coming from it."""
@@ -56,6 +58,7 @@ class ModelDraft:
         self.layers = [replace(layer, from_=short) for layer in base.layers]
         self.parameters = dict(base.parameters)
         self.config = base.config
+        self.base_weights = base.weights_path
 
     def add_file(self, group: GGUFGroup, digest: Digest, path: Path, gguf: GGUFFile) -> None:
         """Add the layer of a file, as it came or as it was made of what came."""
@@ -111,7 +114,8 @@ class ModelDraft:
                 Template.parse(request.template)
             except TemplateError as exc:
                 raise InvalidRequestError(f"template error: {exc}") from exc
-            self._replace("template", request.template.encode())
+            if not (is_plain(request.template) and self._uses_chat_template()):
+                self._replace("template", request.template.encode())
         if request.system:
             self._replace("system", request.system.encode())
         for text in parse_licenses(request.license):
@@ -162,6 +166,18 @@ class ModelDraft:
         return self.statuses.get(layer.digest) or (
             f"{'using existing' if is_old else 'creating new'} layer {layer.digest}"
         )
+
+    def _uses_chat_template(self) -> bool:
+        """Whether prompts are made by a chat template that the weights bring, with nothing put over it."""
+        if self.base_weights is not None and any(layer.kind == "template" for layer in self.layers):
+            return False
+        headers = self.headers
+        if not headers and self.base_weights is not None:
+            try:
+                headers = [GGUFFile.open(self.base_weights)]
+            except (GGUFError, OSError):
+                return False
+        return any(bool(header.metadata.get("tokenizer.chat_template")) for header in headers)
 
     def _replace(self, kind: str, data: bytes) -> None:
         media_type = layer_media_type(kind)

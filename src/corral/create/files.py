@@ -5,15 +5,16 @@ Ollama: server/create.go convertModelFromFiles, ggufLayers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal
 
 from corral.create.projector import lacks_projector_type
 from corral.digest import Digest
 from corral.errors import CorralError, GGUFError, InvalidDigestError, InvalidRequestError, StoreError
 from corral.gguf import GGUFFile, check_loadable
+from corral.gguf.foreign import explain_file
 from corral.quantize import group_splits
 from corral.store.blobs import BlobStore
 
@@ -21,17 +22,21 @@ __all__ = [
     "GGUFGroup",
     "MissingBlobError",
     "blob_path",
+    "check_content",
+    "check_one_of_each",
     "group_files",
+    "kind_of",
     "kind_of_files",
     "layer_media_type",
     "open_gguf",
     "sorted_files",
 ]
 
-_ZIP_MAGIC = b"PK\x03\x04"
 _EMBEDDED_PREFIXES = ("a.", "mm.", "mtp.", "s.", "v.")
 
 Kind = Literal["model", "projector", "adapter", "draft"]
+# What a model has at most one of.
+_SINGLE: dict[Kind, str] = {"model": "models", "projector": "projectors", "draft": "draft models"}
 
 
 def layer_media_type(kind: str) -> str:
@@ -69,26 +74,40 @@ class GGUFGroup:
 
 
 def kind_of_files(blobs: BlobStore, files: Mapping[str, str]) -> Literal["gguf", "safetensors"]:
-    """What a set of files is, by the first that tells.
+    """What a set of files is: by their names, else by their contents.
 
     Raises:
-        InvalidRequestError: nothing tells.
+        InvalidRequestError: nothing tells, or two things are told.
         StoreError: a blob is not there.
     """
+    named: dict[str, str] = {}
+    for name in files:
+        if (suffix := PurePath(name).suffix.lower()) in (".gguf", ".safetensors"):
+            named.setdefault(suffix, name)
+    if len(named) == 2:
+        raise InvalidRequestError(
+            f"two kinds of weights, {named['.gguf']} and {named['.safetensors']}: send one of them"
+        )
+    if named:
+        return "gguf" if ".gguf" in named else "safetensors"
+    problem = ""
     for name, digest in files.items():
-        if name.endswith(".safetensors"):
-            return "safetensors"
-        if name.endswith(".gguf"):
+        path = blob_path(blobs, digest)
+        if read_head(path, 4) == b"GGUF":
             return "gguf"
-        with blob_path(blobs, digest).open("rb") as file:
-            magic = file.read(4)
-        if magic == b"GGUF":
-            return "gguf"
-        if magic == _ZIP_MAGIC:
-            raise InvalidRequestError(
-                f"{name} has weights in PyTorch's own format, which can hide programs: save them as safetensors first"
-            )
-    raise InvalidRequestError("unknown type")
+        problem = problem or (f"{name} {found}" if (found := explain_file(path)) else "")
+    raise InvalidRequestError(problem or "unknown type")
+
+
+def read_head(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(size)
+
+
+def check_content(path: Path, name: str) -> None:
+    """Raises InvalidRequestError: a file that is known to be something else than weights."""
+    if problem := explain_file(path):
+        raise InvalidRequestError(f"{name} {problem}")
 
 
 def sorted_files(files: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -112,16 +131,17 @@ def blob_path(blobs: BlobStore, digest: str) -> Path:
     return path
 
 
-def open_gguf(path: Path) -> GGUFFile:
-    """The header of a file that somebody says is a model.
+def open_gguf(path: Path, name: str = "") -> GGUFFile:
+    """The header of a file that somebody says is a model, and calls `name`.
 
     Raises:
-        InvalidRequestError: it is no GGUF file.
+        InvalidRequestError: it is not a GGUF file.
         CorralError: it is not a sound one; the text says why.
     """
-    with path.open("rb") as file:
-        if file.read(4) != b"GGUF":
-            raise InvalidRequestError("supplied file was not in GGUF format")
+    if read_head(path, 4) != b"GGUF":
+        problem = explain_file(path)
+        detail = f": {name} {problem}" if problem and name else ""
+        raise InvalidRequestError(f"supplied file was not in GGUF format{detail}")
     try:
         return GGUFFile.open(path)
     except GGUFError as exc:
@@ -139,7 +159,7 @@ def group_files(files: list[tuple[str, str, Path, GGUFFile]], *, as_draft: bool 
     for parts in group_splits([(name, header) for name, _, _, header in files]):
         first_name, gguf = parts[0]
         named = [by_path[header.path] for _, header in parts]
-        kind = "draft" if as_draft else _kind(gguf)
+        kind: Kind = "draft" if as_draft else kind_of(gguf)
         group = GGUFGroup(
             kind,
             tuple(name for name, _ in parts),
@@ -150,7 +170,25 @@ def group_files(files: list[tuple[str, str, Path, GGUFFile]], *, as_draft: bool 
         if kind == "model" and not group.is_split and not group.is_untouched:
             check_model(gguf, first_name)
         groups.append(group)
+    groups = list({group.digests: group for group in reversed(groups)}.values())[::-1]
+    check_one_of_each((group.kind, group.names[0]) for group in groups)
     return groups
+
+
+def check_one_of_each(files: Iterable[tuple[Kind, str]]) -> None:
+    """Refuse two files where the engine takes one, by kind and name of each file.
+
+    Raises:
+        InvalidRequestError: it names all of them.
+    """
+    by_kind: dict[Kind, list[str]] = {}
+    for kind, name in files:
+        by_kind.setdefault(kind, []).append(name)
+    for kind, what in _SINGLE.items():
+        names = by_kind.get(kind, [])
+        if len(names) > 1:
+            listed = f"{', '.join(names[:-1])} and {names[-1]}"
+            raise InvalidRequestError(f"{len(names)} {what} where one is wanted: {listed}; name one of them")
 
 
 def check_model(gguf: GGUFFile, name: str) -> None:
@@ -161,7 +199,8 @@ def check_model(gguf: GGUFFile, name: str) -> None:
         raise CorralError(f"failed to validate GGUF {name}: {exc}") from exc
 
 
-def _kind(gguf: GGUFFile) -> Kind:
+def kind_of(gguf: GGUFFile) -> Kind:
+    """What a file is to a model."""
     general = gguf.metadata.get("general.type")
     if general == "adapter":
         return "adapter"

@@ -14,6 +14,7 @@ from corral.create.draft import ModelDraft
 from corral.create.files import (
     GGUFGroup,
     blob_path,
+    check_content,
     check_model,
     group_files,
     open_gguf,
@@ -62,7 +63,7 @@ class Weights:
         for name, digest in sorted_files(files):
             await self._report({"status": "parsing GGUF"})
             path = await in_thread(self._hold, digest)
-            opened.append((name, digest, path, await asyncio.to_thread(open_gguf, path)))
+            opened.append((name, digest, path, await asyncio.to_thread(open_gguf, path, name)))
         for group in await asyncio.to_thread(group_files, opened, as_draft=as_draft):
             await self._add_group(group)
 
@@ -183,7 +184,13 @@ class Weights:
         return result.digest
 
     async def _paths(self, files: Mapping[str, str]) -> dict[str, str]:
-        return {name: str(await in_thread(self._hold, digest)) for name, digest in sorted_files(files)}
+        paths = {}
+        for name, digest in sorted_files(files):
+            path = await in_thread(self._hold, digest)
+            if name.endswith(".safetensors"):
+                await asyncio.to_thread(check_content, path, name)
+            paths[name] = str(path)
+        return paths
 
     def _hold(self, digest: str) -> Path:
         """The file of an uploaded blob, which stays as long as this create goes on. Raises StoreError."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from corral.errors import GGUFError
+from corral.errors import GGUFCutShortError, GGUFError
 from corral.gguf.names import TENSOR_TYPES, file_type_name
 from corral.gowire import Float32
 
@@ -122,7 +122,7 @@ class GGUFFile:
         with path.open("rb") as file:
             size_bytes = file.seek(0, 2)
             if size_bytes < 24:
-                raise GGUFError("file is too short for a GGUF header")
+                raise GGUFCutShortError("file is too short for a GGUF header")
             return _Reader(path, file, size_bytes).read()
 
     @property
@@ -218,7 +218,7 @@ class _Reader:
     def _take(self, count: int) -> bytes:
         start, self._position = self._position, self._position + count
         if self._position > self._end:
-            raise GGUFError("file ends inside its header")
+            raise GGUFCutShortError("file ends inside its header")
         if start < self._base or self._position > self._base + len(self._data):
             self._load(start, count)
             if len(self._data) < count:
@@ -277,7 +277,9 @@ class _Reader:
         # A string has its length in front: 8 bytes at least.
         size = struct.calcsize("<" + code)
         if length > (self._end - start) // size:
-            raise GGUFError(f"metadata key {key!r} claims {length} elements, more than the file holds")
+            raise GGUFCutShortError(
+                f"metadata key {key!r} claims {length} elements, more than the file holds"
+            )
         if length > _MAX_ARRAY_ELEMENTS:
             raise GGUFError(
                 f"metadata key {key!r} has {length} elements, at most {_MAX_ARRAY_ELEMENTS} are accepted"
@@ -306,7 +308,7 @@ class _Reader:
             self._position = base + index
             if self._position <= limit:
                 return
-        raise GGUFError(
+        raise GGUFCutShortError(
             f"metadata key {key!r} has strings that are longer than the file, or than is accepted"
         )
 
@@ -349,6 +351,8 @@ class _Reader:
                 raise GGUFError(f"tensor {name!r} is not aligned to {alignment} bytes")
             end = data_offset + offset + size_bytes
             if end > self._end:
-                raise GGUFError(f'tensor "{name}" offset+size ({end}) exceeds file size ({self._end})')
+                raise GGUFCutShortError(
+                    f'tensor "{name}" offset+size ({end}) exceeds file size ({self._end})'
+                )
             tensors.append(TensorInfo(name, shape, tensor_type.name, offset, size_bytes, n_elements))
         return tuple(tensors)

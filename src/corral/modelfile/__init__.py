@@ -1,7 +1,7 @@
 """Modelfiles: text to directives and back, and what the directives ask of a create."""
 
 from corral.modelfile.fields import ModelfileFields, fields_of
-from corral.modelfile.parameters import parse_parameters
+from corral.modelfile.parameters import is_float_parameter, is_integer_parameter, parse_parameters
 from corral.modelfile.printer import format_modelfile
 from corral.modelfile.reader import Directive, ModelfileError, parse_modelfile
 
@@ -11,6 +11,8 @@ __all__ = [
     "ModelfileFields",
     "fields_of",
     "format_modelfile",
+    "is_float_parameter",
+    "is_integer_parameter",
     "parse_modelfile",
     "parse_parameters",
 ]

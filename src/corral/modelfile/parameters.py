@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from corral.gowire import shorten_float32
 from corral.modelfile.reader import Directive, ModelfileError
 
-__all__ = ["DEPRECATED_PARAMETERS", "parse_parameters"]
+__all__ = ["DEPRECATED_PARAMETERS", "is_float_parameter", "is_integer_parameter", "parse_parameters"]
 
 _INTEGERS = frozenset(
     "num_keep seed num_predict top_k repeat_last_n num_ctx num_batch num_gpu main_gpu num_thread"
@@ -28,6 +29,14 @@ _FALSE = ("0", "f", "F", "FALSE", "false", "False")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
 _FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,9})?")
 _MAX_FLOAT32 = 3.4028235677973366e38
+
+
+def is_integer_parameter(name: str) -> bool:
+    return name in _INTEGERS
+
+
+def is_float_parameter(name: str) -> bool:
+    return name in _FLOATS
 
 
 def parse_parameters(directives: Iterable[Directive]) -> tuple[dict[str, Any], list[str]]:
@@ -61,8 +70,7 @@ def _typed(name: str, value: str, line: int) -> int | float | bool:
         fraction = float(value) if _FLOAT.fullmatch(value) else math.inf
         if abs(fraction) >= _MAX_FLOAT32:
             raise ModelfileError(f"invalid float value [{value}]", line=line)
-        # The original rounds to 32 bits here; the engine does so anyway, and what was written stays readable.
-        return fraction
+        return shorten_float32(fraction)
     if name in _BOOLS:
         if value not in _TRUE + _FALSE:
             raise ModelfileError(f"invalid bool value [{value}]", line=line)

@@ -17,7 +17,7 @@ from corral.quantize.output import check_space, copy_range, in_model_order, llam
 
 __all__ = ["group_splits", "merge_splits"]
 
-_SPLIT_NAME = re.compile(r"(?P<prefix>.+)-(?P<no>\d{5})-of-(?P<count>\d{5})\.gguf")
+_SPLIT_NAME = re.compile(r"(?P<prefix>.+)-(?P<no>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
 _SPLIT_KEYS = ("split.no", "split.count", "split.tensors.count")
 _COPY_BYTES = 64 << 20
 

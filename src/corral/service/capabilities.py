@@ -15,6 +15,7 @@ from corral.gotemplate import Template
 from corral.parsers.registry import find_parser
 from corral.prompt import jinja
 from corral.prompt.inference import thinking_tags
+from corral.prompt.plain import is_plain
 from corral.store.models import Model
 
 __all__ = ["Path", "Traits", "choose_path", "is_reranker", "show_capabilities", "tags_capabilities"]
@@ -69,6 +70,8 @@ def _prefers_jinja(traits: Traits) -> bool:
     source = traits.chat_template
     if not source:
         return False
+    if is_plain(traits.model.template or ""):
+        return True
     native = {
         name
         for name, has in (("tools", jinja.has_tools(source)), ("thinking", jinja.has_thinking(source)))

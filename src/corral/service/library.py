@@ -21,6 +21,7 @@ from corral.errors import (
 from corral.gguf import GGUFArray, GGUFFile, file_type_name
 from corral.gowire import Float32, encode, format_local_time
 from corral.names import ModelName, ModelRef, parse_ref
+from corral.prompt.plain import PLAIN_TEMPLATE
 from corral.registry.source import HUGGING_FACE
 from corral.scheduler.spec import LoadedInfo
 from corral.service import capabilities
@@ -111,7 +112,11 @@ class Library:
         answer: dict[str, Any] = {
             "license": "\n".join(model.licenses),
             "modelfile": modelfile_of(
-                model, system=system, parameters=parameters | dict(request.options), program=PROGRAM
+                model,
+                template=_printed_template(model, profile.gguf),
+                system=system,
+                parameters=parameters | dict(request.options),
+                program=PROGRAM,
             ),
             "parameters": format_parameters(parameters),
             "template": self._template(model, profile.path, profile.gguf),
@@ -181,7 +186,7 @@ class Library:
         source = gguf.metadata.get("tokenizer.chat_template") if gguf else None
         if path == "jinja" and isinstance(source, str) and source:
             return source
-        return "{{ .Prompt }}" if model.template is None else model.template
+        return PLAIN_TEMPLATE if model.template is None else model.template
 
     def ps(self, loaded: list[LoadedInfo]) -> list[dict[str, Any]]:
         """The entries of `/api/ps`, those that expire last first."""
@@ -240,6 +245,14 @@ class Library:
             return self._store.manifests.resolve(ModelName.parse(text))
         except InvalidModelNameError:
             raise InvalidRequestError(message) from None
+
+
+def _printed_template(model: Model, gguf: GGUFFile | None) -> str:
+    """The template that a Modelfile has to name; empty if the weights bring the one that counts."""
+    if model.template is not None:
+        return model.template
+    has_own = gguf is not None and bool(gguf.metadata.get("tokenizer.chat_template"))
+    return "" if has_own else PLAIN_TEMPLATE
 
 
 def _cloud_tag(base: str) -> str:

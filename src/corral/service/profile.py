@@ -18,6 +18,7 @@ from corral.parsers.registry import ParserInfo, find_parser
 from corral.prompt.inference import thinking_tags, tool_tag
 from corral.prompt.jinja import ChatTemplate
 from corral.prompt.jinja_output import output_form
+from corral.prompt.plain import PLAIN_TEMPLATE
 from corral.prompt.renderers.registry import RendererInfo, find_renderer
 from corral.scheduler.shape import read_memory_shape
 from corral.scheduler.spec import MemoryShape
@@ -28,7 +29,6 @@ from corral.types import Message, Think, Tool
 
 __all__ = ["ModelProfile", "Profiles", "open_header"]
 
-_PLAIN_TEMPLATE = "{{ .Prompt }}"
 # What the engine uses for a model that brings no template of any kind.
 _DEFAULT_CHAT_TEMPLATE = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}{% endfor %}"
@@ -182,7 +182,7 @@ class Profiles:
         template = capabilities.parse_template(model.template)
         traits = capabilities.Traits(model, gguf, projector, template)
         path = capabilities.choose_path(traits, go_template=self._settings.go_template)
-        go_template = template or Template.parse(_PLAIN_TEMPLATE)
+        go_template = template or Template.parse(PLAIN_TEMPLATE)
         parts = (*model.projector_paths, *model.adapter_paths, model.draft_path)
         form = output_form(traits.chat_template) if path == "jinja" else None
         parser = _known_parser(model)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from corral.gguf import GGUFFile, NewTensor, build_header, encode_value
 
 
-def edited(source: Path, destination: Path, values: dict[str, tuple[Any, str] | None]) -> Path:
+def edited(source: Path, destination: Path, values: Mapping[str, tuple[Any, Any] | None]) -> Path:
     """Copy a GGUF file with some values set (`(value, type name)`) or left out (None)."""
     gguf = GGUFFile.open(source)
     raw = gguf.raw_values()

@@ -70,7 +70,7 @@ class Creator:
         name = await asyncio.to_thread(self._store.manifests.resolve, ModelName.parse(request.model))
         async with working(self._store) as workspace:
             draft = ModelDraft(workspace)
-            weights = Weights(self._store.blobs, self._jobs, draft, report)
+            weights = Weights(self._store, self._jobs, draft, report)
             await self._gather(draft, weights, request, report)
             draft.apply_info(parse_info(request.info))
             await weights.quantize(request)

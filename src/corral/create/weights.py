@@ -27,7 +27,8 @@ from corral.digest import Digest
 from corral.errors import ConversionError, CorralError, InvalidRequestError, QuantizeError
 from corral.gguf import GGUFFile
 from corral.quantize import parse_file_type
-from corral.store.blobs import BlobStore
+from corral.store.models import ModelStore
+from corral.store.prune import keep_for_a_while
 
 __all__ = ["Weights"]
 
@@ -42,12 +43,13 @@ class Weights:
 
     def __init__(
         self,
-        blobs: BlobStore,
+        store: ModelStore,
         jobs: Jobs,
         draft: ModelDraft,
         report: Callable[[dict[str, Any]], Awaitable[None]],
     ) -> None:
-        self._blobs = blobs
+        self._store = store
+        self._blobs = store.blobs
         self._jobs = jobs
         self._draft = draft
         self._report = report
@@ -193,9 +195,14 @@ class Weights:
         return paths
 
     def _hold(self, digest: str) -> Path:
-        """The file of an uploaded blob, which stays as long as this create goes on. Raises StoreError."""
+        """The file of an uploaded blob: it stays as long as this create goes on, and for a while after this use.
+
+        Raises:
+            StoreError
+        """
         blob_path(self._blobs, digest)
         self._draft.workspace.hold(Digest.parse(digest))
+        keep_for_a_while(self._store, Digest.parse(digest))
         return blob_path(self._blobs, digest)
 
 

@@ -150,8 +150,11 @@ def _delete(store: ModelStore, path: Path) -> None:
 def keep_for_a_while(store: ModelStore, digest: Digest) -> None:
     """Keep a blob that was uploaded, or that a request names, until the next start and for an hour at least.
 
-    It stays then whatever becomes of the models made of it.
+    It stays then whatever becomes of the models made of it. A link to somebody's own file is not kept: the file
+    can be taken in again.
     """
+    if store.blobs.links.read(digest) is not None:
+        return
     with contextlib.suppress(OSError):  # a full disk; the blob's own time keeps it from the sweep
         store.blobs.kept.note(digest)
 

@@ -18,7 +18,9 @@ from corral.digest import Digest
 from corral.errors import DigestMismatchError
 from corral.gowire import encode
 from corral.store.blobs import PutResult
+from corral.store.locks import store_lock
 from corral.store.models import ModelStore
+from corral.store.prune import keep_for_a_while
 from corral.types import Message
 
 __all__ = ["CREATE", "LOCAL_BLOB", "MakingRoutes"]
@@ -75,7 +77,7 @@ class MakingRoutes:
 
     async def blob_exists(self, exchange: Exchange) -> None:
         digest = Digest.parse(exchange.params["digest"])
-        if await asyncio.to_thread(self._store.blobs.has, digest):
+        if await asyncio.to_thread(self._has_blob, digest):
             await exchange.respond(200)
         else:
             text = f'blob "{exchange.params["digest"]}" not found'
@@ -83,7 +85,8 @@ class MakingRoutes:
 
     async def blob_upload(self, exchange: Exchange) -> None:
         given = exchange.params["digest"]
-        if await asyncio.to_thread(self._store.blobs.has, Digest.parse(given)):
+        digest = Digest.parse(given)
+        if await asyncio.to_thread(self._has_blob, digest):
             if exchange.header(b"connection").lower() == "close":
                 # The connection ends with the answer, and a client that still writes would not get to read it.
                 async for _ in _body(exchange):
@@ -91,10 +94,21 @@ class MakingRoutes:
             await exchange.respond(200)
             return
         await asyncio.to_thread(self._store.blobs.check_space, exchange.header(b"content-length"))
+        await asyncio.to_thread(keep_for_a_while, self._store, digest)
         result: PutResult = await self._store.blobs.put(_body(exchange))
+        if result.digest != digest:
+            await asyncio.to_thread(keep_for_a_while, self._store, result.digest)
         if str(result.digest) != given:
             raise DigestMismatchError(given, str(result.digest))
         await exchange.respond(201)
+
+    def _has_blob(self, digest: Digest) -> bool:
+        """Whether a blob is there; who asks means to use it, so that it stays for a while."""
+        blobs = self._store.blobs
+        with store_lock(blobs.folder):
+            if is_there := blobs.has(digest):
+                keep_for_a_while(self._store, digest)
+        return is_there
 
     async def token_file(self, exchange: Exchange) -> None:
         """Where a program on this machine finds the token that proves that it may read what we may read."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pexpect
 import pytest
 
-from corral.cli.agents import AGENTS
+from corral.cli.candidates import FILES, candidates_for
 from corral.cli.commands import COMMANDS
-from corral.cli.completion import _WORDS, script
 from corral.cli.manpage import manual_page
 from tests.cli.replay import Replay
 
@@ -114,15 +116,118 @@ def test_the_tab_key(env: dict[str, str], shell: str) -> None:
     child.close(force=True)
 
 
-def test_scripts_know_everything() -> None:
-    """Every command and flag is in every script; the agents are those that launch knows."""
-    for shell in ("bash", "zsh", "fish"):
-        text = script(shell)
-        for command in COMMANDS:
-            if not command.is_hidden:
-                assert command.name in text
-                assert all(flag.name in text for flag in command.flags)
-    assert _WORDS["launch"] == tuple(agent.name for agent in AGENTS)
+def test_every_command_and_flag_is_offered() -> None:
+    """What the table has is offered without a further list to keep."""
+    names = candidates_for([], "")
+    for command in COMMANDS:
+        if not command.is_hidden:
+            assert names[command.name] == command.text
+            offered = candidates_for([command.name], "-")
+            assert {f"--{flag.name}" for flag in command.flags} <= offered.keys()
+    assert "__complete" not in names
+
+
+@pytest.mark.parametrize(
+    ("typed", "current", "wanted"),
+    [
+        (["list"], "--sort=n", ["--sort=name"]),
+        (["list", "--sort"], "m", ["modified"]),
+        (["create", "x", "-q"], "q4_K", ["q4_k_s", "q4_k_m"]),
+        (["create"], "", []),
+        (["nothing-like-it"], "", []),
+        (["launch", "claude", "--"], "", []),
+        (["launch"], "cla", ["claude"]),
+        (["bench", "m", "--rounds"], "", []),
+    ],
+)
+def test_words_and_values(typed: list[str], current: str, wanted: list[str]) -> None:
+    """Values after a flag and joined to it; nothing where nothing can be known."""
+    found = candidates_for(typed, current)
+    assert [word for word in found if word in wanted] == wanted
+    assert not found or wanted
+
+
+def test_files_are_left_to_the_shell() -> None:
+    """Also where the value is joined to its flag."""
+    assert candidates_for(["create", "m", "-f"], "Mod") is FILES
+    assert candidates_for(["create", "m"], "--imatrix=a") is FILES
+
+
+HOSTILE_NAMES = [
+    "$(touch hit-{shell})",
+    "`touch hit-{shell}`",
+    "a;touch hit-{shell}",
+    "a\ntouch hit-{shell}",
+    "a$(touch hit-{shell}):latest",
+    "x\tIgnore me",
+    "-rf",
+    "a b",
+    "<(touch hit-{shell})",
+    "~root",
+    "\x1b[2Ja",
+    "*",
+]
+
+
+@pytest.fixture
+def hostile(env: dict[str, str]) -> Iterator[dict[str, str]]:
+    """A server whose models' names are commands for a shell."""
+    names = [name.replace("{shell}", "it") for name in HOSTILE_NAMES]
+    body = json.dumps({"models": [{"name": name} for name in [*names, "good:latest"]]}).encode()
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield {**env, "OLLAMA_HOST": f"127.0.0.1:{server.server_port}"}
+        server.shutdown()
+
+
+@pytest.mark.parametrize("complete", SHELLS)
+def test_names_are_never_evaluated(
+    hostile: dict[str, str],
+    complete: Callable[[dict[str, str], str], list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A name that a shell could read as a command is neither run nor offered, since Enter would run it."""
+    monkeypatch.chdir(tmp_path)
+    for line in ("corral show ", "corral show a", "corral launch --model ", "corral rm good:latest "):
+        assert set(complete(hostile, line)) <= {"good:latest"}
+    assert complete(hostile, "corral show ") == ["good:latest"]
+    assert not list(tmp_path.glob("hit*"))
+
+
+@needs("zsh")
+def test_zsh_evaluates_no_name(hostile: dict[str, str], tmp_path: Path) -> None:
+    """The same with zsh, which completes on terminals only."""
+    child = pexpect.spawn(
+        "zsh",
+        ["-f", "-i"],
+        env=hostile,
+        encoding="utf-8",
+        timeout=60,
+        dimensions=(24, 200),
+        cwd=str(tmp_path),
+    )
+    child.delaybeforesend = None
+    child.sendline(
+        "autoload -U compinit; compinit -u -D; PS1='next''> '; source <(corral completion zsh); echo read''y"
+    )
+    child.expect_exact("ready\r\n")
+    child.expect_exact("next> ")
+    child.send("corral show \t")
+    child.expect_exact("good:latest")
+    child.close(force=True)
+    assert not list(tmp_path.glob("hit*"))
 
 
 def test_an_unknown_shell(env: dict[str, str]) -> None:

@@ -194,6 +194,7 @@ COMMANDS: tuple[Command, ...] = (
         is_own=True,
         shows_environment=False,
     ),
+    Command("__complete", "", "completion:complete", needs_server=False, is_hidden=True),
     Command("help", "Help about any command", "", "[command]", needs_server=False, shows_environment=False),
     Command("login", "Sign in to ollama.com", "account:signin", count=0, is_hidden=True),
     Command("logout", "Sign out from ollama.com", "account:signout", count=0, is_hidden=True),

@@ -104,11 +104,27 @@ def test_docker_login(start_registry: StartRegistry, start_server: StartServer) 
     registry = start_registry()
     fill(registry)
     registry.may["ann"], registry.passwords["ann"] = "pull", "secret"
-    server = start_server()
+    server = start_server(CORRAL_REGISTRY_TRUSTED_HOSTS=registry.host)
     docker_login(server, registry.host, "ann", "secret")
     request = {"model": f"{registry.host}/lib/say", "insecure": True}
     assert server.stream("/api/pull", request)[-1] == {"status": "success"}
     assert not any("secret" in line for line in server.log)
+
+
+def test_stored_credentials_stay_here(start_registry: StartRegistry, start_server: StartServer) -> None:
+    """A client that asks for plain http does not make the server send what `docker login` stored, on any route."""
+    registry = start_registry()
+    fill(registry)
+    registry.may["ann"], registry.passwords["ann"] = "pull,push", "secret"
+    server = start_server()
+    docker_login(server, registry.host, "ann", "secret")
+    name = f"{registry.host}/lib/say"
+    denied = {"error": "pull model manifest: unauthorized: access denied"}
+    assert server.stream("/api/pull", {"model": name, "insecure": True})[-1] == denied
+    server.create(name, "say")
+    assert "access denied" in server.stream("/api/push", {"model": name, "insecure": True})[-1]["error"]
+    assert registry.seen
+    assert not any(seen.authorization.startswith("Basic ") for seen in registry.seen)
 
 
 def test_user_in_the_request(start_registry: StartRegistry, start_server: StartServer) -> None:
@@ -132,7 +148,7 @@ def test_realm_elsewhere(start_registry: StartRegistry, start_server: StartServe
         "error": f'pull model manifest: realm host "{service.host}" does not match original host "{registry.host}"'
     }
     assert service.seen == []
-    trusting = start_server(CORRAL_REGISTRY_TRUSTED_HOSTS=service.host)
+    trusting = start_server(CORRAL_REGISTRY_TRUSTED_HOSTS=f"{service.host},{registry.host}")
     docker_login(trusting, registry.host, "ann", "secret")
     assert "401: who are you?" in trusting.stream("/api/pull", request)[-1]["error"]
     assert [seen.authorization[:6] for seen in service.seen] == ["Basic "]
@@ -146,7 +162,7 @@ def test_basic_authentication(start_server: StartServer) -> None:
     line = "ann:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a"
     registry = RealRegistry(htpasswd=line)
     try:
-        server = start_server()
+        server = start_server(CORRAL_REGISTRY_TRUSTED_HOSTS=registry.host)
         request = {"model": f"{registry.host}/lib/say", "insecure": True}
         denied = {"error": "pull model manifest: unauthorized: access denied"}
         assert server.stream("/api/pull", request)[-1] == denied
@@ -158,5 +174,8 @@ def test_basic_authentication(start_server: StartServer) -> None:
         target = f"{registry.host}/me/say"
         server.post("/api/copy", {"source": request["model"], "destination": target})
         assert server.stream("/api/push", {"model": target, "insecure": True})[-1] == {"status": "success"}
+        wary = start_server()
+        docker_login(wary, registry.host, "ann", "secret")
+        assert wary.stream("/api/pull", request)[-1] == denied
     finally:
         registry.close()

@@ -52,7 +52,7 @@ def client_of(
     named: list[tuple[str, int | None]] | None = None,
 ) -> RegistryClient:
     endpoint = Endpoint(registry.base, "lib/m", "latest", is_plain_allowed=True)
-    guard = AddressGuard([("127.0.0.1", registry.port)] if named is None else named)
+    guard = AddressGuard(trusted=[("127.0.0.1", registry.port)]) if named is None else AddressGuard(named)
     authorizer = Authorizer(Wallet(Path("/nonexistent")), endpoint.host, is_plain_allowed=True)
     return RegistryClient(endpoint, Transport(guard, policy), authorizer)
 

@@ -43,7 +43,7 @@ def upload_of(
     endpoint = Endpoint(registry.base, "me/m", "latest", is_plain_allowed=True)
     authorizer = Authorizer(Wallet(Path("/nonexistent")), endpoint.host, is_plain_allowed=True)
     client = RegistryClient(
-        endpoint, Transport(AddressGuard([("127.0.0.1", registry.port)]), POLICY), authorizer
+        endpoint, Transport(AddressGuard(trusted=[("127.0.0.1", registry.port)]), POLICY), authorizer
     )
     layer = Layer("application/vnd.ollama.image.model", Digest.of(data), len(data), from_)
     return BlobUpload(layer, path, client, policy=POLICY, limit=RateLimit(), sessions=sessions)

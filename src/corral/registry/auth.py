@@ -3,7 +3,8 @@
 A 401 names a realm. With credentials for the registry's host, these go to the realm; without, a request signed with
 the machine's key (ollama: server/auth.go), and where that is not understood an anonymous one. A realm on another
 host than the registry's gets nothing, unless the configuration trusts it; nor does one over plain http, unless the
-person allowed that.
+person allowed that. Credentials that are stored on this machine go over plain http only to hosts that the server's
+configuration names: a client of the API cannot have them sent by asking for `insecure`.
 """
 
 from __future__ import annotations
@@ -76,11 +77,18 @@ class Authorizer:
     """`Authorization` headers for one registry during one transfer; thread-safe, since parts run in parallel."""
 
     def __init__(
-        self, wallet: Wallet, host: str, *, is_plain_allowed: bool, credential: Credential | None = None
+        self,
+        wallet: Wallet,
+        host: str,
+        *,
+        is_plain_allowed: bool,
+        may_use_stored: bool = True,
+        credential: Credential | None = None,
     ):
         self._wallet = wallet
         self._host = host
         self._is_plain_allowed = is_plain_allowed
+        self._may_use_stored = may_use_stored or host.lower() in wallet.trusted_hosts
         self._given = credential
         self._lock = threading.Lock()
         token = wallet.hugging_face_token if host.lower() in HUGGING_FACE and not is_plain_allowed else ""
@@ -110,13 +118,17 @@ class Authorizer:
         credential = self._credential()
         if credential and credential.user and any(challenge.scheme == "basic" for challenge in challenges):
             return credential.basic()
-        raise RegistryAuthError(
-            "unauthorized: access denied",
-            hint=f"store credentials for {self._host} with `docker login {self._host}`",
-        )
+        hint = f"store credentials for {self._host} with `docker login {self._host}`"
+        if not self._may_use_stored and self._wallet.find(self._host) is not None:
+            hint = (
+                f"the stored credentials of {self._host} are not sent over plain http; "
+                f"CORRAL_REGISTRY_TRUSTED_HOSTS={self._host} allows it"
+            )
+        raise RegistryAuthError("unauthorized: access denied", hint=hint)
 
     def _credential(self) -> Credential | None:
-        return self._given or self._wallet.find(self._host)
+        """What the request brought, else what is stored and may be used."""
+        return self._given or (self._wallet.find(self._host) if self._may_use_stored else None)
 
     def _fetch_token(self, challenge: Challenge, transport: Transport) -> str:
         self._check_realm(challenge.realm)

@@ -120,6 +120,7 @@ class BlobDownload:
         self.digest = digest
         self.size_bytes = size_bytes
         self.limit = limit
+        self.is_begun = False
         self.resumed_bytes = 0  # what an earlier attempt had left, once `run` knows it
         self._files = PartFiles(blob_path)
         self._sources = list(sources)
@@ -158,6 +159,7 @@ class BlobDownload:
             DiskFullError, StoreError: what came is kept, as with all that follow.
             RegistryError: no source had it, or all gave up.
         """
+        self.is_begun = True
         try:
             with self._file.locked():
                 if self._files.blob_path.exists():

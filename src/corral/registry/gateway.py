@@ -19,7 +19,7 @@ from corral.registry.policy import TransferPolicy
 from corral.registry.pull import Pull, Registries, RegistryContext, ShardedRepositoryError
 from corral.registry.push import Push
 from corral.registry.request import TransferRequest
-from corral.registry.sharing import Downloads, run_in_thread
+from corral.registry.sharing import Downloads
 from corral.registry.source import SourceRules
 from corral.registry.transport import Transport
 from corral.registry.upload import UploadSessions
@@ -56,7 +56,9 @@ class Gateway:
         self._store = store
         self._may_prune = not settings.no_prune
         self._upload_sessions: UploadSessions = {}
-        self.downloads = Downloads(store.blobs, policy, bytes_per_s=settings.pull_bytes_per_s)
+        self.downloads = Downloads(
+            store.blobs, policy, bytes_per_s=settings.pull_bytes_per_s, slots=self._context.slots
+        )
 
     async def pull(
         self, name: ModelName, report: Report, request: TransferRequest, assemble: Assemble
@@ -94,7 +96,9 @@ class Gateway:
 
         client = new_client()
         try:
-            listing = await run_in_thread(lambda: fetch_listing(client), cancel=client.cancel)
+            listing = await self._context.slots.run(
+                endpoint.host, lambda: fetch_listing(client), cancel=client.cancel
+            )
             files = choose_files(listing, name.tag)
         except RegistryError as exc:
             raise CorralError(f"{refused}; its files cannot be pulled either: {exc}") from exc
@@ -129,7 +133,12 @@ class Gateway:
         client = RegistryClient(endpoint, transport, authorizer)
         limit = RateLimit(request.bytes_per_s)
         push = Push(
-            self._store, client, policy=self._context.policy, limit=limit, sessions=self._upload_sessions
+            self._store,
+            client,
+            policy=self._context.policy,
+            limit=limit,
+            sessions=self._upload_sessions,
+            slots=self._context.slots,
         )
         try:
             await push.run(stored.manifest, report)

@@ -3,6 +3,9 @@
 A registry tells us where to go on: redirects to CDNs, token services, upload locations. None of these may lead into
 the private network of the machine that pulls, unless the person named that very host. A name is resolved once and
 the connection goes to an address that was checked, so that a second answer of the name server changes nothing.
+
+Addresses where clouds hand out a machine's credentials are never a registry: a client of the API that names one is
+refused, unless the configuration trusts that host.
 """
 
 from __future__ import annotations
@@ -16,6 +19,13 @@ from corral.errors import RegistryError, RegistryUnavailableError
 
 __all__ = ["Address", "AddressGuard", "ForbiddenAddressError", "is_public"]
 
+# Instance metadata: AWS, Azure, Google and others; AWS's containers and IPv6; Alibaba; Azure's host.
+_METADATA = frozenset(
+    map(
+        ipaddress.ip_address,
+        ("169.254.169.254", "169.254.170.2", "fd00:ec2::254", "100.100.100.200", "168.63.129.16"),
+    )
+)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -38,37 +48,47 @@ class Address:
 
 def is_public(text: str) -> bool:
     """Whether an IP address belongs to the internet at large."""
-    ip = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour
-        if inner is None and ip in _NAT64:
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inner is None and ip.teredo is not None:
-            inner = ip.teredo[1]
-        if inner is not None:
-            ip = inner
+    ip = _innermost(text)
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
+
+
+def _innermost(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The address that packets go to in the end: an IPv4 address may be written inside an IPv6 one."""
+    ip = ipaddress.ip_address(text.partition("%")[0])
+    if not isinstance(ip, ipaddress.IPv6Address):
+        return ip
+    inner = ip.ipv4_mapped or ip.sixtofour
+    if inner is None and ip in _NAT64:
+        inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    if inner is None and ip.teredo is not None:
+        inner = ip.teredo[1]
+    return ip if inner is None else inner
 
 
 class AddressGuard:
     """Knows the hosts that were named by the caller or the configuration; thread-safe once built.
 
-    An entry is (host in lower case, port), with None for any port.
+    An entry is (host in lower case, port), with None for any port. Only what the configuration names is `trusted`.
     """
 
-    def __init__(self, named: Iterable[tuple[str, int | None]] = ()) -> None:
-        self._named = frozenset(named)
+    def __init__(
+        self, named: Iterable[tuple[str, int | None]] = (), trusted: Iterable[tuple[str, int | None]] = ()
+    ) -> None:
+        self._trusted = frozenset(trusted)
+        self._named = self._trusted.union(named)
 
     def is_named(self, host: str, port: int) -> bool:
-        host = host.lower().strip("[]")
-        return (host, port) in self._named or (host, None) in self._named
+        return _has(self._named, host, port)
+
+    def is_trusted(self, host: str, port: int) -> bool:
+        return _has(self._trusted, host, port)
 
     def resolve(self, host: str, port: int) -> list[Address]:
         """The addresses of a host that may be connected to.
 
         Raises:
             RegistryUnavailableError: the name has no address.
-            ForbiddenAddressError: it has only private ones, and was not named.
+            ForbiddenAddressError: it has only private ones, and was not named; or only ones of cloud metadata.
         """
         host = host.strip("[]")
         try:
@@ -83,7 +103,19 @@ class AddressGuard:
                     f"dial tcp: {host}:{port} has a private address and was not named by you",
                     hint=f"CORRAL_REGISTRY_TRUSTED_HOSTS={host}:{port} allows it",
                 )
+        if not self.is_trusted(host, port):
+            found = [address for address in found if _innermost(str(address.sockaddr[0])) not in _METADATA]
+            if not found:
+                raise ForbiddenAddressError(
+                    f"dial tcp: {host}:{port} is an address of cloud metadata, not of a registry",
+                    hint=f"CORRAL_REGISTRY_TRUSTED_HOSTS={host}:{port} allows it",
+                )
         return found
+
+
+def _has(entries: frozenset[tuple[str, int | None]], host: str, port: int) -> bool:
+    host = host.lower().strip("[]")
+    return (host, port) in entries or (host, None) in entries
 
 
 def _lookup_text(exc: Exception) -> str:

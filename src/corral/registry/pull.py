@@ -29,7 +29,8 @@ from corral.registry.huggingface import is_sharded_refusal
 from corral.registry.manifest import check_manifest
 from corral.registry.policy import TransferPolicy
 from corral.registry.request import TransferRequest
-from corral.registry.sharing import Downloads, run_in_thread
+from corral.registry.sharing import Downloads
+from corral.registry.slots import HostSlots
 from corral.registry.source import Endpoint, SourceRules, split_host
 from corral.registry.transport import Transport
 from corral.store.manifests import Layer
@@ -57,11 +58,12 @@ class RegistryContext:
         self.rules = rules
         self.wallet = wallet
         self.policy = policy
+        self.slots = HostSlots()
         self._trusted = tuple(trusted)
 
     def guard(self, endpoints: Sequence[Endpoint]) -> AddressGuard:
         """Lets connections into private networks only to the hosts that were named."""
-        return AddressGuard([*(split_host(e.host, e.scheme) for e in endpoints), *self._trusted])
+        return AddressGuard([split_host(e.host, e.scheme) for e in endpoints], self._trusted)
 
     def authorizer(self, endpoint: Endpoint, credential: Credential | None) -> Authorizer:
         """Credentials from a request are for the host of its name, not for mirrors."""
@@ -69,6 +71,7 @@ class RegistryContext:
             self.wallet,
             endpoint.host,
             is_plain_allowed=endpoint.is_plain_allowed,
+            may_use_stored=not endpoint.is_plain_allowed or endpoint.is_plain_configured,
             credential=None if endpoint.is_mirror else credential,
         )
 
@@ -118,7 +121,7 @@ class Registries:
                     client.close()
 
             try:
-                data = await run_in_thread(fetch, cancel=cancel)
+                data = await self._context.slots.run(endpoint.host, fetch, cancel=cancel)
             except RegistryError as exc:
                 if i == len(self._order) - 1:
                     if not (isinstance(exc, RegistryStatusError) and exc.status == 404):
@@ -261,6 +264,7 @@ class Pull:
             layer.size_bytes,
             self._source.blob_sources,
             on_progress,
+            host=self._name.host.lower(),
             bytes_per_s=self._request.bytes_per_s,
         )
 

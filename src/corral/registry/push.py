@@ -10,7 +10,7 @@ from corral.errors import RegistryStatusError
 from corral.registry.client import RegistryClient
 from corral.registry.limits import RateLimit
 from corral.registry.policy import TransferPolicy
-from corral.registry.sharing import run_in_thread
+from corral.registry.slots import HostSlots
 from corral.registry.upload import BlobUpload, UploadSessions
 from corral.store.manifests import MANIFEST_MEDIA_TYPE, Layer, Manifest
 from corral.store.models import ModelStore
@@ -31,12 +31,14 @@ class Push:
         policy: TransferPolicy,
         limit: RateLimit,
         sessions: UploadSessions,
+        slots: HostSlots,
     ) -> None:
         self._store = store
         self._client = client
         self._policy = policy
         self._limit = limit
         self._sessions = sessions
+        self._slots = slots
 
     async def run(self, manifest: Manifest, report: Report) -> None:
         """Do all that follows `retrieving manifest`.
@@ -48,7 +50,9 @@ class Push:
             await self._upload(layer, report)
         await report({"status": "pushing manifest"})
         data = manifest.encode().rstrip(b"\n")
-        await run_in_thread(lambda: self._put_manifest(data), cancel=self._client.cancel)
+        await self._slots.run(
+            self._client.endpoint.host, lambda: self._put_manifest(data), cancel=self._client.cancel
+        )
         await report({"status": "success"})
 
     async def _upload(self, layer: Layer, report: Report) -> None:
@@ -66,7 +70,9 @@ class Push:
             sessions=self._sessions,
         )
         told = 0
-        work = asyncio.ensure_future(run_in_thread(upload.run, cancel=upload.cancel))
+        work = asyncio.ensure_future(
+            self._slots.run(self._client.endpoint.host, upload.run, cancel=upload.cancel)
+        )
         try:
             while not (await asyncio.wait({work}, timeout=self._policy.report_interval_s))[0]:
                 told = max(told, upload.completed_bytes)

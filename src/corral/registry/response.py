@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import json
+import logging
 import select
 import socket
 from collections.abc import Callable
@@ -20,12 +22,15 @@ __all__ = ["PlainReply", "Response", "redacted"]
 
 _BLOCK_BYTES = 256 << 10
 _MAX_ERROR_BYTES = 64 << 10
+_MAX_LOGGED_CHARS = 300
+_log = logging.getLogger("corral.registry")
 
 
 class Line(Protocol):
     """What a reply asks of the transport that it came over."""
 
     def explain(self, exc: Exception, method: str, url: str) -> RegistryError: ...
+    def is_private(self, url: str) -> bool: ...
     def deadline(self, seconds: float | None = None) -> contextlib.AbstractContextManager[None]: ...
 
 
@@ -86,6 +91,17 @@ class PlainReply(http.client.HTTPResponse):
             raise http.client.IncompleteRead(b"", self.length)
         if not self.length:
             self.close()  # the body only: its connection is free for the next request
+
+
+def _is_registry_error(text: str) -> bool:
+    """Whether it has the form of the distribution specification, or is Go's answer to http where TLS is spoken."""
+    if text == "Client sent an HTTP request to an HTTPS server.":
+        return True
+    try:
+        errors = json.loads(text)["errors"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
+    return isinstance(errors, list) and all(isinstance(entry, dict) and "code" in entry for entry in errors)
 
 
 def redacted(url: str) -> str:
@@ -175,13 +191,21 @@ class Response:
         return b"".join(parts)
 
     def read_error(self) -> str:
-        """The beginning of an error's body as text, whatever happens; the connection is given up if it is long."""
+        """The beginning of an error's body as text, whatever happens; the connection is given up if it is long.
+
+        A host in a private network is quoted only in the words of a registry: whoever may name hosts must not read
+        what other services there answer. The log has it.
+        """
         data = b""
         with contextlib.suppress(RegistryError), self._transport.deadline():
             while len(data) < _MAX_ERROR_BYTES and (part := self.read1(_MAX_ERROR_BYTES - len(data))):
                 data += part
         self.close() if len(data) >= _MAX_ERROR_BYTES else self.finish()
-        return data.decode("utf-8", "replace").strip()
+        text = data.decode("utf-8", "replace").strip()
+        if self._transport.is_private(self.url) and not _is_registry_error(text):
+            _log.info("url=%s status=%d answer=%r", redacted(self.url), self.status, text[:_MAX_LOGGED_CHARS])
+            return ""
+        return text
 
     def check_plain(self) -> None:
         """Raises RegistryProtocolError if the body is compressed: we asked for it as it is."""

@@ -6,11 +6,8 @@ A pull may leave at any time: the download goes on as long as one other waits fo
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shutil
-import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TypeVar
 
 from corral.digest import Digest
 from corral.errors import DiskFullError, RegistryProtocolError
@@ -18,46 +15,13 @@ from corral.registry.download import BlobDownload, BlobSource
 from corral.registry.limits import RateLimit
 from corral.registry.parts import present_bytes
 from corral.registry.policy import TransferPolicy
+from corral.registry.slots import HostSlots
 from corral.store.blobs import BlobStore
 
-__all__ = ["Downloads", "OnProgress", "run_in_thread"]
+__all__ = ["Downloads", "OnProgress"]
 
 OnProgress = Callable[[int], Awaitable[None]]
-_Result = TypeVar("_Result")
 _CLOSE_S = 10.0
-
-
-async def run_in_thread(function: Callable[[], _Result], *, cancel: Callable[[], None]) -> _Result:
-    """Run something that may block for long in a thread of its own.
-
-    When the caller is cancelled, `cancel` is called and the thread is left to end by itself.
-    """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[_Result] = loop.create_future()
-
-    def settle(result: _Result | None, error: BaseException | None) -> None:
-        if done.cancelled():
-            return
-        if error is not None:
-            done.set_exception(error)
-        else:
-            done.set_result(result)  # type: ignore[arg-type]
-
-    def work() -> None:
-        result, error = None, None
-        try:
-            result = function()
-        except BaseException as exc:
-            error = exc
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(settle, result, error)
-
-    threading.Thread(target=work, name="registry", daemon=True).start()
-    try:
-        return await done
-    except asyncio.CancelledError:
-        cancel()
-        raise
 
 
 class _Shared:
@@ -68,6 +32,13 @@ class _Shared:
         self.rates: list[int] = []
         self.is_cancelled = False
 
+    def cancel(self) -> None:
+        """Nobody waits any more. A download that has begun puts its state in order first."""
+        self.is_cancelled = True
+        self.download.cancel()
+        if not self.download.is_begun:
+            self.done.cancel()
+
     def set_rate(self) -> None:
         """The most generous waiter decides; the others lose nothing by it."""
         self.download.limit.set_rate(0 if 0 in self.rates else max(self.rates, default=0))
@@ -76,8 +47,16 @@ class _Shared:
 class Downloads:
     """All downloads of a server into one store."""
 
-    def __init__(self, blobs: BlobStore, policy: TransferPolicy, *, bytes_per_s: int = 0) -> None:
+    def __init__(
+        self,
+        blobs: BlobStore,
+        policy: TransferPolicy,
+        *,
+        bytes_per_s: int = 0,
+        slots: HostSlots | None = None,
+    ) -> None:
         self._blobs = blobs
+        self._slots = slots or HostSlots()
         self._policy = policy
         self._limit = RateLimit(bytes_per_s)
         self._active: dict[str, _Shared] = {}
@@ -94,16 +73,18 @@ class Downloads:
         make_sources: Callable[[], Sequence[BlobSource]],
         on_progress: OnProgress,
         *,
+        host: str = "",
         bytes_per_s: int = 0,
     ) -> None:
-        """Bring a blob into the store, telling the bytes that are there: at once, then steadily, never fewer.
+        """Bring a blob into the store, reporting the bytes that are there: at once, then steadily, never fewer.
 
-        Sources are made only if no other download of the blob is under way.
+        Sources are made only if no other download of the blob is under way. `host` is the registry that the
+        download counts for, see `HostSlots`.
 
         Raises:
             RegistryError, StoreError: see `BlobDownload.run`.
         """
-        shared = await self._join(digest, size_bytes, make_sources)
+        shared = await self._join(digest, size_bytes, make_sources, host)
         told = 0
         shared.rates.append(bytes_per_s)
         shared.set_rate()
@@ -117,12 +98,11 @@ class Downloads:
             shared.rates.remove(bytes_per_s)
             shared.set_rate()
             if not shared.rates and not shared.done.done():
-                shared.is_cancelled = True
-                shared.download.cancel()
+                shared.cancel()
         await on_progress(size_bytes)
 
     async def _join(
-        self, digest: Digest, size_bytes: int, make_sources: Callable[[], Sequence[BlobSource]]
+        self, digest: Digest, size_bytes: int, make_sources: Callable[[], Sequence[BlobSource]], host: str
     ) -> _Shared:
         key = digest.hex.lower()
         while (shared := self._active.get(key)) is not None:
@@ -140,7 +120,7 @@ class Downloads:
             policy=self._policy,
             limit=RateLimit(parent=self._limit),
         )
-        done = asyncio.ensure_future(run_in_thread(download.run, cancel=download.cancel))
+        done = asyncio.ensure_future(self._slots.run(host, download.run, cancel=download.cancel))
         shared = self._active[key] = _Shared(download, done)
         done.add_done_callback(lambda future: self._forget(key, future))
         return shared
@@ -186,8 +166,7 @@ class Downloads:
         """End all downloads; what they fetched stays for the next time."""
         shared = list(self._active.values())
         for one in shared:
-            one.is_cancelled = True
-            one.download.cancel()
+            one.cancel()
         if shared:
             await asyncio.wait({one.done for one in shared}, timeout=_CLOSE_S)
 

@@ -19,13 +19,15 @@ HUGGING_FACE = frozenset({"hf.co", "huggingface.co"})
 class Endpoint:
     """A repository on a registry. `base_url` is `scheme://host[:port]`, without a slash at its end.
 
-    `is_plain_allowed`: the person said that this registry is spoken to without TLS.
+    `is_plain_allowed`: the configuration or the request says that this registry is spoken to without TLS;
+    `is_plain_configured`: the configuration does.
     """
 
     base_url: str
     repository: str
     tag: str
     is_plain_allowed: bool = False
+    is_plain_configured: bool = False
     is_mirror: bool = False
 
     @property
@@ -96,15 +98,17 @@ class SourceRules:
         repository, tag = name.repository(), name.tag
         host = name.host.lower()
         found = [
-            Endpoint(url, repository, tag, is_plain_allowed=url.startswith("http://"), is_mirror=True)
+            Endpoint(
+                url, repository, tag, url.startswith("http://"), url.startswith("http://"), is_mirror=True
+            )
             for mirrored, url in self.mirrors
             if mirrored == host
         ]
         base = self.default_registry if host == DEFAULT_HOST else f"https://{name.host}"
-        is_plain = is_insecure or base.startswith("http://")
+        is_configured = base.startswith("http://")
         if is_insecure:
             base = f"http://{base.partition('://')[2]}"
-        found.append(Endpoint(base, repository, tag, is_plain_allowed=is_plain))
+        found.append(Endpoint(base, repository, tag, is_insecure or is_configured, is_configured))
         return tuple(found)
 
     def origin(self, name: ModelName, *, is_insecure: bool) -> Endpoint:

@@ -32,7 +32,8 @@ from corral.errors import (
     TransferCancelledError,
 )
 from corral.registry import socks
-from corral.registry.guard import AddressGuard
+from corral.registry.deadlines import DEADLINES
+from corral.registry.guard import AddressGuard, is_public
 from corral.registry.policy import TransferPolicy
 from corral.registry.proxies import SOCKS_SCHEMES, proxy_for
 from corral.registry.response import PlainReply, Response, redacted
@@ -86,6 +87,7 @@ class Transport:
         self._policy = policy
         self._sockets: dict[int, socket.socket] = {}
         self._lock = threading.Lock()
+        self._private_hosts: set[str] = set()
         self._managers: dict[tuple[str, str | None], urllib3.PoolManager] = {}
         self.is_cancelled = False
 
@@ -199,6 +201,9 @@ class Transport:
                 error = RegistryUnavailableError(f"dial tcp {address.shown}: {_connect_text(exc)}")
                 continue
             sock.settimeout(self._policy.stall_timeout_s)
+            is_known = is_proxy or guard.is_trusted(host, port)
+            if not is_known and not is_public(str(address.sockaddr[0])):
+                self._private_hosts.add(host.lower().strip("[]"))
             return sock
         raise error or RegistryUnavailableError(f"dial tcp: lookup {host}: no address")
 
@@ -221,6 +226,10 @@ class Transport:
                 f"socks connect tcp {parts.hostname}:{proxy_port}->{host}:{port}: {text}"
             ) from exc
         return sock
+
+    def is_private(self, url: str) -> bool:
+        """Whether a host that the configuration does not name was reached in a private network."""
+        return (urlsplit(url).hostname or "") in self._private_hosts
 
     # --- interruption ---
 
@@ -245,13 +254,8 @@ class Transport:
     def deadline(self, seconds: float | None = None) -> Iterator[None]:
         """Break the calling thread's call if it takes longer than the policy (or `seconds`) allows."""
         seconds = max(self._policy.head_timeout_s, seconds or 0)
-        timer = threading.Timer(seconds, self.interrupt, [threading.get_ident()])
-        timer.daemon = True
-        timer.start()
-        try:
+        with DEADLINES.call_after(seconds, functools.partial(self.interrupt, threading.get_ident())):
             yield
-        finally:
-            timer.cancel()
 
     def cancel(self) -> None:
         self.is_cancelled = True

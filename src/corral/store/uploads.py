@@ -1,7 +1,9 @@
 """Blobs that arrive in pieces from other machines: one file an upload, appended to, hashed when it is complete.
 
 An upload's state is its file alone, so it survives a restart of the server. The folder lies beside the blobs, where
-Ollama does not look; what nobody has appended to for a day is removed at the next start of an upload.
+Ollama does not look; what nobody has appended to for a day is removed at the next start of an upload, one without a
+byte after ten minutes. Uploads that were only begun never keep others from pushing: with too many of them the oldest
+makes room.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import os
 import re
 import secrets
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,7 +25,10 @@ __all__ = ["UnknownUploadError", "UploadStore"]
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _ABANDONED_S = 86400.0
+_EMPTY_ABANDONED_S = 600.0
 _MAX_UPLOADS = 1024
+# An upload with less than this costs its sender nothing to begin again.
+_SMALL_BYTES = 1 << 20
 
 
 class UnknownUploadError(InvalidRequestError):
@@ -39,14 +45,14 @@ class UploadStore:
         self._folder = folder
         self._blobs = blobs
 
-    def start(self) -> str:
-        """Begin an upload; returns its id.
+    def start(self, busy: Collection[str] = ()) -> str:
+        """Begin an upload; returns its id. `busy` are ids that are being written.
 
         Raises:
-            InvalidRequestError: too many are under way.
+            InvalidRequestError: too many large ones are under way.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._remove_abandoned()
+        self._make_room(busy)
         upload_id = secrets.token_hex(16)
         self._path(upload_id).open("xb").close()
         return upload_id
@@ -98,15 +104,25 @@ class UploadStore:
             raise UnknownUploadError
         return self._folder / upload_id
 
-    def _remove_abandoned(self) -> None:
-        kept = 0
+    def _make_room(self, busy: Collection[str]) -> None:
+        now_s = time.time()
+        kept: list[tuple[float, Path]] = []  # of small ones, when they were last written
+        count = 0
         for entry in os.scandir(self._folder):
             with contextlib.suppress(FileNotFoundError):
-                if time.time() - entry.stat().st_mtime > _ABANDONED_S:
-                    Path(entry.path).unlink()
-                else:
-                    kept += 1
-        if kept >= _MAX_UPLOADS:
+                facts, path = entry.stat(), Path(entry.path)
+                limit_s = _ABANDONED_S if facts.st_size else _EMPTY_ABANDONED_S
+                if entry.name not in busy and now_s - facts.st_mtime > limit_s:
+                    path.unlink()
+                    continue
+                count += 1
+                if facts.st_size < _SMALL_BYTES and entry.name not in busy:
+                    kept.append((facts.st_mtime, path))
+        kept.sort()
+        for _, path in kept[: max(count + 1 - _MAX_UPLOADS, 0)]:
+            path.unlink(missing_ok=True)
+            count -= 1
+        if count >= _MAX_UPLOADS:
             raise InvalidRequestError(
                 "too many uploads are under way; finish or cancel some, or try again later"
             )

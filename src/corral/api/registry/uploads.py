@@ -44,7 +44,7 @@ class UploadRoutes:
             else:
                 await _created(exchange, resource, digest)
             return
-        upload_id = await asyncio.to_thread(self._uploads.start)
+        upload_id = await asyncio.to_thread(self._uploads.start, frozenset(self._busy))
         if digest is not None and "digest" in query and not is_announced:
             await self._receive(exchange, upload_id, None)
             await asyncio.to_thread(self._uploads.finish, upload_id, digest)

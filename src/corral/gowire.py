@@ -24,7 +24,6 @@ __all__ = [
     "format_local_time",
     "format_utc_now",
     "shorten_float32",
-    "widen_float32",
 ]
 
 _pack = struct.Struct("<f").pack
@@ -150,11 +149,13 @@ def _shortest32(value: float) -> str:
 
 
 def encode_float32_list(values: Sequence[float]) -> bytes:
-    """A list of numbers that are short decimals of 32-bit ones (see `shorten_float32`), at the speed of orjson.
+    """A list of numbers as 32-bit ones, each with as many digits as it needs, at the speed of orjson.
 
-    The engine writes its vectors that way. Only the forms that Go writes differently are touched.
+    Only the forms that Go writes differently are touched.
     """
-    data = orjson.dumps(list(values))
+    import numpy
+
+    data = orjson.dumps(numpy.asarray(values, dtype=numpy.float32), option=orjson.OPT_SERIALIZE_NUMPY)
     if b"e" in data or b".0," in data or b".0]" in data:
         return _OTHER_FORM.sub(_shorten_match, data)
     return data
@@ -171,9 +172,3 @@ def shorten_float32(value: float) -> float:
 
 def _shorten_match(match: re.Match[bytes]) -> bytes:
     return _number(Float32(float(match[0]))).encode("ascii")
-
-
-def widen_float32(value: float) -> float:
-    """The 64-bit number that is exactly the 32-bit one nearest to `value`."""
-    widened: float = _unpack(_pack(value))[0]
-    return widened

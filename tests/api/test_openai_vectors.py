@@ -18,7 +18,7 @@ from corral.api.answering import AnswerForm
 from corral.api.openai.chat_form import ChatForm
 from corral.api.openai.completion_form import CompletionForm
 from corral.api.openai.errors import service_error
-from corral.api.openai.inference import _embeddings_json
+from corral.api.openai.inference import embedding_parts
 from corral.api.openai.protocol import read_chat, read_completion, read_embeddings
 from corral.errors import EngineError, InvalidRequestError, ModelNotFoundError, QueueFullError
 from corral.service.requests import ChatRequest, EmbedResult, GenerateRequest, Immediate
@@ -215,7 +215,8 @@ def test_whole_answer(name: str) -> None:
     if vector["ep"] == "emb":
         native = vector["chunks"][0]
         result = EmbedResult(embeddings=native["embeddings"], prompt_count=native["prompt_eval_count"])
-        data = _embeddings_json(read_embeddings(body_of(vector), MAX_DEPTH), result)
+        head, rows, tail = embedding_parts(read_embeddings(body_of(vector), MAX_DEPTH), result)
+        data = head + b",".join(rows) + tail
     else:
         data, content_type = form_of(vector).whole(chunks_of(vector))
         assert content_type == vector["ct"]

@@ -85,7 +85,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.path == "/tokenize":
-            ids = tokenize(body["content"])
+            content = body["content"]
+            parts = content if isinstance(content, list) else [content]
+            ids = [i for part in parts for i in ([part] if isinstance(part, int) else tokenize(part))]
             if body.get("with_pieces"):
                 self.answer({"tokens": [{"id": i, "piece": pieces[i]} for i in ids]})
             else:

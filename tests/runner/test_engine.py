@@ -162,8 +162,8 @@ def test_embedding_in_one_call() -> None:
     async def test() -> None:
         async with started(EngineChoice(), "embed.gguf", num_ctx=128, is_embedding=True) as runner:
             inputs = [await runner.tokenize(text) for text in ("hello", "good morning", "the sky")]
-            rows = await runner.embed(inputs, normalize=True)
-            alone = [(await runner.embed([ids], normalize=True))[0] for ids in inputs]
+            rows, _ = await runner.embed(inputs)
+            alone = [(await runner.embed([ids]))[0][0] for ids in inputs]
             for row, single in zip(rows, alone, strict=True):
                 assert sum(value * value for value in row) == pytest.approx(1, abs=1e-4)
                 assert row == pytest.approx(single, abs=1e-4)

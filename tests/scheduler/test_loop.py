@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import selectors
+from array import array
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -94,27 +95,32 @@ class FakeRunner:
     def complete(self, request: CompletionRequest) -> AbstractAsyncContextManager[AsyncIterator[list[Piece]]]:
         raise AssertionError("the scheduler never uses a runner")
 
-    async def embed_texts(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
-        raise AssertionError("not asked in these tests")
+    turn_bytes = 1
 
-    async def rerank(self, query: str, documents: Sequence[str]) -> tuple[list[float], int]:
-        raise AssertionError("not asked in these tests")
+    async def rerank(
+        self, query: str, documents: Sequence[str], *, is_continued: bool = False
+    ) -> tuple[list[float], int]:
+        raise AssertionError("the scheduler never uses a runner")
 
-    async def embed(self, inputs: Sequence[list[int]], *, normalize: bool) -> list[list[float]]:
+    async def embed(
+        self, inputs: Sequence[str] | Sequence[Sequence[int]], *, is_continued: bool = False
+    ) -> tuple[list[array[float]], int]:
         raise AssertionError("the scheduler never uses a runner")
 
     async def tokenize(
         self, text: str, *, add_special: bool = False, parse_special: bool = True
-    ) -> list[int]:
+    ) -> Sequence[int]:
         raise AssertionError("the scheduler never uses a runner")
 
-    async def tokenize_many(self, texts: Sequence[str]) -> list[list[int]]:
+    async def tokenize_many(self, texts: Sequence[str], *, parse_special: bool = True) -> list[Sequence[int]]:
+        raise AssertionError("the scheduler never uses a runner")
+
+    async def tokenize_pieces(
+        self, text: str, *, add_special: bool = False, parse_special: bool = True
+    ) -> list[tuple[int, str | list[int]]]:
         raise AssertionError("the scheduler never uses a runner")
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
-        raise AssertionError("the scheduler never uses a runner")
-
-    async def request_json(self, path: str, body: dict[str, Any]) -> Any:
         raise AssertionError("the scheduler never uses a runner")
 
 

@@ -11,7 +11,9 @@ import contextlib
 import itertools
 import secrets
 import shutil
+from array import array
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +30,15 @@ from corral.runner.interface import (
     RunnerFacts,
     RunnerSpec,
 )
+from corral.runner.pace import Pace
 from corral.runner.process import EngineProcess, make_socket_folder
+from corral.runner.questions import PART_CHARS, Questions
 
 __all__ = ["EngineFactory", "EngineRunner"]
 
 _HEALTH_INTERVAL_S = 1.0
+# Of ordinary text, to compare token lists with texts.
+_BYTES_OF_A_TOKEN = 4
 
 
 class EngineRunner:
@@ -54,6 +60,8 @@ class EngineRunner:
         self._socket_path = str(socket_path)
         self._key = key
         self._slots = asyncio.Semaphore(spec.num_parallel)
+        self._questions = Questions(self.request_json)
+        self._pace = Pace()
         self._max_waiting = max_waiting
         self._waiting_count = 0
         self._running_count = 0
@@ -72,8 +80,14 @@ class EngineRunner:
     def active_count(self) -> int:
         return self._waiting_count + self._running_count
 
+    @property
+    def turn_bytes(self) -> int:
+        return self._pace.turn_bytes
+
     @contextlib.asynccontextmanager
     async def complete(self, request: CompletionRequest) -> AsyncIterator[AsyncIterator[list[Piece]]]:
+        if isinstance(request.prompt, str) and len(request.prompt) > PART_CHARS and not request.images:
+            request = replace(request, prompt=await self._tokens_that_fit(request.prompt))
         body = llama_server.completion_body(request, self.spec.num_ctx)
         async with self._slot(), self._open("POST", "/completion", body) as response:
             if response.status != 200:
@@ -84,6 +98,13 @@ class EngineRunner:
                     ) from error
                 raise error
             yield self._pieces(response, request.top_logprobs)
+
+    async def _tokens_that_fit(self, text: str) -> list[int]:
+        """The tokens of a long prompt. The engine is spared one that it would refuse."""
+        tokens = await self.tokenize(text, add_special=True)
+        if len(tokens) > self.facts.num_ctx:
+            raise llama_server.too_long(len(tokens), self.facts.num_ctx)
+        return list(tokens)
 
     async def _pieces(self, response: EngineResponse, top_logprobs: int | None) -> AsyncIterator[list[Piece]]:
         tail = b""
@@ -97,42 +118,58 @@ class EngineRunner:
         # A killed child ends the body without a final event; its exit says why.
         raise await self._broken()
 
-    async def embed(self, inputs: Sequence[list[int]], *, normalize: bool) -> list[list[float]]:
-        body = {"content": list(inputs), "embd_normalize": 2 if normalize else -1}
-        async with self._slot():
-            answer = await self.request_json("/embedding", body)
-        return [row["embedding"][0] for row in sorted(answer, key=_row_index)]
-
-    async def embed_texts(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
-        async with self._slot():
-            answer = await self.request_json("/v1/embeddings", {"input": list(texts)})
-        rows = [row["embedding"] for row in sorted(answer["data"], key=_row_index)]
+    async def embed(
+        self, inputs: Sequence[str] | Sequence[Sequence[int]], *, is_continued: bool = False
+    ) -> tuple[list[array[float]], int]:
+        content = [entry if isinstance(entry, str) else list(entry) for entry in inputs]
+        body = {"input": content, "encoding_format": "base64"}
+        size_bytes = sum(
+            len(entry) * (1 if isinstance(entry, str) else _BYTES_OF_A_TOKEN) for entry in content
+        )
+        answer = await self._take_turn("/v1/embeddings", body, size_bytes, is_continued=is_continued)
+        rows = [llama_server.vector(row["embedding"]) for row in sorted(answer["data"], key=_row_index)]
         return rows, answer["usage"]["prompt_tokens"]
 
-    async def rerank(self, query: str, documents: Sequence[str]) -> tuple[list[float], int]:
+    async def rerank(
+        self, query: str, documents: Sequence[str], *, is_continued: bool = False
+    ) -> tuple[list[float], int]:
         body = {"query": query, "documents": list(documents), "top_n": len(documents)}
-        async with self._slot():
-            answer = await self.request_json("/rerank", body)
+        size_bytes = sum(map(len, documents)) + len(query) * len(documents)
+        answer = await self._take_turn("/rerank", body, size_bytes, is_continued=is_continued)
         rows = sorted(answer["results"], key=_row_index)
         return [row["relevance_score"] for row in rows], answer["usage"]["total_tokens"]
 
+    async def _take_turn(
+        self, path: str, body: dict[str, Any], size_bytes: int, *, is_continued: bool
+    ) -> Any:
+        async with self._slot(is_continued=is_continued):
+            started_s = self._loop.time()
+            answer = await self.request_json(path, body)
+            self._pace.note(size_bytes, self._loop.time() - started_s)
+            return answer
+
     async def tokenize(
         self, text: str, *, add_special: bool = False, parse_special: bool = True
-    ) -> list[int]:
-        body = {"content": text, "add_special": add_special, "parse_special": parse_special}
-        answer = await self.request_json("/tokenize", body)
-        tokens: list[int] = answer["tokens"]
-        return tokens
+    ) -> Sequence[int]:
+        if len(text) <= PART_CHARS:
+            return await self._questions.tokens(text, add_special=add_special, parse_special=parse_special)
+        return await self._questions.tokens_of_parts(
+            text, add_special=add_special, parse_special=parse_special
+        )
 
-    async def tokenize_many(self, texts: Sequence[str]) -> list[list[int]]:
-        return list(await asyncio.gather(*(self.tokenize(text) for text in texts)))
+    async def tokenize_many(self, texts: Sequence[str], *, parse_special: bool = True) -> list[Sequence[int]]:
+        return await self._questions.tokens_of_each(texts, parse_special=parse_special)
+
+    async def tokenize_pieces(
+        self, text: str, *, add_special: bool = False, parse_special: bool = True
+    ) -> list[tuple[int, str | list[int]]]:
+        return await self._questions.pieces(text, add_special=add_special, parse_special=parse_special)
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
-        answer = await self.request_json("/detokenize", {"tokens": list(tokens)})
-        text: str = answer["content"]
-        return text
+        return await self._questions.text(tokens)
 
     async def request_json(self, path: str, body: dict[str, Any]) -> Any:
+        """POST a body, whoever else is asking: for those who hold a slot or a place."""
         async with self._open("POST", path, body) as response:
             content = await response.read()
             if not response.is_complete:
@@ -161,27 +198,28 @@ class EngineRunner:
         """Ask the engine what it loaded. Called once, before the runner is handed out."""
         async with self._open("GET", "/props") as response:
             props = orjson.loads(await response.read())
-        plain, framed = await asyncio.gather(
-            self.tokenize("a"),
-            self.tokenize("a", add_special=True),
-        )
+        plain, other, both = await self.tokenize_many(["a", "b", "a b"])
+        framed = await self.tokenize("a", add_special=True)
+        self._questions.drops_blanks = [*plain, *other] == list(both)
         adds_bos = bool(plain) and framed[:1] != plain[:1]
         adds_eos = bool(plain) and framed[-1:] != plain[-1:]
+        self._questions.bos_id = framed[0] if adds_bos else None
+        self._questions.eos_id = framed[-1] if adds_eos else None
         self.facts = RunnerFacts(
             num_ctx=int(props["default_generation_settings"]["n_ctx"]),
             bos_token=str(props.get("bos_token", "")),
             eos_token=str(props.get("eos_token", "")),
-            bos_id=framed[0] if adds_bos else None,
-            eos_id=framed[-1] if adds_eos else None,
+            bos_id=self._questions.bos_id,
+            eos_id=self._questions.eos_id,
             adds_bos=adds_bos,
             adds_eos=adds_eos,
             media_marker=str(props.get("media_marker") or llama_server.MEDIA_MARKER),
         )
 
     @contextlib.asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
+    async def _slot(self, *, is_continued: bool = False) -> AsyncIterator[None]:
         if self._slots.locked():
-            if self._waiting_count >= self._max_waiting:
+            if self._waiting_count >= self._max_waiting and not is_continued:
                 raise QueueFullError
             self._waiting_count += 1
             try:

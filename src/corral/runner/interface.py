@@ -7,11 +7,12 @@ whoever owns it (the scheduler) starts another one.
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from corral.errors import RunnerExitedError
 from corral.types import Logprob, SamplingOptions
@@ -141,41 +142,49 @@ class Runner(Protocol):
         """
         ...
 
-    async def embed(self, inputs: Sequence[list[int]], *, normalize: bool) -> list[list[float]]:
-        """Embed token lists in one engine call: (n_inputs, n_embd), unit rows if `normalize`.
+    @property
+    def turn_bytes(self) -> int:
+        """How much text one call for vectors or scores should hold, so that it takes about half a second."""
+        ...
+
+    async def embed(
+        self, inputs: Sequence[str] | Sequence[Sequence[int]], *, is_continued: bool = False
+    ) -> tuple[list[array[float]], int]:
+        """Embed texts or token lists that are known to fit, in one engine call: unit rows, and how many tokens.
+
+        The rows are 32-bit numbers, (n_inputs, n_embd), and may hold NaN. An empty text is an error.
+        `is_continued`: a further call of a request that was let in, which a full queue does not turn away.
 
         Raises:
-            EngineError, RunnerExitedError
+            EngineError, RunnerExitedError, QueueFullError
         """
         ...
 
-    async def embed_texts(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
-        """Embed texts that are known to fit, in one engine call: unit rows, and how many tokens they had.
-
-        Raises:
-            EngineError, RunnerExitedError
-        """
-        ...
-
-    async def rerank(self, query: str, documents: Sequence[str]) -> tuple[list[float], int]:
+    async def rerank(
+        self, query: str, documents: Sequence[str], *, is_continued: bool = False
+    ) -> tuple[list[float], int]:
         """Score documents that are known to fit, in one engine call: raw scores, and how many tokens were read.
 
         Raises:
-            EngineError, RunnerExitedError
+            EngineError, RunnerExitedError, QueueFullError
         """
         ...
 
     async def tokenize(
         self, text: str, *, add_special: bool = False, parse_special: bool = True
-    ) -> list[int]: ...
+    ) -> Sequence[int]: ...
 
-    async def tokenize_many(self, texts: Sequence[str]) -> list[list[int]]: ...
+    async def tokenize_many(self, texts: Sequence[str], *, parse_special: bool = True) -> list[Sequence[int]]:
+        """The tokens of each text, without those that frame it, in few calls."""
+        ...
+
+    async def tokenize_pieces(
+        self, text: str, *, add_special: bool = False, parse_special: bool = True
+    ) -> list[tuple[int, str | list[int]]]:
+        """The tokens of a text, each with its own text, or its bytes if those are no text by themselves."""
+        ...
 
     async def detokenize(self, tokens: Sequence[int]) -> str: ...
-
-    async def request_json(self, path: str, body: dict[str, Any]) -> Any:
-        """POST any other engine route, for features that are thin wrappers (rerank)."""
-        ...
 
     async def ping(self, timeout_s: float) -> bool:
         """Whether the engine's main loop answers in time."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import os
 import secrets
+from array import array
 from typing import Any
 
 import orjson
@@ -25,6 +26,8 @@ __all__ = [
     "is_progress",
     "parse_event",
     "start_order",
+    "too_long",
+    "vector",
 ]
 
 # What stands for a picture in a prompt. No text of a user can hold it, since it differs from one start to the next.
@@ -203,6 +206,24 @@ def engine_error(status: int, body: bytes) -> EngineError:
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         pass
     return EngineError(status, text, message)
+
+
+def too_long(token_count: int, num_ctx: int) -> EngineError:
+    """The engine's refusal of a prompt that does not fit, in its own words."""
+    error = {
+        "code": 400,
+        "message": f"request ({token_count} tokens) exceeds the available context size ({num_ctx} tokens), try"
+        " increasing it",
+        "type": "exceed_context_size_error",
+        "n_prompt_tokens": token_count,
+        "n_ctx": num_ctx,
+    }
+    return engine_error(400, orjson.dumps({"error": error}))
+
+
+def vector(text: str) -> array[float]:
+    """32-bit numbers as the engine packs them."""
+    return array("f", base64.b64decode(text))
 
 
 def is_about_grammar(error: EngineError) -> bool:

@@ -1,51 +1,55 @@
-"""Vectors: inputs cut to what the model reads, embedded in one engine call, normalised, shortened.
+"""Vectors: inputs cut to what the model reads, embedded in turns of the engine, normalised, shortened.
 
 Ollama: server/routes.go EmbedHandler.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 
 from corral.errors import EngineError, InvalidRequestError
-from corral.gowire import shorten_float32
 from corral.runner.interface import Runner
 from corral.service.completion import Stopwatch
 from corral.service.requests import EmbedRequest, EmbedResult
 
-__all__ = ["embed"]
+__all__ = ["embed", "turns"]
 
 _TOO_LONG = "the input length exceeds the context length"
 _SMALLEST_NORM = 1e-12
 _UNIT_TOLERANCE = 1e-5
+# One turn's answer is read on the event loop.
+_MAX_TURN_INPUTS = 256
+# Four bytes each, all held until the last is there.
+_MAX_VALUES = 48 << 20
 
 
 async def embed(runner: Runner, request: EmbedRequest, stopwatch: Stopwatch) -> EmbedResult:
     """Embed the inputs of a request.
 
     Raises:
-        InvalidRequestError: an input that is too long and must not be cut, or vectors that are not finite.
-        EngineError, RunnerExitedError
+        InvalidRequestError: an input that is too long and must not be cut, vectors that are not finite, or more of
+            them than one answer holds.
+        EngineError, RunnerExitedError, QueueFullError
     """
     if not request.inputs:
         return EmbedResult()
     if not runner.spec.is_embedding:
         text = "This server does not support embeddings. Start it with `--embeddings`"
         raise EngineError(500 if request.is_legacy else 501, text)
-    try:
-        if _surely_fit(request.inputs, runner):
-            rows, prompt_count = await runner.embed_texts(request.inputs)
-        else:
-            tokens = [
-                _fit(ids, runner, may_cut=request.truncate, is_legacy=request.is_legacy)
-                for ids in await runner.tokenize_many(request.inputs)
-            ]
-            rows, prompt_count = await runner.embed(tokens, normalize=True), sum(map(len, tokens))
-    except EngineError as error:
-        raise _without_frame(error) from error
-    if not request.is_legacy:
-        rows = [shorten(row, request.dimensions) for row in rows]
+    await asyncio.to_thread(_import_numpy)
+    rows: list[Sequence[float]] = []
+    prompt_count = 0
+    for inputs in turns(runner, request.inputs):
+        try:
+            found, count = await _embed_turn(runner, request, inputs, is_continued=bool(rows))
+        except EngineError as error:
+            raise _without_frame(error) from error
+        _check_count(len(request.inputs), len(found[0]))
+        rows += [shorten(row, request.dimensions) for row in found]
+        prompt_count += count
     return EmbedResult(
         embeddings=rows,
         total_duration_ns=stopwatch.total_ns,
@@ -54,20 +58,57 @@ async def embed(runner: Runner, request: EmbedRequest, stopwatch: Stopwatch) -> 
     )
 
 
+def turns(runner: Runner, texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The texts in groups, each of which keeps the engine busy for a moment only.
+
+    Others get their turn in between, and a client that leaves has paid for one of them at most.
+    """
+    most_bytes = 4 * runner.facts.num_ctx  # of a text; what is longer is cut
+    start = size = 0
+    for i, text in enumerate(texts):
+        size += min(len(text), most_bytes)
+        if size >= runner.turn_bytes or i + 1 - start == _MAX_TURN_INPUTS:
+            yield texts[start : i + 1]
+            start, size = i + 1, 0
+    if start < len(texts):
+        yield texts[start:]
+
+
+async def _embed_turn(
+    runner: Runner, request: EmbedRequest, inputs: Sequence[str], *, is_continued: bool
+) -> tuple[list[array[float]], int]:
+    if _surely_fit(inputs, runner):
+        return await runner.embed(inputs, is_continued=is_continued)
+    tokens = [
+        _fit(ids, runner, may_cut=request.truncate, is_legacy=request.is_legacy)
+        for ids in await runner.tokenize_many(inputs)
+    ]
+    return await runner.embed(tokens, is_continued=is_continued)
+
+
+def _check_count(input_count: int, dimensions: int) -> None:
+    """Raises InvalidRequestError: the answer would not fit into memory."""
+    if input_count * dimensions > _MAX_VALUES:
+        raise InvalidRequestError(
+            f"too many inputs: {input_count} vectors of {dimensions} values do not fit into one answer;"
+            f" send at most {_MAX_VALUES // dimensions} inputs in a request"
+        )
+
+
 def _surely_fit(inputs: Sequence[str], runner: Runner) -> bool:
     """Whether no input can be too long: a token stands for at least one byte, and the frame adds two.
 
-    Empty texts go the long way, because the engine's route for texts refuses them.
+    Empty texts go the long way, because the engine refuses them.
     """
     limit = min(runner.spec.num_ctx, runner.facts.num_ctx) - 2
     return all(text and len(text.encode("utf-8", "replace")) <= limit for text in inputs)
 
 
-def _fit(ids: list[int], runner: Runner, *, may_cut: bool, is_legacy: bool) -> list[int]:
+def _fit(ids: Sequence[int], runner: Runner, *, may_cut: bool, is_legacy: bool) -> list[int]:
     """The token list that is embedded, with the tokenizer's own frame around it."""
     facts = runner.facts
-    bos = [facts.bos_id] if facts.bos_id is not None and ids[:1] != [facts.bos_id] else []
-    eos = [facts.eos_id] if facts.eos_id is not None and ids[-1:] != [facts.eos_id] else []
+    bos = [facts.bos_id] if facts.bos_id is not None and list(ids[:1]) != [facts.bos_id] else []
+    eos = [facts.eos_id] if facts.eos_id is not None and list(ids[-1:]) != [facts.eos_id] else []
     limit = min(runner.spec.num_ctx, facts.num_ctx) - len(bos) - len(eos)
     if len(ids) > limit:
         if not may_cut:
@@ -83,17 +124,24 @@ def _without_frame(error: EngineError) -> EngineError:
     return EngineError(error.status, error.message.strip(), error.message)
 
 
-def shorten(row: Sequence[float], dimensions: int) -> list[float]:
+def shorten(row: array[float], dimensions: int) -> array[float]:
     """The first `dimensions` values (0 or too many: all) as a vector of length one.
 
     Raises:
-        InvalidRequestError: a value that is no number.
+        InvalidRequestError: a value that is not a finite number.
     """
-    kept = list(row[:dimensions]) if 0 < dimensions < len(row) else list(row)
-    norm = math.sqrt(math.fsum(value * value for value in kept))
+    import numpy
+
+    kept = row[:dimensions] if dimensions > 0 else row
+    values = numpy.frombuffer(kept, dtype=numpy.float32).astype(numpy.float64)
+    norm = math.sqrt(float(numpy.dot(values, values)))
     if not math.isfinite(norm):
         raise InvalidRequestError("embedding contains NaN or Inf values")
     if len(kept) == len(row) and abs(norm - 1) < _UNIT_TOLERANCE:
-        return kept  # as the engine normalised it: its short decimals are what goes on the wire
-    scale = 1.0 / max(norm, _SMALLEST_NORM)
-    return [shorten_float32(value * scale) for value in kept]
+        return kept  # as the engine made it
+    return array("f", (values / max(norm, _SMALLEST_NORM)).astype(numpy.float32).tobytes())
+
+
+def _import_numpy() -> None:
+    """It takes a tenth of a second, which the event loop does not have."""
+    import numpy  # noqa: F401

@@ -19,7 +19,7 @@ def _pooling(profile: ModelProfile) -> str | None:
     if profile.is_reranker:
         return "rank"
     # A model that was not made for vectors has no way of its own to make one of many.
-    is_silent = profile.gguf is not None and profile.gguf.get_arch("pooling_type") is None
+    is_silent = profile.gguf is not None and profile.gguf.get_arch("pooling_type") in (None, 0)
     return "mean" if profile.is_embedding and is_silent else None
 
 

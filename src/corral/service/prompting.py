@@ -217,14 +217,14 @@ async def fit_tokens(
         return text, 0
     tokens = await runner.tokenize(text, add_special=True)
     if len(tokens) <= num_ctx - 1:
-        return tokens, 0
+        return list(tokens), 0
     if not has_shift:
         raise ContextOverflowError(_OVERFLOW_TEXT)
     keep = len(tokens) if sampling.num_keep < 0 else sampling.num_keep + int(runner.facts.adds_bos)
     keep = min(keep, num_ctx - 1)
     target = num_ctx - max((num_ctx - keep) // 2, 1)
     newest = max(target - keep, 0)
-    cut = tokens[:keep] + (tokens[-newest:] if newest else [])
+    cut = [*tokens[:keep], *(tokens[-newest:] if newest else ())]
     return cut, len(tokens) - len(cut)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -106,7 +106,7 @@ class EmbedRequest:
 class EmbedResult:
     """Vectors in input order, (n_inputs, n_embd); `prompt_count` is the sum of tokens of all inputs."""
 
-    embeddings: list[list[float]] = field(default_factory=list)
+    embeddings: list[Sequence[float]] = field(default_factory=list)
     total_duration_ns: int = 0
     load_duration_ns: int = 0
     prompt_count: int = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from corral.errors import InvalidRequestError
 from corral.runner.interface import Runner
@@ -20,15 +19,8 @@ async def tokens_of(
     Raises:
         EngineError, RunnerExitedError
     """
-    body: dict[str, Any] = {
-        "content": text,
-        "add_special": add_special,
-        "parse_special": parse_special,
-        "with_pieces": True,
-    }
-    answer = await runner.request_json("/tokenize", body)
-    entries = answer["tokens"]
-    return [entry["id"] for entry in entries], [entry["piece"] for entry in entries]
+    found = await runner.tokenize_pieces(text, add_special=add_special, parse_special=parse_special)
+    return [token for token, _ in found], [piece for _, piece in found]
 
 
 async def text_of(runner: Runner, profile: ModelProfile, tokens: Sequence[int]) -> str:

@@ -10,6 +10,7 @@ from corral.api.errors import error_body, is_worker_error, status_of, text_of
 from corral.api.http import JSON, JSON_UTF8, NDJSON, Exchange
 from corral.api.native import requests
 from corral.api.native.encode import ChatEncoder, GenerateEncoder, merge_chunks
+from corral.api.vectors import send_rows
 from corral.errors import CorralError
 from corral.gowire import encode, encode_float32_list, escape_string
 from corral.service.inference import Inference
@@ -67,17 +68,17 @@ class InferenceRoutes:
         result = await self._service.embed(request)
         if request.is_legacy:
             vector = result.embeddings[0] if result.embeddings else []
-            await exchange.respond(200, b'{"embedding":' + encode(vector) + b"}", JSON_UTF8)
+            await exchange.respond(200, b'{"embedding":' + encode(list(vector)) + b"}", JSON_UTF8)
             return
-        rows = b",".join([encode_float32_list(row) for row in result.embeddings])
-        parts = [b'{"model":', escape_string(request.model), b',"embeddings":[', rows, b"]"]
         members = (
             (b"total_duration", result.total_duration_ns),
             (b"load_duration", result.load_duration_ns),
             (b"prompt_eval_count", result.prompt_count),
         )
-        parts += [b',"%s":%d' % (name, value) for name, value in members if value]
-        await exchange.respond(200, b"".join(parts) + b"}", JSON_UTF8)
+        rest = b"".join([b',"%s":%d' % (name, value) for name, value in members if value])
+        head = b'{"model":' + escape_string(request.model) + b',"embeddings":['
+        rows = map(encode_float32_list, result.embeddings)
+        await send_rows(exchange, JSON_UTF8, head, rows, b"]" + rest + b"}")
 
 
 def _without_calls(emit: Emit) -> Emit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -26,6 +26,7 @@ from corral.api.openai.protocol import (
 )
 from corral.api.openai.sampling import seeded
 from corral.api.openai.shared import is_sdk
+from corral.api.vectors import send_rows
 from corral.errors import CorralError, InvalidRequestError
 from corral.gowire import encode_float32_list, escape_string
 from corral.service.inference import Inference
@@ -38,7 +39,7 @@ from corral.service.requests import (
     InferenceOptions,
 )
 
-__all__ = ["OpenAIInferenceRoutes"]
+__all__ = ["OpenAIInferenceRoutes", "embedding_parts"]
 
 _IS_BIG_ENDIAN = sys.byteorder == "big"
 
@@ -129,22 +130,22 @@ class OpenAIInferenceRoutes:
         except CorralError as error:
             await exchange.respond(*service_error(error))
             return
-        await exchange.respond(200, _embeddings_json(call, result), JSON)
+        await send_rows(exchange, JSON, *embedding_parts(call, result))
 
 
 def _nth(common: InferenceOptions, choice: int) -> InferenceOptions:
     return replace(common, options=seeded(common.options or {}, choice)) if choice else common
 
 
-def _embeddings_json(call: EmbeddingsCall, result: EmbedResult) -> bytes:
-    rows = [
+def embedding_parts(call: EmbeddingsCall, result: EmbedResult) -> tuple[bytes, Iterator[bytes], bytes]:
+    """The answer: what stands before the vectors, the vectors, and what stands after them."""
+    rows = (
         b'{"object":"embedding","embedding":%s,"index":%d}' % (_vector(row, is_base64=call.is_base64), index)
         for index, row in enumerate(result.embeddings)
-    ]
+    )
     count = result.prompt_count
     usage = b'"usage":{"prompt_tokens":%d,"total_tokens":%d}' % (count, count)
-    model = escape_string(call.model)
-    return b'{"object":"list","data":[%s],"model":%s,%s}\n' % (b",".join(rows), model, usage)
+    return b'{"object":"list","data":[', rows, b'],"model":%s,%s}\n' % (escape_string(call.model), usage)
 
 
 def _vector(row: Sequence[float], *, is_base64: bool) -> bytes:

@@ -149,7 +149,12 @@ class UnsupportedArchitectureError(ConversionError):
 
 
 class ContextOverflowError(InvalidRequestError):
-    """The prompt is longer than the context and may not be cut."""
+    """The prompt is longer than the context and may not be cut. Counts in tokens, zero where they are not known."""
+
+    def __init__(self, message: str, *, prompt_count: int = 0, num_ctx: int = 0) -> None:
+        super().__init__(message)
+        self.prompt_count = prompt_count
+        self.num_ctx = num_ctx
 
 
 class TemplateError(CorralError):
@@ -315,7 +320,10 @@ class RunnerExitedError(RunnerError):
 
 
 class EngineError(RunnerError):
-    """The engine answered a request with an error. `str()` is its raw body, `status` its HTTP status."""
+    """The engine answered a request with an error: `status` its HTTP status, `message` what it says.
+
+    `str()` is its raw body, which goes to the log.
+    """
 
     def __init__(self, status: int, body: str, message: str = "") -> None:
         super().__init__(body)

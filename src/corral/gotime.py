@@ -31,8 +31,9 @@ _UNITS_NS = {
     "m": 60 * _SECOND_NS,
     "h": 3600 * _SECOND_NS,
 }
-_NUMBER = re.compile(r"(\d*)(?:\.(\d*))?")
-_UNIT = re.compile(r"[^\d.]+")
+_NUMBER = re.compile(r"([0-9]*)(?:\.([0-9]*))?")
+_UNIT = re.compile(r"[^0-9.]+")
+_SECONDS = re.compile(r"[+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?")
 
 _cached_second = (-1, "")
 
@@ -97,8 +98,9 @@ def parse_duration_ns(text: str) -> int:
 def parse_keep_alive(value: Any) -> int | None:
     """A request's `keep_alive` in nanoseconds: None if absent, FOREVER_NS for any negative value.
 
-    Numbers are seconds. A number that overflows Go's durations turns negative after the check for negative
-    ones there, and the model goes as soon as it is idle.
+    Numbers are seconds, and so are numbers written as texts, which Ollama refuses for lack of a unit. A number that
+    overflows Go's durations turns negative after the check for negative ones there, and the model goes as soon as
+    it is idle.
 
     Raises:
         InvalidRequestError
@@ -113,6 +115,8 @@ def parse_keep_alive(value: Any) -> int | None:
         # 1 ns: over before anybody can ask, yet not the explicit zero that means "unload now".
         return int(value * _SECOND_NS) if value <= FOREVER_NS // _SECOND_NS else 1
     if isinstance(value, str):
+        if _SECONDS.fullmatch(value):
+            return parse_keep_alive(float(value) if "." in value else int(value))
         nanoseconds = parse_duration_ns(value)
         return FOREVER_NS if nanoseconds < 0 else nanoseconds
     kind = "map[string]interface {}" if isinstance(value, dict) else "[]interface {}"

@@ -175,7 +175,7 @@ class GenerationMetrics:
 class Chunk:
     """One piece of an answer as it goes to a surface. The last one has `done` and, normally, metrics.
 
-    `choice` numbers the answers of a request that asked for several.
+    `choice` numbers the answers of a request that asked for several. `stop_word` is the stop sequence that ended it.
 
     Not frozen: one is made for every token, and a frozen dataclass costs three times as much to build.
     """
@@ -190,3 +190,4 @@ class Chunk:
     context: tuple[int, ...] | None = None
     truncated_count: int = 0
     choice: int = 0
+    stop_word: str = ""

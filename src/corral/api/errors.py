@@ -89,15 +89,18 @@ def status_of(error: BaseException) -> int:
 def compatible_status_of(error: BaseException) -> int:
     """The same on the surfaces under `/v1`.
 
-    The native 500 of an option of the wrong type is no example to follow: clients repeat what fails with it.
+    The native 500 of an option or a format of the wrong type is no example to follow: clients repeat what fails
+    with it.
     """
-    return 400 if isinstance(error, OptionError) else status_of(error)
+    return 400 if isinstance(error, OptionError | FormatError) else status_of(error)
 
 
 def text_of(error: BaseException) -> str:
     """The text for the client. Whatever is not ours stays out of it: it goes to the log."""
     if isinstance(error, BodyTooLargeError | ClientStalledError):
         return f"{error}; {error.hint}"
+    if isinstance(error, EngineError):
+        return error.message  # its body is JSON, which has no place inside a text
     return str(error) if isinstance(error, CorralError) else disk_text(error) or "internal server error"
 
 

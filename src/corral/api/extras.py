@@ -29,6 +29,14 @@ def extra_options(values: Mapping[str, Any]) -> dict[str, Any]:
     """The native options among decoded members, not yet checked; the service does that."""
     options: dict[str, Any] = dict(values.get("options") or {})
     options.update({name: values[name] for name in _OPTION_NAMES if values.get(name) is not None})
-    if isinstance(options.get("stop"), str):
+    if values.get("stop") is not None:
+        options["stop"] = _without_empty(values["stop"])
+    elif isinstance(options.get("stop"), str):
         options["stop"] = [options["stop"]]
     return options
+
+
+def _without_empty(stop: Any) -> Any:
+    """What ends an answer, as a list; an empty text would end it at once."""
+    stops = [stop] if isinstance(stop, str) else stop
+    return [text for text in stops if text != ""] if isinstance(stops, list) else stops

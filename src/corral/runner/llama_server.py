@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from corral.errors import EngineError
+from corral.errors import ContextOverflowError, EngineError
 from corral.runner.interface import CompletionRequest, EngineChoice, Final, Piece, RunnerSpec
 from corral.types import Logprob, TopLogprob
 
@@ -196,29 +196,26 @@ def _logprob(entry: dict[str, Any], top_count: int) -> Logprob:
     return Logprob(entry["token"], entry["logprob"], tuple(entry["token"].encode()), top)
 
 
-def engine_error(status: int, body: bytes) -> EngineError:
-    """An engine's error answer: the raw body is the wire text, its message what a person reads."""
+def engine_error(status: int, body: bytes) -> EngineError | ContextOverflowError:
+    """An engine's error answer; a prompt that is too long has an error of its own on every surface."""
     text = body.decode("utf-8", "replace").strip()
     message = text
     try:
         error = orjson.loads(body)["error"]
         message, status = str(error["message"]), int(error.get("code", status))
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        if error.get("type") == "exceed_context_size_error":
+            return ContextOverflowError(
+                message, prompt_count=int(error.get("n_prompt_tokens", 0)), num_ctx=int(error.get("n_ctx", 0))
+            )
+    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError):
         pass
     return EngineError(status, text, message)
 
 
-def too_long(token_count: int, num_ctx: int) -> EngineError:
+def too_long(token_count: int, num_ctx: int) -> ContextOverflowError:
     """The engine's refusal of a prompt that does not fit, in its own words."""
-    error = {
-        "code": 400,
-        "message": f"request ({token_count} tokens) exceeds the available context size ({num_ctx} tokens), try"
-        " increasing it",
-        "type": "exceed_context_size_error",
-        "n_prompt_tokens": token_count,
-        "n_ctx": num_ctx,
-    }
-    return engine_error(400, orjson.dumps({"error": error}))
+    message = f"request ({token_count} tokens) exceeds the available context size ({num_ctx} tokens), try increasing it"
+    return ContextOverflowError(message, prompt_count=token_count, num_ctx=num_ctx)
 
 
 def vector(text: str) -> array[float]:
@@ -226,6 +223,6 @@ def vector(text: str) -> array[float]:
     return array("f", base64.b64decode(text))
 
 
-def is_about_grammar(error: EngineError) -> bool:
+def is_about_grammar(error: EngineError | ContextOverflowError) -> bool:
     """Whether the engine refused a request for its grammar; it says so in words only."""
-    return error.status == 400 and "grammar" in str(error)
+    return isinstance(error, EngineError) and error.status == 400 and "grammar" in str(error)

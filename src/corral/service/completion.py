@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from corral.errors import OutputParseError
 from corral.parsers.events import OutputParser, Parsed
 from corral.runner.interface import CompletionRequest, Final, Piece, Runner
 from corral.service.requests import Emit
@@ -20,7 +21,7 @@ __all__ = ["CompletionRun", "Stopwatch"]
 
 _ID_CHARS = string.ascii_lowercase + string.digits
 # ollama: llm/llama_server.go: a model that says the same thing this often in a row will not stop by itself.
-_MAX_REPEATS = 30
+_MAX_REPEATS = 100
 
 
 class Stopwatch:
@@ -85,20 +86,31 @@ class CompletionRun:
         async with self._runner.complete(self._request) as batches:
             async for pieces in batches:
                 chunks: list[Chunk] = []
-                for piece in pieces:
-                    if self._is_repeating(piece.text):
-                        if chunks:
-                            await self._emit(chunks)
-                        return None
-                    if piece.final is not None:
-                        if chunks:
-                            await self._emit(chunks)
-                        return self._finish(piece)
-                    if chunk := self._feed(piece):
-                        chunks.append(chunk)
+                try:
+                    is_last = self._take(pieces, chunks)
+                except OutputParseError:
+                    # What came before it is the client's.
+                    if chunks:
+                        await self._emit(chunks)
+                    raise
+                final = chunks.pop() if chunks and chunks[-1].done else None
                 if chunks:
                     await self._emit(chunks)
+                if is_last:
+                    return final
         return None
+
+    def _take(self, pieces: Sequence[Piece], chunks: list[Chunk]) -> bool:
+        """Add the chunks of the next pieces; whether the reply is over, with a last chunk or without."""
+        for piece in pieces:
+            if self._is_repeating(piece.text):
+                return True
+            if piece.final is not None:
+                chunks.append(self._finish(piece))
+                return True
+            if chunk := self._feed(piece):
+                chunks.append(chunk)
+        return False
 
     def _feed(self, piece: Piece) -> Chunk | None:
         text = piece.text
@@ -133,6 +145,7 @@ class CompletionRun:
             done_reason=piece.final.reason,
             metrics=self._metrics(piece.final),
             truncated_count=self._truncated_count,
+            stop_word=piece.final.stopping_word,
         )
 
     def _metrics(self, final: Final) -> GenerationMetrics:

@@ -5,10 +5,12 @@ Ollama: anthropic/anthropic.go. Unlike it, documents and search results are text
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from corral.api.call_arguments import arguments_of
 from corral.api.decode import decode_base64
 from corral.errors import InvalidRequestError
 from corral.types import Message, ToolCall
@@ -29,8 +31,11 @@ class _Turn:
     thinking: str = ""
 
 
-def messages_of(role: str, content: str | Sequence[Block]) -> list[Message]:
+def messages_of(role: str, content: str | Sequence[Block], *, is_history: bool = False) -> list[Message]:
     """The service's messages for one of the client's: results of tools are messages of their own.
+
+    With `is_history` a block that no model can read becomes a note: it was refused already when it was new, and is
+    sent again with every request that follows.
 
     Raises:
         InvalidRequestError: a block that lacks something, or holds what no model here can read.
@@ -39,8 +44,12 @@ def messages_of(role: str, content: str | Sequence[Block]) -> list[Message]:
         return [Message(role, content)] if content else []
     turn = _Turn()
     for block in content:
-        if read := _READERS.get(_text(block, "type")):
-            read(turn, block)
+        try:
+            _reader_of(_text(block, "type"))(turn, block)
+        except InvalidRequestError as error:
+            if not is_history:
+                raise
+            turn.texts.append(f"[{error}]")
     text = "".join(turn.texts)
     own = []
     if text or turn.images or turn.calls or turn.thinking:
@@ -87,10 +96,7 @@ def _add_call(turn: _Turn, block: Block) -> None:
     for name in ("id", "name"):
         if not _text(block, name) and _text(block, "type") == "tool_use":
             raise InvalidRequestError(f"tool_use block missing required '{name}' field")
-    arguments = block.get("input")
-    if arguments is not None and not isinstance(arguments, dict):
-        raise InvalidRequestError('the "input" of a tool_use block must be an object')
-    turn.calls.append(ToolCall(_text(block, "name"), arguments or {}, id=_text(block, "id")))
+    turn.calls.append(ToolCall(_text(block, "name"), arguments_of(block.get("input")), id=_text(block, "id")))
 
 
 def _add_result(turn: _Turn, block: Block) -> None:
@@ -112,10 +118,37 @@ def _read_parts(content: Any) -> tuple[str, tuple[bytes, ...]]:
         elif kind == "image":
             images.append(_image(part, "invalid tool_result image source"))
         elif kind == "document":
-            texts.append(_document_text(part))
+            texts.append(_readable_text(part))
         elif kind == "search_result":
             texts.append(_search_result_text(part))
     return "".join(texts), tuple(images)
+
+
+def _readable_text(document: Block) -> str:
+    """A document that a tool gave: a note if it is no text, for whoever sends it has no other."""
+    try:
+        return _document_text(document)
+    except InvalidRequestError as error:
+        return f"[{error}]"
+
+
+def _add_server_result(turn: _Turn, block: Block) -> None:
+    """What a tool of another server said: a text, blocks, or an object of its own form."""
+    content = block.get("content")
+    text = content if isinstance(content, str) else _read_parts(content)[0]
+    if not text and content:
+        text = json.dumps(content, ensure_ascii=False)
+    turn.results.append(Message("tool", text, tool_call_id=_text(block, "tool_use_id")))
+
+
+def _add_summary(turn: _Turn, block: Block) -> None:
+    """What stands for the beginning of a long conversation."""
+    content = block.get("content")
+    turn.texts.append(content if isinstance(content, str) else _read_parts(content)[0])
+
+
+def _pass_over(turn: _Turn, block: Block) -> None:
+    """A block that says nothing to a model (`redacted_thinking`, containers and the like)."""
 
 
 def _add_document(turn: _Turn, block: Block) -> None:
@@ -166,13 +199,20 @@ def _add_web_search_result(turn: _Turn, block: Block) -> None:
     turn.results.append(Message("tool", text, tool_call_id=_text(block, "tool_use_id")))
 
 
-# Kinds that are not here (`redacted_thinking`, containers and the like) say nothing to a model.
-_READERS = {
+def _reader_of(kind: str) -> Callable[[_Turn, Block], None]:
+    if kind.endswith("_tool_result"):
+        return _READERS.get(kind, _add_server_result)
+    return _READERS.get(kind, _pass_over)
+
+
+_READERS: dict[str, Callable[[_Turn, Block], None]] = {
     "text": _add_text,
     "image": _add_image,
     "thinking": _add_thinking,
     "tool_use": _add_call,
     "server_tool_use": _add_call,
+    "mcp_tool_use": _add_call,
+    "compaction": _add_summary,
     "tool_result": _add_result,
     "web_search_tool_result": _add_web_search_result,
     "document": _add_document,

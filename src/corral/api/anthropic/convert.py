@@ -48,8 +48,9 @@ def chat_request(request: MessagesRequest) -> ChatRequest:
         InvalidRequestError: content, a tool or a choice of tools that cannot be served.
     """
     messages = [Message("system", request.system)] if request.system else []
-    for message in request.messages:
-        messages += messages_of(message.role, message.content)
+    last_question = max((i for i, m in enumerate(request.messages) if m.role == "user"), default=-1)
+    for i, message in enumerate(request.messages):
+        messages += messages_of(message.role, message.content, is_history=i < last_question)
     tools = _tools(request)
     choice = request.tool_choice or {}
     options: dict[str, Any] = {**request.options, "num_predict": request.max_tokens or None}
@@ -117,7 +118,9 @@ def _think(request: MessagesRequest) -> Think:
         return bool(kind == "enabled")
     effort = request.output_config.get("effort")
     level = effort.strip().lower() if isinstance(effort, str) else ""
-    level = "high" if level == "xhigh" else level
+    if level == "none":
+        return False
+    level = {"xhigh": "high", "minimal": "low"}.get(level, level)
     return cast("Think", level) if level in ("low", "medium", "high", "max") else None
 
 

@@ -8,12 +8,12 @@ an error ends a stream with an `error` event.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from corral.api.answering import Whole
 from corral.api.anthropic.convert import SEARCH_TOOL
-from corral.api.anthropic.errors import envelope, service_error
-from corral.api.errors import status_of, text_of
+from corral.api.anthropic.errors import error_event, service_error
 from corral.api.http import JSON
 from corral.api.native.encode import merge_chunks
 from corral.api.openai.encode import arguments_json
@@ -38,12 +38,21 @@ class MessageForm:
 
     stream_type = EVENT_STREAM
 
-    def __init__(self, model: str, *, estimate: int, keeps_calls: bool, has_search: bool) -> None:
+    def __init__(
+        self,
+        model: str,
+        *,
+        estimate: int,
+        keeps_calls: bool,
+        has_search: bool,
+        stop_sequences: Sequence[str] = (),
+    ) -> None:
         self._model = model
         self._hex = secrets.token_hex(12)
         self._estimate = estimate
         self._keeps_calls = keeps_calls
         self._has_search = has_search
+        self._stop_sequences = stop_sequences
         self._is_started = self._is_ended = False
         self._index = 0
         self._open = ""
@@ -79,7 +88,7 @@ class MessageForm:
         for call in chunk.tool_calls:
             self._call(parts, call)
         if chunk.done:
-            self._end(parts, self._stop_reason(chunk.done_reason, self._has_calls), chunk.metrics)
+            self._end(parts, self._stop(chunk, has_calls=self._has_calls), chunk.metrics)
 
     def _delta(self, parts: list[bytes], kind: str, text: str) -> None:
         if self._open != kind:
@@ -120,10 +129,9 @@ class MessageForm:
             self._index += 1
             self._open = ""
 
-    def _end(self, parts: list[bytes], reason: str, metrics: GenerationMetrics | None) -> None:
+    def _end(self, parts: list[bytes], stop: dict[str, str], metrics: GenerationMetrics | None) -> None:
         self._close_block(parts)
-        delta = {"stop_reason": reason} if reason else {}
-        event = {"type": "message_delta", "delta": delta, "usage": _usage(metrics)}
+        event = {"type": "message_delta", "delta": stop, "usage": _usage(metrics)}
         parts += (named_frame("message_delta", encode(event)), _MESSAGE_STOP)
         self._is_ended = True
 
@@ -133,7 +141,7 @@ class MessageForm:
             self._open_block(parts, block)
             self._open = "block"
             self._close_block(parts)
-        self._end(parts, "end_turn", metrics)
+        self._end(parts, {"stop_reason": "end_turn"}, metrics)
 
     def stream_end(self) -> bytes:
         """Nothing, unless the reply was broken off (it repeated itself): then the end that is still due."""
@@ -141,11 +149,11 @@ class MessageForm:
         if not self._is_ended:
             self._start(parts, None)
             counts = GenerationMetrics(prompt_eval_count=self._estimate, eval_count=self._delta_count)
-            self._end(parts, self._stop_reason("stop", self._has_calls), counts)
+            self._end(parts, self._stop(Chunk(done_reason="stop"), has_calls=self._has_calls), counts)
         return b"".join(parts)
 
     def stream_error(self, error: CorralError) -> bytes:
-        return named_frame("error", envelope(status_of(error), text_of(error)))
+        return named_frame("error", error_event(error))
 
     def whole(self, chunks: list[Chunk]) -> Whole:
         chunk = merge_chunks(chunks, keeps_calls=self._keeps_calls)
@@ -157,17 +165,14 @@ class MessageForm:
             content.append({"type": "text", "text": chunk.content})
         if search is not None:
             content += self._search_blocks(search)
-            reason = "end_turn"
+            stop = {"stop_reason": "end_turn"}
         else:
             content += [
                 {"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments}
                 for call in chunk.tool_calls
             ]
-            reason = self._stop_reason(chunk.done_reason, bool(chunk.tool_calls))
-        message = self._envelope(content or None)
-        if reason:
-            message["stop_reason"] = reason
-        message["usage"] = _usage(chunk.metrics)
+            stop = self._stop(chunk, has_calls=bool(chunk.tool_calls))
+        message = {**self._envelope(content), **stop, "usage": _usage(chunk.metrics)}
         return encode(message) + b"\n", JSON
 
     def immediate(self, answer: Immediate, *, is_stream: bool) -> Whole:
@@ -177,7 +182,7 @@ class MessageForm:
     def error(self, error: CorralError, *, is_stream: bool) -> tuple[int, bytes, str]:
         return service_error(error, has_search=self._has_search)
 
-    def _envelope(self, content: list[dict[str, Any]] | None) -> dict[str, Any]:
+    def _envelope(self, content: list[dict[str, Any]]) -> dict[str, Any]:
         return {
             "id": f"msg_{self._hex}",
             "type": "message",
@@ -205,9 +210,14 @@ class MessageForm:
             {"type": "web_search_tool_result", "tool_use_id": use_id, "content": failure},
         ]
 
-    @staticmethod
-    def _stop_reason(done_reason: str, has_calls: bool) -> str:
-        return "tool_use" if has_calls else _STOP_REASONS.get(done_reason, "stop_sequence")
+    def _stop(self, chunk: Chunk, *, has_calls: bool) -> dict[str, str]:
+        """Why the answer ended; a sequence only if the request named it, as the model has some too."""
+        if has_calls:
+            return {"stop_reason": "tool_use"}
+        if chunk.stop_word and chunk.stop_word in self._stop_sequences:
+            return {"stop_reason": "stop_sequence", "stop_sequence": chunk.stop_word}
+        reason = _STOP_REASONS.get(chunk.done_reason, "stop_sequence")
+        return {"stop_reason": reason} if reason else {}
 
 
 def _usage(metrics: GenerationMetrics | None) -> dict[str, int]:

@@ -6,10 +6,10 @@ import secrets
 
 from corral.api.errors import compatible_status_of, error_body, text_of
 from corral.api.http import JSON, JSON_UTF8
-from corral.errors import CloudDisabledError, CorralError
+from corral.errors import CloudDisabledError, ContextOverflowError, CorralError
 from corral.gowire import encode
 
-__all__ = ["envelope", "service_error"]
+__all__ = ["envelope", "error_event", "service_error"]
 
 _TYPES = {
     400: "invalid_request_error",
@@ -29,13 +29,27 @@ def envelope(status: int, text: str) -> bytes:
     return encode({"type": "error", "error": error, "request_id": f"req_{secrets.token_hex(12)}"})
 
 
+def _message(error: BaseException) -> str:
+    """The text for the client. Agents look for these words, and then shorten the conversation by themselves."""
+    if not isinstance(error, ContextOverflowError):
+        return text_of(error)
+    if not error.num_ctx:
+        return f"prompt is too long: {error}"
+    return f"prompt is too long: {error.prompt_count} tokens > {error.num_ctx} maximum"
+
+
+def error_event(error: CorralError) -> bytes:
+    """The error object for the middle of a stream."""
+    return envelope(compatible_status_of(error), _message(error))
+
+
 def service_error(error: CorralError, *, has_search: bool = False) -> tuple[int, bytes, str]:
     """Status, body and content type of an error that the service raised before anything was sent.
 
     A refused cloud model keeps the native form, unless the request declares the web search: then the real server
     finds it later, and says that there is no search.
     """
-    status, text = compatible_status_of(error), text_of(error)
+    status, text = compatible_status_of(error), _message(error)
     if isinstance(error, CloudDisabledError):
         if not has_search:
             return status, error_body(text), JSON_UTF8

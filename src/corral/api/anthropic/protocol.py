@@ -103,7 +103,9 @@ def _read(body: bytes, max_depth: int) -> MessagesRequest:
         output_config=values.get("output_config", {}),
         output_format=values.get("output_format"),
         format=values.get("format", ""),
-        stop_sequences=tuple(values.get("stop_sequences", ())),
+        stop_sequences=tuple(
+            filter(None, values.get("stop_sequences", ()))
+        ),  # an empty one would stop at once
         options=extra_options(values),
         keep_alive_ns=values.get("keep_alive"),
         user=str(values.get("metadata", {}).get("user_id") or ""),

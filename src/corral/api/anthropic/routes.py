@@ -34,6 +34,7 @@ class AnthropicRoutes:
             estimate=estimate_tokens(wanted),
             keeps_calls=bool(request.tools),
             has_search=has_search(wanted),
+            stop_sequences=wanted.stop_sequences,
         )
         if wanted.is_stream:
             exchange.extra_headers.append((b"cache-control", b"no-cache"))

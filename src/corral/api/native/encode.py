@@ -15,13 +15,32 @@ __all__ = ["ChatEncoder", "GenerateEncoder", "logprob_json", "merge_chunks"]
 
 
 class _Encoder:
-    """Shared by both surfaces: the head of every line, and the parts with equal names."""
+    """Shared by both surfaces: the head of every line, and the parts with equal names.
 
-    def __init__(self, model: str) -> None:
+    `has_cached_count`: the last line says how much of the prompt was found in the prompt cache.
+    """
+
+    def __init__(self, model: str, *, has_cached_count: bool = False) -> None:
         self._head = b'{"model":' + escape_string(model) + b',"created_at":"'
+        self._has_cached_count = has_cached_count
 
     def _start(self) -> bytes:
         return self._head + format_utc_now().encode("ascii") + b'",'
+
+    def _metrics(self, metrics: GenerationMetrics | None) -> list[bytes]:
+        if metrics is None:
+            return []
+        # Zeros are left out, but for the cached count: a pointer in Ollama, and zero says that nothing was found.
+        cached = b',"prompt_eval_cached_count":%d' % metrics.cached_count if self._has_cached_count else b""
+        return [
+            _count(b"total_duration", metrics.total_duration_ns),
+            _count(b"load_duration", metrics.load_duration_ns),
+            _count(b"prompt_eval_count", metrics.prompt_eval_count),
+            cached,
+            _count(b"prompt_eval_duration", metrics.prompt_eval_duration_ns),
+            _count(b"eval_count", metrics.eval_count),
+            _count(b"eval_duration", metrics.eval_duration_ns),
+        ]
 
 
 class GenerateEncoder(_Encoder):
@@ -39,7 +58,7 @@ class GenerateEncoder(_Encoder):
             parts += (b',"done_reason":', escape_string(chunk.done_reason))
         if chunk.context:
             parts += (b',"context":', encode(list(chunk.context)))
-        parts += _metrics(chunk.metrics)
+        parts += self._metrics(chunk.metrics)
         if chunk.tool_calls:
             parts += (b',"tool_calls":', encode([_tool_call(call) for call in chunk.tool_calls]))
         if chunk.logprobs:
@@ -70,7 +89,7 @@ class ChatEncoder(_Encoder):
             parts += (b',"done_reason":', escape_string(chunk.done_reason))
         if chunk.logprobs:
             parts += (b',"logprobs":', encode([logprob_json(entry) for entry in chunk.logprobs]))
-        parts += _metrics(chunk.metrics)
+        parts += self._metrics(chunk.metrics)
         parts += _truncation(chunk)
         parts.append(b"}")
         return b"".join(parts)
@@ -90,18 +109,8 @@ def _immediate_tail(answer: Immediate) -> bytes:
     return b'"done":false,"_debug_info":{"rendered_template":' + rendered + count + b"}}"
 
 
-def _metrics(metrics: GenerationMetrics | None) -> list[bytes]:
-    if metrics is None:
-        return []
-    members = (
-        (b"total_duration", metrics.total_duration_ns),
-        (b"load_duration", metrics.load_duration_ns),
-        (b"prompt_eval_count", metrics.prompt_eval_count),
-        (b"prompt_eval_duration", metrics.prompt_eval_duration_ns),
-        (b"eval_count", metrics.eval_count),
-        (b"eval_duration", metrics.eval_duration_ns),
-    )
-    return [b',"%s":%d' % (name, value) for name, value in members if value]
+def _count(name: bytes, value: int) -> bytes:
+    return b',"%s":%d' % (name, value) if value else b""
 
 
 def _truncation(chunk: Chunk) -> list[bytes]:
@@ -146,4 +155,5 @@ def merge_chunks(chunks: list[Chunk], *, keeps_calls: bool) -> Chunk:
         metrics=last.metrics,
         context=last.context,
         truncated_count=last.truncated_count,
+        stop_word=last.stop_word,
     )

@@ -39,7 +39,10 @@ class InferenceRoutes:
         request, is_stream = await parse_body(body, requests.read_generate, self._max_depth)
         await answer(
             exchange,
-            _NativeForm(GenerateEncoder(request.common.model), keeps_calls=False),
+            _NativeForm(
+                GenerateEncoder(request.common.model, has_cached_count=_has_user_agent(exchange)),
+                keeps_calls=False,
+            ),
             lambda emit: self._service.generate(request, _without_calls(emit)),
             is_stream=is_stream,
         )
@@ -49,7 +52,10 @@ class InferenceRoutes:
         request, is_stream = await parse_body(body, requests.read_chat, self._max_depth)
         await answer(
             exchange,
-            _NativeForm(ChatEncoder(request.common.model), keeps_calls=bool(request.tools)),
+            _NativeForm(
+                ChatEncoder(request.common.model, has_cached_count=_has_user_agent(exchange)),
+                keeps_calls=bool(request.tools),
+            ),
             lambda emit: self._service.chat(request, emit),
             is_stream=is_stream,
         )
@@ -79,6 +85,11 @@ class InferenceRoutes:
         head = b'{"model":' + escape_string(request.model) + b',"embeddings":['
         rows = map(encode_float32_list, result.embeddings)
         await send_rows(exchange, JSON_UTF8, head, rows, b"]" + rest + b"}")
+
+
+def _has_user_agent(exchange: Exchange) -> bool:
+    """Whether a client says what it is, as every real one does: decision 0047."""
+    return b"user-agent" in exchange.headers
 
 
 def _without_calls(emit: Emit) -> Emit:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from corral.api.errors import status_of, text_of
 from corral.api.http import JSON
 from corral.api.native.encode import logprob_json, merge_chunks
 from corral.api.openai.encode import FINGERPRINT, UsageCount, new_id, tool_calls_json
-from corral.api.openai.errors import envelope, service_error
+from corral.api.openai.errors import error_event, service_error
 from corral.api.sse import DONE, EVENT_STREAM, frame
 from corral.errors import CorralError
 from corral.gowire import encode, escape_string
@@ -117,7 +116,7 @@ class ChatForm:
         return b"".join(parts) + DONE
 
     def stream_error(self, error: CorralError) -> bytes:
-        return frame(envelope(status_of(error), text_of(error)))
+        return frame(error_event(error))
 
     def whole(self, chunks: list[Chunk]) -> tuple[bytes, str]:
         by_choice: list[list[Chunk]] = [[] for _ in range(self._choice_count)]

@@ -6,11 +6,10 @@ import math
 import time
 from collections.abc import Sequence
 
-from corral.api.errors import status_of, text_of
 from corral.api.http import JSON
 from corral.api.native.encode import merge_chunks
 from corral.api.openai.encode import FINGERPRINT, UsageCount, new_id
-from corral.api.openai.errors import envelope, service_error
+from corral.api.openai.errors import error_event, service_error
 from corral.api.sse import DONE, EVENT_STREAM, frame
 from corral.errors import CorralError
 from corral.gowire import Float32, encode, escape_string
@@ -99,7 +98,7 @@ class CompletionForm:
         return b"".join(parts) + DONE
 
     def stream_error(self, error: CorralError) -> bytes:
-        return frame(envelope(status_of(error), text_of(error)))
+        return frame(error_event(error))
 
     def whole(self, chunks: list[Chunk]) -> tuple[bytes, str]:
         made: list[list[Chunk]] = [[] for _ in range(self._prompt_count * self._made)]

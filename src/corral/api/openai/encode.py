@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,12 +11,13 @@ from corral.types import GenerationMetrics, ToolCall
 
 __all__ = ["FINGERPRINT", "UsageCount", "arguments_json", "new_id", "tool_calls_json"]
 
+_ID_DIGITS = 24
 FINGERPRINT = b'"system_fingerprint":"fp_ollama"'
 
 
 def new_id(kind: str) -> bytes:
-    """A small random number behind `kind`, as the real server makes them."""
-    return f'"{kind}-{random.randrange(999)}"'.encode("ascii")
+    """A random number after `kind`, as Ollama makes them, but long enough never to come twice."""
+    return f'"{kind}-{secrets.randbelow(10**_ID_DIGITS):0{_ID_DIGITS}d}"'.encode("ascii")
 
 
 def tool_calls_json(calls: Sequence[ToolCall]) -> bytes:

@@ -4,24 +4,48 @@ from __future__ import annotations
 
 from corral.api.errors import compatible_status_of, error_body, text_of
 from corral.api.http import JSON, JSON_UTF8
-from corral.errors import CloudDisabledError, CorralError
+from corral.errors import CloudDisabledError, ContextOverflowError, CorralError
 from corral.gowire import escape_string
 
-__all__ = ["envelope", "service_error"]
+__all__ = ["code_of", "envelope", "error_event", "message_of", "service_error"]
 
 _TYPES = {400: b"invalid_request_error", 404: b"not_found_error"}
 
 
-def envelope(status: int, text: str) -> bytes:
+def envelope(status: int, text: str, code: str = "", param: str = "") -> bytes:
     """The error object; also fit for `Exchange.error_encoder`."""
     parts = (
         b'{"error":{"message":',
         escape_string(text),
         b',"type":"',
         _TYPES.get(status, b"api_error"),
-        b'","param":null,"code":null}}',
+        b'","param":',
+        escape_string(param) if param else b"null",
+        b',"code":',
+        escape_string(code) if code else b"null",
+        b"}}",
     )
     return b"".join(parts)
+
+
+def code_of(error: BaseException) -> str:
+    """The word by which OpenAI's clients tell an error from others; empty for most."""
+    return "context_length_exceeded" if isinstance(error, ContextOverflowError) else ""
+
+
+def message_of(error: BaseException) -> str:
+    """The text for the client. How long is too long is said as OpenAI says it, which clients look for."""
+    if isinstance(error, ContextOverflowError) and error.num_ctx:
+        return (
+            f"This model's maximum context length is {error.num_ctx} tokens. However, your messages resulted in"
+            f" {error.prompt_count} tokens. Please reduce the length of the messages, or raise num_ctx."
+        )
+    return text_of(error)
+
+
+def error_event(error: CorralError) -> bytes:
+    """The error object for the middle of a stream."""
+    return envelope(compatible_status_of(error), message_of(error), code_of(error))
 
 
 def service_error(error: CorralError) -> tuple[int, bytes, str]:
@@ -29,7 +53,8 @@ def service_error(error: CorralError) -> tuple[int, bytes, str]:
 
     A refused cloud model keeps the native form: the real server finds it before it looks at the surface.
     """
-    status, text = compatible_status_of(error), text_of(error)
+    status, text = compatible_status_of(error), message_of(error)
     if isinstance(error, CloudDisabledError):
         return status, error_body(text), JSON_UTF8
-    return status, envelope(status, text) + b"\n", JSON
+    param = "messages" if code_of(error) else ""
+    return status, envelope(status, text, code_of(error), param) + b"\n", JSON

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ from corral.api import decode, tool_schemas
 from corral.api.fields import Structure
 from corral.api.openai.messages import MESSAGES, convert_messages
 from corral.api.openai.sampling import SAMPLING, choice_count, sampling_options
-from corral.api.openai.shared import go_type, think_of_effort
+from corral.api.openai.shared import format_of, go_type, think_of_effort
 from corral.api.tool_choice import read_tool_choice, restrict_tools
 from corral.errors import InvalidRequestError
 from corral.service.requests import ChatRequest, EmbedRequest, GenerateRequest, InferenceOptions
@@ -39,6 +38,7 @@ CHAT: dict[str, decode.Decode] = {
         {
             "type": decode.string,
             "json_schema": Structure("JsonSchema", "openai.JsonSchema", {"schema": decode.any_value}),
+            "schema": decode.any_value,
         },
     ),
     "tools": tool_schemas.tools,
@@ -165,11 +165,11 @@ def read_chat(body: bytes, max_depth: int) -> ChatCall:
     choice = read_tool_choice(values.get("tool_choice"))
     common = InferenceOptions(
         model=values.get("model", ""),
-        format=_format(values.get("response_format", {})),
+        format=format_of(values.get("response_format"), "response_format"),
         keep_alive_ns=values.get("keep_alive"),
         options=options,
         think=think_of_effort(effort) if effort else values.get("think"),
-        is_think_optional=not effort,
+        is_think_optional=True,
         is_render_only=values.get("_debug_render_only", False),
         logprobs=values.get("logprobs", False),
         top_logprobs=values.get("top_logprobs", 0),
@@ -192,20 +192,10 @@ def read_chat(body: bytes, max_depth: int) -> ChatCall:
 
 
 def _chat_stops(value: Any) -> list[str]:
+    """The texts that end an answer; an empty one, which many clients send for none, would end it at once."""
     if isinstance(value, str):
-        return [value]
-    return [stop for stop in value if isinstance(stop, str)] if isinstance(value, list) else []
-
-
-def _format(response_format: dict[str, Any]) -> str:
-    """The service's `format`: JSON text, empty for free text."""
-    kind = response_format.get("type", "").strip().lower()
-    if kind == "json_object":
-        return '"json"'
-    schema = response_format.get("json_schema", {}).get("schema")
-    if kind != "json_schema" or schema is None:
-        return ""
-    return json.dumps(schema, ensure_ascii=False)
+        return [value] if value else []
+    return [stop for stop in value if stop and isinstance(stop, str)] if isinstance(value, list) else []
 
 
 def read_completion(body: bytes, max_depth: int) -> CompletionCall:
@@ -254,13 +244,13 @@ def _generate(common: InferenceOptions, prompt: str | tuple[int, ...], suffix: s
 
 def _completion_stops(value: Any) -> list[str]:
     if isinstance(value, str):
-        return [value]
+        return [value] if value else []
     if not isinstance(value, list):
         return []
     for stop in value:
         if not isinstance(stop, str):
             raise InvalidRequestError(f"invalid type for 'stop' field: {go_type(stop)}")
-    return value
+    return [stop for stop in value if stop]
 
 
 def read_embeddings(body: bytes, max_depth: int) -> EmbeddingsCall:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any, cast
 
 from corral.api.decode import decode_base64
@@ -9,7 +11,7 @@ from corral.api.http import Exchange
 from corral.errors import InvalidRequestError
 from corral.types import Think
 
-__all__ = ["go_type", "image_bytes", "is_sdk", "think_of_effort"]
+__all__ = ["format_of", "go_type", "image_bytes", "is_sdk", "think_of_effort"]
 
 _THINK: dict[str, Think] = {
     "": None,
@@ -38,6 +40,36 @@ def think_of_effort(effort: str) -> Think:
         allowed = '"minimal", "low", "medium", "high", "xhigh", "ultra", "max", or "none"'
         raise InvalidRequestError(f'invalid reasoning value: "{effort}" (must be {allowed})')
     return _THINK[effort]
+
+
+def format_of(wanted: Mapping[str, Any] | None, param: str) -> str:
+    """The service's `format` for OpenAI's `response_format` or `text.format`: JSON text, empty for free text.
+
+    A schema stands in `json_schema` in chats, beside the type in responses and with some clients in chats too.
+
+    Raises:
+        InvalidRequestError: no such type, or no schema where there has to be one. Free text instead would be an
+            answer that the client cannot read.
+    """
+    if wanted is None:
+        return ""
+    given = wanted.get("type")
+    kind = given.strip().lower() if isinstance(given, str) else ""
+    inner = wanted.get("json_schema")
+    schema = inner.get("schema") if isinstance(inner, Mapping) else None
+    schema = wanted.get("schema") if schema is None else schema
+    if kind == "text":
+        return ""
+    if kind not in ("json_object", "json_schema"):
+        raise InvalidRequestError(
+            f"Invalid value for '{param}.type': {json.dumps(given, ensure_ascii=False)}."
+            " Supported values are: 'json_object', 'json_schema', and 'text'."
+        )
+    if isinstance(schema, Mapping | bool):
+        return json.dumps(schema if schema is not True else {}, ensure_ascii=False)
+    if kind == "json_schema" or schema is not None:
+        raise InvalidRequestError(f"Missing or invalid '{param}' schema: it has to be a JSON Schema object.")
+    return '"json"'
 
 
 def image_bytes(url: str) -> bytes:

@@ -7,13 +7,12 @@ from typing import Any
 
 from corral.api import decode
 from corral.api.jsonread import JSONObject
-from corral.api.openai.shared import think_of_effort
+from corral.api.openai.shared import format_of, think_of_effort
 from corral.api.responses.items import messages_of
 from corral.api.responses.protocol import ResponsesRequest
 from corral.api.tool_choice import read_tool_choice, restrict_tools
 from corral.api.tool_schemas import named_tools, tool_parameters
 from corral.errors import InvalidRequestError
-from corral.gowire import encode
 from corral.service.requests import ChatRequest, InferenceOptions
 from corral.types import Message, Tool, ToolFunction, ToolParameters, ToolProperty
 
@@ -39,14 +38,14 @@ def has_search(request: ResponsesRequest) -> bool:
     return any(tool.get("type") == SEARCH_TOOL for tool in request.tools)
 
 
-def chat_request(request: ResponsesRequest, history: Sequence[Any], max_depth: int) -> ChatRequest:
+def chat_request(request: ResponsesRequest, history: Sequence[Any]) -> ChatRequest:
     """What the service is asked for; `history` holds the items of the responses before this one.
 
     Raises:
         InvalidRequestError: an item, a tool or a choice that cannot be served.
     """
     items = [*history, *request.items]
-    messages = messages_of(items, history_count=len(history), max_depth=max_depth)
+    messages = messages_of(items, history_count=len(history))
     if request.instructions:
         messages.insert(0, Message("system", request.instructions))
     options: dict[str, Any] = {"temperature": 1.0, **request.options}
@@ -60,6 +59,7 @@ def chat_request(request: ResponsesRequest, history: Sequence[Any], max_depth: i
             keep_alive_ns=request.keep_alive_ns,
             options=options,
             think=think_of_effort((request.reasoning or {}).get("effort", "")),
+            is_think_optional=True,
             logprobs=request.has_logprobs,
             top_logprobs=request.top_logprobs if request.has_logprobs else 0,
         ),
@@ -71,10 +71,7 @@ def chat_request(request: ResponsesRequest, history: Sequence[Any], max_depth: i
 
 
 def _format(request: ResponsesRequest) -> str:
-    wanted = request.text_format or {}
-    if wanted.get("type") == "json_schema" and wanted.get("schema") is not None:
-        return encode(wanted["schema"]).decode()
-    return '"json"' if wanted.get("type") == "json_object" else request.format
+    return format_of(request.text_format, "text.format") or request.format
 
 
 def _tools(request: ResponsesRequest) -> list[Tool]:

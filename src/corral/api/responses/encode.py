@@ -15,7 +15,7 @@ from corral.api.answering import Whole
 from corral.api.errors import status_of, text_of
 from corral.api.http import JSON
 from corral.api.openai.encode import arguments_json
-from corral.api.openai.errors import envelope, service_error
+from corral.api.openai.errors import code_of, envelope, message_of, service_error
 from corral.api.responses import objects
 from corral.api.responses.convert import SEARCH_TOOL, has_search
 from corral.api.responses.protocol import ResponsesRequest
@@ -74,6 +74,7 @@ class ResponseForm:
         self._logprobs: list[dict[str, Any]] = []
         self._delta_head = self._delta_tail = b""
         self._call_count = 0
+        self._is_cut = False
         self._search: SearchFailedError | None = None
 
     def feed(self, chunks: list[Chunk]) -> None:
@@ -95,6 +96,7 @@ class ResponseForm:
                     break
                 self._call(call)
         if chunks and chunks[-1].done:
+            self._is_cut = chunks[-1].done_reason == "length"
             self._close()
 
     def check_search(self) -> None:
@@ -107,12 +109,20 @@ class ResponseForm:
             raise self._search
 
     def final(self) -> dict[str, Any]:
-        """The whole response, once everything was fed; a whole answer always has an item, if an empty one."""
+        """The whole response, once everything was fed. One that is not streamed has a message, if an empty one."""
         self._close()
-        output = self._output
-        if not output and not self._request.is_stream:
-            output = [objects.message_item(f"msg_{_digits()}", "", [])]
-        return self._object(completed_s=int(time.time()), output=output or None, metrics=self._metrics)
+        is_silent = all(item["type"] == "reasoning" for item in self._output)
+        if is_silent and not self._request.is_stream:
+            self._output.append(objects.message_item(f"msg_{_digits()}", "", [], self._status))
+        response = self._object(completed_s=int(time.time()), output=self._output, metrics=self._metrics)
+        if self._is_cut:
+            response |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+        return response
+
+    @property
+    def _status(self) -> str:
+        """That of the item which is the last one if the answer was cut."""
+        return "incomplete" if self._is_cut else "completed"
 
     @property
     def output(self) -> list[dict[str, Any]]:
@@ -122,7 +132,7 @@ class ResponseForm:
         self,
         *,
         completed_s: int | None = None,
-        output: list[dict[str, Any]] | None,
+        output: list[dict[str, Any]],
         metrics: GenerationMetrics | None = None,
     ) -> dict[str, Any]:
         return objects.response_object(
@@ -180,6 +190,8 @@ class ResponseForm:
         if kind == "reasoning":
             item: dict[str, Any] = {"id": self._item_id, "type": "reasoning", "summary": []}
             self._event("response.output_item.added", {"output_index": self._index, "item": item})
+            part = {**place, "summary_index": 0, "part": objects.summary_part("")}
+            self._event("response.reasoning_summary_part.added", part)
             name = b"response.reasoning_summary_text.delta"
             self._delta_head = b"event: " + name + b'\ndata: {"delta":'
             members = (b',"summary_index":0', b"")
@@ -211,9 +223,12 @@ class ResponseForm:
         place = {"item_id": self._item_id, "output_index": self._index}
         if kind == "reasoning":
             item = objects.reasoning_item(self._item_id, text)
-            self._event("response.reasoning_summary_text.done", {**place, "summary_index": 0, "text": text})
+            place["summary_index"] = 0
+            self._event("response.reasoning_summary_text.done", {**place, "text": text})
+            part = objects.summary_part(text)
+            self._event("response.reasoning_summary_part.done", {**place, "part": part})
         else:
-            item = objects.message_item(self._item_id, text, self._logprobs)
+            item = objects.message_item(self._item_id, text, self._logprobs, self._status)
             place["content_index"] = 0
             self._event("response.output_text.done", {**place, "text": text, "logprobs": self._logprobs})
             part = objects.text_part(text, self._logprobs)
@@ -255,23 +270,35 @@ class ResponseForm:
         return b"".join(events)
 
     def stream_end(self) -> bytes:
-        self._event("response.completed", {"response": _streamed(self.final())})
+        response = _streamed(self.final())
+        self._event(f"response.{response['status']}", {"response": response})
         return self.stream([])
 
     def stream_error(self, error: CorralError) -> bytes:
-        status = error.status if isinstance(error, SearchFailedError) else status_of(error)
+        if isinstance(error, SearchFailedError):
+            response = self._failed_search(error)
+        else:
+            code = code_of(error) or _ERROR_CODES.get(status_of(error), "server_error")
+            response = {
+                **_streamed(self._object(output=self._output, metrics=self._metrics)),
+                "status": "failed",
+                "error": {"code": code, "message": message_of(error)},
+            }
+        self._event("response.failed", {"response": response})
+        return self.stream([])
+
+    def _failed_search(self, error: SearchFailedError) -> dict[str, Any]:
+        """The few members that Ollama gives here."""
         usage = objects.usage_object(self._metrics, has_details=False)
-        response = {
+        return {
             "id": self.response_id,
             "object": "response",
             "status": "failed",
             "model": self._request.model,
             "output": [],
-            "error": {"code": _ERROR_CODES.get(status, "api_error"), "message": text_of(error)},
+            "error": {"code": _ERROR_CODES.get(error.status, "api_error"), "message": text_of(error)},
             "usage": {name: usage[name] for name in ("input_tokens", "output_tokens", "total_tokens")},
         }
-        self._event("response.failed", {"response": response})
-        return self.stream([])
 
     def whole(self, chunks: list[Chunk]) -> Whole:
         return encode(self.final()) + b"\n", JSON

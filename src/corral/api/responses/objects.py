@@ -17,6 +17,7 @@ __all__ = [
     "message_item",
     "reasoning_item",
     "response_object",
+    "summary_part",
     "text_part",
     "usage_object",
 ]
@@ -118,11 +119,15 @@ def text_part(text: str, logprobs: list[Item]) -> Item:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": logprobs}
 
 
-def message_item(item_id: str, text: str, logprobs: list[Item]) -> Item:
+def summary_part(text: str) -> Item:
+    return {"type": "summary_text", "text": text}
+
+
+def message_item(item_id: str, text: str, logprobs: list[Item], status: str = "completed") -> Item:
     return {
         "id": item_id,
         "type": "message",
-        "status": "completed",
+        "status": status,
         "role": "assistant",
         "content": [text_part(text, logprobs)],
     }
@@ -132,7 +137,7 @@ def reasoning_item(item_id: str, text: str) -> Item:
     return {
         "id": item_id,
         "type": "reasoning",
-        "summary": [{"type": "summary_text", "text": text}],
+        "summary": [summary_part(text)],
         "encrypted_content": text,
     }
 

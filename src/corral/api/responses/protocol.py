@@ -61,6 +61,8 @@ def read_responses(body: bytes, max_depth: int) -> ResponsesRequest:
         raise InvalidRequestError("conversations are not kept here: continue with previous_response_id")
     text = values.get("text") or {}
     wanted_format = text.get("format")
+    if wanted_format is not None and not isinstance(wanted_format, dict):
+        raise InvalidRequestError("Invalid type for 'text.format': it has to be an object.")
     return ResponsesRequest(
         model=values.get("model", ""),
         items=_items(values.get("input", "")),
@@ -69,7 +71,7 @@ def read_responses(body: bytes, max_depth: int) -> ResponsesRequest:
         temperature=values.get("temperature"),
         top_p=values.get("top_p"),
         reasoning=values.get("reasoning"),
-        text_format=wanted_format if isinstance(wanted_format, dict) else None,
+        text_format=wanted_format,
         format=values.get("format", ""),
         tools=values.get("tools", ()),
         tool_choice=values.get("tool_choice"),

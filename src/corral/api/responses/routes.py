@@ -49,7 +49,7 @@ class ResponsesRoutes:
         except StoreError as error:
             await answer_missing(exchange, error, previous_id=previous_id)
             return
-        request = chat_request(wanted, history, self._max_depth)
+        request = chat_request(wanted, history)
         form = ResponseForm(wanted, is_stored=wanted.store is True, has_usage_details=is_sdk(exchange))
         if wanted.is_stream:
             exchange.extra_headers.append((b"cache-control", b"no-cache"))

@@ -11,9 +11,7 @@ from corral.errors import InvalidRequestError
 
 __all__ = ["File", "file_content"]
 
-_DATA_URL = re.compile(
-    r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[\w.+-]+)*;base64,", re.ASCII | re.IGNORECASE
-)
+_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[\w.+-]+)*;base64,", re.ASCII | re.IGNORECASE)
 _TEXT_TYPES = re.compile(
     r"text/|application/(?:json|xml|yaml|x-yaml|toml|javascript|x-sh)$|[^/]+/[^/]+\+(?:json|xml)$", re.ASCII
 )

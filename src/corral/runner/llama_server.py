@@ -214,7 +214,8 @@ def engine_error(status: int, body: bytes) -> EngineError | ContextOverflowError
 
 def too_long(token_count: int, num_ctx: int) -> ContextOverflowError:
     """The engine's refusal of a prompt that does not fit, in its own words."""
-    message = f"request ({token_count} tokens) exceeds the available context size ({num_ctx} tokens), try increasing it"
+    request, context = f"request ({token_count} tokens)", f"the available context size ({num_ctx} tokens)"
+    message = f"{request} exceeds {context}, try increasing it"
     return ContextOverflowError(message, prompt_count=token_count, num_ctx=num_ctx)
 
 

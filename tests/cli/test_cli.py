@@ -125,7 +125,10 @@ def test_without_a_server(cli: Cli) -> None:
     """What to do is said; the version is printed all the same."""
     result = cli("list", OLLAMA_HOST="127.0.0.1:1")
     assert result.returncode == 1
-    assert result.stderr == "Error: could not connect to corral server, run 'corral serve' to start it\n"
+    assert result.stderr == (
+        "Error: could not connect to corral server, run 'corral serve' to start it\n"
+        "nothing listens at http://127.0.0.1:1 (from OLLAMA_HOST)\n"
+    )
     assert "Warning: client version is" in cli("--version", OLLAMA_HOST="127.0.0.1:1").stdout
 
 

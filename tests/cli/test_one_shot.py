@@ -173,7 +173,10 @@ def test_a_server_in_the_background(tmp_path: Path) -> None:
         )  # fmt: skip
 
     refused = corral("run", "corral-tiny", "hi")
-    assert refused.stderr == "Error: could not connect to corral server, run 'corral serve' to start it\n"
+    assert refused.stderr == (
+        "Error: could not connect to corral server, run 'corral serve' to start it\n"
+        f"nothing listens at http://127.0.0.1:{port} (from OLLAMA_HOST)\n"
+    )
     started = corral("run", "--serve", "corral-tiny", "What is the capital of France?", "--think=false")
     pid = int(started.stderr.partition("process ")[2].partition(",")[0])
     try:

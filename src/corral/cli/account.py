@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from corral.cli.client import APIError, Client
 from corral.cli.flags import Arguments
+from corral.cli.terminal import safe
 
 __all__ = ["print_signin_hint", "signin", "signout"]
 
@@ -27,7 +28,7 @@ def signin(client: Client, _arguments: Arguments) -> None:
         else:
             raise
         return
-    print(f"You are already signed in as user '{(user or {}).get('name', '')}'\n")
+    print(safe(f"You are already signed in as user '{(user or {}).get('name', '')}'\n"))
 
 
 def signout(client: Client, _arguments: Arguments) -> None:
@@ -52,7 +53,7 @@ def print_signin_hint(text: str, url: str) -> None:
     print(f"{text}\n")
     if url:
         _open_browser(url)
-        print(f"If your browser did not open, navigate to:\n    {url}\n")
+        print(safe(f"If your browser did not open, navigate to:\n    {url}\n"))
 
 
 def _connect_url() -> str:

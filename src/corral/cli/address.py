@@ -7,6 +7,7 @@ import os
 from corral import __version__
 from corral.cli.client import APIError, Client, NoServerError
 from corral.cli.flags import PROGRAM
+from corral.cli.terminal import safe
 from corral.hostaddress import HostAddress, strip_setting
 
 __all__ = ["autoserves", "print_version", "reach_server", "server_client"]
@@ -53,6 +54,6 @@ def print_version() -> None:
         theirs = ""
         print(f"Warning: could not connect to a running {PROGRAM.capitalize()} instance")
     if theirs:
-        print(f"{PROGRAM} version is {theirs}")
+        print(safe(f"{PROGRAM} version is {theirs}"))
     if theirs != __version__:
         print(f"Warning: client version is {__version__}")

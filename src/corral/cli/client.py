@@ -37,7 +37,11 @@ class APIError(Exception):
 
 
 class NoServerError(Exception):
-    """Nobody answers at the address. The text is empty for a plain refusal."""
+    """Nobody answers at the address. The text is empty for a plain refusal; `hint` names the address then."""
+
+    def __init__(self, text: str = "", hint: str = "") -> None:
+        super().__init__(text)
+        self.hint = hint
 
 
 def no_server_text() -> str:
@@ -136,7 +140,7 @@ class Client:
         try:
             return quick.exchange(host, port, method, self._prefix + path, body, {**self._headers, **headers})
         except ConnectionRefusedError as exc:
-            raise NoServerError from exc
+            raise self._refused() from exc
         except OSError as exc:
             raise self._unreachable(exc) from exc
 
@@ -156,7 +160,7 @@ class Client:
             return connection, connection.getresponse()
         except ConnectionRefusedError as exc:
             connection.close()
-            raise NoServerError from exc
+            raise self._refused() from exc
         except (OSError, HTTPException) as exc:
             connection.close()
             raise self._unreachable(exc) from exc
@@ -175,6 +179,10 @@ class Client:
         if is_tls:
             connection.set_tunnel(address.host, address.port)
         return connection
+
+    def _refused(self) -> NoServerError:
+        source = " (from OLLAMA_HOST)" if os.environ.get("OLLAMA_HOST") else ""
+        return NoServerError(hint=f"nothing listens at {self.address.url()}{source}")
 
     def _unreachable(self, error: Exception) -> NoServerError:
         reason = str(getattr(error, "strerror", "") or error or type(error).__name__)

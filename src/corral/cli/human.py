@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 
+from corral.cli.terminal import safe
+
 __all__ = [
     "CELL_WIDTH",
     "display_width",
@@ -99,7 +101,10 @@ def format_table(
     indent: str = "",
     cell_width: int = CELL_WIDTH,
 ) -> str:
-    """Columns four blanks apart, wide cells wrapped at blanks; ends with a newline unless there is nothing."""
+    """Columns four blanks apart, wide cells wrapped at blanks; ends with a newline unless there is nothing.
+
+    Control characters become their pictures: cells hold what servers and model files say.
+    """
     lines = [([*header], False)] if header else []
     for row in rows:
         lines += _wrap_row(row, cell_width)
@@ -132,7 +137,7 @@ def _wrap_row(row: Sequence[str], cell_width: int) -> list[tuple[list[str], bool
 
 def _wrap(cell: str, limit: int) -> list[str]:
     """Lines no wider than the limit (or the widest word), with the least sum of squared slack but the last's."""
-    words = cell.split()  # the original, too, turns all white space inside a cell into single blanks
+    words = safe(cell).split()  # the original, too, turns all white space inside a cell into single blanks
     joined = " ".join(words)
     if display_width(joined) <= limit:
         return [joined]

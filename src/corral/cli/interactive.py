@@ -98,7 +98,7 @@ def _print_error(error: Exception) -> None:
     """Say what went wrong, and go on: a conversation is not thrown away for it."""
     text = safe(str(error))
     if isinstance(error, NoServerError) and not text:
-        text = no_server_text()
+        text = f"{no_server_text()}\n{error.hint}"
     if "does not support thinking" in text or "invalid think value" in text:
         print(f"error: {text}")
     elif "upstream error" in text:

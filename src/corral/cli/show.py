@@ -38,6 +38,7 @@ def show(client: Client, arguments: Arguments) -> None:
         text = answer.get(chosen[0], "")
         if chosen[0] == "modelfile" and answer.get("requires"):
             text += f"REQUIRES {answer['requires']}\n"  # the answer has it apart; a Modelfile needs it inside
+        text = safe(text) if sys.stdout.isatty() else text
         sys.stdout.write(text if chosen[0] in ("system", "template") else text + "\n")
         return
     text = format_blocks(answer, is_verbose=arguments.has("verbose"))

@@ -211,7 +211,21 @@ SETTINGS: tuple[Setting, ...] = (
         "A client that sends half a request, or does not read its answer, for so long is dropped (0: never)",
     ),
     Setting(
-        "CORRAL_MAX_BODY_BYTES", "max_body_bytes", _number, "268435456", "Largest request body, uploads apart"
+        "CORRAL_MAX_BODY_BYTES", "max_body_bytes", _number, "67108864", "Largest request body, uploads apart"
+    ),
+    Setting(
+        "CORRAL_MAX_BODIES_BYTES",
+        "max_bodies_bytes",
+        _number,
+        "201326592",
+        "All request bodies that are held at a time; beyond it large requests get 503",
+    ),
+    Setting(
+        "CORRAL_LOOP_GUARD",
+        "loop_guard_ns",
+        _duration,
+        "0",
+        "Log work that uses so much processor time on the event loop without a pause (0: none)",
     ),
     Setting(
         "CORRAL_LOCAL_FILES",
@@ -342,7 +356,9 @@ class Settings:
     engine: str = ""
     hang_timeout_ns: int = 5 * _MINUTE_NS
     client_timeout_ns: int = 5 * _MINUTE_NS
-    max_body_bytes: int = 256 << 20
+    max_body_bytes: int = 64 << 20
+    max_bodies_bytes: int = 192 << 20
+    loop_guard_ns: int = 0
     max_json_depth: int = 500
     local_files: Literal["link", "copy", "off"] = "link"
     registry_mode: str = "off"

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import signal
 import socket
-import sys
-import time
-from collections.abc import Iterator, MutableMapping
-from typing import TYPE_CHECKING, Any
-
-import uvicorn
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from corral import __version__
 from corral.api.anthropic.routes import AnthropicRoutes
 from corral.api.app import App
-from corral.api.http import Receive, Send
 from corral.api.native.account import AccountRoutes
 from corral.api.native.elsewhere import ElsewhereRoutes
 from corral.api.native.inference import InferenceRoutes
@@ -36,6 +30,17 @@ from corral.create.local import LocalFiles
 from corral.create.service import Creator, Report
 from corral.engines.choice import chosen_name, find_engine, home_folder
 from corral.errors import CorralError
+from corral.lifetime import Lifetime
+from corral.listening import (
+    BACKLOG,
+    connection_limit,
+    is_public,
+    listen,
+    public_warning,
+    raise_descriptor_limit,
+)
+from corral.logs import set_up_logging
+from corral.loopguard import LoopGuard
 from corral.registry.key import default_key_path, ensure_key
 from corral.runner.engine import EngineFactory
 from corral.runner.interface import EngineChoice
@@ -47,9 +52,11 @@ from corral.service.library import Library
 from corral.service.mirror import Mirror
 from corral.service.profile import Profiles
 from corral.service.pull import Puller
+from corral.store.folder import check_models_folder
 from corral.store.models import ModelStore
 from corral.store.prune import prepare_store
 from corral.store.uploads import UploadStore
+from corral.web.server import WebServer
 from corral.workers.pool import shared_pool
 
 if TYPE_CHECKING:
@@ -59,50 +66,42 @@ __all__ = ["serve"]
 
 _log = logging.getLogger("corral")
 _NS_PER_S = 1_000_000_000
-_BACKLOG = 2048
+_HEAD_TIMEOUT_S = 30.0
+# How long requests may go on after a signal to stop before they are broken off.
+_GRACE_S = 1.5
 
 
 def serve(settings: Settings) -> None:
     """Listen and serve until a signal.
 
     Raises:
-        CorralError: the address cannot be listened on, or the named engine does not exist.
+        CorralError: the address cannot be listened on, the models folder cannot be used, or the named engine does
+            not exist.
     """
-    _set_up_logging(settings.log_level)
-    for warning in settings.warnings:
-        _log.warning(warning)
-    engine = choose_engine(settings)
-    listener = _listen(settings)
-    host, port = listener.getsockname()[:2]
-    config = uvicorn.Config(
-        _application(settings, engine),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        timeout_graceful_shutdown=2,
-        backlog=_BACKLOG,
-    )
-    shown = f"[{host}]" if ":" in host else host
-    _log.info("listening address=http://%s:%d version=%s", shown, port, __version__)
-    _WebServer(config).run(sockets=[listener])
-
-
-class _WebServer(uvicorn.Server):
-    """Ends with status 0 on a signal that asked it to; the base class raises the signal again afterwards."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        previous = {
-            number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+    logs = set_up_logging(settings.log_level)
+    try:
+        for warning in settings.warnings:
+            _log.warning(warning)
+        engine = choose_engine(settings)
+        descriptors = raise_descriptor_limit()
+        if warning := check_models_folder(settings.models_dir):
+            _log.warning(warning)
+        listener = listen(settings.host)
+        host, port = listener.getsockname()[:2]
+        if is_public(settings.host.host):
+            _log.warning(public_warning(host, port))
+        shown = f"[{host}]" if ":" in host else host
+        _log.info("listening address=http://%s:%d version=%s", shown, port, __version__)
+        parts = _assemble(settings, engine, port)
+        with Lifetime(logs) as lifetime:
+            lifetime.run(lambda: _serve(settings, parts, listener, connection_limit(descriptors), lifetime))
+    except CorralError:
+        raise
+    except Exception as exc:
+        _log.debug("the server failed", exc_info=exc)
+        raise CorralError(f"the server ended: {type(exc).__name__}: {exc}") from exc
+    finally:
+        logs.drain()
 
 
 def choose_engine(settings: Settings) -> EngineChoice:
@@ -117,32 +116,58 @@ def choose_engine(settings: Settings) -> EngineChoice:
     return EngineChoice(engine.server_path, package_folder=engine.package_folder)
 
 
-def _listen(settings: Settings) -> socket.socket:
-    """Bind before anything slow happens, so that early clients wait instead of failing.
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the server is made of; `close` runs when it ends, after the scheduler."""
 
-    Raises:
-        CorralError
-    """
-    address = settings.host
+    app: App
+    scheduler: Scheduler
+    store: ModelStore
+    puller: Puller
+    registry: RegistryRoutes | None
+    close: Callable[[], None]
+
+
+async def _serve(
+    settings: Settings, parts: _Parts, listener: socket.socket, max_connections: int, lifetime: Lifetime
+) -> None:
+    """Own the scheduler, and with it every child, as long as the server runs."""
+    guard = LoopGuard(settings.loop_guard_ns / _NS_PER_S) if settings.loop_guard_ns else None
+    head_timeout_s = min(settings.client_timeout_ns / _NS_PER_S or _HEAD_TIMEOUT_S, _HEAD_TIMEOUT_S)
+    web = WebServer(
+        parts.app,
+        name=f"corral/{__version__}",
+        max_connections=max_connections,
+        backlog=BACKLOG,
+        head_timeout_s=head_timeout_s,
+    )
     try:
-        family, kind, protocol, _, sockaddr = socket.getaddrinfo(
-            address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(sockaddr)
-        listener.listen(_BACKLOG)
+        async with parts.scheduler:
+            if guard is not None:
+                guard.start()
+            await web.start(listener)
+            lifetime.watch(_prepare(parts.store, may_prune=not settings.no_prune))
+            await lifetime.until_stopped()
+            await web.stop(parts.app.stop, grace_s=_GRACE_S)
+            if guard is not None:
+                guard.stop()
+            if parts.registry is not None:
+                await parts.registry.close()
+            await parts.puller.close()
+    finally:
+        parts.close()
+
+
+async def _prepare(store: ModelStore, *, may_prune: bool) -> None:
+    """What is done once at the start beside serving; nothing in it is needed to serve."""
+    await asyncio.to_thread(_make_key)
+    try:
+        await asyncio.to_thread(prepare_store, store, may_prune=may_prune)
     except OSError as exc:
-        reason = (exc.strerror or str(exc)).lower()
-        raise CorralError(
-            f"listen tcp {address.host}:{address.port}: bind: {reason}",
-            hint="another server may be running; OLLAMA_HOST chooses another address",
-        ) from exc
-    listener.setblocking(False)
-    return listener
+        _log.warning("the models folder is not tidied: %s", exc)
 
 
-def _application(settings: Settings, engine: EngineChoice) -> App:
+def _assemble(settings: Settings, engine: EngineChoice, port: int) -> _Parts:
     store = ModelStore(settings.models_dir)
     profiles = Profiles(settings, store)
     factory = EngineFactory(
@@ -175,26 +200,12 @@ def _application(settings: Settings, engine: EngineChoice) -> App:
     responses = ResponsesRoutes(service, archive, **limits)
     registry = _registry(settings, store, puller) if settings.registry_mode != "off" else None
 
-    async def lifespan(_scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Own the scheduler, and with it every child, as long as the server runs."""
-        await receive()
-        try:
-            async with scheduler:
-                await send({"type": "lifespan.startup.complete"})
-                await asyncio.to_thread(_make_key)
-                await asyncio.to_thread(prepare_store, store, may_prune=not settings.no_prune)
-                await receive()
-                if registry is not None:
-                    await registry.close()
-                await puller.close()
-        finally:
-            factory.close()
-            shared_pool().close()
-            archive.close()
-            local_files.close()
-        await send({"type": "lifespan.shutdown.complete"})
+    def close() -> None:
+        factory.close()
+        shared_pool().close()
+        archive.close()
+        local_files.close()
 
-    guard = HostGuard(is_loopback=settings.host.is_loopback)
     router = _with_elsewhere(_routes(inference, library, making), ElsewhereRoutes(**limits))
     add_openai_routes(router, service, catalogue, **limits)
     add_token_routes(router, service, **limits)
@@ -203,13 +214,14 @@ def _application(settings: Settings, engine: EngineChoice) -> App:
     AccountRoutes(lambda: _account(settings), is_offline=settings.is_offline).register(router)
     if registry is not None:
         router.mount("v2", registry.handle)
-    return App(
+    app = App(
         router,
         OriginRules(settings.origins),
-        guard,
-        lifespan,
+        HostGuard(is_loopback=settings.host.is_loopback, port=port),
         stall_timeout_s=settings.client_timeout_ns / _NS_PER_S,
+        max_bodies_bytes=settings.max_bodies_bytes,
     )
+    return _Parts(app, scheduler, store, puller, registry, close)
 
 
 def _make_key() -> None:
@@ -282,17 +294,3 @@ def _add_agent_routes(router: Router, anthropic: AnthropicRoutes, responses: Res
     router.add("GET", "/v1/responses/:id/input_items", responses.input_items)
     router.add("POST", "/v1/messages", anthropic.messages)
     router.add("POST", "/v1/messages/count_tokens", anthropic.count_tokens)
-
-
-class _Formatter(logging.Formatter):
-    """One line an event: time, level, logger, then `key=value` words."""
-
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
-        return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(record.created)) + f".{record.msecs:03.0f}"
-
-
-def _set_up_logging(level: str) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("corral").setLevel(level)

@@ -24,7 +24,7 @@ from corral.api.openapi.document import make_document
 from corral.api.openapi.table import OPERATIONS
 from corral.config import Settings
 from corral.runner.interface import EngineChoice
-from corral.server import _application
+from corral.server import _assemble
 from tests.conftest import FAKE_ENGINE, Server
 
 if TYPE_CHECKING:
@@ -59,10 +59,9 @@ _ALLOWED_FAULTS = (
 
 def test_every_route_is_described(tmp_path: Any) -> None:
     """Each handler of the router has an entry, and no entry is of a route that is not there."""
-    app = _application(
-        Settings.from_env({"OLLAMA_MODELS": str(tmp_path), "HOME": str(tmp_path)}), EngineChoice()
-    )
-    routes = set(app._router.routes())
+    settings = Settings.from_env({"OLLAMA_MODELS": str(tmp_path), "HOME": str(tmp_path)})
+    parts = _assemble(settings, EngineChoice(), 11434)
+    routes = set(parts.app._router.routes())
     described = {(operation.method, operation.path) for operation in OPERATIONS}
     assert described <= routes
     # What GET answers HEAD answers with the headers alone.

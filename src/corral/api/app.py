@@ -1,4 +1,4 @@
-"""The ASGI application: origin and host checks, routing, error answers, one log line a request."""
+"""The application: origin and host checks, routing, error answers, one log line a request."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import itertools
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
+from corral.api.bodylimits import BodyBudget, ServerBusyError, route_limit_bytes
 from corral.api.errors import compatible_status_of, error_body, log_failure, status_of, text_of
 from corral.api.http import (
     JSON_UTF8,
@@ -16,19 +15,19 @@ from corral.api.http import (
     ClientGoneError,
     ClientStalledError,
     Exchange,
-    Receive,
-    Send,
+    ServerStoppingError,
 )
 from corral.api.origins import HostGuard, OriginRules
 from corral.api.routing import Match, Router
 from corral.errors import CorralError
+from corral.web.call import Call
 
 __all__ = ["App"]
 
 _log = logging.getLogger("corral.http")
 _MAX_LOGGED_USER = 64
-
-Lifespan = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+# Asked every second by programs that watch the server: logged only if they fail, or with OLLAMA_DEBUG=1.
+_POLLED = frozenset({"/", "/api/version", "/api/loading", "/api/ps", "/api/tags", "/api/status"})
 
 
 class App:
@@ -39,27 +38,27 @@ class App:
         router: Router,
         origins: OriginRules,
         guard: HostGuard,
-        lifespan: Lifespan,
         *,
         stall_timeout_s: float = 0,
+        max_bodies_bytes: int = 1 << 62,
     ) -> None:
         self._stall_timeout_s = stall_timeout_s
         self._router = router
         self._origins = origins
         self._guard = guard
-        self._lifespan = lifespan
+        self._budget = BodyBudget(max_bodies_bytes)
+        self._active: set[Exchange] = set()
+        self._is_stopping = False
         self._serial = itertools.count(1)
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._lifespan(scope, receive, send)
-            return
-        if scope["type"] != "http":
-            # The web server offers websockets only if a library for them is installed; we speak none.
-            await send({"type": "websocket.close", "code": 1003})
-            return
+    async def __call__(self, call: Call) -> None:
         started_s = time.perf_counter()
-        exchange = Exchange(scope, receive, send, f"{next(self._serial):x}", self._stall_timeout_s)
+        exchange = Exchange(
+            call, f"{next(self._serial):x}", budget=self._budget, stall_timeout_s=self._stall_timeout_s
+        )
+        self._active.add(exchange)
+        if self._is_stopping:
+            exchange.stop()
         error: BaseException | None = None
         try:
             await self._serve(exchange)
@@ -73,20 +72,23 @@ class App:
             error = exc
             log_failure(_log, exchange.request_id, exc)
             await _answer_error(exchange, exc)
-        if _log.isEnabledFor(logging.INFO):
-            duration_ms = (time.perf_counter() - started_s) * 1000
-            _log.info(
-                "request id=%s method=%s path=%s status=%d ms=%.1f%s%s",
-                exchange.request_id,
-                exchange.method,
-                exchange.path,
-                exchange.status,
-                duration_ms,
-                f" user={json.dumps(exchange.user[:_MAX_LOGGED_USER])}" if exchange.user else "",
-                f" error={error!r}" if error is not None else "",
-            )
+        finally:
+            self._active.discard(exchange)
+            exchange.release()
+        _log_request(exchange, started_s, error)
+
+    def stop(self) -> None:
+        """End what runs for clients; each is told so in the form of its surface."""
+        self._is_stopping = True
+        for exchange in list(self._active):
+            exchange.stop()
 
     async def _serve(self, exchange: Exchange) -> None:
+        if (limit_bytes := route_limit_bytes(exchange.path)) is not None:
+            exchange.body_limit_bytes = limit_bytes
+        if exchange.method == "OPTIONS" and exchange.path == "*":
+            await exchange.respond(200)
+            return
         match = self._router.match(exchange)
         if match.allow and match.handler is None:
             exchange.extra_headers.append((b"allow", match.allow.encode("ascii")))
@@ -122,6 +124,22 @@ class App:
         return False
 
 
+def _log_request(exchange: Exchange, started_s: float, error: BaseException | None) -> None:
+    level = logging.DEBUG if exchange.status < 400 and exchange.path in _POLLED else logging.INFO
+    if _log.isEnabledFor(level):
+        _log.log(
+            level,
+            "request id=%s method=%s path=%s status=%d ms=%.1f%s%s",
+            exchange.request_id,
+            exchange.method,
+            exchange.path,
+            exchange.status,
+            (time.perf_counter() - started_s) * 1000,
+            f" user={json.dumps(exchange.user[:_MAX_LOGGED_USER])}" if exchange.user else "",
+            f" error={error!r}" if error is not None else "",
+        )
+
+
 async def _answer_unmatched(exchange: Exchange, match: Match) -> None:
     if match.redirect_status:
         location = (b"location", match.location.encode("latin-1"))
@@ -132,10 +150,13 @@ async def _answer_unmatched(exchange: Exchange, match: Match) -> None:
         await exchange.respond(404, b"404 page not found", "text/plain")
 
 
+_LEAVES_BODY = (ClientStalledError, BodyTooLargeError, ServerBusyError, ServerStoppingError)
+
+
 async def _answer_error(exchange: Exchange, error: BaseException) -> None:
     if exchange.is_started:
         return
-    if isinstance(error, ClientStalledError | BodyTooLargeError):
+    if isinstance(error, _LEAVES_BODY):
         exchange.extra_headers.append((b"connection", b"close"))  # the rest of the body is of no use
     encode, text = exchange.error_encoder, text_of(error)
     status = compatible_status_of(error) if encode else status_of(error)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import logging
 
-from corral.api.http import BodyTooLargeError, ClientGoneError, ClientStalledError
+from corral.api.bodylimits import ServerBusyError
+from corral.api.encodings import UnsupportedEncodingError
+from corral.api.http import BodyTooLargeError, ClientGoneError, ClientStalledError, ServerStoppingError
 from corral.errors import (
     CloudDisabledError,
     ContextOverflowError,
@@ -50,6 +52,9 @@ _STATUS: dict[type[BaseException], int] = {
     ClientGoneError: 499,
     ClientStalledError: 408,
     BodyTooLargeError: 413,
+    ServerBusyError: 503,
+    ServerStoppingError: 503,
+    UnsupportedEncodingError: 415,
 }
 
 # What may ail the disk, or what the person runs us on: theirs to mend, so they are told.
@@ -98,7 +103,7 @@ def compatible_status_of(error: BaseException) -> int:
 def text_of(error: BaseException) -> str:
     """The text for the client. Whatever is not ours stays out of it: it goes to the log."""
     if isinstance(error, BodyTooLargeError | ClientStalledError):
-        return f"{error}; {error.hint}"
+        return f"{error}; {error.hint}" if error.hint else str(error)
     if isinstance(error, EngineError):
         return error.message  # its body is JSON, which has no place inside a text
     return str(error) if isinstance(error, CorralError) else disk_text(error) or "internal server error"

@@ -83,8 +83,9 @@ class OriginRules:
 class HostGuard:
     """Refuses foreign Host names while the server listens on loopback only."""
 
-    def __init__(self, *, is_loopback: bool) -> None:
+    def __init__(self, *, is_loopback: bool, port: int = 11434) -> None:
         self._is_active = is_loopback
+        self._port = port
         self._hostname = socket.gethostname().lower()
         self.verdict = lru_cache(maxsize=1024)(self._verdict)
 

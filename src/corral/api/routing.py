@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from corral.api.http import Exchange
 
@@ -12,6 +13,7 @@ __all__ = ["Handler", "Match", "Router"]
 
 Handler = Callable[[Exchange], Awaitable[None]]
 
+_PATH_SAFE = "/!$&'()*+,;=:@-._~"
 _ALLOW_ORDER = ("HEAD", "GET", "POST", "DELETE")
 
 
@@ -93,4 +95,6 @@ class Router:
 
 
 def _with_query(path: str, query: bytes) -> str:
-    return f"{path}?{query.decode('latin-1')}" if query else path
+    # A path may hold anything once it is decoded: line ends, for one.
+    quoted = quote(path, safe=_PATH_SAFE)
+    return f"{quoted}?{query.decode('latin-1')}" if query else quoted

@@ -1,0 +1,118 @@
+"""How long the server runs: until a signal, or until something fails that it cannot do without.
+
+The first SIGTERM, SIGINT or SIGHUP asks the server to end and starts a clock: what has not ended when its time is up
+is broken off. A second signal ends the process at once; its children die with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Coroutine
+from types import FrameType, TracebackType
+from typing import Any
+
+from corral.logs import LogWriter
+
+__all__ = ["Lifetime"]
+
+_log = logging.getLogger("corral")
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_TOTAL_S = 12.0
+
+
+class Lifetime:
+    """Owns the signals and the event loop. Use it as a context manager in the main thread."""
+
+    def __init__(self, logs: LogWriter) -> None:
+        self._logs = logs
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopped: asyncio.Event | None = None
+        self._is_asked = False
+        self._previous: dict[int, Any] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
+
+    def __enter__(self) -> Lifetime:
+        for number in _SIGNALS:
+            previous = signal.getsignal(number)
+            if number == signal.SIGHUP and previous == signal.SIG_IGN:
+                continue  # nohup
+            self._previous[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, previous in self._previous.items():
+            signal.signal(number, previous)
+
+    def run(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run the server's main coroutine on a loop of its own; raises what it raises."""
+        with asyncio.Runner(loop_factory=_new_loop()) as runner:
+            runner.run(self._run(main))
+
+    async def _run(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(_log_loop_error)
+        self._stopped = asyncio.Event()
+        if self._is_asked:
+            self._stopped.set()
+        await main()
+        if self._failure is not None:
+            raise self._failure
+
+    async def until_stopped(self) -> None:
+        assert self._stopped is not None
+        await self._stopped.wait()
+
+    def watch(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something beside; an exception in it ends the server."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._note_end)
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failure = error
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._stopped is not None:
+            self._stopped.set()
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        if self._is_asked:
+            self._end(f"{name} again: ended at once")
+        self._is_asked = True
+        _log.info("stopping signal=%s", name)
+        clock = threading.Timer(_TOTAL_S, self._end, [f"not ended within {_TOTAL_S:g} s: broken off"])
+        clock.daemon = True
+        clock.start()
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._stop)
+
+    def _end(self, reason: str) -> None:
+        _log.warning(reason)
+        self._logs.drain(0.2)
+        os._exit(1)
+
+
+def _new_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _log_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody waited for as one event."""
+    _log.error("in the background: %s", context.get("message", "error"), exc_info=context.get("exception"))

@@ -1,0 +1,159 @@
+"""The server's log: one line an event that cannot be forged, written by a thread, so that nobody waits for a reader.
+
+Whoever starts the server may give it a pipe and never read it, close it, or let the disk run full. Lines then wait
+in a bounded queue; what does not fit is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import select
+import sys
+import threading
+import time
+from collections import deque
+
+__all__ = ["LineFormatter", "LogWriter", "escape_controls", "set_up_logging"]
+
+_MAX_QUEUED_BYTES = 4 << 20
+# What ends lines, moves the cursor, colours, or turns the direction of writing.
+_CONTROLS = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
+)
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def escape_controls(text: str) -> str:
+    """The text with every character that could do more than be seen written as an escape."""
+    return text if text.isprintable() else _CONTROLS.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match[0]
+    code = ord(character)
+    form = f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return _SHORT.get(character, form)
+
+
+class LineFormatter(logging.Formatter):
+    """One line an event: time, level, logger, then `key=value` words. Lines of a traceback are set in."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(record.created)) + f".{record.msecs:03.0f}"
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return escape_controls(super().formatMessage(record))
+
+    def formatException(self, ei: object) -> str:
+        lines = super().formatException(ei).splitlines()  # type: ignore[arg-type]
+        return "\n".join(f"    {escape_controls(line)}" for line in lines)
+
+
+class LogWriter(logging.Handler):
+    """Writes lines to a descriptor in a thread of its own; `emit` and `put` never wait."""
+
+    def __init__(self, descriptor: int, *, max_queued_bytes: int = _MAX_QUEUED_BYTES) -> None:
+        super().__init__()
+        self.setFormatter(LineFormatter())
+        self.dropped_count = 0
+        self._descriptor = descriptor
+        self._max_queued_bytes = max_queued_bytes
+        self._lines: deque[bytes] = deque()
+        self._queued_bytes = 0
+        self._untold_count = 0
+        self._is_closing = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record) + "\n"
+        except Exception:
+            line = f"a log record of {record.name} could not be formatted\n"
+        self.put(line)
+
+    def put(self, text: str) -> None:
+        """Write a text as it is, if there is room for it."""
+        data = text.encode("utf-8", "backslashreplace")
+        with self._changed:
+            if self._is_closing or self._queued_bytes + len(data) > self._max_queued_bytes:
+                self.dropped_count += 1
+                self._untold_count += 1
+                return
+            self._lines.append(data)
+            self._queued_bytes += len(data)
+            self._changed.notify()
+
+    def drain(self, timeout_s: float = 2.0) -> None:
+        """Wait until everything is written, or nothing was for so long; lines put after this are dropped."""
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify()
+        left_bytes = -1
+        while self._thread.is_alive() and left_bytes != self._queued_bytes:
+            left_bytes = self._queued_bytes
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while (data := self._next()) is not None:
+            with contextlib.suppress(OSError):
+                self._write(data)
+            with self._changed:
+                self._queued_bytes -= len(data)
+
+    def _next(self) -> bytes | None:
+        with self._changed:
+            while not self._lines:
+                if self._is_closing:
+                    return None
+                self._changed.wait()
+            if self._untold_count and self._queued_bytes < self._max_queued_bytes // 2:
+                note = b"(%d log lines were dropped: nobody read them in time)\n" % self._untold_count
+                self._untold_count = 0
+                self._queued_bytes += len(note)
+                return note
+            return self._lines.popleft()
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[os.write(self._descriptor, view) :]
+            except BlockingIOError:
+                select.select((), (self._descriptor,), ())
+
+
+def set_up_logging(level: str) -> LogWriter:
+    """Send what is logged to standard error, and what threads die of to the log."""
+    _open_standard_streams()
+    writer = LogWriter(2)
+    logging.basicConfig(level=logging.WARNING, handlers=[writer], force=True)
+    logging.getLogger("corral").setLevel(level)
+    threading.excepthook = _log_thread_end
+    return writer
+
+
+def _open_standard_streams() -> None:
+    """Put /dev/null where a standard stream is closed, or a socket would get its number and the log with it."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - it stays open
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def _log_thread_end(args: threading.ExceptHookArgs) -> None:
+    if args.exc_type is not SystemExit and args.exc_value is not None:
+        name = args.thread.name if args.thread else "?"
+        logging.getLogger("corral").error("a thread died name=%s", name, exc_info=args.exc_value)

@@ -1,0 +1,46 @@
+"""Whether the models folder can be used, looked at once before the server starts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from corral.errors import StoreError
+
+__all__ = ["check_models_folder"]
+
+
+def check_models_folder(folder: Path) -> str:
+    """A warning if the folder can only be read, else an empty text. A folder that is not there is made.
+
+    Raises:
+        StoreError: there is nothing that could be served, nor a place for it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.scandir(folder).close()
+    except OSError as exc:
+        raise StoreError(
+            f"models folder {folder}: {_reason(folder, exc)}", hint="correct OLLAMA_MODELS"
+        ) from exc
+    if _can_write(folder):
+        return ""
+    return f"models folder {folder} cannot be written: models are served, but none can be pulled, made or deleted"
+
+
+def _reason(folder: Path, error: OSError) -> str:
+    if folder.is_symlink() and not folder.exists():
+        return f"a link to {folder.readlink()}, which does not exist"
+    if folder.exists() and not folder.is_dir():
+        return "not a folder"
+    return (error.strerror or str(error)).lower()
+
+
+def _can_write(folder: Path) -> bool:
+    """Ask by permissions and mount flags; space and inodes may come back, so nothing is written to find out."""
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return False
+    blobs = folder / "blobs"
+    return os.access(folder, os.W_OK | os.X_OK) and (
+        not blobs.is_dir() or os.access(blobs, os.W_OK | os.X_OK)
+    )

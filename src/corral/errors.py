@@ -12,6 +12,7 @@
     │   │   └── UnsupportedArchitectureError
     │   └── ContextOverflowError     the prompt does not fit and must not be cut
     ├── TemplateError                a prompt template does not parse or fails while it runs
+    │   └── TemplateRaisedError      it refuses the conversation
     ├── OutputParseError             a model's output breaks the form its parser expects
     ├── CloudDisabledError           a model that runs elsewhere
     ├── ModelNotFoundError
@@ -80,6 +81,7 @@ __all__ = [
     "SchemaError",
     "StoreError",
     "TemplateError",
+    "TemplateRaisedError",
     "TransferCancelledError",
     "UnsupportedArchitectureError",
     "WorkerError",
@@ -159,6 +161,10 @@ class ContextOverflowError(InvalidRequestError):
 
 class TemplateError(CorralError):
     """A template that does not parse (create: 400, request: 500) or fails while it runs."""
+
+
+class TemplateRaisedError(TemplateError):
+    """The template itself refused the conversation (`raise_exception`)."""
 
 
 class OutputParseError(CorralError):

@@ -3,7 +3,8 @@
 Text -> lexer -> parser -> nodes -> closures (expressions, statements) -> text. What a template can do is bounded.
 """
 
+from corral.gotemplate.evaluate import NotQuickError
 from corral.gotemplate.template import Template
 from corral.gotemplate.values import NO_VALUE, GoList, GoMap, GoSequence, GoStruct
 
-__all__ = ["NO_VALUE", "GoList", "GoMap", "GoSequence", "GoStruct", "Template"]
+__all__ = ["NO_VALUE", "GoList", "GoMap", "GoSequence", "GoStruct", "NotQuickError", "Template"]

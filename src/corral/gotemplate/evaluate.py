@@ -3,10 +3,15 @@
 A tree is compiled once into closures (expressions.py, statements.py) that get a State and the current dot. A State
 belongs to one execution; closures hold nothing that changes, so that one template renders in many threads.
 Bounds: steps (statements, loop rounds, long texts handled), characters of output, depth of template calls.
+
+A quick run, for the event loop, looks at the clock every few steps and gives up at `quick_until_s`, in processor time
+of its thread (`time.thread_time`). It is only for templates without functions that make texts, and for small data:
+then no single step can take long.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -23,6 +28,7 @@ __all__ = [
     "Evaluate",
     "Execute",
     "ExecutionFailure",
+    "NotQuickError",
     "State",
     "field_of",
     "field_with_arguments",
@@ -31,6 +37,8 @@ __all__ = [
 MAX_STEPS = 5_000_000
 MAX_OUTPUT_CHARS = 32 * 1024 * 1024
 MAX_DEPTH = 100
+
+_QUICK_STEPS = 64
 
 # One step stands for this many characters of text that a function reads or makes (a power of two).
 _CHARS_PER_STEP_LOG2 = 6
@@ -41,6 +49,10 @@ UNSET = object()
 
 class ExecutionFailure(Exception):
     """A fault at `State.node`; the text is Go's, without the place."""
+
+
+class NotQuickError(Exception):
+    """A quick run takes too long: run again, in a worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +66,12 @@ class Body:
 class State:
     """What changes while a template runs."""
 
-    __slots__ = ("bodies", "depth", "element", "frame", "missing", "name", "node", "out", "room", "steps")
+    __slots__ = (
+        *("bodies", "depth", "element", "frame", "missing", "name", "node", "out", "quick_until_s"),
+        *("room", "steps"),
+    )
 
-    def __init__(self, bodies: Mapping[str, Body], *, missing: object) -> None:
+    def __init__(self, bodies: Mapping[str, Body], *, missing: object, quick_until_s: float) -> None:
         self.bodies = bodies
         # What a plain map gives for a key that it does not have.
         self.missing = missing
@@ -65,7 +80,8 @@ class State:
         self.frame: list[Any] = []
         self.out: list[str] = []
         self.room = MAX_OUTPUT_CHARS
-        self.steps = MAX_STEPS
+        self.steps = _QUICK_STEPS if quick_until_s else MAX_STEPS
+        self.quick_until_s = quick_until_s
         self.depth = 0
         # The element of an untyped list or map that the innermost loop is at.
         self.element: object = UNSET
@@ -75,6 +91,10 @@ class State:
 
     def check(self) -> None:
         """Fail when a bound is passed."""
+        if self.steps < 0 and self.quick_until_s:
+            if time.thread_time() > self.quick_until_s:
+                raise NotQuickError
+            self.steps = _QUICK_STEPS
         if self.steps < 0:
             self.fail(f"the template runs for more than {MAX_STEPS} steps")
         if self.room < 0:
@@ -140,6 +160,9 @@ def _unusual_field(state: State, receiver: Any, name: str, *, has_arguments: boo
             result = method(receiver)
             if isinstance(result, str):
                 state.spend_text(len(result))
+            if state.quick_until_s:
+                state.steps = -1
+                state.check()
             return result
     if isinstance(receiver, dict):
         if has_arguments:

@@ -35,7 +35,7 @@ class _Statements(Expressions):
     def _list(self, tree: nodes.NodeList) -> Execute:
         steps = tuple(self._statement(node) for node in tree.nodes)
         n_chars = sum(len(node.text) for node in tree.nodes if isinstance(node, nodes.Text))
-        n_steps = len(steps) + 1
+        n_steps = 1 + sum(map(_weight, tree.nodes))
 
         def run(state: State, dot: Any) -> int | None:
             state.steps -= n_steps
@@ -79,6 +79,7 @@ class _Statements(Expressions):
             value = evaluate(state, dot)
             if type(value) is not str:
                 value = _printed(state, node, value)
+                state.spend_text(len(value))
             state.room -= len(value)
             if state.room < 0:
                 state.check()
@@ -152,6 +153,20 @@ class _Statements(Expressions):
         return run
 
 
+def _weight(node: nodes.Node) -> int:
+    """Steps of a statement, without those of the lists in it."""
+    pipe = getattr(node, "pipe", None)
+    return 1 if pipe is None else 1 + _operands(pipe) // 4
+
+
+def _operands(node: nodes.Node) -> int:
+    if isinstance(node, nodes.Pipe):
+        return sum(_operands(arg) for command in node.commands for arg in command.args)
+    if isinstance(node, nodes.Chain):
+        return len(node.names) + _operands(node.operand)
+    return len(node.names) if isinstance(node, nodes.Field | nodes.Variable) else 1
+
+
 def _text(text: str) -> Execute:
     def run(state: State, dot: Any) -> None:
         state.out.append(text)
@@ -215,13 +230,14 @@ class Program:
             for name, tree in trees.items()
         }
 
-    def run(self, data: Mapping[str, object]) -> str:
+    def run(self, data: Mapping[str, object], *, quick_until_s: float = 0.0) -> str:
         """Render with `data` as the root value.
 
         Raises:
+            NotQuickError: at `quick_until_s` (evaluate.py) the run has not ended.
             TemplateError: `template: :LINE:COLUMN: executing "NAME" at <EXPRESSION>: MESSAGE`.
         """
-        state = State(self._bodies, missing=self._missing)
+        state = State(self._bodies, missing=self._missing, quick_until_s=quick_until_s)
         try:
             state.run_body("", self._bodies[""], data if type(data) is dict else dict(data))
         except ExecutionFailure as failure:

@@ -8,6 +8,7 @@ from functools import cached_property, lru_cache
 from corral.errors import TemplateError
 from corral.gotemplate import nodes
 from corral.gotemplate.cut import cut_after_response
+from corral.gotemplate.evaluate import NotQuickError
 from corral.gotemplate.functions import is_function
 from corral.gotemplate.parser import parse
 from corral.gotemplate.statements import Program
@@ -16,6 +17,10 @@ from corral.gotemplate.values import NO_VALUE
 __all__ = ["Template"]
 
 _MAX_CACHED = 64
+_MAX_CACHED_CHARS = 64 << 10
+_MAX_SOURCE_CHARS = 256 << 10
+# They make texts of any length, so they are not for the event loop.
+_SLOW_FUNCTIONS = frozenset({"call", "html", "js", "print", "printf", "println", "urlquery"})
 _RESPONSE = nodes.Action(nodes.Pipe((nodes.Command((nodes.Field(("Response",)),)),)))
 
 
@@ -23,8 +28,17 @@ class Template:
     """A template text that parses. One without messages or response slot gets the slot at its end."""
 
     def __init__(self, source: str) -> None:
+        if len(source) > _MAX_SOURCE_CHARS:
+            raise TemplateError(f"template is longer than {_MAX_SOURCE_CHARS} characters")
         self.source = source
-        self._trees = parse(source, is_function)
+        used: set[str] = set()
+
+        def is_known(name: str) -> bool:
+            used.add(name)
+            return is_function(name)
+
+        self._trees = parse(source, is_known)
+        self._is_slow = not used.isdisjoint(_SLOW_FUNCTIONS)
         self._variables = _variables(self._trees)
         if "messages" not in self._variables and "response" not in self._variables:
             main = self._trees[""]
@@ -37,7 +51,7 @@ class Template:
         Raises:
             TemplateError: `template: :LINE: MESSAGE`, as Go words it.
         """
-        return _parse_cached(text)
+        return _parse_cached(text) if len(text) <= _MAX_CACHED_CHARS else Template(text)
 
     @property
     def tree(self) -> nodes.NodeList:
@@ -48,21 +62,31 @@ class Template:
         """Names of fields and variables in all templates of the text, in lower case, sorted."""
         return self._variables
 
-    def execute(self, data: Mapping[str, object]) -> str:
-        """Render with `data` as the root value.
+    def prepare(self) -> None:
+        """Do now what the first execution would do: compile. Takes a millisecond a kilobyte and more."""
+        _ = self._program, self._cut_program
+
+    def execute(self, data: Mapping[str, object], *, quick_until_s: float = 0.0) -> str:
+        """Render with `data` as the root value. `quick_until_s` makes it a quick execution: see evaluate.py.
 
         Raises:
             TemplateError: `template: :LINE:COLUMN: executing "NAME" at <EXPRESSION>: MESSAGE`.
+            NotQuickError: a quick execution takes too long, or the template may do what takes long.
         """
-        return self._program.run(data)
+        return self._run(self._program, data, quick_until_s=quick_until_s)
 
-    def execute_to_response(self, data: Mapping[str, object]) -> str:
+    def execute_to_response(self, data: Mapping[str, object], *, quick_until_s: float = 0.0) -> str:
         """Render up to and with the response slot. Neither Ollama's functions nor defined templates exist here.
 
         Raises:
-            TemplateError
+            TemplateError, NotQuickError
         """
-        return self._cut_program.run(data)
+        return self._run(self._cut_program, data, quick_until_s=quick_until_s)
+
+    def _run(self, program: Program, data: Mapping[str, object], *, quick_until_s: float) -> str:
+        if quick_until_s and self._is_slow:
+            raise NotQuickError
+        return program.run(data, quick_until_s=quick_until_s)
 
     @cached_property
     def _program(self) -> Program:

@@ -6,6 +6,7 @@ runs a template of one turn once a turn and ends at the response slot of the las
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -14,6 +15,9 @@ from corral.prompt.godata import template_messages, template_tools
 from corral.types import Message, Think, Tool
 
 __all__ = ["collate", "render_messages", "render_suffix", "uses_messages"]
+
+# Processor time of a quick rendering, for the event loop.
+_QUICK_CPU_S = 0.008
 
 
 def uses_messages(template: Template) -> bool:
@@ -47,16 +51,23 @@ def _think_values(think: Think) -> dict[str, object]:
 
 
 def render_messages(
-    template: Template, messages: Sequence[Message], tools: Sequence[Tool] = (), think: Think = None
+    template: Template,
+    messages: Sequence[Message],
+    tools: Sequence[Tool] = (),
+    think: Think = None,
+    *,
+    is_quick: bool = False,
 ) -> str:
     """Render a conversation.
 
     Raises:
         TemplateError
+        NotQuickError: a quick rendering that would take longer than a few milliseconds.
     """
+    quick_until_s = time.thread_time() + _QUICK_CPU_S if is_quick else 0.0
     collated = collate(messages)
     if not uses_messages(template):
-        return _render_turns(template, collated, _think_values(think))
+        return _render_turns(template, collated, _think_values(think), quick_until_s)
     return template.execute(
         {
             "System": "\n\n".join(message.content for message in messages if message.role == "system"),
@@ -64,11 +75,14 @@ def render_messages(
             "Tools": template_tools(tools),
             "Response": "",
             **_think_values(think),
-        }
+        },
+        quick_until_s=quick_until_s,
     )
 
 
-def _render_turns(template: Template, messages: Iterable[Message], think_values: dict[str, object]) -> str:
+def _render_turns(
+    template: Template, messages: Iterable[Message], think_values: dict[str, object], quick_until_s: float
+) -> str:
     parts: list[str] = []
     system = prompt = response = ""
 
@@ -79,7 +93,7 @@ def _render_turns(template: Template, messages: Iterable[Message], think_values:
         if message.role not in ("system", "user", "assistant"):
             continue
         if message.role != "assistant" and (response or (prompt and message.role == "system")):
-            parts.append(template.execute(values()))
+            parts.append(template.execute(values(), quick_until_s=quick_until_s))
             system = prompt = response = ""
         if message.role == "system":
             system = message.content
@@ -87,14 +101,19 @@ def _render_turns(template: Template, messages: Iterable[Message], think_values:
             prompt = message.content
         else:
             response = message.content
-    parts.append(template.execute_to_response(values()))
+    parts.append(template.execute_to_response(values(), quick_until_s=quick_until_s))
     return "".join(parts)
 
 
-def render_suffix(template: Template, prompt: str, suffix: str, think: Think = None) -> str:
+def render_suffix(
+    template: Template, prompt: str, suffix: str, think: Think = None, *, is_quick: bool = False
+) -> str:
     """Render text before and after a gap that the model fills.
 
     Raises:
         TemplateError
+        NotQuickError: a quick rendering that would take longer than a few milliseconds.
     """
-    return template.execute({"Prompt": prompt, "Suffix": suffix, "Response": "", **_think_values(think)})
+    values = {"Prompt": prompt, "Suffix": suffix, "Response": "", **_think_values(think)}
+    quick_until_s = time.thread_time() + _QUICK_CPU_S if is_quick else 0.0
+    return template.execute(values, quick_until_s=quick_until_s)

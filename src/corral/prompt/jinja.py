@@ -16,12 +16,15 @@ import jinja2
 from jinja2.exceptions import SecurityError
 
 from corral.errors import TemplateError
-from corral.prompt.sandbox import Sandbox, TemplateRaisedError
+from corral.prompt.sandbox import QUICK_COMPARISONS, NotQuickError, Sandbox
 from corral.types import Message, Think, Tool, ToolParameters, ToolProperty
 
-__all__ = ["ChatTemplate", "TemplateRaisedError", "has_thinking", "has_tool_round_trip", "has_tools"]
+__all__ = ["ChatTemplate", "has_thinking", "has_tool_round_trip", "has_tools"]
 
 _MAX_SOURCE_CHARS = 1 << 20
+# Compiling takes up to 35 ms a kilobyte: longer sources are only ever compiled in a worker.
+_MAX_QUICK_SOURCE_CHARS = 16 << 10
+_MAX_CACHED_CHARS = 64 << 10
 _MAX_OUTPUT_CHARS = 32 << 20
 _TOOL_ROLE = re.compile(r"role['\"]\] == ['\"]tool['\"]|message\.role == ['\"]tool['\"]")
 
@@ -48,15 +51,28 @@ def has_tool_round_trip(source: str) -> bool:
 
 
 class ChatTemplate:
-    """A parsed template. Rendering keeps no state, so one can serve many requests."""
+    """A chat template. Rendering keeps no state, so one can serve many requests.
+
+    A source of usual length is compiled at once, a long one by the first full rendering.
+
+    Raises:
+        TemplateError: it does not parse.
+    """
 
     def __init__(self, source: str) -> None:
         self.source = source
         self._code: Any = None
+        self._comparisons = 0
+        self._shows_system: bool | None = None
         if len(source) > _MAX_SOURCE_CHARS:
             raise TemplateError(f"chat template is longer than {_MAX_SOURCE_CHARS} characters")
+        if len(source) <= _MAX_QUICK_SOURCE_CHARS:
+            self._compile()
+
+    def _compile(self) -> None:
+        sandbox = Sandbox()
         try:
-            self._code = Sandbox().compile(source)
+            self._code = sandbox.compile(self.source)
         except (
             jinja2.TemplateError,
             SyntaxError,
@@ -67,7 +83,12 @@ class ChatTemplate:
         ) as exc:
             # Blocks that are nested too deeply are a SyntaxError of the Python code that Jinja makes.
             raise TemplateError(f"chat template does not parse: {exc or type(exc).__name__}") from exc
-        self._shows_system: bool | None = None
+        self._comparisons = sandbox.comparisons
+
+    @property
+    def can_be_quick(self) -> bool:
+        """Whether it is worth a try to render on the event loop."""
+        return self._code is not None and self._comparisons <= QUICK_COMPARISONS
 
     @classmethod
     def parse(cls, source: str) -> ChatTemplate:
@@ -76,7 +97,7 @@ class ChatTemplate:
         Raises:
             TemplateError
         """
-        return _parse(source)
+        return _parse(source) if len(source) <= _MAX_CACHED_CHARS else ChatTemplate(source)
 
     def render(
         self,
@@ -88,19 +109,23 @@ class ChatTemplate:
         eos_token: str = "",
         add_generation_prompt: bool = True,
         extra: Mapping[str, Any] | None = None,
+        is_quick: bool = False,
     ) -> str:
-        """The prompt of a conversation.
+        """The prompt of a conversation. A quick rendering takes a few milliseconds at most.
 
         Raises:
             TemplateRaisedError: the template refuses the conversation.
             TemplateError: it fails, or takes too much.
+            NotQuickError: a quick rendering that would take longer.
         """
+        if is_quick and not self.can_be_quick:
+            raise NotQuickError
         prefill = ""
         if messages and messages[-1].role == "assistant" and not messages[-1].tool_calls:
             prefill = messages[-1].content
             messages = messages[:-1]
         variables: dict[str, Any] = {
-            "messages": self._visible(messages),
+            "messages": self._visible(messages, is_quick=is_quick),
             "tools": [tool_json(tool) for tool in tools] or None,
             "bos_token": bos_token,
             "eos_token": eos_token,
@@ -111,14 +136,14 @@ class ChatTemplate:
             variables["enable_thinking"] = bool(think)
             if isinstance(think, str):
                 variables["reasoning_effort"] = think
-        text = self._execute(variables)
+        text = self._execute(variables, is_quick=is_quick)
         # The engine writes the BOS token itself; a template that does so too would double it.
         return (text.removeprefix(bos_token) if bos_token else text) + prefill
 
-    def _visible(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
+    def _visible(self, messages: Sequence[Message], *, is_quick: bool) -> list[dict[str, Any]]:
         values = [_message_json(message) for message in messages]
         systems = [value for value in values if value["role"] == "system"]
-        if not systems or self._can_show_system():
+        if not systems or self._can_show_system(is_quick=is_quick):
             return values
         text = "\n".join(value["content"] for value in systems)
         rest = [value for value in values if value["role"] != "system"]
@@ -128,20 +153,24 @@ class ChatTemplate:
                 return rest
         return [{"role": "user", "content": text}, *rest]
 
-    def _can_show_system(self) -> bool:
+    def _can_show_system(self, *, is_quick: bool) -> bool:
         """Whether a system text comes out of the template; asked once, with a text that occurs nowhere else."""
         if self._shows_system is None:
             mark = "corral-probe-5f1c"
             probe = [{"role": "system", "content": mark}, {"role": "user", "content": "x"}]
             try:
-                text = self._execute({"messages": probe, "tools": None, "bos_token": "", "eos_token": ""})
+                text = self._execute(
+                    {"messages": probe, "tools": None, "bos_token": "", "eos_token": ""}, is_quick=is_quick
+                )
             except TemplateError:
                 text = ""
             self._shows_system = mark in text
         return self._shows_system
 
-    def _execute(self, variables: dict[str, Any]) -> str:
-        environment = Sandbox()
+    def _execute(self, variables: dict[str, Any], *, is_quick: bool) -> str:
+        if self._code is None:
+            self._compile()
+        environment = Sandbox(is_quick=is_quick)
         template = jinja2.Template.from_code(environment, self._code, environment.make_globals(None))
         parts: list[str] = []
         size = 0

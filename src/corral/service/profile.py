@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,7 +24,6 @@ from corral.scheduler.spec import MemoryShape
 from corral.service import capabilities
 from corral.store.models import Model, ModelStore
 from corral.translate import embeds_projector, needs_translation
-from corral.types import Message, Think, Tool
 
 __all__ = ["ModelProfile", "Profiles", "open_header"]
 
@@ -102,17 +100,10 @@ class ModelProfile:
     def drops_old_thinking(self) -> bool:
         return self.family == "qwen3" or self.model.name.model == "deepseek-r1"
 
-    def render_jinja(self, messages: Sequence[Message], tools: Sequence[Tool], think: Think) -> str:
-        """Raises TemplateError."""
-        assert self.chat_template is not None
+    def special_tokens(self) -> dict[str, str]:
+        """What Jinja templates are told of the tokenizer."""
         metadata: Any = self.gguf.metadata if self.gguf else {}
-        return self.chat_template.render(
-            messages,
-            tools,
-            think=think,
-            bos_token=_special_token(metadata, "bos"),
-            eos_token=_special_token(metadata, "eos"),
-        )
+        return {f"{kind}_token": _special_token(metadata, kind) for kind in ("bos", "eos")}
 
 
 def _special_token(metadata: Any, kind: str) -> str:
@@ -188,8 +179,9 @@ class Profiles:
         parser = _known_parser(model)
         if parser is None and form is not None and form.parser:
             parser = find_parser(form.parser)
+        go_template.prepare()
         extra_bytes = sum(_size(part) for part in parts if part is not None)
-        return ModelProfile(
+        profile = ModelProfile(
             model=model,
             gguf=gguf,
             path=path,
@@ -210,6 +202,9 @@ class Profiles:
             needs_view=is_foreign,
             has_embedded_projector=is_foreign and gguf is not None and embeds_projector(gguf),
         )
+        if path == "jinja":
+            profile.special_tokens()  # found once: a vocabulary is long
+        return profile
 
 
 def _exists(model: Model) -> bool:

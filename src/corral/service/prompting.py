@@ -6,6 +6,7 @@ than the context has tokens) is never sent there to be counted.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,10 +14,11 @@ from dataclasses import dataclass, replace
 from corral.errors import CapabilityError, ContextOverflowError
 from corral.parsers.harmony import rename_tools
 from corral.parsers.thinking import ThinkingParser
-from corral.prompt.gochat import render_messages
 from corral.prompt.renderers.images import insert_image_tags
+from corral.prompt.renderers.registry import RendererInfo
 from corral.runner.interface import Runner
 from corral.service.profile import ModelProfile
+from corral.service.rendering import is_large, render_go, render_jinja
 from corral.types import Message, SamplingOptions, Think, Tool
 
 __all__ = [
@@ -81,7 +83,7 @@ def _after_thinking(content: str) -> str:
     return parser.feed(content).content + parser.finish().content
 
 
-def render(
+async def render(
     profile: ModelProfile, messages: Sequence[Message], tools: Sequence[Tool], think: Think
 ) -> tuple[str, tuple[bytes, ...]]:
     """Render on the model's path; returns the text and the pictures in the order of their numbers.
@@ -93,24 +95,41 @@ def render(
     if profile.renderer is not None:
         if images and profile.renderer.has_image_tags:
             messages = insert_image_tags(messages, separator=True)
-        text = profile.renderer.render(
+        text = await _render_builtin(profile, profile.renderer, messages, tools, think)
+    elif profile.path == "jinja":
+        assert profile.chat_template is not None
+        if images:
+            messages = _append_image_tags(messages)
+        options = {"think": think, **profile.special_tokens()}
+        text = await render_jinja(profile.chat_template, messages, tools, options)
+    else:
+        if images:
+            messages = insert_image_tags(messages, separator=False)
+        if profile.is_harmony:
+            tools, think = rename_tools(tools), "high" if think == "max" else think
+        text = await render_go(profile.template, messages, tools, think)
+    return text, images
+
+
+async def _render_builtin(
+    profile: ModelProfile,
+    renderer: RendererInfo,
+    messages: Sequence[Message],
+    tools: Sequence[Tool],
+    think: Think,
+) -> str:
+    """With one of our own renderers, which take time in proportion to what they get."""
+
+    def write() -> str:
+        return renderer.render(
             messages,
             tools,
             think,
             model_name=profile.model.name.short(),
             parameter_count=profile.parameter_count,
         )
-    elif profile.path == "jinja":
-        if images:
-            messages = _append_image_tags(messages)
-        text = profile.render_jinja(messages, tools, think)
-    else:
-        if images:
-            messages = insert_image_tags(messages, separator=False)
-        if profile.is_harmony:
-            tools, think = rename_tools(tools), "high" if think == "max" else think
-        text = render_messages(profile.template, messages, tools, think)
-    return text, images
+
+    return await asyncio.to_thread(write) if is_large(messages, tools) else write()
 
 
 def _append_image_tags(messages: Sequence[Message]) -> list[Message]:
@@ -146,7 +165,7 @@ async def fit_messages(
 
     async def fits(start: int) -> bool:
         kept = kept_from(start)
-        text, _ = render(profile, [replace(message, images=()) for message in kept], tools, think)
+        text, _ = await render(profile, [replace(message, images=()) for message in kept], tools, think)
         pictures = sum(len(message.images) for message in kept) if profile.has_projector else 0
         limit = num_ctx - pictures * _TOKENS_PER_IMAGE
         return limit >= 0 and await _has_at_most(runner, text, limit)
@@ -163,7 +182,7 @@ async def fit_messages(
                 low = middle + 1
         start = high
     kept = kept_from(start)
-    text, images = render(profile, kept, tools, think)
+    text, images = await render(profile, kept, tools, think)
     return Prompt(text, images, len(messages) - len(kept))
 
 
@@ -175,7 +194,7 @@ async def count_tokens(
     Raises:
         TemplateError
     """
-    text, _ = render(profile, [replace(message, images=()) for message in messages], tools, think)
+    text, _ = await render(profile, [replace(message, images=()) for message in messages], tools, think)
     text = without_doubled_bos(text, profile, runner)
     image_count = sum(len(message.images) for message in messages)
     return len(await runner.tokenize(text, add_special=True)) + image_count * _TOKENS_PER_IMAGE

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from corral.gotemplate import Template
-from corral.prompt.gochat import render_messages, render_suffix
 from corral.runner.interface import Runner
 from corral.service.completion import Stopwatch
 from corral.service.profile import ModelProfile
 from corral.service.prompting import Prompt, fit_messages
+from corral.service.rendering import render_go, render_go_suffix
 from corral.service.requests import GenerateRequest, InferenceOptions
 from corral.service.tokens import text_of
 from corral.types import Message, SamplingOptions, Think, Tool
@@ -68,8 +67,8 @@ async def generate_prompt(turn: Turn, request: GenerateRequest) -> Prompt:
         return Prompt(request.prompt, request.images)
     model = turn.profile.model
     if request.suffix:
-        template = Template.parse(request.template) if request.template else turn.profile.template
-        text = render_suffix(template, request.prompt, request.suffix, turn.think)
+        template = request.template or turn.profile.template
+        text = await render_go_suffix(template, request.prompt, request.suffix, turn.think)
         return await _after_context(turn, request, Prompt(text, request.images))
     messages = [Message("user", request.prompt, images=request.images)]
     if request.context is None:
@@ -77,8 +76,8 @@ async def generate_prompt(turn: Turn, request: GenerateRequest) -> Prompt:
     if system := request.system or model.system:
         messages.insert(0, Message("system", system))
     if request.template:
-        template = Template.parse(request.template)
-        prompt = Prompt(render_messages(template, messages, (), turn.think), request.images)
+        text = await render_go(request.template, messages, (), turn.think)
+        prompt = Prompt(text, request.images)
     else:
         prompt = await chat_prompt(turn, messages, ())
     return await _after_context(turn, request, prompt)

@@ -30,6 +30,7 @@ from corral.runner.interface import (
     RunnerFacts,
     RunnerSpec,
 )
+from corral.runner.logprobs import LogprobReader
 from corral.runner.pace import Pace
 from corral.runner.process import EngineProcess, make_socket_folder
 from corral.runner.questions import PART_CHARS, Questions
@@ -108,9 +109,10 @@ class EngineRunner:
 
     async def _pieces(self, response: EngineResponse, top_logprobs: int | None) -> AsyncIterator[list[Piece]]:
         tail = b""
+        logprobs = LogprobReader(top_logprobs) if top_logprobs is not None else None
         while data := await response.next_bytes():
             self._note_life()
-            pieces, tail = _take_events(tail + data, top_logprobs)
+            pieces, tail = _take_events(tail + data, logprobs)
             if pieces:
                 yield pieces
                 if pieces[-1].final is not None:
@@ -292,7 +294,7 @@ def _row_index(row: dict[str, Any]) -> int:
     return index
 
 
-def _take_events(data: bytes, top_logprobs: int | None) -> tuple[list[Piece], bytes]:
+def _take_events(data: bytes, logprobs: LogprobReader | None) -> tuple[list[Piece], bytes]:
     """Split complete server-sent events off `data`; the rest waits for more bytes."""
     *events, tail = data.split(b"\n\n")
     pieces = []
@@ -303,7 +305,7 @@ def _take_events(data: bytes, top_logprobs: int | None) -> tuple[list[Piece], by
             continue  # a comment: the engine's keep-alive
         event = orjson.loads(raw[6:])
         if not llama_server.is_progress(event):
-            pieces.append(llama_server.parse_event(event, top_logprobs))
+            pieces.append(llama_server.parse_event(event, logprobs))
     return pieces, tail
 
 

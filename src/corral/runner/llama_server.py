@@ -16,7 +16,7 @@ import orjson
 
 from corral.errors import ContextOverflowError, EngineError
 from corral.runner.interface import CompletionRequest, EngineChoice, Final, Piece, RunnerSpec
-from corral.types import Logprob, TopLogprob
+from corral.runner.logprobs import LogprobReader
 
 __all__ = [
     "MEDIA_MARKER",
@@ -160,21 +160,17 @@ def is_progress(event: dict[str, Any]) -> bool:
     return "prompt_progress" in event and not event.get("content")
 
 
-def parse_event(event: dict[str, Any], top_logprobs: int | None) -> Piece:
-    """One completion event as a piece.
+def parse_event(event: dict[str, Any], logprobs: LogprobReader | None) -> Piece:
+    """One completion event as a piece, with log probabilities if there is a reader of them.
 
     Raises:
         EngineError: the event is an error record.
     """
     if "error" in event:
         raise engine_error(500, orjson.dumps({"error": event["error"]}))
-    logprobs: tuple[Logprob, ...] = ()
-    if top_logprobs is not None and "completion_probabilities" in event:
-        logprobs = tuple(_logprob(entry, top_logprobs) for entry in event["completion_probabilities"])
+    entries = logprobs.read(event) if logprobs is not None else ()
     if not event["stop"]:
-        if not event["content"]:
-            logprobs = ()  # the end token: it is no part of the text
-        return Piece(event["content"], logprobs)
+        return Piece(event["content"], entries)
     timings = event["timings"]
     final = Final(
         reason="length" if event["stop_type"] == "limit" else "stop",
@@ -185,15 +181,7 @@ def parse_event(event: dict[str, Any], top_logprobs: int | None) -> Piece:
         predicted_duration_ns=int(timings["predicted_ms"] * 1_000_000),
         stopping_word=event.get("stopping_word", ""),
     )
-    return Piece(event["content"], logprobs, final)
-
-
-def _logprob(entry: dict[str, Any], top_count: int) -> Logprob:
-    top = tuple(
-        TopLogprob(rival["token"], rival["logprob"], tuple(rival["token"].encode()))
-        for rival in entry["top_logprobs"][:top_count]
-    )
-    return Logprob(entry["token"], entry["logprob"], tuple(entry["token"].encode()), top)
+    return Piece(event["content"], entries, final)
 
 
 def engine_error(status: int, body: bytes) -> EngineError | ContextOverflowError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 import time
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from corral.api.sse import DONE, EVENT_STREAM, frame
 from corral.errors import CorralError
 from corral.gowire import Float32, encode, escape_string
 from corral.service.requests import Immediate
-from corral.types import Chunk, Logprob
+from corral.types import Chunk, Logprob, TopLogprob
 
 __all__ = ["CompletionForm"]
 
@@ -76,7 +77,7 @@ class CompletionForm:
         if self._logprob_count and chunk.logprobs:
             start = self._offsets.get(number, 0)
             extra = b',"logprobs":' + _legacy_logprobs(chunk.logprobs, start)
-            self._offsets[number] = start + sum(len(entry.token) for entry in chunk.logprobs)
+            self._offsets[number] = _offsets(chunk.logprobs, start)[-1]
         return b'{"text":%s,"index":%d,"finish_reason":%s%s}' % (escape_string(text), number, reason, extra)
 
     def _event(self, choices: bytes, *, is_last: bool) -> bytes:
@@ -142,14 +143,27 @@ def _likelihood(chunk: Chunk) -> float:
 
 def _legacy_logprobs(entries: Sequence[Logprob], start: int) -> bytes:
     """Log probabilities as lists side by side; offsets are characters of the text."""
-    offsets = []
-    for entry in entries:
-        offsets.append(start)
-        start += len(entry.token)
     value = {
-        "tokens": [entry.token for entry in entries],
+        "tokens": [_shown(entry) for entry in entries],
         "token_logprobs": [Float32(entry.logprob) for entry in entries],
-        "top_logprobs": [{rival.token: Float32(rival.logprob) for rival in entry.top} for entry in entries],
-        "text_offset": offsets,
+        "top_logprobs": [{_shown(rival): Float32(rival.logprob) for rival in entry.top} for entry in entries],
+        "text_offset": _offsets(entries, start)[:-1],
     }
     return encode(value)
+
+
+def _offsets(entries: Sequence[Logprob], start: int) -> list[int]:
+    """Where each token begins in the text, and where the last one ends; a part of a character has no length."""
+    characters = codecs.getincrementaldecoder("utf-8")("replace")
+    offsets = [start]
+    for entry in entries:
+        offsets.append(offsets[-1] + len(characters.decode(bytes(entry.bytes))))
+    return offsets
+
+
+def _shown(entry: Logprob | TopLogprob) -> str:
+    """The text of a token, or `bytes:` and its bytes, as OpenAI shows one that is no text by itself."""
+    try:
+        return bytes(entry.bytes).decode("utf-8")
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in entry.bytes)

@@ -40,6 +40,9 @@ def start_order(
     """The line that `runner/child.py` reads; for an external binary it carries the argument list too."""
     # An embedding input is never split: the whole of it has to fit one physical batch.
     num_batch = max(spec.num_batch, spec.num_ctx) if spec.is_embedding else spec.num_batch
+    # The engine aborts where one step does not hold a token of every slot, drafts included, or holds one alone.
+    draft_tokens = spec.draft_tokens if spec.draft_path else 0
+    num_batch = max(num_batch, spec.num_parallel * (1 + draft_tokens), 2)
     order: dict[str, Any] = {
         "model": str(spec.weights_path),
         "socket": socket_path,
@@ -122,7 +125,8 @@ def completion_body(request: CompletionRequest, num_ctx: int) -> dict[str, Any]:
         "top_p": options.top_p,
         "min_p": options.min_p,
         "typical_p": options.typical_p,
-        "repeat_last_n": options.repeat_last_n,
+        # All of the context, which is also as far as it makes sense to look back.
+        "repeat_last_n": num_ctx if options.repeat_last_n < 0 else min(options.repeat_last_n, num_ctx),
         "repeat_penalty": options.repeat_penalty,
         "presence_penalty": options.presence_penalty,
         "frequency_penalty": options.frequency_penalty,

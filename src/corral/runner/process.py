@@ -52,6 +52,7 @@ class EngineProcess:
         env = {name: value for name, value in os.environ.items() if not name.startswith("LLAMA_ARG_")}
         env.pop("AIP_MODE", None)  # would override the engine's address
         env.update(extra_env)
+        line = orjson.dumps(order) + b"\n"  # before there is a child that nobody would end
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -68,7 +69,7 @@ class EngineProcess:
         except OSError as exc:
             raise RunnerStartError(f"error starting llama-server: {exc}") from exc
         assert process.stdin is not None
-        process.stdin.write(orjson.dumps(order) + b"\n")
+        process.stdin.write(line)
         return cls(process)
 
     @property

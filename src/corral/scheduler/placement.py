@@ -39,6 +39,8 @@ _SMALL_GPU_NUM_BATCH = 256
 _MAX_EMBEDDING_BATCH = 2048
 _MODELS_PER_DEVICE = 3
 _AUTOMATIC_SLOTS = (4, 2)
+# The engine has no more sequences.
+_MAX_SLOTS = 256
 # Families whose state cannot be split over slots (ollama: server/sched.go).
 _SINGLE_SLOT_FAMILIES = frozenset(
     {
@@ -188,7 +190,7 @@ def _slot_candidates(request: LoadRequest, config: SchedulerConfig, retry: Retry
     if not request.has_completion or request.family in _SINGLE_SLOT_FAMILIES:
         return (1,)
     if config.num_parallel > 0:
-        return (config.num_parallel,)
+        return (min(config.num_parallel, _MAX_SLOTS),)
     return (1,) if retry else (*_AUTOMATIC_SLOTS, 1)
 
 

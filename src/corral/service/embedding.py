@@ -26,8 +26,12 @@ _MAX_TURN_INPUTS = 256
 _MAX_VALUES = 48 << 20
 
 
-async def embed(runner: Runner, request: EmbedRequest, stopwatch: Stopwatch) -> EmbedResult:
-    """Embed the inputs of a request.
+async def embed(
+    runner: Runner, request: EmbedRequest, stopwatch: Stopwatch, *, num_ctx: int | None = None
+) -> EmbedResult:
+    """Embed the inputs of a request, cut to `num_ctx` tokens (None: what the runner has).
+
+    A context that is too small to be loaded counts as it was said.
 
     Raises:
         InvalidRequestError: an input that is too long and must not be cut, vectors that are not finite, or more of
@@ -39,12 +43,14 @@ async def embed(runner: Runner, request: EmbedRequest, stopwatch: Stopwatch) -> 
     if not runner.spec.is_embedding:
         text = "This server does not support embeddings. Start it with `--embeddings`"
         raise EngineError(500 if request.is_legacy else 501, text)
+    limit = min(runner.spec.num_ctx, runner.facts.num_ctx)
+    limit = limit if num_ctx is None else min(limit, num_ctx)
     await asyncio.to_thread(_import_numpy)
     rows: list[Sequence[float]] = []
     prompt_count = 0
     for inputs in turns(runner, request.inputs):
         try:
-            found, count = await _embed_turn(runner, request, inputs, is_continued=bool(rows))
+            found, count = await _embed_turn(runner, request, inputs, limit, is_continued=bool(rows))
         except EngineError as error:
             raise _without_frame(error) from error
         _check_count(len(request.inputs), len(found[0]))
@@ -75,14 +81,11 @@ def turns(runner: Runner, texts: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 async def _embed_turn(
-    runner: Runner, request: EmbedRequest, inputs: Sequence[str], *, is_continued: bool
+    runner: Runner, request: EmbedRequest, inputs: Sequence[str], num_ctx: int, *, is_continued: bool
 ) -> tuple[list[array[float]], int]:
-    if _surely_fit(inputs, runner):
+    if _surely_fit(inputs, num_ctx):
         return await runner.embed(inputs, is_continued=is_continued)
-    tokens = [
-        _fit(ids, runner, may_cut=request.truncate, is_legacy=request.is_legacy)
-        for ids in await runner.tokenize_many(inputs)
-    ]
+    tokens = [_fit(ids, runner, num_ctx, request) for ids in await runner.tokenize_many(inputs)]
     return await runner.embed(tokens, is_continued=is_continued)
 
 
@@ -95,25 +98,23 @@ def _check_count(input_count: int, dimensions: int) -> None:
         )
 
 
-def _surely_fit(inputs: Sequence[str], runner: Runner) -> bool:
+def _surely_fit(inputs: Sequence[str], num_ctx: int) -> bool:
     """Whether no input can be too long: a token stands for at least one byte, and the frame adds two.
 
     Empty texts go the long way, because the engine refuses them.
     """
-    limit = min(runner.spec.num_ctx, runner.facts.num_ctx) - 2
-    return all(text and len(text.encode("utf-8", "replace")) <= limit for text in inputs)
+    return all(text and len(text.encode("utf-8", "replace")) <= num_ctx - 2 for text in inputs)
 
 
-def _fit(ids: Sequence[int], runner: Runner, *, may_cut: bool, is_legacy: bool) -> list[int]:
+def _fit(ids: Sequence[int], runner: Runner, num_ctx: int, request: EmbedRequest) -> list[int]:
     """The token list that is embedded, with the tokenizer's own frame around it."""
     facts = runner.facts
     bos = [facts.bos_id] if facts.bos_id is not None and list(ids[:1]) != [facts.bos_id] else []
     eos = [facts.eos_id] if facts.eos_id is not None and list(ids[-1:]) != [facts.eos_id] else []
-    limit = min(runner.spec.num_ctx, facts.num_ctx) - len(bos) - len(eos)
+    limit = num_ctx - len(bos) - len(eos)
     if len(ids) > limit:
-        if not may_cut:
-            error = InvalidRequestError(_TOO_LONG)
-            raise EngineError(500, _TOO_LONG) if is_legacy else error
+        if not request.truncate:
+            raise EngineError(500, _TOO_LONG) if request.is_legacy else InvalidRequestError(_TOO_LONG)
         if limit <= 0:
             raise InvalidRequestError("input after truncation exceeds maximum context length")
         ids = ids[:limit]

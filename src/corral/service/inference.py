@@ -20,7 +20,7 @@ from corral.service import constraint, prompting
 from corral.service.completion import Stopwatch
 from corral.service.embedding import embed
 from corral.service.loading import load_request
-from corral.service.options import parse_options
+from corral.service.options import parse_options, requested_num_ctx
 from corral.service.output import first_call_only
 from corral.service.profile import ModelProfile, Profiles
 from corral.service.ranking import rerank
@@ -154,7 +154,8 @@ class Inference:
         wanted = await self._wanted(profile, load, shift=None)
         async with self._scheduler.lease(wanted, request.keep_alive_ns) as lease:
             stopwatch.grant()
-            return await embed(lease.runner, request, stopwatch)
+            num_ctx = requested_num_ctx(profile.model.parameters, request.options)
+            return await embed(lease.runner, request, stopwatch, num_ctx=num_ctx)
 
     async def rerank(self, request: RerankRequest) -> RerankResult:
         """Score documents for a query.

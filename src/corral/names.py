@@ -18,6 +18,7 @@ __all__ = [
     "DEFAULT_TAG",
     "ModelName",
     "ModelRef",
+    "looks_like_file",
     "parse_ref",
     "pull_text",
 ]
@@ -109,6 +110,21 @@ def _cut(text: str) -> tuple[str | None, str]:
     if not slash:
         return None, text
     return head or _MISSING, tail or _MISSING
+
+
+_FILE_STARTS = (".", "/", "~")
+_FILE_SUFFIXES = (".gguf", ".ggml", ".safetensors", ".bin", ".pt", ".pth", ".onnx", ".llamafile")
+
+
+def looks_like_file(text: str) -> bool:
+    """Whether a text is a file's path rather than a model's name, as far as its letters tell.
+
+    A name with a host or a tag may end like a file: Hugging Face takes files' names as tags.
+    """
+    if text.startswith(_FILE_STARTS) or "\\" in text:
+        return True
+    is_name = ":" in text or ("." in text.partition("/")[0] and text.count("/") > 1)
+    return text.lower().endswith(_FILE_SUFFIXES) and not is_name
 
 
 Source = Literal["", "cloud", "local"]

@@ -175,6 +175,106 @@ def test_a_file_that_is_not_there(maker: Server, tmp_path: Path) -> None:
     assert (code, f"{tmp_path}/x.gguf does not exist" in log) == (1, True), log
 
 
+@pytest.mark.parametrize(
+    "value", ["missing.gguf", "sub/missing.GGUF", "missing.safetensors", "~/missing.gguf"]
+)
+def test_a_missing_file_is_no_name(maker: Server, tmp_path: Path, value: str) -> None:
+    """Nothing asks the registry for it."""
+    code, _, log = corral(maker, tmp_path, "create", "m", "-f", "-", text=f"FROM {value}\n")
+    assert (code, "does not exist" in log, "pulling" in log) == (1, True, False), log
+    body = {"model": "m", "from": "missing.gguf", "stream": False}
+    status, answer = maker.request("POST", "/api/create", body)
+    assert (status, b"does not read files" in answer) == (400, True), answer
+
+
+def test_a_model_that_is_called_like_a_file(maker: Server, tmp_path: Path) -> None:
+    """It exists, so it is what is meant."""
+    maker.create("named.gguf", "say")
+    code, _, log = corral(maker, tmp_path, "create", "m", "-f", "-", text="FROM named.gguf\n")
+    assert code == 0, log
+
+
+def test_what_can_have_no_end(maker: Server, tmp_path: Path) -> None:
+    """Pipes and devices are refused at once, wherever a file is named."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "lora").mkdir()
+    os.mkfifo(tmp_path / "lora" / "tokenizer.model")
+    link("lora", tmp_path / "lora" / "a.gguf")
+    for text in (
+        "FROM ./pipe",
+        "FROM /dev/zero",
+        "FROM named\nADAPTER ./pipe",
+        "FROM named\nDRAFT /dev/zero",
+        "FROM /dev",
+    ):
+        code, _, log = corral(maker, tmp_path, "create", "m", "-f", "-", text=f"{text}\n")
+        said = any(words in log for words in ("not a file", "no Modelfile or safetensors"))
+        assert (code, said) == (1, True), log
+    code, _, log = corral(maker, tmp_path, "create", "m", "-f", "/dev/zero")
+    assert (code, "is not a Modelfile" in log) == (1, True), log
+    code, _, log = corral(maker, tmp_path, "create", "m", "-f", str(tmp_path))
+    assert (code, "is a folder, not a Modelfile" in log) == (1, True), log
+
+
+def test_what_is_cut_short_or_something_else(maker: Server, tmp_path: Path) -> None:
+    """Said before anything is sent, and by the server too."""
+    whole = (FIXTURES / "tiny.gguf").read_bytes()
+    for name, data, words in (
+        ("half.gguf", whole[: len(whole) // 2], "cut short"),
+        ("head.gguf", whole[:100], "cut short"),
+        ("page.gguf", b"<!DOCTYPE html><html>", "web page"),
+        ("pointer.gguf", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        ("none.gguf", b"", "is empty"),
+    ):
+        (tmp_path / name).write_bytes(data)
+        code, _, log = corral(maker, tmp_path, "create", "m", "-f", "-", text=f"FROM ./{name}\n")
+        assert (code, words in log, "copying" in log) == (1, True, False), log
+        if name in ("page.gguf", "pointer.gguf", "none.gguf"):
+            body = {"model": "m", "files": {name: maker.upload(tmp_path / name)}, "stream": False}
+            status, answer = maker.request("POST", "/api/create", body)
+            assert (status, words in answer.decode()) == (400, True), answer
+
+
+def test_capitals(tmp_path: Path) -> None:
+    """Names from other systems."""
+    for name in ("M.GGUF", "._M.GGUF", "notes.txt"):
+        link("tiny", tmp_path / name)
+    assert set(named_files(tmp_path)) == {"M.GGUF"}
+
+
+def test_two_models_in_a_folder(maker: Server, tmp_path: Path) -> None:
+    """Both are named, before either is sent; a pattern is no way around it."""
+    link("tiny", tmp_path / "m-Q8_0.gguf")
+    link("say", tmp_path / "m-Q4_K_M.gguf")
+    for line in (".", "./m-*.gguf", str(tmp_path)):
+        code, _, log = corral(maker, tmp_path, "create", "two", "-f", "-", text=f"FROM {line}\n")
+        assert (code, "m-Q4_K_M.gguf and m-Q8_0.gguf" in log, "copying" in log) == (1, True, False), log
+    link("tiny", tmp_path / "m-Q4_K_M.gguf")
+    assert corral(maker, tmp_path, "create", "one", "-f", "-", text="FROM .\n")[0] == 0, "the same twice"
+
+
+def test_weights_in_two_forms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The safetensors are taken, as by Ollama, and the other file is named."""
+    for name in ("model.safetensors", "config.json", "model.gguf"):
+        (tmp_path / name).write_bytes(b"x")
+    assert set(named_files(tmp_path)) == {"model.safetensors", "config.json"}
+    assert "model.gguf is left out" in capsys.readouterr().err
+
+
+def test_weights_in_place_of_a_modelfile(maker: Server, tmp_path: Path) -> None:
+    """-f names a GGUF file: a model of it."""
+    link("say", tmp_path / "m.gguf")
+    code, _, log = corral(maker, tmp_path, "create", "direct", "-f", "m.gguf")
+    assert code == 0, log
+
+
+def test_draft_quantize_without_a_draft(maker: Server, tmp_path: Path) -> None:
+    """In the words of Ollama's command line."""
+    words = ("create", "m", "--draft-quantize", "q8_0", "-f", "-")
+    code, _, log = corral(maker, tmp_path, *words, text="FROM named\n")
+    assert (code, log.splitlines()[-1]) == (1, "Error: --draft-quantize requires a DRAFT model")
+
+
 def test_a_named_file_that_is_not_there(maker: Server, tmp_path: Path) -> None:
     """It is not replaced by whatever is in the folder."""
     link("say", tmp_path / "m.gguf")

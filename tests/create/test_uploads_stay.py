@@ -115,3 +115,13 @@ def test_what_nobody_uploaded_goes_at_once(store: ModelStore) -> None:
     delete(store, "q")
     left = {digest for digest in before if store.blobs.has(digest)}
     assert left <= {Digest.parse(digest)}
+
+
+def test_what_is_stored_as_it_came(server: Server) -> None:
+    """An adapter goes with the last model that has it, as in Ollama, which stores it untouched."""
+    adapter = server.upload(FIXTURES / "lora.gguf")
+    body = {"model": "ad", "from": "tiny", "adapters": {"lora.gguf": adapter}, "stream": False}
+    assert server.post("/api/create", body) == {"status": "success"}
+    assert has(server, adapter)
+    assert server.request("DELETE", "/api/delete", {"model": "ad"})[0] == 200
+    assert not has(server, adapter)

@@ -120,6 +120,29 @@ def test_refuses(text: str, message: str, line: int) -> None:
     assert (str(caught.value), caught.value.line) == (message, line)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_other_encodings(encoding: str) -> None:
+    """By their mark, and UTF-16 without one by its zeros."""
+    text = "FROM a\r\nSYSTEM grüße 😀\r\n"
+    assert [d.value for d in parse_modelfile(text.encode(encoding))] == ["a", "grüße 😀"]
+
+
+@pytest.mark.parametrize(
+    ("data", "line", "detail"),
+    [
+        ("FROM a\n\nSYSTEM grüße\n".encode("latin-1"), 3, "byte 0xfc is not UTF-8, which would be 'ü'"),
+        (b"FROM a\nSYSTEM \xe2\x82\n", 2, "byte 0xe2"),
+        ("FROM a\nSYSTEM ü".encode("utf-16")[:-1], 2, "UTF-16"),
+        (b"\xff\xfe" + "FROM a\n".encode("utf-16-le") + b"\x00\xd8a\0", 2, "UTF-16"),
+    ],
+)
+def test_no_silent_damage(data: bytes, line: int, detail: str) -> None:
+    """What cannot be decoded is an error with its place, instead of other letters."""
+    with pytest.raises(ModelfileError, match="save it as UTF-8") as caught:
+        parse_modelfile(data)
+    assert (caught.value.line, detail in caught.value.detail) == (line, True), caught.value.detail
+
+
 def test_typed_parameters() -> None:
     """Every type; `stop` adds up, the last of the others counts, deprecated ones go."""
     text = (
@@ -134,7 +157,7 @@ def test_typed_parameters() -> None:
         "temperature": 0.5,
         "use_mmap": False,
         "top_p": 0.01,
-        "min_p": 0.1234567891,
+        "min_p": 0.12345679,
         "seed": -1,
     }
     assert deprecated == ["mirostat"]

@@ -17,6 +17,7 @@ _VERBOSE = Flag("verbose", "Show timings for response")
 _NO_WRAP = Flag("nowordwrap", "Don't wrap words to the next line automatically")
 _CREATE_FLAGS = (
     Flag("draft-quantize", "Quantize draft model to this level", "string"),
+    Flag("experimental", "Enable experimental safetensors model creation"),
     Flag("file", "Name of the Modelfile", "string", "f", default="Modelfile"),
     Flag("imatrix", "Importance matrix for quantizing (a file of llama-imatrix)", "string", is_own=True),
     Flag("quantize", "Quantize model to this level (e.g. q4_K_M)", "string", "q"),

@@ -106,7 +106,14 @@ def _run(words: Sequence[str]) -> int:
     from corral.cli.address import reach_server
 
     client = reach_server(may_start=arguments.has("serve"))
-    return implementation(client, arguments) or 0
+    try:
+        return implementation(client, arguments) or 0
+    except Exception as error:
+        if arguments.words and getattr(error, "hint", None) == "":
+            from corral.cli.own_files import advice_about
+
+            error.hint = advice_about(arguments.words[0])  # type: ignore[attr-defined]
+        raise
 
 
 def _split(words: Sequence[str]) -> tuple[str, list[str]]:

@@ -17,6 +17,8 @@ from corral.gotime import parse_duration_ns
 
 __all__ = ["run"]
 
+# Without any of these a word is no file's path and no link.
+_FILE_MARKS = "./~\\"
 _THINK_VALUES = ("true", "false", "high", "medium", "low", "max")
 
 
@@ -27,6 +29,10 @@ def run(client: Client, arguments: Arguments) -> None:
     if not has_keyboard and (piped := _read_stdin()):
         words.insert(0, piped)
     prompt = " ".join(words)
+    if any(mark in name for mark in _FILE_MARKS):
+        from corral.cli.own_files import model_named
+
+        name = model_named(client, name)
     try:
         info = _show_or_pull(client, name, is_insecure=arguments.has("insecure"))
         capabilities = info.get("capabilities") or ()

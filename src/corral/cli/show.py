@@ -27,7 +27,12 @@ def show(client: Client, arguments: Arguments) -> None:
         )
     if chosen and arguments.has("json"):
         raise UsageError(f"'--json' cannot be combined with '--{chosen[0]}': it prints all of them")
-    body = {"model": arguments.words[0], "verbose": arguments.has("verbose")}
+    name = arguments.words[0]
+    if "://" in name:
+        from corral.cli.weblinks import name_of_link
+
+        name = name_of_link(name)
+    body = {"model": name, "verbose": arguments.has("verbose")}
     answer = client.call("POST", "/api/show", body)
     if arguments.has("json"):
         from corral.cli.jsonout import print_json

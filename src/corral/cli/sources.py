@@ -5,8 +5,13 @@ from __future__ import annotations
 import glob
 import os
 import re
+import sys
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 
+from corral.cli.examine import check_companion, check_weights
+from corral.cli.terminal import safe
 from corral.modelfile import ModelfileError
 
 __all__ = ["existing_path", "find_sources", "local_path", "named_files"]
@@ -23,9 +28,7 @@ _WEIGHT_PATTERNS = (
     ("*.bin",),
 )
 _COMPANIONS = ("*.json", "*/*.json", "chat_template.jinja")
-_SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})\.gguf")
-_LFS_POINTER = b"version https://git-lfs"
-_SNIFF_BYTES = 512
+_SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})(\.gguf)", re.IGNORECASE)
 
 
 def local_path(value: str, folder: Path) -> Path:
@@ -63,7 +66,7 @@ def find_sources(value: str, folder: Path) -> dict[str, Path]:
         return named_files(path)
     if glob.has_magic(value):
         matches = [Path(match) for match in sorted(glob.glob(str(path)))]  # noqa: PTH207 - patterns may be absolute
-        return _named([match for match in matches if match.is_file()])
+        return _checked([match for match in matches if match.is_file()])
     return {}
 
 
@@ -71,15 +74,20 @@ def named_files(path: Path) -> dict[str, Path]:
     """A file, with the other parts if it is one of a split model, or the files of a folder that make a model.
 
     Raises:
-        ModelfileError
+        ModelfileError: nothing here is a model, or it is not clear which of several.
     """
     if path.is_dir():
         return _named(_files_of(path))
     shard = _SHARD.fullmatch(path.name)
     if shard is None:
-        return _named([path])
-    others = [path.with_name(f"{shard[1]}-{i + 1:05d}-of-{shard[2]}.gguf") for i in range(int(shard[2]))]
-    return _named([part for part in others if part.is_file()])
+        return _checked([path])
+    others = [path.with_name(f"{shard[1]}-{i + 1:05d}-of-{shard[2]}{shard[3]}") for i in range(int(shard[2]))]
+    return _checked([part for part in others if part.is_file()])
+
+
+def _checked(weights: list[Path]) -> dict[str, Path]:
+    check_weights(weights)
+    return _named(weights)
 
 
 def _named(files: list[Path]) -> dict[str, Path]:
@@ -92,21 +100,58 @@ def _named(files: list[Path]) -> dict[str, Path]:
 
 def _files_of(folder: Path) -> list[Path]:
     root = folder.absolute()
+    present = _list_files(root)
     for patterns in _WEIGHT_PATTERNS:
-        weights = [file for pattern in patterns for file in sorted(root.glob(pattern)) if file.is_file()]
-        if weights:
+        if weights := _matching(present, patterns):
             break
     else:
         raise ModelfileError("no Modelfile or safetensors files found")
-    companions = [file for pattern in _COMPANIONS for file in sorted(root.glob(pattern)) if file.is_file()]
-    companions += sorted(root.glob("tokenizer.model")) or sorted(root.glob("*/tokenizer.model"))
-    if all(file.suffix == ".gguf" for file in weights):
-        companions = []
-    chosen = list(dict.fromkeys(weights + companions))
-    for file in chosen:
+    for file in weights:
         _check_inside(file, root)
-        _check_content(file)
-    return chosen
+    check_weights(weights)
+    if weights[0].suffix.lower() == ".gguf":
+        return weights
+    _tell_of_others(weights, _matching(present, ("*.gguf",)))
+    tokenizers = [file for file in present.values() if file.name == "tokenizer.model"]
+    companions = _matching(present, _COMPANIONS) + tokenizers[:1]
+    for file in companions:
+        _check_inside(file, root)
+        check_companion(file)
+    return list(dict.fromkeys(weights + companions))
+
+
+def _list_files(root: Path) -> dict[str, Path]:
+    """Regular files of a folder and of the folders in it, by their path from there; hidden ones left out."""
+    near = sorted(path for path in root.iterdir() if not path.name.startswith("."))
+    found = {path.name: path for path in near if path.is_file()}
+    for folder in near:
+        if folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
+            inner = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+            found |= {f"{folder.name}/{path.name}": path for path in inner if path.is_file()}
+    return found
+
+
+def _matching(present: dict[str, Path], patterns: Iterable[str]) -> list[Path]:
+    """Files by any of the patterns, in letters of either case, pattern after pattern."""
+    return list(
+        dict.fromkeys(
+            path
+            for pattern in patterns
+            for name, path in present.items()
+            if name.count("/") == pattern.count("/") and fnmatchcase(name.lower(), pattern)
+        )
+    )
+
+
+def _tell_of_others(weights: list[Path], others: list[Path]) -> None:
+    if others:
+        print(
+            safe(
+                f"{weights[0].parent} has weights in two forms: {weights[0].name} is taken, "
+                f"{others[0].name} is left out; name the file in FROM if that is the one"
+            ),
+            file=sys.stderr,
+        )
 
 
 def _check_inside(file: Path, root: Path) -> None:
@@ -127,15 +172,3 @@ def _check_inside(file: Path, root: Path) -> None:
         else ""
     )
     raise ModelfileError(f"insecure path: {file.relative_to(root)}{hint}")
-
-
-def _check_content(file: Path) -> None:
-    """Raises ModelfileError: a text that is none, or a stand-in for a file that was not fetched."""
-    with file.open("rb") as stream:
-        head = stream.read(_SNIFF_BYTES)
-    if head.startswith(_LFS_POINTER):
-        raise ModelfileError(
-            f"{file.name} is a Git LFS pointer, not the file itself: run `git lfs pull` first"
-        )
-    if file.suffix == ".json" and b"\0" in head:
-        raise ModelfileError(f"invalid content type: expected application/octet-stream for {file.name}")

@@ -46,7 +46,13 @@ def pull(client: Client, arguments: Arguments) -> int:
         from corral.cli.update import pull_all
 
         return pull_all(client, body)
-    pull_model(client, {"model": arguments.words[0], **body})
+    from corral.cli.own_files import advice_about
+    from corral.cli.weblinks import name_of_link
+
+    name = arguments.words[0]
+    if advice := advice_about(name):
+        raise APIError(f"only models of a registry can be pulled: {advice}")
+    pull_model(client, {"model": name_of_link(name), **body})
     return 0
 
 

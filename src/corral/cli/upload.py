@@ -49,7 +49,7 @@ class Uploader:
             digest = self._take_in(file)
             if digest:
                 return digest
-        digest = _hash(file)
+        digest = _hash(file, size_bytes)
         if not self._client.has_blob(digest):
             self._send(digest, file, size_bytes)
         return digest
@@ -105,11 +105,18 @@ class Uploader:
             self._client.upload(digest, counted, size_bytes)
 
 
-def _hash(file: Path) -> str:
+def _hash(file: Path, size_bytes: int) -> str:
+    """Raises APIError: the file is not as large as it said."""
     hasher = hashlib.sha256()
+    left_bytes = size_bytes
     with file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
+        while chunk := stream.read(min(_CHUNK_BYTES, left_bytes + 1)):
+            left_bytes -= len(chunk)
+            if left_bytes < 0:
+                break
             hasher.update(chunk)
+    if left_bytes:
+        raise APIError(f"{file} changes while it is read")
     return f"sha256:{hasher.hexdigest()}"
 
 
@@ -124,7 +131,10 @@ class _CountingFile:
         self._read_bytes = 0
 
     def read(self, size: int = -1) -> bytes:
-        data: bytes = self._file.read(max(size, _CHUNK_BYTES) if size > 0 else size)
+        left_bytes = self._size_bytes - self._read_bytes
+        data: bytes = self._file.read(min(max(size, _CHUNK_BYTES), left_bytes))
+        if not data and left_bytes:
+            raise APIError("the file became shorter while it was sent")
         self._read_bytes += len(data)
         share = 100 * self._read_bytes // max(self._size_bytes, 1)
         self._progress.status(f"{self._label} {share}%", replace=True)

@@ -49,6 +49,8 @@ class ModelDraft:
     statuses: dict[Digest, str] = field(default_factory=dict)
     # Layers that this create has made or was the first to use.
     fresh: set[Digest] = field(default_factory=set)
+    # Uploads that became layers as Ollama would store them too: they go with the last model that has them.
+    taken_over: set[Digest] = field(default_factory=set)
     parameters: dict[str, Any] = field(default_factory=dict)
     base_weights: Path | None = None
 
@@ -64,6 +66,8 @@ class ModelDraft:
         """Add the layer of a file, as it came or as it was made of what came."""
         is_as_it_came = digest == group.digests[0]
         source = group.names[0] if is_as_it_came and group.is_untouched else ""
+        if source:
+            self.taken_over.add(digest)
         self.add_weights(group.kind, digest, path, gguf, source=source)
 
     def add_weights(self, kind: str, digest: Digest, path: Path, gguf: GGUFFile, *, source: str = "") -> None:

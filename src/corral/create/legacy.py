@@ -16,12 +16,10 @@ from corral.create.request import CreateRequest
 from corral.digest import Digest
 from corral.errors import InvalidDigestError, InvalidRequestError
 from corral.modelfile import ModelfileError, fields_of, parse_modelfile
+from corral.names import looks_like_file
 from corral.store.blobs import BlobStore
 
 __all__ = ["with_modelfile"]
-
-_FILE_STARTS = (".", "/", "~", "\\")
-_FILE_ENDS = (".gguf", ".safetensors", ".bin")
 
 
 def with_modelfile(request: CreateRequest, text: str, blobs: BlobStore) -> CreateRequest:
@@ -62,7 +60,7 @@ def _sources(values: Iterable[str], blobs: BlobStore) -> dict[str, Any]:
         digest = _digest(value, blobs)
         if digest is not None:
             files[digest.file_name()] = str(digest)
-        elif value.startswith(_FILE_STARTS) or value.endswith(_FILE_ENDS) or not value:
+        elif looks_like_file(value) or not value:
             raise _file_error("FROM", value)
         else:
             name = value

@@ -28,7 +28,7 @@ from corral.errors import (
     InvalidRequestError,
     ModelNotFoundError,
 )
-from corral.names import ModelName, parse_ref
+from corral.names import ModelName, looks_like_file, parse_ref
 from corral.store.manifests import CONFIG_MEDIA_TYPE, Layer, Manifest
 from corral.store.models import Model, ModelStore
 from corral.store.workspace import Workspace
@@ -114,6 +114,11 @@ class Creator:
         try:
             base = await in_thread(self._hold_base, draft.workspace, name)
         except ModelNotFoundError:
+            if looks_like_file(request.from_):
+                raise InvalidRequestError(
+                    f"there is no model {request.from_!r}, and the server does not read files for its clients: "
+                    "upload the file to /api/blobs/sha256:<digest> and name it in files, or use the create command"
+                ) from None
             if self._puller is None:
                 raise CorralError("pull model manifest: file does not exist") from None
             await self._puller(request.from_, report)
@@ -159,6 +164,8 @@ class Creator:
         await report({"status": "writing manifest"})
         manifest = Manifest(Layer(CONFIG_MEDIA_TYPE, config.digest, config.size_bytes), tuple(draft.layers))
         old = await in_thread(self._write, name, manifest)
+        for digest in draft.taken_over:
+            self._store.blobs.kept.forget(digest)
         return ((old if self._may_prune else set()) | draft.workspace.added) - manifest.digests()
 
     def _write(self, name: ModelName, manifest: Manifest) -> set[Digest]:

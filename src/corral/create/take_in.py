@@ -95,7 +95,8 @@ def _read(file: BinaryIO, copy_to: Path | None, total_bytes: int, report: Progre
     done_bytes = 0
     with contextlib.ExitStack() as stack:
         out = stack.enter_context(copy_to.open("wb")) if copy_to is not None else None
-        while chunk := file.read(_CHUNK_BYTES):
+        # A file that grows faster than it is read would have no end.
+        while done_bytes <= total_bytes and (chunk := file.read(_CHUNK_BYTES)):
             hasher.update(chunk)
             if out is not None:
                 _write(out, chunk)

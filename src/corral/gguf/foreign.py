@@ -98,7 +98,7 @@ def _explain_markup(head: bytes) -> str:
         return "is the error message of a server, not a model: download the file again"
     if b'"architectures"' in head or b'"model_type"' in head or b'"peft_type"' in head:
         return "is the config of a model, not a model: name the folder that has it and the weights"
-    return "is a JSON text, not a model"
+    return ""
 
 
 def _kind(mode: int) -> str:

@@ -192,7 +192,7 @@ class _Reader:
         tensor_count, value_count = self._u64(), self._u64()
         # The smallest entry of either table has more bytes than this.
         if tensor_count > self._end // 24 or value_count > self._end // 12:
-            raise GGUFError("header claims more entries than the file can hold")
+            raise GGUFCutShortError("header claims more entries than the file can hold")
         if tensor_count > _MAX_TENSORS or value_count > _MAX_VALUES:
             raise GGUFError(
                 f"header has {tensor_count} tensors and {value_count} values, "

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from corral.errors import InvalidRequestError
+from corral.modelfile.encoding import EncodingError, decode_text
 
 __all__ = ["COMMANDS", "Directive", "ModelfileError", "parse_modelfile", "read_directives"]
 
@@ -68,7 +69,11 @@ def parse_modelfile(data: bytes) -> list[Directive]:
     Raises:
         ModelfileError
     """
-    directives = read_directives(_decode(data))
+    try:
+        text = decode_text(data)
+    except EncodingError as error:
+        raise ModelfileError(str(error), line=error.line, detail=error.detail) from None
+    directives = read_directives(text)
     if not any(directive.name == "from" for directive in directives):
         raise ModelfileError("no FROM line")
     return directives
@@ -81,17 +86,6 @@ def read_directives(text: str) -> list[Directive]:
         ModelfileError
     """
     return list(_Reader(text).directives())
-
-
-def _decode(data: bytes) -> str:
-    for mark, encoding in (
-        (b"\xef\xbb\xbf", "utf-8"),
-        (b"\xff\xfe", "utf-16-le"),
-        (b"\xfe\xff", "utf-16-be"),
-    ):
-        if data.startswith(mark):
-            return data[len(mark) :].decode(encoding, "replace")
-    return data.decode("utf-8", "replace")
 
 
 def _is_visible(char: str) -> bool:

@@ -29,6 +29,11 @@ class KeptBlobs:
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / digest.hex.lower()).touch()
 
+    def forget(self, digest: Digest) -> None:
+        """Let a blob go with the last manifest that refers to it."""
+        with contextlib.suppress(OSError):
+            (self._folder / digest.hex.lower()).unlink()
+
     def hexes(self) -> frozenset[str]:
         """Lower-case digests of what is kept."""
         try:

@@ -77,7 +77,7 @@ class MakingRoutes:
 
     async def blob_exists(self, exchange: Exchange) -> None:
         digest = Digest.parse(exchange.params["digest"])
-        if await asyncio.to_thread(self._has_blob, digest):
+        if await asyncio.to_thread(self._store.blobs.has, digest):
             await exchange.respond(200)
         else:
             text = f'blob "{exchange.params["digest"]}" not found'
@@ -86,7 +86,7 @@ class MakingRoutes:
     async def blob_upload(self, exchange: Exchange) -> None:
         given = exchange.params["digest"]
         digest = Digest.parse(given)
-        if await asyncio.to_thread(self._has_blob, digest):
+        if await asyncio.to_thread(self._keep_existing, digest):
             if exchange.header(b"connection").lower() == "close":
                 # The connection ends with the answer, and a client that still writes would not get to read it.
                 async for _ in _body(exchange):
@@ -102,8 +102,8 @@ class MakingRoutes:
             raise DigestMismatchError(given, str(result.digest))
         await exchange.respond(201)
 
-    def _has_blob(self, digest: Digest) -> bool:
-        """Whether a blob is there; who asks means to use it, so that it stays for a while."""
+    def _keep_existing(self, digest: Digest) -> bool:
+        """Whether a blob is there that somebody would upload; it stays for a while then, as if it came now."""
         blobs = self._store.blobs
         with store_lock(blobs.folder):
             if is_there := blobs.has(digest):

@@ -18,9 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.waiting import PATIENCE_S
 
 FIXTURES = Path(__file__).parent / "fixtures"
 FAKE_ENGINE = Path(__file__).parent / "doubles" / "fake_llama_server.py"
+# A busy machine is slow, and slow is not wrong.
+settings.register_profile("corral", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("corral")
 PLAIN_TEMPLATE = "{{ if .System }}{{ .System }}|{{ end }}{{ .Prompt }}{{ .Response }}"
 
 
@@ -51,7 +57,7 @@ class Server:
         self.port = 0
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
-        assert self._listening.wait(30), "".join(self.log)
+        assert self._listening.wait(PATIENCE_S), "".join(self.log)
         assert self.port, "".join(self.log)
         self.base = f"http://127.0.0.1:{self.port}"
         self.env["OLLAMA_HOST"] = self.base
@@ -72,7 +78,7 @@ class Server:
         data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.base + path, data=data, method=method, headers=headers or {})
         try:
-            with urllib.request.urlopen(request, timeout=60) as response:
+            with urllib.request.urlopen(request, timeout=300) as response:
                 return response.status, response.read()
         except urllib.error.HTTPError as error:
             with error:
@@ -118,11 +124,11 @@ class Server:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(15)
+                self.process.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        self._reader.join(5)
+        self._reader.join(PATIENCE_S)
         if self.process.stderr is not None:
             self.process.stderr.close()
         shutil.rmtree(self.folder, ignore_errors=True)

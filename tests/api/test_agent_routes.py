@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Server
+from tests.waiting import PATIENCE_S, wait_until
 
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/messages": {"model": "m", "max_tokens": 10**6, "messages": [{"role": "user", "content": "x"}]},
@@ -33,18 +33,13 @@ def test_a_client_that_leaves_stops_the_decoder(
     """Soon after it has left the engine's slot is free, and nothing of the reply is kept."""
     log = tmp_path / "log"
     server = fake_server({"OLLAMA_NUM_PARALLEL": "1"}, tokens=10**6, delay_s=0.002, log=log)
-    connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
     data = json.dumps({**BODIES[path], "stream": stream}).encode()
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n\r\n"
     connection.sendall(head.encode() + data)
-    deadline_s = time.monotonic() + 30
-    while "start" not in (log.read_text() if log.exists() else ""):
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
+    wait_until(lambda: log.exists() and "start" in log.read_text())
     connection.close()
-    while "cancelled" not in log.read_text():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
+    wait_until(lambda: "cancelled" in log.read_text())
     status, _ = server.request("POST", path, {**BODIES[path], **SHORT[path], "store": False})
     assert status == 200
     assert not (server.folder / ".ollama" / "responses.sqlite3").exists()
@@ -109,7 +104,7 @@ def test_the_headers_of_a_stream(fake_server: Callable[..., Server]) -> None:
     """What proxies look at: no caching."""
     server = fake_server(tokens=3)
     for path, body in BODIES.items():
-        connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+        connection = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
         data = json.dumps({**body, "stream": True}).encode()
         head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(data)}\r\n\r\n"
         connection.sendall(head.encode() + data)
@@ -151,7 +146,4 @@ def test_users_in_the_log(fake_server: Callable[..., Server]) -> None:
     server = fake_server(tokens=3)
     server.post("/v1/messages", {**BODIES["/v1/messages"], "metadata": {"user_id": "ann"}})
     server.post("/v1/responses", {**BODIES["/v1/responses"], "user": "bob"})
-    deadline_s = time.monotonic() + 10
-    while not all(any(name in line for line in server.log) for name in ("ann", "bob")):
-        assert time.monotonic() < deadline_s, server.log
-        time.sleep(0.01)
+    wait_until(lambda: all(any(name in line for line in server.log) for name in ("ann", "bob")))

@@ -12,6 +12,8 @@ from pathlib import Path
 import pexpect
 import pyte
 
+from tests.waiting import PATIENCE_S
+
 HINT = "Send a message (/? for help)"
 
 
@@ -73,7 +75,7 @@ class Screen:
     def enter(self, text: str) -> None:
         self.type(text + "\r")
 
-    def wait_for(self, wanted: str | Callable[[], bool], timeout_s: float = 60) -> None:
+    def wait_for(self, wanted: str | Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
         """Read until the screen has a text, or a condition holds."""
         deadline_s = time.monotonic() + timeout_s
         while not (wanted in self.text if isinstance(wanted, str) else wanted()):
@@ -90,7 +92,7 @@ class Screen:
 
     def wait_for_end(self) -> int:
         """The exit status."""
-        deadline_s = time.monotonic() + 60
+        deadline_s = time.monotonic() + PATIENCE_S
         while self._read():
             assert time.monotonic() < deadline_s, f"does not end:\n{self.text}"
         self._process.wait()

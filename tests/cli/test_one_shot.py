@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,7 @@ from corral.hostaddress import HostAddress
 from tests.cli.replay import Replay
 from tests.cli.screen import Screen
 from tests.conftest import Server
+from tests.waiting import wait_until
 
 GB = 10**9
 
@@ -100,10 +100,7 @@ def test_an_interrupted_pull(replay: Callable[..., Replay], terminal: Callable[.
     screen.type("\x03")
     assert screen.wait_for_end() == 130
     assert "stopped; what was downloaded is kept, `corral pull m` goes on" in screen.text
-    deadline_s = time.monotonic() + 30
-    while not any(request.get("cancelled") for request in double.requests):
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
+    wait_until(lambda: any(request.get("cancelled") for request in double.requests))
 
 
 def test_a_cloud_name(replay: Callable[..., Replay]) -> None:
@@ -155,10 +152,7 @@ def test_ctrl_c_ends_the_decoding(
     screen.wait_for("WORD word")
     screen.type("\x03")
     assert screen.wait_for_end() == 0
-    deadline_s = time.monotonic() + 30
-    while "cancelled" not in log.read_text():
-        assert time.monotonic() < deadline_s, log.read_text()
-        time.sleep(0.05)
+    wait_until(lambda: "cancelled" in log.read_text())
 
 
 def test_a_server_in_the_background(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_large_files_that_lie(tmp_path: Path, head: bytes) -> None:
         file.write(head)
         file.truncate(300_000_000)
     tracemalloc.start()
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         with pytest.raises(GGUFError):
             GGUFFile.open(path)
@@ -56,7 +56,7 @@ def test_large_files_that_lie(tmp_path: Path, head: bytes) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 32 << 20
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
 
 
 def test_a_file_that_shrinks(tmp_path: Path) -> None:

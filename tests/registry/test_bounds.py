@@ -22,6 +22,7 @@ from corral.store.blobs import BlobStore
 from corral.store.uploads import UploadStore
 from tests.conftest import Server
 from tests.doubles.odd_registry import Asked, OddRegistry
+from tests.waiting import wait_until
 
 PAGE = b"INTERNAL-ADMIN-PAGE secret=42"
 
@@ -124,14 +125,6 @@ def test_pulls_that_hang_hold_few_threads(registry: OddRegistry, start_server: C
         release.set()
         for client in clients:
             client.join(60)
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    for _ in range(6000):
-        if holds():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it never came to that")
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=30))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import random
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
 
 from tests.api.test_registry_routes import ask, digest_of, manifest_of
 from tests.conftest import Server
+from tests.waiting import PATIENCE_S, wait_until
 
 StartServer = Callable[..., Server]
 CONFIG = b'{"model_format":"gguf","model_family":"llama"}'
@@ -60,18 +60,13 @@ def test_what_is_missing_is_fetched_once_and_kept(start_server: StartServer) -> 
     pull.start()
     blob = mirror.folder / "blobs" / digest_of(layer).replace(":", "-")
     part = client.folder / "blobs" / (blob.name + "-partial")
-    deadline_s = time.monotonic() + 60
-    while not (part.exists() and part.stat().st_blocks > 0) and time.monotonic() < deadline_s:
-        time.sleep(0.02)
-    assert part.exists()
+    wait_until(lambda: part.exists() and part.stat().st_blocks > 0)
     assert not blob.exists(), "the client had to wait for all of the mirror's own download"
-    pull.join(90)
+    pull.join(PATIENCE_S)
     assert lines[-1] == {"status": "success"}
     assert (client.folder / "blobs" / blob.name).read_bytes() == layer
     assert stored_manifest(client, "big") == manifest
-    while not (mirror.folder / "manifests/registry.ollama.ai/library/big/latest").exists():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.02)
+    wait_until((mirror.folder / "manifests/registry.ollama.ai/library/big/latest").exists)
     hub.close()
     again = start_server(CORRAL_REGISTRY_MIRRORS=mirror.base, CORRAL_DEFAULT_REGISTRY="http://127.0.0.1:9")
     assert again.stream("/api/pull", {"model": "big"})[-1] == {"status": "success"}

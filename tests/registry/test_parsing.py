@@ -83,11 +83,11 @@ def test_likely_challenge(header: str) -> None:
 
 def test_long_challenge() -> None:
     """Hostile lengths cost little."""
-    start_s = time.monotonic()
+    start_s = time.process_time()
     parse_challenges(
         ["Bearer " + 'a="' * 1_000_000, 'Bearer a="' + "\\" * 1_000_001, "Bearer " + "a=b," * 500_000]
     )
-    assert time.monotonic() - start_s < 10
+    assert time.process_time() - start_s < 10
 
 
 # --- numbers in headers ---

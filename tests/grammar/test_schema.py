@@ -1,4 +1,4 @@
-"""Schemas that cannot be enforced are refused with the place and the reason; integer ranges are exact."""
+"""What no answer could fit is refused, what cannot be held is named, with its place; integer ranges are exact."""
 
 from __future__ import annotations
 
@@ -10,52 +10,61 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corral.errors import SchemaError
-from corral.grammar import schema_grammar
+from corral.grammar import compile_schema, schema_grammar
 from corral.grammar.numbers import integer_range
 
+# What no answer could fit, and what is no schema.
+REFUSED: list[tuple[Any, str]] = [
+    ({"$ref": "#/$defs/none"}, "points to nothing"),
+    ({"$ref": "http://example.com/x"}, "does not point into the same schema"),
+    ({"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}, "means only itself"),
+    ({"not": {}}, "nothing is allowed here"),
+    ({"type": "object", "properties": {"a": False}, "required": ["a"]}, "#/properties/a: nothing is allowed"),
+    (
+        {"properties": {"a": {"type": "integer", "enum": ["x"]}}, "required": ["a"]},
+        "at #/properties/a: no value",
+    ),
+    ({"properties": {"a": True}, "propertyNames": {"enum": ["b"]}, "required": ["a"]}, "at #/properties/a"),
+    ({"type": "integer", "minimum": 5, "maximum": 4}, "no integer is within"),
+    ({"type": "array", "items": 5}, "a schema must be an object"),
+    ({"allOf": [{"type": "string"}, {"type": "null"}]}, "nothing is allowed here"),
+    ({"type": "string", "pattern": "^a{5}$", "maxLength": 4}, "no text of the length"),
+    ({"type": "array", "minItems": 3, "maxItems": 2}, "maxItems is smaller than minItems"),
+    ({"type": "string", "enum": ["a\ud800b"], "maxLength": 1}, "no value is allowed"),
+]
+# What is left to the model, by its place, and refused only where nothing may be left.
+UNHELD: list[tuple[Any, str]] = [
+    ({"type": "nope"}, "#/type"),
+    ({"type": "object", "properties": {"a": {"type": "x"}}}, "#/properties/a/type"),
+    ({"type": "object", "required": ["a"], "additionalProperties": False}, "#/required"),
+    ({"properties": {"a": {"type": "string", "pattern": "("}}}, "#/properties/a/pattern"),
+    ({"type": "string", "pattern": "(a)\\1"}, "#/pattern"),
+    ({"type": "string", "pattern": "\\bword\\b"}, "#/pattern"),
+    ({"type": "string", "format": "nonsense"}, "#/format"),
+    ({"type": "array", "items": {"type": "string"}, "uniqueItems": True}, "#/uniqueItems"),
+    ({"type": "array", "contains": {"const": 1}, "maxContains": 1}, "#/maxContains"),
+    ({"type": "integer", "multipleOf": 10**9}, "#/multipleOf"),
+    ({"type": "string", "minLength": 10**9}, "#/minLength"),
+    ({"type": "object", "not": {"additionalProperties": False}}, "#/not"),
+    ({"type": "string", "minLength": "many"}, "#/minLength"),
+]
 
-@pytest.mark.parametrize(
-    ("schema", "reason"),
-    [
-        ({"type": "nope"}, "unknown type 'nope'"),
-        ({"type": "object", "properties": {"a": {"type": "x"}}}, "at #/properties/a"),
-        ({"$ref": "#/$defs/none"}, "points to nothing"),
-        ({"$ref": "http://example.com/x"}, "does not point into the same schema"),
-        ({"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}, "means only itself"),
-        ({"enum": []}, "at least one value"),
-        ({"anyOf": []}, "at least one schema"),
-        ({"not": {"type": "null"}}, "'not' is not supported"),
-        ({"type": "array", "contains": {"type": "null"}}, "'contains' is not supported"),
-        ({"type": "array", "contains": {}}, "'contains' is not supported"),
-        ({"not": {}}, "nothing is allowed here"),
-        ({"if": {"type": "null"}, "then": {"const": 1}}, "'then' is not supported"),
-        (
-            {"type": "object", "properties": {"a": False}, "required": ["a"]},
-            "#/properties/a: nothing is allowed",
-        ),
-        ({"type": "object", "required": ["a"], "additionalProperties": False}, "required property 'a'"),
-        (
-            {"properties": {"a": True}, "patternProperties": {"^b": True}},
-            "'patternProperties' is supported alone",
-        ),
-        ({"properties": {"a": True}, "propertyNames": {"enum": ["b"]}}, "does not allow the property 'a'"),
-        ({"properties": {"a": True}, "propertyNames": {"maxLength": 3}}, "supported as an 'enum' only"),
-        (
-            {"allOf": [{"additionalProperties": False}, {"patternProperties": {"^b": True}}]},
-            "in different parts",
-        ),
-        ({"type": "integer", "minimum": 5, "maximum": 4}, "no integer is within"),
-        ({"type": "string", "pattern": "(?=x)"}, "not supported"),
-        ({"type": "string", "pattern": "("}, "no regular expression"),
-        ({"type": "string", "minLength": -1}, "at least 0"),
-        ({"type": "array", "items": 5}, "a schema must be an object"),
-        ({"allOf": [{"type": "string"}, {"type": "null"}]}, "nothing is allowed here"),
-    ],
-)
-def test_refused_with_a_reason(schema: dict[str, Any], reason: str) -> None:
-    """The error says what is wrong, not only that something is."""
+
+@pytest.mark.parametrize(("schema", "reason"), REFUSED)
+@pytest.mark.parametrize("is_strict", [False, True])
+def test_refused_with_a_reason(schema: dict[str, Any], reason: str, is_strict: bool) -> None:
+    """The error says what is wrong and where, whatever may be left to the model."""
     with pytest.raises(SchemaError, match=re.escape(reason)):
-        schema_grammar(schema)
+        compile_schema(schema, is_strict=is_strict)
+
+
+@pytest.mark.parametrize(("schema", "place"), UNHELD)
+def test_what_cannot_be_held_is_named(schema: dict[str, Any], place: str) -> None:
+    """A grammar all the same, with the place; with the strict switch an error at that place."""
+    assert compile_schema(schema).unheld == (place,)
+    where, _, keyword = place.rpartition("/")
+    with pytest.raises(SchemaError, match=re.escape(f"at {where}: {keyword!r} is not supported")):
+        compile_schema(schema, is_strict=True)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +75,11 @@ def test_refused_with_a_reason(schema: dict[str, Any], reason: str) -> None:
         {"then": {"const": 1}},
         {"dependentRequired": {}},
         {"minContains": 2},
+        {"enum": []},
+        {"anyOf": []},
+        {"required": None},
+        {"nullable": False},
+        {"minLength": -1},
     ],
 )
 def test_keywords_that_ask_for_nothing(keywords: dict[str, Any]) -> None:

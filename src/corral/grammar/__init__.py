@@ -1,5 +1,5 @@
 """Structured output: JSON schemas as grammars (GBNF) that the engine enforces."""
 
-from corral.grammar.schema import json_object_grammar, schema_expression, schema_grammar
+from corral.grammar.schema import Grammar, compile_schema, json_object_grammar, schema_grammar
 
-__all__ = ["json_object_grammar", "schema_expression", "schema_grammar"]
+__all__ = ["Grammar", "compile_schema", "json_object_grammar", "schema_grammar"]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 
-from corral.grammar.rules import Rules
+from corral.grammar.automata import Automaton, trimmed
 
-__all__ = ["decimal_multiple", "integer_multiple", "integer_range", "number_range"]
+__all__ = ["decimal_multiples", "integer_multiples", "integer_range", "number_range"]
 
 _MAX_DIGITS = 16
 # Fewer digits than a double has, so that a number beyond an open bound is not rounded onto it.
 _MAX_WHOLE_DIGITS = 12
 _MAX_FRACTION_DIGITS = 6
-_MAX_MODULUS = 1000
+_MINUS, _POINT, _ZERO = ord("-"), ord("."), ord("0")
 
 
 def integer_range(least: int | None, most: int | None) -> str:
@@ -72,36 +73,54 @@ def _digits(count: int) -> str:
     return "[0-9]" if count == 1 else f"[0-9]{{{count}}}"
 
 
-def integer_multiple(rules: Rules, divisor: int) -> str:
-    """The name of a rule for the integers that `divisor` divides: an automaton over remainders.
+def integer_multiples(divisor: int) -> Automaton:
+    """The integers that `divisor` divides: an automaton over remainders."""
+    zero, first = 2, 3
 
-    Raises:
-        ValueError: the automaton would be too large.
-    """
-    if divisor > _MAX_MODULUS:
-        raise ValueError(f"'multipleOf' may be at most {_MAX_MODULUS}")
-    names = [rules.reserve(f"mod-{divisor}") for _ in range(divisor)]
-    for remainder, name in enumerate(names):
-        steps: dict[int, str] = {}
-        for digit in range(10):
-            target = (remainder * 10 + digit) % divisor
-            steps[target] = steps.get(target, "") + str(digit)
-        options = [f"[{digits}] {names[target]}" for target, digits in steps.items()]
-        rules.define(name, " | ".join([*options, '""'] if remainder == 0 else options))
-    firsts = [f'"{digit}" {names[digit % divisor]}' for digit in range(1, 10)]
-    return rules.add(f"multiple-{divisor}", f'"0" | "-"? ({" | ".join(firsts)})')
+    def state(remainder: int) -> int:
+        return first + remainder % divisor
+
+    rows = [
+        ((_MINUS, _MINUS, 1), (_ZERO, _ZERO, zero), *_digit_edges(1, lambda digit: state(digit))),
+        _digit_edges(1, lambda digit: state(digit)),
+        (),
+        *(_digit_edges(0, lambda digit, r=r: state(r * 10 + digit)) for r in range(divisor)),  # type: ignore[misc]
+    ]
+    return trimmed(Automaton(tuple(rows), frozenset((zero, first))))
 
 
-def decimal_multiple(step: Decimal) -> str:
-    """GBNF for the multiples of 0.1, 0.01 and so on: numbers with so many digits behind the point.
+def decimal_multiples(scaled: int, places: int) -> Automaton:
+    """The multiples of `scaled` / 10**`places`, with up to so many digits behind the point."""
+    zero = 2
 
-    Raises:
-        ValueError: another step.
-    """
-    places = -step.normalize().adjusted()
-    if step.normalize() != Decimal(1).scaleb(-places) or not 1 <= places <= _MAX_FRACTION_DIGITS:
-        raise ValueError("'multipleOf' must be a whole number, or 0.1, 0.01 and so on")
-    return f'"-"? ("0" | [1-9] [0-9]{{0,{_MAX_WHOLE_DIGITS - 1}}}) ("." [0-9]{{1,{places}}})?'
+    def state(remainder: int, place: int) -> int:
+        return 3 + place * scaled + remainder % scaled
+
+    first = _digit_edges(1, lambda digit: state(digit, 0))
+    rows: list[tuple[tuple[int, int, int], ...]] = [
+        ((_MINUS, _MINUS, 1), (_ZERO, _ZERO, zero), *first),
+        first,
+        ((_POINT, _POINT, 3 + (places + 1) * scaled),),
+    ]
+    accepting = {zero}
+    for place in range(places + 1):
+        for r in range(scaled):
+            if r * 10 ** (places - place) % scaled == 0:
+                accepting.add(state(r, place))
+            point = ((_POINT, _POINT, 3 + (places + 1) * scaled + r),) if place == 0 else ()
+            digits = (
+                _digit_edges(0, lambda digit, r=r, place=place: state(r * 10 + digit, place + (place > 0)))  # type: ignore[misc]
+                if place < places or place == 0
+                else ()
+            )
+            rows.append((*point, *digits))
+    # Behind the point: no digit yet.
+    rows += [_digit_edges(0, lambda digit, r=r: state(r * 10 + digit, 1)) for r in range(scaled)]  # type: ignore[misc]
+    return trimmed(Automaton(tuple(rows), frozenset(accepting)))
+
+
+def _digit_edges(first: int, target: Callable[[int], int]) -> tuple[tuple[int, int, int], ...]:
+    return tuple((_ZERO + digit, _ZERO + digit, target(digit)) for digit in range(first, 10))
 
 
 def number_range(

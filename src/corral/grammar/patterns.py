@@ -1,29 +1,42 @@
-"""Regular expressions as grammars of the text between the quotes of a JSON string."""
+"""Regular expressions as automata of the texts that match.
+
+Look-ahead is an intersection with what follows. What an automaton cannot say (back references, word boundaries) is a
+ValueError with the reason.
+"""
 
 from __future__ import annotations
 
 import re
 import re._constants as sre  # type: ignore[import-not-found]
 import re._parser as sre_parser  # type: ignore[import-not-found]
-from collections.abc import Iterable
+import warnings
 from typing import Any
 
-from corral.grammar.rules import class_char, literal, repeat
+from corral.grammar.automata import (
+    ALL,
+    Alternatives,
+    Automaton,
+    Chars,
+    Node,
+    Ranges,
+    Repeat,
+    Sequence_,
+    build,
+    complement,
+    difference_of_ranges,
+    intersection,
+    merged_ranges,
+)
+from corral.grammar.budget import Budget
 
-__all__ = ["pattern_rule"]
+__all__ = ["KNOWN", "pattern_automaton"]
 
-MAX_REPEAT = 1000
-_MAX_EXPANSION = 2000
-_LAST_CODE = 0x10FFFF
-_Ranges = list[tuple[int, int]]
-
-# What stands for itself between the quotes; the others need an escape.
-_SPECIAL = (*range(0x20), 0x22, 0x5C, 0x7F)
-_SHORT_ESCAPES = {8: "\\b", 9: "\\t", 10: "\\n", 12: "\\f", 13: "\\r", 0x22: '\\"', 0x5C: "\\\\"}
-_DIGITS: _Ranges = [(0x30, 0x39)]
-_WORDS: _Ranges = [(0x30, 0x39), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A)]
-_SPACES: _Ranges = [(9, 13), (0x20, 0x20)]
-_CATEGORIES: dict[Any, tuple[_Ranges, bool]] = {
+_MAX_PATTERN_CHARS = 20_000
+_MAX_REPEAT = 3000
+_DIGITS: Ranges = [(0x30, 0x39)]
+_WORDS: Ranges = [(0x30, 0x39), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A)]
+_SPACES: Ranges = [(9, 13), (0x20, 0x20)]
+_CATEGORIES: dict[Any, tuple[Ranges, bool]] = {
     sre.CATEGORY_DIGIT: (_DIGITS, False),
     sre.CATEGORY_NOT_DIGIT: (_DIGITS, True),
     sre.CATEGORY_WORD: (_WORDS, False),
@@ -33,11 +46,14 @@ _CATEGORIES: dict[Any, tuple[_Ranges, bool]] = {
 }
 _START = (sre.AT_BEGINNING, sre.AT_BEGINNING_STRING)
 _END = (sre.AT_END, sre.AT_END_STRING)
+_REPEATS = (sre.MAX_REPEAT, sre.MIN_REPEAT)
+_NOTHING = Sequence_(())
+_ANYTHING = Repeat(Chars(ALL), 0, None)
 _Tree = list[tuple[Any, Any]]
 
-# Patterns with look-ahead that widespread packages put into every schema of these types, as grammars of texts that
+# Patterns that widespread packages put into every schema of these types, as grammars of texts of a usual length that
 # match them: zod's email, pydantic's Decimal.
-_KNOWN = {
+KNOWN = {
     r"^(?!\.)(?!.*\.\.)([A-Za-z0-9_'+\-\.]*)[A-Za-z0-9_+-]@([A-Za-z0-9][A-Za-z0-9\-]*\.)+[A-Za-z]{2,}$": (
         """("'"? [A-Za-z0-9_+\\x2D] (['.]? [A-Za-z0-9_+\\x2D]){0,63} "@" """
         """([A-Za-z0-9] [A-Za-z0-9\\x2D]{0,62} "."){1,4} [A-Za-z]{2,24})"""
@@ -45,244 +61,194 @@ _KNOWN = {
     r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$": '([+\\x2D]? ([0-9]{1,40} ("." [0-9]{0,40})? | "." [0-9]{1,40}))',
 }
 
+# Spellings of other languages in that of Python, and Unicode's properties by their usual characters.
+_PROPERTIES = {
+    "L": "a-zA-Zª-ˁͰ-Ͽ-ԯא-ת؀-ۿऀ-ॿ぀-ヿ㐀-䶿一-鿿가-힣",
+    "Lu": "A-ZÀ-ÖØ-ÞΑ-ΩА-Я",
+    "Ll": "a-zß-öø-ÿα-ωа-я",
+    "N": "0-9",
+    "Nd": "0-9",
+    "P": "!-#%-*,-/:;?@\\[-\\]_{}",
+    "S": "$+<=>\\^`|~",
+    "Z": " ",
+    "Zs": " ",
+}
+_PROPERTIES |= {"Letter": _PROPERTIES["L"], "Alphabetic": _PROPERTIES["L"], "Number": "0-9"}
+_FOREIGN = re.compile(
+    r"\\(?:p\{(\^?\w{1,24})\}|P\{(\w{1,24})\}|u\{([0-9A-Fa-f]{1,6})\}|(.))|\(\?<(?=[A-Za-z_])|(\[)|(\])", re.S
+)
 
-def pattern_rule(pattern: Any, char: str, *, least: int = 0, most: int | None = None) -> str:
-    """GBNF for texts of `least` to `most` characters that match; `char` is the rule of any character in a string.
+
+def pattern_automaton(pattern: str, budget: Budget) -> Automaton:
+    """The texts in which a pattern is found.
 
     Raises:
-        ValueError: what of the pattern cannot be a grammar.
+        ValueError: what of the pattern an automaton cannot say, or that it would be too large.
+        WorkLimitError
     """
-    if not isinstance(pattern, str):
-        raise ValueError("must be a text")
-    if pattern in _KNOWN and not least and most is None:
-        return _KNOWN[pattern]
+    budget.spend(40 + 4 * len(pattern))
+    if len(pattern) > _MAX_PATTERN_CHARS:
+        raise ValueError(f"is longer than {_MAX_PATTERN_CHARS} characters")
     try:
-        parsed = sre_parser.parse(pattern)
-    except (re.error, RecursionError, OverflowError) as exc:
-        raise ValueError(f"is no regular expression: {exc}") from None
-    if parsed.state.flags & re.IGNORECASE:
-        raise ValueError("flags are not supported")
-    tree = _plain_list(parsed)
-    if len(tree) == 1 and tree[0][0] is sre.SUBPATTERN and not (tree[0][1][1] or tree[0][1][2]):
-        tree = _plain_list(tree[0][1][3])
-    if len(tree) == 1 and tree[0][0] is sre.BRANCH:
-        options = [_plain_list(option) for option in tree[0][1][1]]
-    elif len(tree) == 2 and tree[0][0] is sre.AT and tree[1][0] is sre.BRANCH:
-        # The parser moves a start that all options share to the front.
-        options = [[tree[0], *_plain_list(option)] for option in tree[1][1][1]]
-    else:
-        options = [tree]
-    try:
-        if _expansion(tree) > _MAX_EXPANSION:
-            raise ValueError("repeats too much")
-        return "(" + " | ".join(_anchored(option, char, least, most) for option in options) + ")"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            parsed = sre_parser.parse(_translated(pattern))
+        return _Reader(budget, bool(parsed.state.flags & re.IGNORECASE)).whole(list(parsed))
+    except (re.error, OverflowError) as exc:
+        raise ValueError(f"is not a regular expression: {exc}") from None
     except RecursionError:
         raise ValueError("is nested too deeply") from None
 
 
-def _plain_list(tree: Any) -> _Tree:
-    return list(tree)
+def _translated(pattern: str) -> str:
+    """A pattern of JavaScript as Python writes it."""
+    if "\\" not in pattern and "(?<" not in pattern:
+        return pattern
+    is_in_set = False
+
+    def replace(match: re.Match[str]) -> str:
+        nonlocal is_in_set
+        name, other, code, _, opening, closing = match.groups()
+        if opening or closing:
+            is_in_set = bool(opening)
+            return match[0]
+        if name or other:
+            letters = _PROPERTIES.get(name or other)
+            if letters is None or (other and is_in_set):
+                raise ValueError(f"{match[0]} is not supported")
+            return letters if is_in_set else f"[{'^' if other else ''}{letters}]"
+        if code:
+            return f"\\U{int(code, 16):08x}"
+        return "(?P<" if match[0] == "(?<" else match[0]
+
+    return _FOREIGN.sub(replace, pattern)
 
 
-def _anchored(tree: _Tree, char: str, least: int, most: int | None) -> str:
-    has_start = bool(tree) and tree[0][0] is sre.AT and tree[0][1] in _START
-    has_end = bool(tree) and tree[-1][0] is sre.AT and tree[-1][1] in _END
-    body = tree[has_start : len(tree) - has_end]
-    before = after = ""
-    if least or most is not None:
-        body, before, after = _with_length(body, char, least, most, has_start=has_start, has_end=has_end)
-    else:
-        before, after = "" if has_start else f"{char}*", "" if has_end else f"{char}*"
-    return " ".join(part for part in (before, _sequence(body), after) if part)
+class _Reader:
+    """Reads the parser's tree, from its end to its start."""
 
+    def __init__(self, budget: Budget, ignores_case: bool) -> None:
+        self._budget = budget
+        self._ignores_case = ignores_case
 
-def _with_length(
-    tree: _Tree, char: str, least: int, most: int | None, *, has_start: bool, has_end: bool
-) -> tuple[_Tree, str, str]:
-    """The pattern with the bounds of length put into the one part of it that can be of any length.
+    def whole(self, tree: _Tree) -> Automaton:
+        """A pattern that may match anywhere: free at an end where it has no anchor."""
+        options = _options(tree)
+        if all(not _looks_ahead(option) for option in options):
+            return build(Alternatives(tuple(self._anchored(option) for option in options)), self._budget)
+        found = [complement(self._with_look_ahead(option)) for option in options]
+        all_refused = found[0]
+        for other in found[1:]:
+            all_refused = intersection(all_refused, other, self._budget)
+        return complement(all_refused)
 
-    Raises:
-        ValueError: there is more than one such part.
-    """
-    widths = [_width([node]) for node in tree]
-    low, high = sum(width[0] for width in widths), _total(width[1] for width in widths)
-    if not (has_start and has_end):
-        if low != high or (not has_start and not has_end and not (least <= low and most is None)):
-            raise ValueError("without ^ and $ cannot be combined with a length")
-        if most is not None and most < low:
-            raise ValueError("matches no text of the length that is asked for")
-        rest = repeat(char, max(least - low, 0), None if most is None else most - low)
-        return (
-            (tree, rest, "")
-            if has_end
-            else (tree, f"{char}*" if not has_start and most is None else "", rest)
-        )
-    if low >= least and (most is None or (high is not None and high <= most)):
-        return tree, "", ""
-    loose = [i for i, width in enumerate(widths) if width[0] != width[1]]
-    if len(loose) != 1 or tree[loose[0]][0] not in (sre.MAX_REPEAT, sre.MIN_REPEAT):
-        raise ValueError("with more than one part of variable length cannot be combined with a length")
-    kind, (item_least, item_most, item) = tree[loose[0]]
-    if _width(_plain_list(item)) != (1, 1):
-        raise ValueError("with a repeated group cannot be combined with a length")
-    others = low - item_least
-    new_least = max(item_least, least - others)
-    limit = item_most if item_most != sre.MAXREPEAT else None
-    new_most = limit if most is None else most - others if limit is None else min(limit, most - others)
-    if new_most is not None and new_most < new_least:
-        raise ValueError("matches no text of the length that is asked for")
-    bounded = (kind, (new_least, sre.MAXREPEAT if new_most is None else new_most, item))
-    return [*tree[: loose[0]], bounded, *tree[loose[0] + 1 :]], "", ""
+    def _anchored(self, tree: _Tree) -> Node:
+        has_start = bool(tree) and _is_at(tree[0], _START)
+        has_end = bool(tree) and _is_at(tree[-1], _END)
+        body = tree[has_start : len(tree) - has_end]
+        parts = [
+            _NOTHING if has_start else _ANYTHING,
+            self._sequence(body),
+            _NOTHING if has_end else _ANYTHING,
+        ]
+        return Sequence_(tuple(parts))
 
+    def _with_look_ahead(self, tree: _Tree) -> Automaton:
+        """The tree cut at its look-aheads; what follows each must also fit it."""
+        while len(tree) > 1 and _is_at(tree[0], _START) and _is_at(tree[1], _START):
+            tree = tree[1:]
+        cuts = [i for i, (kind, _) in enumerate(tree) if kind in (sre.ASSERT, sre.ASSERT_NOT)]
+        if not cuts:
+            return build(self._anchored(tree), self._budget)
+        head, (kind, (direction, inner)) = tree[: cuts[0]], tree[cuts[0]]
+        if direction < 0 or any(not _is_at(node, _START) for node in head):
+            raise ValueError("looks behind, or ahead from the middle of a text, which is not supported")
+        if not head:
+            raise ValueError("looks ahead without ^, which is not supported")
+        inner = list(inner)
+        start = [(sre.AT, sre.AT_BEGINNING)]
+        ahead = self.whole([*start, *(inner[1:] if inner and _is_at(inner[0], _START) else inner)])
+        rest = self._with_look_ahead([*start, *tree[cuts[0] + 1 :]])
+        return intersection(rest, ahead if kind is sre.ASSERT else complement(ahead), self._budget)
 
-def _width(tree: _Tree) -> tuple[int, int | None]:
-    """How many characters a pattern takes, at least and at most."""
-    least, most = 0, 0
-    is_bounded = True
-    for kind, argument in tree:
-        low: int
-        high: int | None
+    def _sequence(self, tree: Any) -> Node:
+        parts = [self._node(kind, argument) for kind, argument in tree]
+        return parts[0] if len(parts) == 1 else Sequence_(tuple(parts))
+
+    def _node(self, kind: Any, argument: Any) -> Node:
+        self._budget.spend(1)
+        if kind is sre.LITERAL:
+            return Chars(self._cased([(argument, argument)]))
+        if kind is sre.NOT_LITERAL:
+            return Chars(difference_of_ranges(ALL, self._cased([(argument, argument)])))
+        if kind is sre.ANY:
+            return Chars(difference_of_ranges(ALL, [(10, 10)]))
+        if kind is sre.IN:
+            return Chars(self._set(argument))
+        if kind is sre.BRANCH:
+            return Alternatives(tuple(self._sequence(option) for option in argument[1]))
         if kind is sre.SUBPATTERN:
-            low, high = _width(_plain_list(argument[3]))
-        elif kind is sre.BRANCH:
-            options = [_width(_plain_list(option)) for option in argument[1]]
-            low, high = min(option[0] for option in options), _largest(option[1] for option in options)
-        elif kind in (sre.MAX_REPEAT, sre.MIN_REPEAT):
-            low, high = _width(_plain_list(argument[2]))
-            low *= argument[0]
-            high = None if argument[1] == sre.MAXREPEAT or high is None else high * argument[1]
-        else:
-            low = high = 0 if kind is sre.AT else 1
-        least += low
-        is_bounded = is_bounded and high is not None
-        most += high or 0
-    return least, most if is_bounded else None
+            if argument[1] or argument[2]:
+                raise ValueError("flags inside a group are not supported")
+            return self._sequence(argument[3])
+        if kind in _REPEATS:
+            least, most, tree = argument
+            bound = None if most == sre.MAXREPEAT else most
+            if max(least, bound or 0) > _MAX_REPEAT:
+                raise ValueError(f"repeats more than {_MAX_REPEAT} times")
+            return Repeat(self._sequence(tree), least, bound)
+        raise ValueError(f"{str(kind).lower()} is not supported here")
+
+    def _set(self, items: Any) -> Ranges:
+        found: list[tuple[int, int]] = []
+        is_negated = False
+        self._budget.spend(len(items))
+        for kind, argument in items:
+            if kind is sre.NEGATE:
+                is_negated = True
+            elif kind is sre.LITERAL:
+                found += self._cased([(argument, argument)])
+            elif kind is sre.RANGE:
+                found += self._cased([argument])
+            elif kind is sre.CATEGORY and argument in _CATEGORIES:
+                ranges, is_inverse = _CATEGORIES[argument]
+                found += difference_of_ranges(ALL, ranges) if is_inverse else ranges
+            else:
+                raise ValueError(f"{str(argument).lower()} in a set is not supported")
+        return difference_of_ranges(ALL, found) if is_negated else merged_ranges(found)
+
+    def _cased(self, ranges: Ranges) -> Ranges:
+        """Both cases of ASCII letters, where the pattern asks for it."""
+        if not self._ignores_case:
+            return ranges
+        upper = [
+            (max(low, 0x61) - 32, min(high, 0x7A) - 32)
+            for low, high in ranges
+            if low <= 0x7A and high >= 0x61
+        ]
+        lower = [
+            (max(low, 0x41) + 32, min(high, 0x5A) + 32)
+            for low, high in ranges
+            if low <= 0x5A and high >= 0x41
+        ]
+        return merged_ranges([*ranges, *upper, *lower])
 
 
-def _total(values: Iterable[int | None]) -> int | None:
-    known = list(values)
-    return None if None in known else sum(value or 0 for value in known)
+def _options(tree: _Tree) -> list[_Tree]:
+    """The alternatives of a whole pattern, since each may have anchors."""
+    if len(tree) == 1 and tree[0][0] is sre.SUBPATTERN and not (tree[0][1][1] or tree[0][1][2]):
+        return _options(list(tree[0][1][3]))
+    if len(tree) == 1 and tree[0][0] is sre.BRANCH:
+        return [list(option) for option in tree[0][1][1]]
+    if len(tree) == 2 and tree[0][0] is sre.AT and tree[1][0] is sre.BRANCH:
+        # The parser moves a start that all options share to the front.
+        return [[tree[0], *option] for option in tree[1][1][1]]
+    return [tree]
 
 
-def _largest(values: Iterable[int | None]) -> int | None:
-    known = list(values)
-    return None if None in known else max(value or 0 for value in known)
+def _is_at(node: tuple[Any, Any], kinds: tuple[Any, ...]) -> bool:
+    return node[0] is sre.AT and node[1] in kinds
 
 
-def _expansion(tree: _Tree) -> int:
-    """How many terminals the engine makes of a pattern, since it writes bounded repeats out."""
-    size = 0
-    for kind, argument in tree:
-        if kind is sre.SUBPATTERN:
-            size += _expansion(_plain_list(argument[3]))
-        elif kind is sre.BRANCH:
-            size += sum(_expansion(_plain_list(option)) for option in argument[1])
-        elif kind in (sre.MAX_REPEAT, sre.MIN_REPEAT):
-            bound = argument[0] if argument[1] == sre.MAXREPEAT else argument[1]
-            size += max(bound, 1) * _expansion(_plain_list(argument[2]))
-        else:
-            size += 1
-    return size
-
-
-def _sequence(tree: Any) -> str:
-    return " ".join(_node(kind, argument) for kind, argument in tree) or '""'
-
-
-def _node(kind: Any, argument: Any) -> str:
-    if kind is sre.LITERAL:
-        return literal(_in_string(argument))
-    if kind is sre.NOT_LITERAL:
-        return _set(_inverted([(argument, argument)]), is_negated=True)
-    if kind is sre.ANY:
-        return _set(_inverted([(10, 10)]), is_negated=True)
-    if kind is sre.IN:
-        return _set(*_ranges(argument))
-    if kind is sre.BRANCH:
-        return "(" + " | ".join(_sequence(option) for option in argument[1]) + ")"
-    if kind is sre.SUBPATTERN:
-        if argument[1] or argument[2]:
-            raise ValueError("flags inside a group are not supported")
-        return f"({_sequence(argument[3])})"
-    if kind in (sre.MAX_REPEAT, sre.MIN_REPEAT):
-        least, most, tree = argument
-        bound = None if most == sre.MAXREPEAT else most
-        if least > MAX_REPEAT or (bound or 0) > MAX_REPEAT:
-            raise ValueError(f"repeats more than {MAX_REPEAT} times")
-        return repeat(f"({_sequence(tree)})", least, bound)
-    raise ValueError(f"{str(kind).lower()} is not supported here")
-
-
-def _in_string(code: int) -> str:
-    """A character as it stands inside a JSON string."""
-    if code in _SHORT_ESCAPES:
-        return _SHORT_ESCAPES[code]
-    return f"\\u{code:04x}" if code < 0x20 else chr(code)
-
-
-def _ranges(items: Any) -> tuple[_Ranges, bool]:
-    """The characters of a set, and whether it names those it excludes."""
-    found: _Ranges = []
-    is_negated = is_wide = False
-    for kind, argument in items:
-        if kind is sre.NEGATE:
-            is_negated = True
-        elif kind is sre.LITERAL:
-            found.append((argument, argument))
-        elif kind is sre.RANGE:
-            found.append(argument)
-        elif kind is sre.CATEGORY and argument in _CATEGORIES:
-            ranges, is_inverse = _CATEGORIES[argument]
-            is_wide = is_wide or is_inverse
-            found += _inverted(ranges) if is_inverse else ranges
-        else:
-            raise ValueError(f"{str(argument).lower()} in a set is not supported")
-    return (_inverted(found), True) if is_negated else (_merged(found), is_wide)
-
-
-def _merged(ranges: _Ranges) -> _Ranges:
-    merged: _Ranges = []
-    for low, high in sorted(ranges):
-        if merged and low <= merged[-1][1] + 1:
-            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
-        else:
-            merged.append((low, high))
-    return merged
-
-
-def _inverted(ranges: _Ranges) -> _Ranges:
-    inverted: _Ranges = []
-    start = 0
-    for low, high in _merged(ranges):
-        if start < low:
-            inverted.append((start, low - 1))
-        start = high + 1
-    if start <= _LAST_CODE:
-        inverted.append((start, _LAST_CODE))
-    return inverted
-
-
-def _set(ranges: _Ranges, is_negated: bool = False) -> str:
-    """A choice of characters: those that stand for themselves as a class, the others as escapes.
-
-    Control characters come up only in sets that name them: nobody means them by "anything but a comma".
-    """
-    codes = [code for code in _SPECIAL if any(low <= code <= high for low, high in ranges)]
-    escaped = [code for code in codes if code != 0x7F and not (is_negated and code < 0x20)]
-    plain: _Ranges = []
-    for low, high in ranges:
-        for code in codes:
-            if low <= code <= high:
-                if low < code:
-                    plain.append((low, code - 1))
-                low = code + 1
-        if low <= high:
-            plain.append((low, high))
-    body = "".join(
-        class_char(chr(low)) if low == high else f"{class_char(chr(low))}-{class_char(chr(high))}"
-        for low, high in plain
-    )
-    options = ([f"[{body}]"] if body else []) + [literal(_in_string(code)) for code in escaped]
-    if not options:
-        raise ValueError("has a set that nothing matches")
-    return options[0] if len(options) == 1 else "(" + " | ".join(options) + ")"
+def _looks_ahead(tree: _Tree) -> bool:
+    return any(kind in (sre.ASSERT, sre.ASSERT_NOT) for kind, _ in tree)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 __all__ = ["MAX_WRITTEN_OUT", "Rules", "class_char", "json_literal", "literal", "repeat"]
@@ -25,7 +25,7 @@ _SHARED: dict[str, str] = {
     "array": '"[" ws (value ("," ws value)*)? ws "]"',
 }
 _WORD = re.compile(r"(?<![\w\"-])([a-z][a-z0-9-]*)(?![\w-])")
-_MAX_RULES = 5000
+_MAX_RULES = 20_000
 _MAX_TEXT_CHARS = 2 << 20
 # More repetitions than this the engine refuses.
 MAX_WRITTEN_OUT = 2000
@@ -37,6 +37,8 @@ class Rules:
 
     def __init__(self) -> None:
         self._rules: dict[str, str] = {}
+        self._by_body: dict[str, str] = {}
+        self._next: dict[str, int] = {}
 
     def shared(self, name: str) -> str:
         """The name of a rule that all JSON shares."""
@@ -51,10 +53,12 @@ class Rules:
     def reserve(self, hint: str) -> str:
         """A new name, for a rule whose body may refer to itself."""
         stem = re.sub(r"[^a-z0-9]+", "-", hint.lower()).strip("-")[:40] or "rule"
-        name, number = f"r-{stem}", 1
-        while name in self._rules:
+        number = self._next.get(stem, 0) + 1
+        name = f"r-{stem}" if number == 1 else f"r-{stem}-{number}"
+        while name in self._rules:  # a stem may end in a number
             number += 1
             name = f"r-{stem}-{number}"
+        self._next[stem] = number
         self._rules[name] = ""
         if len(self._rules) > _MAX_RULES:
             raise OverflowError("the schema needs too many rules")
@@ -64,9 +68,20 @@ class Rules:
         self._rules[name] = body
         return name
 
-    def body(self, name: str) -> str:
-        """The body of a rule; empty while it is only reserved, or when there is none of that name."""
-        return self._rules.get(name, "")
+    def release(self, name: str) -> None:
+        """Take back a reserved name that nothing refers to."""
+        del self._rules[name]
+
+    def settle(self, name: str, body: str, *, is_used: bool) -> str:
+        """Define a reserved rule, or take it back for one that says the same; returns the name to use.
+
+        `is_used`: whether something refers to it already.
+        """
+        if not is_used and (body in self._rules or body in self._by_body):
+            self.release(name)
+            return body if body in self._rules else self._by_body[body]
+        self._by_body.setdefault(body, name)
+        return self.define(name, body)
 
     def add(self, hint: str, body: str) -> str:
         return self.define(self.reserve(hint), body)
@@ -126,29 +141,6 @@ class Rules:
                 options.append(f"{literal(char)} {names[seen]}")
             self.define(names[prefix], f"({' | '.join(options)})?")
         return names[""]
-
-    def other_string(self, names: Iterable[str]) -> str:
-        """The name of a rule for a JSON string that is none of `names`: their trie, left at any other character."""
-        plain = [name for name in names if all(char.isprintable() and char not in '"\\' for char in name)]
-        rest = f'{self.shared("char")}* "\\""'
-        nodes = {"": self.reserve("other-key")}
-        children_of: dict[str, list[str]] = {"": []}
-        for name in sorted(plain):
-            for i in range(1, len(name) + 1):
-                if name[:i] not in nodes:
-                    nodes[name[:i]] = self.reserve("other-key")
-                    children_of[name[:i]] = []
-                    children_of[name[: i - 1]].append(name[i - 1])
-        for prefix, rule in nodes.items():
-            children = children_of[prefix]
-            options = [f"{literal(char)} {nodes[prefix + char]}" for char in children]
-            # An escape could spell one of the names; the short ones cannot.
-            others = "".join(map(class_char, children))
-            options += [f'[^"\\\\\\x7F\\x00-\\x1F{others}] {rest}', f'[\\\\] ["\\\\bfnrt] {rest}']
-            if prefix not in plain:
-                options.append('"\\""')
-            self.define(rule, " | ".join(options))
-        return f'"\\"" {nodes[""]}'
 
 
 def literal(text: str) -> str:

@@ -1,59 +1,45 @@
-"""JSON Schema to GBNF. What cannot be enforced is refused, never ignored in silence.
+"""JSON Schema to GBNF. What a grammar cannot hold is left to the model and named, or refused where that is wanted.
 
-Supported: types (one or several), enum, const, properties, required, additionalProperties, patternProperties and
-propertyNames (as far as no name falls under two rules), items, prefixItems, minItems, maxItems, minProperties and
-maxProperties where they only count, minLength, maxLength, patterns, common formats, bounds of numbers, multipleOf,
-anyOf, oneOf, allOf, $ref into the same document with recursion, with keywords beside any of these. Members come in
-the order of `properties`, and others than those only if the schema says so. Keywords that only describe are ignored.
-Two things a grammar cannot count are left to the model: that items without a fixed choice are unique, and that no
-second branch of a oneOf fits.
+Schemas are read by their evident meaning (`meaning`), taken apart into conjunctions without references (`parts`), and
+written type by type. Members come in the order of `properties`, and others than those only if the schema says so.
+Where something can be held only for a part of what is allowed, that part is written. The cost is bounded by a budget
+of steps, and by construction: what several references lead to is written once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from corral.errors import SchemaError
-from corral.grammar.bounds import integer_rule, number_rule
-from corral.grammar.formats import FORMATS
-from corral.grammar.merge import SchemaMergeError, allows, constraints, merge, resolve
-from corral.grammar.names import is_impossible, other_members
-from corral.grammar.patterns import pattern_rule
+from corral.grammar.arrays import array_expression
+from corral.grammar.automata import Automaton
+from corral.grammar.bounds import UnheldError, integer_expression, number_expression
+from corral.grammar.budget import FULL_STEPS, Budget, WorkLimitError
+from corral.grammar.choices import identity, json_texts, literal_choice
+from corral.grammar.leaves import Leaf
+from corral.grammar.listing import Listed, alternatives_of_members, is_plain, one_list
+from corral.grammar.objects import Shape, shape_of
+from corral.grammar.parts import Conjunction, Parts
 from corral.grammar.rules import MAX_WRITTEN_OUT, Rules, json_literal
+from corral.grammar.strings import MAX_COUNT, StringKeywords, fits, string_expression, text_automaton
+from corral.grammar.texts import automaton_expression
 
-__all__ = ["SchemaCompiler", "json_object_grammar", "schema_expression", "schema_grammar"]
+__all__ = ["Grammar", "SchemaCompiler", "compile_schema", "json_object_grammar", "schema_grammar"]
 
-_MAX_DEPTH = 64
-_MAX_SCHEMAS = 20_000
-_MAX_COUNT = 1_000_000
-_MAX_UNIQUE = 6
-_TYPES = ("string", "number", "integer", "boolean", "null", "object", "array")
-# Keywords that no grammar here can ensure, with the values that ask for nothing.
-_REFUSED: dict[str, tuple[Any, ...]] = {
-    "not": (False,),
-    "then": (True, {}),
-    "else": (True, {}),
-    "dependentSchemas": ({},),
-    "dependentRequired": ({},),
-    "dependencies": ({},),
-    "contains": (),
-    "unevaluatedItems": (True, {}),
-    "$dynamicRef": (),
-}
-_OBJECT_KEYS = (
-    "properties",
-    "required",
-    "additionalProperties",
-    "minProperties",
-    "maxProperties",
-    "patternProperties",
-    "propertyNames",
-)
-_ARRAY_KEYS = ("items", "prefixItems", "minItems", "maxItems", "uniqueItems")
-_ARRAY_ITEMS = {"items", "prefixItems"}
-_STRING_KEYS = ("minLength", "maxLength", "pattern", "format")
-_NUMBER_KEYS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
+_MAX_DEPTH = 80
+_MAX_UNHELD = 100
+_SEPARATOR = '"," ws'
+_IMPOSSIBLE = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """GBNF text, and the places (JSON pointers with a #) of what it does not hold."""
+
+    text: str
+    unheld: tuple[str, ...] = ()
 
 
 def json_object_grammar() -> str:
@@ -63,372 +49,284 @@ def json_object_grammar() -> str:
 
 
 def schema_grammar(schema: Mapping[str, Any]) -> str:
-    """A grammar whose every text is JSON that the schema allows.
+    """A grammar whose every text is JSON that the schema allows, all of it. Raises SchemaError."""
+    return compile_schema(schema, is_strict=True).text
+
+
+def compile_schema(
+    schema: Mapping[str, Any], *, is_strict: bool = False, steps: int = FULL_STEPS, label: str = "format"
+) -> Grammar:
+    """A grammar for what a schema allows.
 
     Raises:
-        SchemaError: the schema is not valid, or asks for what a grammar cannot ensure; the text says where.
+        SchemaError: nothing is allowed, the schema is none, or it is too large; with `is_strict` also what a grammar
+            cannot hold. The text says where.
+        WorkLimitError: more than `steps` steps, when those are fewer than the most that there may be.
     """
-    rules = Rules()
+    compiler = SchemaCompiler(Rules(), schema, label, budget=Budget(steps), is_strict=is_strict)
     try:
-        return rules.text(schema_expression(rules, schema))
-    except OverflowError as exc:
-        raise SchemaError(f"invalid JSON schema in format: {exc}") from None
-
-
-def schema_expression(rules: Rules, schema: Mapping[str, Any]) -> str:
-    """An expression for what a schema allows, its rules among `rules`. Raises SchemaError, OverflowError."""
-    return SchemaCompiler(rules, schema).root()
+        text = compiler.rules.text(compiler.root())
+    except (OverflowError, RecursionError) as exc:
+        if isinstance(exc, WorkLimitError) and steps < FULL_STEPS:
+            raise
+        reason = "nested too deeply" if isinstance(exc, RecursionError) else str(exc)
+        raise SchemaError(f"invalid JSON schema in {label}: at {compiler.place[:500]}: {reason}") from None
+    return Grammar(text, tuple(compiler.unheld))
 
 
 class SchemaCompiler:
     """Adds the rules of one schema document to a grammar.
 
+    `unheld`: what is left to the model, by its place. `place`: where the work is, for errors.
+
     Raises (all of its methods):
-        SchemaError: the schema is not valid, or asks for what a grammar cannot ensure.
+        SchemaError: nothing is allowed, or the schema is none; with `is_strict` also what a grammar cannot hold.
         OverflowError: it is too large.
     """
 
-    def __init__(self, rules: Rules, document: Mapping[str, Any], label: str = "format") -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        document: Any,
+        label: str = "format",
+        *,
+        budget: Budget | None = None,
+        is_strict: bool = False,
+    ) -> None:
+        self.rules = rules
+        self.budget = budget or Budget()
+        self.unheld: dict[str, None] = {}
+        self.place = "#"
         self._document = document
         self._label = label
-        self._rules = rules
-        self._references: dict[str, str] = {}
+        self._is_strict = is_strict
+        self._parts = Parts(document, self.budget, self.note)
+        self._names: dict[tuple[int, ...], str] = {}
+        self._name_tests: dict[int, list[Callable[[str], bool]]] = {}
+        self._used: set[str] = set()
+        self._reason = ("#", "nothing is allowed here")
         self._depth = 0
-        self._count_of_schemas = 0
 
     def root(self) -> str:
         """An expression for the whole document."""
-        return (
-            self._reference("#", "#") if _mentions_root(self._document) else self._body(self._document, "#")
-        )
+        return self.required_rule(self.root_conjunction(), "#")
+
+    def root_conjunction(self) -> Conjunction | None:
+        return self.conjunction([self._document], "#")
+
+    def required_rule(self, conjunction: Conjunction | None, path: str) -> str:
+        """An expression for what a conjunction allows, which has to be something."""
+        rule = None if conjunction is None else self.rule(conjunction, path)
+        if rule is None:
+            raise self._fail(*self._reason)
+        return rule
+
+    def note(self, path: str, keyword: str, reason: str) -> None:
+        """Something is left to the model, or is refused where nothing may be."""
+        if self._is_strict:
+            raise self._fail(path, f"{keyword!r} is not supported in structured output: {reason}")
+        if len(self.unheld) < _MAX_UNHELD:
+            self.unheld[f"{path}/{keyword}"[:500]] = None
+
+    def blame(self, path: str, text: str) -> None:
+        """Say why nothing is allowed at a place; the first reason counts."""
+        if self._reason[1] == "nothing is allowed here":
+            self._reason = (path, text)
 
     def _fail(self, path: str, text: object) -> SchemaError:
-        return SchemaError(f"invalid JSON schema in {self._label}: at {path}: {text}")
+        return SchemaError(f"invalid JSON schema in {self._label}: at {path[:500]}: {text}")
 
-    def _rule(self, schema: Any, path: str) -> str:
-        """An expression for a schema that can be followed by anything."""
-        return f"({self._body(schema, path)})"
-
-    def _body(self, schema: Any, path: str) -> str:
-        if schema is True:
-            return self._rules.shared("value")
-        if is_impossible(schema):
-            raise self._fail(path, "nothing is allowed here")
-        if not isinstance(schema, Mapping):
-            raise self._fail(path, "a schema must be an object")
-        self._depth += 1
-        self._count_of_schemas += 1
-        if self._depth > _MAX_DEPTH:
-            raise self._fail(path, f"nested deeper than {_MAX_DEPTH}")
-        if self._count_of_schemas > _MAX_SCHEMAS:
-            raise OverflowError(f"the schema unfolds to more than {_MAX_SCHEMAS} parts")
+    def conjunction(self, schemas: Sequence[Any], path: str) -> Conjunction | None:
+        """The parts of several schemas that all must hold; None where nothing does."""
+        self.place = path
         try:
-            return self._dispatch(schema, path)
-        finally:
-            self._depth -= 1
-
-    def _dispatch(self, schema: Mapping[str, Any], path: str) -> str:
-        if keyword := _unenforceable(schema):
-            raise self._fail(
-                path,
-                f"{keyword!r} is not supported in structured output, since the answer could not be held to it: "
-                "leave it out of the format and check it in the answer",
-            )
-        if "$ref" in schema and not constraints(schema).keys() - {"$ref"}:
-            return self._reference(schema["$ref"], path)
-        if "$ref" in schema or "allOf" in schema:
-            return self._body(self._merged([schema], path), path)
-        if "enum" in schema or "const" in schema:
-            return self._choice(schema, path)
-        for keyword in ("anyOf", "oneOf"):
-            if keyword in schema:
-                return self._alternatives(schema, keyword, path)
-        kind = schema.get("type")
-        if isinstance(kind, list):
-            options = [self._rule({**schema, "type": one}, path) for one in dict.fromkeys(map(str, kind))]
-            if not options:
-                raise self._fail(path, "'type' is an empty list")
-            return " | ".join(options)
-        return self._typed(schema, self._implied(schema) if kind is None else kind, path)
-
-    def _merged(self, parts: list[Any], path: str) -> Any:
-        try:
-            return merge(self._document, parts)
-        except (SchemaMergeError, TypeError) as exc:
-            raise self._fail(path, exc) from None
-
-    def _implied(self, schema: Mapping[str, Any]) -> str:
-        """The type that a schema without one can only mean."""
-        kinds = {
-            "object": _OBJECT_KEYS,
-            "array": _ARRAY_KEYS,
-            "string": _STRING_KEYS,
-            "number": _NUMBER_KEYS,
-        }
-        return next((kind for kind, keys in kinds.items() if any(key in schema for key in keys)), "any")
-
-    def _typed(self, schema: Mapping[str, Any], kind: Any, path: str) -> str:
-        match kind:
-            case "object":
-                return self._object(schema, path)
-            case "array":
-                return self._array(schema, path)
-            case "string":
-                return self._string(schema, path)
-            case "integer" | "number":
-                try:
-                    return (integer_rule if kind == "integer" else number_rule)(self._rules, schema)
-                except ValueError as exc:
-                    raise self._fail(path, exc) from None
-            case "boolean" | "null":
-                return self._rules.shared(kind)
-            case "any":
-                return self._rules.shared("value")
-        raise self._fail(path, f"unknown type {kind!r} (known: {', '.join(_TYPES)})")
-
-    def _reference(self, reference: Any, path: str) -> str:
-        known = self._references.get(reference) if isinstance(reference, str) else None
-        if known is not None:
-            return known
-        try:
-            target = resolve(self._document, reference)
-        except SchemaMergeError as exc:
-            raise self._fail(path, exc) from None
-        name = self._rules.reserve(reference.rpartition("/")[2])
-        self._references[reference] = name
-        body = self._body(target, reference)
-        if body in self._references.values() and self._leads_back(name, body):
-            raise self._fail(path, f"$ref {reference!r} means only itself")
-        return self._rules.define(name, body)
-
-    def _leads_back(self, name: str, body: str) -> bool:
-        """Whether a rule that is only another rule's name is, in the end, itself."""
-        for _ in range(len(self._references) + 1):
-            if body == name:
-                return True
-            body = self._rules.body(body)
-        return body in self._references.values()
-
-    def _choice(self, schema: Mapping[str, Any], path: str) -> str:
-        values = schema.get("enum", [schema.get("const")])
-        if not isinstance(values, list) or not values:
-            raise self._fail(path, "'enum' must be a list with at least one value")
-        try:
-            left = [value for value in values if allows(schema, value)]
-        except TypeError:
-            raise self._fail(path, "a bound must be a number") from None
-        if not left:
-            raise self._fail(path, "no value is allowed by all keywords")
-        return " | ".join(dict.fromkeys(json_literal(value) for value in left))
-
-    def _alternatives(self, schema: Mapping[str, Any], keyword: str, path: str) -> str:
-        options = schema[keyword]
-        if not isinstance(options, list) or not options:
-            raise self._fail(path, f"{keyword!r} must be a list with at least one schema")
-        rest = {key: value for key, value in constraints(schema).items() if key != keyword}
-        bodies = []
-        for i, option in enumerate(options):
-            merged = self._merged([rest, option], path) if rest else option
-            if not is_impossible(merged):
-                bodies.append(self._rule(merged, f"{path}/{keyword}/{i}"))
-        if not bodies:
-            raise self._fail(path, "no alternative is possible")
-        return " | ".join(dict.fromkeys(bodies))
-
-    def _object(self, schema: Mapping[str, Any], path: str) -> str:
-        properties = schema.get("properties") or {}
-        required = schema.get("required") or []
-        if not isinstance(properties, Mapping):
-            raise self._fail(path, "'properties' must be an object")
-        if not isinstance(required, Sequence) or isinstance(required, str):
-            raise self._fail(path, "'required' must be a list of names")
-        if not all(isinstance(name, str) for name in required):
-            raise self._fail(path, "'required' must be a list of names")
-        needed = set(required)
-        additional = schema.get("additionalProperties", schema.get("unevaluatedProperties", not properties))
-        members = [
-            (self._member(name, sub, f"{path}/properties/{name}"), name in needed)
-            for name, sub in properties.items()
-            if name in needed or not is_impossible(sub)
-        ]
-        # A required name without a schema of its own can be anything that extra members may be.
-        missing = list(dict.fromkeys(name for name in required if name not in properties))
-        if missing and schema.get("additionalProperties") is False:
-            raise self._fail(path, f"the required property {missing[0]!r} is not allowed")
-        members += [(self._member(name, additional or True, path), True) for name in missing]
-        extra = self._extra(schema, [*properties, *missing], additional, path)
-        self._rules.shared("ws")
-        least, most = (
-            self._count(schema, "minProperties", path) or 0,
-            self._count(schema, "maxProperties", path),
-        )
-        if least or most is not None:
-            return self._counted_object(members, extra, least, most, path)
-        return self._assemble(members, extra, path)
-
-    def _extra(self, schema: Mapping[str, Any], names: list[str], additional: Any, path: str) -> str:
-        """A member that is none of `names`; empty if there may be none."""
-        try:
-            others = other_members(schema, names, additional)
+            return self._parts.all_of(schemas, path)
         except ValueError as exc:
             raise self._fail(path, exc) from None
-        if others is None:
-            return ""
-        key_schema, value_schema = others
-        value = self._rule(value_schema, f"{path}/additionalProperties")
-        if key_schema is not None:
-            key = self._rule(key_schema, f"{path}/propertyNames")
-        else:
-            key = self._rules.other_string(names) if names else self._rules.shared("string")
-        return f'{key} ":" ws {value}'
 
-    def _counted_object(
-        self, members: list[tuple[str, bool]], extra: str, least: int, most: int | None, path: str
-    ) -> str:
-        """An object with bounds on how many members it has, as far as that can be told without names."""
-        required_count = sum(is_required for _, is_required in members)
-        if most is not None and most < max(required_count, least):
-            raise self._fail(path, "maxProperties is too small")
-        if least <= required_count and (most is None or (not extra and len(members) <= most)):
-            return self._assemble(members, extra, path)
-        if not members and extra and least <= 1:
-            more = self._rules.add("member", f'"," ws {extra}')
-            rest = self._rules.counted(more, 0, None if most is None else max(most - 1, 0))
-            body = f"({extra} {rest}){'' if least else '?'}"
-            return '"{" ws "}"' if most == 0 else f'"{{" ws {body} ws "}}"'
-        if extra or not (least <= len(members) <= (most or len(members))):
-            raise self._fail(path, "minProperties and maxProperties are not supported for this object")
-        raise self._fail(path, "minProperties and maxProperties are not supported beside optional properties")
+    def leaves(self, conjunction: Conjunction, path: str) -> list[Leaf]:
+        """The alternatives of a conjunction."""
+        try:
+            return [Leaf(parts, self.budget) for parts in self._parts.leaves(conjunction, path)]
+        except ValueError as exc:
+            raise self._fail(path, exc) from None
 
-    def _member(self, name: str, schema: Any, path: str) -> str:
-        value = self._rule(schema, path)
-        return f'{json_literal(name)} ":" ws {value}'
-
-    def _assemble(self, members: list[tuple[str, bool]], extra: str, path: str) -> str:
-        inner = self._rules.listed(path.rpartition("/")[2], members, '"," ws', extra)
-        return f'"{{" ws {inner} ws "}}"' if inner else '"{" ws "}"'
-
-    def _array(self, schema: Mapping[str, Any], path: str) -> str:
-        self._rules.shared("ws")
-        least = self._count(schema, "minItems", path) or 0
-        most = self._count(schema, "maxItems", path)
-        if most is not None and most < least:
-            raise self._fail(path, "maxItems is smaller than minItems")
-        prefix = schema.get("prefixItems") or []
-        items = schema.get("items", not prefix)
-        if isinstance(items, list):
-            prefix, items = items, schema.get("additionalItems", False)
-        if not isinstance(prefix, list):
-            raise self._fail(path, "'prefixItems' must be a list of schemas")
-        if schema.get("uniqueItems") and not prefix and (options := self._few_values(items)):
-            return self._distinct(options, least, len(options) if most is None else most, path)
-        fixed = [self._rule(sub, f"{path}/prefixItems/{i}") for i, sub in enumerate(prefix)]
-        item = None if items is False else self._rule(items, f"{path}/items")
-        if item is None:
-            most = len(fixed) if most is None else min(most, len(fixed))
-        if most is not None and most < least:
-            raise self._fail(path, "there are fewer items than minItems")
-        fixed = fixed if most is None else fixed[:most]
-        if not fixed and (most == 0 or item is None):
-            return '"[" ws "]"'
-        more = self._rules.add("item", f'"," ws {item}') if item is not None else ""
-        left = None if most is None else most - max(len(fixed), 1)
-        if fixed:
-            body = ' "," ws '.join(fixed)
-        else:
-            body = str(item)
-        if more and left != 0:
-            body += " " + self._rules.counted(more, max(least - max(len(fixed), 1), 0), left)
-        if fixed or least:
-            return f'"[" ws {body} ws "]"'
-        return f'"[" ws ({body})? ws "]"'
-
-    def _few_values(self, items: Any) -> list[str]:
-        """The values of items that are one of a few; none when there are too many to tell them apart."""
-        if not isinstance(items, Mapping):
-            return []
-        if "$ref" in items:
-            items = self._merged([items], "#")
-        if not isinstance(items, Mapping) or "anyOf" in items or "oneOf" in items or "allOf" in items:
-            return []
-        values = [True, False] if items.get("type") == "boolean" else items.get("enum", [])
-        if not isinstance(values, list) or len(values) > _MAX_UNIQUE:
-            return []
-        return list(dict.fromkeys(json_literal(value) for value in values if allows(items, value)))
-
-    def _distinct(self, options: list[str], least: int, most: int, path: str) -> str:
-        """Every choice of `least` to `most` different values in any order: a rule for each set that is left."""
-        if least > len(options):
-            raise self._fail(path, "there are fewer different items than minItems")
-        most = min(most, len(options))
-        known: dict[frozenset[str], str] = {frozenset(): '""'}
-
-        def after(left: frozenset[str]) -> str:
-            taken = len(options) - len(left)
-            if left not in known:
-                more = " | ".join(f'"," ws {value} {after(left - {value})}' for value in sorted(left))
-                body = "" if taken >= most else f"({more}){'' if taken < least else '?'}"
-                known[left] = self._rules.add("distinct", body or '""')
-            return known[left]
-
-        everything = frozenset(options)
-        first = " | ".join(f"{value} {after(everything - {value})}" for value in options)
-        if most == 0:
-            return '"[" ws "]"'
-        return f'"[" ws ({first}){"" if least else "?"} ws "]"'
-
-    def _string(self, schema: Mapping[str, Any], path: str) -> str:
-        least = self._count(schema, "minLength", path) or 0
-        most = self._count(schema, "maxLength", path)
-        if most is not None and most < least:
-            raise self._fail(path, "maxLength is smaller than minLength")
-        char = self._rules.shared("char")
-        if "pattern" in schema:
-            try:
-                return f'"\\"" {pattern_rule(schema["pattern"], char, least=least, most=most)} "\\""'
-            except ValueError as exc:
-                raise self._fail(path, f"pattern {schema['pattern']!r}: {exc}") from None
-        form = schema.get("format", "")
-        known = FORMATS.get(form) if isinstance(form, str) else None
-        if known is not None:
-            return f'"\\"" ({known}) "\\""'
-        if least or most is not None:
-            return f'"\\"" {self._rules.counted(char, least, most)} "\\""'
-        return self._rules.shared("string")
-
-    def _count(self, schema: Mapping[str, Any], key: str, path: str) -> int | None:
-        value = schema.get(key)
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise self._fail(path, f"{key!r} must be a whole number of at least 0")
-        limit = MAX_WRITTEN_OUT if key.startswith("min") else _MAX_COUNT
+    def count(self, value: int, keyword: str, path: str, limit: int) -> int:
         if value > limit:
-            raise self._fail(path, f"{key!r} may be at most {limit}")
-        return value
+            self.note(path, keyword, f"{keyword!r} may be at most {limit}")
+        return min(value, limit)
+
+    def allows_name(self, schema: Any, name: str, path: str) -> bool:
+        """Whether a schema for names allows one."""
+        if id(schema) not in self._name_tests:
+            self._name_tests[id(schema)] = self._name_test(schema, path)
+        return any(test(name) for test in self._name_tests[id(schema)])
+
+    def _name_test(self, schema: Any, path: str) -> list[Callable[[str], bool]]:
+        def fitting(keywords: StringKeywords) -> Callable[[str], bool]:
+            return lambda name: fits(keywords, name, self.budget)
+
+        parts = self.conjunction([schema], path)
+        tests: list[Callable[[str], bool]] = []
+        for leaf in () if parts is None else self.leaves(parts, path):
+            values = leaf.values()
+            if values is not None:
+                tests.append({value for value in values if isinstance(value, str)}.__contains__)
+            elif leaf.types() in ([], ["string"]):
+                tests.append(fitting(leaf.string_keywords()))
+        return tests
+
+    def text_language(self, schema: Any, path: str) -> Automaton | None:
+        """The texts that a schema allows; None: any. Raises ValueError where that cannot be said."""
+        parts = self.conjunction([schema, {"type": "string"}], path)
+        if parts is None:
+            raise ValueError("allows nothing")
+        leaves = self.leaves(parts, path)
+        if len(leaves) != 1:
+            raise ValueError("alternatives are not supported here")
+        keywords = leaves[0].string_keywords()
+        if (values := leaves[0].values()) is not None:
+            patterns = ["^(" + "|".join(map(_escaped, values)) + ")$"]
+            keywords = StringKeywords(patterns=patterns)
+        return text_automaton(keywords, self.budget, lambda key, reason: self.note(path, key, reason))
+
+    def rule(self, conjunction: Conjunction, path: str) -> str | None:
+        """A name or an atom for what a conjunction allows; None where that is nothing."""
+        if not conjunction:
+            return self.rules.shared("value")
+        key = tuple(map(id, conjunction))
+        self.budget.spend(60)
+        if key in self._names:
+            name = self._names[key]
+            self._used.add(name)
+            return name or None
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise self._fail(path, f"nested deeper than {_MAX_DEPTH}")
+        self.place = path
+        name = self._names[key] = self.rules.reserve(path.rpartition("/")[2])
+        options = self._options(conjunction, path)
+        self._depth -= 1
+        if not options:
+            self._names[key] = _IMPOSSIBLE
+            if name in self._used:
+                raise self._fail(*self._reason)
+            self.rules.release(name)
+            return None
+        self._names[key] = self.rules.settle(name, " | ".join(options), is_used=name in self._used)
+        return self._names[key]
+
+    def _options(self, conjunction: Conjunction, path: str) -> list[str]:
+        options: dict[str, None] = {}
+        values: dict[Any, str] = {}
+        shapes: list[Shape] = []
+        for leaf in self.leaves(conjunction, path):
+            known = leaf.values()
+            if known is not None:
+                for value, text in zip(known, json_texts(known), strict=True):
+                    values.setdefault(identity(value, self.budget), text)
+                if not known:
+                    self.blame(path, "no value is allowed by all keywords")
+                continue
+            types = leaf.types()
+            if not types:
+                options[self.rules.shared("value")] = None
+            for kind in types:
+                if kind == "object":
+                    if (shape := shape_of(self, leaf, path)) is not None:
+                        shapes.append(shape)
+                elif (option := self._typed(leaf, kind, path)) is not None:
+                    options[option] = None
+        written = [literal_choice(values.values(), self.budget)] if values else []
+        written += self._objects(shapes, path)
+        return written + list(options)
+
+    def _typed(self, leaf: Leaf, kind: str, path: str) -> str | None:
+        if kind == "array":
+            return array_expression(self, leaf, path)
+        if kind == "boolean":
+            excluded = {identity(value, self.budget) for value in leaf.excluded()}
+            left = [v for v in (True, False) if identity(v, self.budget) not in excluded]
+            if len(left) == 1:
+                return json_literal(left[0])
+            return self.rules.shared("boolean") if left else None
+        if kind == "null":
+            return None if None in leaf.excluded() else self.rules.shared("null")
+        try:
+            if kind == "string":
+                return self._string(leaf.string_keywords(), path)
+            if kind in ("integer", "number"):
+                return self._number(leaf, kind, path)
+        except ValueError as exc:
+            self.blame(path, str(exc))
+        return None
+
+    def _string(self, keywords: StringKeywords, path: str) -> str:
+        least = self.count(keywords.least, "minLength", path, MAX_WRITTEN_OUT)
+        most = None if keywords.most is None else min(keywords.most, MAX_COUNT)
+        bounded = StringKeywords(
+            least, most, keywords.patterns, keywords.formats, keywords.mismatches, keywords.excluded
+        )
+        return string_expression(
+            self.rules, bounded, self.budget, lambda key, reason: self.note(path, key, reason)
+        )
+
+    def _number(self, leaf: Leaf, kind: str, path: str) -> str:
+        if any(isinstance(value, int | float) and not isinstance(value, bool) for value in leaf.excluded()):
+            self.note(path, "not", "numbers without some values are not supported")
+        write = integer_expression if kind == "integer" else number_expression
+        self.budget.spend(200)
+        try:
+            return write(self.rules, leaf.bounds(), self.budget)
+        except UnheldError as exc:
+            self.note(path, exc.keyword, str(exc))
+            return exc.expression
+
+    def _objects(self, shapes: Sequence[Shape], path: str) -> list[str]:
+        """Objects of some shapes: an expression for all of them where that is not too large."""
+        if not shapes:
+            return []
+        self.rules.shared("ws")
+        hint = path.rpartition("/")[2]
+        listed = [self._listed(shape) for shape in shapes]
+        if len(listed) == 1 and is_plain(listed[0]):
+            return [_braced(one_list(self.rules, hint, listed[0], _SEPARATOR))]
+        together = alternatives_of_members(self.rules, hint, listed, _SEPARATOR, self.budget)
+        if together is not None:
+            return [_braced(together)]
+        return [self._counted_alone(one, hint, path) for one in listed]
+
+    def _counted_alone(self, listed: Listed, hint: str, path: str) -> str:
+        """One shape where counting its members takes too much."""
+        if not is_plain(listed):
+            self.note(
+                path, "minProperties" if listed.least else "maxProperties", "too many combinations of members"
+            )
+        return _braced(one_list(self.rules, hint, listed, _SEPARATOR))
+
+    def _listed(self, shape: Shape) -> Listed:
+        self.budget.spend(4 * len(shape.members))
+        members = [
+            (f'{json_literal(member.name)} ":" ws {self.rule(member.value, member.path)}', member.is_required)
+            for member in shape.members
+        ]
+        return Listed(members, self._extra(shape), shape.least, shape.most)
+
+    def _extra(self, shape: Shape) -> str:
+        options = []
+        for extra in shape.extras:
+            key = self.rules.shared("string")
+            if extra.names is not None:
+                key = f'"\\"" {automaton_expression(self.rules, extra.names, self.budget)} "\\""'
+            options.append(f'{key} ":" ws {self.required_rule(extra.value, self.place)}')
+        if len(options) == 1:
+            return options[0]
+        return f"({' | '.join(options)})" if options else ""
 
 
-def _unenforceable(schema: Mapping[str, Any]) -> str:
-    """A keyword that the answer could not be held to; empty if there is none."""
-    for keyword, harmless in _REFUSED.items():
-        if keyword not in schema or schema[keyword] in harmless:
-            continue
-        if keyword in ("then", "else") and "if" not in schema:
-            continue
-        if keyword == "unevaluatedItems" and schema[keyword] is False and _ARRAY_ITEMS & schema.keys():
-            continue  # items are bounded without it
-        return keyword
-    return ""
+def _braced(members: str) -> str:
+    return f'"{{" ws {members} ws "}}"' if members else '"{" ws "}"'
 
 
-def _mentions_root(document: Any) -> bool:
-    waiting = [document]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, Mapping):
-            if value.get("$ref") == "#":
-                return True
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value
-    return False
+def _escaped(text: Any) -> str:
+    return "".join(char if char.isalnum() else f"\\U{ord(char):08x}" for char in str(text))

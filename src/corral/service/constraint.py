@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from corral.errors import InvalidRequestError, SchemaError
-from corral.grammar import json_object_grammar, schema_expression, schema_grammar
+from corral.grammar import compile_schema, json_object_grammar
 from corral.grammar.rules import Rules, literal
+from corral.grammar.schema import SchemaCompiler
 from corral.parsers.call_forms import CallForm, call_form, generic_form
 from corral.parsers.events import OutputParser
 from corral.service.formats import format_schema
@@ -44,7 +45,7 @@ def _format_grammar(text: str) -> str:
     schema = format_schema(text)
     if schema == "":
         return ""
-    return json_object_grammar() if schema == "json" else schema_grammar(schema)
+    return json_object_grammar() if schema == "json" else compile_schema(schema).text
 
 
 def _checked(grammar: str) -> str:
@@ -131,7 +132,7 @@ def _answer(rules: Rules, common: InferenceOptions) -> str:
     schema = format_schema(common.format) if common.format else ""
     if schema == "":
         return ""
-    return rules.shared("object") if schema == "json" else f"({schema_expression(rules, schema)})"
+    return rules.shared("object") if schema == "json" else f"({SchemaCompiler(rules, schema).root()})"
 
 
 def _thinking(rules: Rules, form: CallForm, think: Think, parser: OutputParser | None) -> str:

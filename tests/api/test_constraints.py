@@ -173,8 +173,7 @@ def test_grammar_text_binds(models: Server) -> None:
         ({"grammar": 'root ::= ("a" | [0-9]{1,4}){2000}'}, "invalid grammar: the engine cannot parse it"),
         ({"grammar": 'root ::= "\\x00"'}, "NUL is no character"),
         ({"grammar": 'root ::= "a"', "format": "json"}, "grammar and format cannot be combined"),
-        ({"format": {"type": "nope"}}, "unknown type 'nope'"),
-        ({"format": {"type": "string", "pattern": "(?<=a)b"}}, "is not supported here"),
+        ({"format": {"type": "integer", "minimum": 5, "maximum": 4}}, "at #: no integer is within the bounds"),
         ({"format": {"$ref": "http://example.com/x"}}, "does not point into the same schema"),
     ],
 )  # fmt: skip

@@ -9,7 +9,8 @@ import jsonschema
 import pytest
 
 from corral.grammar.rules import Rules
-from corral.parsers.call_forms import CallForm, call_form, generic_form, parameters_schema
+from corral.parsers.call_arguments import parameters_schema
+from corral.parsers.call_forms import CallForm, call_form, generic_form
 from corral.parsers.events import OutputParser, Parsed
 from corral.parsers.registry import find_parser, parser_names
 from corral.parsers.tools import ToolParser

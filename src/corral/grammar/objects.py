@@ -55,17 +55,16 @@ class Shape:
     most: int | None = None
 
 
-def shape_of(compiler: SchemaCompiler, leaf: Leaf, path: str, *, is_closed: bool = False) -> Shape | None:
-    """The shape of the objects of a leaf; None where there are none. `is_closed`: no others unless it says so."""
-    return _Shaper(compiler, leaf, path, is_closed).shape()
+def shape_of(compiler: SchemaCompiler, leaf: Leaf, path: str) -> Shape | None:
+    """The shape of the objects of a leaf; None where there are none."""
+    return _Shaper(compiler, leaf, path).shape()
 
 
 class _Shaper:
-    def __init__(self, compiler: SchemaCompiler, leaf: Leaf, path: str, is_closed: bool) -> None:
+    def __init__(self, compiler: SchemaCompiler, leaf: Leaf, path: str) -> None:
         self._compiler = compiler
         self._leaf = leaf
         self._path = path
-        self._is_closed = is_closed
         self._absent = {name for names in leaf.all("$absent") for name in names}
         self._parts = [_ObjectPart(compiler, part.keywords, part.path) for part in leaf.parts]
         self._name_rules = leaf.all("propertyNames")
@@ -96,9 +95,6 @@ class _Shaper:
             self._compiler.blame(self._path, "maxProperties is too small")
             return None
         if not shape.extras and shape.least > len(shape.members):
-            if self._is_closed and not shape.members:
-                shape.extras = [Extra(None, ())]
-                return shape
             self._compiler.note(self._path, "minProperties", "there are not so many properties")
             shape.least = 0
         return shape
@@ -118,7 +114,7 @@ class _Shaper:
     def _may_have_others(self, has_names: bool) -> bool:
         if any(part.says_others for part in self._parts):
             return all(part.additional is not False or part.patterns for part in self._parts)
-        return not has_names and not self._is_closed
+        return not has_names
 
     def _extras(self, names: Sequence[str]) -> list[Extra]:
         compiler = self._compiler

@@ -48,7 +48,10 @@ class Parts:
         WorkLimitError
     """
 
-    def __init__(self, document: Any, budget: Budget, note: Callable[[str, str, str], None]) -> None:
+    def __init__(
+        self, document: Any, budget: Budget, note: Callable[[str, str, str], None], *, takes_all: bool = False
+    ) -> None:
+        self._takes_all = takes_all
         self._references = References(document, budget)
         self._budget = budget
         self._note = note
@@ -77,6 +80,8 @@ class Parts:
             return known  # type: ignore[return-value]
         meant = schema_of(schema)
         if meant is None:
+            if self._takes_all:
+                return ()
             raise ValueError("a schema must be an object")
         self._kept.append(schema)
         if isinstance(meant, bool):
@@ -103,7 +108,7 @@ class Parts:
         for key in ("$ref", "$dynamicRef", "$recursiveRef"):
             if key in keywords:
                 reference = keywords.pop(key)
-                inner.append((self._references.resolve(reference), str(reference)))
+                inner.append((self._resolved(reference, path), str(reference)))
         inner += [(option, f"{path}/allOf/{i}") for i, option in enumerate(keywords.pop("allOf", ()))]
         if schema.get("nullable") is True and "type" not in keywords and "enum" not in keywords:
             bare = self._keep({key: value for key, value in schema.items() if key != "nullable"})
@@ -120,6 +125,15 @@ class Parts:
             self._budget.spend(1 + len(flat))
             parts.update((id(other), other) for other in flat)
         return tuple(parts.values())
+
+    def _resolved(self, reference: Any, path: str) -> Any:
+        try:
+            return self._references.resolve(reference)
+        except ValueError as exc:
+            if not self._takes_all:
+                raise
+            self._note(path, "$ref", str(exc))
+            return True
 
     def _keep(self, schema: dict[str, Any]) -> dict[str, Any]:
         self._kept.append(schema)
@@ -156,7 +170,7 @@ class Parts:
         keywords = {key: value for key, value in keywords.items() if key not in ANNOTATIONS}
         options: list[Any] = []
         if "$ref" in keywords:
-            target = self._references.resolve(keywords.pop("$ref"))
+            target = self._resolved(keywords.pop("$ref"), path)
             if id(target) in self._open:
                 return None
             self._open.add(id(target))

@@ -21,7 +21,7 @@ from corral.grammar.choices import identity, json_texts, literal_choice
 from corral.grammar.leaves import Leaf
 from corral.grammar.listing import Listed, alternatives_of_members, is_plain, one_list
 from corral.grammar.objects import Shape, shape_of
-from corral.grammar.parts import Conjunction, Parts
+from corral.grammar.parts import Conjunction, Part, Parts
 from corral.grammar.rules import MAX_WRITTEN_OUT, Rules, json_literal
 from corral.grammar.strings import MAX_COUNT, StringKeywords, fits, string_expression, text_automaton
 from corral.grammar.texts import automaton_expression
@@ -77,7 +77,8 @@ def compile_schema(
 class SchemaCompiler:
     """Adds the rules of one schema document to a grammar.
 
-    `unheld`: what is left to the model, by its place. `place`: where the work is, for errors.
+    `unheld`: what is left to the model, by its place. `place`: where the work is, for errors. With `takes_all` what
+    is no schema, or a reference to nothing, allows anything.
 
     Raises (all of its methods):
         SchemaError: nothing is allowed, or the schema is none; with `is_strict` also what a grammar cannot hold.
@@ -92,6 +93,7 @@ class SchemaCompiler:
         *,
         budget: Budget | None = None,
         is_strict: bool = False,
+        takes_all: bool = False,
     ) -> None:
         self.rules = rules
         self.budget = budget or Budget()
@@ -100,9 +102,10 @@ class SchemaCompiler:
         self._document = document
         self._label = label
         self._is_strict = is_strict
-        self._parts = Parts(document, self.budget, self.note)
+        self._parts = Parts(document, self.budget, self.note, takes_all=takes_all)
         self._names: dict[tuple[int, ...], str] = {}
         self._name_tests: dict[int, list[Callable[[str], bool]]] = {}
+        self._only: dict[tuple[str, ...], Part] = {}
         self._used: set[str] = set()
         self._reason = ("#", "nothing is allowed here")
         self._depth = 0
@@ -215,6 +218,13 @@ class SchemaCompiler:
             return None
         self._names[key] = self.rules.settle(name, " | ".join(options), is_used=name in self._used)
         return self._names[key]
+
+    def rule_of_types(self, conjunction: Conjunction, types: Sequence[str], path: str) -> str | None:
+        """What a conjunction allows of some types."""
+        key = tuple(types)
+        if key not in self._only:
+            self._only[key] = Part({"type": list(types)})
+        return self.rule((*conjunction, self._only[key]), path)
 
     def _options(self, conjunction: Conjunction, path: str) -> list[str]:
         options: dict[str, None] = {}

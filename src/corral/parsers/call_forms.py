@@ -9,18 +9,18 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from corral.errors import SchemaError
-from corral.grammar import schema_grammar
+from corral.grammar.budget import Budget
+from corral.grammar.parts import Conjunction
 from corral.grammar.rules import Rules, literal
-from corral.grammar.schema import SchemaCompiler
+from corral.parsers.call_arguments import Arguments
 from corral.parsers.harmony import harmony_names
-from corral.types import Tool, ToolProperty
+from corral.types import Tool
 
-__all__ = ["CallForm", "call_form", "generic_form", "parameters_schema"]
+__all__ = ["CallForm", "call_form", "generic_form"]
 
-_JSON_TYPES = ("string", "number", "integer", "boolean", "null", "object", "array")
+_Write = Callable[[Rules, str, Arguments], str]
+
 # More calls in one reply are a model that cannot stop.
 _MAX_CALLS = 16
 
@@ -32,7 +32,7 @@ class CallForm:
     `thinking`: the tags around what the model thinks, as the model writes them. `markers`: what begins a call.
     """
 
-    call: Callable[[Rules, str, Tool], str]
+    call: _Write
     markers: tuple[str, ...]
     opening: str = ""
     closing: str = ""
@@ -40,11 +40,17 @@ class CallForm:
     thinking: tuple[str, str] | None = ("<think>", "</think>")
     renames: bool = False
 
-    def calls(self, rules: Rules, tools: Sequence[Tool], *, is_single: bool = False) -> str:
-        """GBNF for one or more calls of these tools."""
+    def calls(
+        self, rules: Rules, tools: Sequence[Tool], *, is_single: bool = False, budget: Budget | None = None
+    ) -> str:
+        """GBNF for one or more calls of these tools. Raises OverflowError when that would be too large."""
+        budget = budget or Budget()
         names = [tool.function.name for tool in tools]
         shown = harmony_names(names) if self.renames else names
-        options = [self.call(rules, name, tool) for name, tool in zip(shown, tools, strict=True)]
+        options = [
+            self.call(rules, name, Arguments(rules, tool, budget))
+            for name, tool in zip(shown, tools, strict=True)
+        ]
         one = rules.add("call", " | ".join(options))
         body = one
         if self.separator is not None and not is_single:
@@ -55,177 +61,92 @@ class CallForm:
         return " ".join(part for part in (parts[0], body, parts[1]) if part)
 
 
-def parameters_schema(tool: Tool) -> dict[str, Any]:
-    """The JSON schema of a tool's arguments, as far as the request's types keep it."""
-    parameters = tool.function.parameters
-    schema: dict[str, Any] = {"type": "object", "additionalProperties": False}
-    if isinstance(parameters.defs, dict):
-        schema["$defs"] = parameters.defs
-    if parameters.properties is None:
-        return schema
-    schema["properties"] = {name: _property_schema(given) for name, given in parameters.properties.items()}
-    schema["required"] = [name for name in parameters.required if name in parameters.properties]
-    return schema
-
-
-def _property_schema(given: ToolProperty) -> dict[str, Any]:
-    schema: dict[str, Any] = {}
-    if given.any_of:
-        schema["anyOf"] = [_property_schema(option) for option in given.any_of]
-    if types := [name for name in given.types if name in _JSON_TYPES]:
-        schema["type"] = types
-    if given.items is not None and (not types or "array" in types):
-        schema["items"] = given.items
-    if given.enum:
-        schema["enum"] = list(given.enum)
-    if given.properties is not None and (not types or "object" in types):
-        schema["properties"] = {name: _property_schema(inner) for name, inner in given.properties.items()}
-        schema["required"] = [name for name in given.required if name in given.properties]
-    return schema
-
-
-def _usable(schema: dict[str, Any], otherwise: dict[str, Any]) -> dict[str, Any]:
-    """A schema if it can be a grammar. That of a tool is advice: a part we cannot enforce is no reason to refuse."""
-    try:
-        schema_grammar(schema)
-    except SchemaError:
-        return otherwise
-    return schema
-
-
-def _arguments(rules: Rules, tool: Tool) -> str:
-    """The arguments as a JSON object."""
-    schema = _usable(parameters_schema(tool), {"type": "object"})
-    return f"({SchemaCompiler(rules, schema, label='tools').root()})"
-
-
-def _properties(tool: Tool) -> list[tuple[str, dict[str, Any], bool]]:
-    """Name, schema and whether it is required, for forms that write arguments one by one."""
-    whole = parameters_schema(tool)
-    defs = {"$defs": whole["$defs"]} if "$defs" in whole else {}
-    properties = whole.get("properties", {})
-    return [
-        (name, _usable({**defs, **schema}, {}), name in whole["required"])
-        for name, schema in properties.items()
-    ]
-
-
-def _json_value(rules: Rules, schema: dict[str, Any]) -> str:
-    return f"({SchemaCompiler(rules, schema, label='tools').root()})"
-
-
-def _bare_value(rules: Rules, schema: dict[str, Any], stops: tuple[str, ...]) -> str:
-    """A value between tags: text as it is, everything else as JSON."""
-    if "enum" in schema:
-        texts = [value if isinstance(value, str) else json.dumps(value) for value in schema["enum"]]
-        return f"({' | '.join(dict.fromkeys(map(literal, texts)))})"
-    types = schema.get("type", [])
-    if types and "string" not in types:
-        return _json_value(rules, schema)
-    return rules.text_without(stops)
-
-
-def _sequence(members: list[tuple[str, bool]]) -> str:
-    return " ".join(member if is_required else f"({member})?" for member, is_required in members)
-
-
 def _join(*parts: str) -> str:
     return " ".join(part for part in parts if part and part != '""')
 
 
-def _json_call(before: str, middle: str, after: str) -> Callable[[Rules, str, Tool], str]:
+def _json_call(before: str, middle: str, after: str) -> _Write:
     """`before`, the name, `middle`, the arguments as JSON, `after`."""
 
-    def write(rules: Rules, name: str, tool: Tool) -> str:
+    def write(rules: Rules, name: str, arguments: Arguments) -> str:
         head = (
             before + (json.dumps(name, ensure_ascii=False)[1:-1] if before.endswith('"') else name) + middle
         )
-        return _join(literal(head), _arguments(rules, tool), literal(after))
+        return _join(literal(head), f"({arguments.json()})", literal(after))
 
     return write
 
 
-def _qwen_xml(rules: Rules, name: str, tool: Tool) -> str:
-    stops = ("</parameter", "</function", "</tool_call", "<parameter", "<function")
-    members = []
-    for key, schema, is_required in _properties(tool):
-        value = _bare_value(rules, schema, stops)
-        members.append(
-            (_join(literal(f"<parameter={key}>\n"), value, literal("\n</parameter>\n")), is_required)
-        )
-    head, end = literal(f"<tool_call>\n<function={name}>\n"), literal("</function>\n</tool_call>")
-    return _join(head, _sequence(members), end)
+def _tagged(
+    opening: str, before: str, middle: str, after: str, closing: str, stops: tuple[str, ...]
+) -> _Write:
+    """`opening` with the name for NAME, each argument between `before`, `middle` and `after`, `closing`."""
 
+    def value(arguments: Arguments, conjunction: Conjunction, path: str) -> str:
+        return arguments.bare_value(conjunction, path, stops)
 
-def _arg_pairs(line_break: str) -> Callable[[Rules, str, Tool], str]:
-    stops = ("<arg_", "</arg_", "</tool_call", "<tool_call")
+    def around(key: str) -> tuple[str, str]:
+        return _join(literal(before), key, literal(middle)), literal(after)
 
-    def write(rules: Rules, name: str, tool: Tool) -> str:
-        members = []
-        for key, schema, is_required in _properties(tool):
-            head = literal(f"<arg_key>{key}</arg_key>{line_break}<arg_value>")
-            value = _bare_value(rules, schema, stops)
-            members.append((_join(head, value, literal(f"</arg_value>{line_break}")), is_required))
-        return _join(literal(f"<tool_call>{name}{line_break}"), _sequence(members), literal("</tool_call>"))
+    def write(_rules: Rules, name: str, arguments: Arguments) -> str:
+        members = arguments.members(around, value, "")
+        return _join(literal(opening.replace("NAME", name)), members, literal(closing))
 
     return write
 
 
-def _atem(rules: Rules, name: str, tool: Tool) -> str:
-    members = []
-    for key, schema, is_required in _properties(tool):
-        value = _bare_value(rules, schema, ("</atem:", "<atem:", "<|"))
-        head = literal(f'<atem:parameter name="{key}">')
-        members.append((_join(head, value, literal("</atem:parameter>\n")), is_required))
-    head = literal(f' to={name}<|message|><atem:function_calls>\n<atem:invoke name="{name}">\n')
-    return _join(head, _sequence(members), literal("</atem:invoke>\n</atem:function_calls>"))
+_qwen_xml = _tagged(
+    "<tool_call>\n<function=NAME>\n",
+    "<parameter=",
+    ">\n",
+    "\n</parameter>\n",
+    "</function>\n</tool_call>",
+    ("</parameter", "</function", "</tool_call", "<parameter", "<function"),
+)
+_atem = _tagged(
+    ' to=NAME<|message|><atem:function_calls>\n<atem:invoke name="NAME">\n',
+    '<atem:parameter name="',
+    '">',
+    "</atem:parameter>\n",
+    "</atem:invoke>\n</atem:function_calls>",
+    ("</atem:", "<atem:", "<|"),
+)
 
 
-def _python(rules: Rules, name: str, tool: Tool) -> str:
-    members = [
-        (_join(literal(f"{key}="), _json_value(rules, schema)), is_required)
-        for key, schema, is_required in _properties(tool)
-    ]
-    return _join(literal(f"{name}("), rules.listed("argument", members, literal(", ")), literal(")"))
+def _arg_pairs(line_break: str) -> _Write:
+    return _tagged(
+        f"<tool_call>NAME{line_break}",
+        "<arg_key>",
+        f"</arg_key>{line_break}<arg_value>",
+        f"</arg_value>{line_break}",
+        "</tool_call>",
+        ("<arg_", "</arg_", "</tool_call", "<tool_call"),
+    )
 
 
-def _gemma(opening: str, closing: str, delimiter: str) -> Callable[[Rules, str, Tool], str]:
-    def value(rules: Rules, schema: dict[str, Any]) -> str:
-        types = schema.get("type", [])
-        if "enum" in schema:
-            texts = [
-                f"{delimiter}{option}{delimiter}" if isinstance(option, str) else json.dumps(option)
-                for option in schema["enum"]
-            ]
-            return f"({' | '.join(dict.fromkeys(map(literal, texts)))})"
-        if types in (["array"], "array"):
-            item = value(rules, schema["items"] if isinstance(schema.get("items"), dict) else {})
-            return _join(literal("["), rules.listed("item", [], literal(","), item), literal("]"))
-        if types in (["object"], "object") and schema.get("properties"):
-            return members(rules, schema["properties"], schema.get("required", ()))
-        if types and not {"string", "array", "object"} & set([types] if isinstance(types, str) else types):
-            return _json_value(rules, schema)
-        stops = (delimiter, closing, opening, "<|tool_response>")
-        return _join(literal(delimiter), rules.text_without(stops), literal(delimiter))
+def _python(_rules: Rules, name: str, arguments: Arguments) -> str:
+    members = arguments.members(
+        lambda key: (_join(key, literal("=")), ""), Arguments.json_value, literal(", ")
+    )
+    return _join(literal(f"{name}("), members, literal(")"))
 
-    def members(rules: Rules, properties: dict[str, Any], required: Sequence[str]) -> str:
-        listed = [
-            (_join(literal(f"{key}:"), value(rules, schema)), key in required)
-            for key, schema in properties.items()
-        ]
-        return _join(literal("{"), rules.listed("member", listed, literal(",")), literal("}"))
 
-    def write(rules: Rules, name: str, tool: Tool) -> str:
-        properties = {key: schema for key, schema, _ in _properties(tool)}
-        required = [key for key, _, is_required in _properties(tool) if is_required]
-        return _join(literal(f"{opening}call:{name}"), members(rules, properties, required), literal(closing))
+def _gemma(opening: str, closing: str, delimiter: str) -> _Write:
+    stops = (closing, opening, "<|tool_response>")
+
+    def value(arguments: Arguments, conjunction: Conjunction, path: str) -> str:
+        return arguments.delimited_value(conjunction, path, delimiter, stops)
+
+    def write(_rules: Rules, name: str, arguments: Arguments) -> str:
+        members = arguments.members(lambda key: (_join(key, literal(":")), ""), value, literal(","))
+        return _join(literal(f"{opening}call:{name}{{"), members, literal("}" + closing))
 
     return write
 
 
-def _cohere(rules: Rules, name: str, tool: Tool) -> str:
+def _cohere(_rules: Rules, name: str, arguments: Arguments) -> str:
     before = literal('{"tool_call_id": "'), literal(f'", "tool_name": {json.dumps(name)}, "parameters": ')
-    return _join(before[0], "[0-9]{1,2}", before[1], _arguments(rules, tool), literal("}"))
+    return _join(before[0], "[0-9]{1,2}", before[1], f"({arguments.json()})", literal("}"))
 
 
 _QWEN_JSON = CallForm(

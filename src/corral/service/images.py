@@ -1,52 +1,56 @@
-"""Pictures on their way to the engine: kinds it cannot read become PNG, and none may unfold to gigabytes.
+"""Images on their way to the engine: kinds it cannot read become PNG, and none may unfold to gigabytes.
 
-The engine decodes PNG, JPEG, GIF and BMP with a library that trusts what a header says; a picture of a few hundred
-bytes can claim billions of pixels. What Pillow does not know goes on as it is: it may be audio, and if it is
-nothing the engine says so in the words that clients know.
+The engine decodes PNG, JPEG, GIF and BMP with a library that trusts what a header says; an image of a few hundred
+bytes can claim billions of pixels. Looking at them is foreign code on foreign data, so a worker does it.
 """
 
 from __future__ import annotations
 
-import asyncio
-import io
 from collections.abc import Sequence
 
-from corral.errors import InvalidRequestError
+from corral.errors import InvalidRequestError, WorkerLimitError
+from corral.service.image_job import prepare_image
+from corral.workers.pool import run_job
 
-__all__ = ["prepare_images"]
+__all__ = ["MAX_IMAGES", "prepare_images"]
 
-_MAX_PIXELS = 64 << 20
-_ENGINE_FORMATS = ("PNG", "JPEG", "GIF", "BMP")
+MAX_IMAGES = 256
+_MAX_TOTAL_BYTES = 192 << 20
+_CPU_S = 15.0
+_MEMORY_BYTES = 640 << 20
 
 
 async def prepare_images(images: Sequence[bytes]) -> tuple[bytes, ...]:
-    """The pictures in a form that the engine reads.
+    """The images in a form that the engine reads.
 
     Raises:
-        InvalidRequestError: a picture with too many pixels, or one that cannot be converted.
+        InvalidRequestError: too many images, too large ones, or one that cannot be converted.
+        QueueFullError: too many images of others wait.
     """
-    return tuple(await asyncio.to_thread(lambda: [_prepare(image) for image in images])) if images else ()
+    if len(images) > MAX_IMAGES:
+        raise InvalidRequestError(f"too many images: {len(images)} (at most {MAX_IMAGES} in a request)")
+    prepared: list[bytes] = []
+    size_bytes = 0
+    for image in images:
+        prepared.append(await _prepared(image))
+        size_bytes += len(prepared[-1])
+        if size_bytes > _MAX_TOTAL_BYTES:
+            raise InvalidRequestError(
+                f"the images of this request are too large: more than {_MAX_TOTAL_BYTES >> 20} MiB"
+            )
+    return tuple(prepared)
 
 
-def _prepare(data: bytes) -> bytes:
-    from PIL import Image, UnidentifiedImageError
-
+async def _prepared(image: bytes) -> bytes:
     try:
-        with Image.open(io.BytesIO(data)) as picture:
-            width, height = picture.size
-            if width * height > _MAX_PIXELS:
-                raise InvalidRequestError(
-                    f"image of {width} x {height} pixels is too large (at most {_MAX_PIXELS:,} pixels)"
-                )
-            if picture.format in _ENGINE_FORMATS:
-                return data
-            converted = io.BytesIO()
-            picture.convert("RGB").save(converted, "PNG")
-            return converted.getvalue()
-    except UnidentifiedImageError:
-        return data
-    except Image.DecompressionBombError:
-        raise InvalidRequestError(f"an image is too large (at most {_MAX_PIXELS:,} pixels)") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as exc:
-        # Pillow's decoders raise these for pictures that end too soon or make no sense.
-        raise InvalidRequestError(f"an image cannot be read: {exc}") from None
+        converted = await run_job(
+            prepare_image,
+            image,
+            cpu_s=_CPU_S,
+            memory_bytes=_MEMORY_BYTES,
+            result_bytes=_MAX_TOTAL_BYTES,
+            what="an image",
+        )
+    except WorkerLimitError as error:
+        raise InvalidRequestError(str(error), hint="send a smaller image, or PNG or JPEG") from None
+    return image if converted is None else converted

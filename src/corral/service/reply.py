@@ -112,7 +112,7 @@ async def complete(
     profile, runner = turn.profile, turn.runner
     text = prompting.without_doubled_bos(prompt.text, profile, runner)
     text, images = prompting.with_media_markers(text, prompt.images, runner.facts.media_marker)
-    if profile.model.projector_paths:  # without one the engine refuses them, whatever they are
+    if profile.has_projector:  # without one the engine refuses them, whatever they are
         images = await prepare_images(images)
     content: str | list[int] = text
     cut_count = prompt.dropped_count

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +177,14 @@ def test_tokens_refused(server: Server, path: str, body: dict[str, Any], text: s
     status, data = server.request("POST", path, body)
     assert status in (400, 404)
     assert text in json.loads(data)["error"]
+
+
+def test_the_documented_pair_belongs_together(server: Server) -> None:
+    """What the page tokenizes is what it turns back."""
+    server.post("/api/pull", {"model": "corral-tiny", "stream": False})
+    page = (Path(__file__).parents[2] / "docs" / "openai.md").read_text()
+    calls = re.findall(r"curl \S+(/api/(?:de)?tokenize) -d '(.*)'", page)
+    assert [path for path, _ in calls] == ["/api/tokenize", "/api/detokenize"]
+    asked, tokens = (json.loads(body) for _, body in calls)
+    assert server.post("/api/tokenize", asked)["tokens"] == tokens["tokens"]
+    assert server.post("/api/detokenize", tokens)["content"] == asked["content"]

@@ -13,7 +13,6 @@
     │   └── ContextOverflowError     the prompt does not fit and must not be cut
     ├── TemplateError                a prompt template does not parse or fails while it runs
     │   └── TemplateRaisedError      it refuses the conversation
-    ├── OutputParseError             a model's output breaks the form its parser expects
     ├── CloudDisabledError           a model that runs elsewhere
     ├── ModelNotFoundError
     ├── LocalFilesError              a caller that may not have files of this machine read
@@ -65,7 +64,6 @@ __all__ = [
     "LocalFilesError",
     "ModelNotFoundError",
     "OptionError",
-    "OutputParseError",
     "QuantizeError",
     "QueueFullError",
     "RegistryAuthError",
@@ -165,10 +163,6 @@ class TemplateError(CorralError):
 
 class TemplateRaisedError(TemplateError):
     """The template itself refused the conversation (`raise_exception`)."""
-
-
-class OutputParseError(CorralError):
-    """A model's output that its built-in parser cannot accept; ends the reply."""
 
 
 class CloudDisabledError(CorralError):

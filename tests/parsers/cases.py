@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from corral.errors import OutputParseError
 from corral.parsers.events import OutputParser
 from corral.parsers.registry import find_parser, parser_names
 from corral.parsers.thinking import ThinkingParser
@@ -74,13 +73,10 @@ def make_parser(
 
 
 def run(parser: OutputParser, pieces: Iterable[str]) -> list[dict[str, Any]]:
-    """Feed the pieces, then finish; what came out at each step, an error last."""
+    """Feed the pieces, then finish; what came out at each step."""
     steps: list[dict[str, Any]] = []
     for piece in [*pieces, None]:
-        try:
-            parsed = parser.finish() if piece is None else parser.feed(piece)
-        except OutputParseError as error:
-            return [*steps, {"err": str(error)}]
+        parsed = parser.finish() if piece is None else parser.feed(piece)
         calls = [[call.name, call.arguments] for call in parsed.tool_calls]
         named = {"c": parsed.content, "t": parsed.thinking, "calls": calls}
         steps.append({key: value for key, value in named.items() if value})

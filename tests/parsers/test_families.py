@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from corral.errors import OutputParseError
 from corral.parsers.harmony import harmony_names, rename_tools
 from corral.parsers.registry import find_parser, parser_names
 from tests.parsers.cases import TOOLS, join, make_parser, run
@@ -17,7 +16,7 @@ _GET = '{"name":"get","arguments":{}}'
 # Parser, think, reply, what it means.
 CASES: list[tuple[str, Any, str, dict[str, Any]]] = [
     ("qwen3", None, 'x <tool_call>{"name":"get","arguments":{}}', {"c": "x", "calls": [["get", {}]]}),
-    ("qwen3", None, 'x <tool_call>{"name":"get"', {"c": 'x<tool_call>{"name":"get"'}),
+    ("qwen3", None, 'x <tool_call>{"name":"get"', {"c": 'x <tool_call>{"name":"get"'}),
     ("qwen3", None, "a </tool", {"c": "a </tool"}),
     ("qwen3", None, "a <tool_cal", {"c": "a <tool_cal"}),
     ("qwen3-thinking", None, "<thi", {"t": "<thi"}),
@@ -132,46 +131,6 @@ def test_reply(name: str, think: Any, reply: str, meaning: dict[str, Any]) -> No
     """A whole reply and the same character by character."""
     assert join(run(make_parser(name, think=think), [reply])) == meaning
     assert join(run(make_parser(name, think=think), list(reply))) == meaning
-
-
-FAULTS = [
-    ("qwen3", "<tool_call>{}</tool_call>", "empty function name"),
-    (
-        "qwen3",
-        '<tool_call>{"name":1}</tool_call>',
-        "failed to parse JSON: json: cannot unmarshal number into Go struct field .name of type string",
-    ),
-    ("laguna", '<tool_call>{"arguments":{}}</tool_call>', "empty Laguna tool call name"),
-    ("glimmer", " to=nope<|message|>", 'undeclared Glimmer function "nope"'),
-    (
-        "glimmer",
-        f' to=get<|message|>{_OPEN_ATEM}<atem:invoke name="get_weather"></atem:invoke>{_CLOSE_ATEM}',
-        'Glimmer recipient "get" does not match ATEM invoke "get_weather"',
-    ),
-    (
-        "glimmer",
-        f" to=get<|message|>{_OPEN_ATEM}x{_CLOSE_ATEM}",
-        "parse Glimmer call to get: missing ATEM invoke wrapper",
-    ),
-    ("glm-ocr", "<tool_call>nope", 'incomplete GLM tool call: tool "nope" is not declared'),
-]
-
-
-@pytest.mark.parametrize(("name", "reply", "fault"), FAULTS)
-def test_fault(name: str, reply: str, fault: str) -> None:
-    """What breaks the form ends the reply with a text that clients know."""
-    assert run(make_parser(name), [reply])[-1] == {"err": fault}
-
-
-def test_text_before_a_fault_is_given_out() -> None:
-    """The fault is raised one call later, and again by every call after it."""
-    parser = make_parser("qwen3")
-    assert parser.feed("before <tool_call>x</tool_call> after").content == "before"
-    for _ in range(2):
-        with pytest.raises(OutputParseError, match="invalid character 'x'"):
-            parser.feed("more")
-    with pytest.raises(OutputParseError, match="invalid character 'x'"):
-        parser.finish()
 
 
 def test_indexes_run_through_a_reply() -> None:

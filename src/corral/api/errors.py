@@ -19,7 +19,6 @@ from corral.errors import (
     LocalFilesError,
     ModelNotFoundError,
     OptionError,
-    OutputParseError,
     QueueFullError,
     RequestCanceledError,
     RunnerExitedError,
@@ -80,7 +79,6 @@ _WORKER_ERRORS = (
     ContextOverflowError,
     FormatError,
     SchemaError,
-    OutputParseError,
 )
 
 

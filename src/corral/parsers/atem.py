@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from corral.parsers.coerce import coerce, declared_types
+from corral.parsers.coerce import coerce_parameter
 from corral.types import Tool
 
 __all__ = ["CLOSE_CALLS", "OPEN_CALLS", "parse_atem", "resolve_tool"]
@@ -49,7 +49,7 @@ def parse_atem(text: str, tools: Iterable[Tool]) -> tuple[str, Tool | None, dict
     position, rest = 0, rest.strip("\n")
     while position < len(rest):
         key, value, position = _parse_parameter(rest, position)
-        arguments[key] = coerce(value, declared_types(tool, key), strips_lines=False)
+        arguments[key] = coerce_parameter(value, tool, key, strips_lines=False)
     return name, tool, arguments
 
 

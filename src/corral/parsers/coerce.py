@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from corral.parsers.gojson import parse_json
+from corral.parsers.values import parse_value
+from corral.toolschema import resolved_property
 from corral.types import Tool, ToolProperty
 
-__all__ = ["coerce", "declared_types", "find_tool"]
+__all__ = ["coerce", "coerce_parameter", "declared_types", "find_tool"]
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
@@ -21,25 +22,32 @@ def find_tool(tools: Iterable[Tool], name: str) -> Tool | None:
     return next((tool for tool in tools if tool.function.name == name), None)
 
 
-def declared_types(tool: Tool | None, parameter: str) -> tuple[str, ...]:
-    """The types that a tool's schema gives a parameter, those of all branches of an `anyOf`; () if unknown."""
-    found: ToolProperty | None = None
-    if tool is not None and tool.function.parameters.properties is not None:
-        found = tool.function.parameters.properties.get(parameter)
+def coerce_parameter(raw: str, tool: Tool | None, parameter: str, *, strips_lines: bool = True) -> Any:
+    """The value of a parameter as its tool's schema types it; `tool` None: not declared."""
+    found = None if tool is None else resolved_property(tool.function.parameters, parameter)
     if found is None:
-        return ()
+        return coerce(raw, (), strips_lines=strips_lines)
+    return coerce(raw, declared_types(found), found.enum, strips_lines=strips_lines)
+
+
+def declared_types(found: ToolProperty) -> tuple[str, ...]:
+    """The types that a schema allows, those of all branches of an `anyOf`."""
     if found.any_of:
-        return tuple(name for branch in found.any_of for name in branch.types)
+        return tuple(name for branch in found.any_of for name in declared_types(branch))
     return found.types
 
 
-def coerce(raw: str, types: Sequence[str], *, strips_lines: bool = True) -> Any:
+def coerce(raw: str, types: Sequence[str], enum: Sequence[Any] = (), *, strips_lines: bool = True) -> Any:
     """Return the value that `raw` is by the declared types, in a fixed order; the text itself if none fits.
 
-    `strips_lines`: one line break at either end does not belong to the value. `null` is null whatever is declared.
+    `strips_lines`: one line break at either end does not belong to the value. `null` is null whatever is declared,
+    unless it is the text of an `enum`.
     """
     if strips_lines:
         raw = raw.removeprefix("\n").removesuffix("\n")
+    for value in enum:
+        if _is_written(value, raw):
+            return value
     lowered = raw.lower()
     if lowered == "null":
         return None
@@ -48,18 +56,42 @@ def coerce(raw: str, types: Sequence[str], *, strips_lines: bool = True) -> Any:
             return lowered == "true"
         if len(types) == 1:
             return False
-    if "integer" in types and _INTEGER.fullmatch(raw) and int(raw) in _INT64:
-        return int(raw)
-    if "number" in types and _NUMBER.fullmatch(raw) and math.isfinite(number := float(raw)):
+    if "integer" in types and (whole := _whole(raw)) is not None:
+        return whole
+    if "number" in types and (number := _number(raw)) is not None:
         return int(number) if number.is_integer() and int(number) in _INT64 else number
     for name, kind in (("array", list), ("object", dict)):
-        if name in types and isinstance(value := _json_or_none(raw), kind):
+        if name in types and isinstance(value := _value_or_none(raw), kind):
             return value
     return raw
 
 
-def _json_or_none(raw: str) -> Any:
+def _is_written(value: Any, raw: str) -> bool:
+    """Whether `raw` is how a model writes a value of an `enum`."""
+    if isinstance(value, str):
+        return value == raw
+    if isinstance(value, bool):
+        return raw.lower() == ("true" if value else "false")
+    return isinstance(value, int | float) and _number(raw) == value
+
+
+def _whole(raw: str) -> int | None:
+    """A whole number of 64 bits, `5.0` among them."""
+    if _INTEGER.fullmatch(raw):
+        number = int(raw)
+    elif (found := _number(raw)) is not None and found.is_integer():
+        number = int(found)
+    else:
+        return None
+    return number if number in _INT64 else None
+
+
+def _number(raw: str) -> float | None:
+    return number if _NUMBER.fullmatch(raw) and math.isfinite(number := float(raw)) else None
+
+
+def _value_or_none(raw: str) -> Any:
     try:
-        return parse_json(raw)
+        return parse_value(raw, is_complete=False)
     except ValueError:
         return None

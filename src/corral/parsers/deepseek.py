@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
-from corral.parsers.arguments import parse_arguments
+from corral.parsers.calls import is_in_value, read_arguments, read_calls
 from corral.parsers.qwen import is_prefilled
 from corral.parsers.tags import Mode, Sink, TaggedParser, TagSet, Trim
 from corral.types import Message, Think, Tool
@@ -35,13 +34,15 @@ _TEXT_AFTER_TAG = Mode(
 )
 _THOUGHT = Mode(Sink.THINKING, TagSet(_CLOSE_THINK), trims_end=True)
 _BETWEEN_CALLS = Mode(Sink.CONTENT, TagSet(_OPEN_CALL, _CLOSE_CALLS), Trim.ALL, trims_end=True)
-_CALL = Mode(Sink.BODY, TagSet(_CLOSE_CALL))
-_FENCED = re.compile(r"(?P<name>.*?)\n```json\n(?P<arguments>.*?)\n?```", re.DOTALL)
+_CALL = Mode(Sink.BODY, TagSet(_CLOSE_CALL, _CLOSE_CALLS), is_inside=is_in_value)
+_FENCED = re.compile(r"(?P<name>[^\n]*)\n```(?:json)?\n(?P<arguments>.*?)\n?```\s*\Z", re.DOTALL)
 
 
 class _DeepSeekParser(TaggedParser):
-    def __init__(self, first: Mode) -> None:
+    def __init__(self, first: Mode, tools: Sequence[Tool]) -> None:
         super().__init__(first, home=_TEXT)
+        self._tools = tools
+        self._names = {tool.function.name for tool in tools}
 
     def _on_tag(self, tag: str) -> None:
         if tag == _OPEN_CALLS:
@@ -49,39 +50,34 @@ class _DeepSeekParser(TaggedParser):
         elif tag == _OPEN_CALL:
             self._enter(_CALL, opened=tag)
         elif tag == _CLOSE_CALL:
-            self._take_call(self._take_body(), tag)
+            self._end_body(tag)
             self._enter(_BETWEEN_CALLS)
+        elif tag == _CLOSE_CALLS and self._mode is _CALL:
+            self._end_body("")
+            self._enter(_TEXT_AFTER_TAG)
         elif tag in _OUTPUT_TAGS:
             self._enter(_TEXT)
         else:
             self._enter(_TEXT_AFTER_TAG)
 
-    def _on_unclosed(self) -> None:
-        self._take_call(self._take_body(), "")
-
-    def _take_call(self, body: str, closed: str) -> None:
-        found = _parse_call(body)
-        if found is None:
-            self._emit(self._opened + body + closed)
-        else:
-            self._call(*found)
-
-
-def _parse_call(body: str) -> tuple[str, dict[str, Any]] | None:
-    """`NAME<sep>{…}`, or `function<sep>NAME` and a fenced block."""
-    name, separator, rest = body.partition(_SEPARATOR)
-    if not separator:
-        return None
-    if match := _FENCED.match(rest):
-        name, rest = match["name"], match["arguments"]
-    try:
-        return name.strip(), parse_arguments(rest)
-    except ValueError:
-        return None
+    def _read_body(self, body: str, *, is_complete: bool, is_exact: bool) -> bool:
+        name, separator, rest = body.partition(_SEPARATOR)
+        if separator:
+            if match := _FENCED.match(rest):
+                name, rest = match["name"], match["arguments"]
+            name, arguments = name.strip(), read_arguments(rest, is_complete=is_complete)
+            if name and arguments is not None:
+                self._call(name, arguments)
+                return True
+            body = f"{name}\n{rest}" if name in self._names else rest
+        found = read_calls(
+            body, self._tools, is_complete=is_complete, is_exact=is_exact, tags=(_OPEN_CALL, _CLOSE_CALL)
+        )
+        return self._take(found)
 
 
 def create_deepseek3(tools: Sequence[Tool], last_message: Message | None, think: Think) -> TaggedParser:
-    return _DeepSeekParser(_THOUGHT if think and not is_prefilled(last_message) else _TEXT)
+    return _DeepSeekParser(_THOUGHT if think and not is_prefilled(last_message) else _TEXT, tools)
 
 
 def create_cogito(tools: Sequence[Tool], last_message: Message | None, think: Think) -> TaggedParser:

@@ -23,17 +23,12 @@ class Parsed:
 
 
 class OutputParser(Protocol):
-    """Feeding a text in any cut gives, joined, the same."""
+    """Feeding a text in any cut gives, joined, the same; nothing of it is lost, and none of it is an error."""
 
     def feed(self, text: str) -> Parsed:
-        """Take the next piece.
-
-        Raises:
-            OutputParseError: the reply breaks the form that its parser reads. What came before the fault is
-                given out first, so the error may be raised one call later than the fault was fed.
-        """
+        """Take the next piece. No text is an error."""
         ...
 
     def finish(self) -> Parsed:
-        """The reply has ended: give out what was held back. Raises as `feed`."""
+        """The reply has ended: give out what was held back."""
         ...

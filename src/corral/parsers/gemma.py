@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from corral.parsers.calls import Calls, read_calls
 from corral.parsers.gemma_values import parse_gemma_call
 from corral.parsers.tags import Mode, Sink, TaggedParser, TagSet, Trim
 from corral.types import Message, Think, Tool
@@ -15,7 +16,13 @@ __all__ = ["create_functiongemma", "create_gemma4", "create_gemma4_no_thinking"]
 
 _OPEN_FUNCTION, _CLOSE_FUNCTION, _ESCAPE = "<start_function_call>", "<end_function_call>", "<escape>"
 _FUNCTION_TEXT = Mode(Sink.CONTENT, TagSet(_OPEN_FUNCTION))
-_FUNCTION = Mode(Sink.BODY, TagSet(_CLOSE_FUNCTION))
+_FUNCTION = Mode(
+    Sink.BODY,
+    TagSet(_CLOSE_FUNCTION, _OPEN_FUNCTION),
+    is_inside=lambda body: body.count(_ESCAPE) % 2 == 1,
+)
+# A closing tag that comes twice.
+_AFTER_FUNCTION = Mode(Sink.DROP, TagSet(_CLOSE_FUNCTION), otherwise=_FUNCTION_TEXT)
 
 _OPEN_CHANNEL, _CLOSE_CHANNEL = "<|channel>", "<channel|>"
 _OPEN_CALL, _CLOSE_CALL, _RESPONSE = "<|tool_call>", "<tool_call|>", "<|tool_response>"
@@ -34,30 +41,28 @@ _AFTER_CALL = Mode(Sink.DROP, TagSet(_CLOSE_CALL, _RESPONSE), otherwise=_TEXT_AF
 
 
 class _FunctionGemmaParser(TaggedParser):
+    def __init__(self, tools: Sequence[Tool]) -> None:
+        super().__init__(_FUNCTION_TEXT, home=_FUNCTION_TEXT)
+        self._tools = tools
+
     def _on_tag(self, tag: str) -> None:
         if tag == _OPEN_FUNCTION:
+            if self._mode is _FUNCTION and self._body:
+                self._end_body("")
             self._enter(_FUNCTION, opened=tag)
             return
-        self._take_call(tag)
-        self._enter(_FUNCTION_TEXT)
+        if self._mode is _FUNCTION:
+            self._end_body(tag)
+        self._enter(_AFTER_FUNCTION)
 
-    def _on_unclosed(self) -> None:
-        self._take_call("")
-
-    def _take_call(self, closed: str) -> None:
-        body = self._take_body()
-        try:
-            name, arguments, rest = parse_gemma_call(body, _ESCAPE)
-        except ValueError:
-            self._emit(self._opened + body + closed)
-            return
-        self._call(name, arguments)
-        self._emit(rest.strip())
+    def _read_body(self, body: str, *, is_complete: bool, is_exact: bool) -> bool:
+        return self._take(_read_gemma_calls(body, _ESCAPE, self._tools, is_complete=is_complete))
 
 
 class _Gemma4Parser(TaggedParser):
-    def __init__(self, first: Mode, thought: Mode) -> None:
+    def __init__(self, first: Mode, thought: Mode, tools: Sequence[Tool]) -> None:
         super().__init__(first, home=_TEXT)
+        self._tools = tools
         self._thought = thought
         self._channel = Mode(Sink.DROP, TagSet(_CHANNEL_NAME), otherwise=thought)
 
@@ -74,8 +79,8 @@ class _Gemma4Parser(TaggedParser):
         elif self._mode is _AFTER_CALL:
             self._enter(_AFTER_CALL)
         else:
-            if self._mode is _CALL:
-                self._take_call(tag)
+            if self._mode is _CALL and (self._body or tag == _CLOSE_CALL):
+                self._end_body(tag if tag == _CLOSE_CALL else "")
             if tag == _OPEN_CALL:
                 self._enter(_CALL, opened=tag)
             else:
@@ -83,41 +88,45 @@ class _Gemma4Parser(TaggedParser):
 
     def _on_unclosed(self) -> None:
         """A closing tag in a string counts after all if the string was never closed."""
+        opened, mode = self._opened, self._mode
         body = self._take_body()
         head, tag, tail = body.partition(_CLOSE_CALL)
-        if tag and self._mode is _STRING and self._try_call(head):
+        if tag and mode is _STRING and self._read_body(head, is_complete=True, is_exact=False):
             self._emit(tail.strip())
-        elif not self._try_call(body):
-            self._emit(self._opened + body)
+        elif not self._read_body(body, is_complete=False, is_exact=False):
+            self._emit(opened + body)
 
-    def _take_call(self, tag: str) -> None:
-        body = self._take_body()
-        if not self._try_call(body):
-            self._emit(self._opened + body + (tag if tag == _CLOSE_CALL else ""))
+    def _read_body(self, body: str, *, is_complete: bool, is_exact: bool) -> bool:
+        return self._take(_read_gemma_calls(body, _DELIMITER, self._tools, is_complete=is_complete))
 
-    def _try_call(self, body: str) -> bool:
-        try:
-            name, arguments, rest = parse_gemma_call(body, _DELIMITER)
-        except ValueError:
-            return False
-        self._call(name, arguments)
-        self._emit(rest.strip())
-        return True
+
+def _read_gemma_calls(body: str, delimiter: str, tools: Sequence[Tool], *, is_complete: bool) -> Calls | None:
+    """One or more calls in Gemma's form, or in another."""
+    found, rest = Calls(), body
+    try:
+        while not found.calls or rest.lstrip().startswith("call:"):
+            name, arguments, rest = parse_gemma_call(rest, delimiter)
+            found.calls.append((name, arguments))
+    except ValueError:
+        if not found.calls:
+            return read_calls(body, tools, is_complete=is_complete)
+    found.strays = rest.strip().lstrip("}").strip()
+    return found
 
 
 def create_functiongemma(tools: Sequence[Tool], last_message: Message | None, think: Think) -> TaggedParser:
-    return _FunctionGemmaParser(_FUNCTION_TEXT, home=_FUNCTION_TEXT)
+    return _FunctionGemmaParser(tools)
 
 
 def create_gemma4(tools: Sequence[Tool], last_message: Message | None, think: Think) -> TaggedParser:
     """After the result of a tool the model goes on thinking."""
     if not think:
-        return _Gemma4Parser(_TEXT, _HIDDEN)
+        return _Gemma4Parser(_TEXT, _HIDDEN, tools)
     is_after_tool = last_message is not None and last_message.role == "tool"
-    return _Gemma4Parser(_THOUGHT if is_after_tool else _TEXT, _THOUGHT)
+    return _Gemma4Parser(_THOUGHT if is_after_tool else _TEXT, _THOUGHT, tools)
 
 
 def create_gemma4_no_thinking(
     tools: Sequence[Tool], last_message: Message | None, think: Think
 ) -> TaggedParser:
-    return _Gemma4Parser(_TEXT, _HIDDEN)
+    return _Gemma4Parser(_TEXT, _HIDDEN, tools)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from corral.parsers.gojson import parse_json
+from corral.parsers.values import parse_json
 
 __all__ = ["parse_gemma_call"]
 

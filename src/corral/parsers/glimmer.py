@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from corral.errors import OutputParseError
 from corral.parsers.atem import CLOSE_CALLS, OPEN_CALLS, parse_atem, resolve_tool
+from corral.parsers.calls import Calls, read_arguments, read_calls, without_tags
 from corral.parsers.tags import Mode, Sink, TaggedParser, TagSet, Trim
 from corral.types import Message, Think, Tool
 
@@ -49,11 +49,9 @@ class _GlimmerParser(TaggedParser):
             self._enter(_MISSENT_CALL)
             self._append_body(tag)
         elif tag == CLOSE_CALLS:
-            self._append_body(tag)
-            if self._mode is _CALL:
-                self._take_call(self._take_body())
-            else:
-                self._take_missent_call(self._take_body())
+            if self._mode is not _AFTER_CALL:
+                self._append_body(tag)
+                self._end_body("")
             self._enter(_AFTER_CALL)
         else:
             self._enter(_HEADER, opened=tag if tag == _NEXT else "")
@@ -64,31 +62,32 @@ class _GlimmerParser(TaggedParser):
             self._enter(self._thought)
         elif recipient in ("", "user"):
             self._enter(_TEXT_OR_CALL if self._tools else _TEXT)
-        elif resolve_tool(self._tools, recipient) is not None:
-            self._enter(_CALL, opened=f"to={recipient}{_MESSAGE}")
         else:
-            raise OutputParseError(f'undeclared Glimmer function "{recipient}"')
+            self._enter(_CALL, opened=f"to={recipient}{_MESSAGE}")
 
-    def _take_call(self, body: str) -> None:
+    def _read_body(self, body: str, *, is_complete: bool, is_exact: bool) -> bool:
+        """A call that its message is addressed to; without an address one of a declared tool."""
+        body = OPEN_CALLS + without_tags(body, (OPEN_CALLS, CLOSE_CALLS)) + CLOSE_CALLS
         try:
             name, tool, arguments = parse_atem(body, self._tools)
-        except ValueError as error:
-            raise OutputParseError(f"parse Glimmer call to {self._recipient}: {error}") from None
-        if tool is None or tool != resolve_tool(self._tools, self._recipient):
-            raise OutputParseError(
-                f'Glimmer recipient "{self._recipient}" does not match ATEM invoke "{name}"'
-            )
-        self._call(tool.function.name.strip(), arguments)
-
-    def _take_missent_call(self, body: str) -> None:
-        try:
-            _, tool, arguments = parse_atem(body, self._tools)
         except ValueError:
-            tool, arguments = None, {}
-        if tool is None:
-            self._emit(body)
-        else:
-            self._call(tool.function.name.strip(), arguments)
+            return self._read_other(body, is_complete=is_complete)
+        if self._mode is _CALL and tool != resolve_tool(self._tools, self._recipient):
+            return False
+        if tool is None and self._mode is not _CALL:
+            return False
+        self._call(name if tool is None else tool.function.name.strip(), arguments)
+        return True
+
+    def _read_other(self, body: str, *, is_complete: bool) -> bool:
+        """Arguments as JSON, or calls in another form."""
+        inner = body.removeprefix(OPEN_CALLS).removesuffix(CLOSE_CALLS)
+        tool = resolve_tool(self._tools, self._recipient) if self._mode is _CALL else None
+        found = read_calls(inner, self._tools, is_complete=is_complete)
+        if found is None and tool is not None and inner.strip().startswith(("{", "[")):
+            arguments = read_arguments(inner, is_complete=is_complete)
+            found = None if arguments is None else Calls([(tool.function.name.strip(), arguments)])
+        return self._take(found)
 
 
 def create_glimmer(tools: Sequence[Tool], last_message: Message | None, think: Think) -> TaggedParser:

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from corral.errors import OutputParseError
-from corral.parsers.coerce import find_tool
-from corral.parsers.glm_call import coerce_pairs, parse_glm_call
+from corral.parsers.calls import is_in_value, read_calls, read_pairs, without_tags
 from corral.parsers.tags import Mode, Sink, TaggedParser, TagSet, Trim
 from corral.types import Message, Think, Tool
 
 __all__ = ["create_glm47", "create_glm_ocr"]
 
 _OPEN_THINK, _CLOSE_THINK = "<think>", "</think>"
-_OPEN_CALL, _CLOSE_CALL = "<tool_call>", "</tool_call>"
+_TAGS = _OPEN_CALL, _CLOSE_CALL = "<tool_call>", "</tool_call>"
 
 _CALLS = TagSet(_OPEN_CALL)
 _TEXT = Mode(Sink.CONTENT, _CALLS, trims_end=True)
@@ -26,7 +24,9 @@ _TEXT_AFTER_CALL = Mode(Sink.CONTENT, _CALLS, trim_start=Trim.LINES, trims_end=T
 _THOUGHT = Mode(Sink.THINKING, TagSet(_CLOSE_THINK), trims_end=True)
 _THOUGHT_AFTER_TAG = Mode(Sink.THINKING, TagSet(_CLOSE_THINK), trim_start=Trim.ALL, trims_end=True)
 _START = Mode(Sink.DROP, TagSet(_OPEN_THINK), otherwise=_TEXT)
-_BODY = Mode(Sink.BODY, TagSet(_CLOSE_CALL))
+_BODY = Mode(Sink.BODY, TagSet(_CLOSE_CALL), is_inside=is_in_value)
+# A closing tag that comes twice.
+_AFTER_CALL = Mode(Sink.DROP, TagSet(_CLOSE_CALL), otherwise=_TEXT_AFTER_CALL)
 
 
 class _GLMParser(TaggedParser):
@@ -43,33 +43,20 @@ class _GLMParser(TaggedParser):
             case "<tool_call>":
                 self._enter(_BODY, opened=tag)
             case _:
-                self._take_call()
-                self._enter(_TEXT_AFTER_CALL)
+                is_call = self._mode is not _BODY or self._end_body(tag)
+                self._enter(_AFTER_CALL if is_call else _TEXT)
 
-    def _take_call(self) -> None:
-        try:
-            name, pairs, strays = parse_glm_call(self._take_body())
-        except ValueError as error:
-            raise OutputParseError(str(error)) from None
-        self._emit(strays)
-        self._call(name, coerce_pairs(pairs, name, self._tools))
-
-    def _on_unclosed(self) -> None:
-        try:
-            name, pairs, strays = parse_glm_call(self._take_body())
-        except ValueError as error:
-            raise OutputParseError(f"incomplete GLM tool call: {error}") from None
-        tool = find_tool(self._tools, name)
-        if tool is None:
-            raise OutputParseError(f'incomplete GLM tool call: tool "{name}" is not declared')
-        arguments = coerce_pairs(pairs, name, self._tools)
-        for key in tool.function.parameters.required:
-            if key not in arguments:
-                raise OutputParseError(
-                    f'incomplete GLM tool call: required argument "{key}" is missing for tool "{name}"'
-                )
-        self._emit(strays)
-        self._call(name, arguments)
+    def _read_body(self, body: str, *, is_complete: bool, is_exact: bool) -> bool:
+        return self._take(
+            read_pairs(without_tags(body, _TAGS), self._tools, is_complete=is_complete)
+            or read_calls(
+                body,
+                self._tools,
+                is_complete=is_complete,
+                is_exact=is_exact,
+                tags=_TAGS,
+            )
+        )
 
 
 def create_glm47(tools: Sequence[Tool], last_message: Message | None, think: Think) -> TaggedParser:

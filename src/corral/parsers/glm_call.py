@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from corral.parsers.coerce import coerce, declared_types, find_tool
+from corral.parsers.coerce import coerce_parameter, find_tool
 from corral.types import Tool
 
 __all__ = ["GLM_ARGUMENT_TAGS", "coerce_pairs", "parse_glm_call"]
@@ -41,7 +41,7 @@ def parse_glm_call(body: str) -> tuple[str, list[tuple[str, str]], str]:
 def coerce_pairs(pairs: Sequence[tuple[str, str]], name: str, tools: Sequence[Tool]) -> dict[str, Any]:
     """The arguments of a call, typed by the schema of the tool of that name."""
     tool = find_tool(tools, name)
-    return {key: coerce(value, declared_types(tool, key)) for key, value in pairs}
+    return {key: coerce_parameter(value, tool, key) for key, value in pairs}
 
 
 class _Reader:

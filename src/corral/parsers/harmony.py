@@ -10,8 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from corral.errors import OutputParseError
-from corral.parsers.arguments import parse_arguments
+from corral.parsers.calls import is_in_value, read_arguments
 from corral.parsers.tags import Mode, Sink, TaggedParser, TagSet
 from corral.types import Message, Think, Tool
 
@@ -26,7 +25,9 @@ _HEADER = Mode(Sink.BODY, TagSet(_MESSAGE, _END, _START))
 _ENDS = TagSet(_END)
 _CONTENT = Mode(Sink.CONTENT, _ENDS)
 _THOUGHT = Mode(Sink.THINKING, _ENDS)
-_CALL = Mode(Sink.BODY, _ENDS)
+# The engine mostly keeps the tag that ends a call to itself.
+_CALL_END = "<|call|>"
+_CALL = Mode(Sink.BODY, TagSet(_END, _CALL_END, _START), is_inside=is_in_value)
 # Text without a header, until one comes.
 _BARE = Mode(Sink.CONTENT, TagSet(_START, _CHANNEL, _END))
 _HEADER_STARTS = TagSet(_START, _CHANNEL, _CONSTRAIN, _MESSAGE, "to=")
@@ -35,6 +36,7 @@ _BETWEEN = Mode(Sink.DROP, TagSet(_START, _CHANNEL), otherwise=_BARE)
 _FIELDS = re.compile(
     r"<\|channel\|>(?P<channel>[^\s<]*)|(?:^|(?<=[\s>]))to=(?P<recipient>[^\s<]+)|<\|constrain\|>[^\s<]*"
 )
+_LABELS = re.compile(r"<\|c(?:hannel|onstrain)\|>[^\s<]*")
 _ROLES = ("assistant", "user", "system", "developer", "tool", "json", "code")
 
 
@@ -50,49 +52,56 @@ class _HarmonyParser(TaggedParser):
             self._end_header(tag)
         elif tag == _MESSAGE:
             self._enter(_CONTENT)
+        elif self._mode is _CALL:
+            self._end_body("" if tag == _START else tag)
+            self._enter(_HEADER if tag == _START else _BETWEEN)
         elif tag == _END:
-            if self._mode is _CALL:
-                self._take_call()
             self._enter(_BETWEEN)
         else:
             self._enter(_HEADER)
             self._append_body("" if tag == _START else tag)
 
     def _end_header(self, tag: str) -> None:
-        channel = self._read_header()
+        channel = self._read_header(is_whole=tag == _MESSAGE)
         if tag == _START:
             self._enter(_HEADER)
         elif tag == _END:
             self._enter(_BETWEEN)
         elif channel in ("analysis", "commentary") and self._recipient:
-            self._enter(_CALL)
+            self._enter(_CALL, opened=f"to={self._recipient}{_MESSAGE}")
         else:
             self._enter(_THOUGHT if channel == "analysis" else _CONTENT)
 
-    def _read_header(self) -> str:
-        """Return the channel, keep the recipient; words that belong to no header are text."""
+    def _read_header(self, *, is_whole: bool) -> str:
+        """Return the channel, keep the recipient; words that belong to no header are text.
+
+        Without a message a recipient is text too.
+        """
         header = self._take_body()
         channel, self._recipient = "", ""
         for match in _FIELDS.finditer(header):
             channel = channel or match["channel"] or ""
             self._recipient = self._recipient or match["recipient"] or ""
-        self._emit(" ".join(word for word in _FIELDS.sub(" ", header).split() if word not in _ROLES))
+        rest = (_FIELDS if is_whole or not self._recipient else _LABELS).sub(" ", header)
+        self._emit(" ".join(word for word in rest.split() if word not in _ROLES))
         return channel
 
     def _on_unclosed(self) -> None:
         if self._mode is _CALL:
-            self._take_call()
+            self._end_body("")
         else:
-            self._read_header()
+            self._read_header(is_whole=False)
 
-    def _take_call(self) -> None:
-        raw = self._take_body()
-        try:
-            arguments = parse_arguments(raw)
-        except ValueError as error:
-            raise OutputParseError(f"error parsing tool call: raw='{raw}', err={error}") from None
+    def _read_body(self, body: str, *, is_complete: bool, is_exact: bool) -> bool:
+        """Arguments; anything else in the message of a call is text, and all of it if there are no tools."""
+        if not self._names:
+            return False
+        arguments = read_arguments(body, is_complete=is_complete or not body.strip())
+        if arguments is None:
+            return False
         name = self._recipient.removeprefix("functions.")
         self._call(self._names.get(name, name), arguments)
+        return True
 
 
 def harmony_names(names: Iterable[str]) -> list[str]:

@@ -7,13 +7,9 @@ Ollama: model/parsers/laguna.go.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from corral.errors import OutputParseError
-from corral.parsers.arguments import parse_arguments
+from corral.parsers.calls import Calls, is_in_value, read_calls, read_pairs, without_tags
 from corral.parsers.coerce import find_tool
-from corral.parsers.glm_call import coerce_pairs, parse_glm_call
-from corral.parsers.qwen import parse_json_call
 from corral.parsers.scan import ObjectScanner
 from corral.parsers.tags import Mode, Sink, TaggedParser, TagSet, Trim
 from corral.types import Message, Think, Tool
@@ -27,7 +23,7 @@ _FIRST_KEYS = ('"name"', '"arguments"')
 _ALIASES = {"read_file": "read", "write_file": "write", "edit_file": "edit", "web_fetch": "webfetch"}
 
 _THOUGHT_ENDS = TagSet(_CLOSE_THINK, _OPEN_CALL)
-_CALL = Mode(Sink.BODY, TagSet(_CLOSE_CALL))
+_CALL = Mode(Sink.BODY, TagSet(_CLOSE_CALL), is_inside=is_in_value)
 _USER = Mode(Sink.BODY, TagSet(_CLOSE_USER))
 _JSON = Mode(Sink.BODY, TagSet())
 
@@ -40,6 +36,7 @@ class _LagunaParser(TaggedParser):
         spaced = (_OPEN_THINK, "{")
         self._text = Mode(Sink.CONTENT, tags, trims_end=True, spaced_tags=spaced)
         trimmed_text = Mode(Sink.CONTENT, tags, Trim.ALL, trims_end=True, spaced_tags=spaced)
+        self._trimmed_text = trimmed_text
         # Where the answer begins; the prompt may have left the closing of the thinking to the model.
         self._answer = Mode(Sink.DROP, TagSet(_CLOSE_THINK), otherwise=trimmed_text)
         sink = Sink.THINKING if is_thinking else Sink.DROP
@@ -49,7 +46,8 @@ class _LagunaParser(TaggedParser):
             if is_started
             else Mode(Sink.CONTENT, tags, Trim.BLANKS, trims_end=True, spaced_tags=spaced)
         )
-        self._after_call = trimmed_text
+        # A closing tag that comes twice.
+        self._after_call = Mode(Sink.DROP, TagSet(_CLOSE_CALL), otherwise=trimmed_text)
         self._json_start = Mode(Sink.DROP, TagSet(*_FIRST_KEYS), otherwise=self._text)
         start = Mode(Sink.DROP, TagSet(_OPEN_THINK), otherwise=self._thought)
         super().__init__(start if is_started else self._answer, home=self._text)
@@ -59,7 +57,7 @@ class _LagunaParser(TaggedParser):
             case "<think>":
                 self._enter(self._thought)
             case "</think>":
-                self._enter(self._after_call if self._mode is self._answer else self._after_thought)
+                self._enter(self._trimmed_text if self._mode is self._answer else self._after_thought)
             case "<tool_call>":
                 self._enter(_CALL, opened=tag)
             case "<user>":
@@ -72,74 +70,46 @@ class _LagunaParser(TaggedParser):
                 scanner.scan(begun, 0, len(begun))
                 self._enter(_JSON, scanner=scanner)
                 self._append_body(begun)
-            case "</tool_call>":
-                self._take_call(self._take_body())
+            case "</tool_call>" if self._mode is self._after_call:
                 self._enter(self._after_call)
             case _:
-                self._take_other_call(tag)
-
-    def _take_other_call(self, closed: str) -> None:
-        """A call outside of its tags counts only if it is one of a declared tool."""
-        body = self._take_body()
-        try:
-            is_call = find_tool(self._tools, self._parse_call(body)[0]) is not None
-        except OutputParseError:
-            is_call = False
-        if is_call:
-            self._take_call(body)
-            self._enter(self._after_call)
-        else:
-            self._emit(self._opened + body + closed)
-            self._enter(self._text)
+                self._enter(self._after_call if self._end_body(tag) else self._text)
 
     def _on_unclosed(self) -> None:
-        if self._mode is not _CALL:
-            self._release_body()
-            return
-        body = self._take_body()
-        try:
-            self._take_call(body)
-        except OutputParseError:
-            self._emit(self._opened + body)
+        """A call outside of its tags that the reply cut off is text."""
+        if self._mode is _CALL:
+            self._end_body("")
+        else:
+            self._emit(self._opened + self._take_body())
 
-    def _take_call(self, body: str) -> None:
-        name, arguments, strays = self._parse_call(body)
-        self._emit(strays)
-        self._call(name, arguments)
+    def _read_body(self, body: str, *, is_complete: bool, is_exact: bool) -> bool:
+        """A call outside of its tags counts only if it is nothing but one of a declared tool."""
+        found = self._find_calls(body, is_complete=is_complete or self._mode is _JSON, is_exact=is_exact)
+        if found is not None and self._mode is not _CALL:
+            is_call = not found.strays and all(find_tool(self._tools, name) for name, _ in found.calls)
+            found = found if is_call else None
+        return self._take(found)
 
-    def _parse_call(self, body: str) -> tuple[str, dict[str, Any], str]:
-        """Name, arguments, and text that belongs to neither."""
-        body = body.strip()
-        while body.startswith(_OPEN_CALL):
-            body = body.removeprefix(_OPEN_CALL).strip()
-        if body.startswith("{"):
-            return self._parse_json(body)
-        head, brace, rest = body.partition("{")
-        if brace and "<arg_key>" not in head:
-            try:
-                return self._resolve(head.strip()), parse_arguments(brace + rest), ""
-            except ValueError as error:
-                raise OutputParseError(f"failed to parse Laguna JSON tool call arguments: {error}") from None
-        try:
-            name, pairs, strays = parse_glm_call(body)
-        except ValueError as error:
-            raise OutputParseError(str(error)) from None
-        name = self._resolve(name)
-        return name, coerce_pairs(pairs, name, self._tools), strays
-
-    def _parse_json(self, body: str) -> tuple[str, dict[str, Any], str]:
-        try:
-            name, arguments = parse_json_call(body)
-        except OutputParseError as error:
-            raise OutputParseError(f"failed to parse Laguna JSON tool call: {error}") from None
-        if not name:
-            raise OutputParseError("empty Laguna tool call name")
-        return self._resolve(name), arguments, ""
+    def _find_calls(self, body: str, *, is_complete: bool, is_exact: bool) -> Calls | None:
+        tags = (_OPEN_CALL, _CLOSE_CALL)
+        body = without_tags(body, tags)
+        found = None
+        if "{" not in body.partition("<arg_key>")[0]:
+            found = read_pairs(body, self._tools, is_complete=is_complete or _is_whole(body))
+        found = found or read_calls(body, self._tools, is_complete=is_complete, is_exact=is_exact, tags=tags)
+        if found is not None:
+            found.calls = [(self._resolve(name), arguments) for name, arguments in found.calls]
+        return found
 
     def _resolve(self, name: str) -> str:
         alias = _ALIASES.get(name, "")
         is_alias = find_tool(self._tools, name) is None and find_tool(self._tools, alias) is not None
         return alias if is_alias else name
+
+
+def _is_whole(body: str) -> bool:
+    """Whether a call that was not closed ends where one may end."""
+    return "<arg_" not in body or body.endswith("</arg_value>")
 
 
 def create_laguna(tools: Sequence[Tool], last_message: Message | None, think: Think) -> TaggedParser:

@@ -6,10 +6,8 @@ A reply that begins with a list of calls of declared tools needs no tags. Ollama
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from corral.parsers.gojson import parse_json
-from corral.parsers.pythonic import parse_python_calls
+from corral.parsers.calls import is_in_value, read_listed_calls
 from corral.parsers.qwen import is_prefilled
 from corral.parsers.tags import Mode, Sink, TaggedParser, TagSet, Trim
 from corral.types import Message, Think, Tool
@@ -23,12 +21,15 @@ _CALL_TAGS = TagSet(_OPEN_CALLS)
 _TEXT = Mode(Sink.CONTENT, _CALL_TAGS)
 _TEXT_AFTER_TAG = Mode(Sink.CONTENT, _CALL_TAGS, trim_start=Trim.ALL)
 _THOUGHT = Mode(Sink.THINKING, TagSet(_CLOSE_THINK), trim_start=Trim.ALL, trims_end=True)
-_BODY = Mode(Sink.BODY, TagSet(_CLOSE_CALLS))
+_BODY = Mode(Sink.BODY, TagSet(_CLOSE_CALLS), is_inside=is_in_value)
+# A closing tag that comes twice.
+_AFTER_CALLS = Mode(Sink.DROP, TagSet(_CLOSE_CALLS), otherwise=_TEXT_AFTER_TAG)
 _BARE_BODY = Mode(Sink.BODY, _CALL_TAGS)
 
 
 class _LFM2Parser(TaggedParser):
     def __init__(self, tools: Sequence[Tool], *, is_thinking: bool) -> None:
+        self._tools = tools
         self._names = {tool.function.name for tool in tools if tool.function.name}
         self._bare_calls = tuple(f"[{name}(" for name in self._names)
         first, self._answer = _TEXT, _TEXT_AFTER_TAG
@@ -45,8 +46,8 @@ class _LFM2Parser(TaggedParser):
         elif tag == _CLOSE_THINK:
             self._enter(self._answer)
         elif tag == _CLOSE_CALLS:
-            self._take_calls(tag)
-            self._enter(_TEXT_AFTER_TAG)
+            is_call = self._mode is not _BODY or self._end_body(tag)
+            self._enter(_AFTER_CALLS if is_call else _TEXT)
         elif tag in self._bare_calls:
             self._enter(_BARE_BODY)
             self._append_body(tag)
@@ -59,45 +60,27 @@ class _LFM2Parser(TaggedParser):
         if self._mode is _BARE_BODY:
             self._take_bare_calls()
         else:
-            self._take_calls("")
+            self._end_body("")
 
-    def _take_calls(self, closed: str) -> None:
-        body = self._take_body()
-        calls = _parse_calls(body)
-        if calls is None:
-            self._emit(self._opened + body + closed)
-            return
-        for name, arguments in calls:
-            self._call(name, arguments)
+    def _read_body(self, body: str, *, is_complete: bool, is_exact: bool) -> bool:
+        return self._take(
+            read_listed_calls(
+                body,
+                self._tools,
+                is_complete=is_complete,
+                is_exact=is_exact,
+                tags=(_OPEN_CALLS, _CLOSE_CALLS),
+            )
+        )
 
     def _take_bare_calls(self) -> None:
+        """Calls without tags count if they are nothing but calls of declared tools."""
         body = self._take_body()
-        calls = _parse_calls(body)
-        if calls is None or any(name not in self._names for name, _ in calls):
+        found = read_listed_calls(body, self._tools, is_complete=False, is_exact=True)
+        if found is None or any(name not in self._names for name, _ in found.calls):
             self._emit(body)
-            return
-        for name, arguments in calls:
-            self._call(name, arguments)
-
-
-def _parse_calls(body: str) -> list[tuple[str, dict[str, Any]]] | None:
-    try:
-        return parse_python_calls(body)
-    except ValueError:
-        pass
-    try:
-        value = parse_json(body)
-    except ValueError:
-        return None
-    found = []
-    for item in value if isinstance(value, list) else [value]:
-        if not (isinstance(item, dict) and isinstance(item.get("name"), str)):
-            return None
-        arguments = item.get("arguments", {})
-        if not isinstance(arguments, dict):
-            return None
-        found.append((item["name"], arguments))
-    return found
+        else:
+            self._take(found)
 
 
 def create_lfm2(tools: Sequence[Tool], last_message: Message | None, think: Think) -> TaggedParser:

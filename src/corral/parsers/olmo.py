@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from corral.parsers.pythonic import parse_python_calls
+from corral.parsers.calls import is_in_value, read_listed_calls
 from corral.parsers.qwen import is_prefilled
 from corral.parsers.tags import Mode, Sink, TaggedParser, TagSet, Trim
 from corral.types import Message, Think, Tool
@@ -17,31 +17,37 @@ __all__ = ["create_olmo3", "create_olmo3_think"]
 _OPEN_CALLS, _CLOSE_CALLS = "<function_calls>", "</function_calls>"
 
 _TEXT = Mode(Sink.CONTENT, TagSet(_OPEN_CALLS))
-_BODY = Mode(Sink.BODY, TagSet(_CLOSE_CALLS))
+_BODY = Mode(Sink.BODY, TagSet(_CLOSE_CALLS), is_inside=is_in_value)
+# A closing tag that comes twice.
+_AFTER_CALLS = Mode(Sink.DROP, TagSet(_CLOSE_CALLS), otherwise=_TEXT)
 _PLAIN = Mode(Sink.CONTENT, TagSet())
 _PLAIN_AFTER_THINK = Mode(Sink.CONTENT, TagSet(), trim_start=Trim.ALL)
 _THOUGHT = Mode(Sink.THINKING, TagSet("</think>"), trims_end=True)
 
 
 class _OlmoParser(TaggedParser):
+    def __init__(self, tools: Sequence[Tool]) -> None:
+        super().__init__(_TEXT, home=_TEXT)
+        self._tools = tools
+
     def _on_tag(self, tag: str) -> None:
         if tag == _OPEN_CALLS:
             self._enter(_BODY, opened=tag)
             return
-        self._take_calls(self._take_body(), tag)
-        self._enter(_TEXT)
+        if self._mode is _BODY:
+            self._end_body(tag)
+        self._enter(_AFTER_CALLS)
 
-    def _on_unclosed(self) -> None:
-        self._take_calls(self._take_body(), "")
-
-    def _take_calls(self, body: str, closed: str) -> None:
-        try:
-            calls = parse_python_calls(body)
-        except ValueError:
-            self._emit(self._opened + body + closed)
-            return
-        for name, arguments in calls:
-            self._call(name, arguments)
+    def _read_body(self, body: str, *, is_complete: bool, is_exact: bool) -> bool:
+        return self._take(
+            read_listed_calls(
+                body,
+                self._tools,
+                is_complete=is_complete,
+                is_exact=is_exact,
+                tags=(_OPEN_CALLS, _CLOSE_CALLS),
+            )
+        )
 
 
 class _OlmoThinkParser(TaggedParser):
@@ -50,7 +56,7 @@ class _OlmoThinkParser(TaggedParser):
 
 
 def create_olmo3(tools: Sequence[Tool], last_message: Message | None, think: Think) -> TaggedParser:
-    return _OlmoParser(_TEXT, home=_TEXT)
+    return _OlmoParser(tools)
 
 
 def create_olmo3_think(tools: Sequence[Tool], last_message: Message | None, think: Think) -> TaggedParser:

@@ -5,18 +5,23 @@ tags end it, and which white space around it is dropped. `TaggedParser` reads th
 suffix that may still become a live tag, and calls `_on_tag`, which picks the next mode.
 
 Invariant: what is given out depends on the text alone, never on its cut, and every character is given out, is part
-of a tag, or is white space next to one.
+of a tag, or is white space next to one. No text is an error: a body that is no call is given out as it stands, with
+its tags.
+
+A closing tag inside a value of a call is text of it. Whether it stood there shows only later: if no end makes a call
+of the body, the first closing tag was the end, and what follows it is read again.
 """
 
 from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from corral.errors import OutputParseError
+from corral.parsers.calls import Calls
 from corral.parsers.events import MAX_HELD_CHARS, Parsed
 from corral.parsers.scan import ObjectScanner
 from corral.types import ToolCall
@@ -24,6 +29,8 @@ from corral.types import ToolCall
 __all__ = ["Mode", "Sink", "TagSet", "TaggedParser", "Trim"]
 
 _VISIBLE = re.compile(r"\S")
+# Closing tags in values that a reply may have; each may make us read the text after it once more.
+_MAX_PASSED_TAGS = 16
 
 
 class TagSet:
@@ -77,6 +84,7 @@ class Mode:
     `trims_end`: white space before a tag is dropped, unless it is one of `spaced_tags`; white space at the end of
     the reply too, unless `keeps_end`.
     `otherwise`: the tags count only as the first visible text; any other text is read, whole, in that mode.
+    `is_inside`: whether a body ends inside a value, so that a closing tag there is no end.
     """
 
     sink: Sink
@@ -86,12 +94,13 @@ class Mode:
     keeps_end: bool = False
     spaced_tags: tuple[str, ...] = ()
     otherwise: Mode | None = None
+    is_inside: Callable[[str], bool] | None = None
 
 
 class TaggedParser(ABC):
-    """Subclasses say what a tag means; they write with `_emit`, `_think`, `_call` and `_enter`.
+    """Subclasses say what a tag means; they write with `_emit`, `_think`, `_call`, `_end_body` and `_enter`.
 
-    `home` is the mode to go on in after a body that grew too long to be a call.
+    `home` is the mode to go on in after a body that grew too long to be a call, or that the reply left open.
     """
 
     def __init__(self, first: Mode, home: Mode) -> None:
@@ -102,6 +111,7 @@ class TaggedParser(ABC):
         self._scanner: ObjectScanner | None = None  # finds the end of a body that no tag ends
         self._partial = ""  # text that may become a tag
         self._spaces: list[str] = []  # white space before `_partial`, dropped if a tag follows
+        self._space = ""  # the same, while its tag is taken
         self._skipped = ""  # white space that a probing mode met before its tag
         self._body: list[str] = []
         self._body_size = 0
@@ -109,7 +119,11 @@ class TaggedParser(ABC):
         self._thinking: list[str] = []
         self._calls: list[ToolCall] = []
         self._call_count = 0
-        self._error: OutputParseError | None = None
+        self._passed: tuple[int, str] | None = (
+            None  # where in the body the first closing tag stands that was no end
+        )
+        self._passed_count = 0
+        self._again = ""  # text to read once more
         # First characters of the live tags, if text without them may pass unread.
         self._quick_chars: tuple[str, ...] | None = None
         self._update_quick_chars()
@@ -133,9 +147,16 @@ class TaggedParser(ABC):
     def _on_tag(self, tag: str) -> None:
         """A live tag was read; "" stands for the end of the object that a scanner looks for."""
 
+    def _read_body(self, body: str, *, is_complete: bool, is_exact: bool) -> bool:
+        """Make calls of a body; whether it holds any. `is_complete`: it was closed.
+
+        `is_exact`: nothing else may be in it, and nothing is mended.
+        """
+        return False
+
     def _on_unclosed(self) -> None:
         """The reply ended inside a body: it is text, unless the family can tell a call."""
-        self._release_body()
+        self._end_body("")
 
     # What a family uses.
 
@@ -143,7 +164,7 @@ class TaggedParser(ABC):
         """Go on in `mode`; `opened` is the text to give out if what it seemed to begin does not come."""
         self._mode = mode
         self._trim = mode.trim_start
-        self._opened = opened
+        self._opened = self._space + opened if opened else ""
         self._scanner = scanner
 
     def _take_body(self) -> str:
@@ -156,10 +177,22 @@ class TaggedParser(ABC):
         self._body.append(text)
         self._body_size += len(text)
 
-    def _release_body(self) -> None:
-        """Give the body, and what opened it, out as content."""
-        self._emit(self._opened + self._take_body())
-        self._opened = ""
+    def _end_body(self, tag: str) -> bool:
+        """The body is over: it is calls, or text with what opened it and with `tag`; returns whether it is calls."""
+        passed, self._passed = self._passed, None
+        opened, self._opened = self._opened, ""
+        body = self._take_body()
+        if self._read_body(body, is_complete=bool(tag), is_exact=passed is not None):
+            return True
+        if passed is None:
+            self._emit(opened + body + tag)
+            return False
+        at, closing = passed
+        is_call = self._read_body(body[:at], is_complete=True, is_exact=False)
+        if not is_call:
+            self._emit(opened + body[:at] + closing)
+        self._again = body[at + len(closing) :] + tag
+        return is_call
 
     def _emit(self, text: str) -> None:
         if text:
@@ -169,6 +202,15 @@ class TaggedParser(ABC):
         if text:
             self._thinking.append(text)
 
+    def _take(self, found: Calls | None) -> bool:
+        """Give out what was read of a body; whether there was anything."""
+        if found is None:
+            return False
+        self._emit(found.strays)
+        for name, arguments in found.calls:
+            self._call(name, arguments)
+        return True
+
     def _call(self, name: str, arguments: dict[str, Any]) -> None:
         self._calls.append(ToolCall(name, arguments, index=self._call_count))
         self._call_count += 1
@@ -176,20 +218,11 @@ class TaggedParser(ABC):
     # The machine.
 
     def _run(self, text: str, *, is_last: bool) -> Parsed:
-        if self._error is None:
-            try:
-                self._read(text)
-                if is_last:
-                    self._end()
-            except OutputParseError as error:
-                self._error = error
+        self._read(text)
+        if is_last:
+            self._end()
         parsed = Parsed("".join(self._content), "".join(self._thinking), self._calls)
         self._content, self._thinking, self._calls = [], [], []
-        if self._error is not None:
-            self._quick_chars = None
-            if is_last or not (parsed.content or parsed.thinking or parsed.tool_calls):
-                raise self._error
-            return parsed
         self._update_quick_chars()
         return parsed
 
@@ -197,7 +230,9 @@ class TaggedParser(ABC):
         if self._partial:
             text, self._partial = self._partial + text, ""
         position = 0
-        while position < len(text):
+        while position < len(text) or self._again:
+            if self._again:
+                text, position, self._again = self._again + text[position:], 0, ""
             mode = self._mode
             if mode.otherwise is not None:
                 text, position = self._probe(mode, mode.otherwise, text, position)
@@ -225,10 +260,26 @@ class TaggedParser(ABC):
             self._take_tag(match[0])
 
     def _take_tag(self, tag: str) -> None:
+        if self._mode.is_inside is not None and self._passes(self._mode.is_inside, tag):
+            self._append_body(tag)
+            return
         if tag in self._mode.spaced_tags:
             self._write_spaces()
-        self._spaces = []
+        self._space, self._spaces = "".join(self._spaces), []
         self._on_tag(tag)
+        self._space = ""
+
+    def _passes(self, is_inside: Callable[[str], bool], tag: str) -> bool:
+        """Whether a closing tag may be part of a value."""
+        if self._passed_count == _MAX_PASSED_TAGS:
+            return False
+        body = self._take_body()
+        self._append_body(body)
+        if not is_inside(body):
+            return False
+        self._passed_count += 1
+        self._passed = self._passed or (len(body), tag)
+        return True
 
     def _scan_body(self, scanner: ObjectScanner, text: str, position: int) -> int:
         limit = min(len(text), position + MAX_HELD_CHARS - self._body_size)
@@ -242,7 +293,12 @@ class TaggedParser(ABC):
         return end
 
     def _give_up_body(self) -> None:
-        self._release_body()
+        """A body that grew too long: text, from its beginning or from the closing tag on that it passed."""
+        if self._passed is not None:
+            self._end_body("")
+        else:
+            self._emit(self._opened + self._take_body())
+            self._opened = ""
         self._enter(self._home)
         self._trim = Trim.NONE
 
@@ -318,6 +374,10 @@ class TaggedParser(ABC):
         self._spaces = []
         if self._mode.sink is Sink.BODY:
             self._on_unclosed()
+            self._enter(self._home)
+            if self._again:
+                self._read("")
+                self._end()
 
     def _update_quick_chars(self) -> None:
         mode = self._mode

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from enum import Enum, auto
 from typing import Any
 
+from corral.parsers.calls import Calls, calls_of, read_calls
 from corral.parsers.events import MAX_HELD_CHARS, Parsed
-from corral.parsers.gojson import parse_json
 from corral.parsers.scan import ObjectScanner
 from corral.parsers.tags import TagSet
+from corral.parsers.values import parse_value
 from corral.types import Tool, ToolCall
 
 __all__ = ["ToolParser"]
@@ -26,6 +27,8 @@ _UNFINISHED_CLOSING = re.compile(r"<(?:[/|｜][^<>\n]{0,49})?|\[(?:/[^\[\]\n]{0,
 _FORM = re.compile(
     r"<[^<>]*>|\[[^\[\]]*\]|\b(?:functions?|json|python|tool_?calls?|call|name|arguments|parameters|args)\b|[\W_]"
 )
+_PAIRED = re.compile(r"<[^<>|｜/]+>")
+_ARGUMENT_KEYS = frozenset({"arguments", "parameters"})
 _MAX_SEARCH_DEPTH = 100
 _MAX_BROKEN_OBJECTS = 64  # each makes us join the body again
 
@@ -45,6 +48,8 @@ class ToolParser:
         self._is_strict = is_strict
         self._tag = tag
         self._tags = TagSet(tag)
+        self._closing = tag.replace("<", "</", 1) if _PAIRED.fullmatch(tag) else ""
+        self._tools = tools
         self._is_bare = tag in ("{", "[")
         self._names = [tool.function.name for tool in tools if tool.function.name]
         self._state = _State.SEARCH
@@ -82,10 +87,31 @@ class ToolParser:
 
     def finish(self) -> Parsed:
         """What never became a call is text of the reply."""
+        while self._state is _State.CALL and not self._is_strict and self._body and self._mend():
+            pass
         self._content += self._body
         self._content.append(self._held)
         self._body, self._held = [], ""
         return self._take_parsed()
+
+    def _mend(self) -> bool:
+        """Look for calls in a body that holds no whole object; whether there were any."""
+        body = "".join(self._body)[self._opened_size :]
+        head, closing, tail = body.partition(self._closing) if self._closing else (body, "", "")
+        found = read_calls(head, self._tools, is_complete=bool(closing), tags=(self._tag,))
+        if found is None or any(name not in self._names for name, _ in found.calls):
+            return False
+        self._content.append(found.strays)
+        for name, arguments in found.calls:
+            self._add(name, arguments)
+        self._body, self._state = [], _State.AFTER
+        whole = self.feed(tail)
+        self._content, self._calls = [whole.content], whole.tool_calls
+        return True
+
+    def _add(self, name: str, arguments: dict[str, Any]) -> None:
+        self._calls.append(ToolCall(name, arguments, index=self._call_count))
+        self._call_count += 1
 
     def _take_parsed(self) -> Parsed:
         parsed = Parsed("".join(self._content), "", self._calls)
@@ -134,18 +160,30 @@ class ToolParser:
             self._broken_count += 1
             self._body = [body]  # no JSON: a later object may be
             return end
-        call = (_find_strict_call if self._is_strict else _find_call)(value, self._names, body)
-        if call is None:
+        meant = self._find_calls(value, body)
+        if meant is None:
             self._give_back()
             return end
         before = body[self._opened_size : self._scanner.start]
-        if _FORM.sub("", before.replace(call[0], "")):
+        if _FORM.sub("", before.replace(meant.calls[0][0], "")):
             self._content.append(before)
-        self._calls.append(ToolCall(*call, index=self._call_count))
-        self._call_count += 1
+        self._content.append(meant.strays)
+        for name, arguments in meant.calls:
+            self._add(name, arguments)
         self._body, self._body_size = [], 0
         self._state = _State.AFTER
         return end
+
+    def _find_calls(self, value: Any, body: str) -> Calls | None:
+        """The calls of declared tools that a value means."""
+        if self._is_strict:
+            return _find_strict_call(value, self._names)
+        found = calls_of(value, self._tools)
+        if found is not None and self._is_bare and not (value.keys() & _ARGUMENT_KEYS):
+            found = None  # the answer may be an object with a name
+        if found is not None and all(name in self._names for name, _ in found.calls):
+            return found
+        return _find_call(value, self._names, body)
 
     def _read_after(self, text: str, position: int) -> int:
         if not self._is_bare:
@@ -173,12 +211,12 @@ class ToolParser:
 
 def _load(text: str) -> Any:
     try:
-        return parse_json(text)
+        return parse_value(text)
     except ValueError:
         return None
 
 
-def _find_call(value: Any, names: Sequence[str], text: str) -> tuple[str, dict[str, Any]] | None:
+def _find_call(value: Any, names: Sequence[str], text: str) -> Calls | None:
     """The call that an object means; the tool is the one whose name comes first in `text`, of two the longer."""
     found = [(at, -len(name), name) for name in names if (at := text.find(name)) >= 0]
     if not found or not isinstance(value, dict):
@@ -189,14 +227,14 @@ def _find_call(value: Any, names: Sequence[str], text: str) -> tuple[str, dict[s
     else:
         arguments = _search_arguments(value, name, _MAX_SEARCH_DEPTH)
         arguments = value if arguments is None else arguments
-    return None if arguments is None else (name, arguments)
+    return None if arguments is None else Calls([(name, arguments)])
 
 
-def _find_strict_call(value: Any, names: Sequence[str], _text: str) -> tuple[str, dict[str, Any]] | None:
+def _find_strict_call(value: Any, names: Sequence[str]) -> Calls | None:
     if not isinstance(value, dict) or value.get("name") not in names or len(value) > 2:
         return None
     arguments = _named_arguments(value)
-    return None if arguments is None else (value["name"], arguments)
+    return None if arguments is None else Calls([(value["name"], arguments)])
 
 
 def _named_arguments(value: dict[str, Any]) -> dict[str, Any] | None:

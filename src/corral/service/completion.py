@@ -81,7 +81,7 @@ class CompletionRun:
         """Emit everything but the last chunk, and return that; None when the repeat guard ended the reply.
 
         Raises:
-            EngineError, RunnerExitedError, QueueFullError, OutputParseError
+            EngineError, RunnerExitedError, QueueFullError
         """
         async with self._runner.complete(self._request) as batches:
             async for pieces in batches:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from corral.errors import OutputParseError
 from corral.parsers.events import OutputParser, Parsed
 from corral.runner.interface import CompletionRequest, Final, Piece, Runner
 from corral.service.requests import Emit
@@ -86,13 +85,7 @@ class CompletionRun:
         async with self._runner.complete(self._request) as batches:
             async for pieces in batches:
                 chunks: list[Chunk] = []
-                try:
-                    is_last = self._take(pieces, chunks)
-                except OutputParseError:
-                    # What came before it is the client's.
-                    if chunks:
-                        await self._emit(chunks)
-                    raise
+                is_last = self._take(pieces, chunks)
                 final = chunks.pop() if chunks and chunks[-1].done else None
                 if chunks:
                     await self._emit(chunks)

@@ -30,6 +30,13 @@ settings.load_profile("corral")
 PLAIN_TEMPLATE = "{{ if .System }}{{ .System }}|{{ end }}{{ .Prompt }}{{ .Response }}"
 
 
+# Work on the server's event loop is bounded by this much processor time (docs/architecture.md). A test in which it
+# takes longer fails; CORRAL_TEST_LOOP_GUARD=report prints where instead.
+LOOP_BOUND = "100ms"
+_HELD = "the event loop was held"
+_held_lines: list[str] = []
+
+
 class Server:
     """A `corral serve` process with a store of its own, and a client for it that knows nothing of Corral."""
 
@@ -44,6 +51,7 @@ class Server:
             "OLLAMA_MODELS": str(self.folder),
             "HOME": str(self.folder),
             "OLLAMA_CLOUD_BASE_URL": "http://127.0.0.1:9",  # no test asks the world outside
+            "CORRAL_LOOP_GUARD": LOOP_BOUND,
             **env,
         }
         self.process = subprocess.Popen(
@@ -66,6 +74,8 @@ class Server:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self.log.append(line)
+            if _HELD in line:
+                _held_lines.append(line)
             if "listening" in line and not self.port:
                 self.port = int(line.partition("http://")[2].split()[0].rpartition(":")[2])
                 self._listening.set()
@@ -132,6 +142,31 @@ class Server:
         if self.process.stderr is not None:
             self.process.stderr.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def loop_guard(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No piece of work that a test causes may hold the event loop of a server for long."""
+    yield
+    found = [*_held_lines]
+    _held_lines.clear()
+    if not found:
+        return
+    if os.environ.get("CORRAL_TEST_LOOP_GUARD", "report") == "report":
+        _reported.append(f"{request.node.nodeid}: {''.join(found).strip()}")
+    else:
+        pytest.fail(
+            f"work on the event loop took more than {LOOP_BOUND} of processor time:\n{''.join(found)}"
+        )
+
+
+_reported: list[str] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What held event loops, where tests do not fail for it."""
+    for line in _reported:
+        terminalreporter.write_line(f"loop guard: {line}")
 
 
 @pytest.fixture

@@ -24,13 +24,68 @@ DOCS = Path(__file__).parent.parent / "docs"
         ("[::1]:80", "http://[::1]:80"),
         ("::1", "http://[::1]:11434"),
         ("ollama.com", "https://ollama.com:443"),
-        ("0.0.0.0:abc", "http://0.0.0.0:11434"),
+        ("0.0.0.0:", "http://0.0.0.0:11434"),
+        ("tcp://0.0.0.0:99", "http://0.0.0.0:99"),
         (' "example.com:5000" ', "http://example.com:5000"),
     ],
 )
 def test_host_forms(text: str, url: str) -> None:
     """Every form of OLLAMA_HOST."""
     assert HostAddress.parse(text).url() == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ":99999",
+        ":80x",
+        ":-1",
+        "0.0.0.0:abc",
+        "unix:///run/x.sock",
+        "ftp://x",
+        "/x.sock",
+        "http://",
+        "http:///x",
+        "1.2.3.4:5:6",
+        "[::1",
+        "[::1]x",
+        "[1.2.3.4]",
+        "a b",
+        "user@host",
+        "host?x",
+    ],
+)
+def test_hosts_that_are_none(text: str) -> None:
+    """An error instead of a server on a port that nobody asked for."""
+    with pytest.raises(CorralError, match="OLLAMA_HOST"):
+        Settings.from_env({"OLLAMA_HOST": text})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "warning"),
+    [
+        ("OLLAMA_NOPRUNE", "no", "'no' is taken as yes; write 0 for no"),
+        ("OLLAMA_FLASH_ATTENTION", "off", "'off' is taken as yes"),
+        ("OLLAMA_KV_CACHE_TYPE", "q9", "is not understood, using f16"),
+        ("OLLAMA_KEEP_ALIVE", "soon", "is not understood, using 5m"),
+        ("OLLAMA_NUM_PARALLEL", "-2", "is not understood, using 0"),
+        ("OLLAMA_CONTEXT_LENGTH", "4k", "is not understood, using 0"),
+        ("CORRAL_LOCAL_FILES", "maybe", "is not understood, using link"),
+        ("CORRAL_REGISTRY", "yes", "is not understood, using off"),
+        ("OLLAMA_NUM_PARALEL", "2", "did you mean OLLAMA_NUM_PARALLEL?"),
+        ("OLLAMA_HOST", "https://x", "the server speaks plain HTTP"),
+    ],
+)
+def test_every_wrong_value_is_told(name: str, text: str, warning: str) -> None:
+    """With what is used instead."""
+    (found,) = Settings.from_env({name: text}).warnings
+    assert name in found and warning in found
+
+
+@pytest.mark.parametrize("text", ["1", "true", "T", "yes", "on"])
+def test_usual_words_for_yes_are_no_mistake(text: str) -> None:
+    settings = Settings.from_env({"OLLAMA_NOPRUNE": text})
+    assert settings.no_prune and not settings.warnings
 
 
 def test_values_and_fallbacks() -> None:

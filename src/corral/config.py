@@ -7,14 +7,15 @@ Ollama's where Ollama has the setting (ollama: envconfig/config.go); those of ou
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from corral.errors import CorralError, InvalidRequestError
 from corral.gotime import FOREVER_NS, parse_duration_ns
-from corral.hostaddress import HostAddress, strip_setting
+from corral.hostaddress import HostAddress, host_problem, strip_setting
 from corral.rate import parse_rate
 
 __all__ = [
@@ -31,6 +32,7 @@ _SECOND_NS = 1_000_000_000
 _MINUTE_NS = 60 * _SECOND_NS
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")
 _FALSE = ("0", "f", "F", "FALSE", "false", "False")
+_KV_CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
 _ORIGIN_SCHEMES = (
     "http://",
     "https://",
@@ -52,8 +54,18 @@ def _number(text: str) -> int:
 
 
 def _boolean(text: str) -> bool:
-    # Any other text that is not empty means yes, as for the original.
+    # Any other text that is not empty means yes, as for Ollama; `_doubt` says so.
     return text not in _FALSE
+
+
+def _doubt(setting: Setting, text: str) -> str:
+    """What to warn of although the text has a meaning."""
+    is_switch = setting.read in (_boolean, _maybe_boolean)
+    if is_switch and text not in _TRUE + _FALSE and text.lower() not in ("yes", "y", "on"):
+        return f"{setting.name}={text!r} is taken as yes; write 0 for no"
+    if setting.name == "OLLAMA_HOST" and text.startswith("https://"):
+        return "OLLAMA_HOST begins with https://, but the server speaks plain HTTP: put a proxy with TLS in front"
+    return ""
 
 
 def _maybe_boolean(text: str) -> bool | None:
@@ -78,6 +90,12 @@ def _keep_alive(text: str) -> int:
 
 def _registry_mode(text: str) -> str:
     if text.lower() not in ("off", "pull", "push"):
+        raise _Unreadable
+    return text.lower()
+
+
+def _kv_cache_type(text: str) -> str:
+    if text.lower() not in _KV_CACHE_TYPES:
         raise _Unreadable
     return text.lower()
 
@@ -164,7 +182,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("OLLAMA_DEBUG", "log_level", _log_level, "INFO", "1 logs more, a negative number less"),
     Setting("OLLAMA_FLASH_ATTENTION", "flash_attention", _maybe_boolean, "auto", "Flash attention on or off"),
     Setting(
-        "OLLAMA_KV_CACHE_TYPE", "kv_cache_type", str.lower, "f16", "Type of the KV cache (f16, q8_0, q4_0)"
+        "OLLAMA_KV_CACHE_TYPE",
+        "kv_cache_type",
+        _kv_cache_type,
+        "f16",
+        "Type of the KV cache (f16, q8_0, q4_0)",
     ),
     Setting(
         "OLLAMA_GO_TEMPLATE",
@@ -219,6 +241,13 @@ SETTINGS: tuple[Setting, ...] = (
         _number,
         "201326592",
         "All request bodies that are held at a time; beyond it large requests get 503",
+    ),
+    Setting(
+        "CORRAL_MAX_CONNECTIONS",
+        "max_connections",
+        _number,
+        "0",
+        "Open connections; beyond it idle ones are closed, then new ones get 503 (0: by the limit of open files)",
     ),
     Setting(
         "CORRAL_LOOP_GUARD",
@@ -358,6 +387,7 @@ class Settings:
     client_timeout_ns: int = 5 * _MINUTE_NS
     max_body_bytes: int = 64 << 20
     max_bodies_bytes: int = 192 << 20
+    max_connections: int = 0
     loop_guard_ns: int = 0
     max_json_depth: int = 500
     local_files: Literal["link", "copy", "off"] = "link"
@@ -384,8 +414,10 @@ class Settings:
         """Read the settings.
 
         Raises:
-            CorralError: an origin that can match nothing.
+            CorralError: an origin that can match nothing, or an address that is none.
         """
+        if problem := host_problem(env.get("OLLAMA_HOST", "")):
+            raise CorralError(f"OLLAMA_HOST={env['OLLAMA_HOST']!r}: {problem}", hint="correct OLLAMA_HOST")
         values: dict[str, Any] = {}
         warnings = []
         for setting in SETTINGS:
@@ -395,15 +427,23 @@ class Settings:
             try:
                 values[setting.field] = setting.read(text)
             except _Unreadable:
-                warnings.append(f"{setting.name}={text!r} is not understood, using {setting.shown}")
+                warnings.append(f"{setting.name}={text!r} is not understood, using {setting.shown or 'none'}")
+                continue
+            if doubt := _doubt(setting, text):
+                warnings.append(doubt)
         known = _KNOWN | {setting.name for setting in SETTINGS}
         warnings += [
-            f"{name} is not a setting of this server and has no effect"
+            f"{name} is not a setting of this server and has no effect{_suggestion(name, known)}"
             for name in sorted(env)
             if name.startswith(("OLLAMA_", "CORRAL_")) and name not in known
         ]
         check_origins(values.get("origins", ()))
         return cls(**values, warnings=tuple(warnings))
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(name, known, n=1, cutoff=0.85)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def check_origins(origins: tuple[str, ...]) -> None:

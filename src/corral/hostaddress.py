@@ -5,7 +5,10 @@ Imports nothing: every command of the command line reads this before anything el
 
 from __future__ import annotations
 
-__all__ = ["HostAddress", "strip_setting"]
+__all__ = ["HostAddress", "host_problem", "strip_setting"]
+
+_SCHEMES = ("http", "https", "tcp")
+_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_")
 
 
 class HostAddress:
@@ -36,6 +39,7 @@ class HostAddress:
         if not mark:
             scheme, rest = "http", text
         default_port = {"http": 80, "https": 443}.get(scheme, 11434) if mark else 11434
+        scheme = "http" if scheme == "tcp" else scheme
         if not mark and rest.split(":")[0].lower() == "ollama.com":
             scheme, default_port = "https", 443
         rest, slash, path = rest.partition("/")
@@ -63,6 +67,51 @@ def _split_port(text: str, default: int) -> tuple[str, int]:
         host, _, port_text = text.partition(":")
     port = int(port_text) if port_text.isascii() and port_text.isdigit() else default
     return host, port if 0 <= port <= 65535 else default
+
+
+def host_problem(text: str) -> str:
+    """What is wrong with a value of `OLLAMA_HOST`; empty if nothing is.
+
+    Ollama listens on its default port then, without a word to whoever wanted another one.
+    """
+    text = strip_setting(text)
+    scheme, mark, rest = text.partition("://")
+    if mark and scheme not in _SCHEMES:
+        return f"{scheme}:// is not supported, only http:// and https://"
+    hostport = (rest if mark else text).partition("/")[0]
+    if not hostport:
+        return "" if not text else "it names no host"
+    return _hostport_problem(hostport)
+
+
+def _hostport_problem(hostport: str) -> str:
+    if hostport.startswith("["):
+        host, bracket, tail = hostport[1:].partition("]")
+        if not bracket or (tail and not tail.startswith(":")):
+            return "the brackets around the address are not closed"
+        return _address_problem(host) or _port_problem(tail[1:])
+    if hostport.count(":") > 1:
+        return _address_problem(hostport)
+    host, _, port = hostport.partition(":")
+    if wrong := sorted(set(host) - _NAME_CHARACTERS):
+        return f"{wrong[0]!r} cannot stand in the name of a host" if host.isascii() else ""
+    return _port_problem(port)
+
+
+def _address_problem(host: str) -> str:
+    from ipaddress import AddressValueError, IPv6Address  # rarely needed, and slow to load
+
+    try:
+        IPv6Address(host)
+    except AddressValueError:
+        return f"{host!r} is not an IPv6 address"
+    return ""
+
+
+def _port_problem(port: str) -> str:
+    if not port or (port.isascii() and port.isdigit() and int(port) <= 65535):
+        return ""
+    return f"{port!r} is not a port (0 to 65535)"
 
 
 def strip_setting(text: str) -> str:

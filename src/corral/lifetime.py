@@ -30,6 +30,7 @@ class Lifetime:
 
     def __init__(self, logs: LogWriter) -> None:
         self._logs = logs
+        self._output = LogWriter(1)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped: asyncio.Event | None = None
         self._is_asked = False
@@ -50,6 +51,11 @@ class Lifetime:
     ) -> None:
         for number, previous in self._previous.items():
             signal.signal(number, previous)
+        self._output.drain()
+
+    def show(self, text: str) -> None:
+        """Print on standard output; whether somebody reads it or not, nobody waits."""
+        self._output.put(text)
 
     def run(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run the server's main coroutine on a loop of its own; raises what it raises."""

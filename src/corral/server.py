@@ -94,7 +94,8 @@ def serve(settings: Settings) -> None:
         _log.info("listening address=http://%s:%d version=%s", shown, port, __version__)
         parts = _assemble(settings, engine, port)
         with Lifetime(logs) as lifetime:
-            lifetime.run(lambda: _serve(settings, parts, listener, connection_limit(descriptors), lifetime))
+            most = settings.max_connections or connection_limit(descriptors)
+            lifetime.run(lambda: _serve(settings, parts, listener, most, lifetime))
     except CorralError:
         raise
     except Exception as exc:
@@ -146,7 +147,7 @@ async def _serve(
             if guard is not None:
                 guard.start()
             await web.start(listener)
-            lifetime.watch(_prepare(parts.store, may_prune=not settings.no_prune))
+            lifetime.watch(_prepare(parts.store, may_prune=not settings.no_prune, show=lifetime.show))
             await lifetime.until_stopped()
             await web.stop(parts.app.stop, grace_s=_GRACE_S)
             if guard is not None:
@@ -158,9 +159,9 @@ async def _serve(
         parts.close()
 
 
-async def _prepare(store: ModelStore, *, may_prune: bool) -> None:
+async def _prepare(store: ModelStore, *, may_prune: bool, show: Callable[[str], None]) -> None:
     """What is done once at the start beside serving; nothing in it is needed to serve."""
-    await asyncio.to_thread(_make_key)
+    await asyncio.to_thread(_make_key, show)
     try:
         await asyncio.to_thread(prepare_store, store, may_prune=may_prune)
     except OSError as exc:
@@ -224,7 +225,7 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int) -> _Parts:
     return _Parts(app, scheduler, store, puller, registry, close)
 
 
-def _make_key() -> None:
+def _make_key(show: Callable[[str], None]) -> None:
     """Who this machine is to registries, made once; the person registers the public half with an account."""
     path = default_key_path()
     try:
@@ -233,8 +234,7 @@ def _make_key() -> None:
         _log.warning("cannot make %s (%s): registries that want a key will refuse", path, exc.strerror)
         return
     if public is not None:
-        print(f"Couldn't find '{path}'. Generating new private key.", flush=True)
-        print(f"Your new public key is: \n\n{public}\n", flush=True)
+        show(f"Couldn't find '{path}'. Generating new private key.\nYour new public key is: \n\n{public}\n\n")
 
 
 def _routes(inference: InferenceRoutes, library: LibraryRoutes, making: MakingRoutes) -> Router:

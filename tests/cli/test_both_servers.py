@@ -55,7 +55,7 @@ def test_tables(recorded: Replay) -> None:
     verbose = run(recorded, "show", "-v", "one").stdout
     assert "  Metadata\n" in verbose
     assert run(recorded, "--version").stdout.startswith(
-        "corral version is 0.0.0\nWarning: client version is "
+        "ollama version is 0.0.0\nWarning: the server at http"
     )
 
 

@@ -26,6 +26,7 @@ __all__ = ["App"]
 
 _log = logging.getLogger("corral.http")
 _MAX_LOGGED_USER = 64
+_MAX_NAMED = 100
 # Asked every second by programs that watch the server: logged only if they fail, or with OLLAMA_DEBUG=1.
 _POLLED = frozenset({"/", "/api/version", "/api/loading", "/api/ps", "/api/tags", "/api/status"})
 
@@ -103,12 +104,16 @@ class App:
         """Answer and return True when the origin or the host ends the request here."""
         host = exchange.header(b"host")
         origin = exchange.header(b"origin")
-        if origin and origin not in (f"http://{host}", f"https://{host}"):
+        is_same = origin in (f"http://{host}", f"https://{host}") and not self._guard.may_be_rebound(host)
+        if origin and not is_same:
             is_preflight = exchange.method == "OPTIONS"
             headers = self._origins.headers_for(origin, is_preflight=is_preflight)
             if headers is None:
                 exchange.extra_headers = [h for h in exchange.extra_headers if h[0] == b"allow"]
-                await exchange.respond(403)
+                reason = f"origin {origin[:_MAX_NAMED]!r} is not allowed"
+                await _forbid(
+                    exchange, f"{reason}; add it to OLLAMA_ORIGINS if its pages may use this server"
+                )
                 return True
             exchange.extra_headers += headers
             if is_preflight:
@@ -116,12 +121,24 @@ class App:
                 return True
         verdict = self._guard.verdict(host)
         if not verdict:
-            await exchange.respond(403)
+            reason = f"host {host[:_MAX_NAMED]!r} is not allowed while the server listens on loopback only"
+            await _forbid(
+                exchange, f"{reason}; use localhost or an IP address, or set the Host header in the proxy"
+            )
             return True
         if verdict == "name" and exchange.method == "OPTIONS":
             await exchange.respond(204)
             return True
         return False
+
+
+async def _forbid(exchange: Exchange, reason: str) -> None:
+    """Refuse, and say why: in the log, and to whoever names itself; Ollama's body is empty."""
+    exchange.refusal = reason
+    if exchange.header(b"user-agent"):
+        await exchange.respond(403, error_body(reason), JSON_UTF8)
+    else:
+        await exchange.respond(403)
 
 
 def _log_request(exchange: Exchange, started_s: float, error: BaseException | None) -> None:
@@ -136,7 +153,11 @@ def _log_request(exchange: Exchange, started_s: float, error: BaseException | No
             exchange.status,
             (time.perf_counter() - started_s) * 1000,
             f" user={json.dumps(exchange.user[:_MAX_LOGGED_USER])}" if exchange.user else "",
-            f" error={error!r}" if error is not None else "",
+            f" error={error!r}"
+            if error is not None
+            else f" refused={exchange.refusal}"
+            if exchange.refusal
+            else "",
         )
 
 

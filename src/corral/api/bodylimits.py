@@ -57,18 +57,17 @@ class BodyBudget:
     def held_bytes(self) -> int:
         return self._held_bytes
 
-    def take(self, size_bytes: int, held_bytes: int) -> int:
-        """Count more bytes of a body of which `held_bytes` are counted already; the bytes to give back later.
+    def take(self, size_bytes: int, body_bytes: int) -> int:
+        """Count more bytes of a body that has had `body_bytes` so far; the bytes to give back later.
 
         Raises:
             ServerBusyError: there is no room.
         """
-        if held_bytes + size_bytes <= _FREE_BYTES:
-            return 0
-        if self._held_bytes + size_bytes > self._limit_bytes:
+        counted_bytes = max(body_bytes + size_bytes - _FREE_BYTES, 0) - max(body_bytes - _FREE_BYTES, 0)
+        if counted_bytes and self._held_bytes + counted_bytes > self._limit_bytes:
             raise ServerBusyError
-        self._held_bytes += size_bytes
-        return size_bytes
+        self._held_bytes += counted_bytes
+        return counted_bytes
 
     def give_back(self, size_bytes: int) -> None:
         self._held_bytes -= size_bytes

@@ -68,13 +68,14 @@ class Exchange:
 
     `extra_headers` go with whatever is answered. `error_encoder` makes the body of an error from its status and
     text; a surface sets its own before it reads anything (None: the native one). `user` is who the client says that
-    it serves; it goes into the log. `body_limit_bytes` is the route's own bound of the body.
+    it serves; it goes into the log, as does `refusal`. `body_limit_bytes` is the route's own bound of the body.
 
     A client that stops sending its body, or stops reading a stream, for `stall_timeout_s` (0: never) ends the
     exchange: it must not hold a slot of the engine forever.
     """
 
     __slots__ = (
+        "_body_bytes",
         "_budget",
         "_call",
         "_held_bytes",
@@ -92,6 +93,7 @@ class Exchange:
         "params",
         "path",
         "query",
+        "refusal",
         "request_id",
         "status",
         "user",
@@ -103,7 +105,7 @@ class Exchange:
         request = call.request
         self._call = call
         self._budget = budget or BodyBudget(_NO_LIMIT)
-        self._held_bytes = 0
+        self._held_bytes = self._body_bytes = 0
         self._stall_timeout_s = stall_timeout_s
         self._is_stopped = False
         self._is_writing = False
@@ -118,6 +120,7 @@ class Exchange:
         self.error_encoder: Callable[[int, str], bytes] | None = None
         self.body_limit_bytes = _NO_LIMIT
         self.is_started = False
+        self.refusal = ""
         self.status = 0
         self.user = ""
         self.request_id = request_id
@@ -168,7 +171,8 @@ class Exchange:
         return BodyTooLargeError(limit_bytes, can_raise=limit_bytes != self.body_limit_bytes)
 
     def _hold(self, size_bytes: int) -> None:
-        self._held_bytes += self._budget.take(size_bytes, self._held_bytes)
+        self._held_bytes += self._budget.take(size_bytes, self._body_bytes)
+        self._body_bytes += size_bytes
 
     def release(self) -> None:
         """Nothing of the body is needed any more."""

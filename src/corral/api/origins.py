@@ -15,6 +15,8 @@ __all__ = ["PREFLIGHT_HEADERS", "HostGuard", "OriginRules"]
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "0.0.0.0")
 _APP_ORIGINS = ("app://*", "file://*", "tauri://*", "vscode-webview://*", "vscode-file://*")
 _LOCAL_SUFFIXES = (".localhost", ".local", ".internal")
+# Nobody can register a name below these on the internet.
+_PRIVATE_SUFFIXES = (*_LOCAL_SUFFIXES, ".lan", ".home.arpa", ".home", ".corp", ".intranet", ".private")
 
 _STAINLESS = (
     "Arch",
@@ -89,6 +91,24 @@ class HostGuard:
         self._hostname = socket.gethostname().lower()
         self.verdict = lru_cache(maxsize=1024)(self._verdict)
 
+    def may_be_rebound(self, host_header: str) -> bool:
+        """Whether a page that calls itself by this host may be a foreign one, whose name was made to point here.
+
+        While other machines may come under any name, a page of the same origin on our own port is nobody's: this
+        server has none. Names that no stranger can register are trusted.
+        """
+        if self._is_active or _port(host_header, 80) != self._port:
+            return False
+        host = _split_port(host_header).lower()
+        try:
+            ipaddress.ip_address(host.strip("[]"))
+        except ValueError:
+            is_ours = (
+                host in ("localhost", self._hostname) or "." not in host or host.endswith(_PRIVATE_SUFFIXES)
+            )
+            return not is_ours
+        return False
+
     def _verdict(self, host_header: str) -> str:
         """`"address"` or `"name"` for an allowed host (an OPTIONS to a name ends with 204), else `""`."""
         if not self._is_active:
@@ -111,6 +131,11 @@ def _split_port(host: str) -> str:
         end = host.find("]")
         return host[1:end] if end > 0 and host[end + 1 : end + 2] == ":" else host
     return host.partition(":")[0] if host.count(":") == 1 else host
+
+
+def _port(host: str, default: int) -> int:
+    text = host.rpartition(":")[2] if host.count(":") == 1 or "]:" in host else ""
+    return int(text) if text.isascii() and text.isdigit() else default
 
 
 _PRIVATE_NETWORKS = [

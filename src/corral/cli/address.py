@@ -8,13 +8,17 @@ from corral import __version__
 from corral.cli.client import APIError, Client, NoServerError
 from corral.cli.flags import PROGRAM
 from corral.cli.terminal import safe
-from corral.hostaddress import HostAddress, strip_setting
+from corral.errors import CorralError
+from corral.hostaddress import HostAddress, host_problem, strip_setting
 
 __all__ = ["autoserves", "print_version", "reach_server", "server_client"]
 
 
 def server_client() -> Client:
-    address = HostAddress.parse(os.environ.get("OLLAMA_HOST", ""))
+    text = os.environ.get("OLLAMA_HOST", "")
+    if problem := host_problem(text):
+        raise CorralError(f"OLLAMA_HOST={text!r}: {problem}")
+    address = HostAddress.parse(text)
     # An address to listen on everywhere is reached on this machine.
     host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
     return Client(HostAddress(address.scheme, host, address.port, address.path))
@@ -47,13 +51,19 @@ def reach_server(*, may_start: bool = False) -> Client:
 
 
 def print_version() -> None:
-    """The server's version, and this program's where it is another one."""
+    """The version of Corral that answers, or whose it is if that is not Corral; this program's where it differs."""
+    client = server_client()
     try:
-        theirs = server_client().call("GET", "/api/version")["version"]
-    except (NoServerError, APIError, KeyError, TypeError):
-        theirs = ""
+        answer = client.call("GET", "/api/version")
+        theirs, ours = answer["version"], answer.get("corral_version")
+    except (NoServerError, APIError, AttributeError, KeyError, TypeError):
         print(f"Warning: could not connect to a running {PROGRAM.capitalize()} instance")
-    if theirs:
-        print(safe(f"{PROGRAM} version is {theirs}"))
-    if theirs != __version__:
+        print(f"Warning: client version is {__version__}")
+        return
+    if ours is None:
+        print(f"ollama version is {safe(str(theirs))}")
+        print(f"Warning: the server at {client.address.url()} is Ollama, or another one with its API")
+    else:
+        print(f"{PROGRAM} version is {safe(str(ours))}")
+    if ours != __version__:
         print(f"Warning: client version is {__version__}")

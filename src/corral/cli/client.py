@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 
+from corral import __version__
 from corral.cli import quick
 from corral.cli.flags import PROGRAM
 from corral.hostaddress import HostAddress
@@ -56,7 +57,11 @@ class Client:
         self._prefix = address.path.rstrip("/")
         self._is_plain = address.scheme != "https" and (address.is_loopback or not _proxy_of(address))
         host = f"[{address.host}]" if ":" in address.host else address.host
-        self._headers = {"Host": f"{host}:{address.port}", "User-Agent": "corral-cli", "Accept": "*/*"}
+        self._headers = {
+            "Host": f"{host}:{address.port}",
+            "User-Agent": f"corral-cli/{__version__}",
+            "Accept": "*/*",
+        }
         if key := os.environ.get("OLLAMA_API_KEY", "").strip():
             self._headers["Authorization"] = f"Bearer {key}"
 

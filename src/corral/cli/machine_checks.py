@@ -89,7 +89,8 @@ def _ask(client: Client) -> tuple[str, bool] | Finding:
     url = client.address.url()
     start = f"start it: {PROGRAM} serve"
     try:
-        version = str(client.call("GET", "/api/version")["version"])
+        answer = client.call("GET", "/api/version")
+        version = str(answer["version"])
     except NoServerError as error:
         advice = (
             start if client.address.is_loopback else "look at OLLAMA_HOST, and whether the server runs there"
@@ -97,13 +98,10 @@ def _ask(client: Client) -> tuple[str, bool] | Finding:
         if "is not HTTP" in str(error) or "not http" in str(error):
             return _foreign(url)
         return fail("server", str(error) or f"no server answers at {url}", advice)
-    except (APIError, KeyError, TypeError):
+    except (APIError, AttributeError, KeyError, TypeError):
         return _foreign(url)
-    try:
-        client.call("GET", "/api/loading")
-    except (APIError, NoServerError):
-        return version, False
-    return version, True
+    ours = answer.get("corral_version")
+    return (version, False) if ours is None else (str(ours), True)
 
 
 def _foreign(url: str) -> Finding:

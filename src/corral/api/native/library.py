@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
-from corral import __version__
+from corral import API_VERSION, __version__
 from corral.api import decode
 from corral.api.http import JSON_UTF8, Exchange
 from corral.api.native.progress import answer_with_progress
@@ -61,7 +61,7 @@ class LibraryRoutes:
         self._scheduler = scheduler
         self._max_body_bytes = max_body_bytes
         self._max_depth = max_depth
-        self._version = encode({"version": __version__})
+        self._version = encode({"version": API_VERSION, "corral_version": __version__})
 
     async def root(self, exchange: Exchange) -> None:
         await exchange.respond(200, b"Ollama is running", "text/plain; charset=utf-8")

@@ -89,7 +89,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         error=object_of("type message", type=_STRING, message=_STRING),
         request_id=_STRING,
     ),
-    "Version": object_of("version", version=_STRING),
+    "Version": object_of("version", version=_STRING, corral_version=_STRING),
     "Generated": object_of(
         "model created_at response done",
         model=_STRING,

@@ -24,6 +24,7 @@ from corral.api.origins import HostGuard, OriginRules
 from corral.api.registry.routes import RegistryRoutes
 from corral.api.responses.routes import ResponsesRoutes
 from corral.api.routing import Router
+from corral.api.systemone import add_systemone_route
 from corral.config import Settings
 from corral.create.jobs import Jobs
 from corral.create.local import LocalFiles
@@ -210,6 +211,7 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int) -> _Parts:
     router = _with_elsewhere(_routes(inference, library, making), ElsewhereRoutes(**limits))
     add_openai_routes(router, service, catalogue, **limits)
     add_token_routes(router, service, **limits)
+    add_systemone_route(router, service, **limits)
     _add_agent_routes(router, anthropic, responses)
     add_openapi_route(router)
     AccountRoutes(lambda: _account(settings), is_offline=settings.is_offline).register(router)

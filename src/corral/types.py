@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 Capability = Literal[
-    "completion", "tools", "insert", "vision", "embedding", "thinking", "image", "audio", "rerank"
+    "completion", "tools", "insert", "vision", "embedding", "thinking", "image", "audio", "rerank", "decision"
 ]
 
 # None: not said. True/False: on/off. A string: a level ("low", "medium", "high", "max").

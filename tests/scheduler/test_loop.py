@@ -18,7 +18,14 @@ import pytest
 
 from corral.devices import CPU, GPU, Machine
 from corral.errors import CorralError, QueueFullError, RunnerExitedError, RunnerStartError, SchedulingError
-from corral.runner.interface import CompletionRequest, Piece, Runner, RunnerFacts, RunnerSpec
+from corral.runner.interface import (
+    CompletionRequest,
+    Piece,
+    Runner,
+    RunnerFacts,
+    RunnerSpec,
+    TokenScores,
+)
 from corral.scheduler.loop import Lease, Scheduler, is_out_of_memory
 from corral.scheduler.spec import FOREVER_NS, LoadRequest, MemoryShape, SchedulerConfig
 from corral.types import LoadOptions
@@ -96,6 +103,19 @@ class FakeRunner:
         raise AssertionError("the scheduler never uses a runner")
 
     turn_bytes = 1
+
+    async def score(
+        self,
+        prompt: str | list[int],
+        tokens: Sequence[int],
+        images: Sequence[bytes] = (),
+        *,
+        is_continued: bool = False,
+    ) -> TokenScores:
+        raise AssertionError("the scheduler never uses a runner")
+
+    async def decide(self, body: dict[str, Any]) -> dict[str, Any]:
+        raise AssertionError("the scheduler never uses a runner")
 
     async def rerank(
         self, query: str, documents: Sequence[str], *, is_continued: bool = False

@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 
 from corral.errors import EngineError, QueueFullError, RunnerExitedError, RunnerStartError, SchemaError
-from corral.runner import llama_server
+from corral.runner import llama_server, scoring
 from corral.runner.engine_http import EngineResponse, open_request
 from corral.runner.interface import (
     CompletionRequest,
@@ -29,6 +29,7 @@ from corral.runner.interface import (
     Runner,
     RunnerFacts,
     RunnerSpec,
+    TokenScores,
 )
 from corral.runner.logprobs import LogprobReader
 from corral.runner.pace import Pace
@@ -140,6 +141,28 @@ class EngineRunner:
         answer = await self._take_turn("/rerank", body, size_bytes, is_continued=is_continued)
         rows = sorted(answer["results"], key=_row_index)
         return [row["relevance_score"] for row in rows], answer["usage"]["total_tokens"]
+
+    async def score(
+        self,
+        prompt: str | list[int],
+        tokens: Sequence[int],
+        images: Sequence[bytes] = (),
+        *,
+        is_continued: bool = False,
+    ) -> TokenScores:
+        if isinstance(prompt, str) and len(prompt) > PART_CHARS and not images:
+            prompt = await self._tokens_that_fit(prompt)
+        async with self._slot(is_continued=is_continued):
+            for body in scoring.bodies(prompt, tokens, images):
+                scores = scoring.read_scores(await self.request_json("/completion", body), tokens)
+                if scores is not None:
+                    return scores
+        raise EngineError(500, "the model gives no finite probability to the candidates")
+
+    async def decide(self, body: dict[str, Any]) -> dict[str, Any]:
+        async with self._slot():
+            answer: dict[str, Any] = await self.request_json("/v1/systemone", body)
+        return answer
 
     async def _take_turn(
         self, path: str, body: dict[str, Any], size_bytes: int, *, is_continued: bool

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from corral.errors import RunnerExitedError
 from corral.types import Logprob, SamplingOptions
@@ -26,6 +26,7 @@ __all__ = [
     "RunnerFactory",
     "RunnerFacts",
     "RunnerSpec",
+    "TokenScores",
 ]
 
 
@@ -107,6 +108,16 @@ class Final:
     stopping_word: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class TokenScores:
+    """How likely each of some tokens is to come next, if it is one of them. Counts in tokens."""
+
+    probabilities: tuple[float, ...]
+    prompt_count: int
+    cached_count: int
+    predicted_count: int
+
+
 @dataclass(slots=True)
 class Piece:
     """One event of a completion: some text (whole characters), or the end. One is made per token."""
@@ -164,6 +175,30 @@ class Runner(Protocol):
         self, query: str, documents: Sequence[str], *, is_continued: bool = False
     ) -> tuple[list[float], int]:
         """Score documents that are known to fit, in one engine call: raw scores, and how many tokens were read.
+
+        Raises:
+            EngineError, RunnerExitedError, QueueFullError
+        """
+        ...
+
+    async def score(
+        self,
+        prompt: str | list[int],
+        tokens: Sequence[int],
+        images: Sequence[bytes] = (),
+        *,
+        is_continued: bool = False,
+    ) -> TokenScores:
+        """The softmax over the logits of `tokens` (different ones, at least two) after a prompt.
+
+        Raises:
+            ContextOverflowError: the prompt does not fit.
+            EngineError, RunnerExitedError, QueueFullError
+        """
+        ...
+
+    async def decide(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The engine's own answer to typed questions, from a model that has a head for them.
 
         Raises:
             EngineError, RunnerExitedError, QueueFullError

@@ -18,13 +18,25 @@ from corral.prompt.inference import thinking_tags
 from corral.prompt.plain import is_plain
 from corral.store.models import Model
 
-__all__ = ["Path", "Traits", "choose_path", "is_reranker", "show_capabilities", "tags_capabilities"]
+__all__ = [
+    "DECISION_RENDERERS",
+    "Path",
+    "Traits",
+    "choose_path",
+    "has_decision_head",
+    "is_decision_model",
+    "is_reranker",
+    "show_capabilities",
+    "tags_capabilities",
+]
 
 Path = Literal["renderer", "go", "jinja"]
 
 # llama.cpp: LLAMA_POOLING_TYPE_RANK, and its names for the head that makes the score.
 _POOLING_RANK = 4
 _CLASSIFIER_HEADS = ("cls.weight", "cls.output.weight")
+# Ollama's names of prompt forms that only such models have.
+DECISION_RENDERERS = ("tev1", "clef")
 _HARMONY_FAMILIES = ("gptoss", "gpt-oss")
 
 
@@ -170,7 +182,22 @@ def _parser(traits: Traits) -> list[str]:
     return [kind for kind, has in (("tools", info.has_tools), ("thinking", info.has_thinking)) if has]
 
 
+def has_decision_head(gguf: GGUFFile | None) -> bool:
+    """Whether a file has a part of its own that answers typed questions; the engine runs it."""
+    return gguf is not None and isinstance(gguf.get_arch("decision.type"), str)
+
+
+def is_decision_model(model: Model, gguf: GGUFFile | None) -> bool:
+    """Whether a model was made to answer typed questions (`/v1/systemone`)."""
+    config = model.config
+    return (
+        "decision" in config.capabilities or config.renderer in DECISION_RENDERERS or has_decision_head(gguf)
+    )
+
+
 def _unique(found: list[str], traits: Traits) -> tuple[str, ...]:
+    if is_decision_model(traits.model, traits.gguf):
+        return ("decision",)
     dropped = {"audio"} if traits.model.config.family == "nemotron_h_omni" else set()
     return tuple(name for name in dict.fromkeys(found) if name not in dropped)
 

@@ -18,6 +18,8 @@ from corral.scheduler.loop import Scheduler
 from corral.scheduler.spec import LoadRequest
 from corral.service import constraint, prompting
 from corral.service.completion import Stopwatch
+from corral.service.decision import DecisionRequest, DecisionResult, decide
+from corral.service.decision import check_request as check_decision
 from corral.service.embedding import embed
 from corral.service.loading import load_request
 from corral.service.options import parse_options, requested_num_ctx
@@ -135,6 +137,20 @@ class Inference:
         async with self._turn(profile, common, think, stopwatch) as turn:
             messages = prompting.chat_messages(profile, request.messages)
             return await prompting.count_tokens(profile, messages, tools, think, turn.runner)
+
+    async def decide(self, request: DecisionRequest) -> DecisionResult:
+        """Answer typed questions with probabilities.
+
+        Raises:
+            CorralError: any of its classes.
+        """
+        profile = await self._profiles.get(request.model)
+        check_decision(profile, request)
+        common = InferenceOptions(
+            request.model, keep_alive_ns=request.keep_alive_ns, think=False, truncate=False
+        )
+        async with self._turn(profile, common, False, Stopwatch()) as turn:
+            return await decide(turn, request)
 
     async def embed(self, request: EmbedRequest) -> EmbedResult:
         """Embed texts.

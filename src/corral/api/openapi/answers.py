@@ -20,6 +20,7 @@ _DURATIONS = {
         "total_duration",
         "load_duration",
         "prompt_eval_count",
+        "prompt_eval_cached_count",
         "prompt_eval_duration",
         "eval_count",
         "eval_duration",
@@ -189,6 +190,25 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "Response": object_of(
         "id object status model output", id=_STRING, object=_STRING, status=_STRING, model=_STRING, output={}
     ),
+    "Decisions": object_of(
+        "model answers usage",
+        model=_STRING,
+        answers={
+            "type": "object",
+            "additionalProperties": object_of(
+                "type",
+                type=_STRING,
+                choice=_STRING,
+                noul=_NUMBER,
+                score=_NUMBER,
+                legend=_OBJECT,
+                probabilities={"type": "object", "additionalProperties": _NUMBER},
+                confidence=_NUMBER,
+            ),
+        },
+        usage=object_of("input_tokens output_tokens", input_tokens=_INTEGER, output_tokens=_INTEGER),
+        prompt_eval_cached_count=_INTEGER,
+    ),
     "DeletedResponse": object_of("id object deleted", id=_STRING, object=_STRING, deleted=_BOOLEAN),
     "InputItems": object_of("object data", object=_STRING, data=array_of(_OBJECT)),
     "AnthropicMessage": object_of(
@@ -197,8 +217,9 @@ ANSWERS: dict[str, dict[str, Any]] = {
         type=_STRING,
         role=_STRING,
         model=_STRING,
-        content={"type": ["array", "null"], "items": _OBJECT},
+        content=array_of(_OBJECT),
         stop_reason=_MAYBE_STRING,
+        stop_sequence=_MAYBE_STRING,
         usage=object_of("input_tokens output_tokens", input_tokens=_INTEGER, output_tokens=_INTEGER),
     ),
     "TokenCount": object_of("input_tokens", input_tokens=_INTEGER),

@@ -15,6 +15,7 @@ from corral.api.openai import protocol as openai
 from corral.api.openapi.schema import array_of, object_of
 from corral.api.rerank import RERANK
 from corral.api.responses.protocol import RESPONSES
+from corral.api.systemone import SYSTEMONE
 
 __all__ = ["OPERATIONS", "Operation"]
 
@@ -47,6 +48,8 @@ class Operation:
         """The schema of its errors."""
         if self.path.startswith("/v1/messages"):
             return "AnthropicError"
+        if self.path == "/v1/systemone":
+            return "NativeError"
         return "OpenAIError" if self.path.startswith("/v1/") else "NativeError"
 
     @property
@@ -61,6 +64,19 @@ _LOGIT_BIAS = {"type": "object", "additionalProperties": {"type": "number", "min
 _STOP = {"anyOf": [_STRING, array_of(_STRING)]}
 _SAMPLING = {"logit_bias": _LOGIT_BIAS, "stop": _STOP}
 _TOOL_CHOICE = {"anyOf": [_STRING, {"type": "object"}]}
+
+_CONTENT = {"type": ["string", "object", "array"]}
+_QUESTIONS = {
+    "type": "object",
+    "minProperties": 1,
+    "maxProperties": 64,
+    "additionalProperties": object_of(
+        "type instructions",
+        type={"enum": ["choice", "noul", "score"]},
+        instructions=_CONTENT,
+        criteria={"type": ["object", "array", "null"]},
+    ),
+}
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/", "Whether the server runs", "Anything"),
@@ -172,6 +188,15 @@ OPERATIONS: tuple[Operation, ...] = (
         openai.EMBEDDINGS,
         "model input",
         {"input": _TEXTS},
+    ),
+    Operation(
+        "POST",
+        "/v1/systemone",
+        "Answer typed questions with probabilities",
+        "Decisions",
+        SYSTEMONE,
+        "model state questions",
+        {"state": _CONTENT, "questions": _QUESTIONS},
     ),
     Operation("GET", "/v1/models", "All models", "OpenAIModels"),
     Operation("GET", "/v1/models/{model}", "One model", "OpenAIModel"),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from corral.cli.bench import Round, Sample, Settings, make_prompt, plot
+from corral.cli.bench import Round, Sample, Settings, make_prompt, plot, sample_of
 from tests.cli.replay import Replay
 from tests.conftest import Server
 
@@ -39,6 +39,25 @@ def test_figures_of_a_round() -> None:
 def test_a_single_token_has_no_rate() -> None:
     """Nothing is divided by nothing."""
     assert Round.of([Sample(1, 2, 2, 10, 1)]).decode_rate == 0
+
+
+@pytest.mark.parametrize("each", [1, 4], ids=["a piece a token", "a piece of four tokens"])
+def test_several_tokens_in_a_packet(each: int) -> None:
+    """Packets of three pieces, one a second: what the first one brought took no time to write."""
+    arrivals = [packet + i * 1e-5 for packet in (11.0, 12.0, 13.0) for i in range(3)]
+    sample = sample_of(10.0, arrivals, {"eval_count": 9 * each, "prompt_eval_count": 5})
+    assert (sample.first_s, sample.last_s, sample.first_tokens) == (11.0, 13.0, 3 * each)
+    assert sample.rate == pytest.approx(3 * each)
+    assert Round.of([sample]).total_rate == pytest.approx(3 * each)
+
+
+def test_all_tokens_in_one_packet() -> None:
+    """The server's own measure is the only one then; without it there is none."""
+    arrivals = [11.0 + i * 1e-5 for i in range(8)]
+    final = {"eval_count": 8, "eval_duration": 2_000_000_000}
+    assert sample_of(10.0, arrivals, final).rate == pytest.approx(4)
+    assert Round.of([sample_of(10.0, arrivals, final)]).total_rate == pytest.approx(4)
+    assert sample_of(10.0, arrivals, {"eval_count": 8}).rate == 0
 
 
 def test_prompts_differ_from_the_start() -> None:

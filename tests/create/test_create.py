@@ -114,6 +114,16 @@ def test_quantize_a_model_of_the_store(maker: Server) -> None:
     )
 
 
+@pytest.mark.parametrize("level", ["f16", " F16", "F16 "])
+def test_quantize_to_the_same_type(maker: Server, level: str) -> None:
+    """Nothing to do is no error, and blanks around a type do not count."""
+    body = {"model": "q", "files": {"w.gguf": maker.upload(WIDE)}, "quantize": level, "stream": False}
+    assert maker.post("/api/create", body) == {"status": "success"}
+    assert maker.post("/api/create", {"model": "r", "from": "q", "quantize": level, "stream": False})
+    assert maker.post("/api/create", {"model": "e", "from": "q", "quantize": "q8_0 ", "stream": False})
+    assert maker.post("/api/create", {"model": "e", "from": "e", "quantize": "Q8_0", "stream": False})
+
+
 def test_importance_matrix(maker: Server, tmp_path: Path) -> None:
     """Types that need a matrix are refused without one, and made with one that was uploaded."""
     files = {"w.gguf": maker.upload(WIDE)}

@@ -19,13 +19,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from corral.cli.client import APIError, Client
+from corral.cli.fitting import screen_table, screen_text
 from corral.cli.flags import Arguments, UsageError
-from corral.cli.human import format_table
 from corral.cli.jsonout import print_json
 from corral.cli.progress import Progress
 from corral.cli.terminal import is_terminal, terminal_size
 
-__all__ = ["Round", "Sample", "Settings", "bench", "make_prompt", "measure_round", "plot"]
+__all__ = ["Round", "Sample", "Settings", "bench", "make_prompt", "measure_round", "plot", "sample_of"]
 
 _WORDS = (
     "time year people way day man thing woman life child world school state family student group country problem "
@@ -38,6 +38,8 @@ _WARM_UP_TOKENS = 8
 # A small model may end its answer to random words at once.
 _ATTEMPTS = 8
 _BAR_CHARACTERS = 40
+# No model writes a token so soon after another.
+_SAME_PACKET_S = 0.0003
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +56,25 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One request. Times are seconds of the monotonic clock; counts are the server's."""
+    """One request. Times are seconds of the monotonic clock; counts are the server's.
+
+    `first_tokens` came with the first packet. `writing_s` is the server's own measure, 0 if it tells none.
+    """
 
     started_s: float
     first_s: float
     last_s: float
     prompt_tokens: int
     tokens: int
+    first_tokens: float = 1.0
+    writing_s: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Tokens a second after the first packet; the server's figure if there is no other packet."""
+        if self.last_s > self.first_s:
+            return _rate(self.tokens - self.first_tokens, self.last_s - self.first_s)
+        return _rate(self.tokens, self.writing_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +96,13 @@ class Round:
         reading_s = max(sample.first_s for sample in samples) - begin_s
         first_s = min(sample.first_s for sample in samples)
         writing_s = max(sample.last_s for sample in samples) - first_s
-        # The first token of the earliest request opens the span, so it is not one of those written in it.
-        written = sum(sample.tokens for sample in samples) - 1
+        # What came with the first packet of all opens the span, so it is not written in it.
+        written = sum(s.tokens for s in samples) - min(samples, key=_first_time).first_tokens
         return cls(
             prompt_rate=_rate(sum(sample.prompt_tokens for sample in samples), reading_s),
             first_token_ms=1000 * statistics.median(s.first_s - s.started_s for s in samples),
-            decode_rate=statistics.median(
-                # Of an answer of one token there is no rate.
-                [_rate(s.tokens - 1, s.last_s - s.first_s) for s in samples if s.tokens > 1] or [0.0]
-            ),
-            total_rate=_rate(written, writing_s),
+            decode_rate=statistics.median([s.rate for s in samples if s.tokens > 1] or [0.0]),
+            total_rate=_rate(written, writing_s) if writing_s else sum(s.rate for s in samples),
         )
 
     @classmethod
@@ -102,6 +113,10 @@ class Round:
                 for name in ("prompt_rate", "first_token_ms", "decode_rate", "total_rate")
             )
         )
+
+
+def _first_time(sample: Sample) -> float:
+    return sample.first_s
 
 
 def _rate(count: float, seconds: float) -> float:
@@ -236,19 +251,34 @@ def _request(client: Client, settings: Settings, prompt: str, tokens: int) -> Sa
     """One request; None for an answer without a token."""
     options = {"num_predict": tokens, "temperature": 0, "seed": settings.seed}
     body = {"model": settings.model, "prompt": prompt, "raw": True, "options": options}
-    first_s = last_s = 0.0
+    arrivals: list[float] = []
     final: dict[str, Any] = {}
     started_s = time.monotonic()
     with closing(client.stream("/api/generate", body)) as events:
         for event in events:
             if event.get("response") or event.get("thinking"):
-                last_s = time.monotonic()
-                first_s = first_s or last_s
+                arrivals.append(time.monotonic())
             final = event
-    if not first_s:
-        return None
+    return sample_of(started_s, arrivals, final) if arrivals else None
+
+
+def sample_of(started_s: float, arrivals: Sequence[float], final: dict[str, Any]) -> Sample:
+    """What the times of a stream's pieces say. Pieces that come at once came in one packet, of no duration."""
+    packets = [arrivals[0]]
+    in_first = len(arrivals)
+    for i in range(1, len(arrivals)):
+        if arrivals[i] - arrivals[i - 1] > _SAME_PACKET_S:
+            in_first = min(in_first, i)
+            packets.append(arrivals[i])
+    tokens = final.get("eval_count") or 0
     return Sample(
-        started_s, first_s, last_s, final.get("prompt_eval_count") or 0, final.get("eval_count") or 0
+        started_s,
+        packets[0],
+        packets[-1],
+        final.get("prompt_eval_count") or 0,
+        tokens,
+        first_tokens=in_first * tokens / len(arrivals),
+        writing_s=(final.get("eval_duration") or 0) / 1e9,
     )
 
 
@@ -266,15 +296,21 @@ def _print_report(settings: Settings, medians: list[tuple[int, Round]], samples:
     prompt_tokens = statistics.median(sample.prompt_tokens for sample in samples)
     tokens = statistics.median(sample.tokens for sample in samples)
     print(
-        f"{settings.model}: prompts of {prompt_tokens:.0f} tokens, answers of {tokens:.0f}, "
-        f"median of {settings.rounds} rounds after a warm-up, seed {settings.seed}, measured at the client"
+        screen_text(
+            f"{settings.model}: prompts of {prompt_tokens:.0f} tokens, answers of {tokens:.0f}, "
+            f"median of {settings.rounds} rounds after a warm-up, seed {settings.seed}, measured at the client"
+        )
     )
     if missing := sum(level for level, _ in medians) * settings.rounds - len(samples):
-        print(f"note: {missing} answers had no token and do not count")
+        print(screen_text(f"note: {missing} answers had no token and do not count"))
     if tokens < settings.tokens:
-        print(f"note: answers ended before the {settings.tokens} tokens that were asked for")
+        print(screen_text(f"note: answers ended before the {settings.tokens} tokens that were asked for"))
     if prompt_tokens < 0.9 * settings.prompt_tokens:
-        print("note: prompts were cut; give the model a larger num_ctx, or a smaller --prompt-tokens")
+        print(
+            screen_text(
+                "note: prompts were cut; give the model a larger num_ctx, or a smaller --prompt-tokens"
+            )
+        )
     rows = [
         (
             str(level),
@@ -286,7 +322,7 @@ def _print_report(settings: Settings, medians: list[tuple[int, Round]], samples:
         for level, each in medians
     ]
     header = ("AT A TIME", "PROMPT TOK/S", "FIRST TOKEN", "TOK/S EACH", "TOK/S ALL")
-    print(f"\n{format_table(rows, header=header)}")
+    print(f"\n{screen_table(rows, header=header)}")
     width = _BAR_CHARACTERS
     if is_terminal(sys.stdout):
         width = min(max(terminal_size(sys.stdout)[0] - 20, 10), 60)

@@ -15,6 +15,7 @@ __all__ = [
     "format_count",
     "format_table",
     "parse_time",
+    "wrap_words",
 ]
 
 _UNITS = ("B", "KB", "MB", "GB", "TB")
@@ -130,12 +131,12 @@ def _pad(cell: str, width: int) -> str:
 
 def _wrap_row(row: Sequence[str], cell_width: int) -> list[tuple[list[str], bool]]:
     """One row as lines, each with whether it continues the one above."""
-    columns = [_wrap(cell, cell_width) for cell in row]
+    columns = [wrap_words(cell, cell_width) for cell in row]
     height = max(map(len, columns), default=1)
     return [([column[i] if i < len(column) else "" for column in columns], i > 0) for i in range(height)]
 
 
-def _wrap(cell: str, limit: int) -> list[str]:
+def wrap_words(cell: str, limit: int) -> list[str]:
     """Lines no wider than the limit (or the widest word), with the least sum of squared slack but the last's."""
     words = safe(cell).split()  # the original, too, turns all white space inside a cell into single blanks
     joined = " ".join(words)

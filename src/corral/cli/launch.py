@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 from corral.cli.address import reach_server, server_client
 from corral.cli.agents import AGENTS, UNSUPPORTED, Agent, Target, find_agent
 from corral.cli.client import APIError, Client
+from corral.cli.fitting import screen_table
 from corral.cli.flags import PROGRAM, Arguments, UsageError
 from corral.cli.foreign_settings import ForeignSettings, write_atomically
-from corral.cli.human import format_table
 from corral.cli.terminal import is_terminal, safe
 from corral.engines.choice import home_folder
 from corral.errors import CorralError
@@ -74,7 +74,9 @@ def _list() -> None:
         settings = _settings(agent)
         state = "configured" if settings is not None and settings.has_record else ""
         rows.append((agent.name, agent.title, "yes" if shutil.which(agent.program) else "no", state))
-    sys.stdout.write(format_table(rows, header=("NAME", "AGENT", "INSTALLED", "SETTINGS")))
+    sys.stdout.write(
+        screen_table(rows, header=("NAME", "AGENT", "INSTALLED", "SETTINGS"), dispensable=("SETTINGS",))
+    )
 
 
 def _agent(name: str) -> Agent:

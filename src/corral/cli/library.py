@@ -6,8 +6,9 @@ import datetime
 import sys
 
 from corral.cli.client import APIError, Client
+from corral.cli.fitting import screen_table
 from corral.cli.flags import Arguments, UsageError
-from corral.cli.human import format_age, format_bytes, format_table, parse_time
+from corral.cli.human import format_age, format_bytes, parse_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _table(models: list[dict[str, Any]]) -> str:
         size = "-" if model.get("remote_model") else format_bytes(model["size"])
         age = format_age(parse_time(model["modified_at"]))
         rows.append((model["name"], model["digest"][:12], size, age))
-    return format_table(rows, header=("NAME", "ID", "SIZE", "MODIFIED"))
+    return screen_table(rows, header=("NAME", "ID", "SIZE", "MODIFIED"), dispensable=("ID",))
 
 
 def ps(client: Client, arguments: Arguments) -> None:
@@ -90,7 +91,7 @@ def ps(client: Client, arguments: Arguments) -> None:
         )
         rows.append((*row, str(model.get("context_length", 0)), until))
     header = ("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL")
-    sys.stdout.write(format_table(rows, header=header))
+    sys.stdout.write(screen_table(rows, header=header, dispensable=("ID", "CONTEXT", "PROCESSOR")))
 
 
 def processor_of(size_bytes: int, vram_bytes: int) -> str:

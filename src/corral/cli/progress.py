@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["FRAMES", "FRAME_S", "Line", "Progress", "show_events"]
+__all__ = ["FRAMES", "FRAME_S", "Line", "Progress", "cut", "show_events"]
 
 FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 FRAME_S = 0.1
@@ -59,7 +59,7 @@ class Line:
     def render(self, width: int, frame: str, now_s: float) -> str:
         """The line for a terminal of so many columns."""
         if not self.total_bytes:
-            return _cut(f"{self.text} " if self.is_done else f"{self.text} {frame} ", width)
+            return cut(f"{self.text} " if self.is_done else f"{self.text} {frame} ", width)
         share = min(self.completed_bytes / self.total_bytes, 1.0)
         prefix = f"{self.text} {share * 100:3.0f}% "
         total = format_bytes(self.total_bytes).rjust(6)
@@ -75,7 +75,7 @@ class Line:
                 amount.strip(),
             )
             fitting = next((text for text in narrow if display_width(prefix) + len(text) <= width), "")
-            return _cut(prefix + fitting, width)
+            return cut(prefix + fitting, width)
         filled, resumed = int(room * share), int(room * min(self.resumed_bytes / self.total_bytes, share))
         bar = "▓" * resumed + "█" * (filled - resumed) + " " * (room - filled)
         return f"{prefix}▕{bar}▏{suffix}"
@@ -88,7 +88,8 @@ class Line:
         return f"  {format_bytes(int(rate)).rjust(6)}/s  {_span(left_s).rjust(6)}"
 
 
-def _cut(text: str, width: int) -> str:
+def cut(text: str, width: int) -> str:
+    """As much of a line as fits into so many columns."""
     while display_width(text) > width:
         text = text[:-1]
     return text
@@ -141,6 +142,14 @@ class Progress:
             self._lines.append(Line(text, time.monotonic()))
         if not self._is_terminal:
             _print(text)
+
+    def share(self, text: str, completed_bytes: int, total_bytes: int) -> None:
+        """Show how far a step is: a status with a percentage, or lines now and then where none can be rewritten."""
+        if self._is_terminal or not total_bytes:
+            percent = 100 * completed_bytes // total_bytes if total_bytes else 100
+            self.status(f"{text} {percent}%", replace=completed_bytes > 0)
+        else:
+            self.bar(text, completed_bytes, total_bytes)
 
     def bar(self, text: str, completed_bytes: int, total_bytes: int, resumed_bytes: int = 0) -> None:
         """Show how far a transfer is; one bar for each text. `resumed_bytes` were there before it began."""

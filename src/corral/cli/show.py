@@ -10,13 +10,16 @@ from typing import Any
 from corral.cli.client import APIError, Client
 from corral.cli.flags import Arguments, UsageError
 from corral.cli.human import CELL_WIDTH, format_count, format_table
-from corral.cli.terminal import safe
+from corral.cli.terminal import is_terminal, safe, terminal_size
 
 __all__ = ["format_blocks", "show"]
 
 _TEXT_FLAGS = ("license", "modelfile", "parameters", "system", "template")
 _SAMPLE_COLUMNS = 10
 _TEXT_WIDTH = 100
+_LEAST_TEXT_WIDTH = 20
+# Four columns before a cell, two more before what continues it, four after it.
+_MARGINS = 10
 
 
 def show(client: Client, arguments: Arguments) -> None:
@@ -46,12 +49,17 @@ def show(client: Client, arguments: Arguments) -> None:
         text = safe(text) if sys.stdout.isatty() else text
         sys.stdout.write(text if chosen[0] in ("system", "template") else text + "\n")
         return
-    text = format_blocks(answer, is_verbose=arguments.has("verbose"))
-    sys.stdout.write(safe(text) if sys.stdout.isatty() else text)
+    is_verbose = arguments.has("verbose")
+    if is_terminal(sys.stdout):
+        width = terminal_size(sys.stdout)[0] - _MARGINS
+        sys.stdout.write(safe(format_blocks(answer, is_verbose=is_verbose, text_width=width)))
+    else:
+        sys.stdout.write(format_blocks(answer, is_verbose=is_verbose))
 
 
-def format_blocks(answer: dict[str, Any], *, is_verbose: bool = False) -> str:
-    """Everything known of a model, as titled tables."""
+def format_blocks(answer: dict[str, Any], *, is_verbose: bool = False, text_width: int = _TEXT_WIDTH) -> str:
+    """Everything known of a model, as titled tables; texts have so many columns, if the usual are too many."""
+    text_width = max(min(text_width, _TEXT_WIDTH), _LEAST_TEXT_WIDTH)
     info = answer.get("model_info") or {}
     blocks = [_block("Model", _model_rows(answer, info))]
     blocks.append(_block("Capabilities", [[name] for name in answer.get("capabilities") or ()]))
@@ -64,8 +72,8 @@ def format_blocks(answer: dict[str, Any], *, is_verbose: bool = False) -> str:
         tensors = answer.get("tensors") or ()
         shapes = [[t["name"], t["type"], "[" + " ".join(map(str, t["shape"])) + "]"] for t in tensors]
         blocks.append(_block("Tensors", shapes))
-    blocks.append(_block("System", _first_lines(answer.get("system", "")), _TEXT_WIDTH))
-    blocks.append(_block("License", _first_lines(answer.get("license", "")), _TEXT_WIDTH))
+    blocks.append(_block("System", _first_lines(answer.get("system", "")), text_width))
+    blocks.append(_block("License", _first_lines(answer.get("license", "")), text_width))
     return "".join(blocks)
 
 

@@ -8,7 +8,9 @@ import time
 from types import TracebackType
 
 from corral.cli.client import APIError, Client, NoServerError
-from corral.cli.progress import FRAME_S, FRAMES
+from corral.cli.human import display_width
+from corral.cli.progress import FRAME_S, FRAMES, cut
+from corral.cli.terminal import safe, terminal_size
 
 __all__ = ["Spinner"]
 
@@ -61,7 +63,9 @@ class Spinner:
             with self._lock:
                 if not self._is_on:
                     return
-                sys.stderr.write(f"\x1b[?25l{_ERASE}{frame} {label}\x1b[?25h")
+                # A line that wraps would not be erased, and the next one stands below it.
+                line = cut(f"{frame} {label}", terminal_size(sys.stderr)[0] - 1)
+                sys.stderr.write(f"\x1b[?25l{_ERASE}{line}\x1b[?25h")
                 sys.stderr.flush()
                 self._is_drawn = True
 
@@ -73,7 +77,14 @@ class Spinner:
         except (APIError, NoServerError, LookupError, TypeError, ValueError):
             self._client = None
             return ""
-        return "" if share is None else f"loading {self._model} {share:.0%} "
+        return "" if share is None else _fitting(self._model, f"{share:.0%}")
+
+
+def _fitting(model: str, share: str) -> str:
+    """What loads and how far it is, in one line of the screen: the name gives way."""
+    room = terminal_size(sys.stderr)[0] - len("⠋ ") - 2
+    full, short = f"loading {model} {share} ", f"loading {share} "
+    return next((text for text in (safe(full), short) if display_width(text) <= room), share)
 
 
 def _share_of(loading: list[dict[str, float | str]], model: str) -> float | None:

@@ -99,7 +99,7 @@ class Uploader:
 
     def _send(self, digest: str, file: Path, size_bytes: int) -> None:
         label = f"copying file {digest}"
-        self._progress.status(f"{label} 0%")
+        self._progress.share(label, 0, size_bytes)
         with file.open("rb") as stream:
             counted: Any = _CountingFile(stream, self._progress, label, size_bytes)
             self._client.upload(digest, counted, size_bytes)
@@ -136,6 +136,5 @@ class _CountingFile:
         if not data and left_bytes:
             raise APIError("the file became shorter while it was sent")
         self._read_bytes += len(data)
-        share = 100 * self._read_bytes // max(self._size_bytes, 1)
-        self._progress.status(f"{self._label} {share}%", replace=True)
+        self._progress.share(self._label, self._read_bytes, self._size_bytes)
         return data

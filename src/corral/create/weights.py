@@ -149,11 +149,13 @@ class Weights:
 
     async def _quantize_layer(self, index: int, wanted: str, imatrix: Path | None) -> None:
         layer = self._draft.layers[index]
-        wanted = parse_file_type(wanted)
         source = await asyncio.to_thread(blob_path, self._blobs, str(layer.digest))
         gguf = await asyncio.to_thread(open_gguf, source)
         old = _type_name(gguf)
-        if old == wanted:
+        if wanted.strip().upper() == old:
+            return
+        wanted = parse_file_type(wanted)
+        if wanted == old:
             return
         if old not in _OLD_FLOAT_NAMES:
             if layer.kind == "draft":
@@ -207,8 +209,11 @@ class Weights:
 
 
 def _type_name(gguf: GGUFFile) -> str:
-    """The type that a file's weights have, by its tensors where its metadata does not say."""
+    """The type that a file's weights have, by its matrices where its metadata does not say."""
     name = gguf.file_type_name
-    if name == "unknown" and all(tensor.type_name in _FLOAT_TYPES for tensor in gguf.tensors):
-        return "F32"
-    return name
+    if name != "unknown":
+        return name
+    kinds = {tensor.type_name for tensor in gguf.tensors if len(tensor.shape) > 1} or {"F32"}
+    if kinds <= _FLOAT_TYPES:
+        return "F32" if len(kinds) > 1 else kinds.pop()
+    return kinds.pop() if len(kinds) == 1 else name

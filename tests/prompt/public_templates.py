@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["TEMPLATES"]
+__all__ = ["PARTS_TEMPLATES", "TEMPLATES"]
 
 _CHATML = """{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] }}\
 {{ '<|im_end|>' + '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"""
@@ -327,4 +327,46 @@ TEMPLATES = {
     "olmo2": _OLMO2,
     "smollm3": _SMOLLM3,
     "glm4": _GLM4,
+}
+
+# Families whose templates read a content as a list of parts, and nothing out of a text.
+_SMOLVLM = """<|im_start|>{% for message in messages %}{{ message.role | capitalize }}:
+{%- if message.content[0].type != 'image' %}{{ ' ' }}{% endif %}
+{%- for part in message.content %}{% if part.type == 'text' %}{{ part.text }}{% elif part.type == 'image' %}<image>
+{%- endif %}{% endfor %}<end_of_utterance>
+{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"""
+
+_IDEFICS3 = """{{ bos_token }}{% for message in messages %}{% set who = message['role'] | capitalize %}{{ who + ':' }}
+{%- for line in message['content'] %}{% if line['type'] == 'text' %}{{ ' ' + line['text'] }}{% else %}<image>{% endif %}
+{%- endfor %}{{ '<end_of_utterance>\\n' }}{% endfor %}{{ 'Assistant:' if add_generation_prompt }}"""
+
+_LLAVA_NEXT = """{% for message in messages %}
+{%- set texts = message['content'] | selectattr('type', 'equalto', 'text') | map(attribute='text') | join %}
+{%- if message['role'] == 'system' %}{{ '<<SYS>>\\n' + message['content'][0]['text'] + '\\n<</SYS>>\\n\\n' }}
+{%- elif message['role'] == 'user' %}[INST]{{ ' ' }}
+{%- for image in message['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>\\n' }}{% endfor %}
+{{- texts + ' [/INST]' }}{%- else %}{{ ' ' + texts + eos_token }}{% endif %}{% endfor %}"""
+
+_LLAMA_GUARD = """{{ bos_token }}<|start_header_id|>user<|end_header_id|>
+
+Task: Check for unsafe content in the conversation.
+{% for message in messages %}{% if message['role'] in ['user', 'assistant'] %}
+{{ 'User' if message['role'] == 'user' else 'Agent' }}: {% for content in message['content'] %}
+{%- if content['type'] == 'text' %}{{ content['text'] | trim }}{% endif %}{% endfor %}
+{% endif %}{% endfor %}<|eot_id|><|start_header_id|>assistant<|end_header_id|>
+
+"""
+
+# The user's contents in parts, those of answers as text.
+_MIXED = """{% for message in messages %}<|{{ message.role }}|>{% if message.role == 'user' %}
+{%- for part in message.content %}{{ part.text if part.type == 'text' }}{% endfor %}
+{%- else %}{{ message.content }}{% endif %}<|end|>
+{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"""
+
+PARTS_TEMPLATES = {
+    "smolvlm": _SMOLVLM,
+    "idefics3": _IDEFICS3,
+    "llava-next": _LLAVA_NEXT,
+    "llama-guard": _LLAMA_GUARD,
+    "mixed": _MIXED,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 from corral.errors import TemplateError
 from corral.prompt.jinja import ChatTemplate
 from corral.types import Message, Think, Tool, ToolCall, ToolFunction, ToolParameters, ToolProperty
-from tests.prompt.public_templates import TEMPLATES
+from tests.prompt.public_templates import PARTS_TEMPLATES, TEMPLATES
 
 BOS, EOS = "<s>", "</s>"
 CALL = ToolCall("get_weather", {"city": 'Köln "<b>"', "days": 3, "exact": True, "near": None}, id="call_1234")
@@ -126,7 +127,7 @@ def expected(source: str, messages: list[Message], tools: bool, think: Think) ->
 @pytest.mark.parametrize("conversation", CONVERSATIONS)
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_equal_to_transformers(name: str, conversation: str, tools: bool, think: Think) -> None:
-    """The same text, or both refuse; but for the BOS, which the engine writes, and system texts given to users."""
+    """The same text, or both refuse; but for system texts given to users."""
     source, messages = TEMPLATES[name], CONVERSATIONS[conversation]
     template = ChatTemplate.parse(source)
     try:
@@ -140,7 +141,50 @@ def test_equal_to_transformers(name: str, conversation: str, tools: bool, think:
     if messages[0].role == "system" and messages[0].content not in wanted:
         return
     text = template.render(messages, TOOLS if tools else (), think=think, bos_token=BOS, eos_token=EOS)
-    assert text == wanted.removeprefix(BOS)
+    assert text == wanted
+
+
+@pytest.mark.parametrize("conversation", ["plain", "without system", "with system"])
+@pytest.mark.parametrize("name", PARTS_TEMPLATES)
+def test_contents_in_parts(name: str, conversation: str) -> None:
+    """Templates that read lists of parts get them; what they are given as text would not be shown."""
+    source, messages = PARTS_TEMPLATES[name], CONVERSATIONS[conversation]
+    if name == "llama-guard":  # shows no system text, so the first user gets it
+        messages = [
+            replace(m, content=f"{TALK[0].content}\n{m.content}") if m is TALK[1] else m for m in messages
+        ]
+        messages = messages if messages[0].role == "user" else [messages[1], *messages[2:]]
+        if conversation == "without system":
+            messages = CONVERSATIONS[conversation]
+    sent = [as_json(message) for message in messages]
+    for value in sent:
+        if name != "mixed" or value["role"] == "user":
+            value["content"] = [{"type": "text", "text": value["content"]}]
+    rendered, _ = render_jinja_template(
+        conversations=[sent], chat_template=source, add_generation_prompt=True, bos_token=BOS, eos_token=EOS
+    )
+    text = ChatTemplate.parse(source).render(CONVERSATIONS[conversation], bos_token=BOS, eos_token=EOS)
+    assert text == rendered[0]
+    assert all(message.content.strip() in text for message in messages if message.content)
+
+
+def test_a_beginning_of_the_reply_after_parts() -> None:
+    """A last answer is text of the prompt, whatever the form of contents."""
+    messages = [*PLAIN, Message("assistant", "Well")]
+    text = ChatTemplate.parse(PARTS_TEMPLATES["smolvlm"]).render(messages)
+    assert text.endswith("Assistant:Well")
+
+
+def test_a_form_is_tried_once() -> None:
+    """Later conversations cost no more than one rendering each."""
+    template = ChatTemplate(PARTS_TEMPLATES["smolvlm"])
+    template.render(TALK)
+    ran = []
+    execute = template._execute
+    template._execute = lambda *args, **kwargs: ran.append(1) or execute(*args, **kwargs)  # type: ignore[func-returns-value, method-assign]
+    template.render(TALK)
+    template.render(TALK)
+    assert len(ran) == 2
 
 
 def test_enough_is_compared() -> None:

@@ -1,8 +1,9 @@
 """Chat templates that model files bring: Jinja, in a sandbox, with limits on time and memory.
 
 The rules for what a template sees are those of llama.cpp's server, which is what Ollama lets apply these
-templates: a trailing assistant message is a prefill, `developer` is shown as `system`, messages are not merged, and
-a template that cannot show a system message gets its text in front of the first user message.
+templates: a trailing assistant message is a prefill, `developer` is shown as `system`, messages are not merged,
+a template that cannot show a system message gets its text in front of the first user message, and one that reads
+contents as lists of parts gets such lists. What a template can show is found by trying, once for each role.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import jinja2
 from jinja2.exceptions import SecurityError
@@ -50,6 +51,18 @@ def has_tool_round_trip(source: str) -> bool:
     return any(word in source for word in results) or bool(_TOOL_ROLE.search(source))
 
 
+# Shown as a text, as a list of parts, or not at all.
+_Form = Literal["text", "parts", "none"]
+_MARK = "corral-probe-5f1c"
+_USER = {"role": "user", "content": "x"}
+# The shortest conversations in which a role's text is to show.
+_PROBES: dict[str, list[dict[str, str]]] = {
+    "user": [{"role": "user", "content": _MARK}],
+    "system": [{"role": "system", "content": _MARK}, _USER],
+    "assistant": [_USER, {"role": "assistant", "content": _MARK}, _USER],
+}
+
+
 class ChatTemplate:
     """A chat template. Rendering keeps no state, so one can serve many requests.
 
@@ -63,7 +76,7 @@ class ChatTemplate:
         self.source = source
         self._code: Any = None
         self._comparisons = 0
-        self._shows_system: bool | None = None
+        self._forms: dict[str, _Form] = {}
         if len(source) > _MAX_SOURCE_CHARS:
             raise TemplateError(f"chat template is longer than {_MAX_SOURCE_CHARS} characters")
         if len(source) <= _MAX_QUICK_SOURCE_CHARS:
@@ -136,36 +149,45 @@ class ChatTemplate:
             variables["enable_thinking"] = bool(think)
             if isinstance(think, str):
                 variables["reasoning_effort"] = think
-        text = self._execute(variables, is_quick=is_quick)
-        # The engine writes the BOS token itself; a template that does so too would double it.
-        return (text.removeprefix(bos_token) if bos_token else text) + prefill
+        return self._execute(variables, is_quick=is_quick) + prefill
 
     def _visible(self, messages: Sequence[Message], *, is_quick: bool) -> list[dict[str, Any]]:
         values = [_message_json(message) for message in messages]
         systems = [value for value in values if value["role"] == "system"]
-        if not systems or self._can_show_system(is_quick=is_quick):
-            return values
-        text = "\n".join(value["content"] for value in systems)
-        rest = [value for value in values if value["role"] != "system"]
-        for value in rest:
-            if value["role"] == "user":
-                value["content"] = f"{text}\n{value['content']}"
-                return rest
-        return [{"role": "user", "content": text}, *rest]
+        if systems and self._form("system", is_quick=is_quick) == "none":
+            values = _with_system_first(values, "\n".join(value["content"] for value in systems))
+        for value in values:
+            if self._form(value["role"], is_quick=is_quick) == "parts":
+                value["content"] = _parts(value["content"])
+        return values
 
-    def _can_show_system(self, *, is_quick: bool) -> bool:
-        """Whether a system text comes out of the template; asked once, with a text that occurs nowhere else."""
-        if self._shows_system is None:
-            mark = "corral-probe-5f1c"
-            probe = [{"role": "system", "content": mark}, {"role": "user", "content": "x"}]
-            try:
-                text = self._execute(
-                    {"messages": probe, "tools": None, "bos_token": "", "eos_token": ""}, is_quick=is_quick
-                )
-            except TemplateError:
-                text = ""
-            self._shows_system = mark in text
-        return self._shows_system
+    def _form(self, role: str, *, is_quick: bool) -> _Form:
+        """In which form the template shows a content of this role, tried with a text that occurs nowhere else."""
+        if role not in _PROBES:
+            return "text"
+        if role not in self._forms:
+            found: _Form = "none"
+            for form in ("text", "parts"):
+                if self._shows(role, is_parts=form == "parts", is_quick=is_quick):
+                    found = form
+                    break
+            self._forms[role] = found
+        return self._forms[role]
+
+    def _shows(self, role: str, *, is_parts: bool, is_quick: bool) -> bool:
+        others_are_parts = role != "user" and self._form("user", is_quick=is_quick) == "parts"
+        messages = [
+            {**message, "content": _parts(text)}
+            if (is_parts if text == _MARK else others_are_parts)
+            else message
+            for message in _PROBES[role]
+            for text in (message["content"],)
+        ]
+        variables = {"messages": messages, "tools": None, "bos_token": "", "eos_token": ""}
+        try:
+            return _MARK in self._execute(variables, is_quick=is_quick)
+        except TemplateError:
+            return False
 
     def _execute(self, variables: dict[str, Any], *, is_quick: bool) -> str:
         if self._code is None:
@@ -202,6 +224,20 @@ def _stepping(parts: Iterator[str], environment: Sandbox) -> Iterator[str]:
     for part in parts:
         environment.spend()
         yield part
+
+
+def _with_system_first(values: list[dict[str, Any]], text: str) -> list[dict[str, Any]]:
+    """The messages with the system's text in front of the first user's."""
+    rest = [value for value in values if value["role"] != "system"]
+    for value in rest:
+        if value["role"] == "user":
+            value["content"] = f"{text}\n{value['content']}"
+            return rest
+    return [{"role": "user", "content": text}, *rest]
+
+
+def _parts(content: str) -> list[dict[str, str]]:
+    return [{"type": "text", "text": content}]
 
 
 @lru_cache(maxsize=128)

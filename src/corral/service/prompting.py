@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from corral.errors import CapabilityError, ContextOverflowError
+from corral.errors import CapabilityError, ContextOverflowError, InvalidRequestError
 from corral.parsers.harmony import rename_tools
 from corral.parsers.thinking import ThinkingParser
 from corral.prompt.renderers.images import insert_image_tags
@@ -38,6 +38,8 @@ _OVERFLOW_TEXT = (
     "the prompt is longer than the context length currently available to the model; shorten the prompt,"
     " adjust the context length in settings, or use a model with a longer context length"
 )
+# llama.cpp: tools/server, of the last message being the beginning of the reply.
+_TWO_ANSWERS_TEXT = "Cannot have 2 or more assistant messages at the end of the list."
 _IMAGE_TAG = re.compile(r"\[img-(\d+)\]")
 
 
@@ -90,6 +92,7 @@ async def render(
 
     Raises:
         TemplateError
+        InvalidRequestError: two answers at the end, for a model with a template of its own.
     """
     images = tuple(image for message in messages for image in message.images)
     if profile.renderer is not None:
@@ -98,6 +101,8 @@ async def render(
         text = await _render_builtin(profile, profile.renderer, messages, tools, think)
     elif profile.path == "jinja":
         assert profile.chat_template is not None
+        if [message.role for message in messages[-2:]] == ["assistant", "assistant"]:
+            raise InvalidRequestError(_TWO_ANSWERS_TEXT)
         if images:
             messages = _append_image_tags(messages)
         options = {"think": think, **profile.special_tokens()}
@@ -183,6 +188,8 @@ async def fit_messages(
         start = high
     kept = kept_from(start)
     text, images = await render(profile, kept, tools, think)
+    if profile.path == "jinja":
+        text = without_doubled_bos(text, profile, runner)
     return Prompt(text, images, len(messages) - len(kept))
 
 
@@ -201,7 +208,9 @@ async def count_tokens(
 
 
 def without_doubled_bos(text: str, profile: ModelProfile, runner: Runner) -> str:
-    """Take a BOS off that the tokenizer will add by itself."""
+    """Take a BOS off that the tokenizer will add by itself, and an EOS that a model's own template wrote likewise."""
+    if profile.path == "jinja" and runner.facts.adds_eos and runner.facts.eos_token:
+        text = text.removesuffix(runner.facts.eos_token)
     if not runner.facts.adds_bos:
         return text
     written = (profile.renderer.bos if profile.renderer is not None else "", "<bos>", runner.facts.bos_token)

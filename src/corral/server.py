@@ -291,6 +291,7 @@ def _with_elsewhere(router: Router, elsewhere: ElsewhereRoutes) -> Router:
 
 def _add_agent_routes(router: Router, anthropic: AnthropicRoutes, responses: ResponsesRoutes) -> None:
     router.add("POST", "/v1/responses", responses.create)
+    router.add("POST", "/v1/responses/compact", responses.compact)
     router.add("GET", "/v1/responses/:id", responses.find)
     router.add("DELETE", "/v1/responses/:id", responses.delete)
     router.add("GET", "/v1/responses/:id/input_items", responses.input_items)

@@ -334,3 +334,52 @@ def test_async_client(tiny: Server) -> None:
             return list(await asyncio.gather(*(one() for _ in range(3))))
 
     assert all("Paris" in answer for answer in asyncio.run(talk()))
+
+
+def test_compaction(client: openai.OpenAI) -> None:
+    """A conversation becomes what the user said and an item for the rest, which the next request begins with."""
+    turns: Any = [
+        {"role": "user", "content": NAME},
+        {"role": "assistant", "content": "Hello Anna! " * 20},
+        {"type": "function_call", "call_id": "c", "name": "get_weather", "arguments": '{"city": "Paris"}'},
+        {"type": "function_call_output", "call_id": "c", "output": REPORT},
+    ]
+    compacted = client.responses.compact(model=MODEL, input=turns, instructions="Be brief.")
+    assert compacted.object == "response.compaction"
+    kinds = [item.type for item in compacted.output]
+    assert kinds == ["message", "compaction"]
+    assert compacted.usage.total_tokens == compacted.usage.input_tokens + compacted.usage.output_tokens > 0
+    items: Any = [item.model_dump(exclude_none=True, warnings=False) for item in compacted.output]
+    response = client.responses.create(
+        model=MODEL, input=[*items, {"role": "user", "content": CAPITAL}], max_output_tokens=32, **PLAIN
+    )
+    assert response.output_text
+    assert response.usage is not None
+    longer = client.responses.create(
+        model=MODEL, input=[*turns, {"role": "user", "content": CAPITAL}], max_output_tokens=32, **PLAIN
+    )
+    assert longer.usage is not None
+    assert longer.usage.input_tokens > 0
+
+
+def test_compaction_of_a_kept_response(client: openai.OpenAI) -> None:
+    """It may continue from one; nothing at all cannot be compacted."""
+    first = client.responses.create(model=MODEL, input=NAME, max_output_tokens=16, **PLAIN)
+    compacted = client.responses.compact(model=MODEL, previous_response_id=first.id)
+    assert [item.type for item in compacted.output] == ["message", "compaction"]
+    with pytest.raises(openai.BadRequestError, match="nothing to compact"):
+        client.responses.compact(model=MODEL)
+    with pytest.raises(openai.BadRequestError, match="not found"):
+        client.responses.compact(model=MODEL, previous_response_id="resp_0")
+    with pytest.raises(openai.NotFoundError):
+        client.responses.compact(model="nobody", input=NAME)
+
+
+def test_compaction_of_what_does_not_fit(client: openai.OpenAI) -> None:
+    """A conversation of several contexts."""
+    turns: Any = [
+        {"role": "assistant", "content": f"Line {i}: " + "sunny weather in Paris. " * 40} for i in range(24)
+    ]
+    compacted = client.responses.compact(model=MODEL, input=[{"role": "user", "content": NAME}, *turns])
+    assert [item.type for item in compacted.output] == ["message", "compaction"]
+    assert compacted.usage.input_tokens > 2048

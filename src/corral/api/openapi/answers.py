@@ -209,6 +209,14 @@ ANSWERS: dict[str, dict[str, Any]] = {
         usage=object_of("input_tokens output_tokens", input_tokens=_INTEGER, output_tokens=_INTEGER),
         prompt_eval_cached_count=_INTEGER,
     ),
+    "Compaction": object_of(
+        "id object created_at output usage",
+        id=_STRING,
+        object=_STRING,
+        created_at=_INTEGER,
+        output=array_of(_OBJECT),
+        usage=_OBJECT,
+    ),
     "DeletedResponse": object_of("id object deleted", id=_STRING, object=_STRING, deleted=_BOOLEAN),
     "InputItems": object_of("object data", object=_STRING, data=array_of(_OBJECT)),
     "AnthropicMessage": object_of(

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from corral.api.answering import answer
 from corral.api.bodies import parse_body, read_packed_body
-from corral.api.http import JSON, Exchange
-from corral.api.openai.errors import envelope
+from corral.api.http import JSON, ClientGoneError, Exchange
+from corral.api.openai.errors import envelope, service_error
 from corral.api.openai.shared import is_sdk
+from corral.api.responses.compact import compacted, kept_items
 from corral.api.responses.convert import chat_request
 from corral.api.responses.encode import ResponseForm
 from corral.api.responses.errors import answer_missing
 from corral.api.responses.kept import kept_input, page_of, referenced_ids, with_references
 from corral.api.responses.protocol import ResponsesRequest, read_responses
-from corral.errors import CorralError, StoreError
+from corral.errors import CorralError, InvalidRequestError, StoreError
 from corral.gowire import encode
 from corral.service.archive import KeptResponse, ResponseArchive
+from corral.service.compaction import summarise
 from corral.service.inference import Inference
 from corral.service.requests import ChatRequest, Emit, Immediate
 from corral.types import Chunk
 
 __all__ = ["ResponsesRoutes"]
+
+Item = dict[str, Any]
 
 
 class ResponsesRoutes:
@@ -36,6 +41,19 @@ class ResponsesRoutes:
         self._max_depth = max_depth
 
     async def create(self, exchange: Exchange) -> None:
+        if (read := await self._read(exchange)) is None:
+            return
+        wanted, history = read
+        request = chat_request(wanted, history)
+        form = ResponseForm(wanted, is_stored=wanted.store is True, has_usage_details=is_sdk(exchange))
+        if wanted.is_stream:
+            exchange.extra_headers.append((b"cache-control", b"no-cache"))
+        await answer(
+            exchange, form, lambda emit: self._run(wanted, request, form, emit), is_stream=wanted.is_stream
+        )
+
+    async def _read(self, exchange: Exchange) -> tuple[ResponsesRequest, list[Item]] | None:
+        """A request without references, and the items before it; None if some are missing, which was said."""
         exchange.error_encoder = envelope
         body = await read_packed_body(exchange, self._max_body_bytes)
         wanted = await parse_body(body, read_responses, self._max_depth)
@@ -48,14 +66,32 @@ class ResponsesRoutes:
                 wanted = replace(wanted, items=with_references(wanted.items, found))
         except StoreError as error:
             await answer_missing(exchange, error, previous_id=previous_id)
+            return None
+        return wanted, history
+
+    async def compact(self, exchange: Exchange) -> None:
+        """`POST /v1/responses/compact`."""
+        if (read := await self._read(exchange)) is None:
             return
-        request = chat_request(wanted, history)
-        form = ResponseForm(wanted, is_stored=wanted.store is True, has_usage_details=is_sdk(exchange))
-        if wanted.is_stream:
-            exchange.extra_headers.append((b"cache-control", b"no-cache"))
-        await answer(
-            exchange, form, lambda emit: self._run(wanted, request, form, emit), is_stream=wanted.is_stream
-        )
+        wanted, history = read
+        items = [*history, *wanted.items]
+        request = chat_request(replace(wanted, tools=(), tool_choice=None), history)
+        if not items:
+            raise InvalidRequestError("there is nothing to compact: input is empty")
+
+        async def work() -> None:
+            summary = await summarise(self._service.chat, request.common, request.messages)
+            body = compacted(kept_input(kept_items(items)), summary, has_usage_details=is_sdk(exchange))
+            await exchange.respond(200, encode(body) + b"\n", JSON)
+
+        try:
+            await exchange.run_watched(work())
+        except ClientGoneError:
+            raise
+        except CorralError as error:
+            if exchange.is_started:
+                raise
+            await exchange.respond(*service_error(error))
 
     async def _run(
         self, wanted: ResponsesRequest, request: ChatRequest, form: ResponseForm, emit: Emit

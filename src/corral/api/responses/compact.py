@@ -1,0 +1,45 @@
+"""`POST /v1/responses/compact`: a conversation as a shorter list of items that takes its place."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from corral.api.responses import objects
+from corral.api.responses.compaction import compaction_item
+from corral.service.compaction import Summary
+
+__all__ = ["compacted", "kept_items"]
+
+Item = dict[str, Any]
+
+# What the user said stays word for word, as far as it is not too long; the newest first.
+_MAX_KEPT_CHARS = 32_000
+_KEPT_ROLES = ("user", "system", "developer")
+
+
+def kept_items(items: Sequence[Any]) -> list[Item]:
+    """The messages of a conversation that stay as they are."""
+    kept: list[Item] = []
+    left = _MAX_KEPT_CHARS
+    for item in reversed(items):
+        if not isinstance(item, dict) or item.get("role") not in _KEPT_ROLES:
+            continue
+        left -= len(str(item.get("content")))
+        if left < 0 and kept:
+            break
+        kept.append(item)
+    return kept[::-1]
+
+
+def compacted(kept: Sequence[Item], summary: Summary, *, has_usage_details: bool) -> Item:
+    """The answer: its `output` is the input of the next request."""
+    return {
+        "id": f"resp_{secrets.randbelow(10**24):024d}",
+        "object": "response.compaction",
+        "created_at": int(time.time()),
+        "output": [*kept, compaction_item(summary.text)],
+        "usage": objects.usage_object(summary.metrics, has_details=has_usage_details),
+    }

@@ -145,11 +145,58 @@ def test_agents_of_variables(ready: Replay) -> None:
     assert (env["OPENAI_BASE_URL"], env["OPENAI_MODEL"]) == (f"{url_of(ready)}/v1", "one")
 
 
+def test_more_agents_of_variables_and_words(ready: Replay) -> None:
+    """Each with its own names for the address, the key and the model; no file of the person's is written."""
+    _, env = started(ready, "pool", "--model", "one")
+    assert (env["POOLSIDE_STANDALONE_BASE_URL"], env["POOLSIDE_API_KEY"]) == (f"{url_of(ready)}/v1", "ollama")
+    argv, _ = started(ready, "pool", "--model", "one", "--", "--help")
+    assert argv == ["-m", "one", "--help"]
+    argv, env = started(ready, "talos", "--model", "one")
+    assert argv == ["chat"]
+    assert (env["TALOS_BASE_URL_OPENAI_API"], env["TALOS_MODEL"]) == (f"{url_of(ready)}/v1", "one")
+    argv, env = started(ready, "omp", "--model", "one")
+    assert argv == ["--model", "ollama/one"]
+    assert env["OLLAMA_BASE_URL"] == url_of(ready)
+    argv, _ = started(ready, "kimi", "--model", "one", "--", "--yolo")
+    config = json.loads(argv[1])
+    assert (argv[0], argv[2]) == ("--config", "--yolo")
+    assert config["providers"][config["models"][config["default_model"]]["provider"]]["base_url"] == (
+        f"{url_of(ready)}/v1"
+    )
+    assert files_below(ready.home) == set()
+
+
+def test_settings_of_a_launch_lie_apart(ready: Replay) -> None:
+    """muse and dsh read files: theirs are ours, what the person has is read and not written."""
+    mine = ready.home / ".config" / "muse" / "settings.json"
+    mine.parent.mkdir(parents=True)
+    mine.write_text('{"hooks": ["a"], "model": "meta"}')
+    _, env = started(ready, "muse-code", "--model", "one")
+    path = Path(env["XDG_CONFIG_HOME"]) / "muse" / "settings.json"
+    assert path.is_relative_to(ready.home / ".corral")
+    settings = json.loads(path.read_text())
+    assert (settings["hooks"], settings["model"]) == (["a"], "one")
+    assert settings["endpoint_transport"] == {"base_url": f"{url_of(ready)}/v1", "auth": "none"}
+    path.write_text(json.dumps({**settings, "learned": 1}))
+    started(ready, "muse", "--model", "two")
+    assert json.loads(path.read_text())["learned"] == 1
+    assert mine.read_text() == '{"hooks": ["a"], "model": "meta"}'
+    argv, env = started(ready, "dsh", "--model", "one")
+    patch = json.loads(Path(argv[2]).read_text())
+    document = json.loads(Path(patch[0]["config"]["path"]).read_text())
+    provider = document["llm-pi-ai"]["providers"][document["agent-default-model"]["provider"]]
+    assert provider["baseURL"] == f"{url_of(ready)}/v1"
+    assert env[provider["apiKeyEnv"]] == "ollama"
+    assert files_below(ready.home) == {".config/muse/settings.json"}
+
+
 CASES = {
     "claude": (".claude/settings.json", '{\n    "hooks": {"x": [1, 2.50]},\n    "env": {"A": "b"}\n}\n'),
     "opencode": (".config/opencode/opencode.json", '{"theme": "né", "model": "anthropic/x"}'),
     "cline": (".cline/data/globalState.json", '{"actModeApiProvider": "anthropic", "mode": "act"}'),
     "droid": (".factory/settings.json", '{"customModels": [{"id": "mine", "model": "m"}], "sound": "on"}'),
+    "pi": (".pi/agent/models.json", '{"providers": {"mine": {"baseUrl": "x"}}, "z": [1]}'),
+    "vscode": (".config/Code/User/chatLanguageModels.json", '[{"vendor": "mine", "name": "M"}]\n'),
     "codex": (".codex/config.toml", 'model = "gpt"\n\n[model_providers.mine]\nname = "x" # keep\n'),
 }
 
@@ -176,6 +223,9 @@ def test_configure_and_restore(ready: Replay, name: str) -> None:
     assert url_of(ready) in once
     assert path.stat().st_mode & 0o777 == 0o640
     after = parse(path)
+    if isinstance(before, list):
+        assert after[: len(before)] == before
+        before = {}
     for key, value in before.items():
         if isinstance(value, dict):
             assert after[key].items() >= value.items()
@@ -208,11 +258,15 @@ def test_changes_after_it_stay(ready: Replay, name: str) -> None:
     path = ready.home / place
     path.parent.mkdir(parents=True)
     path.write_text(text)
-    before = parse(path)
+    before: Any = parse(path)
     assert run(ready, name, "--config", "--model", "one").returncode == 0
+    wanted: Any
     if path.suffix == ".toml":
         path.write_text("added = 1\n" + path.read_text() + "[tail]\n")
         wanted = {"added": 1, **before, "tail": {}}
+    elif isinstance(before, list):
+        path.write_text(json.dumps([*parse(path), {"added": 1}]))
+        wanted = [*before, {"added": 1}]
     else:
         path.write_text(json.dumps({**parse(path), "added": 1}))
         wanted = {**before, "added": 1}
@@ -228,6 +282,8 @@ def test_changes_after_it_stay(ready: Replay, name: str) -> None:
         ("claude", "[1]"),
         ("claude", '{"env": "x"}'),
         ("droid", '{"customModels": {"a": 1}}'),
+        ("vscode", '{"a": 1}'),
+        ("pi", '{"providers": 5}'),
         ("codex", "a = = 1\n"),
         ("codex", '[model_providers.corral]\nname = "mine"\n'),
         ("codex", 'model_providers = { mine = { name = "x" } }\n'),
@@ -292,7 +348,11 @@ def test_config_of_variables_alone(ready: Replay) -> None:
         ),
         (["claude"], "model selection requires an interactive terminal; use --model to run in headless mode"),
         (["claude", "--model", "nope"], "get it first: corral pull nope"),
-        (["vscode"], "vscode cannot be set up by corral"),
+        (["hermes"], "hermes cannot be set up by corral\nhermes model, then More providers"),
+        (
+            ["clawdbot"],
+            "clawdbot cannot be set up by corral\nopenclaw config set models.providers.ollama.baseUrl http",
+        ),
     ],
 )
 def test_errors(ready: Replay, words: list[str], error: str) -> None:

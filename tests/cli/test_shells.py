@@ -19,6 +19,7 @@ from corral.cli.candidates import FILES, candidates_for
 from corral.cli.commands import COMMANDS
 from corral.cli.manpage import manual_page
 from tests.cli.replay import Replay
+from tests.waiting import PATIENCE_S
 
 MODELS = ["one:latest", "team/three:v1", "two:latest"]
 
@@ -56,7 +57,7 @@ def ask_fish(env: dict[str, str], line: str) -> list[str]:
 
 
 def ask(env: dict[str, str], *command: str) -> list[str]:
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.stderr == ""
     return sorted(line for line in done.stdout.splitlines() if line)
 
@@ -95,7 +96,7 @@ def test_bash_with_colons_hosts_and_files(env: dict[str, str], tmp_path: Path) -
 def test_the_tab_key(env: dict[str, str], shell: str) -> None:
     """On a terminal of its own."""
     start = {"bash": ["--norc", "-i"], "zsh": ["-f", "-i"]}[shell]
-    child = pexpect.spawn(shell, start, env=env, encoding="utf-8", timeout=60, dimensions=(24, 200))
+    child = pexpect.spawn(shell, start, env=env, encoding="utf-8", timeout=PATIENCE_S, dimensions=(24, 200))
     child.delaybeforesend = None
     setup = "autoload -U compinit; compinit -u -D; " if shell == "zsh" else ""
     child.sendline(f"{setup}PS1='next''> '; source <(corral completion {shell}); echo read''y")
@@ -214,7 +215,7 @@ def test_zsh_evaluates_no_name(hostile: dict[str, str], tmp_path: Path) -> None:
         ["-f", "-i"],
         env=hostile,
         encoding="utf-8",
-        timeout=60,
+        timeout=PATIENCE_S,
         dimensions=(24, 200),
         cwd=str(tmp_path),
     )
@@ -247,7 +248,7 @@ def test_the_manual_page_is_sound() -> None:
         input=manual_page(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     problems = [line for line in done.stdout.splitlines() if "missing date" not in line]
@@ -266,7 +267,7 @@ def test_man_shows_it(env: dict[str, str], tmp_path: Path) -> None:
         env={**env, "MANWIDTH": "100", "LC_ALL": "C.UTF-8", "MANPAGER": "cat", "MAN_KEEP_FORMATTING": ""},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert shown.returncode == 0, shown.stderr

@@ -1,4 +1,4 @@
-"""The coding agents that `launch` knows: how each is told where the server is. Sources: their own documentation.
+"""The coding agents that `launch` knows.
 
 An agent that takes all it needs from its environment or arguments is started with those, and no file is touched.
 `settings` are for `launch --config`, or for agents that read nothing else.
@@ -6,29 +6,16 @@ An agent that takes all it needs from its environment or arguments is started wi
 
 from __future__ import annotations
 
-import json
-import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from corral.cli import agent_settings as told
+from corral.cli.agent_settings import Target
 from corral.cli.foreign_settings import Change
 
 __all__ = ["AGENTS", "UNSUPPORTED", "Agent", "Target", "find_agent"]
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The server and the model. `url` has no slash at its end; `key` is what to send as one."""
-
-    url: str
-    model: str
-    key: str = "ollama"
-    key_variable: str = ""
-
-    @property
-    def openai_url(self) -> str:
-        return f"{self.url}/v1"
 
 
 def _nothing(_target: Target) -> dict[str, str]:
@@ -42,6 +29,8 @@ def _no_words(_target: Target) -> list[str]:
 @dataclass(frozen=True, slots=True)
 class Agent:
     """One agent. `settings_path` None: it has no file; `changes` or `toml` is what goes into the file.
+
+    `files` are files of a launch by their path in `Target.folder`: they are ours, and no file of the person's.
 
     `needs_file`: it is not enough to start it with `env` and `words`. `hint` says how to start it once configured.
     """
@@ -57,102 +46,15 @@ class Agent:
     settings_path: Callable[[], Path] | None = None
     changes: Callable[[Target], list[Change]] | None = None
     toml: Callable[[Target], tuple[tuple[str, ...], str]] | None = None
+    files: Callable[[Target], dict[str, str]] | None = None
     needs_file: bool = False
     hint: Callable[[Target], str] | None = None
 
 
-def _folder(variable: str, *default: str) -> Path:
-    return Path(os.environ.get(variable) or Path.home().joinpath(*default))
-
-
-def _claude_env(target: Target) -> dict[str, str]:
-    return {
-        "ANTHROPIC_BASE_URL": target.url,
-        "ANTHROPIC_API_KEY": "",
-        "ANTHROPIC_AUTH_TOKEN": target.key,
-        "ANTHROPIC_MODEL": target.model,
-        "ANTHROPIC_DEFAULT_OPUS_MODEL": target.model,
-        "ANTHROPIC_DEFAULT_SONNET_MODEL": target.model,
-        "ANTHROPIC_DEFAULT_HAIKU_MODEL": target.model,
-    }
-
-
-def _claude_changes(target: Target) -> list[Change]:
-    return [(("env", name), value) for name, value in _claude_env(target).items()]
-
-
-def _codex_provider(target: Target) -> list[tuple[str, str]]:
-    pairs = [("name", "Corral"), ("base_url", target.openai_url), ("wire_api", "responses")]
-    return [*pairs, ("env_key", target.key_variable)] if target.key_variable else pairs
-
-
-def _codex_words(target: Target) -> list[str]:
-    # Given as arguments, which all versions take alike; profiles have moved between files.
-    table = ", ".join(f"{name} = {json.dumps(value)}" for name, value in _codex_provider(target))
-    overrides = ['model_provider="corral"', f"model_providers.corral={{{table}}}"]
-    return [*(word for text in overrides for word in ("-c", text)), "-m", target.model]
-
-
-def _codex_toml(target: Target) -> tuple[tuple[str, ...], str]:
-    lines = "".join(f"{name} = {json.dumps(value)}\n" for name, value in _codex_provider(target))
-    return ("model_providers", "corral"), f"[model_providers.corral]\n{lines}"
-
-
-def _opencode_provider(target: Target) -> dict[str, object]:
-    return {
-        "npm": "@ai-sdk/openai-compatible",
-        "name": "Corral",
-        "options": {"baseURL": target.openai_url, "apiKey": target.key},
-        "models": {target.model: {"name": target.model}},
-    }
-
-
-def _opencode_env(target: Target) -> dict[str, str]:
-    config = {"model": f"corral/{target.model}", "provider": {"corral": _opencode_provider(target)}}
-    return {"OPENCODE_CONFIG_CONTENT": json.dumps({"$schema": "https://opencode.ai/config.json", **config})}
-
-
-def _opencode_changes(target: Target) -> list[Change]:
-    return [
-        (("provider", "corral"), _opencode_provider(target)),
-        (("model",), f"corral/{target.model}"),
-    ]
-
-
-def _cline_changes(target: Target) -> list[Change]:
-    values: dict[str, object] = {"ollamaBaseUrl": target.url, "welcomeViewCompleted": True}
-    for mode in ("act", "plan"):
-        values |= {f"{mode}ModeApiProvider": "ollama", f"{mode}ModeOllamaModelId": target.model}
-    return [((name,), value) for name, value in values.items()]
-
-
-def _droid_changes(target: Target) -> list[Change]:
-    entry = {
-        "id": "custom:corral",
-        "model": target.model,
-        "displayName": f"{target.model} (Corral)",
-        "baseUrl": target.openai_url,
-        "apiKey": target.key,
-        "provider": "generic-chat-completion-api",
-    }
-    return [(("customModels", "id=custom:corral"), entry)]
-
-
-def _copilot_env(target: Target) -> dict[str, str]:
-    return {
-        "COPILOT_PROVIDER_BASE_URL": target.openai_url,
-        "COPILOT_PROVIDER_API_KEY": target.key,
-        "COPILOT_PROVIDER_WIRE_API": "responses",
-        "COPILOT_MODEL": target.model,
-    }
-
-
-def _qwen_env(target: Target) -> dict[str, str]:
-    return {
-        "OPENAI_API_KEY": target.key,
-        "OPENAI_BASE_URL": target.openai_url,
-        "OPENAI_MODEL": target.model,
-    }
+def _vscode_folder() -> Path:
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "Code" / "User"
+    return told.user_folder("XDG_CONFIG_HOME", ".config") / "Code" / "User"
 
 
 AGENTS: tuple[Agent, ...] = (
@@ -162,10 +64,10 @@ AGENTS: tuple[Agent, ...] = (
         "claude",
         "https://code.claude.com/docs/en/quickstart",
         "npm install -g @anthropic-ai/claude-code",
-        env=_claude_env,
+        env=told.claude_env,
         words=lambda target: ["--model", target.model],
-        settings_path=lambda: _folder("CLAUDE_CONFIG_DIR", ".claude") / "settings.json",
-        changes=_claude_changes,
+        settings_path=lambda: told.user_folder("CLAUDE_CONFIG_DIR", ".claude") / "settings.json",
+        changes=told.claude_changes,
     ),
     Agent(
         "codex",
@@ -173,9 +75,9 @@ AGENTS: tuple[Agent, ...] = (
         "codex",
         "https://developers.openai.com/codex/cli/",
         "npm install -g @openai/codex",
-        words=_codex_words,
-        settings_path=lambda: _folder("CODEX_HOME", ".codex") / "config.toml",
-        toml=_codex_toml,
+        words=told.codex_words,
+        settings_path=lambda: told.user_folder("CODEX_HOME", ".codex") / "config.toml",
+        toml=told.codex_toml,
         hint=lambda target: f"codex -c model_provider=corral -m {target.model}",
     ),
     Agent(
@@ -184,9 +86,9 @@ AGENTS: tuple[Agent, ...] = (
         "opencode",
         "https://opencode.ai",
         "npm install -g opencode-ai",
-        env=_opencode_env,
-        settings_path=lambda: _folder("XDG_CONFIG_HOME", ".config") / "opencode" / "opencode.json",
-        changes=_opencode_changes,
+        env=told.opencode_env,
+        settings_path=lambda: told.user_folder("XDG_CONFIG_HOME", ".config") / "opencode" / "opencode.json",
+        changes=told.opencode_changes,
     ),
     Agent(
         "cline",
@@ -195,7 +97,7 @@ AGENTS: tuple[Agent, ...] = (
         "https://cline.bot/cli",
         "npm install -g cline",
         settings_path=lambda: Path.home() / ".cline" / "data" / "globalState.json",
-        changes=_cline_changes,
+        changes=told.cline_changes,
         needs_file=True,
     ),
     Agent(
@@ -204,7 +106,7 @@ AGENTS: tuple[Agent, ...] = (
         "droid",
         "https://docs.factory.ai/cli/getting-started/quickstart",
         settings_path=lambda: Path.home() / ".factory" / "settings.json",
-        changes=_droid_changes,
+        changes=told.droid_changes,
         needs_file=True,
         hint=lambda target: f"droid, and choose {target.model} (Corral) with /model",
     ),
@@ -215,7 +117,7 @@ AGENTS: tuple[Agent, ...] = (
         "https://docs.github.com/en/copilot/how-tos/set-up/install-copilot-cli",
         "npm install -g @github/copilot",
         aliases=("copilot-cli",),
-        env=_copilot_env,
+        env=told.copilot_env,
     ),
     Agent(
         "qwen",
@@ -223,14 +125,106 @@ AGENTS: tuple[Agent, ...] = (
         "qwen",
         "https://qwenlm.github.io/qwen-code-docs/",
         "npm install -g @qwen-code/qwen-code",
-        env=_qwen_env,
+        env=told.qwen_env,
+    ),
+    Agent(
+        "kimi",
+        "Kimi Code CLI",
+        "kimi",
+        "https://code.kimi.com",
+        words=told.kimi_words,
+    ),
+    Agent(
+        "muse",
+        "Muse Code",
+        "muse",
+        "https://dev.meta.ai",
+        aliases=("muse-code",),
+        env=told.muse_env,
+        files=told.muse_files,
+    ),
+    Agent(
+        "omp",
+        "OMP",
+        "omp",
+        "https://omp.sh",
+        env=told.omp_env,
+        words=lambda target: ["--model", f"ollama/{target.model}"],
+    ),
+    Agent(
+        "pi",
+        "Pi",
+        "pi",
+        "https://pi.dev",
+        "npm install -g @mariozechner/pi-coding-agent",
+        words=lambda target: ["--provider", "corral", "--model", target.model],
+        settings_path=lambda: told.user_folder("PI_CODING_AGENT_DIR", ".pi", "agent") / "models.json",
+        changes=told.pi_changes,
+        needs_file=True,
+        hint=lambda target: f"pi --provider corral --model {target.model}",
+    ),
+    Agent(
+        "pool",
+        "Pool",
+        "pool",
+        "https://github.com/poolsideai/pool",
+        env=told.pool_env,
+        words=lambda target: ["-m", target.model],
+    ),
+    Agent(
+        "dsh",
+        "DeepSeek Harness",
+        "dsh",
+        "https://www.npmjs.com/package/@deepseek-ai/dsh",
+        "npm install -g @deepseek-ai/dsh",
+        aliases=("deepseek-harness",),
+        env=told.dsh_env,
+        words=told.dsh_words,
+        files=told.dsh_files,
+    ),
+    Agent(
+        "talos",
+        "Talos",
+        "talos",
+        "https://talos-agent.ch",
+        env=told.talos_env,
+        words=lambda _target: ["chat"],
+    ),
+    Agent(
+        "vscode",
+        "VS Code",
+        "code",
+        "https://code.visualstudio.com",
+        aliases=("code",),
+        settings_path=lambda: _vscode_folder() / "chatLanguageModels.json",
+        changes=told.vscode_changes,
+        needs_file=True,
+        hint=lambda target: (
+            f"code, and choose {target.model} in the model picker of Copilot Chat (Other models)"
+        ),
     ),
 )
-# Names that the original launches and Corral cannot set up.
-UNSUPPORTED = frozenset(
-    "chatgpt codex-app codex-desktop codex-gui hermes openclaw clawdbot moltbot hermes-desktop omp dsh "
-    "deepseek-harness kimi muse muse-code pi pool vscode code claude-desktop claude-app".split()
-)
+# Programs that Ollama launches and Corral does not, and what to enter in them. They keep their settings in files that
+# cannot be changed without loss (YAML with comments, JSON5, databases), need a daemon, or are not made for Linux.
+UNSUPPORTED: dict[str, str] = {
+    **dict.fromkeys(
+        ("openclaw", "clawdbot", "moltbot"),
+        "openclaw config set models.providers.ollama.baseUrl {url}, the same with apiKey corral and api ollama, then "
+        "openclaw models set ollama/MODEL",
+    ),
+    **dict.fromkeys(
+        ("hermes", "hermes-desktop"),
+        "hermes model, then More providers, Custom endpoint: {url}/v1, any key",
+    ),
+    **dict.fromkeys(
+        ("chatgpt", "codex-app", "codex-desktop", "codex-gui"),
+        "it reads the settings of Codex: corral launch codex --config",
+    ),
+    **dict.fromkeys(
+        ("claude-desktop", "claude-app"),
+        "in its developer settings, a gateway for third-party inference: {url}, any key",
+    ),
+}
 
 
 def find_agent(name: str) -> Agent | None:

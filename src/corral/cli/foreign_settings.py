@@ -21,7 +21,7 @@ from corral.errors import CorralError
 
 __all__ = ["Change", "ForeignSettings", "SettingsError", "write_atomically"]
 
-# Where a value goes, and the value. A step `id=x` is the element of a list whose member "id" is x.
+# Where a value goes, and the value. A step `id=x` is the element of a list whose member "id" is x; `name=x` likewise.
 Change = tuple[tuple[str, ...], Any]
 _BEGIN = "# >>> corral launch >>>\n"
 _END = "# <<< corral launch <<<\n"
@@ -52,7 +52,8 @@ class ForeignSettings:
             SettingsError
         """
         text = self._read()
-        root = self._parse_json(text)
+        is_list = _is_entry(changes[0][0][0])
+        root = self._parse_json(text, is_list=is_list)
         record = self._load_record()
         known = {tuple(entry["keys"]): entry for entry in record.get("changes", ())}
         entries = []
@@ -112,14 +113,16 @@ class ForeignSettings:
             if record.get("is_exact") and _hash(text) == record["written"]:
                 self._write(record["original"])
             elif "changes" in record:
-                root = self._parse_json(text)
+                is_list = _is_entry(record["changes"][0]["keys"][0])
+                root = self._parse_json(text, is_list=is_list)
+                original = self._parse_json(record["original"], is_list=is_list)
                 for entry in reversed(record["changes"]):
                     if _look_up(root, entry["keys"]) == entry["new"]:
                         if entry["had"]:
                             self._put(root, tuple(entry["keys"]), entry["old"])
                         else:
                             _delete(root, tuple(entry["keys"]))
-                            _prune(root, tuple(entry["keys"])[:-1], self._parse_json(record["original"]))
+                            _prune(root, tuple(entry["keys"])[:-1], original)
                 self._write(_dump(root, text))
             else:
                 self._write(_without_block(text))
@@ -174,16 +177,17 @@ class ForeignSettings:
             ) from None
         return record
 
-    def _parse_json(self, text: str | None) -> dict[str, Any]:
+    def _parse_json(self, text: str | None, *, is_list: bool) -> Any:
         try:
-            root = json.loads(text) if text and text.strip() else {}
+            root = json.loads(text) if text and text.strip() else [] if is_list else {}
         except (ValueError, RecursionError) as exc:
             raise SettingsError(
                 f"{self.path} is no plain JSON ({exc}); nothing was changed",
                 hint="files with comments have to be edited by hand",
             ) from None
-        if not isinstance(root, dict):
-            raise SettingsError(f"{self.path} is no JSON object; nothing was changed")
+        if not isinstance(root, list if is_list else dict):
+            kind = "list" if is_list else "object"
+            raise SettingsError(f"{self.path} is not a JSON {kind}; nothing was changed")
         return root
 
     def _parse_toml(self, text: str) -> dict[str, Any]:
@@ -192,26 +196,30 @@ class ForeignSettings:
         except (tomllib.TOMLDecodeError, RecursionError) as exc:
             raise SettingsError(f"{self.path}: {exc}; nothing was changed") from None
 
-    def _put(self, root: dict[str, Any], keys: tuple[str, ...], value: Any) -> None:
+    def _put(self, root: Any, keys: tuple[str, ...], value: Any) -> None:
         node: Any = root
         for step, following in zip(keys, (*keys[1:], ""), strict=True):
-            if step.startswith("id=") and isinstance(node, list):
+            if _is_entry(step) and isinstance(node, list):
                 index = _index(node, step)
                 if index is None:
                     node.append(value)
                 else:
                     node[index] = value
-            elif not isinstance(node, dict) or step.startswith("id="):
+            elif not isinstance(node, dict) or _is_entry(step):
                 raise SettingsError(f"{self.path}: {'.'.join(keys)} cannot be set; nothing was changed")
             elif not following:
                 node[step] = value
             else:
-                node = node.setdefault(step, [] if following.startswith("id=") else {})
+                node = node.setdefault(step, [] if _is_entry(following) else {})
+
+
+def _is_entry(step: str) -> bool:
+    return step.startswith(("id=", "name="))
 
 
 def _index(elements: list[Any], step: str) -> int | None:
-    wanted = step.removeprefix("id=")
-    return next((i for i, e in enumerate(elements) if isinstance(e, dict) and e.get("id") == wanted), None)
+    member, _, wanted = step.partition("=")
+    return next((i for i, e in enumerate(elements) if isinstance(e, dict) and e.get(member) == wanted), None)
 
 
 def _look_up(root: Any, keys: Sequence[str]) -> Any:
@@ -234,7 +242,7 @@ def _delete(root: Any, keys: tuple[str, ...]) -> None:
         parent.pop(keys[-1], None)
 
 
-def _prune(root: dict[str, Any], keys: tuple[str, ...], original: dict[str, Any]) -> None:
+def _prune(root: Any, keys: tuple[str, ...], original: Any) -> None:
     """Remove containers on the way that are empty now and were not there at first."""
     while keys and _look_up(root, keys) in ({}, []) and _look_up(original, keys) is _ABSENT:
         _delete(root, keys)
@@ -255,7 +263,7 @@ def _without_block(text: str) -> str:
     return head + tail
 
 
-def _dump(root: dict[str, Any], old: str | None) -> str:
+def _dump(root: Any, old: str | None) -> str:
     """JSON indented as the file was."""
     lines = (old or "").split("\n")
     lead = next((line[: len(line) - len(line.lstrip())] for line in lines[1:] if line.strip("}] \t")), "  ")

@@ -56,9 +56,8 @@ def launch(arguments: Arguments) -> None:
         hint = f"or: {agent.install_command}" if agent.install_command else ""
         raise CorralError(f"{agent.name} is not installed, install from {agent.install_url}", hint=hint)
     client = reach_server()
-    target = _target(client, _model(client, agent, arguments.get("model")))
+    target = _target(client, agent, _model(client, agent, arguments.get("model")))
     _remember(agent, target.model)
-    _warn_of_context(client, target.model)
     if arguments.has("config"):
         _configure(agent, target)
         return
@@ -84,11 +83,8 @@ def _agent(name: str) -> Agent:
     if agent is not None:
         return agent
     if name in UNSUPPORTED:
-        url = server_client().address.url()
-        raise CorralError(
-            f"{name} cannot be set up by {PROGRAM}",
-            hint=f"in its settings: {url}/v1 for OpenAI's API, {url} for Anthropic's and Ollama's; any key will do",
-        )
+        url = server_client().address.url().rstrip("/")
+        raise CorralError(f"{name} cannot be set up by {PROGRAM}", hint=UNSUPPORTED[name].format(url=url))
     raise UsageError(f"unknown integration: {name}")
 
 
@@ -134,10 +130,11 @@ def _model(client: Client, agent: Agent, wanted: str) -> str:
     return _choose(names, _remembered(agent))
 
 
-def _warn_of_context(client: Client, model: str) -> None:
-    """Say so where the model is known to be too short for an agent's first request.
+def _context_of(client: Client, model: str) -> int:
+    """How long the model's context is known to be, 0 if unknown.
 
-    Without `num_ctx` the server decides, and does not tell before it loads the model.
+    Says so where that is too short for an agent's first request. Without `num_ctx` the server decides, and does not
+    tell before it loads the model.
     """
     info = client.call("POST", "/api/show", {"model": model})
     facts = info.get("model_info") or {}
@@ -153,6 +150,7 @@ def _warn_of_context(client: Client, model: str) -> None:
             ),
             file=sys.stderr,
         )
+    return min(known, default=0)
 
 
 def _choose(names: list[str], last: str) -> str:
@@ -172,18 +170,35 @@ def _choose(names: list[str], last: str) -> str:
         print(safe(f"there is no {answer}"), file=sys.stderr)
 
 
-def _target(client: Client, model: str) -> Target:
+def _target(client: Client, agent: Agent, model: str) -> Target:
     key = os.environ.get("OLLAMA_API_KEY", "").strip()
-    return Target(client.address.url().rstrip("/"), model, key or "ollama", "OLLAMA_API_KEY" if key else "")
+    return Target(
+        client.address.url().rstrip("/"),
+        model,
+        key or "ollama",
+        "OLLAMA_API_KEY" if key else "",
+        _context_of(client, model) or _LEAST_CONTEXT,
+        home_folder() / "launch" / agent.name,
+    )
+
+
+def _write_files(agent: Agent, target: Target) -> None:
+    """The files of this launch; they are in a folder of ours."""
+    for name, text in (agent.files(target) if agent.files is not None else {}).items():
+        path = target.folder / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(path, text + "\n", 0o600)
 
 
 def _configure(agent: Agent, target: Target) -> None:
     """Write the agent's settings; one that has none is told by variables, which are printed."""
     settings = _settings(agent)
     if settings is None:
+        _write_files(agent, target)
         for name, value in agent.env(target).items():
             print(f"export {name}={shlex.quote(value)}")
-        print(f"{agent.title} has no settings file for this; set these variables", file=sys.stderr)
+        command = shlex.join([agent.program, *agent.words(target)])
+        print(f"{agent.title} has no settings file for this; start it with: {command}", file=sys.stderr)
         return
     if agent.toml is not None:
         is_changed = settings.put_toml_table(*agent.toml(target))
@@ -197,6 +212,7 @@ def _configure(agent: Agent, target: Target) -> None:
 
 
 def _start(agent: Agent, target: Target, program: str, extra: list[str]) -> NoReturn:
+    _write_files(agent, target)
     env = {**os.environ, **agent.env(target), **_proxy_exception(target.url, os.environ)}
     print(safe(f"Launching {agent.title} with {target.model}"), file=sys.stderr)
     sys.stdout.flush()

@@ -109,6 +109,18 @@ def _common_params(order: dict[str, Any]) -> Any:
     return p
 
 
+def _flush_log(package: Any) -> None:
+    """Have the engine's log thread write what it holds: the reason is in there."""
+    import ctypes
+
+    with contextlib.suppress(AttributeError, OSError):
+        library = ctypes.CDLL(package.xllamacpp.__file__)
+        library._Z15common_log_mainv.restype = ctypes.c_void_p
+        flush = library._Z16common_log_flushP10common_log
+        flush.argtypes = [ctypes.c_void_p]
+        flush(library._Z15common_log_mainv())
+
+
 def main() -> None:
     order = _read_order()
     _limit_self(order["memory_limit_bytes"])
@@ -128,6 +140,7 @@ def main() -> None:
     try:
         server = xllamacpp.Server(_common_params(order))
     except Exception as exc:
+        _flush_log(xllamacpp)
         sys.stderr.write(f"load failed: {exc}\n")
         sys.stderr.flush()
         os._exit(EXIT_LOAD_FAILED)

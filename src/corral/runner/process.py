@@ -19,11 +19,13 @@ from typing import Any
 import orjson
 
 from corral.errors import RunnerExitedError, RunnerStartError
+from corral.runner.reasons import last_error, load_reason
 
 __all__ = ["EngineProcess"]
 
 _STATE_PREFIX = b"cmd_child_to_router:state:"
-_LOG_TAIL_BYTES = 4096
+# The engine's reason may stand well before its last line.
+_LOG_TAIL_BYTES = 16384
 # Metadata of the ready event can be large (it lists the vocabulary's special tokens).
 _MAX_LINE_BYTES = 1 << 20
 _REAP_TIMEOUT_S = 10.0
@@ -98,7 +100,7 @@ class EngineProcess:
             return
         ended = self.exited.result()
         raise RunnerStartError(
-            f"llama-server process has terminated: {_exit_text(ended.exit_code)}: {_reason(self.log_tail)}",
+            f"llama-server process has terminated: {_exit_text(ended.exit_code)}: {load_reason(self.log_tail)}",
             exit_code=ended.exit_code,
             log_tail=self.log_tail,
         )
@@ -127,7 +129,7 @@ class EngineProcess:
         code = await self._process.wait()
         if self._process.stdin is not None:
             self._process.stdin.close()
-        what = self._kill_reason or _last_error(self.log_tail)
+        what = self._kill_reason or last_error(self.log_tail)
         message = (
             "model runner has unexpectedly stopped, this may be due to resource limitations or an internal"
             " error, check ollama server logs for details"
@@ -182,19 +184,6 @@ def _exit_text(code: int | None) -> str:
         with contextlib.suppress(ValueError):
             return f"signal: {signal.Signals(-code).name}"
     return f"exit status {code}"
-
-
-def _last_error(log_tail: str) -> str:
-    """The last line of the engine's log that says something went wrong."""
-    for line in reversed(log_tail.splitlines()):
-        if any(word in line.lower() for word in ("error", "failed", "assert", "abort", "insufficient")):
-            return line.strip()
-    return ""
-
-
-def _reason(log_tail: str) -> str:
-    lines = [line for line in log_tail.splitlines() if line.strip()]
-    return "\n".join(lines[-5:]) or "no output"
 
 
 def make_socket_folder() -> Path:

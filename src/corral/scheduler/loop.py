@@ -20,7 +20,13 @@ from typing import Any
 
 from corral.config import Settings
 from corral.devices import Machine, read_machine
-from corral.errors import CorralError, RunnerExitedError, RunnerStartError, SchedulingError
+from corral.errors import (
+    CorralError,
+    InsufficientMemoryError,
+    RunnerExitedError,
+    RunnerStartError,
+    SchedulingError,
+)
 from corral.runner.interface import Runner, RunnerFactory, RunnerSpec
 from corral.scheduler import events, instructions
 from corral.scheduler.residents import Phase, Resident
@@ -38,6 +44,8 @@ _OUT_OF_MEMORY_MARKS = (
     "outofmemory",
     "failed to allocate",
     "bad_alloc",
+    "cannot allocate memory",
+    "resource temporarily unavailable",  # no memory for the stack of a thread
 )
 # A driver gives a dead child's memory back a little later (ollama: server/sched.go).
 _VRAM_WAIT_S = 5.0
@@ -80,6 +88,7 @@ class Scheduler:
         self._timer: asyncio.TimerHandle | None = None
         # Per runner: the monotonic time of expiry, and what the wall clock calls it.
         self._expiries: dict[int, tuple[int, int]] = {}
+        self._last_shortage: CorralError | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings, factory: RunnerFactory) -> Scheduler:
@@ -210,6 +219,7 @@ class Scheduler:
                 if answer is not None and not answer.done():
                     answer.set_result(runner_id)
             case instructions.Refuse(ticket, error):
+                self._log_shortage(error)
                 answer = self._answers.get(ticket)
                 if answer is not None and not answer.done():
                     answer.set_exception(error)
@@ -225,6 +235,12 @@ class Scheduler:
                 _spawn(self._report_memory(), self._questions)
             case instructions.WakeAt(at_ns):
                 self._wake_at(at_ns)
+
+    def _log_shortage(self, error: CorralError) -> None:
+        """Once for all who wait for the same load."""
+        if isinstance(error, InsufficientMemoryError) and error is not self._last_shortage:
+            self._last_shortage = error
+            _log.warning("load failed error=%s", error)
 
     def _wake_at(self, at_ns: int) -> None:
         if self._timer is not None:
@@ -245,8 +261,11 @@ class Scheduler:
             runner = await self._factory.start(spec, on_progress)
         except CorralError as error:
             self._loads.pop(runner_id, None)
-            _log.warning("load failed model=%s error=%s", spec.weights_path.name, error)
-            self._tell(events.LoadFailed(runner_id, error, is_out_of_memory(error)))
+            lacks_memory = is_out_of_memory(error)
+            # For want of memory there is another try, or a refusal with the sizes.
+            level = logging.INFO if lacks_memory else logging.WARNING
+            _log.log(level, "load failed model=%s error=%s", spec.weights_path.name, error)
+            self._tell(events.LoadFailed(runner_id, error, lacks_memory))
             return
         except Exception as error:
             self._loads.pop(runner_id, None)

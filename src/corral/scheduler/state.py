@@ -31,6 +31,7 @@ from corral.scheduler import events, instructions, placement
 from corral.scheduler.events import Event
 from corral.scheduler.instructions import Instruction
 from corral.scheduler.residents import Phase, Resident, clamp_keep_alive
+from corral.scheduler.shortage import shortage
 from corral.scheduler.spec import LoadRequest, Plan, SchedulerConfig
 
 __all__ = ["SchedulerState"]
@@ -185,10 +186,13 @@ class SchedulerState:
             return
         waiters = self._waiting_for(resident)
         self._forget(resident)
-        retry = self._retry_after(resident) if event.is_out_of_memory else None
+        retry, error = None, event.error
+        if event.is_out_of_memory:
+            retry = self._retry_after(resident)
+            error = shortage(resident.plan, self._machine, event.error, has_others=bool(self._residents))
         for waiting in waiters:
             if retry is None or waiting.retry is not None:
-                self._refuse(waiting, event.error)
+                self._refuse(waiting, error)
             else:
                 waiting.retry = retry
         self._advance()

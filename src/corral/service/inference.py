@@ -21,7 +21,7 @@ from corral.service.completion import Stopwatch
 from corral.service.decision import DecisionRequest, DecisionResult, decide
 from corral.service.decision import check_request as check_decision
 from corral.service.embedding import embed
-from corral.service.loading import load_request
+from corral.service.loading import check_weights, load_request
 from corral.service.options import parse_options, requested_num_ctx
 from corral.service.output import first_call_only
 from corral.service.profile import ModelProfile, Profiles
@@ -74,6 +74,7 @@ class Inference:
         profile = await self._profiles.get(common.model)
         if not request.prompt and not request.prompt_tokens and common.keep_alive_ns == 0:
             return self._unload(profile)
+        check_weights(profile)
         if "image" in profile.capabilities:
             raise CapabilityError("image generation models are not currently supported")
         if request.is_raw and (request.template or request.system or request.context):
@@ -104,6 +105,7 @@ class Inference:
         profile = await self._profiles.get(common.model)
         if not request.messages and common.keep_alive_ns == 0:
             return self._unload(profile)
+        check_weights(profile)
         think = _resolve_think(profile, common)
         constraint.check_request(request)
         tools = () if request.tool_choice == "none" else request.tools
@@ -131,6 +133,7 @@ class Inference:
         """
         common, stopwatch = request.common, Stopwatch()
         profile = await self._profiles.get(common.model)
+        check_weights(profile)
         think = _resolve_think(profile, common)
         tools = () if request.tool_choice == "none" else request.tools
         _require(profile, common.model, "chat", ["tools"] if tools else [])
@@ -181,6 +184,7 @@ class Inference:
         """
         stopwatch = Stopwatch()
         profile = await self._profiles.get(request.model)
+        check_weights(profile)
         if not profile.is_reranker:
             raise CapabilityError(f'"{request.model}" does not support rerank')
         load, _ = parse_options(profile.model.parameters, request.options)

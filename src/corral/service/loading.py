@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from corral.errors import RunnerStartError
+from corral.errors import RunnerStartError, StoreError
 from corral.scheduler.spec import LoadRequest
 from corral.service.profile import ModelProfile
 from corral.service.views import EnginePaths
 from corral.types import LoadOptions
 
-__all__ = ["load_request"]
+__all__ = ["check_weights", "load_request"]
 
 # Its cache cannot be shifted, so by default it is not.
 _NO_SHIFT = ("deepseek2",)
@@ -23,21 +23,30 @@ def _pooling(profile: ModelProfile) -> str | None:
     return "mean" if profile.is_embedding and is_silent else None
 
 
+def check_weights(profile: ModelProfile) -> None:
+    """Raises StoreError: the weights are missing or damaged, so that nothing is known of the model."""
+    if profile.gguf is None and profile.problem:
+        name = profile.model.name.short()
+        raise StoreError(
+            f'the weights of "{name}" are missing or damaged ({profile.problem}); `corral pull {name}` fetches a'
+            " published model again, one that was made here has to be created again"
+        )
+
+
 def load_request(
     profile: ModelProfile, paths: EnginePaths, options: LoadOptions, *, shift: bool | None
 ) -> LoadRequest:
     """What has to be loaded.
 
     Raises:
+        StoreError: the weights are missing or damaged.
         RunnerStartError: the model's file is one that the engine would abort on.
     """
+    check_weights(profile)
     model = profile.model
     if profile.problem or model.weights_path is None:
-        reason = profile.problem or "the model has no weights"
-        raise RunnerStartError(
-            f"unable to load model: {model.weights_path or model.name.short()}: {reason}",
-            hint=f"create or pull {model.name.short()} again",
-        )
+        name, reason = model.name.short(), profile.problem or "the model has no weights"
+        raise RunnerStartError(f"unable to load model: {name}: {reason}", hint=f"create or pull {name} again")
     architecture = profile.gguf.architecture if profile.gguf else ""
     return LoadRequest(
         weights_path=paths.weights or model.weights_path,

@@ -55,7 +55,9 @@ class ModelProfile:
     thinking_tags: tuple[str, str] | None
     tool_tag: str
     shape: MemoryShape
+    # Why the engine must not be given the weights, and why their chat template cannot be used (empty: it can).
     problem: str
+    template_problem: str = ""
     projector: GGUFFile | None = None
     # The engine does not load the files as they are; what it gets is written on the first load.
     needs_view: bool = False
@@ -173,6 +175,12 @@ class Profiles:
         template = capabilities.parse_template(model.template)
         traits = capabilities.Traits(model, gguf, projector, template)
         path = capabilities.choose_path(traits, go_template=self._settings.go_template)
+        chat_template, template_problem = None, ""
+        if path == "jinja":
+            source = traits.chat_template or _DEFAULT_CHAT_TEMPLATE
+            chat_template, template_problem = _parse_chat_template(source)
+            if template_problem and template is not None:
+                path = "go"  # better than nothing, even a template that would lose against a sound one
         go_template = template or Template.parse(PLAIN_TEMPLATE)
         parts = (*model.projector_paths, *model.adapter_paths, model.draft_path)
         form = output_form(traits.chat_template) if path == "jinja" else None
@@ -187,9 +195,7 @@ class Profiles:
             path=path,
             capabilities=capabilities.show_capabilities(traits, path),
             template=go_template,
-            chat_template=ChatTemplate.parse(traits.chat_template or _DEFAULT_CHAT_TEMPLATE)
-            if path == "jinja"
-            else None,
+            chat_template=chat_template,
             renderer=_known_renderer(model.config.renderer),
             parser=parser,
             thinking_tags=form.thinking_tags if form else thinking_tags(go_template),
@@ -198,6 +204,7 @@ class Profiles:
             if gguf
             else MemoryShape(),
             problem=problem,
+            template_problem=template_problem,
             projector=projector,
             needs_view=is_foreign,
             has_embedded_projector=is_foreign and gguf is not None and embeds_projector(gguf),
@@ -205,6 +212,14 @@ class Profiles:
         if path == "jinja":
             profile.special_tokens()  # found once: a vocabulary is long
         return profile
+
+
+def _parse_chat_template(source: str) -> tuple[ChatTemplate | None, str]:
+    """The template of a file, or why it cannot be used: only what needs it fails then."""
+    try:
+        return ChatTemplate.parse(source), ""
+    except TemplateError as exc:
+        return None, str(exc)
 
 
 def _exists(model: Model) -> bool:
@@ -217,7 +232,11 @@ def _open(path: Path | None) -> tuple[GGUFFile | None, str]:
         return None, ""
     try:
         gguf = open_header(path, path.stat().st_mtime_ns)
-    except (GGUFError, OSError) as exc:
+    except FileNotFoundError:
+        return None, "the file is not there"
+    except OSError as exc:
+        return None, (exc.strerror or type(exc).__name__).lower()
+    except GGUFError as exc:
         return None, str(exc)
     try:
         check_loadable(gguf)

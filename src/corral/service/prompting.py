@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from corral.errors import CapabilityError, ContextOverflowError, InvalidRequestError
+from corral.errors import CapabilityError, ContextOverflowError, InvalidRequestError, TemplateError
 from corral.parsers.harmony import rename_tools
 from corral.parsers.thinking import ThinkingParser
 from corral.prompt.renderers.images import insert_image_tags
@@ -100,9 +100,13 @@ async def render(
             messages = insert_image_tags(messages, separator=True)
         text = await _render_builtin(profile, profile.renderer, messages, tools, think)
     elif profile.path == "jinja":
-        assert profile.chat_template is not None
         if [message.role for message in messages[-2:]] == ["assistant", "assistant"]:
             raise InvalidRequestError(_TWO_ANSWERS_TEXT)
+        if profile.chat_template is None:
+            raise TemplateError(
+                f"the chat template in the weights of {profile.model.name.short()} cannot be used:"
+                f" {profile.template_problem}; a model created from it with a TEMPLATE does not need it"
+            )
         if images:
             messages = _append_image_tags(messages)
         options = {"think": think, **profile.special_tokens()}

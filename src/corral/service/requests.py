@@ -55,7 +55,8 @@ class InferenceOptions:
 class GenerateRequest:
     """A prompt to complete. `context` None: absent; an empty one counts as given.
 
-    `prompt_tokens` stand in for `prompt` as tokens, which no template touches.
+    `prompt_tokens` stand in for `prompt` as tokens, which no template touches. With `is_template_optional` the prompt
+    goes as it is to a model whose own template cannot be used.
     """
 
     common: InferenceOptions
@@ -67,6 +68,7 @@ class GenerateRequest:
     is_raw: bool = False
     images: tuple[bytes, ...] = ()
     prompt_tokens: tuple[int, ...] = ()
+    is_template_optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)

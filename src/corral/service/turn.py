@@ -65,6 +65,8 @@ async def generate_prompt(turn: Turn, request: GenerateRequest) -> Prompt:
         return Prompt(await text_of(turn.runner, turn.profile, request.prompt_tokens))
     if request.is_raw:
         return Prompt(request.prompt, request.images)
+    if turn.profile.template_problem and request.is_template_optional:
+        return Prompt(request.prompt, request.images)
     model = turn.profile.model
     if request.suffix:
         template = request.template or turn.profile.template

@@ -49,7 +49,7 @@ class EngineViews:
             return await asyncio.shield(task)
         except (CorralError, OSError) as exc:
             raise RunnerStartError(
-                f"unable to load model: {profile.model.weights_path}: {exc}",
+                f"unable to load model: {profile.model.name.short()}: {exc}",
                 hint=getattr(exc, "hint", "") or f"create or pull {profile.model.name.short()} again",
             ) from exc
 

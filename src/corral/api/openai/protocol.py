@@ -238,7 +238,7 @@ def read_completion(body: bytes, max_depth: int) -> CompletionCall:
 
 def _generate(common: InferenceOptions, prompt: str | tuple[int, ...], suffix: str) -> GenerateRequest:
     if isinstance(prompt, str):
-        return GenerateRequest(common, prompt, suffix)
+        return GenerateRequest(common, prompt, suffix, is_template_optional=True)
     return GenerateRequest(common, prompt_tokens=prompt)
 
 

@@ -1,0 +1,48 @@
+"""The words for a model that does not fit: what it needs, what there is, what would help."""
+
+from __future__ import annotations
+
+from corral.devices import Machine
+from corral.errors import CorralError, InsufficientMemoryError
+from corral.scheduler.spec import Plan
+
+__all__ = ["shortage"]
+
+_MIB = 1 << 20
+_GIB = 1 << 30
+
+
+def shortage(
+    plan: Plan, machine: Machine, cause: CorralError, *, has_others: bool
+) -> InsufficientMemoryError:
+    """What a caller is told whose model was tried and ran out of memory. `has_others`: other models are loaded."""
+    needed, free = plan.estimate.total_bytes, machine.free_bytes
+    kind = "system memory"
+    if plan.is_offloaded:
+        kind, free = "GPU memory", machine.vram_free_bytes
+    if needed > free:
+        text = f"model requires more {kind} ({_size(needed)}) than is available ({_size(free)})"
+    else:
+        text = (
+            f"the engine ran out of memory while it loaded the model (about {_size(needed)} of {kind} expected,"
+            f" {_size(free)} free): {cause}"
+        )
+    helps = [f"a smaller num_ctx (now {plan.spec.num_ctx})"]
+    if plan.spec.num_parallel > 1:
+        helps.append(f"a smaller OLLAMA_NUM_PARALLEL (now {plan.spec.num_parallel})")
+    if not plan.spec.kv_cache_type:
+        helps.append("OLLAMA_KV_CACHE_TYPE=q8_0")
+    helps.append("a smaller model (fewer parameters, lower quantisation)")
+    if has_others:
+        helps.append("fewer models at a time (OLLAMA_MAX_LOADED_MODELS)")
+    return InsufficientMemoryError(
+        f"{text}; less is needed with {_joined(helps)}", needed_bytes=needed, free_bytes=free
+    )
+
+
+def _joined(parts: list[str]) -> str:
+    return ", ".join(parts[:-1]) + (" or " if len(parts) > 1 else "") + parts[-1]
+
+
+def _size(count: int) -> str:
+    return f"{count / _GIB:.1f} GiB" if count >= _GIB else f"{count / _MIB:.1f} MiB"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import io
 import operator
 import os
 import signal
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from corral.errors import CorralError, InvalidRequestError, QueueFullError, WorkerError, WorkerLimitError
+from corral.errors import InvalidRequestError, QueueFullError, WorkerError, WorkerLimitError
 from corral.names import ModelName
 from corral.types import Message, ToolCall
 from corral.workers.pool import WorkerPool
@@ -33,8 +34,20 @@ def pool() -> Iterator[WorkerPool]:
     pool.close()
 
 
+@pytest.fixture
+def single() -> Iterator[WorkerPool]:
+    """A pool of one worker: each job is done by the same."""
+    pool = WorkerPool(1)
+    yield pool
+    pool.close()
+
+
 def _run(pool: WorkerPool, job: Any, *args: Any, **options: Any) -> Any:
     return asyncio.run(asyncio.wait_for(pool.run(job, *args, **options), ENDS_HANGS_S))
+
+
+def _whatever() -> None:
+    """A job that only a test has."""
 
 
 def _is_gone(pid: int) -> bool:
@@ -57,10 +70,10 @@ def test_a_job_returns_plain_values_and_our_dataclasses(pool: WorkerPool) -> Non
     assert _run(pool, operator.itemgetter(0), (value,)) == value
 
 
-def test_the_worker_is_kept_warm_and_is_another_process(pool: WorkerPool) -> None:
-    first = _run(pool, os.getpid)
+def test_the_worker_is_kept_warm_and_is_another_process(single: WorkerPool) -> None:
+    first = _run(single, os.getpid)
     assert first != os.getpid()
-    assert _run(pool, os.getpid) == first
+    assert _run(single, os.getpid) == first
 
 
 def test_a_large_argument_and_a_large_result_pass(pool: WorkerPool) -> None:
@@ -68,12 +81,12 @@ def test_a_large_argument_and_a_large_result_pass(pool: WorkerPool) -> None:
     assert _run(pool, operator.add, data, b"!") == data + b"!"
 
 
-def test_processor_time_is_bounded_in_the_middle_of_a_c_function(pool: WorkerPool) -> None:
-    before = _run(pool, os.getpid)
+def test_processor_time_is_bounded_in_the_middle_of_a_c_function(single: WorkerPool) -> None:
+    before = _run(single, os.getpid)
     with pytest.raises(WorkerLimitError, match=r"the sum takes too long: more than 0.2 s of processor time"):
-        _run(pool, pow, 3, 10**9, cpu_s=0.2, what="the sum")
+        _run(single, pow, 3, 10**9, cpu_s=0.2, what="the sum")
     assert _is_gone(before)
-    assert _run(pool, operator.add, 1, 1) == 2
+    assert _run(single, operator.add, 1, 1) == 2
 
 
 def test_wall_time_is_bounded(pool: WorkerPool) -> None:
@@ -105,6 +118,8 @@ def test_an_exception_of_a_job_keeps_its_class_where_it_is_ours(pool: WorkerPool
         _run(pool, ModelName.parse, "::")
     with pytest.raises(WorkerError, match="failed: ZeroDivisionError"):
         _run(pool, operator.truediv, 1, 0)
+    with pytest.raises(WorkerError, match="failed: ModuleNotFoundError"):
+        _run(pool, _whatever)  # of a module that no worker can import
 
 
 def test_output_of_a_library_does_not_look_like_a_reply(pool: WorkerPool) -> None:
@@ -127,17 +142,17 @@ def test_a_worker_inherits_neither_environment_nor_descriptors(
         os.close(secret)
 
 
-def test_a_cancelled_caller_kills_its_job(pool: WorkerPool) -> None:
+def test_a_cancelled_caller_kills_its_job(single: WorkerPool) -> None:
     async def scenario() -> None:
-        pid = await pool.run(os.getpid)
-        task = asyncio.create_task(pool.run(time.sleep, 1000))
-        while not any(pool._running.values()):
+        pid = await single.run(os.getpid)
+        task = asyncio.create_task(single.run(time.sleep, 1000))
+        while not any(single._running.values()):
             await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert await asyncio.to_thread(_is_gone, pid)
-        assert await pool.run(operator.add, 1, 1) == 2
+        assert await single.run(operator.add, 1, 1) == 2
 
     asyncio.run(asyncio.wait_for(scenario(), ENDS_HANGS_S))
 
@@ -208,12 +223,14 @@ def test_workers_die_with_the_server(end: signal.Signals) -> None:
 @pytest.mark.parametrize("value", [os.system, Path("/"), subprocess.Popen, ValueError("x")])
 def test_a_reply_with_anything_else_is_refused(value: Any) -> None:
     with pytest.raises(Exception, match="may not make"):
-        load_result(b"".join(dump_chunks(value)))
+        load_result(io.BytesIO(b"".join(dump_chunks(value))))
 
 
 def test_restored_errors_are_never_more_than_our_own_classes() -> None:
-    assert type(restored_error("InvalidRequestError", "m", "h")).__name__ == "InvalidRequestError"
-    assert type(restored_error("DigestMismatchError", "m", "h")).__name__ == "StoreError"
-    assert type(restored_error("annotations", "m", "h")) is CorralError
-    assert type(restored_error("__builtins__", "m", "h")) is CorralError
-    assert restored_error("StoreError", "m", "h").hint == "h"
+    def restored(*names: str) -> str:
+        return type(restored_error(names, "m", "h")).__name__
+
+    assert restored("UnknownError", "InvalidRequestError", "CorralError") == "InvalidRequestError"
+    assert restored("DigestMismatchError", "StoreError", "CorralError") == "StoreError"
+    assert restored("annotations") == restored("__builtins__") == restored() == "CorralError"
+    assert restored_error(["StoreError"], "m", "h").hint == "h"

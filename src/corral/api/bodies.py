@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from corral.api.encodings import BrokenBodyError, TooLargeError, unpack_zstd
 from corral.api.http import Exchange
-from corral.errors import InvalidRequestError
+from corral.api.jsonread import count_values
+from corral.errors import InvalidRequestError, WorkerLimitError
+from corral.workers.pool import run_job
 
-__all__ = ["parse_body", "read_packed_body"]
+__all__ = ["MAX_VALUES", "beside_loop", "parse_body", "parse_bounded", "read_packed_body"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-# What is parsed in a few milliseconds stays on the event loop; a megabyte of small values takes a tenth of a second.
-_THREAD_BYTES = 128 * 1024
+# What is parsed in a few milliseconds stays on the event loop. A value takes 0.3 to 4
+# microseconds, a megabyte of text two milliseconds, and both hold the interpreter's lock.
+_LOOP_BYTES = 128 << 10
+_LOOP_MARKS = 2000
+_LOOP_PARTS = 100
+_THREAD_BYTES = 8 << 20
+_THREAD_MARKS = 20_000
+# Bounds of what a worker parses, and of what it may hand on.
+MAX_VALUES = 500_000
+_CPU_S = 10.0
+_MEMORY_BYTES = 1 << 30
+_RESULT_BYTES = 256 << 20
 
 # What may come out of a packed body here, as in Ollama.
 _MAX_UNPACKED_BYTES = 20 * 1024 * 1024
@@ -43,14 +55,58 @@ async def read_packed_body(exchange: Exchange, limit_bytes: int) -> bytes:
 async def parse_body(
     body: bytes, parse: Callable[Concatenate[bytes, _P], _T], *args: _P.args, **kwargs: _P.kwargs
 ) -> _T:
-    """What `parse` makes of a body; of a large one in a thread, so that the streams of others go on.
+    """What `parse` makes of a body, without holding up other requests: a large one is parsed in a thread or a worker.
+
+    `parse` is a function at the top of a module, and what it returns can come from a worker (see `WorkerPool.run`).
 
     Raises:
-        InvalidRequestError: raised by `parse`.
+        InvalidRequestError: raised by `parse`; or the body has too many values, or takes too long.
+        QueueFullError: too many large bodies wait.
     """
-    if len(body) < _THREAD_BYTES:
+    marks = _marks(body)
+    if len(body) <= _LOOP_BYTES and marks <= _LOOP_MARKS:
         return parse(body, *args, **kwargs)
-    return await asyncio.to_thread(parse, body, *args, **kwargs)
+    if len(body) <= _THREAD_BYTES and marks <= _THREAD_MARKS:
+        return await asyncio.to_thread(parse, body, *args, **kwargs)
+    try:
+        return await run_job(
+            parse_bounded,
+            parse,
+            body,
+            args,
+            kwargs,
+            cpu_s=_CPU_S,
+            memory_bytes=_MEMORY_BYTES,
+            result_bytes=_RESULT_BYTES,
+            what="the request body",
+        )
+    except WorkerLimitError as error:
+        raise InvalidRequestError(str(error), hint="send smaller requests") from None
+
+
+def parse_bounded(parse: Callable[..., _T], body: bytes, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _T:
+    """The job for a large body. What it leaves out of the answer bounds what the server has to hold.
+
+    Raises:
+        InvalidRequestError: raised by `parse`, or the body has too many values.
+    """
+    if count_values(body) > MAX_VALUES:
+        raise InvalidRequestError(f"the request body has more than {MAX_VALUES} JSON values")
+    return parse(body, *args, **kwargs)
+
+
+async def beside_loop(count: int, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Further work on what a body was parsed to: in a thread if it is done for many parts."""
+    if count <= _LOOP_PARTS:
+        return work(*args, **kwargs)
+    return await asyncio.to_thread(work, *args, **kwargs)
+
+
+def _marks(body: bytes) -> int:
+    """At least as many as the body has values; counted at gigabytes a second."""
+    if len(body) > _THREAD_BYTES:
+        return len(body)
+    return body.count(b",") + body.count(b"[") + body.count(b"{")
 
 
 def _unpack(body: bytes, limit_bytes: int) -> bytes:

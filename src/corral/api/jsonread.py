@@ -8,9 +8,12 @@ errors are our own; texts of type errors name the field as Go does.
 from __future__ import annotations
 
 import json
+import re
+from array import array
 from collections.abc import Callable
+from itertools import accumulate
 from json import decoder as _json_decoder
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from corral.errors import InvalidRequestError
 
@@ -19,6 +22,7 @@ __all__ = [
     "JSONObject",
     "check_depth",
     "clean_text",
+    "count_values",
     "element_texts",
     "kind_of",
     "member_texts",
@@ -34,6 +38,7 @@ class JSONObject(list[tuple[str, Any]]):
     """An object as its members in document order, duplicates included."""
 
     __slots__ = ()
+    is_only_data: ClassVar[bool] = True  # so that it may come from a worker
 
 
 JSONMember = tuple[str, Any, str]  # name, value, the value's own text
@@ -147,26 +152,24 @@ def _syntax_text(text: str, index: int) -> str:
     return f"invalid character {text[index]!r} at offset {index}: the request body is not valid JSON"
 
 
+# A string, or the rest of one that has no end.
+_STRING_BYTES = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+# What a bracket adds to the depth, as a signed byte.
+_DEPTH_STEPS = bytes(1 if byte in b"[{" else 255 for byte in range(256))
+
+
 def check_depth(body: bytes, max_depth: int) -> None:
     """Raises InvalidRequestError: JSON nested deeper than `max_depth`."""
-    depth = 0
-    is_string = is_escaped = False
-    for byte in body:
-        if is_string:
-            if is_escaped:
-                is_escaped = False
-            elif byte == 0x5C:
-                is_escaped = True
-            elif byte == 0x22:
-                is_string = False
-        elif byte == 0x22:
-            is_string = True
-        elif byte in b"{[":
-            depth += 1
-            if depth > max_depth:
-                raise InvalidRequestError("json: exceeded max depth")
-        elif byte in b"}]":
-            depth -= 1
+    brackets = _STRING_BYTES.sub(b"", body).translate(_DEPTH_STEPS, _NO_BRACKETS)
+    if max(accumulate(array("b", brackets)), default=0) > max_depth:
+        raise InvalidRequestError("json: exceeded max depth")
+
+
+def count_values(body: bytes) -> int:
+    """About how many values JSON has: at least as many as there are, and no more than twice that and one."""
+    rest = _STRING_BYTES.sub(b"", body)
+    return 1 + rest.count(b",") + rest.count(b"[") + rest.count(b"{")
 
 
 def kind_of(value: object) -> str:

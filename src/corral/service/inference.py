@@ -52,6 +52,8 @@ __all__ = ["Inference"]
 # instruction around query and document.
 _GENERATIVE_RERANKERS = ("qwen3", "qwen3vl")
 _RERANK_PROMPT_TOKENS = 160
+_MAX_MESSAGES = 16_384
+_MAX_TOOLS = 2048
 
 
 class Inference:
@@ -101,6 +103,7 @@ class Inference:
             CorralError: any of its classes; what was emitted before stays emitted.
         """
         common, stopwatch = request.common, Stopwatch()
+        _check_length(request)
         _check_top_logprobs(common)
         profile = await self._profiles.get(common.model)
         if not request.messages and common.keep_alive_ns == 0:
@@ -132,6 +135,7 @@ class Inference:
             CorralError: as `chat` does.
         """
         common, stopwatch = request.common, Stopwatch()
+        _check_length(request)
         profile = await self._profiles.get(common.model)
         check_weights(profile)
         think = _resolve_think(profile, common)
@@ -255,6 +259,16 @@ class Inference:
             stopwatch.grant()
             check_tokens(profile, (token for token, _ in common.logit_bias))
             yield Turn(profile, common, lease.runner, sampling, think, wanted.context_shift, stopwatch)
+
+
+def _check_length(request: ChatRequest) -> None:
+    """What is done once for each message or tool adds up, and the event loop does some of it."""
+    for what, count, limit in (
+        ("messages", len(request.messages), _MAX_MESSAGES),
+        ("tools", len(request.tools), _MAX_TOOLS),
+    ):
+        if count > limit:
+            raise InvalidRequestError(f"too many {what}: {count} (at most {limit})")
 
 
 def _check_top_logprobs(common: InferenceOptions) -> None:

@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from corral.errors import CorralError
 from corral.workers.wire import FAILED, MEMORY, REFUSED, REPLY, REQUEST, RESULT, dump_chunks
@@ -115,13 +114,15 @@ def _limits(cpu_s: float, memory_bytes: int, watch: _Watch | None) -> Iterator[N
             watch.limit_bytes = 0
 
 
-def _do(request: Any, cpu_s: float, memory_bytes: int, watch: _Watch | None) -> tuple[int, list[bytes]]:
-    job, args, kwargs = request
+def _do(order: bytearray, cpu_s: float, memory_bytes: int, watch: _Watch | None) -> tuple[int, list[bytes]]:
     try:
+        job, args, kwargs = pickle.loads(order)
+        order.clear()
         with _limits(cpu_s, memory_bytes, watch):
             return RESULT, dump_chunks(job(*args, **kwargs))
     except CorralError as error:
-        return REFUSED, dump_chunks((type(error).__name__, str(error), error.hint))
+        names = tuple(kind.__name__ for kind in type(error).__mro__)
+        return REFUSED, dump_chunks((names, str(error), error.hint))
     except MemoryError:
         return MEMORY, dump_chunks(None)
     except Exception as error:
@@ -137,9 +138,7 @@ def main() -> None:
     out = os.fdopen(reply_to, "wb")
     while True:
         cpu_s, memory_bytes, length = REQUEST.unpack(_read(REQUEST.size))
-        request = pickle.loads(_read(length))
-        kind, chunks = _do(request, cpu_s, memory_bytes, watch)
-        del request
+        kind, chunks = _do(_read(length), cpu_s, memory_bytes, watch)
         is_last = kind == MEMORY or _peak_bytes() > _MAX_KEPT_BYTES
         out.write(REPLY.pack(kind, is_last, sum(map(len, chunks))))
         out.writelines(chunks)

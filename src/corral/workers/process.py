@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import select
 import signal
@@ -101,7 +102,7 @@ class WorkerProcess:
         try:
             head = REQUEST.pack(limits.cpu_s, limits.memory_bytes, sum(map(len, chunks)))
             self._send([head, *chunks], deadline_s)
-            kind, is_last, length = REPLY.unpack(self._receive(REPLY.size, deadline_s))
+            kind, is_last, length = REPLY.unpack(self._receive(REPLY.size, deadline_s).getvalue())
             if length > limits.result_bytes:
                 raise WorkerLimitError(f"{limits.what} makes too much: more than {limits.result_bytes} bytes")
             value = load_result(self._receive(length, deadline_s))
@@ -146,17 +147,18 @@ class WorkerProcess:
                 except BlockingIOError:
                     _wait(self._stdin, select.POLLOUT, deadline_s)
 
-    def _receive(self, size: int, deadline_s: float) -> bytearray:
-        data = bytearray()
-        while len(data) < size:
+    def _receive(self, size: int, deadline_s: float) -> io.BytesIO:
+        data = io.BytesIO()
+        while (missing := size - data.tell()) > 0:
             try:
-                part = os.read(self._stdout, min(size - len(data), _STEP_BYTES))
+                part = os.read(self._stdout, min(missing, _STEP_BYTES))
             except BlockingIOError:
                 _wait(self._stdout, select.POLLIN, deadline_s)
                 continue
             if not part:
                 raise EOFError
-            data += part
+            data.write(part)
+        data.seek(0)
         return data
 
 
@@ -170,7 +172,7 @@ def _wait(descriptor: int, event: int, deadline_s: float) -> None:
 
 def _error(kind: int, value: Any, limits: Limits) -> CorralError:
     if kind == REFUSED and isinstance(value, tuple) and len(value) == 3:
-        return restored_error(*map(str, value))
+        return restored_error([str(name) for name in value[0]], str(value[1]), str(value[2]))
     if kind == MEMORY:
         return limits.memory_error()
     return WorkerError(f"{limits.what} failed: {value}")

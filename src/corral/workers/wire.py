@@ -12,7 +12,7 @@ import io
 import pickle
 import struct
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from corral import errors
@@ -35,7 +35,7 @@ REQUEST = struct.Struct("!dQQ")
 # What the pickle is (below), whether the worker ends after this job, length of the pickle.
 REPLY = struct.Struct("!B?Q")
 RESULT = 0  # the job's value
-REFUSED = 1  # a CorralError: (class name, message, hint)
+REFUSED = 1  # a CorralError: (names of its class and those above, message, hint)
 FAILED = 2  # any other exception: its text
 MEMORY = 3  # a MemoryError: None
 
@@ -59,34 +59,39 @@ def dump_chunks(value: object) -> list[bytes]:
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Makes plain values, and those dataclasses of Corral that this process has loaded."""
+    """Makes plain values and, of Corral's classes that this process has loaded, those that are nothing but data:
+    dataclasses, and what says so by `is_only_data`.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         if module == "builtins" and name in ("complex", "frozenset", "set"):
             return super().find_class(module, name)
         found = getattr(sys.modules.get(module), name, None) if module.startswith("corral.") else None
-        if isinstance(found, type) and dataclasses.is_dataclass(found):
+        if isinstance(found, type) and (dataclasses.is_dataclass(found) or "is_only_data" in vars(found)):
             return found
         raise pickle.UnpicklingError(f"a worker may not make a {module}.{name}")
 
 
-def load_result(data: bytes | bytearray) -> Any:
+def load_result(data: io.BytesIO) -> Any:
     """The value in a reply.
 
     Raises:
         pickle.UnpicklingError: it is not one that a worker may send. A damaged pickle raises others, too.
     """
-    return _PlainUnpickler(io.BytesIO(data)).load()
+    return _PlainUnpickler(data).load()
 
 
-def restored_error(kind: str, message: str, hint: str) -> CorralError:
-    """An error of another process: of the nearest class above its own that a message makes up."""
-    found = getattr(errors, kind, CorralError)
-    kinds: Iterable[type] = found.__mro__ if isinstance(found, type) else ()
-    make: Callable[..., Any] = next(
-        (c for c in kinds if issubclass(c, CorralError) and (c is CorralError or "__init__" not in vars(c))),
-        CorralError,
-    )
-    error = make(message, hint=hint)
-    assert isinstance(error, CorralError)
-    return error
+def restored_error(kinds: Iterable[str], message: str, hint: str) -> CorralError:
+    """An error of another process: of the first class in `kinds` that `corral.errors` has and a message makes up."""
+    for kind in kinds:
+        found = getattr(errors, kind, None)
+        if isinstance(found, type) and issubclass(found, CorralError):
+            is_plain = found is CorralError or all("__init__" not in vars(c) for c in _own_classes(found))
+            if is_plain:
+                return found(message, hint=hint)
+    return CorralError(message, hint=hint)
+
+
+def _own_classes(kind: type[CorralError]) -> list[type]:
+    """A class and those above it, below CorralError."""
+    return [c for c in kind.__mro__ if c is not CorralError and issubclass(c, CorralError)]

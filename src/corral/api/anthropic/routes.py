@@ -7,7 +7,7 @@ from corral.api.anthropic.convert import chat_request, estimate_tokens, has_sear
 from corral.api.anthropic.encode import MessageForm
 from corral.api.anthropic.errors import envelope, service_error
 from corral.api.anthropic.protocol import read_count, read_messages
-from corral.api.bodies import parse_body, read_packed_body
+from corral.api.bodies import beside_loop, parse_body, read_packed_body
 from corral.api.http import JSON, ClientGoneError, Exchange
 from corral.errors import CorralError
 from corral.service.inference import Inference
@@ -28,10 +28,10 @@ class AnthropicRoutes:
         body = await read_packed_body(exchange, self._max_body_bytes)
         wanted = await parse_body(body, read_messages, self._max_depth)
         exchange.user = wanted.user
-        request = chat_request(wanted)
+        request = await beside_loop(len(wanted.messages), chat_request, wanted)
         form = MessageForm(
             wanted.model,
-            estimate=estimate_tokens(wanted),
+            estimate=await beside_loop(len(wanted.messages), estimate_tokens, wanted),
             keeps_calls=bool(request.tools),
             has_search=has_search(wanted),
             stop_sequences=wanted.stop_sequences,
@@ -45,7 +45,8 @@ class AnthropicRoutes:
     async def count_tokens(self, exchange: Exchange) -> None:
         exchange.error_encoder = envelope
         body = await read_packed_body(exchange, self._max_body_bytes)
-        request = chat_request(await parse_body(body, read_count, self._max_depth))
+        wanted = await parse_body(body, read_count, self._max_depth)
+        request = await beside_loop(len(wanted.messages), chat_request, wanted)
 
         async def work() -> None:
             count = await self._service.count_tokens(request)

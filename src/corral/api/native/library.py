@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from corral import API_VERSION, __version__
 from corral.api import decode
+from corral.api.bodies import parse_body
 from corral.api.http import JSON_UTF8, Exchange
 from corral.api.native.progress import answer_with_progress
 from corral.errors import InvalidModelNameError, InvalidRequestError
@@ -145,7 +146,7 @@ class LibraryRoutes:
         self, exchange: Exchange, struct: str, fields: dict[str, decode.Decode]
     ) -> dict[str, Any]:
         body = await exchange.read_body(self._max_body_bytes)
-        return decode.decode_request(body, struct, fields, max_depth=self._max_depth)
+        return await parse_body(body, decode.decode_request, struct, fields, max_depth=self._max_depth)
 
 
 def _transfer_request(values: dict[str, Any]) -> TransferRequest:

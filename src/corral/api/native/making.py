@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from corral.api import decode
+from corral.api.bodies import parse_body
 from corral.api.errors import error_body
 from corral.api.http import JSON_UTF8, Exchange
 from corral.api.native.progress import answer_with_progress
@@ -158,7 +159,7 @@ class MakingRoutes:
         self, exchange: Exchange, struct: str, fields: dict[str, decode.Decode]
     ) -> dict[str, Any]:
         body = await exchange.read_body(self._max_body_bytes)
-        return decode.decode_request(body, struct, fields, max_depth=self._max_depth)
+        return await parse_body(body, decode.decode_request, struct, fields, max_depth=self._max_depth)
 
 
 async def _body(exchange: Exchange) -> AsyncIterator[bytes]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from corral.api.answering import answer
-from corral.api.bodies import parse_body, read_packed_body
+from corral.api.bodies import beside_loop, parse_body, read_packed_body
 from corral.api.http import JSON, ClientGoneError, Exchange
 from corral.api.openai.errors import envelope, service_error
 from corral.api.openai.shared import is_sdk
@@ -44,7 +44,7 @@ class ResponsesRoutes:
         if (read := await self._read(exchange)) is None:
             return
         wanted, history = read
-        request = chat_request(wanted, history)
+        request = await beside_loop(len(wanted.items) + len(history), chat_request, wanted, history)
         form = ResponseForm(wanted, is_stored=wanted.store is True, has_usage_details=is_sdk(exchange))
         if wanted.is_stream:
             exchange.extra_headers.append((b"cache-control", b"no-cache"))
@@ -75,7 +75,8 @@ class ResponsesRoutes:
             return
         wanted, history = read
         items = [*history, *wanted.items]
-        request = chat_request(replace(wanted, tools=(), tool_choice=None), history)
+        toolless = replace(wanted, tools=(), tool_choice=None)
+        request = await beside_loop(len(items), chat_request, toolless, history)
         if not items:
             raise InvalidRequestError("there is nothing to compact: input is empty")
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+from corral.api.call_arguments import arguments_of
 from corral.api.jsonread import JSONMember, JSONObject, clean_text, kind_of, plain, read_members
 from corral.errors import InvalidRequestError
 from corral.gotime import parse_keep_alive
@@ -40,7 +41,6 @@ __all__ = [
 ]
 
 _INT_RANGE = range(-(2**63), 2**63)
-_OPEN_OBJECT = "Value looks like object, but can't find closing '}' symbol"
 
 
 class Decoding:
@@ -307,9 +307,7 @@ def _call_function(decoding: Decoding, value: Any, path: str, _text: str) -> dic
 
 
 def _arguments(_decoding: Decoding, value: Any, _path: str, _text: str) -> dict[str, Any]:
-    if not isinstance(value, JSONObject):
-        raise InvalidRequestError(_OPEN_OBJECT)
-    return cast("dict[str, Any]", plain(value))
+    return arguments_of(plain(value))
 
 
 _MESSAGE_FIELDS: dict[str, Decode] = {

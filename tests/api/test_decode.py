@@ -99,10 +99,6 @@ def test_which_error_comes_first(body: str, text: str) -> None:
         ),
         ('{"model":1,"messages":[{"content":5}]}', "ChatRequest.messages.content of type string"),
         (
-            '{"messages":[{"tool_calls":[{"function":{"arguments":"{}"}}]}]}',
-            "Value looks like object, but can't find closing '}' symbol",
-        ),
-        (
             '{"tools":[{"function":{"description":5}}]}',
             "ToolFunction.tools.function.description of type string",
         ),
@@ -111,6 +107,29 @@ def test_which_error_comes_first(body: str, text: str) -> None:
 def test_messages_and_tools(body: str, text: str) -> None:
     """Errors inside messages end the decoding at once; those of tools name the innermost struct."""
     assert text in error_of(read_chat, body)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        ({"a": 1}, {"a": 1}),
+        (None, {}),
+        ("", {}),
+        ("{}", {}),
+        ('{"city":"Paris"}', {"city": "Paris"}),
+        ('{"city": "Par', {"arguments": '{"city": "Par'}),
+        ('{"a":1}{"b":2}', {"arguments": '{"a":1}{"b":2}'}),
+        ("Paris", {"arguments": "Paris"}),
+        (["a"], {"arguments": ["a"]}),
+        (5, {"arguments": 5}),
+    ],
+)
+def test_arguments_of_earlier_calls(arguments: Any, meant: Any) -> None:
+    """What a model once wrote does not stop the conversation."""
+    call = {"function": {"name": "f", "arguments": arguments}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    request, _ = read_chat(json.dumps({"model": "m", "messages": [message]}).encode(), DEPTH)
+    assert request.messages[0].tool_calls[0].arguments == meant
 
 
 def test_a_conversation() -> None:

@@ -172,6 +172,7 @@ _FORMS: dict[str, CallForm] = {
     "qwen3-vl-thinking": _QWEN_JSON,
     "qwen3.5": _QWEN_XML,
     "ornith": _QWEN_XML,
+    "tev1": _QWEN_XML,
     "qwen3-coder": _QWEN_XML,
     "nemotron-3-nano": _QWEN_XML,
     "nemotron-3.5-nano": _QWEN_XML,

@@ -1,8 +1,4 @@
-"""What a model can do, and which way its prompts are made. Ollama: server/images.go Capabilities.
-
-Two lists exist on the wire: the one of show, which also decides what a request may ask for, and the one of tags,
-which looks at the GGUF's own chat template nowhere.
-"""
+"""What a model can do, and which way its prompts are made. Ollama: server/images.go Capabilities."""
 
 from __future__ import annotations
 
@@ -22,12 +18,12 @@ __all__ = [
     "DECISION_RENDERERS",
     "Path",
     "Traits",
+    "capabilities_of",
     "choose_path",
     "has_decision_head",
     "is_decision_model",
     "is_reranker",
-    "show_capabilities",
-    "tags_capabilities",
+    "tags_order",
 ]
 
 Path = Literal["renderer", "go", "jinja"]
@@ -37,6 +33,8 @@ _POOLING_RANK = 4
 _CLASSIFIER_HEADS = ("cls.weight", "cls.output.weight")
 # Ollama's names of prompt forms that only such models have.
 DECISION_RENDERERS = ("tev1", "clef")
+# Those of them whose prompts are those of the template that the weights bring.
+_OWN_TEMPLATE_RENDERERS = ("clef",)
 _HARMONY_FAMILIES = ("gptoss", "gpt-oss")
 
 
@@ -64,6 +62,8 @@ def is_harmony(model: Model) -> bool:
 def choose_path(traits: Traits, *, go_template: bool | None) -> Path:
     """Which prompt path a chat takes; `go_template` is the setting (None: not said)."""
     model = traits.model
+    if model.config.renderer in _OWN_TEMPLATE_RENDERERS:
+        return "jinja"
     if model.config.renderer:
         return "renderer"
     if model.config.parser or is_harmony(model):
@@ -113,15 +113,15 @@ def _template_capabilities(template: Template | None) -> list[str]:
     return [*found, "thinking"] if thinking_tags(template) else found
 
 
-def show_capabilities(traits: Traits, path: Path) -> tuple[str, ...]:
-    """The list of show and of the request checks."""
+def capabilities_of(traits: Traits, path: Path) -> tuple[str, ...]:
+    """What the model can do: for show, for tags, and for the checks of requests."""
     found = list(traits.model.config.capabilities)
     if path == "jinja" and (source := traits.chat_template):
         found += ["tools"] if jinja.has_tools(source) else []
         found += ["thinking"] if jinja.has_thinking(source) else []
     found += _header_kind(traits)
     found += ["rerank"] if is_reranker(traits.gguf) else []
-    found += _media(traits)
+    found += _media_of(traits.gguf)
     found += _projector(traits)
     if path == "go":
         found += _template_capabilities(traits.template)
@@ -131,15 +131,10 @@ def show_capabilities(traits: Traits, path: Path) -> tuple[str, ...]:
     return _unique(found, traits)
 
 
-def tags_capabilities(traits: Traits) -> tuple[str, ...]:
-    """The list of tags."""
-    found = [*_media(traits), *_header_kind(traits), *traits.model.config.capabilities]
-    found += ["rerank"] if is_reranker(traits.gguf) else []
-    found += _template_capabilities(traits.template)
-    found += _parser(traits)
-    if traits.model.projector_paths:
-        found.append("vision")
-    return _unique(found, traits)
+def tags_order(found: tuple[str, ...], gguf: GGUFFile | None) -> tuple[str, ...]:
+    """The same list in the order that clients know from tags: what the weights' header says of media is first."""
+    media = _media_of(gguf)
+    return (*(name for name in media if name in found), *(name for name in found if name not in media))
 
 
 def is_reranker(gguf: GGUFFile | None) -> bool:
@@ -159,10 +154,10 @@ def _header_kind(traits: Traits) -> list[str]:
     return ["embedding"] if is_pooled else ["completion"]
 
 
-def _media(traits: Traits) -> list[str]:
-    if traits.gguf is None:
+def _media_of(gguf: GGUFFile | None) -> list[str]:
+    if gguf is None:
         return []
-    return [kind for kind in ("vision", "audio") if traits.gguf.get_arch(f"{kind}.block_count") is not None]
+    return [kind for kind in ("vision", "audio") if gguf.get_arch(f"{kind}.block_count") is not None]
 
 
 def _projector(traits: Traits) -> list[str]:

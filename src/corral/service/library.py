@@ -27,6 +27,7 @@ from corral.scheduler.spec import LoadedInfo
 from corral.service import capabilities
 from corral.service.modelfile_text import format_parameters, modelfile_of
 from corral.service.profile import Profiles, open_header
+from corral.service.think_values import thinking_member
 from corral.store.models import Model, ModelStore
 from corral.store.prune import delete_unreferenced
 
@@ -94,10 +95,16 @@ class Library:
             "digest": model.digest_hex,
             "details": details_of(model) | _lengths(model, gguf),
         }
-        traits = capabilities.Traits(model, gguf, None, capabilities.parse_template(model.template))
-        if found := capabilities.tags_capabilities(traits):
+        if found := capabilities.tags_order(self._capabilities(model, gguf), gguf):
             entry["capabilities"] = list(found)
         return entry
+
+    def _capabilities(self, model: Model, gguf: GGUFFile | None) -> tuple[str, ...]:
+        projector = _open(model.projector_paths[0]) if model.projector_paths else None
+        template = capabilities.parse_template(model.template)
+        traits = capabilities.Traits(model, gguf, projector, template)
+        path = capabilities.choose_path(traits, go_template=self._settings.go_template)
+        return capabilities.capabilities_of(traits, path)
 
     def show(self, request: ShowRequest) -> dict[str, Any]:
         """The answer of `/api/show`.
@@ -136,6 +143,7 @@ class Library:
                 for tensor in profile.gguf.tensors
             ]
         answer["capabilities"] = list(profile.capabilities)
+        answer["thinking"] = thinking_member(profile)
         answer["modified_at"] = format_local_time(model.modified_ns)
         answer["requires"] = model.config.requires
         kept = ("details", "model_info", "modified_at", "projector_info")

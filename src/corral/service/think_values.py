@@ -28,7 +28,7 @@ def _values(profile: ModelProfile) -> tuple[Think, ...]:
     if profile.renderer is not None:
         return profile.renderer.think_values
     if profile.path == "jinja":
-        source = profile.chat_source
+        source = profile.chat_template.source if profile.chat_template is not None else ""
         has_levels, has_switch = "reasoning_effort" in source, "enable_thinking" in source
     else:
         variables = profile.template.variables()

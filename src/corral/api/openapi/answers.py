@@ -129,6 +129,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         details=_OBJECT,
         model_info=_OBJECT,
         capabilities=array_of(_STRING),
+        thinking=_OBJECT,
         modified_at=_STRING,
     ),
     "Progress": object_of(status=_STRING, digest=_STRING, total=_INTEGER, completed=_INTEGER, error=_STRING),

@@ -34,12 +34,16 @@ __all__ = ["RendererInfo", "find_renderer", "renderer_names"]
 
 @dataclass(frozen=True, slots=True)
 class RendererInfo:
-    """A renderer. `bos` is what to cut from the front when the tokenizer adds it itself, "" if nothing."""
+    """A renderer. `bos` is what to cut from the front when the tokenizer adds it itself, "" if nothing.
+
+    `think_values`: what `think` may be so that it makes a difference.
+    """
 
     name: str
     write: Callable[[Conversation], str]
     bos: str = ""
     has_image_tags: bool = False
+    think_values: tuple[Think, ...] = (True, False)
 
     def render(
         self,
@@ -60,6 +64,7 @@ class RendererInfo:
         return self.write(Conversation(messages, tools, think, model_name, parameter_count, day))
 
 
+_LEVELS: tuple[Think, ...] = (True, False, "low", "medium", "high", "max")
 _RENDERERS = {
     info.name: info
     for info in (
@@ -68,15 +73,22 @@ _RENDERERS = {
         RendererInfo("qwen3-vl-thinking", qwen3_vl.render_thinking, has_image_tags=True),
         RendererInfo("qwen3.5", qwen3_5.render_qwen3_5, has_image_tags=True),
         RendererInfo("ornith", qwen3_5.render_ornith, has_image_tags=True),
-        RendererInfo("qwen3.8", qwen3_5.render_qwen3_8, has_image_tags=True),
+        RendererInfo("qwen3.8", qwen3_5.render_qwen3_8, has_image_tags=True, think_values=_LEVELS),
+        # A model that answers typed questions, in Qwen3.5's form.
+        RendererInfo("tev1", qwen3_5.render_qwen3_5, has_image_tags=True),
         RendererInfo("cogito", cogito.render, bos=cogito.BOS),
         RendererInfo("deepseek3.1", deepseek3.render, bos=deepseek3.BOS),
         RendererInfo("nemotron-3-nano", nemotron3.render_3, has_image_tags=True),
-        RendererInfo("nemotron-3.5-nano", nemotron3.render_3_5, has_image_tags=True),
+        RendererInfo(
+            "nemotron-3.5-nano",
+            nemotron3.render_3_5,
+            has_image_tags=True,
+            think_values=(True, False, "medium"),
+        ),
         RendererInfo("olmo3", olmo3.render_3),
         RendererInfo("olmo3.1", olmo3.render_3_1),
-        RendererInfo("olmo3-think", olmo3.render_think),
-        RendererInfo("olmo3-32b-think", olmo3.render_32b_think),
+        RendererInfo("olmo3-think", olmo3.render_think, think_values=(True,)),
+        RendererInfo("olmo3-32b-think", olmo3.render_32b_think, think_values=(True,)),
         RendererInfo("gemma4", gemma4.render, bos=gemma4.BOS, has_image_tags=True),
         RendererInfo("gemma4-small", gemma4.render_small, bos=gemma4.BOS, has_image_tags=True),
         RendererInfo("gemma4-large", gemma4.render_large, bos=gemma4.BOS, has_image_tags=True),
@@ -88,7 +100,7 @@ _RENDERERS = {
         RendererInfo("laguna", laguna.render, bos=laguna.BOS),
         RendererInfo("poolside-v1", laguna.render_poolside_v1, bos=laguna.BOS),
         RendererInfo("cohere", cohere.render, bos=cohere.BOS),
-        RendererInfo("glimmer", glimmer.render, bos=glimmer.BOS, has_image_tags=True),
+        RendererInfo("glimmer", glimmer.render, bos=glimmer.BOS, has_image_tags=True, think_values=_LEVELS),
     )
 }
 

@@ -18,7 +18,9 @@ MAX_HEADERS = 500
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _END = re.compile(rb"\n\r?\n")
 _REQUEST_LINE = re.compile(rb"(%b) ([^\x00-\x20\x7f]+) HTTP/([0-9])\.([0-9])" % _TOKEN)
-_HEADER_LINE = re.compile(rb"(%b):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)" % _TOKEN)
+_HEADERS = re.compile(rb"(?:%b:[^\x00-\x08\x0a-\x1f\x7f]*\r?\n)*\r?\n" % _TOKEN)
+_HEADER_LINE = re.compile(rb"([^:\r\n]+):[ \t]*([^\r\n]*)")
+_SPECIAL = frozenset((b"host", b"connection", b"expect", b"content-length", b"transfer-encoding"))
 _FOLD = re.compile(rb"[ \t]*\r?\n[ \t]+")
 _HOST = re.compile(rb"[!$%&'()*+,\-.:;=@\[\]_~0-9A-Za-z]*")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -71,12 +73,13 @@ def parse_head(head: bytes) -> Request:
     headers = _parse_headers(rest)
     path, query, authority = _split_target(target, method)
     request = Request(method.decode("ascii"), path, query, headers, is_http10=minor == b"0")
-    values: dict[bytes, list[bytes]] = {}
+    special: dict[bytes, list[bytes]] = {}
     for name, value in headers:
-        values.setdefault(name, []).append(value)
-    _check_host(request, values.get(b"host", []), authority)
-    _read_connection(request, values)
-    _read_framing(request, values)
+        if name in _SPECIAL:
+            special.setdefault(name, []).append(value)
+    _check_host(request, special.get(b"host", []), authority)
+    _read_connection(request, special)
+    _read_framing(request, special)
     return request
 
 
@@ -85,15 +88,9 @@ def _parse_headers(block: bytes) -> list[tuple[bytes, bytes]]:
         if block[:1] in (b" ", b"\t"):
             raise HeadError(400, "malformed header line")
         block = _FOLD.sub(b" ", block)
-    headers = []
-    for line in block.split(b"\n"):
-        line = line.removesuffix(b"\r")
-        if not line:
-            break
-        match = _HEADER_LINE.fullmatch(line)
-        if match is None:
-            raise HeadError(400, "malformed header line")
-        headers.append((match[1].lower(), match[2].rstrip(b" \t")))
+    if not _HEADERS.fullmatch(block):
+        raise HeadError(400, "malformed header line")
+    headers = [(name.lower(), value.rstrip(b" \t")) for name, value in _HEADER_LINE.findall(block)]
     if len(headers) > MAX_HEADERS:
         raise HeadError(431, f"more than {MAX_HEADERS} headers")
     return headers
@@ -122,17 +119,23 @@ def _check_host(request: Request, hosts: list[bytes], authority: bytes | None) -
         raise HeadError(400, "too many Host headers")
     if not hosts and authority is None and not request.is_http10:
         raise HeadError(400, "missing required Host header")
-    if not all(_HOST.fullmatch(host) for host in (*hosts, authority or b"")):
+    if hosts and not _HOST.fullmatch(hosts[0]):
         raise HeadError(400, "malformed Host header")
     if authority is not None:
+        if not _HOST.fullmatch(authority):
+            raise HeadError(400, "malformed Host header")
         others = [header for header in request.headers if header[0] != b"host"]
         request.headers = [(b"host", authority), *others]
 
 
 def _read_connection(request: Request, values: dict[bytes, list[bytes]]) -> None:
-    tokens = {token.strip().lower() for value in values.get(b"connection", ()) for token in value.split(b",")}
-    request.keeps_alive = b"keep-alive" in tokens if request.is_http10 else b"close" not in tokens
-    request.keeps_alive = request.keeps_alive and request.method != "CONNECT"
+    request.keeps_alive = not request.is_http10 and request.method != "CONNECT"
+    for value in values.get(b"connection", ()):
+        tokens = [token.strip() for token in value.lower().split(b",")]
+        if request.is_http10:
+            request.keeps_alive = request.keeps_alive or b"keep-alive" in tokens
+        else:
+            request.keeps_alive = request.keeps_alive and b"close" not in tokens
     if expectations := values.get(b"expect"):
         if [value.lower() for value in expectations] != [b"100-continue"]:
             raise HeadError(417, "only 100-continue can be expected")

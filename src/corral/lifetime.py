@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Coroutine
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 from corral.logs import LogWriter
@@ -26,7 +26,7 @@ _TOTAL_S = 12.0
 
 
 class Lifetime:
-    """Owns the signals and the event loop. Use it as a context manager in the main thread."""
+    """Owns the signals and the event loop; for the main thread."""
 
     def __init__(self, logs: LogWriter) -> None:
         self._logs = logs
@@ -38,17 +38,16 @@ class Lifetime:
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
 
-    def __enter__(self) -> Lifetime:
+    def catch_signals(self) -> None:
+        """From now on a signal asks the server to end instead of ending the process."""
         for number in _SIGNALS:
             previous = signal.getsignal(number)
             if number == signal.SIGHUP and previous == signal.SIG_IGN:
                 continue  # nohup
             self._previous[number] = signal.signal(number, self._on_signal)
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Give the signals back, and write what is left for standard output."""
         for number, previous in self._previous.items():
             signal.signal(number, previous)
         self._output.drain()

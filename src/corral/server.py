@@ -80,6 +80,7 @@ def serve(settings: Settings) -> None:
             not exist.
     """
     logs = set_up_logging(settings.log_level)
+    lifetime = Lifetime(logs)
     try:
         for warning in settings.warnings:
             _log.warning(warning)
@@ -89,20 +90,21 @@ def serve(settings: Settings) -> None:
             _log.warning(warning)
         listener = listen(settings.host)
         host, port = listener.getsockname()[:2]
+        parts = _assemble(settings, engine, port)
+        lifetime.catch_signals()
         if is_public(settings.host.host):
             _log.warning(public_warning(host, port))
         shown = f"[{host}]" if ":" in host else host
         _log.info("listening address=http://%s:%d version=%s", shown, port, __version__)
-        parts = _assemble(settings, engine, port)
-        with Lifetime(logs) as lifetime:
-            most = settings.max_connections or connection_limit(descriptors)
-            lifetime.run(lambda: _serve(settings, parts, listener, most, lifetime))
+        most = settings.max_connections or connection_limit(descriptors)
+        lifetime.run(lambda: _serve(settings, parts, listener, most, lifetime))
     except CorralError:
         raise
     except Exception as exc:
         _log.debug("the server failed", exc_info=exc)
         raise CorralError(f"the server ended: {type(exc).__name__}: {exc}") from exc
     finally:
+        lifetime.close()
         logs.drain()
 
 

@@ -23,6 +23,7 @@ LAYERS = (
     "loopguard",
     "listening",
     "lifetime",
+    "bounded",
     "config",
     "devices",
     "workers",

@@ -121,7 +121,7 @@ HARMLESS: dict[str, Callable[[Path], object]] = {
 def test_what_cannot_refer_to_blobs_does_not_stop_the_sweep(store: ModelStore, kind: str) -> None:
     """A folder is not full for ever because of a note in it."""
     HARMLESS[kind](store.folder)
-    assert survey(store.manifests).unclear == ()
+    assert survey(store.manifests).unclear == []
     prepare_store(store, may_prune=True)
     assert FOREIGN not in store.blobs.names()
     assert store.find(ModelName.parse("m")).template == "text"

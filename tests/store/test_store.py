@@ -123,15 +123,19 @@ def test_delete_keeps_shared_blobs(store: ModelStore) -> None:
     assert not store.manifests.folder.exists()
 
 
-def test_list_leaves_out_what_is_broken(store: ModelStore) -> None:
-    """A corrupt manifest or a missing text blob hides that model alone."""
+def test_list_marks_what_is_broken(store: ModelStore) -> None:
+    """A corrupt manifest hides that model alone, and a missing text blob marks it."""
     add_model(store, "good", "x")
     (layer,) = add_model(store, "bad", "gone")
     store.blobs.delete(layer.digest)
     path = store.manifests.path(ModelName.parse("corrupt"))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("{")
-    assert [model.name.short() for model in store.list()] == ["good:latest"]
+    found = {model.name.short(): (model.is_damaged, model.problem) for model in store.list()}
+    assert set(found) == {"good:latest", "bad:latest"}
+    assert found["good:latest"] == (False, "this model has no weights")
+    assert found["bad:latest"][0]
+    assert layer.digest.hex in found["bad:latest"][1]
 
 
 def test_a_changed_manifest_is_read_again(store: ModelStore) -> None:

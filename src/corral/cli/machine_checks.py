@@ -24,7 +24,7 @@ from corral.engines.choice import UnknownEngineError, chosen_name, find_engine, 
 from corral.errors import CorralError
 from corral.hostaddress import HostAddress
 from corral.registry.proxies import proxy_for
-from corral.store.manifests import ManifestStore
+from corral.store.catalog import ManifestStore
 
 __all__ = [
     "check_engine",

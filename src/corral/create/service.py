@@ -23,7 +23,6 @@ from corral.create.working import working
 from corral.digest import Digest
 from corral.errors import (
     CorralError,
-    CorruptManifestError,
     InvalidModelNameError,
     InvalidRequestError,
     ModelNotFoundError,
@@ -31,6 +30,7 @@ from corral.errors import (
 from corral.names import ModelName, looks_like_file, parse_ref
 from corral.store.manifests import CONFIG_MEDIA_TYPE, Layer, Manifest
 from corral.store.models import Model, ModelStore
+from corral.store.references import digests_of
 from corral.store.workspace import Workspace
 
 __all__ = ["Creator", "Report"]
@@ -176,9 +176,6 @@ class Creator:
         """
         for digest in manifest.digests():
             blob_path(self._store.blobs, str(digest))
-        try:
-            old = self._store.manifests.read(name).manifest.digests()
-        except (FileNotFoundError, CorruptManifestError):
-            old = set()
+        old = digests_of(self._store.manifests, name)
         self._store.manifests.write(name, manifest.encode())
         return old

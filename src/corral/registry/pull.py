@@ -12,7 +12,6 @@ from typing import Any, Protocol
 from corral.digest import Digest, hash_file
 from corral.errors import (
     CorralError,
-    CorruptManifestError,
     RegistryAuthError,
     RegistryError,
     RegistryProtocolError,
@@ -36,6 +35,7 @@ from corral.registry.transport import Transport
 from corral.store.manifests import Layer
 from corral.store.models import ModelStore
 from corral.store.prune import delete_unreferenced
+from corral.store.references import digests_of
 
 __all__ = ["Pull", "Registries", "RegistryContext", "ShardedRepositoryError", "Source"]
 
@@ -269,10 +269,7 @@ class Pull:
         )
 
     def _old_digests(self) -> set[Digest]:
-        try:
-            return self._store.manifests.read(self._name).manifest.digests()
-        except (OSError, CorruptManifestError):
-            return set()
+        return digests_of(self._store.manifests, self._name)
 
     async def _prune(self, dropped: set[Digest], report: Report) -> None:
         if not dropped or not self._may_prune:

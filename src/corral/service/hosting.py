@@ -13,7 +13,9 @@ from corral.digest import Digest
 from corral.errors import CorruptManifestError, InvalidRequestError, ModelNotFoundError
 from corral.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG, ModelName
 from corral.registry.manifest import check_manifest
-from corral.store.manifests import MANIFEST_MEDIA_TYPE, StoredManifest
+from corral.store.catalog import StoredManifest
+from corral.store.documents import read_bytes
+from corral.store.manifests import MANIFEST_MEDIA_TYPE
 from corral.store.models import ModelStore
 
 __all__ = [
@@ -97,24 +99,23 @@ class Hosting:
         return found
 
     def manifest(self, repository: str, reference: str, origin: str = "") -> HostedManifest:
-        """The manifest of a tag or digest.
+        """The manifest of a tag or digest; of a list, that of the variant that runs here.
 
         Raises:
             ModelNotFoundError, CorruptManifestError, InvalidModelNameError, InvalidDigestError
         """
         if ":" in reference:
             wanted = Digest.parse(reference).hex.lower()
-            matching = [s for s in self._stored(repository, origin) if s.digest_hex == wanted]
-            if not matching:
+            hosted = (hosted_manifest(read_bytes(s.source)) for s in self._stored(repository, origin))
+            matching = next((found for found in hosted if found.digest.hex == wanted), None)
+            if matching is None:
                 raise ModelNotFoundError(repository, "manifest unknown")
-            name = matching[0].name
-        else:
-            name = self.name_of(repository, reference, origin)
+            return matching
+        name = self.name_of(repository, reference, origin)
         try:
-            data = self._store.manifests.path(name).read_bytes()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return hosted_manifest(read_bytes(self._store.manifests.read(name).source))
+        except FileNotFoundError:
             raise ModelNotFoundError(repository, "manifest unknown") from None
-        return hosted_manifest(data)
 
     def put_manifest(self, repository: str, reference: str, data: bytes, origin: str = "") -> Digest:
         """Store a manifest whose blobs are all here.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,13 @@ from corral.service import capabilities
 from corral.service.modelfile_text import format_parameters, modelfile_of
 from corral.service.profile import Profiles, open_header
 from corral.service.think_values import thinking_member
+from corral.store.changes import copy_model, delete_model
+from corral.store.config_blob import ModelConfig
 from corral.store.models import Model, ModelStore
-from corral.store.prune import delete_unreferenced
 
 __all__ = ["Library", "ShowRequest"]
+
+_log = logging.getLogger("corral.library")
 
 PROGRAM = "ollama"
 _TAGS_MAX_AGE_S = 1.0
@@ -55,8 +59,8 @@ class Library:
         self._settings = settings
         self._store = store
         self._profiles = profiles
-        # The entry of a model in the list as JSON, by what it depends on.
-        self._entries: dict[tuple[str, str, int], bytes] = {}
+        # The entry of a model in the list as JSON, and the model that it was made of.
+        self._entries: dict[ModelName, tuple[Model, bytes]] = {}
         self._tags: tuple[bytes, int, float] = (b"", -1, 0.0)
 
     def recent_tags_json(self) -> bytes | None:
@@ -71,15 +75,32 @@ class Library:
     def tags_json(self) -> bytes:
         """The answer of `/api/tags`, from the folder."""
         generation = self._store.manifests.generation
-        models = self._store.list()
-        entries: dict[tuple[str, str, int], bytes] = {}
-        for model in models:
-            key = (model.name.full(), model.digest_hex, model.modified_ns)
-            entries[key] = self._entries.get(key) or encode(self._tags_entry(model))
+        entries: dict[ModelName, tuple[Model, bytes]] = {}
+        answers = []
+        for model in self._store.list():
+            known, answer = self._entries.get(model.name, (None, b""))
+            if known is not model:
+                answer, is_whole = self._entry_json(model)
+                known = model if is_whole else None
+            if known is not None:
+                entries[model.name] = (known, answer)
+            answers.append(answer)
         self._entries = entries
-        answer = b'{"models":[' + b",".join(entries.values()) + b"]}"
-        self._tags = (answer, generation, time.monotonic())
-        return answer
+        result = b'{"models":[' + b",".join(answers) + b"]}"
+        self._tags = (result, generation, time.monotonic())
+        return result
+
+    def _entry_json(self, model: Model) -> tuple[bytes, bool]:
+        """An entry of the list, and whether it holds as long as the model is the same.
+
+        Whatever a file of one model holds, the others are listed.
+        """
+        try:
+            return encode(self._tags_entry(model)), not model.weights_path or _header(model) is not None
+        except Exception:
+            _log.exception("cannot describe model=%s", model.name)
+            plain = replace(model, config=ModelConfig(), weights_path=None, template=None, is_damaged=True)
+            return encode(self._tags_entry(replace(plain, problem="this model cannot be described"))), False
 
     def _tags_entry(self, model: Model) -> dict[str, Any]:
         name = model.name.short()
@@ -95,6 +116,8 @@ class Library:
             "digest": model.digest_hex,
             "details": details_of(model) | _lengths(model, gguf),
         }
+        if model.problem:
+            entry["problem"] = model.problem  # a member of our own: why it cannot be run
         if found := capabilities.tags_order(self._capabilities(model, gguf), gguf):
             entry["capabilities"] = list(found)
         return entry
@@ -146,6 +169,7 @@ class Library:
         answer["thinking"] = thinking_member(profile)
         answer["modified_at"] = format_local_time(model.modified_ns)
         answer["requires"] = model.config.requires
+        answer["problem"] = model.problem
         kept = ("details", "model_info", "modified_at", "projector_info")
         return {name: value for name, value in answer.items() if value or name in kept}
 
@@ -162,8 +186,8 @@ class Library:
         }
 
     def list_models(self) -> list[Model]:
-        """All models, those changed last first."""
-        return self._store.list()
+        """All models that can be read, those changed last first."""
+        return [model for model in self._store.list() if not model.is_damaged]
 
     def find_model(self, name: str) -> Model:
         """A model by its name as typed.
@@ -182,11 +206,10 @@ class Library:
         try:
             model = self._store.find(name)
         except ModelNotFoundError:
-            raise ModelNotFoundError(name.short()) from None
-        is_remote = bool(model.config.remote_model)
+            raise ModelNotFoundError(self._store.manifests.resolve(name).short()) from None
         if model.weights_path and (problem := self._store.blobs.links.problem(model.weights_path)):
             raise StoreError(problem)
-        if not is_remote and (model.weights_path is None or not model.weights_path.exists()):
+        if not model.problem and model.weights_path and not model.weights_path.exists():
             raise ModelNotFoundError(name.short())
         return model
 
@@ -227,10 +250,9 @@ class Library:
         if from_name.path_parts() == to_name.path_parts():
             return
         try:
-            data = self._store.manifests.path(from_name).read_bytes()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            copy_model(self._store, from_name, to_name)
+        except FileNotFoundError:
             raise ModelNotFoundError(source, f'model "{source}" not found') from None
-        self._store.manifests.write(to_name, data)
 
     def delete(self, name: str) -> None:
         """Remove a model and the blobs that no other model uses.
@@ -242,11 +264,9 @@ class Library:
         base = _cloud_tag(ref.base) if ref.source == "cloud" else ref.base
         parsed = self._parse(base, f'name "{name}" is invalid')
         try:
-            stored = self._store.manifests.read(parsed)
-            self._store.manifests.delete(parsed)
+            delete_model(self._store, parsed)
         except FileNotFoundError:
             raise ModelNotFoundError(name) from None
-        delete_unreferenced(self._store, stored.manifest.digests())
 
     def _parse(self, text: str, message: str) -> ModelName:
         try:
@@ -274,7 +294,7 @@ def _expiry(info: LoadedInfo) -> int:
 
 def _open(path: Path) -> GGUFFile | None:
     try:
-        return open_header(path, path.stat().st_mtime_ns)
+        return open_header(path)
     except (GGUFError, OSError):
         return None
 

@@ -8,8 +8,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from corral.bounded import BoundedCache
 from corral.config import Settings
-from corral.errors import CloudDisabledError, GGUFError, ModelNotFoundError, StoreError, TemplateError
+from corral.errors import (
+    CapabilityError,
+    CloudDisabledError,
+    GGUFError,
+    ModelNotFoundError,
+    StoreError,
+    TemplateError,
+)
 from corral.gguf import GGUFFile, check_loadable
 from corral.gotemplate import Template
 from corral.names import ModelName, parse_ref
@@ -27,6 +35,15 @@ from corral.translate import embeds_projector, needs_translation
 
 __all__ = ["ModelProfile", "Profiles", "open_header"]
 
+_MAX_PROFILES = 512
+_MAX_HEADERS = 512
+_MAX_BYTES = 64 << 20
+_PROFILE_BYTES = 20_000
+_VALUE_BYTES = 400
+_TENSOR_BYTES = 700
+_headers: BoundedCache[tuple[str, int, int, int], GGUFFile] = BoundedCache(
+    max_entries=_MAX_HEADERS, max_bytes=_MAX_BYTES
+)
 # What the engine uses for a model that brings no template of any kind.
 _DEFAULT_CHAT_TEMPLATE = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}{% endfor %}"
@@ -34,10 +51,25 @@ _DEFAULT_CHAT_TEMPLATE = (
 )
 
 
-@lru_cache(maxsize=512)
-def open_header(path: Path, _modified_ns: int) -> GGUFFile:
-    """The header of a blob; blobs never change, the time only tells a file that came back from one that went."""
-    return GGUFFile.open(path)
+def open_header(path: Path) -> GGUFFile:
+    """The header of a blob, read once for each change of the file.
+
+    Raises:
+        GGUFError, OSError
+    """
+    info = path.stat()
+    key = (str(path), info.st_size, info.st_mtime_ns, info.st_ino)
+    header = _headers.get(key)
+    if header is None:
+        header = GGUFFile.open(path)
+        _headers.put(key, header, _header_bytes(header))
+    return header
+
+
+def _header_bytes(gguf: GGUFFile) -> int:
+    """About what a header takes in memory; arrays stay in the file."""
+    texts = sum(len(value) for value in gguf.metadata.values() if isinstance(value, str))
+    return texts + _VALUE_BYTES * len(gguf.metadata) + _TENSOR_BYTES * len(gguf.tensors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +162,9 @@ class Profiles:
     def __init__(self, settings: Settings, store: ModelStore) -> None:
         self._settings = settings
         self._store = store
-        self._cache: dict[tuple[str, str], ModelProfile] = {}
+        self._cache: BoundedCache[ModelName, ModelProfile] = BoundedCache(
+            max_entries=_MAX_PROFILES, max_bytes=_MAX_BYTES
+        )
 
     async def get(
         self, name: str, *, is_exact: bool = False, not_found: str = "model '{}' not found"
@@ -141,26 +175,31 @@ class Profiles:
             InvalidRequestError: no name, or a bad one, or one that asks for another place.
             ModelNotFoundError: with `not_found` around the name.
             StoreError: the weights are a file elsewhere, which has gone or changed.
+            CapabilityError: it cannot be run here.
         """
         ref = parse_ref(name)
         parsed = ModelName.parse(ref.base)
         if ref.source == "cloud":
             raise CloudDisabledError("ollama cloud is disabled: remote model is unavailable")
-        try:
-            model = self._store.load(parsed) if is_exact else self._store.find(parsed)
-        except ModelNotFoundError:
-            raise ModelNotFoundError(name, not_found.format(name)) from None
+        model = self._store.peek(parsed)
+        if model is None:
+            find = self._store.load if is_exact else self._store.find
+            try:
+                model = await asyncio.to_thread(find, parsed)
+            except ModelNotFoundError:
+                raise ModelNotFoundError(name, not_found.format(name)) from None
         if model.config.remote_model:
             if ref.source == "local":
                 raise ModelNotFoundError(name, not_found.format(name))
             raise CloudDisabledError("ollama cloud is disabled: remote model is unavailable")
         if model.weights_path and (problem := self._store.blobs.links.problem(model.weights_path)):
             raise StoreError(problem)
-        key = (model.digest_hex, model.name.full())
-        profile = self._cache.get(key)
-        if profile is None or profile.gguf is None or not _exists(model):
+        if model.problem:
+            raise CapabilityError(f"{model.name.short()}: {model.problem}")
+        profile = self._cache.get(model.name)
+        if profile is None or profile.model is not model or profile.gguf is None or not _exists(model):
             profile = await asyncio.to_thread(self.describe, model)
-            self._cache[key] = profile
+            self._cache.put(model.name, profile, _profile_bytes(profile))
         return profile
 
     def describe(self, model: Model) -> ModelProfile:
@@ -222,6 +261,11 @@ def _parse_chat_template(source: str) -> tuple[ChatTemplate | None, str]:
         return None, str(exc)
 
 
+def _profile_bytes(profile: ModelProfile) -> int:
+    headers = [gguf for gguf in (profile.gguf, profile.projector) if gguf is not None]
+    return _PROFILE_BYTES + 4 * len(profile.model.template or "") + sum(map(_header_bytes, headers))
+
+
 def _exists(model: Model) -> bool:
     return model.weights_path is not None and model.weights_path.exists()
 
@@ -231,7 +275,7 @@ def _open(path: Path | None) -> tuple[GGUFFile | None, str]:
     if path is None:
         return None, ""
     try:
-        gguf = open_header(path, path.stat().st_mtime_ns)
+        gguf = open_header(path)
     except FileNotFoundError:
         return None, "the file is not there"
     except OSError as exc:

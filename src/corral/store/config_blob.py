@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from corral.errors import CorruptManifestError
 from corral.gowire import encode
+from corral.store.texts import parse_json
 
 __all__ = ["ModelConfig"]
+
+_MAX_CHARS = 1000
+_MAX_TEXTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,29 +37,33 @@ class ModelConfig:
 
     @classmethod
     def parse(cls, data: bytes) -> ModelConfig:
-        """Read a config; unknown members are ignored, wrong types count as absent.
+        """Read a config; unknown members are ignored, wrong types and absurd lengths count as absent.
 
         Raises:
-            CorruptManifestError: no JSON object.
+            CorruptManifestError: not a JSON object.
         """
         try:
-            value = json.loads(data)
+            value = parse_json(data)
         except (ValueError, RecursionError) as exc:
-            raise CorruptManifestError(f"config is no JSON: {exc}") from None
+            raise CorruptManifestError(f"config is not JSON: {exc}") from None
         if not isinstance(value, dict):
-            raise CorruptManifestError("config is no JSON object")
+            raise CorruptManifestError("config is not a JSON object")
 
         def text(name: str) -> str:
             found = value.get(name)
-            return found if isinstance(found, str) else ""
+            return found if isinstance(found, str) and len(found) <= _MAX_CHARS else ""
 
         def texts(name: str) -> tuple[str, ...] | None:
             found = value.get(name)
-            return tuple(map(str, found)) if isinstance(found, list) else None
+            if not isinstance(found, list):
+                return None
+            return tuple(t for t in found[:_MAX_TEXTS] if isinstance(t, str) and len(t) <= _MAX_CHARS)
 
         def number(name: str) -> int:
             found = value.get(name)
-            return found if isinstance(found, int) and found > 0 else 0
+            if not isinstance(found, int) or isinstance(found, bool):
+                return 0
+            return found if 0 < found < 1 << 63 else 0
 
         return cls(
             model_format=text("model_format"),

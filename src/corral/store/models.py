@@ -1,36 +1,45 @@
 """From a manifest to a model: its config and texts read, its files located. The store's front door.
 
-A model is cached by its manifest's digest, so that a request for a known model costs one `stat`.
+A model is cached as long as its manifest stays the same, so that a request for a known model costs some `stat`s. What
+is read of one model is bounded, and nothing in it can keep the others from being listed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from corral.bounded import BoundedCache
 from corral.digest import Digest
 from corral.errors import CorruptManifestError, ModelNotFoundError
 from corral.names import ModelName
 from corral.store.blobs import BlobStore
+from corral.store.catalog import ManifestStore, StoredManifest
 from corral.store.config_blob import ModelConfig
-from corral.store.manifests import Layer, ManifestStore, StoredManifest
+from corral.store.manifests import Layer, Manifest
+from corral.store.texts import TextReader
 from corral.store.workspace import Workspace
 from corral.types import Message, ToolCall
 
 __all__ = ["Model", "ModelStore"]
 
-_MAX_CACHED = 2048
+_MAX_CACHED = 20_000
+_MAX_CACHED_BYTES = 64 << 20
+_MODEL_BYTES = 2000
+_LAYER_BYTES = 500
+NEEDS_MLX = "this model requires MLX support, but the MLX runtime is not available"
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
     """Everything that the store knows of a model. Paths are of blobs, which may have vanished.
 
-    `template` None: there is no template layer. `parent` is where the weights came from, if recorded.
+    `template` None: there is no template layer. `parent` is where the weights came from, if recorded. `problem`: why
+    it cannot be run here, empty if nothing is known against it. `is_damaged`: it cannot be read, and only what its
+    manifest says is known.
     """
 
     name: ModelName
@@ -51,6 +60,8 @@ class Model:
     messages: tuple[Message, ...] = ()
     licenses: tuple[str, ...] = ()
     parent: str = ""
+    problem: str = ""
+    is_damaged: bool = False
 
 
 class ModelStore:
@@ -60,7 +71,9 @@ class ModelStore:
         self.folder = folder
         self.blobs = BlobStore(folder / "blobs")
         self.manifests = ManifestStore(folder / "manifests")
-        self._models: dict[tuple[str, ModelName], Model] = {}
+        self._models: BoundedCache[ModelName, tuple[StoredManifest, Model]] = BoundedCache(
+            max_entries=_MAX_CACHED, max_bytes=_MAX_CACHED_BYTES
+        )
 
     @contextlib.contextmanager
     def pinned(self, digests: set[Digest]) -> Iterator[None]:
@@ -84,34 +97,35 @@ class ModelStore:
             stored = self.manifests.read(name)
         except FileNotFoundError:
             raise ModelNotFoundError(name.short()) from None
-        key = (stored.digest_hex, name)
-        cached = self._models.get(key)
-        if cached is not None and cached.modified_ns == stored.modified_ns:
-            return cached
-        model = self._read(stored)
-        if len(self._models) >= _MAX_CACHED:
-            self._models.clear()
-        self._models[key] = model
-        return model
+        return self._cached(stored) or self._read(stored)
+
+    def peek(self, name: ModelName) -> Model | None:
+        """The model of a name in exactly this case, if it was read before and has not changed: some `stat`s."""
+        stored = self.manifests.peek(name)
+        return self._cached(stored) if stored is not None else None
+
+    def _cached(self, stored: StoredManifest) -> Model | None:
+        cached = self._models.get(stored.name)
+        return cached[1] if cached is not None and cached[0] is stored else None
 
     def find(self, name: ModelName) -> Model:
         """The model of a name in any letter case. Raises as `load`."""
         try:
             return self.load(name)
         except ModelNotFoundError:
-            resolved = self.manifests.resolve(name)
-            if resolved.path_parts() == name.path_parts():
+            found = self.manifests.find(name)
+            if found is None or found == name:
                 raise
-            return self.load(resolved)
+            return self.load(found)
 
     def list(self) -> list[Model]:
-        """All sound models, those changed last first (by whole seconds)."""
+        """All models whose manifest can be read, those changed last first (by whole seconds)."""
         models = []
         for stored in self.manifests.stored():
             try:
                 models.append(self.load(stored.name))
-            except (ModelNotFoundError, CorruptManifestError):
-                continue
+            except (ModelNotFoundError, CorruptManifestError, OSError) as exc:
+                models.append(_damaged(stored, str(exc.__cause__ or exc)))
         return sorted(models, key=_age)
 
     def _read(self, stored: StoredManifest) -> Model:
@@ -120,21 +134,21 @@ class ModelStore:
         for layer in manifest.layers:
             by_kind.setdefault("template" if layer.kind == "prompt" else layer.kind, []).append(layer)
 
+        texts = TextReader(self.blobs, by_kind)
+
         def paths(kind: str) -> tuple[Path, ...]:
             return tuple(self.blobs.path(layer.digest) for layer in by_kind.get(kind, ()))
 
         try:
-            config = ModelConfig.parse(self.blobs.read(manifest.config.digest))
-            texts = {kind: self._text(by_kind.get(kind)) for kind in ("template", "system")}
-            licenses = tuple(self._text([layer]) or "" for layer in by_kind.get("license", ()))
-            parameters = self._json(by_kind.get("params"), dict)
-            messages = self._json(by_kind.get("messages"), list)
+            config = ModelConfig.parse(texts.config(manifest.config))
+            template, system, licenses = texts.last("template"), texts.last("system"), texts.licenses()
+            parameters, messages = texts.json("params", dict), texts.json("messages", list)
         except FileNotFoundError as exc:
             raise ModelNotFoundError(stored.name.short()) from exc
         weights = by_kind.get("model", [None])[-1]
         drafts = paths("draft")
         projectors = by_kind.get("projector", [])
-        return Model(
+        model = Model(
             name=stored.name,
             digest_hex=stored.digest_hex,
             size_bytes=manifest.size_bytes,
@@ -147,27 +161,42 @@ class ModelStore:
             projector_digest=projectors[0].digest if projectors else None,
             adapter_paths=paths("adapter"),
             draft_path=drafts[-1] if drafts else None,
-            template=texts["template"],
-            system=texts["system"] or "",
+            template=template,
+            system=system or "",
             parameters=parameters or {},
             messages=tuple(_message(value) for value in messages or () if isinstance(value, dict)),
             licenses=licenses,
             parent=weights.from_ if weights else "",
+            problem=_problem(config, manifest, has_weights=weights is not None),
         )
+        size_bytes = texts.size_bytes + _MODEL_BYTES + _LAYER_BYTES * len(manifest.layers)
+        self._models.put(stored.name, (stored, model), size_bytes)
+        return model
 
-    def _text(self, layers: Any) -> str | None:
-        """The text of the last layer of a kind; None if there is none."""
-        return self.blobs.read(layers[-1].digest).decode("utf-8", "replace") if layers else None
 
-    def _json(self, layers: Any, kind: type) -> Any:
-        text = self._text(layers)
-        if text is None:
-            return None
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as exc:
-            raise CorruptManifestError(f"a layer is no JSON: {exc}") from None
-        return value if isinstance(value, kind) else None
+def _problem(config: ModelConfig, manifest: Manifest, *, has_weights: bool) -> str:
+    """Why a sound model cannot be run here."""
+    is_mlx = manifest.runner == "mlx" or "safetensors" in (manifest.format, config.model_format)
+    if is_mlx or any(layer.kind == "tensor" for layer in manifest.layers):
+        return NEEDS_MLX
+    form = manifest.format or config.model_format
+    if form not in ("", "gguf") and not config.remote_model:
+        return f"this model has the format {form[:40]!r}, which cannot be run here"
+    return "" if has_weights or config.remote_model else "this model has no weights"
+
+
+def _damaged(stored: StoredManifest, reason: str) -> Model:
+    """What can be said of a model whose config or texts cannot be read."""
+    return Model(
+        name=stored.name,
+        digest_hex=stored.digest_hex,
+        size_bytes=stored.manifest.size_bytes,
+        modified_ns=stored.modified_ns,
+        config=ModelConfig(),
+        layers=stored.manifest.layers,
+        problem=f"this model is damaged: {reason}",
+        is_damaged=True,
+    )
 
 
 def _age(model: Model) -> int:
@@ -175,15 +204,26 @@ def _age(model: Model) -> int:
 
 
 def _message(value: dict[str, Any]) -> Message:
-    calls = []
-    for call in value.get("tool_calls") or ():
-        function = call.get("function", {}) if isinstance(call, dict) else {}
-        calls.append(ToolCall(str(function.get("name", "")), function.get("arguments") or {}))
-    return Message(
-        role=str(value.get("role", "")),
-        content=str(value.get("content", "")),
-        thinking=str(value.get("thinking", "")),
-        tool_calls=tuple(calls),
-        tool_name=str(value.get("tool_name", "")),
-        tool_call_id=str(value.get("tool_call_id", "")),
+    """A message as stored; members of other types than a message has count as absent."""
+
+    def text(name: str) -> str:
+        found = value.get(name)
+        return found if isinstance(found, str) else ""
+
+    calls = value.get("tool_calls")
+    functions = (
+        [call.get("function") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
     )
+    return Message(
+        role=text("role"),
+        content=text("content"),
+        thinking=text("thinking"),
+        tool_calls=tuple(_call(function) for function in functions if isinstance(function, dict)),
+        tool_name=text("tool_name"),
+        tool_call_id=text("tool_call_id"),
+    )
+
+
+def _call(function: dict[str, Any]) -> ToolCall:
+    arguments = function.get("arguments")
+    return ToolCall(str(function.get("name", "")), arguments if isinstance(arguments, dict) else {})

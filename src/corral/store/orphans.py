@@ -9,7 +9,7 @@ pulled into it meanwhile, there is a manifest again, and the next sweep would ta
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from corral.store.blobs import BlobStore, write_atomically
@@ -37,7 +37,7 @@ class Orphans:
         if wanted != known:
             write_atomically(self.path, "".join(f"{name}\n" for name in sorted(wanted)).encode())
 
-    def tidy(self, used_hexes: frozenset[str]) -> None:
+    def tidy(self, used_hexes: Collection[str]) -> None:
         """Forget those that are gone, and those that a manifest refers to again."""
         known = self.names()
         wanted = {

@@ -16,7 +16,7 @@ from corral.errors import InvalidDigestError
 from corral.store.locks import lock_file, store_lock
 from corral.store.models import ModelStore
 from corral.store.orphans import Orphans
-from corral.store.references import References, survey
+from corral.store.references import References, survey, survey_for_sweep
 from corral.store.trees import UNFINISHED
 from corral.store.workspace import delete_unused, held_digests, recover_workspaces
 from corral.translate.cache import ViewCache
@@ -99,29 +99,33 @@ def _sweep(store: ModelStore, now_s: float) -> None:
     with store_lock(store.blobs.folder):
         old = [path for name in store.blobs.names() if _is_old(path := store.blobs.folder / name, now_s)]
         # Looked up last: another program may have written a manifest while we looked at the files.
-        references = survey(store.manifests)
+        references = survey_for_sweep(store.manifests, old)
+        if references.absent:
+            references.unclear.append(
+                f"{len(references.absent)} manifests of manifest lists that are not here"
+            )
         if references.unclear or references.manifest_count == 0:
             references.warn()
             return
         orphans = Orphans(store.blobs)
         orphans.tidy(references.hexes)
-        held = held_digests(store.blobs) | {Digest(text) for text in store.blobs.kept.hexes()}
+        references.hexes |= {digest.hex.lower() for digest in held_digests(store.blobs)}
+        references.hexes |= store.blobs.kept.hexes()
         stays = orphans.names()
         for path in old:
             with contextlib.suppress(OSError):
-                if path.name not in stays and not _is_used(path.name, references, held):
+                if path.name not in stays and not _is_used(path.name, references):
                     _delete(store, path)
                     _log.info("pruned blob=%s", path.name)
-        ViewCache(store.folder).sweep({Digest(text) for text in references.hexes} | held)
+        ViewCache(store.folder).sweep({Digest(text) for text in references.hexes})
     _remove_empty_folders(store.manifests.folder)
 
 
-def _is_used(name: str, references: References, held: set[Digest]) -> bool:
+def _is_used(name: str, references: References) -> bool:
     try:
-        digest = Digest.parse(name)
+        return references.uses(Digest.parse(name))
     except InvalidDigestError:
         return False  # a file that somebody has not finished
-    return references.uses(digest) or digest in held
 
 
 def _is_old(path: Path, now_s: float) -> bool:

@@ -1,35 +1,51 @@
-"""Which blobs are in use, and whether that is all there is to know. Whoever deletes a blob asks here first."""
+"""Which blobs are in use, and whether that is all there is to know. Whoever deletes a blob asks here first.
+
+Everything counts that looks like a digest in a manifest, in whichever member: a later version may refer to blobs in
+ways that this one does not know.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from corral.digest import Digest
 from corral.errors import CorruptManifestError
-from corral.store.manifests import ManifestStore
+from corral.names import ModelName
+from corral.store.catalog import ManifestStore
+from corral.store.documents import read_bytes
+from corral.store.lists import ManifestList, parse_document
+from corral.store.manifests import LIST_MEDIA_TYPE, MANIFEST_MEDIA_TYPE, read_object
 from corral.store.strangers import strangers
-from corral.store.trees import walk_tree
+from corral.store.trees import TreeEntry, walk_tree
 
-__all__ = ["References", "survey"]
+__all__ = ["References", "digests_of", "survey", "survey_for_deletion", "survey_for_sweep"]
 
 _log = logging.getLogger("corral.store")
 _SHOWN = 3
+_DIGEST = re.compile(rb"sha256[:-]([0-9a-fA-F]{64})")
+_BLOB = re.compile(r"sha256-([0-9a-fA-F]{64})")
+_KNOWN_TYPES = ("", MANIFEST_MEDIA_TYPE, LIST_MEDIA_TYPE, "application/vnd.oci.image.manifest.v1+json")
+_MANIFEST_TYPES = (LIST_MEDIA_TYPE, MANIFEST_MEDIA_TYPE)
+_MAX_DEPTH = 4
 _warned: set[tuple[str, ...]] = set()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class References:
-    """What all manifests of a models folder refer to.
+    """What all manifests of a models folder refer to, by lower-case hexadecimal digits.
 
-    `unclear` names what may refer to blobs and is not understood; then nothing is known to be unused.
+    `unclear` names what may refer to blobs and is not understood; then nothing is known to be unused. `absent` are
+    manifests of lists that are not here: what they refer to is not known, but it is not wholly here either.
     """
 
-    hexes: frozenset[str]
-    unclear: tuple[str, ...]
-    manifest_count: int
+    hexes: set[str] = field(default_factory=set)
+    unclear: list[str] = field(default_factory=list)
+    absent: set[str] = field(default_factory=set)
+    manifest_count: int = 0
 
     def uses(self, digest: Digest) -> bool:
         """Whether a blob has to stay, whatever the letter case of its name."""
@@ -37,43 +53,144 @@ class References:
 
     def warn(self) -> None:
         """Tell once in the life of the process why nothing is deleted."""
-        if not self.unclear or self.unclear in _warned:
+        reasons = tuple(self.unclear)
+        if not reasons or reasons in _warned:
             return
-        _warned.add(self.unclear)
-        more = len(self.unclear) - _SHOWN
+        _warned.add(reasons)
+        more = len(reasons) - _SHOWN
         _log.warning(
             "nothing is deleted: it is not clear which blobs are in use, because of %s%s",
-            ", ".join(self.unclear[:_SHOWN]),
+            ", ".join(reasons[:_SHOWN]),
             f" and {more} more" if more > 0 else "",
         )
 
 
 def survey(manifests: ManifestStore) -> References:
     """Look at everything in a models folder that may refer to a blob. Blocks on the disk."""
-    models = manifests.folder.parent
-    hexes: set[str] = set()
-    unclear = list(strangers(models))
-    count = 0
-    for entry in walk_tree(manifests.folder):
+    return _Survey(manifests).run()
+
+
+def survey_for_sweep(manifests: ManifestStore, candidates: Iterable[Path]) -> References:
+    """As `survey`; manifests among the blobs that might go are in use as well, with all that they refer to.
+
+    No name leads to them. But they can be run by their digest, and a newer version may keep them for later.
+    """
+    found = _Survey(manifests)
+    found.run()
+    return found.with_unnamed(candidates)
+
+
+def survey_for_deletion(manifests: ManifestStore, leaving: Collection[Digest]) -> References:
+    """As `survey`; manifests among the blobs are in use as well, but for those that are about to be deleted.
+
+    Only versions that keep manifests as blobs leave such ones, so that is done where there is a sign of them.
+    """
+    found = _Survey(manifests)
+    references = found.run()
+    if not found.has_manifest_blobs and not manifests.trees.v2.exists():
+        return references
+    names = {digest.file_name().lower() for digest in leaving}
+    blobs = manifests.folder.parent / "blobs"
+    paths = blobs.iterdir() if blobs.is_dir() else ()
+    return found.with_unnamed(path for path in paths if path.name.lower() not in names)
+
+
+def digests_of(manifests: ManifestStore, name: ModelName) -> set[Digest]:
+    """Everything that the entries of a name refer to, as far as that can be read."""
+    found = _Survey(manifests)
+    for path in manifests.entries(name):
+        found.read(path, _shown(path, manifests), 0)
+    return {Digest(text) for text in found.written}
+
+
+class _Survey:
+    def __init__(self, manifests: ManifestStore) -> None:
+        self._manifests = manifests
+        self._blobs = manifests.folder.parent / "blobs"
+        self._seen: set[str] = set()
+        self._found = References()
+        # Digests in the letter case of the manifests.
+        self.written: set[str] = set()
+
+    def run(self) -> References:
+        trees = self._manifests.trees
+        self._found.unclear += strangers(self._manifests.folder.parent)
+        for entry in (*walk_tree(trees.old), *walk_tree(trees.v2)):
+            self._read_entry(entry)
+        return self._result()
+
+    @property
+    def has_manifest_blobs(self) -> bool:
+        return bool(self._seen)
+
+    def with_unnamed(self, paths: Iterable[Path]) -> References:
+        """Count manifests among the blobs as well."""
+        for path in paths:
+            match = _BLOB.fullmatch(path.name)
+            if match and match[1].lower() not in self._found.hexes and _looks_like_manifest(path):
+                self._read_blob(Digest(match[1]), "blobs", 0)
+        return self._result()
+
+    def _result(self) -> References:
+        self._found.hexes |= {text.lower() for text in self.written}
+        return self._found
+
+    def _read_entry(self, entry: TreeEntry) -> None:
+        shown = _shown(entry.path, self._manifests)
+        if entry.name is None:
+            self._found.unclear.append(shown)
+        elif self.read(entry.path, shown, 0):
+            self._found.manifest_count += 1
+        elif entry.path.is_symlink():
+            self._found.unclear.append(f"{shown} (it leads nowhere)")
+
+    def read(self, path: Path, shown: str, depth: int) -> bool:
+        """Count what a manifest refers to; whether it is there."""
         try:
-            if entry.name is None:
-                unclear.append(_shown(entry.path, models))
-                continue
-            stored = manifests.read(entry.name)
-        except FileNotFoundError:
-            if entry.path.is_symlink():
-                unclear.append(_shown(entry.path, models))
+            data = read_bytes(path)
+            self.written.update(match.decode() for match in _DIGEST.findall(data))
+            self.written.add(Digest.of(data).hex)
+            self._follow(data, shown, depth)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
         except (OSError, CorruptManifestError) as exc:
-            unclear.append(f"{_shown(entry.path, models)} ({exc})")
+            self._found.unclear.append(f"{shown} ({exc})")
+        return True
+
+    def _follow(self, data: bytes, shown: str, depth: int) -> None:
+        value = read_object(data)
+        if value.get("mediaType", "") not in _KNOWN_TYPES or value.get("schemaVersion", 2) != 2:
+            raise CorruptManifestError("it is of an unknown kind")
+        document = parse_document(data)
+        if isinstance(document, ManifestList):
+            inner: Iterable[Digest] = [variant.digest for variant in document.variants]
         else:
-            count += 1
-            hexes.update(_hexes(stored.manifest.digests()))
-    return References(frozenset(hexes), tuple(unclear), count)
+            inner = [layer.digest for layer in document.layers if layer.media_type in _MANIFEST_TYPES]
+        for digest in inner:
+            self._read_blob(digest, shown, depth + 1)
+
+    def _read_blob(self, digest: Digest, shown: str, depth: int) -> None:
+        """A manifest that is a blob; what it is not the place of is left alone."""
+        key = digest.hex.lower()
+        if key in self._seen:
+            return
+        self._seen.add(key)
+        if depth > _MAX_DEPTH:
+            raise CorruptManifestError("it refers to manifests that refer to manifests")
+        if not self.read(self._blobs / digest.file_name(), f"{shown}: {digest.file_name()}", depth):
+            self._found.absent.add(key)
 
 
-def _hexes(digests: Iterable[Digest]) -> Iterable[str]:
-    return (digest.hex.lower() for digest in digests)
+def _looks_like_manifest(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            if file.read(1) != b"{":
+                return False
+        parse_document(read_bytes(path))
+    except (OSError, CorruptManifestError):
+        return False
+    return True
 
 
-def _shown(path: Path, models: Path) -> str:
-    return str(path.relative_to(models))
+def _shown(path: Path, manifests: ManifestStore) -> str:
+    return str(path.relative_to(manifests.folder.parent))

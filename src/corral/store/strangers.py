@@ -17,7 +17,9 @@ from pathlib import Path
 __all__ = ["could_refer", "is_litter", "strangers"]
 
 # What Corral and Ollama keep beside the manifests. None of it refers to blobs for anybody else.
-_KNOWN = frozenset({"blobs", "manifests", "corral", "corral-views", "corral-uploads", ".corral-lock"})
+_KNOWN = frozenset(
+    {"blobs", "manifests", "manifests-v2", "corral", "corral-views", "corral-uploads", ".corral-lock"}
+)
 _OLLAMA_TEMPORARY = re.compile(r"ollama-safetensors-?\d+")
 # What desktops, servers and file systems leave in every folder.
 _LITTER = frozenset(

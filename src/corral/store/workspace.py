@@ -22,9 +22,9 @@ from typing import IO
 
 from corral.digest import Digest
 from corral.store.blobs import BlobStore, PutResult, sync_folder
+from corral.store.catalog import ManifestStore
 from corral.store.locks import lock_file, store_lock
-from corral.store.manifests import ManifestStore
-from corral.store.references import survey
+from corral.store.references import survey_for_deletion
 
 __all__ = ["Workspace", "delete_unused", "held_digests", "recover_workspaces"]
 
@@ -114,11 +114,11 @@ def delete_unused(blobs: BlobStore, manifests: ManifestStore, digests: Iterable[
 def _delete_unused(
     blobs: BlobStore, manifests: ManifestStore, candidates: set[Digest], other_than: Path | None = None
 ) -> None:
-    references = survey(manifests)
+    references = survey_for_deletion(manifests, candidates)
     references.warn()
-    kept = blobs.kept.hexes()
+    references.hexes |= blobs.kept.hexes()
     for digest in candidates - held_digests(blobs, other_than=other_than):
-        if not references.uses(digest) and digest.hex.lower() not in kept:
+        if not references.uses(digest):
             blobs.delete(digest)
 
 

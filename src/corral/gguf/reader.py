@@ -63,12 +63,27 @@ class GGUFArray:
     def __len__(self) -> int:
         return self.length
 
+    @property
+    def size_bytes(self) -> int:
+        """What it takes in the file."""
+        return self._size_bytes
+
+    @property
+    def struct_code(self) -> str:
+        """The letter that the `struct` module has for the elements, if they are numbers."""
+        return next(code for name, code in _SCALARS.values() if name == self.element_type)
+
+    def open(self) -> BinaryIO:
+        """The file at the first element, to be read bit by bit: a string is its length in 8 bytes, then its bytes."""
+        file = self._path.open("rb", buffering=_WINDOW_BYTES // 4)
+        file.seek(self._offset)
+        return file
+
     def values(self) -> list[Any]:
         """All elements. Strings that are not UTF-8 keep their place with replacement characters."""
         if self.element_type == "string":
             return [text.decode("utf-8", "replace") for text in self.byte_strings()]
-        code = next(code for name, code in _SCALARS.values() if name == self.element_type)
-        return list(struct.unpack(f"<{self.length}{code}", self._read()))
+        return list(struct.unpack(f"<{self.length}{self.struct_code}", self._read()))
 
     def byte_strings(self) -> Iterator[bytes]:
         """The elements of an array of strings as they are in the file."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,13 @@ from corral.errors import (
     StoreError,
 )
 from corral.gguf import GGUFArray, GGUFFile, file_type_name
-from corral.gowire import Float32, encode, format_local_time
+from corral.gowire import encode, format_local_time
 from corral.names import ModelName, ModelRef, parse_ref
 from corral.prompt.plain import PLAIN_TEMPLATE
 from corral.registry.source import HUGGING_FACE
 from corral.scheduler.spec import LoadedInfo
 from corral.service import capabilities
+from corral.service.array_json import answer_pieces
 from corral.service.modelfile_text import format_parameters, modelfile_of
 from corral.service.profile import Profiles, open_header
 from corral.service.think_values import thinking_member
@@ -129,8 +129,16 @@ class Library:
         path = capabilities.choose_path(traits, go_template=self._settings.go_template)
         return capabilities.capabilities_of(traits, path)
 
+    def show_pieces(self, request: ShowRequest) -> Iterator[bytes]:
+        """The JSON of `show`, in pieces of bounded size.
+
+        Raises:
+            InvalidRequestError, ModelNotFoundError, CorruptManifestError
+        """
+        return answer_pieces(self.show(request))
+
     def show(self, request: ShowRequest) -> dict[str, Any]:
-        """The answer of `/api/show`.
+        """The answer of `/api/show`. With `is_verbose` arrays of the file are left in it as GGUFArray.
 
         Raises:
             InvalidRequestError, ModelNotFoundError, CorruptManifestError
@@ -352,11 +360,6 @@ def _info(metadata: Mapping[str, Any], *, is_verbose: bool) -> dict[str, Any]:
 
 
 def _value(value: Any, *, is_verbose: bool) -> Any:
-    if isinstance(value, GGUFArray):
-        if not is_verbose:
-            return [] if len(value) == 0 else None
-        if value.element_type == "uint8":
-            return base64.b64encode(bytes(value.values())).decode("ascii")
-        elements = value.values()
-        return [Float32(e) for e in elements] if value.element_type == "float32" else elements
+    if isinstance(value, GGUFArray) and not is_verbose:
+        return [] if len(value) == 0 else None
     return value

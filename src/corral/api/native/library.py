@@ -40,6 +40,9 @@ TRANSFER: dict[str, decode.Decode] = {
 }
 
 
+_MAX_WHOLE_SHOWS = 2
+
+
 class _Loaded(Protocol):
     def loaded(self) -> list[LoadedInfo]: ...
     def loading(self) -> list[tuple[str, float]]: ...
@@ -62,6 +65,7 @@ class LibraryRoutes:
         self._scheduler = scheduler
         self._max_body_bytes = max_body_bytes
         self._max_depth = max_depth
+        self._whole_shows = asyncio.Semaphore(_MAX_WHOLE_SHOWS)
         self._version = encode({"version": API_VERSION, "corral_version": __version__})
 
     async def root(self, exchange: Exchange) -> None:
@@ -104,8 +108,20 @@ class LibraryRoutes:
             options=values.get("options", {}),
             basename=name if is_copilot else "",
         )
-        answer = await asyncio.to_thread(self._library.show, request)
-        await exchange.respond(200, encode(answer), JSON_UTF8)
+        if not request.is_verbose:
+            pieces = await asyncio.to_thread(self._library.show_pieces, request)
+            await exchange.respond(200, await asyncio.to_thread(b"".join, pieces), JSON_UTF8)
+            return
+        await exchange.run_watched(self._show_whole(exchange, request))
+
+    async def _show_whole(self, exchange: Exchange, request: ShowRequest) -> None:
+        """A vocabulary is tens of megabytes of JSON: it is written as it is read, for a few clients at a time."""
+        async with self._whole_shows:
+            pieces = await asyncio.to_thread(self._library.show_pieces, request)
+            await exchange.start_stream(JSON_UTF8)
+            while piece := await asyncio.to_thread(next, pieces, b""):
+                await exchange.write(piece)
+            await exchange.end_stream()
 
     async def copy(self, exchange: Exchange) -> None:
         values = await self._read(exchange, "CopyRequest", COPY)

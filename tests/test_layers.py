@@ -12,6 +12,7 @@ LAYERS = (
     "assets",
     "errors",
     "types",
+    "goquote",
     "toolschema",
     "names",
     "digest",

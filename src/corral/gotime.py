@@ -68,7 +68,7 @@ def parse_duration_ns(text: str) -> int:
     Raises:
         InvalidRequestError: with Go's text.
     """
-    invalid = InvalidRequestError(f'time: invalid duration "{text}"')
+    invalid = InvalidRequestError(f"time: invalid duration {_quoted(text)}")
     rest = text[1:] if text[:1] in ("+", "-") else text
     if rest == "0":
         return 0
@@ -82,9 +82,9 @@ def parse_duration_ns(text: str) -> int:
         rest = rest[number.end() :]
         unit = _UNIT.match(rest)
         if unit is None:
-            raise InvalidRequestError(f'time: missing unit in duration "{text}"')
+            raise InvalidRequestError(f"time: missing unit in duration {_quoted(text)}")
         if unit[0] not in _UNITS_NS:
-            raise InvalidRequestError(f'time: unknown unit "{unit[0]}" in duration "{text}"')
+            raise InvalidRequestError(f"time: unknown unit {_quoted(unit[0])} in duration {_quoted(text)}")
         rest = rest[unit.end() :]
         scale = _UNITS_NS[unit[0]]
         total += int(number[1] or "0") * scale
@@ -93,6 +93,19 @@ def parse_duration_ns(text: str) -> int:
         if total > FOREVER_NS:
             raise invalid
     return -total if text.startswith("-") else total
+
+
+def _quoted(text: str) -> str:
+    """A text in quotes as Go's package of times writes it: with the bytes of what is not plain."""
+    shown = "".join(
+        "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "replace"))
+        if character < " " or character > "\x7f"
+        else f"\\{character}"
+        if character in '"\\'
+        else character
+        for character in text
+    )
+    return f'"{shown}"'
 
 
 def parse_keep_alive(value: Any) -> int | None:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Literal
 
 from corral.errors import InvalidModelNameError, InvalidRequestError
+from corral.goquote import quoted
 
 __all__ = [
     "DEFAULT_HOST",
@@ -18,6 +19,7 @@ __all__ = [
     "DEFAULT_TAG",
     "ModelName",
     "ModelRef",
+    "completed_text",
     "looks_like_file",
     "parse_ref",
     "pull_text",
@@ -84,8 +86,17 @@ class ModelName:
         return self.short()
 
 
-@lru_cache(maxsize=4096)
-def _parse(text: str) -> ModelName:
+def completed_text(text: str) -> str:
+    """Any text as a whole name, valid or not, as errors show it: with `!MISSING!` for a part that may not lack.
+
+    Ollama: types/model/name.go.
+    """
+    host, namespace, model, tag, _ = _parts(text)
+    return f"{host}/{namespace}/{model}:{tag}"
+
+
+def _parts(text: str) -> tuple[str, str, str, str, str]:
+    """Host, namespace, model, tag and scheme, none of them checked."""
     untagged, tag = text, DEFAULT_TAG
     if text.rfind(":") > text.rfind("/"):
         untagged, _, tag = text.rpartition(":")
@@ -98,6 +109,12 @@ def _parse(text: str) -> ModelName:
             host = rest
             if "://" in host:
                 scheme, _, host = host.partition("://")
+    return host, namespace, model, tag, scheme
+
+
+@lru_cache(maxsize=4096)
+def _parse(text: str) -> ModelName:
+    host, namespace, model, tag, scheme = _parts(text)
     try:
         return ModelName(host, namespace, model, tag, scheme)
     except InvalidModelNameError:
@@ -150,7 +167,7 @@ def parse_ref(text: str) -> ModelRef:
         raise InvalidRequestError("model is required")
     base, source = _split_source(stripped)
     if source and _split_source(base)[1]:
-        raise InvalidRequestError(f'use either :local or :cloud, not both: "{text}"')
+        raise InvalidRequestError(f"use either :local or :cloud, not both: {quoted(text)}")
     return ModelRef(base, source, text)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -194,7 +195,7 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int) -> _Parts:
     catalogue = Library(settings, store, profiles)
     inference = InferenceRoutes(service, **limits)
     anthropic = AnthropicRoutes(service, **limits)
-    library = LibraryRoutes(catalogue, puller, scheduler, **limits)
+    library = LibraryRoutes(catalogue, puller, scheduler, cloud_source=_cloud_source(), **limits)
     making = MakingRoutes(store, creator, local_files, **limits)
     archive = ResponseArchive(
         settings.responses_db,
@@ -289,6 +290,11 @@ def _with_elsewhere(router: Router, elsewhere: ElsewhereRoutes) -> Router:
     router.add("POST", "/api/experimental/web_fetch", elsewhere.web_fetch)
     router.add("GET", "/api/experimental/model-recommendations", elsewhere.recommendations)
     return router
+
+
+def _cloud_source() -> str:
+    """`env` where the variable for it is set, as Ollama says."""
+    return "env" if os.environ.get("OLLAMA_NO_CLOUD", "").lower() in ("1", "t", "true") else "config"
 
 
 def _add_agent_routes(router: Router, anthropic: AnthropicRoutes, responses: ResponsesRoutes) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -362,3 +364,83 @@ def test_keep_alive_that_is_no_duration(script: Server, keep_alive: str) -> None
     status, answer = ask(script, "/api/generate", "9", keep_alive=keep_alive)
     assert status == 400
     assert answer["error"].startswith("time: ")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "text"),
+    [
+        ({"model": "", "input": 5}, 400, "model is required"),
+        ({"model": "a b", "input": 5}, 400, "invalid model name"),
+        ({"model": "big:cloud", "input": 5}, 403, "ollama cloud is disabled: remote model is unavailable"),
+        ({"model": "nobody", "input": 5}, 400, "invalid input type"),
+        ({"model": "nobody", "input": ["a", 5]}, 400, "invalid input type"),
+        ({"model": "nobody", "input": "a"}, 404, 'model "nobody" not found, try pulling it first'),
+    ],
+)
+def test_the_order_of_what_embed_checks(server: Server, body: Any, status: int, text: str) -> None:
+    """The name, then the input, then whether there is such a model."""
+    for path in ("/api/embed", "/v1/embeddings"):
+        got, data = server.request("POST", path, body)
+        error = json.loads(data)["error"]
+        assert (got, error if isinstance(error, str) else error["message"]) == (status, text), path
+
+
+def test_names_in_errors(server: Server) -> None:
+    """Parts of a name have the spelling that they have in the store; quotes are escaped."""
+    status, data = server.request("POST", "/api/show", {"model": "Nope:LATEST"})
+    assert (status, json.loads(data)) == (404, {"error": "model 'Nope:latest' not found"})
+    for path, body, text in (
+        ("/api/copy", {"source": 'a"\n', "destination": "b"}, 'source "a\\"\\n" is invalid'),
+        ("/api/copy", {"source": "say", "destination": "b\\ "}, 'destination "b\\\\ " is invalid'),
+        ("/v1/responses", {"model": "m", "input": "x", "reasoning": {"effort": 'a"'}}, "invalid reasoning"),
+    ):
+        status, data = server.request("POST", path, body)
+        error = json.loads(data)["error"]
+        assert status == 400
+        assert (error if isinstance(error, str) else error["message"]).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a//b", "a/!MISSING!/b:latest"),
+        ("a:", "registry.ollama.ai/library/a:!MISSING!"),
+        ("/a", "registry.ollama.ai/!MISSING!/a:latest"),
+        ("a b", "registry.ollama.ai/library/a b:latest"),
+        ("a/b/c/d", "a/b/c/d:latest"),
+    ],
+)
+def test_names_that_cannot_be_pushed(server: Server, name: str, text: str) -> None:
+    """Whole, with a mark for each part that is promised and missing."""
+    status, data = server.request("POST", "/api/push", {"model": name, "stream": False})
+    assert (status, json.loads(data)) == (500, {"error": f"unqualified name: {text}"})
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "location"),
+    [
+        ("GET", "/api/tags//", 307, "/api/tags/"),
+        ("GET", "/api//tags", 307, "/api/tags"),
+        ("POST", "/api//chat//", 307, "/api/chat/"),
+        ("GET", "//nowhere", 307, "/nowhere"),
+        ("GET", "/api/./tags?a=b", 307, "/api/tags?a=b"),
+        ("GET", "/api/x/../tags", 307, "/api/tags"),
+        ("GET", "/api/tags/", 301, "/api/tags"),
+        ("GET", "/%C3%A9//x", 307, "/%C3%A9/x"),
+    ],
+)
+def test_redirects(server: Server, method: str, path: str, status: int, location: str) -> None:
+    """To the path without doubled slashes and dots, known or not; then to the one without a last slash."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection.putrequest(method, path)
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert (answer.status, answer.getheader("location")) == (status, location)
+    connection.close()
+
+
+def test_who_switched_the_cloud_off(start_server: Callable[..., Server]) -> None:
+    """The variable for it, where it is set."""
+    assert start_server().get("/api/status") == {"cloud": {"disabled": True, "source": "config"}}
+    status = start_server(OLLAMA_NO_CLOUD="1").get("/api/status")
+    assert status == {"cloud": {"disabled": True, "source": "env"}}

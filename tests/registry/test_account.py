@@ -106,3 +106,9 @@ def test_without_the_service(start_server: StartServer) -> None:
     unavailable = (503, b'{"error":"account unavailable"}')
     assert start_server(OLLAMA_CLOUD_BASE_URL="http://127.0.0.1:9").request("POST", "/api/me") == unavailable
     assert start_server(CORRAL_OFFLINE="1").request("POST", "/api/signout") == unavailable
+
+
+def test_signing_out_without_the_service(start_server: StartServer) -> None:
+    """It did not happen, and that is what is said."""
+    answer = start_server(OLLAMA_CLOUD_BASE_URL="http://127.0.0.1:9").request("POST", "/api/signout")
+    assert answer == (500, b'{"error":"there was an error signing out"}')

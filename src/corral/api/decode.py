@@ -15,6 +15,7 @@ from typing import Any, cast
 from corral.api.call_arguments import arguments_of
 from corral.api.jsonread import JSONMember, JSONObject, clean_text, kind_of, plain, read_members
 from corral.errors import InvalidRequestError
+from corral.goquote import quoted
 from corral.gotime import parse_keep_alive
 from corral.types import Message, Think, ToolCall
 
@@ -246,7 +247,7 @@ def think(_decoding: Decoding, value: Any, _path: str, _text: str) -> Think:
     if not isinstance(value, str):
         raise InvalidRequestError(f"think must be a boolean or string ({levels})")
     if value not in ("low", "medium", "high", "max"):
-        raise InvalidRequestError(f'invalid think value: "{value}" (must be {levels})')
+        raise InvalidRequestError(f"invalid think value: {quoted(value)} (must be {levels})")
     return cast("Think", value)
 
 

@@ -69,8 +69,7 @@ class Router:
             if handler := table.get(exchange.method):
                 return Match(handler, allow=allow)
             return Match(allow=allow)
-        cleaned = posixpath.normpath(path).replace("//", "/")
-        if cleaned != path.rstrip("/") and path != "/" and self._has(exchange, cleaned):
+        if (cleaned := _cleaned(path)) != path:
             return Match(redirect_status=307, location=_with_query(cleaned, exchange.query))
         stripped = path.removesuffix("/")
         if stripped != path and self._has(exchange, stripped):
@@ -92,6 +91,12 @@ class Router:
     def _has(self, exchange: Exchange, path: str) -> bool:
         table = self._table(exchange, path)
         return table is not None and exchange.method in table
+
+
+def _cleaned(path: str) -> str:
+    """A path without doubled slashes and dots, as Go's web server redirects to it, known or not."""
+    cleaned = posixpath.normpath(path).replace("//", "/")
+    return f"{cleaned}/" if path.endswith("/") and cleaned != "/" else cleaned
 
 
 def _with_query(path: str, query: bytes) -> str:

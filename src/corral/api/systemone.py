@@ -18,6 +18,7 @@ from corral.api.http import JSON_UTF8, BodyTooLargeError, ClientGoneError, Excha
 from corral.api.jsonread import JSONObject, plain, read_members
 from corral.api.routing import Router
 from corral.errors import CorralError, InvalidRequestError
+from corral.goquote import quoted
 from corral.gowire import encode
 from corral.service.decision import Answer, DecisionRequest, DecisionResult, Option, Question
 from corral.service.inference import Inference
@@ -120,7 +121,7 @@ def _question(name: str, text: str) -> Question:
     try:
         return _read_question(name, text)
     except InvalidRequestError as error:
-        raise InvalidRequestError(f"question {json.dumps(name, ensure_ascii=False)}: {error}") from None
+        raise InvalidRequestError(f"question {quoted(name)}: {error}") from None
 
 
 def _read_question(name: str, text: str) -> Question:
@@ -153,7 +154,7 @@ def _noul_options(criteria: Any) -> tuple[Option, ...]:
     descriptions: dict[str, Any] = {"false": "No", "true": "Yes"}
     for key, value in criteria or ():
         if key not in descriptions:
-            raise InvalidRequestError(f"unknown noul criterion {json.dumps(key, ensure_ascii=False)}")
+            raise InvalidRequestError(f"unknown noul criterion {quoted(key)}")
         if value is not None:
             descriptions[key] = _description(value, "noul descriptions must be strings")
     return Option(False, descriptions["false"]), Option(True, descriptions["true"])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from corral.errors import InvalidRequestError
+from corral.goquote import quoted
 from corral.types import Tool
 
 __all__ = ["read_tool_choice", "restrict_tools"]
@@ -52,7 +53,9 @@ def restrict_tools(tools: Sequence[Tool], value: Any, choice: str) -> tuple[Tool
         raise InvalidRequestError("tool_choice asks for a tool call, but the request offers no tools")
     kind, _, name = choice.partition(":")
     if kind == "function" and all(tool.function.name != name for tool in left):
-        raise InvalidRequestError(f'tool_choice names the tool "{name}", which the request does not offer')
+        raise InvalidRequestError(
+            f"tool_choice names the tool {quoted(name)}, which the request does not offer"
+        )
     return left
 
 

@@ -37,10 +37,9 @@ def signout(client: Client, _arguments: Arguments) -> None:
     except APIError as error:
         if error.status == 404:
             raise APIError(f"this server keeps no account; its key is removed at {_KEYS_URL}", 404) from None
-        if error.status == 503:
-            raise APIError(
-                f"{error}: ollama.com was not reached; keys are removed at {_KEYS_URL}", 503
-            ) from None
+        if error.status in (500, 503):
+            text = f"{error}: ollama.com was not reached; keys are removed at {_KEYS_URL}"
+            raise APIError(text, error.status) from None
         if error.status != 401:
             raise
         print("You are not signed in to ollama.com\n")

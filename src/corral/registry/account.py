@@ -23,6 +23,7 @@ from corral.registry.transport import Transport
 __all__ = ["Account", "AccountUnavailableError", "NotSignedInError"]
 
 _MAX_REPLY_BYTES = 1 << 20
+_NOT_SIGNED_OUT = "there was an error signing out"
 _PROFILE = ("id", "email", "name")
 _OPTIONAL = ("bio", "avatarurl", "firstname", "lastname", "plan")
 
@@ -78,15 +79,19 @@ class Account:
         """Take the key off the account.
 
         Raises:
-            NotSignedInError, AccountUnavailableError
+            NotSignedInError
+            CorralError: the account service cannot be asked, or does not do it.
         """
         identity = self._identity()
         encoded = base64.urlsafe_b64encode(_line(identity).encode()).decode("ascii").rstrip("=")
-        status, _ = self._ask("DELETE", f"/api/user/keys/{encoded}", identity)
+        try:
+            status, _ = self._ask("DELETE", f"/api/user/keys/{encoded}", identity)
+        except AccountUnavailableError:
+            raise CorralError(_NOT_SIGNED_OUT) from None
         if status in (401, 404):
             raise NotSignedInError("", "you are not currently signed in")
         if status >= 300:
-            raise CorralError("there was an error signing out")
+            raise CorralError(_NOT_SIGNED_OUT)
 
     def _identity(self) -> Identity:
         try:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from corral.errors import CapabilityError, InvalidRequestError
+from corral.goquote import quoted
 from corral.runner.interface import Runner
 from corral.service import prompting
 from corral.service.capabilities import has_decision_head
@@ -113,7 +114,7 @@ def check_request(profile: ModelProfile, request: DecisionRequest) -> None:
     """
     renderer = profile.model.config.renderer
     if not {"decision", "completion"} & set(profile.capabilities):
-        raise CapabilityError(f'"{request.model}" does not support decision')
+        raise CapabilityError(f"{quoted(request.model)} does not support decision")
     sees = renderer == _CLEF or has_decision_head(profile.gguf) or profile.has_projector
     if request.images and not sees:
         raise InvalidRequestError("this decision model does not support images")
@@ -122,7 +123,7 @@ def check_request(profile: ModelProfile, request: DecisionRequest) -> None:
         raise InvalidRequestError(f"state {text}")
     limit = _MAX_TEV_OPTIONS if renderer == _TEV else _MAX_OPTIONS
     for question in request.questions:
-        where = f"question {json.dumps(question.name, ensure_ascii=False)}"
+        where = f"question {quoted(question.name)}"
         if not 2 <= len(question.options) <= limit:
             raise InvalidRequestError(f"{where}: criteria must contain 2–{limit} candidates")
         if renderer == _TEV and any(option.description == "" for option in question.options):

@@ -13,6 +13,7 @@ from typing import Literal
 
 from corral.config import Settings
 from corral.errors import CapabilityError, InvalidRequestError
+from corral.goquote import quoted
 from corral.runner.interface import Runner
 from corral.scheduler.loop import Scheduler
 from corral.scheduler.spec import LoadRequest
@@ -24,7 +25,7 @@ from corral.service.embedding import embed
 from corral.service.loading import check_weights, load_request
 from corral.service.options import parse_options, requested_num_ctx
 from corral.service.output import first_call_only
-from corral.service.profile import ModelProfile, Profiles
+from corral.service.profile import ModelProfile, Profiles, checked_name
 from corral.service.ranking import rerank
 from corral.service.reply import chat_reply, complete
 from corral.service.requests import (
@@ -166,12 +167,17 @@ class Inference:
             CorralError: any of its classes.
         """
         stopwatch = Stopwatch()
+        if not request.is_readable:
+            checked_name(request.model)  # what is wrong with the name is said first
+            raise InvalidRequestError("invalid input type")
         profile = await self._profiles.get(
-            request.model, is_exact=request.is_legacy, not_found='model "{}" not found, try pulling it first'
+            request.model,
+            is_exact=request.is_legacy,
+            not_found=f"model {quoted(request.model)} not found, try pulling it first",
         )
         if profile.is_reranker:
             raise CapabilityError(
-                f'"{request.model}" does not support embed: it is a reranker, see /api/rerank'
+                f"{quoted(request.model)} does not support embed: it is a reranker, see /api/rerank"
             )
         load, _ = parse_options(profile.model.parameters, request.options)
         wanted = await self._wanted(profile, load, shift=None)
@@ -190,7 +196,7 @@ class Inference:
         profile = await self._profiles.get(request.model)
         check_weights(profile)
         if not profile.is_reranker:
-            raise CapabilityError(f'"{request.model}" does not support rerank')
+            raise CapabilityError(f"{quoted(request.model)} does not support rerank")
         load, _ = parse_options(profile.model.parameters, request.options)
         async with self._scheduler.lease(
             await self._wanted(profile, load, shift=None), request.keep_alive_ns
@@ -286,7 +292,7 @@ def _resolve_think(profile: ModelProfile, common: InferenceOptions) -> Think:
     if common.think and not can_think:
         if common.is_think_optional:
             return None
-        raise CapabilityError(f'"{common.model}" does not support thinking')
+        raise CapabilityError(f"{quoted(common.model)} does not support thinking")
     return True if common.think is None and can_think else common.think
 
 
@@ -294,7 +300,7 @@ def _require(
     profile: ModelProfile, name: str, verb: Literal["generate", "chat"], wanted: Sequence[Capability]
 ) -> None:
     if "completion" not in profile.capabilities:
-        raise CapabilityError(f'"{name}" does not support {verb}')
+        raise CapabilityError(f"{quoted(name)} does not support {verb}")
     if missing := [capability for capability in wanted if capability not in profile.capabilities]:
         lines = "\n".join(f"does not support {capability}" for capability in missing)
         raise CapabilityError(f"{profile.model.name.full()} {lines}")

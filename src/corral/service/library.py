@@ -19,6 +19,7 @@ from corral.errors import (
     StoreError,
 )
 from corral.gguf import GGUFArray, GGUFFile, file_type_name
+from corral.goquote import quoted
 from corral.gowire import encode, format_local_time
 from corral.names import ModelName, ModelRef, parse_ref
 from corral.prompt.plain import PLAIN_TEMPLATE
@@ -253,14 +254,14 @@ class Library:
         Raises:
             InvalidRequestError, ModelNotFoundError
         """
-        from_name = self._parse(source, f'source "{source}" is invalid')
-        to_name = self._parse(destination, f'destination "{destination}" is invalid')
+        from_name = self._parse(source, f"source {quoted(source)} is invalid")
+        to_name = self._parse(destination, f"destination {quoted(destination)} is invalid")
         if from_name.path_parts() == to_name.path_parts():
             return
         try:
             copy_model(self._store, from_name, to_name)
         except FileNotFoundError:
-            raise ModelNotFoundError(source, f'model "{source}" not found') from None
+            raise ModelNotFoundError(source, f"model {quoted(source)} not found") from None
 
     def delete(self, name: str) -> None:
         """Remove a model and the blobs that no other model uses.
@@ -270,7 +271,7 @@ class Library:
         """
         ref = parse_ref(name)
         base = _cloud_tag(ref.base) if ref.source == "cloud" else ref.base
-        parsed = self._parse(base, f'name "{name}" is invalid')
+        parsed = self._parse(base, f"name {quoted(name)} is invalid")
         try:
             delete_model(self._store, parsed)
         except FileNotFoundError:

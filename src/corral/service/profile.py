@@ -20,7 +20,7 @@ from corral.errors import (
 )
 from corral.gguf import GGUFFile, check_loadable
 from corral.gotemplate import Template
-from corral.names import ModelName, parse_ref
+from corral.names import ModelName, ModelRef, parse_ref
 from corral.parsers.registry import ParserInfo, find_parser
 from corral.prompt.inference import thinking_tags, tool_tag
 from corral.prompt.jinja import ChatTemplate
@@ -166,31 +166,26 @@ class Profiles:
             max_entries=_MAX_PROFILES, max_bytes=_MAX_BYTES
         )
 
-    async def get(
-        self, name: str, *, is_exact: bool = False, not_found: str = "model '{}' not found"
-    ) -> ModelProfile:
+    async def get(self, name: str, *, is_exact: bool = False, not_found: str = "") -> ModelProfile:
         """The profile of a model by the name as typed.
 
         Raises:
             InvalidRequestError: no name, or a bad one, or one that asks for another place.
-            ModelNotFoundError: with `not_found` around the name.
+            ModelNotFoundError: with the text `not_found`, if there is one.
             StoreError: the weights are a file elsewhere, which has gone or changed.
             CapabilityError: it cannot be run here.
         """
-        ref = parse_ref(name)
-        parsed = ModelName.parse(ref.base)
-        if ref.source == "cloud":
-            raise CloudDisabledError("ollama cloud is disabled: remote model is unavailable")
+        ref, parsed = checked_name(name)
         model = self._store.peek(parsed)
         if model is None:
             find = self._store.load if is_exact else self._store.find
             try:
                 model = await asyncio.to_thread(find, parsed)
             except ModelNotFoundError:
-                raise ModelNotFoundError(name, not_found.format(name)) from None
+                raise ModelNotFoundError(name, not_found) from None
         if model.config.remote_model:
             if ref.source == "local":
-                raise ModelNotFoundError(name, not_found.format(name))
+                raise ModelNotFoundError(name, not_found)
             raise CloudDisabledError("ollama cloud is disabled: remote model is unavailable")
         if model.weights_path and (problem := self._store.blobs.links.problem(model.weights_path)):
             raise StoreError(problem)
@@ -264,6 +259,20 @@ def _parse_chat_template(source: str) -> tuple[ChatTemplate | None, str]:
 def _profile_bytes(profile: ModelProfile) -> int:
     headers = [gguf for gguf in (profile.gguf, profile.projector) if gguf is not None]
     return _PROFILE_BYTES + 4 * len(profile.model.template or "") + sum(map(_header_bytes, headers))
+
+
+def checked_name(name: str) -> tuple[ModelRef, ModelName]:
+    """A name as typed, of a model that would run here; whether there is one is another question.
+
+    Raises:
+        InvalidRequestError: no name, or a bad one.
+        CloudDisabledError: one that asks for another place.
+    """
+    ref = parse_ref(name)
+    parsed = ModelName.parse(ref.base)
+    if ref.source == "cloud":
+        raise CloudDisabledError("ollama cloud is disabled: remote model is unavailable")
+    return ref, parsed
 
 
 def _exists(model: Model) -> bool:

@@ -15,7 +15,14 @@ from corral.config import Settings
 from corral.create.request import CreateRequest
 from corral.create.service import Creator
 from corral.errors import CorralError, InvalidModelNameError
-from corral.names import DEFAULT_HOST, DEFAULT_NAMESPACE, ModelName, parse_ref, pull_text
+from corral.names import (
+    DEFAULT_HOST,
+    DEFAULT_NAMESPACE,
+    ModelName,
+    completed_text,
+    parse_ref,
+    pull_text,
+)
 from corral.registry.request import TransferRequest
 from corral.store.models import ModelStore
 
@@ -126,7 +133,7 @@ class Puller:
             name = await asyncio.to_thread(self._store.manifests.resolve, ModelName.parse(text))
         except InvalidModelNameError:
             await report({"status": "couldn't retrieve manifest"})
-            raise CorralError(f"unqualified name: {_completed(text)}") from None
+            raise CorralError(f"unqualified name: {completed_text(text)}") from None
         path = self._store.manifests.path(name)
         if not await asyncio.to_thread(path.is_file):
             await report({"status": "couldn't retrieve manifest"})
@@ -151,13 +158,3 @@ def _load_gateway() -> type[Gateway]:
     from corral.registry.gateway import Gateway
 
     return Gateway
-
-
-def _completed(text: str) -> str:
-    """An invalid name as the original prints it, with what it lacks filled in."""
-    rest, tag = text, "latest"
-    if text.rfind(":") > text.rfind("/"):
-        rest, _, tag = text.rpartition(":")
-    parts = rest.rpartition("://")[2].rsplit("/", 2)
-    defaults = [DEFAULT_HOST, DEFAULT_NAMESPACE]
-    return f"{'/'.join([*defaults[: 3 - len(parts)], *parts])}:{tag}"

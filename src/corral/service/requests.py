@@ -93,7 +93,7 @@ class Immediate:
 
 @dataclass(frozen=True, slots=True)
 class EmbedRequest:
-    """Texts to embed; `dimensions` 0 keeps the whole vector. `is_exact_name`: no look-up in other casing."""
+    """Texts to embed; `dimensions` 0 keeps the whole vector. `is_readable`: what was sent are texts."""
 
     model: str
     inputs: tuple[str, ...]
@@ -102,6 +102,7 @@ class EmbedRequest:
     keep_alive_ns: int | None = None
     options: dict[str, Any] | None = None
     is_legacy: bool = False
+    is_readable: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from corral.api.anthropic.blocks import messages_of
 from corral.api.anthropic.protocol import MessagesRequest, WireTool
 from corral.api.tool_schemas import named_tools, tool_parameters
 from corral.errors import InvalidRequestError
+from corral.goquote import quoted
 from corral.gowire import encode
 from corral.service.requests import ChatRequest, InferenceOptions
 from corral.types import Message, Think, Tool, ToolFunction, ToolParameters, ToolProperty
@@ -94,7 +95,7 @@ def _parameters(tool: WireTool) -> ToolParameters:
         reason = (decoding.soft_error or "").replace(
             "Go struct field ToolFunctionParameters.input_schema", "Go value"
         )
-        raise InvalidRequestError(f'invalid input_schema for tool "{tool.name}": {reason}')
+        raise InvalidRequestError(f"invalid input_schema for tool {quoted(tool.name)}: {reason}")
     return parameters
 
 

@@ -57,6 +57,7 @@ class LibraryRoutes:
         puller: Puller,
         scheduler: _Loaded,
         *,
+        cloud_source: str = "config",
         max_body_bytes: int,
         max_depth: int,
     ) -> None:
@@ -66,6 +67,8 @@ class LibraryRoutes:
         self._max_body_bytes = max_body_bytes
         self._max_depth = max_depth
         self._whole_shows = asyncio.Semaphore(_MAX_WHOLE_SHOWS)
+        # Who switched the hosted service off, in Ollama's words: here it always is.
+        self._status = encode({"cloud": {"disabled": True, "source": cloud_source}})
         self._version = encode({"version": API_VERSION, "corral_version": __version__})
 
     async def root(self, exchange: Exchange) -> None:
@@ -75,7 +78,7 @@ class LibraryRoutes:
         await exchange.respond(200, self._version, JSON_UTF8)
 
     async def status(self, exchange: Exchange) -> None:
-        await exchange.respond(200, b'{"cloud":{"disabled":true,"source":"config"}}', JSON_UTF8)
+        await exchange.respond(200, self._status, JSON_UTF8)
 
     async def tags(self, exchange: Exchange) -> None:
         answer = self._library.recent_tags_json()

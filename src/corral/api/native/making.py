@@ -17,6 +17,7 @@ from corral.create.request import CreateRequest
 from corral.create.service import Creator
 from corral.digest import Digest
 from corral.errors import DigestMismatchError
+from corral.goquote import quoted
 from corral.gowire import encode
 from corral.store.blobs import PutResult
 from corral.store.locks import store_lock
@@ -81,7 +82,7 @@ class MakingRoutes:
         if await asyncio.to_thread(self._store.blobs.has, digest):
             await exchange.respond(200)
         else:
-            text = f'blob "{exchange.params["digest"]}" not found'
+            text = f"blob {quoted(exchange.params['digest'])} not found"
             await exchange.respond(404, error_body(text), JSON_UTF8)
 
     async def blob_upload(self, exchange: Exchange) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 from corral.api import decode, tool_schemas
 from corral.api.tool_choice import read_tool_choice
-from corral.errors import InvalidRequestError
 from corral.service.requests import (
     ChatRequest,
     EmbedRequest,
@@ -116,13 +115,13 @@ def read_chat(body: bytes, max_depth: int) -> tuple[ChatRequest, bool]:
 
 
 def read_embed(body: bytes, max_depth: int) -> EmbedRequest:
-    """`/api/embed`. The type of `input` is checked before the model is looked up.
+    """`/api/embed`. Whether `input` can be read is said after the name was checked, and before it is looked up.
 
     Raises:
         InvalidRequestError
     """
     values = decode.decode_request(body, "EmbedRequest", EMBED, max_depth=max_depth)
-    given = values.get("input")
+    given, is_readable = values.get("input"), True
     if given is None or given == "":
         inputs: tuple[str, ...] = ()
     elif isinstance(given, str):
@@ -130,7 +129,7 @@ def read_embed(body: bytes, max_depth: int) -> EmbedRequest:
     elif isinstance(given, list) and all(isinstance(text, str) for text in given):
         inputs = tuple(given)
     else:
-        raise InvalidRequestError("invalid input type")
+        inputs, is_readable = (), False
     return EmbedRequest(
         model=values.get("model", ""),
         inputs=inputs,
@@ -138,6 +137,7 @@ def read_embed(body: bytes, max_depth: int) -> EmbedRequest:
         dimensions=values.get("dimensions", 0),
         keep_alive_ns=values.get("keep_alive"),
         options=values.get("options"),
+        is_readable=is_readable,
     )
 
 

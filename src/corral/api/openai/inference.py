@@ -27,7 +27,7 @@ from corral.api.openai.protocol import (
 from corral.api.openai.sampling import seeded
 from corral.api.openai.shared import is_sdk
 from corral.api.vectors import send_rows
-from corral.errors import CorralError, InvalidRequestError
+from corral.errors import CorralError
 from corral.gowire import encode_float32_list, escape_string
 from corral.service.inference import Inference
 from corral.service.requests import (
@@ -122,8 +122,6 @@ class OpenAIInferenceRoutes:
 
     async def _embed(self, exchange: Exchange, call: EmbeddingsCall) -> None:
         try:
-            if call.request is None:
-                raise InvalidRequestError("invalid input type")
             result = await self._service.embed(call.request)
         except ClientGoneError:
             raise

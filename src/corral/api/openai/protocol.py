@@ -140,9 +140,9 @@ class CompletionCall:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingsCall:
-    """`/v1/embeddings`. `request` is None when `input` is of a kind that the service refuses."""
+    """`/v1/embeddings`."""
 
-    request: EmbedRequest | None
+    request: EmbedRequest
     model: str
     is_base64: bool
     user: str
@@ -266,13 +266,13 @@ def read_embeddings(body: bytes, max_depth: int) -> EmbeddingsCall:
         raise InvalidRequestError("invalid input")
     model, user = values.get("model", ""), values.get("user")
     inputs = [given] if isinstance(given, str) else given
-    request = None
-    if isinstance(inputs, list) and all(isinstance(text, str) for text in inputs):
-        request = EmbedRequest(
-            model=model,
-            inputs=tuple(inputs),
-            dimensions=values.get("dimensions", 0),
-            keep_alive_ns=values.get("keep_alive"),
-            options=values.get("options"),
-        )
+    is_readable = isinstance(inputs, list) and all(isinstance(text, str) for text in inputs)
+    request = EmbedRequest(
+        model=model,
+        inputs=tuple(inputs) if is_readable else (),
+        dimensions=values.get("dimensions", 0),
+        keep_alive_ns=values.get("keep_alive"),
+        options=values.get("options"),
+        is_readable=is_readable,
+    )
     return EmbeddingsCall(request, model, encoding.lower() == "base64", user if isinstance(user, str) else "")

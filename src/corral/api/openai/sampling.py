@@ -10,6 +10,7 @@ from corral.api.extras import EXTRA_FIELDS, extra_options
 from corral.api.fields import Structure, number
 from corral.api.jsonread import JSONObject
 from corral.errors import InvalidRequestError
+from corral.goquote import quoted
 
 __all__ = ["MAX_CHOICES", "SAMPLING", "choice_count", "sampling_options", "seeded"]
 
@@ -30,7 +31,7 @@ def _logit_bias(
     for name, member in value:
         bias = 0.0 if member is None else number(decoding, member, path, "")
         if not (name.isascii() and name.isdigit() and len(name) < 10):
-            raise InvalidRequestError(f'logit_bias: "{name[:40]}" is not the id of a token')
+            raise InvalidRequestError(f"logit_bias: {quoted(name[:40])} is not the id of a token")
         if bias is not None and not -100 <= bias <= 100:
             raise InvalidRequestError("logit_bias must be between -100 and 100")
         biases[int(name)] = bias or 0.0

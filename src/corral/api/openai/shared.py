@@ -9,6 +9,7 @@ from typing import Any, cast
 from corral.api.decode import decode_base64
 from corral.api.http import Exchange
 from corral.errors import InvalidRequestError
+from corral.goquote import quoted
 from corral.types import Think
 
 __all__ = ["format_of", "go_type", "image_bytes", "is_sdk", "think_of_effort"]
@@ -38,7 +39,7 @@ def think_of_effort(effort: str) -> Think:
     """
     if effort not in _THINK:
         allowed = '"minimal", "low", "medium", "high", "xhigh", "ultra", "max", or "none"'
-        raise InvalidRequestError(f'invalid reasoning value: "{effort}" (must be {allowed})')
+        raise InvalidRequestError(f"invalid reasoning value: {quoted(effort)} (must be {allowed})")
     return _THINK[effort]
 
 

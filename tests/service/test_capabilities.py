@@ -19,9 +19,10 @@ from tests.conftest import FIXTURES, PLAIN_TEMPLATE, Server
 
 ASSETS = Path(corral.assets.__file__).parent
 TALK = "{{ range .Messages }}{{ if .Thinking }}<think>{{ .Thinking }}</think>{{ end }}{{ .Content }}{{ end }}"
-SWITCH = {"values": [True, False], "default": True}
+SWITCH = {"values": [False, True], "default": True}
 LEVELS = {"values": ["low", "medium", "high"], "default": "medium"}
-ALL: dict[str, Any] = {"values": [True, False, "low", "medium", "high", "max"], "default": True}
+BOTH = {"values": [False, True, "low", "medium", "high"], "default": True}
+ALL = {"values": [False, "low", "medium", "high"]}
 
 
 def profile(fixture: str = "say", template: str | None = None, **config: Any) -> ModelProfile:
@@ -41,15 +42,15 @@ def gpt_oss(template: str) -> ModelProfile:
         (profile(template=PLAIN_TEMPLATE), None),
         (profile("embed"), None),
         (profile(template=TALK), SWITCH),
-        (profile(template=TALK + "{{ if .Think }}{{ .ThinkLevel }}{{ end }}"), {**ALL, "values": ALL["values"][:5]}),
+        (profile(template=TALK + "{{ if .Think }}{{ .ThinkLevel }}{{ end }}"), BOTH),
         (profile(template=TALK + "{{ .ThinkLevel }}"), LEVELS),
         (gpt_oss("<|start|>{{ range .Messages }}{{ .Content }}{{ end }}<|end|>"), LEVELS),
         (profile("corral-tiny"), SWITCH),
         (profile("jinja-tools"), None),
         (profile(renderer="qwen3.5", parser="qwen3.5"), SWITCH),
-        (profile(renderer="qwen3.8", parser="qwen3.5"), ALL),
-        (profile(renderer="glimmer", parser="glimmer"), ALL),
-        (profile(renderer="nemotron-3.5-nano", parser="qwen3.5"), {**ALL, "values": [True, False, "medium"]}),
+        (profile(renderer="qwen3.8", parser="qwen3.5"), {**ALL, "default": "medium"}),
+        (profile(renderer="glimmer", parser="glimmer"), {**ALL, "default": "high"}),
+        (profile(renderer="nemotron-3.5-nano", parser="qwen3.5"), {**SWITCH, "values": [False, True, "medium"]}),
         (profile(renderer="olmo3-think", parser="olmo3-think"), {"values": [True], "default": True}),
         (profile(renderer="qwen3-coder", parser="qwen3-coder"), None),
         (profile(renderer="tev1", parser="tev1"), None),

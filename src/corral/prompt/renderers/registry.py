@@ -36,14 +36,15 @@ __all__ = ["RendererInfo", "find_renderer", "renderer_names"]
 class RendererInfo:
     """A renderer. `bos` is what to cut from the front when the tokenizer adds it itself, "" if nothing.
 
-    `think_values`: what `think` may be so that it makes a difference.
+    `think_values`: what `think` may be so that it makes a difference, `think_default`: what it is if nothing is said.
     """
 
     name: str
     write: Callable[[Conversation], str]
     bos: str = ""
     has_image_tags: bool = False
-    think_values: tuple[Think, ...] = (True, False)
+    think_values: tuple[Think, ...] = (False, True)
+    think_default: Think = True
 
     def render(
         self,
@@ -64,7 +65,7 @@ class RendererInfo:
         return self.write(Conversation(messages, tools, think, model_name, parameter_count, day))
 
 
-_LEVELS: tuple[Think, ...] = (True, False, "low", "medium", "high", "max")
+_LEVELS: tuple[Think, ...] = (False, "low", "medium", "high")
 _RENDERERS = {
     info.name: info
     for info in (
@@ -73,7 +74,7 @@ _RENDERERS = {
         RendererInfo("qwen3-vl-thinking", qwen3_vl.render_thinking, has_image_tags=True),
         RendererInfo("qwen3.5", qwen3_5.render_qwen3_5, has_image_tags=True),
         RendererInfo("ornith", qwen3_5.render_ornith, has_image_tags=True),
-        RendererInfo("qwen3.8", qwen3_5.render_qwen3_8, has_image_tags=True, think_values=_LEVELS),
+        RendererInfo("qwen3.8", qwen3_5.render_qwen3_8, "", True, _LEVELS, "medium"),
         # A model that answers typed questions, in Qwen3.5's form.
         RendererInfo("tev1", qwen3_5.render_qwen3_5, has_image_tags=True),
         RendererInfo("cogito", cogito.render, bos=cogito.BOS),
@@ -83,7 +84,7 @@ _RENDERERS = {
             "nemotron-3.5-nano",
             nemotron3.render_3_5,
             has_image_tags=True,
-            think_values=(True, False, "medium"),
+            think_values=(False, True, "medium"),
         ),
         RendererInfo("olmo3", olmo3.render_3),
         RendererInfo("olmo3.1", olmo3.render_3_1),
@@ -100,7 +101,7 @@ _RENDERERS = {
         RendererInfo("laguna", laguna.render, bos=laguna.BOS),
         RendererInfo("poolside-v1", laguna.render_poolside_v1, bos=laguna.BOS),
         RendererInfo("cohere", cohere.render, bos=cohere.BOS),
-        RendererInfo("glimmer", glimmer.render, bos=glimmer.BOS, has_image_tags=True, think_values=_LEVELS),
+        RendererInfo("glimmer", glimmer.render, glimmer.BOS, True, _LEVELS, "high"),
     )
 }
 

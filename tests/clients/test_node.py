@@ -1,4 +1,4 @@
-"""Packages from npm: `ollama`, and the `ai` SDK with its OpenAI provider on both of OpenAI's APIs."""
+"""Packages from npm: `ollama`, `openai`, and the `ai` SDK with its OpenAI provider on both of OpenAI's APIs."""
 
 from __future__ import annotations
 
@@ -78,6 +78,17 @@ def test_ollama(node: str, tiny: Server) -> None:
     check_basics(result)
     assert result["vectors"] == 2
     assert result["isListed"], MODEL
+
+
+def test_openai(node: str, tiny: Server) -> None:
+    """Chat, a tool that the package runs, and streamed responses of a model that thinks, calls, and is cut."""
+    result = converse(node, "openai", tiny)
+    check_basics(result)
+    assert "response.reasoning_summary_part.added" in result["kinds"]
+    assert result["response"]["text"]
+    assert result["response"]["reasoning"][0]
+    assert result["called"] == CALLS
+    assert result["last"] == "response.incomplete"
 
 
 @pytest.mark.parametrize("kind", ["chat", "responses"])

@@ -3,6 +3,7 @@
 import { createOpenAI } from '@ai-sdk/openai';
 import { generateObject, generateText, stepCountIs, streamText, tool } from 'ai';
 import { Ollama } from 'ollama';
+import OpenAI from 'openai';
 import { z } from 'zod';
 
 globalThis.AI_SDK_LOG_WARNINGS = false; // they go to the standard output
@@ -104,5 +105,61 @@ async function ai(kind) {
   };
 }
 
-const conversations = { ollama, chat: () => ai('chat'), responses: () => ai('responses') };
+// OpenAI's own package: the helpers that put streams together check every event against what came before it.
+async function openai() {
+  const client = new OpenAI({ baseURL: `${base}/v1`, apiKey: 'none', maxRetries: 0 });
+  const quick = { model, temperature: 0, reasoning_effort: 'none', max_tokens: 128 };
+  const messages = [{ role: 'user', content: capital }];
+  const whole = await client.chat.completions.create({ ...quick, messages });
+  const stream = client.chat.completions.stream({ ...quick, messages });
+  const pieces = [];
+  stream.on('content', (delta) => pieces.push(delta));
+  await stream.finalChatCompletion();
+  const parameters = { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] };
+  const seen = [];
+  const runner = client.chat.completions.runTools({
+    ...quick,
+    messages: [{ role: 'user', content: weather }],
+    tools: [{
+      type: 'function',
+      function: {
+        name: 'get_weather',
+        description: 'Get the weather of a city',
+        parameters,
+        parse: JSON.parse,
+        function: (given) => { seen.push({ name: 'get_weather', arguments: given }); return report; },
+      },
+    }],
+  });
+  const final = await runner.finalContent();
+  const kinds = [];
+  const thinking = client.responses.stream({ model, input: 'What is 2+3?', temperature: 0 });
+  for await (const event of thinking) kinds.push(event.type);
+  const response = await thinking.finalResponse();
+  const calling = client.responses.stream({
+    model,
+    input: weather,
+    temperature: 0,
+    reasoning: { effort: 'none' },
+    tools: [{ type: 'function', name: 'get_weather', description: 'Get the weather of a city', parameters, strict: false }],
+  });
+  const called = (await calling.finalResponse()).output.filter((item) => item.type === 'function_call');
+  const cut = client.responses.stream({ model, input: capital, max_output_tokens: 2, temperature: 0 });
+  for await (const event of cut) kinds.push(event.type);
+  return {
+    whole: whole.choices[0].message.content,
+    pieces,
+    calls: seen,
+    final,
+    kinds,
+    response: {
+      text: response.output_text,
+      reasoning: response.output.filter((item) => item.type === 'reasoning').map((item) => item.summary[0].text),
+    },
+    called: called.map((item) => ({ name: item.name, arguments: JSON.parse(item.arguments) })),
+    last: kinds.at(-1),
+  };
+}
+
+const conversations = { ollama, openai, chat: () => ai('chat'), responses: () => ai('responses') };
 console.log(JSON.stringify(await conversations[name]()));

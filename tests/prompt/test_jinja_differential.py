@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import replace
 from typing import Any
 
@@ -116,6 +117,7 @@ def expected(source: str, messages: list[Message], tools: bool, think: Think) ->
         add_generation_prompt=True,
         bos_token=BOS,
         eos_token=EOS,
+        date_string=datetime.date.today().strftime("%d %b %Y"),
         **extra,
     )
     text: str = rendered[0]

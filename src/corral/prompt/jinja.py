@@ -8,6 +8,7 @@ contents as lists of parts gets such lists. What a template can show is found by
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -56,10 +57,21 @@ _Form = Literal["text", "parts", "none"]
 _MARK = "corral-probe-5f1c"
 _USER = {"role": "user", "content": "x"}
 # The shortest conversations in which a role's text is to show.
-_PROBES: dict[str, list[dict[str, str]]] = {
+_PROBES: dict[str, list[dict[str, Any]]] = {
     "user": [{"role": "user", "content": _MARK}],
     "system": [{"role": "system", "content": _MARK}, _USER],
     "assistant": [_USER, {"role": "assistant", "content": _MARK}, _USER],
+    "tool": [
+        _USER,
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [
+                {"type": "function", "id": "call00000", "function": {"name": "f", "arguments": {}}}
+            ],
+        },
+        {"role": "tool", "content": _MARK, "name": "f", "tool_call_id": "call00000"},
+    ],
 }
 
 
@@ -143,6 +155,7 @@ class ChatTemplate:
             "bos_token": bos_token,
             "eos_token": eos_token,
             "add_generation_prompt": add_generation_prompt,
+            **_today(),
             **(extra or {}),
         }
         if think is not None:
@@ -157,7 +170,10 @@ class ChatTemplate:
         if systems and self._form("system", is_quick=is_quick) == "none":
             values = _with_system_first(values, "\n".join(value["content"] for value in systems))
         for value in values:
-            if self._form(value["role"], is_quick=is_quick) == "parts":
+            form = self._form(value["role"], is_quick=is_quick)
+            if form == "none":  # then as the engine does it, which tries the user's only
+                form = self._form("user", is_quick=is_quick)
+            if form == "parts":
                 value["content"] = _parts(value["content"])
         return values
 
@@ -234,6 +250,12 @@ def _with_system_first(values: list[dict[str, Any]], text: str) -> list[dict[str
             value["content"] = f"{text}\n{value['content']}"
             return rest
     return [{"role": "user", "content": text}, *rest]
+
+
+def _today() -> dict[str, str]:
+    """The date as llama.cpp gives it to templates."""
+    today = datetime.date.today()
+    return {"date_string": today.strftime("%d %b %Y"), "datetime": today.strftime("%b %d %Y")}
 
 
 def _parts(content: str) -> list[dict[str, str]]:

@@ -205,7 +205,7 @@ def changed(change: Callable[[dict[str, Any]], None]) -> bytes:
 
 BAD: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "empty digest": (lambda m: m["layers"][0].update(digest=""), "a/b: digest is empty"),
-    "no config": (lambda m: m.pop("config"), "no JSON object"),
+    "no config": (lambda m: m.pop("config"), "not a JSON object"),
     "path as digest": (lambda m: m["layers"][0].update(digest="../../etc/passwd"), "no sound digest"),
     "another hash": (lambda m: m["layers"][0].update(digest="sha512:" + "0" * 128), "no sound digest"),
     "negative size": (lambda m: m["layers"][0].update(size=-1), "wrong types"),
@@ -224,7 +224,7 @@ BAD: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
         lambda m: m["layers"][0].update(mediaType="application/vnd.ollama.image.tensor"),
         "requires MLX",
     ),
-    "layers of layers": (lambda m: m.update(layers=[[]]), "no JSON object"),
+    "layers of layers": (lambda m: m.update(layers=[[]]), "not a JSON object"),
     "layers as a number": (lambda m: m.update(layers=7), "list of layers"),
     "too many": (lambda m: m.update(layers=[layer("model", b"x")] * 20_000), "more than"),
 }
@@ -267,7 +267,7 @@ def test_any_manifest(value: Any) -> None:
 
 @given(st.binary(max_size=300))
 def test_any_manifest_bytes(data: bytes) -> None:
-    """The same for what is no JSON."""
+    """The same for what is not JSON."""
     with pytest.raises(RegistryProtocolError):
         check_manifest(data, "a/b")
 

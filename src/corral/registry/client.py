@@ -14,12 +14,13 @@ from corral.registry.ranges import parse_content_range, parse_length, parse_retr
 from corral.registry.response import Response, redacted
 from corral.registry.source import HUGGING_FACE, Endpoint, split_host
 from corral.registry.transport import Body, Transport
+from corral.store.manifests import LIST_MEDIA_TYPE, MANIFEST_MEDIA_TYPE
 
 __all__ = ["MAX_MANIFEST_BYTES", "BlobReply", "RegistryClient", "raise_for_status"]
 
 MAX_MANIFEST_BYTES = 4 << 20
 _MANIFEST_TYPES = ", ".join(
-    ("application/vnd.docker.distribution.manifest.v2+json", "application/vnd.oci.image.manifest.v1+json")
+    (MANIFEST_MEDIA_TYPE, "application/vnd.oci.image.manifest.v1+json", LIST_MEDIA_TYPE)
 )
 _MAX_REDIRECTS = 10
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -134,7 +135,26 @@ class RegistryClient:
         Raises:
             RegistryError
         """
-        response = self.follow("GET", self.endpoint.manifest_url(), {"Accept": _MANIFEST_TYPES})
+        return self._fetch_document(self.endpoint.manifest_url())
+
+    def fetch_manifest_of(self, digest: Digest) -> bytes:
+        """The bytes of one manifest of a list; registries keep it as a manifest, or as a blob.
+
+        Raises:
+            RegistryError
+        """
+        try:
+            data = self._fetch_document(self.endpoint.manifest_url(str(digest)))
+        except RegistryStatusError as exc:
+            if exc.status not in (400, 404):
+                raise
+            data = self._fetch_document(self.endpoint.blob_url(digest))
+        if Digest.of(data).hex != digest.hex.lower():
+            raise RegistryProtocolError(f"the registry sent something else than the manifest {digest}")
+        return data
+
+    def _fetch_document(self, url: str) -> bytes:
+        response = self.follow("GET", url, {"Accept": _MANIFEST_TYPES})
         raise_for_status(response)
         data = response.read_bounded(MAX_MANIFEST_BYTES)
         length = parse_length(response.header("content-length"))

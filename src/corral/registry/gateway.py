@@ -23,6 +23,7 @@ from corral.registry.sharing import Downloads
 from corral.registry.source import SourceRules
 from corral.registry.transport import Transport
 from corral.registry.upload import UploadSessions
+from corral.registry.variants import choose_variant
 from corral.store.manifests import Layer
 from corral.store.models import ModelStore
 from corral.store.prune import delete_unreferenced
@@ -116,9 +117,11 @@ class Gateway:
         await report({"status": "success"})
 
     async def fetch_manifest(self, name: ModelName) -> bytes:
-        """The bytes of a manifest, unchecked. Raises RegistryError."""
+        """The bytes of a sound manifest; of a list, those of the variant that runs here. Raises RegistryError."""
         endpoints = self._context.rules.endpoints(name, is_insecure=False)
-        return await Registries(self._context, endpoints, None).fetch_manifest()
+        registries = Registries(self._context, endpoints, None)
+        data = await registries.fetch_manifest()
+        return (await choose_variant(registries.fetch_manifest_of, data, name.repository())).data
 
     async def push(self, name: ModelName, report: Report, request: TransferRequest) -> None:
         """Do what follows `retrieving manifest`. Raises CorralError."""

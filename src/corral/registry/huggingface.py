@@ -58,6 +58,9 @@ class RepositorySource:
     async def fetch_manifest(self) -> bytes:
         raise RegistryError("the repository has no manifest")
 
+    async def fetch_manifest_of(self, digest: Digest) -> bytes:
+        raise RegistryError(f"the repository has no manifest {digest}")
+
     def blob_sources(self) -> Sequence[RegistryClient]:
         client = self._new_client()
         client.blob_urls.update(self._urls)

@@ -7,6 +7,7 @@ import logging
 import random
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from corral.digest import Digest, hash_file
@@ -25,13 +26,15 @@ from corral.registry.credentials import Credential
 from corral.registry.download import BlobSource
 from corral.registry.guard import AddressGuard, ForbiddenAddressError
 from corral.registry.huggingface import is_sharded_refusal
-from corral.registry.manifest import check_manifest
+from corral.registry.manifest import check_list, check_manifest, is_list
 from corral.registry.policy import TransferPolicy
 from corral.registry.request import TransferRequest
 from corral.registry.sharing import Downloads
 from corral.registry.slots import HostSlots
 from corral.registry.source import Endpoint, SourceRules, split_host
 from corral.registry.transport import Transport
+from corral.registry.variants import PulledModel, choose_variant
+from corral.store.changes import anchor_of
 from corral.store.manifests import Layer
 from corral.store.models import ModelStore
 from corral.store.prune import delete_unreferenced
@@ -84,6 +87,7 @@ class Source(Protocol):
     """Where a model may be had from; in tests and for a pull-through something else than registries."""
 
     async def fetch_manifest(self) -> bytes: ...
+    async def fetch_manifest_of(self, digest: Digest) -> bytes: ...
     def blob_sources(self) -> Sequence[BlobSource]: ...
 
 
@@ -102,6 +106,20 @@ class Registries:
 
     async def fetch_manifest(self) -> bytes:
         """Raises RegistryError: what the name's own host answered, the last one asked, and why no mirror helped."""
+
+        def fetch(client: RegistryClient) -> bytes:
+            data = client.fetch_manifest()
+            if client.endpoint.is_mirror:  # what it has may be no model, and the next one's is
+                (check_list if is_list(data) else check_manifest)(data, client.endpoint.repository)
+            return data
+
+        return await self._ask_in_turn(fetch)
+
+    async def fetch_manifest_of(self, digest: Digest) -> bytes:
+        """One manifest of a list. Raises RegistryError."""
+        return await self._ask_in_turn(lambda client: client.fetch_manifest_of(digest))
+
+    async def _ask_in_turn(self, fetch: Callable[[RegistryClient], bytes]) -> bytes:
         passed_over = ""
         for i, (endpoint, authorizer) in enumerate(self._order):
             client = self._client(endpoint, authorizer)
@@ -111,17 +129,14 @@ class Registries:
                 stopping.set()
                 client.cancel()
 
-            def fetch(client: RegistryClient = client, stopping: threading.Event = stopping) -> bytes:
+            def work(client: RegistryClient = client, stopping: threading.Event = stopping) -> bytes:
                 try:
-                    data = _fetch_patiently(client, self._context.policy, stopping)
-                    if client.endpoint.is_mirror:  # what it has may be no model, and the next one's is
-                        check_manifest(data, client.endpoint.repository)
-                    return data
+                    return _fetch_patiently(lambda: fetch(client), self._context.policy, stopping)
                 finally:
                     client.close()
 
             try:
-                data = await self._context.slots.run(endpoint.host, fetch, cancel=cancel)
+                data = await self._context.slots.run(endpoint.host, work, cancel=cancel)
             except RegistryError as exc:
                 if i == len(self._order) - 1:
                     if not (isinstance(exc, RegistryStatusError) and exc.status == 404):
@@ -139,11 +154,11 @@ class Registries:
         return [self._client(endpoint, authorizer) for endpoint, authorizer in self._order]
 
 
-def _fetch_patiently(client: RegistryClient, policy: TransferPolicy, stopping: threading.Event) -> bytes:
+def _fetch_patiently(fetch: Callable[[], bytes], policy: TransferPolicy, stopping: threading.Event) -> bytes:
     """A manifest is small: trouble on the way is worth some more attempts, a clear answer is not."""
     for attempt in range(1, _MANIFEST_ATTEMPTS + 1):
         try:
-            return client.fetch_manifest()
+            return fetch()
         except (RegistryAuthError, ForbiddenAddressError, RegistryProtocolError):
             raise
         except RegistryStatusError as exc:
@@ -159,7 +174,7 @@ def _fetch_patiently(client: RegistryClient, policy: TransferPolicy, stopping: t
             wait_s = policy.backoff_s(attempt, random.random())
         if stopping.wait(wait_s):
             break
-    return client.fetch_manifest()
+    return fetch()
 
 
 class Pull:
@@ -189,14 +204,15 @@ class Pull:
             CorralError: any; the model is as it was before.
         """
         try:
-            data = await self._source.fetch_manifest()
-            manifest = check_manifest(data, self._name.repository())
+            pulled = await choose_variant(
+                self._source.fetch_manifest_of, await self._source.fetch_manifest(), self._name.repository()
+            )
         except RegistryError as exc:
             if is_sharded_refusal(self._name.host, exc):
                 raise ShardedRepositoryError(f"pull model manifest: {exc}") from exc
             raise CorralError(f"pull model manifest: {exc}", hint=exc.hint) from exc
-        layers = (*manifest.layers, manifest.config)
-        with self._store.pinned({layer.digest for layer in layers}):
+        layers = (*pulled.manifest.layers, pulled.manifest.config)
+        with self._store.pinned({layer.digest for layer in layers} | pulled.document_digests()):
             await self.fetch(layers, report)
             await report({"status": "verifying sha256 digest"})
             # Another program may have deleted what was here when this pull began.
@@ -204,9 +220,8 @@ class Pull:
             if missing:
                 await self.fetch(missing, report)
             await report({"status": "writing manifest"})
-            old = await asyncio.to_thread(self._old_digests)
-            await asyncio.to_thread(self._store.manifests.write, self._name, data)
-            await self._prune(old - manifest.digests(), report)
+            old = await asyncio.to_thread(self._write, pulled)
+            await self._prune(old, report)
         await report({"status": "success"})
 
     async def fetch(self, layers: Sequence[Layer], report: Report) -> None:
@@ -229,15 +244,18 @@ class Pull:
             path = self._store.blobs.path(layer.digest)
             try:
                 size = path.stat().st_size
-                is_there = size == layer.size_bytes
-                if is_there and is_verifying:
-                    is_there = hash_file(path).hex.lower() == layer.digest.hex.lower()
+                is_there = size == layer.size_bytes and not (is_verifying and not _is_sound(path, layer))
             except FileNotFoundError:
                 missing.append(layer)
                 continue
             if is_there:
                 self._store.blobs.touch(layer.digest)
                 continue
+            # A manifest that lies must not cost another model its weights.
+            if size != layer.size_bytes and _is_sound(path, layer):
+                raise RegistryProtocolError(
+                    f"the manifest gives {layer.digest} the size {layer.size_bytes}, but it has {size} bytes"
+                )
             _log.warning("blob=%s in the store is not what it should be; fetching it again", layer.digest)
             path.unlink(missing_ok=True)
             missing.append(layer)
@@ -268,8 +286,16 @@ class Pull:
             bytes_per_s=self._request.bytes_per_s,
         )
 
-    def _old_digests(self) -> set[Digest]:
-        return digests_of(self._store.manifests, self._name)
+    def _write(self, pulled: PulledModel) -> set[Digest]:
+        """Put the manifest in place; what the one before referred to and this one does not."""
+        manifests = self._store.manifests
+        old = digests_of(manifests, self._name)
+        data = pulled.data
+        if pulled.listed:
+            self._store.blobs.put_bytes(data)
+            data = anchor_of(self._store, pulled.manifest, pulled.listed)
+        manifests.write(self._name, data)
+        return old - digests_of(manifests, self._name)
 
     async def _prune(self, dropped: set[Digest], report: Report) -> None:
         if not dropped or not self._may_prune:
@@ -279,3 +305,7 @@ class Pull:
             await asyncio.to_thread(delete_unreferenced, self._store, dropped)
         except OSError as exc:
             await report({"status": f"couldn't remove unused layers: {exc}"})
+
+
+def _is_sound(path: Path, layer: Layer) -> bool:
+    return hash_file(path).hex.lower() == layer.digest.hex.lower()

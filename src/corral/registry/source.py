@@ -39,8 +39,9 @@ class Endpoint:
     def scheme(self) -> str:
         return self.base_url.partition("://")[0]
 
-    def manifest_url(self) -> str:
-        return f"{self.base_url}/v2/{self.repository}/manifests/{self.tag}"
+    def manifest_url(self, reference: str = "") -> str:
+        """The URL of a tag or digest; the name's own tag if none is given."""
+        return f"{self.base_url}/v2/{self.repository}/manifests/{reference or self.tag}"
 
     def blob_url(self, digest: object) -> str:
         return f"{self.base_url}/v2/{self.repository}/blobs/{digest}"

@@ -134,10 +134,9 @@ class Puller:
         except InvalidModelNameError:
             await report({"status": "couldn't retrieve manifest"})
             raise CorralError(f"unqualified name: {completed_text(text)}") from None
-        path = self._store.manifests.path(name)
-        if not await asyncio.to_thread(path.is_file):
+        if not await asyncio.to_thread(self._store.manifests.entries, name):
             await report({"status": "couldn't retrieve manifest"})
-            raise CorralError(f"open {path}: no such file or directory")
+            raise CorralError(f"open {self._store.manifests.path(name)}: no such file or directory")
         if self._settings.is_offline:
             raise CorralError("this server is offline (CORRAL_OFFLINE)")
         gateway = await self.open_gateway()

@@ -15,10 +15,22 @@ from corral.digest import Digest
 from corral.errors import CorruptManifestError, InvalidDigestError
 from corral.store.manifests import LIST_MEDIA_TYPE, MANIFEST_MEDIA_TYPE, Manifest, read_object
 
-__all__ = ["VARIANT_MEDIA_TYPE", "Document", "ManifestList", "Variant", "parse_document", "split_anchor"]
+__all__ = [
+    "ANCHOR_MEDIA_TYPES",
+    "NEEDS_MLX",
+    "VARIANT_MEDIA_TYPE",
+    "Document",
+    "ManifestList",
+    "Variant",
+    "parse_document",
+    "split_anchor",
+]
 
+NEEDS_MLX = "this model requires MLX support, but the MLX runtime is not available"
 # Layers of the other variants in an anchor of ours.
 VARIANT_MEDIA_TYPE = "application/vnd.corral.variant.layer"
+# Layers that stand for other manifests and their blobs.
+ANCHOR_MEDIA_TYPES = frozenset({LIST_MEDIA_TYPE, MANIFEST_MEDIA_TYPE, VARIANT_MEDIA_TYPE})
 _MAX_VARIANTS = 64
 _RANKS = {"ollama": 0, "ggml": 0, "": 1, "llamacpp": 1}
 _OTHER_RANK = 2
@@ -77,12 +89,12 @@ def split_anchor(manifest: Manifest) -> tuple[Manifest, list[Digest]]:
 
     Ollama writes such an anchor into the old tree, so that old versions spare the blobs of a list.
     """
-    extra = {LIST_MEDIA_TYPE, MANIFEST_MEDIA_TYPE, VARIANT_MEDIA_TYPE}
-    if not any(layer.media_type in extra for layer in manifest.layers):
+    if not any(layer.media_type in ANCHOR_MEDIA_TYPES for layer in manifest.layers):
         return manifest, []
     lists = [layer.digest for layer in manifest.layers if layer.media_type == LIST_MEDIA_TYPE]
     return replace(
-        manifest, layers=tuple(layer for layer in manifest.layers if layer.media_type not in extra)
+        manifest,
+        layers=tuple(layer for layer in manifest.layers if layer.media_type not in ANCHOR_MEDIA_TYPES),
     ), lists
 
 

@@ -19,6 +19,7 @@ from corral.names import ModelName
 from corral.store.blobs import BlobStore
 from corral.store.catalog import ManifestStore, StoredManifest
 from corral.store.config_blob import ModelConfig
+from corral.store.lists import NEEDS_MLX
 from corral.store.manifests import Layer, Manifest
 from corral.store.texts import TextReader
 from corral.store.workspace import Workspace
@@ -30,7 +31,6 @@ _MAX_CACHED = 20_000
 _MAX_CACHED_BYTES = 64 << 20
 _MODEL_BYTES = 2000
 _LAYER_BYTES = 500
-NEEDS_MLX = "this model requires MLX support, but the MLX runtime is not available"
 
 
 @dataclass(frozen=True, slots=True)

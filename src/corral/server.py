@@ -141,7 +141,6 @@ async def _serve(
     head_timeout_s = min(settings.client_timeout_ns / _NS_PER_S or _HEAD_TIMEOUT_S, _HEAD_TIMEOUT_S)
     web = WebServer(
         parts.app,
-        name=f"corral/{__version__}",
         max_connections=max_connections,
         backlog=BACKLOG,
         head_timeout_s=head_timeout_s,

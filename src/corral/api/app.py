@@ -7,6 +7,7 @@ import json
 import logging
 import time
 
+from corral import __version__
 from corral.api.bodylimits import BodyBudget, ServerBusyError, route_limit_bytes
 from corral.api.errors import compatible_status_of, error_body, log_failure, status_of, text_of
 from corral.api.http import (
@@ -27,6 +28,7 @@ __all__ = ["App"]
 _log = logging.getLogger("corral.http")
 _MAX_LOGGED_USER = 64
 _MAX_NAMED = 100
+_SERVER = (b"server", f"corral/{__version__}".encode("ascii"))
 # Asked every second by programs that watch the server: logged only if they fail, or with OLLAMA_DEBUG=1.
 _POLLED = frozenset({"/", "/api/version", "/api/loading", "/api/ps", "/api/tags", "/api/status"})
 
@@ -57,6 +59,8 @@ class App:
         exchange = Exchange(
             call, f"{next(self._serial):x}", budget=self._budget, stall_timeout_s=self._stall_timeout_s
         )
+        if exchange.header(b"user-agent"):  # Ollama has no such header; who names itself is told who answers
+            exchange.extra_headers.append(_SERVER)
         self._active.add(exchange)
         if self._is_stopping:
             exchange.stop()
@@ -109,7 +113,7 @@ class App:
             is_preflight = exchange.method == "OPTIONS"
             headers = self._origins.headers_for(origin, is_preflight=is_preflight)
             if headers is None:
-                exchange.extra_headers = [h for h in exchange.extra_headers if h[0] == b"allow"]
+                exchange.extra_headers = [h for h in exchange.extra_headers if h[0] in (b"allow", b"server")]
                 reason = f"origin {origin[:_MAX_NAMED]!r} is not allowed"
                 await _forbid(
                     exchange, f"{reason}; add it to OLLAMA_ORIGINS if its pages may use this server"

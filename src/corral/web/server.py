@@ -25,14 +25,13 @@ class WebServer:
 
     When `max_connections` are open, the one that has been waiting longest without a request is closed for a new
     one; if all are busy, the new one gets 503. `head_timeout_s` bounds how long a request head may take,
-    `idle_timeout_s` how long a connection may wait for its next request. `name` goes into the Server header.
+    `idle_timeout_s` how long a connection may wait for its next request.
     """
 
     def __init__(
         self,
         application: Application,
         *,
-        name: str,
         max_connections: int,
         backlog: int = 2048,
         head_timeout_s: float = 30.0,
@@ -42,7 +41,6 @@ class WebServer:
         self.head_timeout_s = head_timeout_s
         self.idle_timeout_s = idle_timeout_s
         self.is_stopping = False
-        self._name = name
         self._max_connections = max_connections
         self._backlog = backlog
         self._connections: set[Connection] = set()
@@ -124,11 +122,10 @@ class WebServer:
         task.add_done_callback(self._tasks.discard)
 
     def common_headers(self) -> bytes:
-        """Date and Server, as they stand in every answer."""
+        """The headers that stand in every answer."""
         now_s = int(time.time())
         if self._common[0] != now_s:
-            date = formatdate(now_s, usegmt=True)
-            self._common = (now_s, f"date: {date}\r\nserver: {self._name}\r\n".encode("latin-1"))
+            self._common = (now_s, f"date: {formatdate(now_s, usegmt=True)}\r\n".encode("ascii"))
         return self._common[1]
 
     def _sweep(self) -> None:

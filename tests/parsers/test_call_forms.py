@@ -10,7 +10,7 @@ import pytest
 
 from corral.grammar.rules import Rules
 from corral.parsers.call_arguments import parameters_schema
-from corral.parsers.call_forms import CallForm, call_form, generic_form
+from corral.parsers.call_forms import CallForm, arguments_key, call_form, generic_form
 from corral.parsers.events import OutputParser, Parsed
 from corral.parsers.registry import find_parser, parser_names
 from corral.parsers.tools import ToolParser
@@ -104,7 +104,8 @@ def test_a_family_reads_what_its_form_allows(name: str) -> None:
 @pytest.mark.parametrize("is_strict", [False, True])
 def test_the_generic_parser_reads_what_a_tag_allows(tag: str, is_strict: bool) -> None:
     """Any tag that a template may show."""
-    form = generic_form(tag, '{"name": "x", "parameters": {{ .Function.Arguments }}}', None)
+    template = '{"name": "x", "parameters": {{ .Function.Arguments }}}'
+    form = generic_form(tag, arguments_key(template), None)
     check(form, lambda: ToolParser(tag, TOOLS, is_strict=is_strict), is_single=True, tools=(WEATHER,))
     check(form, lambda: ToolParser(tag, TOOLS, is_strict=is_strict), is_single=False, tools=TOOLS)
 

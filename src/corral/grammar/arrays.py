@@ -144,7 +144,7 @@ class _Array:
         literals = [literal(option) for option in options]
         if len(options) <= _MAX_UNIQUE:
             first = self._any_order(literals, most)
-        elif self._least <= 1 and most >= len(options):
+        elif self._least == 0 and most >= len(options):
             first = self._in_order(literals)
         else:
             return self._in_counted_order(literals, most)
@@ -171,8 +171,7 @@ class _Array:
         rules = self._compiler.rules
         self._compiler.budget.spend(20 * len(options))
         members = [(option, False) for option in options]
-        inner = rules.listed("distinct", members, '"," ws')
-        return inner.removesuffix("?")
+        return rules.listed("distinct", members, '"," ws')
 
     def _in_counted_order(self, options: list[str], most: int) -> str:
         listed = Listed([(option, False) for option in options], "", self._least, most)
@@ -181,5 +180,5 @@ class _Array:
         )
         if inner is None:
             self._compiler.note(self._path, "uniqueItems", "too many counts of different items")
-            inner = f"{self._in_order(options)}{'' if self._least else '?'}"
+            inner = self._in_order(options)
         return f'"[" ws {inner} ws "]"'

@@ -38,7 +38,8 @@ LAST_CODE = 0x10FFFF
 MAX_STATES = 3000
 _MAX_NODES = 20_000
 Ranges = Sequence[tuple[int, int]]
-ALL: Ranges = ((0, LAST_CODE),)
+# What a text may be made of: no half characters, and not the one that no token is.
+ALL: Ranges = ((1, 0xD7FF), (0xE000, LAST_CODE))
 
 
 class TooManyStatesError(ValueError):
@@ -107,7 +108,7 @@ class _Nfa:
         if isinstance(node, Chars):
             end = self.state()
             self._budget.spend(len(node.ranges))
-            self.edges[start] += [(low, high, end) for low, high in node.ranges]
+            self.edges[start] += [(low, high, end) for low, high in _writable(node.ranges)]
             return end
         if isinstance(node, Sequence_):
             for part in node.parts:
@@ -263,13 +264,13 @@ def _common(first: Any, second: Any) -> Iterable[tuple[int, int, tuple[int, int]
 def complement(automaton: Automaton) -> Automaton:
     """What it refuses."""
     if automaton.is_empty:
-        return Automaton((((0, LAST_CODE, 0),),), frozenset((0,)))
+        return Automaton((_to(0),), frozenset((0,)))
     sink = len(automaton.transitions)
     table = []
     for row in automaton.transitions:
         gaps = difference_of_ranges(ALL, [(low, high) for low, high, _ in row])
         table.append(tuple(sorted([*row, *((low, high, sink) for low, high in gaps)])))
-    table.append(((0, LAST_CODE, sink),))
+    table.append(_to(sink))
     accepting = frozenset(range(sink + 1)) - automaton.accepting
     return trimmed(Automaton(tuple(table), accepting))
 
@@ -303,11 +304,23 @@ def trimmed(automaton: Automaton) -> Automaton:
     return Automaton(table, frozenset(numbers[state] for state in automaton.accepting))
 
 
+def _to(target: int) -> tuple[tuple[int, int, int], ...]:
+    """Transitions to a state with any character."""
+    return tuple((low, high, target) for low, high in ALL)
+
+
+def _writable(ranges: Ranges) -> Iterable[tuple[int, int]]:
+    """Ranges without characters that no text has."""
+    if all(low >= 1 and (high < 0xD800 or low > 0xDFFF) for low, high in ranges):
+        return ranges
+    return difference_of_ranges(ranges, difference_of_ranges(((0, LAST_CODE),), ALL))
+
+
 def of_lengths(least: int, most: int | None) -> Automaton:
     """Texts of so many characters. `most` is cut to what an automaton can count."""
     last = min(least if most is None else most, MAX_STATES)
-    rows: list[tuple[tuple[int, int, int], ...]] = [((0, LAST_CODE, i + 1),) for i in range(last)]
-    rows.append(((0, LAST_CODE, last),) if most is None else ())
+    rows: list[tuple[tuple[int, int, int], ...]] = [_to(i + 1) for i in range(last)]
+    rows.append(_to(last) if most is None else ())
     return Automaton(tuple(rows), frozenset(range(min(least, last), last + 1)))
 
 

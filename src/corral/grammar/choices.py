@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
 from corral.grammar.budget import Budget
-from corral.grammar.rules import literal
+from corral.grammar.rules import json_text, literal
 
 __all__ = ["identity", "json_texts", "literal_choice"]
 
@@ -56,7 +55,7 @@ def _common_end(first: str, last: str, start: int) -> int:
 
 def json_texts(values: Iterable[Any]) -> list[str]:
     """The compact JSON of values."""
-    return [json.dumps(value, ensure_ascii=False, separators=(",", ":")) for value in values]
+    return [json_text(value) for value in values]
 
 
 def identity(value: Any, budget: Budget) -> Any:

@@ -32,6 +32,8 @@ _BLANK = re.compile(r"(?:[ \t]|#[^\n]*)*")
 _BLANK_LINES = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _REPEAT = re.compile(r"\{[ \t]*(\d{1,9})?[ \t]*(,)?[ \t]*(\d{1,9})?[ \t]*\}")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "[": "[", "]": "]", "\\": "\\"}
+# One token of the model, by number or name, or any but that.
+_TOKEN = re.compile(r"!?<(?:\[\d{1,9}\]|[^<>\n]{1,100})>")
 _HEX_DIGITS = {"x": 2, "u": 4, "U": 8}
 _MAX_DEPTH = 100
 
@@ -136,6 +138,10 @@ class _Reader:
                 parts.append(self._repeat(item))
                 self.skip(is_nested)
                 continue
+            elif match := _TOKEN.match(self._text, self._at):
+                self._at = match.end()
+                start = len(parts)
+                parts.append(ANY_CHAR)
             elif _NAME.match(char):
                 start = len(parts)
                 parts.append(Named(self.name()))

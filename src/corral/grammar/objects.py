@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from corral.grammar.automata import (
-    LAST_CODE,
+    ALL,
     Automaton,
     TooManyStatesError,
     complement,
+    difference_of_ranges,
     intersection,
     matches,
 )
@@ -223,13 +224,9 @@ def names_but(names: Sequence[str]) -> Automaton:
     for state, row in enumerate(children):
         edges = [(ord(char), ord(char), target) for char, target in row.items()]
         if state not in cut:
-            at = 0
-            for char in sorted(row):
-                if at < ord(char):
-                    edges.append((at, ord(char) - 1, free))
-                at = ord(char) + 1
-            edges.append((at, LAST_CODE, free))
+            others = difference_of_ranges(ALL, [(ord(char), ord(char)) for char in row])
+            edges += [(low, high, free) for low, high in others]
         rows.append(tuple(sorted(edges)))
-    rows.append(((0, LAST_CODE, free),))
+    rows.append(tuple((low, high, free) for low, high in ALL))
     accepting = frozenset({free, *range(1, free)} - ends - cut)
     return Automaton(tuple(rows), accepting)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["MAX_WRITTEN_OUT", "Rules", "class_char", "json_literal", "literal", "repeat"]
+__all__ = ["MAX_WRITTEN_OUT", "Rules", "class_char", "json_literal", "json_text", "literal", "repeat"]
 
 # White space between tokens: a little for looks, never enough for a weak model to lose itself in.
 _WS = '[ ]? | "\\n" [ \\t]{0,20}'
@@ -25,11 +25,13 @@ _SHARED: dict[str, str] = {
     "array": '"[" ws (value ("," ws value)*)? ws "]"',
 }
 _WORD = re.compile(r"(?<![\w\"-])([a-z][a-z0-9-]*)(?![\w-])")
+_HALF = re.compile("[\ud800-\udfff]")
 _MAX_RULES = 20_000
 _MAX_TEXT_CHARS = 2 << 20
 # More repetitions than this the engine refuses.
 MAX_WRITTEN_OUT = 2000
 _BLOCK = 1000
+_EMPTY = '""'
 
 
 class Rules:
@@ -121,7 +123,10 @@ class Rules:
                 head_options = [with_member, *head_options]
                 rest = f" | {tail}" if tail else ""
                 tail = self.add(f"{hint}-tail", f"({separator} {with_member}){rest or '?'}")
-        return f"({' | '.join(head_options)})" + ("?" if is_open else "") if head_options else ""
+        if not head_options:
+            return ""
+        # Not with "?": the engine counts what a repeated group names, and refuses one of some thousand names.
+        return f"({' | '.join(head_options)}{' | ' + _EMPTY if is_open else ''})"
 
     def text_without(self, tags: Sequence[str]) -> str:
         """The name of a rule for any text, also none, in which none of `tags` occurs: their search automaton."""
@@ -151,7 +156,13 @@ def literal(text: str) -> str:
 
 def json_literal(value: Any) -> str:
     """A GBNF terminal for the compact JSON form of a value."""
-    return literal(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    return literal(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """The compact JSON form of a value; half characters, which no text can have, as escapes."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text if text.isascii() else _HALF.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def class_char(char: str) -> str:

@@ -129,7 +129,7 @@ class SchemaCompiler:
         if self._is_strict:
             raise self._fail(path, f"{keyword!r} is not supported in structured output: {reason}")
         if len(self.unheld) < _MAX_UNHELD:
-            self.unheld[f"{path}/{keyword}"[:500]] = None
+            self.unheld[_clean(f"{path}/{keyword}"[:500])] = None
 
     def blame(self, path: str, text: str) -> None:
         """Say why nothing is allowed at a place; the first reason counts."""
@@ -137,7 +137,7 @@ class SchemaCompiler:
             self._reason = (path, text)
 
     def _fail(self, path: str, text: object) -> SchemaError:
-        return SchemaError(f"invalid JSON schema in {self._label}: at {path[:500]}: {text}")
+        return SchemaError(_clean(f"invalid JSON schema in {self._label}: at {path[:500]}: {text}"))
 
     def conjunction(self, schemas: Sequence[Any], path: str) -> Conjunction | None:
         """The parts of several schemas that all must hold; None where nothing does."""
@@ -332,6 +332,11 @@ class SchemaCompiler:
         if len(options) == 1:
             return options[0]
         return f"({' | '.join(options)})" if options else ""
+
+
+def _clean(text: str) -> str:
+    """A text without half characters, which a schema can name and no answer can hold."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _braced(members: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from corral.grammar.automata import Automaton, Ranges, difference_of_ranges
+from corral.grammar.automata import Automaton, difference_of_ranges
 from corral.grammar.budget import Budget
 from corral.grammar.rules import Rules, class_char, literal
 
@@ -13,8 +13,6 @@ __all__ = ["automaton_expression", "in_string"]
 # What stands for itself between the quotes; the others need an escape.
 _SPECIAL = (*range(0x20), 0x22, 0x5C, 0x7F)
 _SHORT_ESCAPES = {8: "\\b", 9: "\\t", 10: "\\n", 12: "\\f", 13: "\\r", 0x22: '\\"', 0x5C: "\\\\"}
-# No text has half a character, and none that cannot be seen unless a set asks for it.
-_NEVER: Ranges = [(0, 0), (0xD800, 0xDFFF)]
 # A set with most of the control characters does not mean them: nobody does by "anything but a comma".
 _MEANT_CONTROLS = 10
 
@@ -96,7 +94,6 @@ def in_string(code: int) -> str:
 
 def _chars(ranges: Sequence[tuple[int, int]], is_bare: bool) -> str:
     """An expression for one character out of ranges; empty if there is none that a model can write."""
-    ranges = difference_of_ranges(ranges, _NEVER)
     controls = sum(max(0, min(high, 0x1F) - low + 1) for low, high in ranges)
     if controls > _MEANT_CONTROLS:
         ranges = difference_of_ranges(ranges, [(0, 0x1F)] if not is_bare else [(0, 8), (11, 0x1F)])

@@ -17,7 +17,7 @@ from corral.parsers.call_arguments import Arguments
 from corral.parsers.harmony import harmony_names
 from corral.types import Tool
 
-__all__ = ["CallForm", "call_form", "generic_form"]
+__all__ = ["CallForm", "arguments_key", "call_form", "generic_form"]
 
 _Write = Callable[[Rules, str, Arguments], str]
 
@@ -241,10 +241,17 @@ _ARGUMENTS_KEY = re.compile(
 )
 
 
-def generic_form(tag: str, template: str, thinking: tuple[str, str] | None) -> CallForm:
-    """The form that a template shows by its tag: JSON objects behind it, in a list, or between paired tags."""
+def arguments_key(template: str) -> str:
+    """The name under which a template writes the arguments of a call."""
     match = _ARGUMENTS_KEY.search(template)
-    key = match[1] if match else "arguments"
+    return match[1] if match else "arguments"
+
+
+def generic_form(tag: str, key: str, thinking: tuple[str, str] | None) -> CallForm:
+    """The form that a template shows by its tag: JSON objects behind it, in a list, or between paired tags.
+
+    `key`: the name of the arguments.
+    """
     if pair := _PAIRED_TAG.fullmatch(tag):
         write = _json_call(f'{tag}\n{{"name": "', f'", "{key}": ', f"}}\n</{pair[1]}>")
         return CallForm(write, (tag,), separator="\n", thinking=thinking)

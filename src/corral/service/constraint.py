@@ -1,67 +1,76 @@
-"""What binds a reply: a grammar made of the request's format, its tool choice, or its own GBNF text."""
+"""What binds a reply: a grammar made of the request's format, its tool choice, or its own GBNF text.
+
+A grammar is tried on the event loop with a small budget of work, which is enough for nearly all; what takes more is
+worked out in a worker process. Those that were made are kept, as far as they fit into some megabytes.
+"""
 
 from __future__ import annotations
 
-import re
+import hashlib
+import pickle
+from collections import OrderedDict
 from collections.abc import Sequence
-from functools import lru_cache
 
-from corral.errors import InvalidRequestError, SchemaError
-from corral.grammar import compile_schema, json_object_grammar
-from corral.grammar.rules import Rules, literal
-from corral.grammar.schema import SchemaCompiler
-from corral.parsers.call_forms import CallForm, call_form, generic_form
+from corral.errors import InvalidRequestError, SchemaError, WorkerLimitError
+from corral.grammar.budget import QUICK_STEPS, WorkLimitError
+from corral.grammar.schema import Grammar
+from corral.parsers.bindings import Binding, FormKey, bind
+from corral.parsers.call_forms import arguments_key
 from corral.parsers.events import OutputParser
-from corral.service.formats import format_schema
 from corral.service.profile import ModelProfile
 from corral.service.requests import ChatRequest, InferenceOptions
 from corral.types import Think, Tool
+from corral.workers.pool import run_job
 
-__all__ = ["check_request", "grammar_of", "is_forced", "tool_grammar"]
+__all__ = ["binding_of", "bound_grammar", "check_request", "is_bound", "is_forced"]
 
-_MAX_GRAMMAR_CHARS = 512 << 10
-_ROOT = re.compile(r"^\s*root\s*::=", re.MULTILINE)
-_NUL = re.compile(r"\x00|\\x00|\\u0000|\\U00000000")
 _FUNCTION = "function:"
-_AFTER_THINKING = "[\\n]{0,2}"
+_NO_GRAMMAR = Grammar("")
+# What is longer is not even read on the event loop.
+_MAX_QUICK_CHARS = 16 << 10
+_CPU_S = 10.0
+_MEMORY_BYTES = 384 << 20
+_CACHE_CHARS = 8 << 20
+_CACHE_CHARS_OF_ONE = 1 << 20
 
 
-def grammar_of(common: InferenceOptions) -> str:
-    """GBNF for a request's `grammar` or `format`; empty when the answer is free.
+class _Cache:
+    """The grammars that were asked for last, by a hash of what they are made of."""
 
-    Raises:
-        FormatError: a format of another kind.
-        SchemaError: a schema or a grammar that cannot be used.
-    """
-    if common.grammar:
-        if common.format and common.format not in ('""', "null"):
-            raise InvalidRequestError("grammar and format cannot be combined")
-        return _checked(common.grammar)
-    return _format_grammar(common.format) if common.format else ""
+    def __init__(self) -> None:
+        self._grammars: OrderedDict[bytes, Grammar] = OrderedDict()
+        self._size = 0
+
+    def get(self, key: bytes) -> Grammar | None:
+        if (found := self._grammars.get(key)) is not None:
+            self._grammars.move_to_end(key)
+        return found
+
+    def put(self, key: bytes, grammar: Grammar) -> None:
+        size = len(grammar.text)
+        if size > _CACHE_CHARS_OF_ONE or key in self._grammars:
+            return
+        self._grammars[key] = grammar
+        self._size += size
+        while self._size > _CACHE_CHARS:
+            _, dropped = self._grammars.popitem(last=False)
+            self._size -= len(dropped.text)
 
 
-@lru_cache(maxsize=128)
-def _format_grammar(text: str) -> str:
-    schema = format_schema(text)
-    if schema == "":
-        return ""
-    return json_object_grammar() if schema == "json" else compile_schema(schema).text
-
-
-def _checked(grammar: str) -> str:
-    """GBNF that will not harm the engine: one that only allows NUL, which no token is, ends its process."""
-    if len(grammar) > _MAX_GRAMMAR_CHARS:
-        raise SchemaError(f"invalid grammar: longer than {_MAX_GRAMMAR_CHARS} characters")
-    if _NUL.search(grammar):
-        raise SchemaError("invalid grammar: NUL is no character that a model can write")
-    if not _ROOT.search(grammar):
-        raise SchemaError("invalid grammar: it has no rule named root (root ::= ...)")
-    return grammar
+_cache = _Cache()
 
 
 def is_forced(tool_choice: str) -> bool:
     """Whether the reply has to be a call."""
     return tool_choice == "required" or tool_choice.startswith(_FUNCTION)
+
+
+def is_bound(common: InferenceOptions) -> bool:
+    """Whether a request binds the form of its answer. Raises InvalidRequestError: it does so in two ways."""
+    has_format = bool(common.format) and common.format not in ('""', "null")
+    if common.grammar and has_format:
+        raise InvalidRequestError("grammar and format cannot be combined")
+    return bool(common.grammar) or has_format
 
 
 def check_request(request: ChatRequest) -> None:
@@ -80,70 +89,85 @@ def check_request(request: ChatRequest) -> None:
         )
 
 
-def _chosen(tools: Sequence[Tool], choice: str) -> list[Tool]:
+def _chosen(tools: Sequence[Tool], choice: str) -> tuple[Tool, ...]:
     if not choice.startswith(_FUNCTION):
-        return list(tools)
-    return [tool for tool in tools if tool.function.name == choice.removeprefix(_FUNCTION)]
+        return tuple(tools)
+    return tuple(tool for tool in tools if tool.function.name == choice.removeprefix(_FUNCTION))
 
 
-def tool_grammar(
+def binding_of(
     profile: ModelProfile,
     common: InferenceOptions,
     tools: Sequence[Tool],
     choice: str,
     think: Think,
     parser: OutputParser | None,
-) -> str:
-    """The grammar of a chat reply; empty when nothing binds it. `parser` is used up.
+) -> Binding:
+    """What binds a reply. `parser` is used up.
 
     A forced call may follow thinking. With tools and a format the model may call or answer; the answer has the
-    format. With `none` the text may be anything in which no call begins.
+    format. With `none` the text may be anything in which no call begins. Calls of strict tools that come by
+    themselves are bound too.
+    """
+    has_format = is_bound(common) and not common.grammar
+    plain = Binding(
+        format=common.format if has_format else "", grammar=common.grammar, is_strict=common.is_format_strict
+    )
+    if common.grammar:
+        return plain
+    if is_forced(choice):
+        begins = parser is not None and _begins_thinking(parser)
+        return Binding(
+            form=_form_key(profile),
+            tools=_chosen(tools, choice),
+            calls="must",
+            is_single=choice != "required",
+            thinking="begun" if begins else "may" if think else "",
+        )
+    if choice == "none" and not has_format and profile.parser is not None:
+        return Binding(form=_form_key(profile), calls="never")
+    if tools and has_format and choice != "none":
+        return Binding(plain.format, "", plain.is_strict, _form_key(profile), tuple(tools), "may")
+    if any(tool.function.is_strict for tool in tools) and not has_format and choice == "auto":
+        return Binding(form=_form_key(profile), tools=tuple(tools), calls="after text")
+    return plain
+
+
+async def bound_grammar(binding: Binding) -> Grammar:
+    """The grammar of a binding; its text is empty when nothing binds the reply.
 
     Raises:
-        FormatError, SchemaError
+        FormatError: a format of another kind.
+        SchemaError: a schema or a grammar that cannot be used.
+        QueueFullError, WorkerError: no worker is free, or it died.
     """
-    if common.grammar or (not is_forced(choice) and not (tools and common.format) and choice != "none"):
-        return grammar_of(common)
-    form = _form(profile)
-    rules = Rules()
+    if binding == Binding(is_strict=binding.is_strict):
+        return _NO_GRAMMAR
+    key = hashlib.blake2b(pickle.dumps(binding)).digest()
+    if (known := _cache.get(key)) is not None:
+        return known
+    grammar = await _made(binding)
+    _cache.put(key, grammar)
+    return grammar
+
+
+async def _made(binding: Binding) -> Grammar:
+    if len(binding.format) + len(binding.grammar) <= _MAX_QUICK_CHARS:
+        try:
+            return bind(binding, QUICK_STEPS)
+        except WorkLimitError:
+            pass
     try:
-        if is_forced(choice):
-            chosen = _chosen(tools, choice)
-            calls = form.calls(rules, chosen, is_single=choice != "required")
-            return rules.text(f"{_thinking(rules, form, think, parser)} {calls}".strip())
-        answer = _answer(rules, common)
-        if choice == "none":
-            if answer:
-                return rules.text(answer)
-            return rules.text(rules.text_without(form.markers)) if profile.parser and form.markers else ""
-        return rules.text(f"{form.calls(rules, tools)} | {answer}") if answer else ""
-    except OverflowError as exc:
-        raise SchemaError(f"invalid tools or format: {exc}") from None
+        return await run_job(bind, binding, cpu_s=_CPU_S, memory_bytes=_MEMORY_BYTES, what="the grammar")
+    except WorkerLimitError as exc:
+        what = "grammar" if binding.grammar else "JSON schema in format" if binding.format else "tools"
+        raise SchemaError(f"invalid {what}: {exc}") from None
 
 
-def _form(profile: ModelProfile) -> CallForm:
-    if profile.parser is not None and (built_in := call_form(profile.parser.name)) is not None:
-        return built_in
+def _form_key(profile: ModelProfile) -> FormKey:
     source = profile.template.source if profile.chat_template is None else profile.chat_template.source
-    return generic_form(profile.tool_tag, source, profile.thinking_tags)
-
-
-def _answer(rules: Rules, common: InferenceOptions) -> str:
-    schema = format_schema(common.format) if common.format else ""
-    if schema == "":
-        return ""
-    return rules.shared("object") if schema == "json" else f"({SchemaCompiler(rules, schema).root()})"
-
-
-def _thinking(rules: Rules, form: CallForm, think: Think, parser: OutputParser | None) -> str:
-    """What comes before a call: thinking that the prompt began has to end, thinking of the model's own may come."""
-    if form.thinking is None:
-        return ""
-    opening, closing = form.thinking
-    text = rules.text_without((closing, *form.markers))
-    if parser is not None and _begins_thinking(parser):
-        return f"{text} {literal(closing)} {_AFTER_THINKING}"
-    return f"({literal(opening)} {text} {literal(closing)} {_AFTER_THINKING})?" if think else ""
+    parser = profile.parser.name if profile.parser is not None else ""
+    return FormKey(parser, profile.tool_tag, arguments_key(source), profile.thinking_tags)
 
 
 def _begins_thinking(parser: OutputParser) -> bool:

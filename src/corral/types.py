@@ -91,9 +91,12 @@ class ToolParameters:
 
 @dataclass(frozen=True, slots=True)
 class ToolFunction:
+    """`is_strict`: calls that the model makes by itself are held to the schema too."""
+
     name: str = ""
     description: str = ""
     parameters: ToolParameters = field(default_factory=ToolParameters)
+    is_strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,4 +193,5 @@ class Chunk:
     context: tuple[int, ...] | None = None
     truncated_count: int = 0
     choice: int = 0
+    format_unenforced: tuple[str, ...] = ()
     stop_word: str = ""

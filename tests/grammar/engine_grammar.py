@@ -15,26 +15,27 @@ _STACK_BYTES = 24  # a std::vector
 
 def _library() -> Any:
     (path,) = Path(xllamacpp.__file__).parent.glob("*.so")
-    library = ctypes.CDLL(str(path))
+    library: Any = ctypes.CDLL(str(path))
     library.init = library["_Z23llama_grammar_init_implPK11llama_vocabPKcS3_bPS3_mPKim"]
     library.init.restype = ctypes.c_void_p
+    pointer, size = ctypes.c_void_p, ctypes.c_size_t
     library.init.argtypes = [
-        ctypes.c_void_p,
+        pointer,
         ctypes.c_char_p,
         ctypes.c_char_p,
         ctypes.c_bool,
-        ctypes.c_void_p,
-        ctypes.c_size_t,
-        ctypes.c_void_p,
-        ctypes.c_size_t,
+        pointer,
+        size,
+        pointer,
+        size,
     ]
     library.accept = library["_Z20llama_grammar_acceptP13llama_grammarj"]
-    library.accept.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
+    library.accept.argtypes = [pointer, ctypes.c_uint32]
     library.stacks = library["_Z24llama_grammar_get_stacksP13llama_grammar"]
     library.stacks.restype = ctypes.POINTER(ctypes.c_void_p)
-    library.stacks.argtypes = [ctypes.c_void_p]
+    library.stacks.argtypes = [pointer]
     library.free = library["_Z23llama_grammar_free_implP13llama_grammar"]
-    library.free.argtypes = [ctypes.c_void_p]
+    library.free.argtypes = [pointer]
     return library
 
 

@@ -11,9 +11,9 @@ import pytest
 from corral.service.output import first_call_only
 from corral.service.thinking import (
     ThinkingEndedError,
+    ThinkingRun,
     closed_thinking,
     counted_whole,
-    until_content,
     within_budget,
 )
 from corral.types import Chunk, GenerationMetrics, ToolCall
@@ -73,7 +73,7 @@ def test_until_content() -> None:
         passed.extend(chunks)
 
     async def feed() -> None:
-        await until_content(emit, [])([Chunk(thinking="a"), Chunk("c", thinking="b")])
+        await ThinkingRun(emit).until_content([Chunk(thinking="a"), Chunk("c", thinking="b")])
 
     with pytest.raises(ThinkingEndedError):
         asyncio.run(feed())

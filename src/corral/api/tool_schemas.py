@@ -64,10 +64,16 @@ def _tool_function(decoding: Decoding, value: Any, path: str, _text: str) -> Too
         decoding.mismatch(value, path, "api.ToolFunction")
         return None
     inner = Decoding("ToolFunction")
-    fields = {"name": string, "description": string, "parameters": tool_parameters}
+    fields: dict[str, Decode] = {
+        "name": string,
+        "description": string,
+        "parameters": tool_parameters,
+        "strict": any_value,
+    }
     values = decode_members(inner, members_of(value), fields, path + ".")
     decoding.soft_error = decoding.soft_error or inner.soft_error
-    return ToolFunction(**values)
+    is_strict = values.pop("strict", None) is True
+    return ToolFunction(**values, is_strict=is_strict)
 
 
 def tool_parameters(decoding: Decoding, value: Any, path: str, _text: str) -> ToolParameters | None:

@@ -127,8 +127,12 @@ class _Writer:
         form = self._form()
         if not form.markers:
             return ""
-        free = self._rules.text_without(form.markers)
-        return free if calls == "never" else f"{free} ({self._calls(form)})?"
+        if calls == "never":
+            return self._rules.text_without(form.markers)
+        # Text that may begin with thinking of its own, which a call in the middle of it would break.
+        opening = form.thinking[:1] if form.thinking and self._binding.thinking == "may" else ()
+        free = self._rules.text_without((*form.markers, *opening))
+        return f'{self._thinking(form)} {free} ({self._calls(form)} | "")'.strip()
 
     def _form(self) -> CallForm:
         assert self._binding.form is not None

@@ -10,6 +10,7 @@ import hashlib
 import pickle
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Literal
 
 from corral.errors import InvalidRequestError, SchemaError, WorkerLimitError
 from corral.grammar.budget import QUICK_STEPS, WorkLimitError
@@ -22,10 +23,11 @@ from corral.service.requests import ChatRequest, InferenceOptions
 from corral.types import Think, Tool
 from corral.workers.pool import run_job
 
-__all__ = ["binding_of", "bound_grammar", "check_request", "is_bound", "is_forced"]
+__all__ = ["binding_of", "bound_grammar", "check_answer", "check_request", "is_bound", "is_forced"]
 
 _FUNCTION = "function:"
 _NO_GRAMMAR = Grammar("")
+_FREE = Binding()
 # What is longer is not even read on the event loop.
 _MAX_QUICK_CHARS = 16 << 10
 _CPU_S = 10.0
@@ -109,28 +111,43 @@ def binding_of(
     format. With `none` the text may be anything in which no call begins. Calls of strict tools that come by
     themselves are bound too.
     """
-    has_format = is_bound(common) and not common.grammar
-    plain = Binding(
-        format=common.format if has_format else "", grammar=common.grammar, is_strict=common.is_format_strict
-    )
-    if common.grammar:
+    plain = _answer_binding(common)
+    has_format = bool(plain.format)
+    if plain.grammar:
         return plain
     if is_forced(choice):
-        begins = parser is not None and _begins_thinking(parser)
         return Binding(
             form=_form_key(profile),
             tools=_chosen(tools, choice),
             calls="must",
             is_single=choice != "required",
-            thinking="begun" if begins else "may" if think else "",
+            thinking=_thinking(think, parser),
         )
     if choice == "none" and not has_format and profile.parser is not None:
         return Binding(form=_form_key(profile), calls="never")
     if tools and has_format and choice != "none":
         return Binding(plain.format, "", plain.is_strict, _form_key(profile), tuple(tools), "may")
     if any(tool.function.is_strict for tool in tools) and not has_format and choice == "auto":
-        return Binding(form=_form_key(profile), tools=tuple(tools), calls="after text")
+        return Binding(
+            form=_form_key(profile),
+            tools=tuple(tools),
+            calls="after text",
+            thinking=_thinking(think, parser),
+        )
     return plain
+
+
+async def check_answer(common: InferenceOptions) -> None:
+    """Refuse a format or grammar that cannot be used, before time is spent on thinking. Raises as `bound_grammar`."""
+    await bound_grammar(_answer_binding(common))
+
+
+def _answer_binding(common: InferenceOptions) -> Binding:
+    if not is_bound(common):
+        return Binding()
+    if common.grammar:
+        return Binding(grammar=common.grammar)
+    return Binding(format=common.format, is_strict=common.is_format_strict)
 
 
 async def bound_grammar(binding: Binding) -> Grammar:
@@ -141,7 +158,7 @@ async def bound_grammar(binding: Binding) -> Grammar:
         SchemaError: a schema or a grammar that cannot be used.
         QueueFullError, WorkerError: no worker is free, or it died.
     """
-    if binding == Binding(is_strict=binding.is_strict):
+    if binding == _FREE:
         return _NO_GRAMMAR
     key = hashlib.blake2b(pickle.dumps(binding)).digest()
     if (known := _cache.get(key)) is not None:
@@ -170,5 +187,7 @@ def _form_key(profile: ModelProfile) -> FormKey:
     return FormKey(parser, profile.tool_tag, arguments_key(source), profile.thinking_tags)
 
 
-def _begins_thinking(parser: OutputParser) -> bool:
-    return bool(parser.feed("x").thinking or parser.finish().thinking)
+def _thinking(think: Think, parser: OutputParser | None) -> Literal["", "may", "begun"]:
+    if parser is not None and (parser.feed("x").thinking or parser.finish().thinking):
+        return "begun"
+    return "may" if think else ""

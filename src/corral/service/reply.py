@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from corral.errors import ContextOverflowError
 from corral.parsers.events import OutputParser
 from corral.runner.interface import CompletionRequest
 from corral.service import constraint, prompting
@@ -15,9 +16,9 @@ from corral.service.profile import ModelProfile
 from corral.service.requests import Emit
 from corral.service.thinking import (
     ThinkingEndedError,
+    ThinkingRun,
     closed_thinking,
     counted_whole,
-    until_content,
     within_budget,
 )
 from corral.service.turn import Turn, chat_prompt
@@ -43,27 +44,54 @@ async def chat_reply(
         and reads_thinking
         and "thinking" in turn.profile.capabilities
     )
-    is_delayed = is_free and bool(constraint.grammar_of(turn.common))
+    is_delayed = is_free and constraint.is_bound(turn.common)
     if is_free and not is_delayed and turn.common.think_budget is not None:
         return await _within_budget(turn, prompt, messages, tools, turn.common.think_budget, emit)
     if not is_delayed:
         return await complete(turn, prompt, tools, last, turn.think, emit, False, choice)
-    thinking: list[str] = []
-    watched = until_content(emit, thinking)
+    return await _thought_first(turn, prompt, messages, tools, choice, emit)
+
+
+async def _thought_first(
+    turn: Turn,
+    prompt: prompting.Prompt,
+    messages: Sequence[Message],
+    tools: Sequence[Tool],
+    choice: str,
+    emit: Emit,
+) -> Chunk | None:
+    """Thinking that nothing binds, then the bound answer: also when the thinking ended without one.
+
+    Each of the two has the whole `num_predict`.
+    """
+    await constraint.check_answer(turn.common)
+    last = messages[-1] if messages else None
+    run = ThinkingRun(emit)
+    watched: Emit = run.until_content
+    final = None
     if turn.common.think_budget is not None:
         watched = within_budget(watched, [], turn.common.think_budget)
     free = replace(turn, common=replace(turn.common, format="", grammar=""))
     try:
-        return await complete(free, prompt, tools, last, turn.think, watched, False, choice)
+        final = await complete(free, prompt, tools, last, turn.think, watched, False, choice)
+        if final is not None and (final.tool_calls or run.has_called):
+            return final
+        if final is not None and final.thinking:
+            await watched([Chunk(thinking=final.thinking)])
     except ThinkingEndedError:
         pass
-    if thinking:
-        messages = [*messages, Message("assistant", thinking="".join(thinking))]
-        prompt = await chat_prompt(turn, messages, tools)
-        if turn.profile.is_harmony:
-            text = prompt.text + "<|end|><|start|>assistant<|channel|>final<|message|>"
-            prompt = replace(prompt, text=text)
-    return await complete(turn, prompt, (), None, False, emit, False)
+    try:
+        if run.thinking:
+            messages = [*messages, Message("assistant", thinking="".join(run.thinking))]
+            prompt = await chat_prompt(turn, messages, tools)
+            if turn.profile.is_harmony:
+                text = prompt.text + "<|end|><|start|>assistant<|channel|>final<|message|>"
+                prompt = replace(prompt, text=text)
+        return await complete(turn, prompt, (), None, False, emit, False)
+    except ContextOverflowError:
+        if final is None:
+            raise
+        return final  # thinking has filled the context
 
 
 async def _within_budget(
@@ -131,14 +159,15 @@ async def complete(
     def new_parser() -> OutputParser | None:
         return choose_parser(profile, text, tools, last_message, think, is_strict=bool(turn.common.format))
 
-    grammar = constraint.tool_grammar(profile, turn.common, tools, choice, think, new_parser())
+    binding = constraint.binding_of(profile, turn.common, tools, choice, think, new_parser())
+    grammar = await constraint.bound_grammar(binding)
     run = CompletionRun(
         runner,
         CompletionRequest(
             content,
             _sampling_for(turn.sampling, profile),
             images,
-            grammar=grammar,
+            grammar=grammar.text,
             top_logprobs=turn.common.top_logprobs if turn.common.logprobs else None,
             preserved_tokens=preserved_tokens(profile, tools),
             logit_bias=turn.common.logit_bias,
@@ -153,6 +182,8 @@ async def complete(
         emits_empty=wants_context and profile.parser is None,
     )
     final = await run.run()
+    if final is not None:
+        final.format_unenforced = grammar.unheld
     if final is not None and wants_context:
         final.context = tuple(await runner.tokenize(prompt.text + run.text))
     return final

@@ -32,7 +32,8 @@ class InferenceOptions:
 
     `format` is the member's own JSON text (its spelling shows in errors), empty when absent. With
     `is_think_optional` a model that cannot think answers all the same. `think_budget` bounds the thinking of a
-    chat, in tokens. `logit_bias` adds to the logits of tokens by id.
+    chat, in tokens. With `is_format_strict` a schema that cannot be held whole is refused. `logit_bias` adds to the
+    logits of tokens by id.
     """
 
     model: str
@@ -48,6 +49,7 @@ class InferenceOptions:
     logprobs: bool = False
     top_logprobs: int = 0
     grammar: str = ""
+    is_format_strict: bool = False
     logit_bias: tuple[tuple[int, float], ...] = ()
 
 

@@ -10,27 +10,36 @@ from dataclasses import replace
 from corral.service.requests import Emit
 from corral.types import Chunk, GenerationMetrics
 
-__all__ = ["ThinkingEndedError", "closed_thinking", "counted_whole", "until_content", "within_budget"]
+__all__ = ["ThinkingEndedError", "ThinkingRun", "closed_thinking", "counted_whole", "within_budget"]
 
 
 class ThinkingEndedError(Exception):
     """Ends a run on purpose; never leaves the service."""
 
 
-def until_content(emit: Emit, thinking: list[str]) -> Emit:
-    """Pass thinking and tool calls on and stop at the first content."""
+class ThinkingRun:
+    """A run whose content is not wanted: `thinking` is what it thought, `has_called` whether it called a tool."""
 
-    async def pass_on(chunks: list[Chunk]) -> None:
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self.thinking: list[str] = []
+        self.has_called = False
+
+    async def until_content(self, chunks: list[Chunk]) -> None:
+        """Pass thinking and tool calls on and stop at the first content.
+
+        Raises:
+            ThinkingEndedError: there was content, and no call before it.
+        """
         for chunk in chunks:
             if chunk.thinking:
-                thinking.append(chunk.thinking)
+                self.thinking.append(chunk.thinking)
+            self.has_called = self.has_called or bool(chunk.tool_calls)
             if chunk.content:
                 if chunk.thinking:
-                    await emit([Chunk(thinking=chunk.thinking)])
+                    await self._emit([Chunk(thinking=chunk.thinking)])
                 raise ThinkingEndedError
-            await emit([chunk])
-
-    return pass_on
+            await self._emit([chunk])
 
 
 def within_budget(emit: Emit, thinking: list[str], budget: int) -> Emit:

@@ -63,7 +63,7 @@ class GenerateEncoder(_Encoder):
             parts += (b',"tool_calls":', encode([_tool_call(call) for call in chunk.tool_calls]))
         if chunk.logprobs:
             parts += (b',"logprobs":', encode([logprob_json(entry) for entry in chunk.logprobs]))
-        parts += _truncation(chunk)
+        parts += _notes(chunk)
         parts.append(b"}")
         return b"".join(parts)
 
@@ -90,7 +90,7 @@ class ChatEncoder(_Encoder):
         if chunk.logprobs:
             parts += (b',"logprobs":', encode([logprob_json(entry) for entry in chunk.logprobs]))
         parts += self._metrics(chunk.metrics)
-        parts += _truncation(chunk)
+        parts += _notes(chunk)
         parts.append(b"}")
         return b"".join(parts)
 
@@ -113,11 +113,14 @@ def _count(name: bytes, value: int) -> bytes:
     return b',"%s":%d' % (name, value) if value else b""
 
 
-def _truncation(chunk: Chunk) -> list[bytes]:
-    """Ours alone, and only when it happened: the prompt was cut to fit the context."""
-    if not chunk.truncated_count:
-        return []
-    return [b',"truncated":true,"truncated_count":%d' % chunk.truncated_count]
+def _notes(chunk: Chunk) -> list[bytes]:
+    """Ours alone, and only when it happened: the prompt was cut to fit the context, a schema is not held whole."""
+    notes = []
+    if chunk.truncated_count:
+        notes.append(b',"truncated":true,"truncated_count":%d' % chunk.truncated_count)
+    if chunk.format_unenforced:
+        notes += [b',"format_unenforced":', encode(list(chunk.format_unenforced))]
+    return notes
 
 
 def _tool_call(call: ToolCall) -> dict[str, Any]:
@@ -155,5 +158,6 @@ def merge_chunks(chunks: list[Chunk], *, keeps_calls: bool) -> Chunk:
         metrics=last.metrics,
         context=last.context,
         truncated_count=last.truncated_count,
+        format_unenforced=last.format_unenforced,
         stop_word=last.stop_word,
     )

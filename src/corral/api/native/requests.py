@@ -37,6 +37,7 @@ _COMMON: dict[str, decode.Decode] = {
     "logprobs": decode.boolean,
     "top_logprobs": decode.integer,
     "grammar": decode.string,
+    "format_strict": decode.boolean,
 }
 GENERATE: dict[str, decode.Decode] = {
     **_COMMON,
@@ -83,6 +84,7 @@ def _common(values: dict[str, Any]) -> InferenceOptions:
         logprobs=values.get("logprobs", False),
         top_logprobs=values.get("top_logprobs", 0),
         grammar=values.get("grammar", ""),
+        is_format_strict=values.get("format_strict", False),
     )
 
 

@@ -82,7 +82,12 @@ def _tools(request: ResponsesRequest) -> list[Tool]:
         if kind == SEARCH_TOOL:
             tools.append(_SEARCH)
         elif not (is_searching and name == SEARCH_TOOL):
-            function = ToolFunction(name, str(tool.get("description") or ""), _parameters(tool))
+            function = ToolFunction(
+                name,
+                str(tool.get("description") or ""),
+                _parameters(tool),
+                is_strict=tool.get("strict") is True,
+            )
             tools.append(Tool(str(kind), function=function))
     named_tools([tool for tool in tools if tool.type == "function"])
     return tools

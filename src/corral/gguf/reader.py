@@ -22,7 +22,7 @@ __all__ = ["GGUFArray", "GGUFFile", "TensorInfo"]
 
 _MAGIC = b"GGUF"
 _MAX_DIMENSIONS = 4
-_MAX_NAME_BYTES = 65_535
+_MAX_NAME_BYTES = 1 << 20
 _DEFAULT_ALIGNMENT = 32
 _WINDOW_BYTES = 1 << 20
 # Limits, and the largest that is in use: 2,000 tensors, 150 values, 500,000 merges, templates of 30 KB.

@@ -12,8 +12,10 @@ from corral.gguf.reader import GGUFArray, GGUFFile
 __all__ = ["check_loadable"]
 
 _BLOCK = re.compile(r"blk\.(\d+)\.")
+_ATTENTION = re.compile(r"blk\.\d+\.attn_(q|k|v|qkv)\.weight")
 # Limits of llama.cpp: src/llama-hparams.h, ggml/include/ggml.h.
 _MAX_BLOCKS = 512
+_DATA_ALIGNMENT = 32
 _MAX_EXPERTS = 1024
 _MAX_TENSOR_NAME_BYTES = 63
 _MAX_CONTEXT = 1 << 31
@@ -41,6 +43,11 @@ def check_loadable(gguf: GGUFFile) -> None:
 
 def _check_table(gguf: GGUFFile) -> None:
     """llama.cpp wants the data of its tensors one after another, without gaps."""
+    if gguf.data_offset % _DATA_ALIGNMENT:
+        raise GGUFError(
+            f"the tensors begin at byte {gguf.data_offset}, which is no multiple of {_DATA_ALIGNMENT} "
+            f"(general.alignment is {gguf.alignment})"
+        )
     expected = 0
     for tensor in gguf.tensors:
         if len(tensor.name.encode()) > _MAX_TENSOR_NAME_BYTES:
@@ -76,13 +83,18 @@ def _check_numbers(gguf: GGUFFile) -> None:
         if epsilon is not None and not (_is_number(epsilon) and math.isfinite(epsilon) and epsilon >= 0):
             raise GGUFError(f"{gguf.architecture}.{key} is {epsilon}, it must be a number of at least 0")
     heads = gguf.get_arch("attention.head_count")
-    if _is_whole(heads) and heads <= 0 and gguf.get_arch("block_count"):
+    if _is_whole(heads) and (heads < 0 or (heads == 0 and _has_attention(gguf))):
         raise GGUFError(f"{gguf.architecture}.attention.head_count is {heads}")
     key_length = gguf.get_arch("attention.key_length")
     if _is_whole(heads) and _is_whole(embedding) and key_length is None and heads and embedding % heads:
         raise GGUFError(
             f"{gguf.architecture}.embedding_length {embedding} is no multiple of {heads} attention heads"
         )
+
+
+def _has_attention(gguf: GGUFFile) -> bool:
+    """Whether blocks attend: those of Mamba and RWKV do not, and their files say that they have 0 heads."""
+    return any(_ATTENTION.match(tensor.name) for tensor in gguf.tensors)
 
 
 def _check_experts(gguf: GGUFFile) -> None:
@@ -121,10 +133,12 @@ def _check_tokens(gguf: GGUFFile) -> None:
     if len(tokens) > _MAX_TOKENS:
         raise GGUFError(f"tokenizer.ggml.tokens has {len(tokens)} tokens, at most {_MAX_TOKENS} are accepted")
     seen: set[bytes] = set()
-    for token in tokens.byte_strings():
+    for text in tokens.byte_strings():
+        token = text.partition(b"\0")[0] if b"\0" in text else text  # as far as the engine reads it
         if token in seen:
             raise GGUFError(f"tokenizer.ggml.tokens has the token {token!r} twice")
-        seen.add(token)
+        if token:  # the engine gives each empty one a name
+            seen.add(token)
     for key in ("tokenizer.ggml.scores", "tokenizer.ggml.token_type"):
         other = gguf.metadata.get(key)
         if isinstance(other, GGUFArray) and len(other) < len(tokens):

@@ -49,7 +49,15 @@ class Traits:
 
     @property
     def chat_template(self) -> str:
-        value = self.gguf.metadata.get("tokenizer.chat_template", "") if self.gguf else ""
+        return self._text("tokenizer.chat_template")
+
+    @property
+    def tool_template(self) -> str:
+        """The template that a file has beside its usual one for chats with tools. llama.cpp: common/chat.cpp."""
+        return self._text("tokenizer.chat_template.tool_use")
+
+    def _text(self, key: str) -> str:
+        value = self.gguf.metadata.get(key, "") if self.gguf else ""
         return value if isinstance(value, str) else ""
 
 
@@ -117,7 +125,7 @@ def capabilities_of(traits: Traits, path: Path) -> tuple[str, ...]:
     """What the model can do: for show, for tags, and for the checks of requests."""
     found = list(traits.model.config.capabilities)
     if path == "jinja" and (source := traits.chat_template):
-        found += ["tools"] if jinja.has_tools(source) else []
+        found += ["tools"] if jinja.has_tools(source) or traits.tool_template else []
         found += ["thinking"] if jinja.has_thinking(source) else []
     found += _header_kind(traits)
     found += ["rerank"] if is_reranker(traits.gguf) else []

@@ -179,11 +179,11 @@ class Inference:
             raise CapabilityError(
                 f"{quoted(request.model)} does not support embed: it is a reranker, see /api/rerank"
             )
-        load, _ = parse_options(profile.model.parameters, request.options)
+        load, _ = parse_options(profile.parameters, request.options)
         wanted = await self._wanted(profile, load, shift=None)
         async with self._scheduler.lease(wanted, request.keep_alive_ns) as lease:
             stopwatch.grant()
-            num_ctx = requested_num_ctx(profile.model.parameters, request.options)
+            num_ctx = requested_num_ctx(profile.parameters, request.options)
             return await embed(lease.runner, request, stopwatch, num_ctx=num_ctx)
 
     async def rerank(self, request: RerankRequest) -> RerankResult:
@@ -197,7 +197,7 @@ class Inference:
         check_weights(profile)
         if not profile.is_reranker:
             raise CapabilityError(f"{quoted(request.model)} does not support rerank")
-        load, _ = parse_options(profile.model.parameters, request.options)
+        load, _ = parse_options(profile.parameters, request.options)
         async with self._scheduler.lease(
             await self._wanted(profile, load, shift=None), request.keep_alive_ns
         ) as lease:
@@ -241,7 +241,7 @@ class Inference:
         """A runner of the model, whatever it was started with: all of them know its tokens."""
         stopwatch = Stopwatch()
         profile = await self._profiles.get(request.model)
-        load, _ = parse_options(profile.model.parameters, request.options)
+        load, _ = parse_options(profile.parameters, request.options)
         wanted = replace(await self._wanted(profile, load, shift=None), takes_any_runner=True)
         async with self._scheduler.lease(wanted, request.keep_alive_ns) as lease:
             stopwatch.grant()
@@ -259,7 +259,7 @@ class Inference:
     async def _turn(
         self, profile: ModelProfile, common: InferenceOptions, think: Think, stopwatch: Stopwatch
     ) -> AsyncIterator[Turn]:
-        load, sampling = parse_options(profile.model.parameters, common.options)
+        load, sampling = parse_options(profile.parameters, common.options)
         wanted = await self._wanted(profile, load, shift=common.shift)
         async with self._scheduler.lease(wanted, common.keep_alive_ns) as lease:
             stopwatch.grant()

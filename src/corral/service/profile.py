@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from corral.prompt.renderers.registry import RendererInfo, find_renderer
 from corral.scheduler.shape import read_memory_shape
 from corral.scheduler.spec import MemoryShape
 from corral.service import capabilities
+from corral.service.recommended import recommended_parameters
 from corral.store.models import Model, ModelStore
 from corral.translate import embeds_projector, needs_translation
 
@@ -90,6 +92,10 @@ class ModelProfile:
     # Why the engine must not be given the weights, and why their chat template cannot be used (empty: it can).
     problem: str
     template_problem: str = ""
+    # For chats with tools, if the weights have another template for those.
+    tool_template: ChatTemplate | None = None
+    # The model's stored parameters, over those that the weights recommend.
+    parameters: Mapping[str, Any] = field(default_factory=dict)
     projector: GGUFFile | None = None
     # The engine does not load the files as they are; what it gets is written on the first load.
     needs_view: bool = False
@@ -217,7 +223,12 @@ class Profiles:
                 path = "go"  # better than nothing, even a template that would lose against a sound one
         go_template = template or Template.parse(PLAIN_TEMPLATE)
         parts = (*model.projector_paths, *model.adapter_paths, model.draft_path)
-        form = output_form(traits.chat_template) if path == "jinja" else None
+        tool_template = None
+        if path == "jinja" and traits.tool_template:
+            tool_template, _ = _parse_chat_template(traits.tool_template)
+        form = None
+        if path == "jinja":
+            form = output_form(tool_template.source if tool_template else traits.chat_template)
         parser = _known_parser(model)
         if parser is None and form is not None and form.parser:
             parser = find_parser(form.parser)
@@ -239,6 +250,8 @@ class Profiles:
             else MemoryShape(),
             problem=problem,
             template_problem=template_problem,
+            tool_template=tool_template,
+            parameters={**recommended_parameters(gguf), **model.parameters},
             projector=projector,
             needs_view=is_foreign,
             has_embedded_projector=is_foreign and gguf is not None and embeds_projector(gguf),

@@ -110,7 +110,8 @@ async def render(
         if images:
             messages = _append_image_tags(messages)
         options = {"think": think, **profile.special_tokens()}
-        text = await render_jinja(profile.chat_template, messages, tools, options)
+        template = profile.tool_template if tools and profile.tool_template else profile.chat_template
+        text = await render_jinja(template, messages, tools, options)
     else:
         if images:
             messages = insert_image_tags(messages, separator=False)

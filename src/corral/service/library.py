@@ -144,7 +144,7 @@ class Library:
         Raises:
             InvalidRequestError, ModelNotFoundError, CorruptManifestError
         """
-        model = self._find(parse_ref(request.model))
+        model = self.find_model(request.model)
         profile = self._profiles.describe(model)
         system = request.system or model.system
         parameters = dict(model.parameters)

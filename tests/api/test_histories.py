@@ -291,6 +291,16 @@ def test_reasoning_history(reasoning: dict[str, Any]) -> None:
     ("role", "block", "wanted"),
     [
         ("assistant", {"type": "redacted_thinking", "data": "x"}, []),
+        (
+            "assistant",
+            {"type": "tool_use", "name": "f", "input": {"a": 1}},
+            [Message("assistant", tool_calls=(ToolCall("f", {"a": 1}),))],
+        ),
+        (
+            "user",
+            {"type": "tool_result", "tool_use_id": "c", "content": {"ok": True}},
+            [Message("tool", '{"ok": true}', tool_call_id="c")],
+        ),
         ("assistant", {"type": "container_upload", "file_id": "f"}, []),
         ("assistant", {"type": "something_of_the_year_2030"}, []),
         (
@@ -335,6 +345,19 @@ def test_reasoning_history(reasoning: dict[str, Any]) -> None:
 def test_messages_history(role: str, block: dict[str, Any], wanted: list[Message]) -> None:
     """Blocks of every kind that Anthropic's API documents, and of kinds that it may have one day."""
     assert messages(QUESTION, {"role": role, "content": [block]}, QUESTION)[1:-1] == wanted
+
+
+def test_earlier_answers_without_content() -> None:
+    """They are passed over; a question without content is refused."""
+    assert messages(QUESTION, {"role": "assistant", "content": None}, QUESTION) == [Message("user", "Hi")] * 2
+    with pytest.raises(InvalidRequestError):
+        messages(QUESTION, {"role": "user", "content": None})
+
+
+def test_sounds_in_responses() -> None:
+    """As in chats."""
+    part = {"type": "input_audio", "input_audio": {"data": "QUJD", "format": "wav"}}
+    assert responses({"role": "user", "content": [part]}) == [Message("user", images=(b"ABC",))]
 
 
 def test_a_document_of_a_tool() -> None:

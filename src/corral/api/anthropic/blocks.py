@@ -49,7 +49,10 @@ def messages_of(role: str, content: str | Sequence[Block], *, is_history: bool =
         except InvalidRequestError as error:
             if not is_history:
                 raise
-            turn.texts.append(f"[{error}]")
+            if block.get("type") == "tool_use":
+                turn.calls.append(_call(block))
+            else:
+                turn.texts.append(f"[{error}]")
     text = "".join(turn.texts)
     own = []
     if text or turn.images or turn.calls or turn.thinking:
@@ -96,12 +99,19 @@ def _add_call(turn: _Turn, block: Block) -> None:
     for name in ("id", "name"):
         if not _text(block, name) and _text(block, "type") == "tool_use":
             raise InvalidRequestError(f"tool_use block missing required '{name}' field")
-    turn.calls.append(ToolCall(_text(block, "name"), arguments_of(block.get("input")), id=_text(block, "id")))
+    turn.calls.append(_call(block))
+
+
+def _call(block: Block) -> ToolCall:
+    name, call_id = (value if isinstance(value := block.get(key), str) else "" for key in ("name", "id"))
+    return ToolCall(name, arguments_of(block.get("input")), id=call_id)
 
 
 def _add_result(turn: _Turn, block: Block) -> None:
     content = block.get("content")
     text, images = (content, ()) if isinstance(content, str) else _read_parts(content)
+    if isinstance(content, dict):
+        text = json.dumps(content, ensure_ascii=False)
     turn.results.append(Message("tool", text, images=images, tool_call_id=_text(block, "tool_use_id")))
 
 

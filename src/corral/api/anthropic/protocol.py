@@ -161,6 +161,8 @@ def _message(decoding: decode.Decoding, value: Any, path: str) -> WireMessage:
     if isinstance(content, str):
         return WireMessage(role.lower(), clean_text(content))
     if content is None:
+        if role.lower() == "assistant":
+            return WireMessage("assistant", "")  # an earlier answer without text, as some clients keep it
         raise InvalidRequestError("unexpected end of JSON input")
     if not isinstance(content, list) or isinstance(content, JSONObject):
         decoding.mismatch(content, path, "[]anthropic.ContentBlock")

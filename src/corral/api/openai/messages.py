@@ -14,7 +14,7 @@ from corral.api import decode
 from corral.api.call_arguments import arguments_of
 from corral.api.fields import Structure, Structures
 from corral.api.openai.files import File, file_content
-from corral.api.openai.shared import go_type, image_bytes
+from corral.api.openai.shared import audio_bytes, go_type, image_bytes
 from corral.errors import InvalidRequestError
 from corral.types import Message, ToolCall
 
@@ -39,7 +39,6 @@ _MESSAGE: dict[str, decode.Decode] = {
 # The decoder of the member `messages`.
 MESSAGES = Structures(Structure("Message", "openai.Message", _MESSAGE))
 _FORMAT_TEXT = "invalid message format"
-_AUDIO_TEXT = "invalid input_audio format"
 # The older form of a tool's result is a function's.
 _RESULT_ROLES = ("tool", "function")
 
@@ -161,7 +160,7 @@ def _part(role: str, part: Any) -> Message | None:
         if isinstance(url, str):
             return Message(role, images=(image_bytes(url),))
     elif kind == "input_audio":
-        return Message(role, images=(_audio(part.get("input_audio")),))
+        return Message(role, images=(audio_bytes(part.get("input_audio")),))
     elif kind == "file" and (file := File.read(part.get("file"))) is not None:
         text, images = file_content(file)
         return Message(role, text, images=images)
@@ -177,15 +176,3 @@ def _thinking(value: Any) -> str:
     if isinstance(value, list):
         return "".join(_text(part, "text") for part in value if isinstance(part, dict))
     return value if isinstance(value, str) else ""
-
-
-def _audio(audio: Any) -> bytes:
-    if not isinstance(audio, dict):
-        raise InvalidRequestError(_AUDIO_TEXT)
-    data = audio.get("data")
-    if not isinstance(data, str) or not data:
-        raise InvalidRequestError(f"{_AUDIO_TEXT}: missing data")
-    try:
-        return decode.decode_base64(data)
-    except InvalidRequestError as error:
-        raise InvalidRequestError(f"invalid input_audio base64 data: {error}") from None

@@ -12,7 +12,7 @@ from corral.errors import InvalidRequestError
 from corral.goquote import quoted
 from corral.types import Think
 
-__all__ = ["format_of", "go_type", "image_bytes", "is_sdk", "think_of_effort"]
+__all__ = ["audio_bytes", "format_of", "go_type", "image_bytes", "is_sdk", "think_of_effort"]
 
 _THINK: dict[str, Think] = {
     "": None,
@@ -22,6 +22,7 @@ _THINK: dict[str, Think] = {
     "ultra": "max",
     **{level: cast("Think", level) for level in ("low", "medium", "high", "max")},
 }
+_AUDIO_TEXT = "invalid input_audio format"
 _IMAGE_PREFIXES = (
     "data:image/jpeg;base64,",
     "data:image/jpg;base64,",
@@ -90,6 +91,23 @@ def image_bytes(url: str) -> bytes:
         return decode_base64(url[len(prefix) :])
     except InvalidRequestError:
         raise InvalidRequestError("invalid image input") from None
+
+
+def audio_bytes(audio: Any) -> bytes:
+    """The sound in an `input_audio`; its format shows in its bytes.
+
+    Raises:
+        InvalidRequestError
+    """
+    if not isinstance(audio, Mapping):
+        raise InvalidRequestError(_AUDIO_TEXT)
+    data = audio.get("data")
+    if not isinstance(data, str) or not data:
+        raise InvalidRequestError(f"{_AUDIO_TEXT}: missing data")
+    try:
+        return decode_base64(data)
+    except InvalidRequestError as error:
+        raise InvalidRequestError(f"invalid input_audio base64 data: {error}") from None
 
 
 def go_type(value: Any) -> str:

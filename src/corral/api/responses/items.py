@@ -13,7 +13,7 @@ from typing import Any
 
 from corral.api.call_arguments import arguments_of
 from corral.api.openai.files import File, file_content
-from corral.api.openai.shared import image_bytes
+from corral.api.openai.shared import audio_bytes, image_bytes
 from corral.api.responses.compaction import summary_of
 from corral.api.responses.foreign import called, results_of
 from corral.errors import InvalidRequestError
@@ -201,6 +201,8 @@ def _part(part: Item, where: str) -> tuple[str, tuple[bytes, ...]]:
         url = part.get("image_url")
         url = url.get("url") if isinstance(url, dict) else url
         return "", (image_bytes(str(url)),) if url else ()
+    if kind == "input_audio":
+        return "", (audio_bytes(part.get("input_audio")),)
     if kind == "input_file":
         if (file := File.read(part)) is None:
             raise InvalidRequestError("file inputs are not currently supported")

@@ -6,7 +6,8 @@ after them ends the stream in the surface's way.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from corral.api.http import ClientGoneError, Exchange
@@ -18,6 +19,7 @@ __all__ = ["AnswerForm", "Whole", "answer"]
 
 # A whole answer: its body and its content type.
 Whole = tuple[bytes, str]
+_MAX_HEADER_CHARS = 2000
 
 
 class AnswerForm(Protocol):
@@ -53,6 +55,18 @@ class AnswerForm(Protocol):
         ...
 
 
+def _headers(chunks: Sequence[Chunk]) -> list[tuple[bytes, bytes]]:
+    """The places in a format's schema that an answer was not held to, if there are any, as JSON."""
+    places = next((chunk.format_unenforced for chunk in reversed(chunks) if chunk.format_unenforced), ())
+    if not places:
+        return []
+    text = json.dumps(places)
+    while len(text) > _MAX_HEADER_CHARS:
+        places = places[: len(places) // 2]
+        text = json.dumps([*places, "..."])
+    return [(b"x-corral-format-unenforced", text.encode("ascii"))]
+
+
 async def answer(
     exchange: Exchange,
     form: AnswerForm,
@@ -85,7 +99,7 @@ async def answer(
         if immediate is not None:
             await exchange.respond(200, *form.immediate(immediate, is_stream=is_stream))
         elif not is_stream:
-            await exchange.respond(200, *form.whole(collected))
+            await exchange.respond(200, *form.whole(collected), headers=_headers(collected))
         else:
             await send(form.stream_end())
             await exchange.end_stream()

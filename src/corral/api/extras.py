@@ -22,6 +22,7 @@ EXTRA_FIELDS: dict[str, decode.Decode] = {
     **dict.fromkeys(_OPTION_NAMES, decode.any_value),
     "options": decode.mapping,
     "keep_alive": decode.keep_alive,
+    "format_strict": decode.boolean,
 }
 
 

@@ -23,7 +23,15 @@ from corral.service.requests import ChatRequest, InferenceOptions
 from corral.types import Think, Tool
 from corral.workers.pool import run_job
 
-__all__ = ["binding_of", "bound_grammar", "check_answer", "check_request", "is_bound", "is_forced"]
+__all__ = [
+    "begins_thinking",
+    "binding_of",
+    "bound_grammar",
+    "check_answer",
+    "check_request",
+    "is_bound",
+    "is_forced",
+]
 
 _FUNCTION = "function:"
 _NO_GRAMMAR = Grammar("")
@@ -188,6 +196,9 @@ def _form_key(profile: ModelProfile) -> FormKey:
 
 
 def _thinking(think: Think, parser: OutputParser | None) -> Literal["", "may", "begun"]:
-    if parser is not None and (parser.feed("x").thinking or parser.finish().thinking):
-        return "begun"
-    return "may" if think else ""
+    return "begun" if begins_thinking(parser) else "may" if think else ""
+
+
+def begins_thinking(parser: OutputParser | None) -> bool:
+    """Whether what comes first is thinking, as the prompt has begun it. `parser` is used up."""
+    return parser is not None and bool(parser.feed("x").thinking or parser.finish().thinking)

@@ -161,6 +161,8 @@ async def complete(
 
     binding = constraint.binding_of(profile, turn.common, tools, choice, think, new_parser())
     grammar = await constraint.bound_grammar(binding)
+    # Nothing but the answer is possible then, whatever the prompt began.
+    is_answer_only = bool(grammar.text) and not binding.calls
     run = CompletionRun(
         runner,
         CompletionRequest(
@@ -174,7 +176,7 @@ async def complete(
         ),
         turn.stopwatch,
         emit,
-        parser=new_parser(),
+        parser=None if is_answer_only and constraint.begins_thinking(new_parser()) else new_parser(),
         truncated_count=cut_count,
         wants_text=wants_context,
         has_repeat_guard=profile.path != "jinja",

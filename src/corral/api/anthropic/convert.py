@@ -61,6 +61,7 @@ def chat_request(request: MessagesRequest) -> ChatRequest:
         common=InferenceOptions(
             model=request.model,
             format=_format(request),
+            is_format_strict=request.is_format_strict,
             keep_alive_ns=request.keep_alive_ns,
             options=options,
             think=_think(request),

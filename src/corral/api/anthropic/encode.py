@@ -88,7 +88,8 @@ class MessageForm:
         for call in chunk.tool_calls:
             self._call(parts, call)
         if chunk.done:
-            self._end(parts, self._stop(chunk, has_calls=self._has_calls), chunk.metrics)
+            stop = self._stop(chunk, has_calls=self._has_calls)
+            self._end(parts, stop, chunk.metrics, chunk.format_unenforced)
 
     def _delta(self, parts: list[bytes], kind: str, text: str) -> None:
         if self._open != kind:
@@ -129,9 +130,17 @@ class MessageForm:
             self._index += 1
             self._open = ""
 
-    def _end(self, parts: list[bytes], stop: dict[str, str], metrics: GenerationMetrics | None) -> None:
+    def _end(
+        self,
+        parts: list[bytes],
+        stop: dict[str, str],
+        metrics: GenerationMetrics | None,
+        unenforced: Sequence[str] = (),
+    ) -> None:
         self._close_block(parts)
-        event = {"type": "message_delta", "delta": stop, "usage": _usage(metrics)}
+        event: dict[str, Any] = {"type": "message_delta", "delta": stop, "usage": _usage(metrics)}
+        if unenforced:
+            event["format_unenforced"] = list(unenforced)
         parts += (named_frame("message_delta", encode(event)), _MESSAGE_STOP)
         self._is_ended = True
 
@@ -173,6 +182,8 @@ class MessageForm:
             ]
             stop = self._stop(chunk, has_calls=bool(chunk.tool_calls))
         message = {**self._envelope(content), **stop, "usage": _usage(chunk.metrics)}
+        if chunk.format_unenforced:
+            message["format_unenforced"] = list(chunk.format_unenforced)
         return encode(message) + b"\n", JSON
 
     def immediate(self, answer: Immediate, *, is_stream: bool) -> Whole:

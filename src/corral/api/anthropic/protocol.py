@@ -51,6 +51,7 @@ class MessagesRequest:
     output_config: Mapping[str, Any] = field(default_factory=dict)
     output_format: Mapping[str, Any] | None = None
     format: str = ""
+    is_format_strict: bool = False
     stop_sequences: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     keep_alive_ns: int | None = None
@@ -103,6 +104,7 @@ def _read(body: bytes, max_depth: int) -> MessagesRequest:
         output_config=values.get("output_config", {}),
         output_format=values.get("output_format"),
         format=values.get("format", ""),
+        is_format_strict=values.get("format_strict", False),
         stop_sequences=tuple(
             filter(None, values.get("stop_sequences", ()))
         ),  # an empty one would stop at once

@@ -74,7 +74,7 @@ class ChatForm:
         ):
             self._chunk(parts, chunk.choice, self._delta(chunk, chunk.thinking), chunk.logprobs)
         if chunk.done:
-            self._finish(parts, chunk.choice, chunk.done_reason)
+            self._finish(parts, chunk)
             self._usage.add(chunk.choice, chunk.metrics)
 
     def _reasoning(self, text: str) -> bytes:
@@ -98,12 +98,13 @@ class ChatForm:
         parts += (self._head, b'{"index":%d,"delta":{' % choice, delta, b'},"finish_reason":null')
         parts += (tail, b"}]}\n\n")
 
-    def _finish(self, parts: list[bytes], choice: int, reason: str) -> None:
+    def _finish(self, parts: list[bytes], chunk: Chunk) -> None:
+        choice, reason = chunk.choice, chunk.done_reason
         self._finished.add(choice)
         if reason in ("", "stop"):
             reason = "tool_calls" if choice in self._called else "stop"
         parts += (self._head, b'{"index":%d,"delta":{},"finish_reason":' % choice)
-        parts += (escape_string(reason), b"}]}\n\n")
+        parts += (escape_string(reason), b"}]", _unenforced(chunk.format_unenforced), b"}\n\n")
 
     def stream_end(self) -> bytes:
         parts: list[bytes] = []
@@ -123,11 +124,13 @@ class ChatForm:
         for chunk in chunks:
             by_choice[chunk.choice].append(chunk)
         choices = []
+        unenforced: tuple[str, ...] = ()
         for number, own in enumerate(by_choice):
             merged = merge_chunks(own, keeps_calls=self._keeps_calls)
             self._usage.add(number, merged.metrics)
+            unenforced = merged.format_unenforced or unenforced
             choices.append(self._choice(number, merged, "assistant"))
-        return self._body(choices), JSON
+        return self._body(choices, _unenforced(unenforced)), JSON
 
     def _choice(self, number: int, chunk: Chunk, role: str) -> bytes:
         message = b'"role":"%s","content":%s' % (role.encode("ascii"), escape_string(chunk.content))
@@ -142,10 +145,10 @@ class ChatForm:
         tail = b',"logprobs":' + _logprobs(chunk.logprobs) if chunk.logprobs else b""
         return b'{"index":%d,"message":{%s},"finish_reason":%s%s}' % (number, message, reason_json, tail)
 
-    def _body(self, choices: list[bytes], debug_info: bytes = b"") -> bytes:
+    def _body(self, choices: list[bytes], rest: bytes = b"") -> bytes:
         head = self._envelope(b"chat.completion")
         usage = self._usage.json()
-        return b'%s,"choices":[%s],"usage":%s%s}\n' % (head, b",".join(choices), usage, debug_info)
+        return b'%s,"choices":[%s],"usage":%s%s}\n' % (head, b",".join(choices), usage, rest)
 
     def immediate(self, answer: Immediate, *, is_stream: bool) -> tuple[bytes, str]:
         chunk = Chunk(done=answer.rendered is None, done_reason=answer.done_reason)
@@ -167,6 +170,11 @@ class ChatForm:
     def _envelope(self, kind: bytes) -> bytes:
         members = (self._id, kind, int(time.time()), self._model, FINGERPRINT)
         return b'{"id":%s,"object":"%s","created":%d,"model":%s,%s' % members
+
+
+def _unenforced(places: Sequence[str]) -> bytes:
+    """Ours alone, and only when there are any: what of a schema the answer was not held to."""
+    return b',"format_unenforced":' + encode(list(places)) if places else b""
 
 
 def _logprobs(entries: Sequence[Logprob]) -> bytes:

@@ -174,6 +174,7 @@ def read_chat(body: bytes, max_depth: int) -> ChatCall:
         logprobs=values.get("logprobs", False),
         top_logprobs=values.get("top_logprobs", 0),
         logit_bias=values.get("logit_bias", ()),
+        is_format_strict=values.get("format_strict", False),
     )
     request = ChatRequest(
         common=common,

@@ -56,6 +56,7 @@ def chat_request(request: ResponsesRequest, history: Sequence[Any]) -> ChatReque
         common=InferenceOptions(
             model=request.model,
             format=_format(request),
+            is_format_strict=request.is_format_strict,
             keep_alive_ns=request.keep_alive_ns,
             options=options,
             think=think_of_effort((request.reasoning or {}).get("effort", "")),

@@ -76,6 +76,7 @@ class ResponseForm:
         self._call_count = 0
         self._is_cut = False
         self._search: SearchFailedError | None = None
+        self._format_unenforced: tuple[str, ...] = ()
 
     def feed(self, chunks: list[Chunk]) -> None:
         """Take the next chunks. What follows a call of the server's search is not part of the answer."""
@@ -97,6 +98,7 @@ class ResponseForm:
                 self._call(call)
         if chunks and chunks[-1].done:
             self._is_cut = chunks[-1].done_reason == "length"
+            self._format_unenforced = chunks[-1].format_unenforced
             self._close()
 
     def check_search(self) -> None:
@@ -117,6 +119,8 @@ class ResponseForm:
         response = self._object(completed_s=int(time.time()), output=self._output, metrics=self._metrics)
         if self._is_cut:
             response |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+        if self._format_unenforced:
+            response["format_unenforced"] = list(self._format_unenforced)
         return response
 
     @property

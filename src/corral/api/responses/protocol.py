@@ -34,6 +34,7 @@ class ResponsesRequest:
     reasoning: Mapping[str, str] | None = None
     text_format: Mapping[str, Any] | None = None
     format: str = ""
+    is_format_strict: bool = False
     tools: tuple[Item, ...] = ()
     tool_choice: Any = None
     parallel_tool_calls: bool = True
@@ -73,6 +74,7 @@ def read_responses(body: bytes, max_depth: int) -> ResponsesRequest:
         reasoning=values.get("reasoning"),
         text_format=wanted_format,
         format=values.get("format", ""),
+        is_format_strict=values.get("format_strict", False),
         tools=values.get("tools", ()),
         tool_choice=values.get("tool_choice"),
         parallel_tool_calls=values.get("parallel_tool_calls", True),

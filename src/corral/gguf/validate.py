@@ -12,6 +12,7 @@ from corral.gguf.reader import GGUFArray, GGUFFile
 __all__ = ["check_loadable"]
 
 _BLOCK = re.compile(r"blk\.(\d+)\.")
+_RECURRENT = re.compile(r"blk\.\d+\.(ssm|time_mix)_")
 _ATTENTION = re.compile(r"blk\.\d+\.attn_(q|k|v|qkv)\.weight")
 # Limits of llama.cpp: src/llama-hparams.h, ggml/include/ggml.h.
 _MAX_BLOCKS = 512
@@ -83,7 +84,7 @@ def _check_numbers(gguf: GGUFFile) -> None:
         if epsilon is not None and not (_is_number(epsilon) and math.isfinite(epsilon) and epsilon >= 0):
             raise GGUFError(f"{gguf.architecture}.{key} is {epsilon}, it must be a number of at least 0")
     heads = gguf.get_arch("attention.head_count")
-    if _is_whole(heads) and (heads < 0 or (heads == 0 and _has_attention(gguf))):
+    if _is_whole(heads) and (heads < 0 or (heads == 0 and _needs_heads(gguf))):
         raise GGUFError(f"{gguf.architecture}.attention.head_count is {heads}")
     key_length = gguf.get_arch("attention.key_length")
     if _is_whole(heads) and _is_whole(embedding) and key_length is None and heads and embedding % heads:
@@ -92,9 +93,13 @@ def _check_numbers(gguf: GGUFFile) -> None:
         )
 
 
-def _has_attention(gguf: GGUFFile) -> bool:
+def _needs_heads(gguf: GGUFFile) -> bool:
     """Whether blocks attend: those of Mamba and RWKV do not, and their files say that they have 0 heads."""
-    return any(_ATTENTION.match(tensor.name) for tensor in gguf.tensors)
+    if not gguf.get_arch("block_count"):
+        return False
+    return not any(_RECURRENT.match(tensor.name) for tensor in gguf.tensors) or any(
+        _ATTENTION.match(tensor.name) for tensor in gguf.tensors
+    )
 
 
 def _check_experts(gguf: GGUFFile) -> None:

@@ -16,6 +16,7 @@ from corral.create.token import TOKEN_FILE_NAME, TOKEN_PREFIX
 from corral.modelfile import ModelfileError
 from tests.cli.replay import Replay
 from tests.conftest import FIXTURES, Server
+from tests.doubles.sentence_model import model_files
 
 
 @pytest.fixture(scope="module")
@@ -233,6 +234,15 @@ def test_what_is_cut_short_or_something_else(maker: Server, tmp_path: Path) -> N
             body = {"model": "m", "files": {name: maker.upload(tmp_path / name)}, "stream": False}
             status, answer = maker.request("POST", "/api/create", body)
             assert (status, words in answer.decode()) == (400, True), answer
+
+
+def test_safetensors_that_are_cut_short(tmp_path: Path) -> None:
+    """In their data and in their header, before anything is sent."""
+    whole = model_files()["model.safetensors"].read_bytes()
+    for size in (len(whole) // 2, len(whole) - 1, 100):
+        (tmp_path / "model.safetensors").write_bytes(whole[:size])
+        with pytest.raises(ModelfileError, match=r"model\.safetensors.*incomplete: download it again"):
+            named_files(tmp_path)
 
 
 def test_capitals(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import filecmp
 from pathlib import Path
 
 from corral.create.files import check_one_of_each, kind_of
-from corral.errors import GGUFCutShortError, GGUFError, InvalidRequestError
+from corral.errors import ConversionError, GGUFCutShortError, GGUFError, InvalidRequestError
 from corral.gguf import GGUFFile
 from corral.gguf.foreign import explain_file
 from corral.modelfile import ModelfileError
@@ -25,6 +25,8 @@ def check_weights(files: list[Path]) -> None:
             raise ModelfileError(f"{file.name} {problem}")
         if (header := _header(file)) is not None:
             headers.append((file.name, header))
+        elif file.suffix == ".safetensors":
+            _check_safetensors(file)
     if len(headers) > 1:
         _check_choice(headers)
 
@@ -42,6 +44,19 @@ def _header(file: Path) -> GGUFFile | None:
         ) from None
     except GGUFError:
         return None
+
+
+def _check_safetensors(file: Path) -> None:
+    """Raises ModelfileError: it has the beginning of such a file, but not the rest."""
+    from corral.convert.safetensors import read_header
+
+    with file.open("rb") as stream:
+        if stream.read(9)[8:] != b"{":
+            return
+    try:
+        read_header(file, file.name)
+    except ConversionError as error:
+        raise ModelfileError(str(error)) from None
 
 
 def _check_choice(headers: list[tuple[str, GGUFFile]]) -> None:

@@ -117,6 +117,10 @@ def read_header(path: Path, name: str) -> dict[str, StoredTensor]:
         if len(start) < 8:
             raise ConversionError(f"{name}: too short for a safetensors file")
         (length,) = struct.unpack("<Q", start)
+        if size_bytes - 8 < length <= _MAX_HEADER_BYTES and file.read(1) == b"{":
+            raise ConversionError(
+                f"{name}: the file ends inside its header, so it is incomplete: download it again"
+            )
         if length > min(_MAX_HEADER_BYTES, size_bytes - 8):
             raise ConversionError(f"{name}: not a safetensors file (its header would have {length} bytes)")
         header = file.read(length)
@@ -144,7 +148,7 @@ def _parse_entry(
         raise ConversionError(f"{what} has invalid offsets")
     begin, end = offsets
     if not begin <= end <= size_bytes - data_start:
-        raise ConversionError(f"{what} lies outside the file, which may be incomplete")
+        raise ConversionError(f"{what} lies outside the file, which may be incomplete: download it again")
     if end - begin != prod(shape) * _SIZES[type_name]:
         raise ConversionError(f"{what} has {end - begin} bytes, which is not what its shape needs")
     return StoredTensor(path, tensor, type_name, tuple(shape), data_start + begin, end - begin)

@@ -105,8 +105,10 @@ def read_head(path: Path, size: int) -> bytes:
 
 
 def check_content(path: Path, name: str) -> None:
-    """Raises InvalidRequestError: a file that is known to be something else than weights."""
-    if problem := explain_file(path):
+    """Raises InvalidRequestError: weights that are known to be something else, or a file that never came."""
+    problem = explain_file(path)
+    is_stand_in = "Git LFS pointer" in problem or ("web page" in problem and name.endswith(".json"))
+    if problem and (is_stand_in or name.endswith(".safetensors")):
         raise InvalidRequestError(f"{name} {problem}")
 
 

@@ -191,8 +191,7 @@ class Weights:
         paths = {}
         for name, digest in sorted_files(files):
             path = await in_thread(self._hold, digest)
-            if name.endswith(".safetensors"):
-                await asyncio.to_thread(check_content, path, name)
+            await asyncio.to_thread(check_content, path, name)
             paths[name] = str(path)
         return paths
 

@@ -22,6 +22,7 @@ from corral.prompt.plain import is_plain
 from corral.store.config_blob import ModelConfig
 from corral.store.manifests import Layer
 from corral.store.models import Model
+from corral.store.texts import check_text_size
 from corral.store.workspace import Workspace
 
 __all__ = ["ModelDraft"]
@@ -109,7 +110,7 @@ class ModelDraft:
         """Template, system, licences, parameters and messages of the request, over those inherited.
 
         Raises:
-            InvalidRequestError: the template does not parse.
+            InvalidRequestError: the template does not parse, or a text is too long.
             CorralError: a licence that is no text.
         """
         self._apply_built_in(request)
@@ -189,6 +190,7 @@ class ModelDraft:
         self._put(kind, data)
 
     def _put(self, kind: str, data: bytes) -> Layer:
+        check_text_size(kind, len(data))
         result = self.workspace.put_bytes(data)
         layer = Layer(layer_media_type(kind), result.digest, result.size_bytes)
         self.layers.append(layer)

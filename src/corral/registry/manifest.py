@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from corral.digest import Digest
-from corral.errors import CorruptManifestError, RegistryProtocolError, StoreError
+from corral.errors import CorruptManifestError, InvalidRequestError, RegistryProtocolError
 from corral.store.lists import ANCHOR_MEDIA_TYPES, NEEDS_MLX, ManifestList, parse_document
 from corral.store.manifests import LIST_MEDIA_TYPE, Layer, Manifest
 from corral.store.texts import check_text_size
@@ -80,7 +80,7 @@ def check_manifest(data: bytes, repository: str) -> Manifest:
             raise RegistryProtocolError(f"not a model: it has a layer of type {layer.media_type[:100]!r}")
         try:
             check_text_size("config" if layer is manifest.config else layer.kind, layer.size_bytes)
-        except StoreError as exc:
+        except InvalidRequestError as exc:
             raise RegistryProtocolError(str(exc)) from None
         if layer.size_bytes > _MAX_BLOB_BYTES or (layer.size_bytes == 0) != (_is_empty(layer.digest)):
             raise RegistryProtocolError(f"the size {layer.size_bytes} of {layer.digest} cannot be right")

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from corral.errors import CorruptManifestError, StoreError
+from corral.errors import CorruptManifestError, InvalidRequestError
 from corral.store.blobs import BlobStore
 from corral.store.manifests import Layer
 
@@ -20,12 +20,12 @@ _LIMITS = {
     "template": 4 << 20,
     "prompt": 4 << 20,
     "system": 4 << 20,
-    "license": 4 << 20,
+    "license": 1 << 20,
     "params": 1 << 20,
     "messages": 16 << 20,
 }
 _MAX_LICENSES = 64
-_MAX_LICENSES_BYTES = 4 << 20
+_MAX_LICENSES_BYTES = 1 << 20
 # What values take in memory, for each byte of their JSON.
 _BYTES_EACH = 8
 
@@ -34,11 +34,11 @@ def check_text_size(kind: str, size_bytes: int) -> None:
     """Refuse a layer, or a `config`, that would not be read back; kinds that are not text may have any size.
 
     Raises:
-        StoreError
+        InvalidRequestError
     """
     limit = _LIMITS.get(kind)
     if limit is not None and size_bytes > limit:
-        raise StoreError(f"the {kind} of the model has {size_bytes} bytes, more than {limit}")
+        raise InvalidRequestError(f"the {kind} of the model has {size_bytes} bytes, more than {limit}")
 
 
 def parse_json(data: bytes) -> Any:

@@ -339,13 +339,13 @@ def test_legacy_log_probabilities(script: Server) -> None:
 
 
 def test_the_cached_count(script: Server) -> None:
-    """For clients that say who they are; nothing found is said as well."""
+    """How much of a prompt was there already; left out where nothing was."""
     _, first = ask(script, "/api/generate", "a question 8", keep_alive="1m", raw=True)
     _, second = ask(script, "/api/generate", "a question 8", raw=True)
-    assert 0 <= first["prompt_eval_cached_count"] < first["prompt_eval_count"]
+    assert first.get("prompt_eval_cached_count", 0) < first["prompt_eval_count"]
     assert 0 < second["prompt_eval_cached_count"] < second["prompt_eval_count"] == first["prompt_eval_count"]
     _, seeded = ask(script, "/api/generate", "a question 8", raw=True, options={"seed": 1})
-    assert seeded["prompt_eval_cached_count"] == 0
+    assert "prompt_eval_cached_count" not in seeded
     _, loaded = ask(script, "/api/generate", "")
     assert "prompt_eval_cached_count" not in loaded
 

@@ -12,8 +12,6 @@ from corral import API_VERSION, __version__
 from corral.api.origins import HostGuard
 from tests.conftest import Server
 
-UA = {"User-Agent": "test"}
-
 
 def ask(
     server: Server, path: str = "/api/version", method: str = "GET", **headers: str
@@ -30,17 +28,16 @@ def ask(
 
 def test_versions(server: Server) -> None:
     """Clients compare `version` with what they need of Ollama."""
-    status, body, name = ask(server, User_Agent="GitHubCopilotChat/1")
+    status, body, name = ask(server)
     assert (status, json.loads(body)) == (200, {"version": API_VERSION, "corral_version": __version__})
     assert name == f"corral/{__version__}"
     assert tuple(map(int, API_VERSION.split("."))) >= (0, 13, 4)
-    assert ask(server)[1:] == (b'{"version":"%b"}' % API_VERSION.encode(), "")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "DELETE"])
 def test_a_refused_host_is_told_why(server: Server, method: str) -> None:
     before = len(server.log)
-    status, body, _ = ask(server, "/api/tags", method, Host="evil.example", User_Agent="curl/8")
+    status, body, _ = ask(server, "/api/tags", method, Host="evil.example")
     assert status == 403
     assert "host 'evil.example' is not allowed" in json.loads(body)["error"]
     while not any("refused=host 'evil.example' is not allowed" in line for line in server.log[before:]):
@@ -49,7 +46,7 @@ def test_a_refused_host_is_told_why(server: Server, method: str) -> None:
 
 def test_a_refused_origin_is_told_why(server: Server) -> None:
     before = len(server.log)
-    status, body, _ = ask(server, Origin="https://evil.example", User_Agent="Mozilla/5.0")
+    status, body, _ = ask(server, Origin="https://evil.example")
     assert status == 403
     text = json.loads(body)["error"]
     assert "origin 'https://evil.example' is not allowed" in text and "OLLAMA_ORIGINS" in text
@@ -58,7 +55,7 @@ def test_a_refused_origin_is_told_why(server: Server) -> None:
 
 
 def test_names_in_reasons_are_cut(server: Server) -> None:
-    assert len(ask(server, Host="x" * 5000, User_Agent="x")[1]) < 500
+    assert len(ask(server, Host="x" * 5000)[1]) < 500
 
 
 @pytest.mark.parametrize(

@@ -59,8 +59,7 @@ class App:
         exchange = Exchange(
             call, f"{next(self._serial):x}", budget=self._budget, stall_timeout_s=self._stall_timeout_s
         )
-        if exchange.header(b"user-agent"):  # Ollama has no such header; who names itself is told who answers
-            exchange.extra_headers.append(_SERVER)
+        exchange.extra_headers.append(_SERVER)
         self._active.add(exchange)
         if self._is_stopping:
             exchange.stop()
@@ -137,12 +136,9 @@ class App:
 
 
 async def _forbid(exchange: Exchange, reason: str) -> None:
-    """Refuse, and say why: in the log, and to whoever names itself; Ollama's body is empty."""
+    """Refuse, and say why, in the body and in the log; Ollama's body is empty."""
     exchange.refusal = reason
-    if exchange.header(b"user-agent"):
-        await exchange.respond(403, error_body(reason), JSON_UTF8)
-    else:
-        await exchange.respond(403)
+    await exchange.respond(403, error_body(reason), JSON_UTF8)
 
 
 def _log_request(exchange: Exchange, started_s: float, error: BaseException | None) -> None:

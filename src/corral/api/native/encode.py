@@ -15,14 +15,10 @@ __all__ = ["ChatEncoder", "GenerateEncoder", "logprob_json", "merge_chunks"]
 
 
 class _Encoder:
-    """Shared by both surfaces: the head of every line, and the parts with equal names.
+    """Shared by both surfaces: the head of every line, and the parts with equal names."""
 
-    `has_cached_count`: the last line says how much of the prompt was found in the prompt cache.
-    """
-
-    def __init__(self, model: str, *, has_cached_count: bool = False) -> None:
+    def __init__(self, model: str) -> None:
         self._head = b'{"model":' + escape_string(model) + b',"created_at":"'
-        self._has_cached_count = has_cached_count
 
     def _start(self) -> bytes:
         return self._head + format_utc_now().encode("ascii") + b'",'
@@ -30,13 +26,11 @@ class _Encoder:
     def _metrics(self, metrics: GenerationMetrics | None) -> list[bytes]:
         if metrics is None:
             return []
-        # Zeros are left out, but for the cached count: a pointer in Ollama, and zero says that nothing was found.
-        cached = b',"prompt_eval_cached_count":%d' % metrics.cached_count if self._has_cached_count else b""
         return [
             _count(b"total_duration", metrics.total_duration_ns),
             _count(b"load_duration", metrics.load_duration_ns),
             _count(b"prompt_eval_count", metrics.prompt_eval_count),
-            cached,
+            _count(b"prompt_eval_cached_count", metrics.cached_count),
             _count(b"prompt_eval_duration", metrics.prompt_eval_duration_ns),
             _count(b"eval_count", metrics.eval_count),
             _count(b"eval_duration", metrics.eval_duration_ns),

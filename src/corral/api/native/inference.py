@@ -40,7 +40,7 @@ class InferenceRoutes:
         await answer(
             exchange,
             _NativeForm(
-                GenerateEncoder(request.common.model, has_cached_count=_has_user_agent(exchange)),
+                GenerateEncoder(request.common.model),
                 keeps_calls=False,
             ),
             lambda emit: self._service.generate(request, _without_calls(emit)),
@@ -53,7 +53,7 @@ class InferenceRoutes:
         await answer(
             exchange,
             _NativeForm(
-                ChatEncoder(request.common.model, has_cached_count=_has_user_agent(exchange)),
+                ChatEncoder(request.common.model),
                 keeps_calls=bool(request.tools),
             ),
             lambda emit: self._service.chat(request, emit),
@@ -85,11 +85,6 @@ class InferenceRoutes:
         head = b'{"model":' + escape_string(request.model) + b',"embeddings":['
         rows = map(encode_float32_list, result.embeddings)
         await send_rows(exchange, JSON_UTF8, head, rows, b"]" + rest + b"}")
-
-
-def _has_user_agent(exchange: Exchange) -> bool:
-    """Whether a client says what it is, as every real one does: decision 0047."""
-    return b"user-agent" in exchange.headers
 
 
 def _without_calls(emit: Emit) -> Emit:

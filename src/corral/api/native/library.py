@@ -69,16 +69,14 @@ class LibraryRoutes:
         self._whole_shows = asyncio.Semaphore(_MAX_WHOLE_SHOWS)
         # Who switched the hosted service off, in Ollama's words: here it always is.
         self._status = encode({"cloud": {"disabled": True, "source": cloud_source}})
-        self._version = encode({"version": API_VERSION})
         self._versions = encode({"version": API_VERSION, "corral_version": __version__})
 
     async def root(self, exchange: Exchange) -> None:
         await exchange.respond(200, b"Ollama is running", "text/plain; charset=utf-8")
 
     async def version(self, exchange: Exchange) -> None:
-        """The version of Ollama whose API is spoken; ours beside it, for clients that say who they are too."""
-        body = self._versions if exchange.header(b"user-agent") else self._version
-        await exchange.respond(200, body, JSON_UTF8)
+        """The version of Ollama whose API is spoken, and ours."""
+        await exchange.respond(200, self._versions, JSON_UTF8)
 
     async def status(self, exchange: Exchange) -> None:
         await exchange.respond(200, self._status, JSON_UTF8)

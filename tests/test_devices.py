@@ -163,3 +163,64 @@ def test_a_mac() -> None:
     (small,), (large,) = devices._metal_gpus(24 * GIB, 20 * GIB), devices._metal_gpus(64 * GIB, 8 * GIB)
     assert (small.total_bytes, small.free_bytes, small.is_unified) == (16 * GIB, 16 * GIB, True)
     assert (large.total_bytes, large.free_bytes) == (48 * GIB, 8 * GIB)
+
+
+def group(folder: str, limit: int | str, used: int, stat: str = "", **more: int) -> dict[str, str]:
+    """Files of a control group, version 2."""
+    place = f"sys/fs/cgroup/{folder}"
+    files = {
+        f"{place}/memory.max": str(limit),
+        f"{place}/memory.current": str(used),
+        f"{place}/memory.stat": stat,
+    }
+    return {**files, **{f"{place}/memory.{name}": str(value) for name, value in more.items()}}
+
+
+CACHE = f"anon {GIB}\nfile {6 * GIB}\ninactive_file {GIB}\nactive_file {5 * GIB}\nslab_reclaimable 0\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (group("", 8 * GIB, 7 * GIB, CACHE), (8, 7)),
+        (group("a/b", 8 * GIB, 2 * GIB, "inactive_file 0\n", high=4 * GIB), (4, 2)),
+        # Little is left in the group around ours, which has the larger limit.
+        ({**group("a/b", 4 * GIB, 0), **group("a", 8 * GIB, 7 * GIB)}, (4, 1)),
+        ({**group("a/b", 8 * GIB, GIB), **group("a", 4 * GIB, 3 * GIB)}, (4, 1)),
+        ({**group("a/b", "max", GIB), **group("a", "max", 3 * GIB)}, (64, 60)),
+        (group("a/b", 8 * GIB, 9 * GIB), (8, 0)),
+        # Shared memory is in `file`, and stays.
+        (
+            group(
+                "a/b", 8 * GIB, 6 * GIB, f"file {5 * GIB}\nshmem {5 * GIB}\ninactive_file 0\nactive_file 0\n"
+            ),
+            (8, 2),
+        ),
+    ],
+)
+def test_memory_of_a_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], expected: tuple[int, int]
+) -> None:
+    """GiB in all and free: file cache can be dropped, looked at once or often; every group around ours counts."""
+    monkeypatch.setattr("sys.platform", "linux")
+    meminfo = {"proc/meminfo": f"MemTotal: {64 << 20} kB\nMemAvailable: {60 << 20} kB\n"}
+    root = lay_out(tmp_path, {"proc/self/cgroup": "0::/a/b\n", **meminfo, **files})
+    total, free = devices.read_memory(root)
+    assert (total / GIB, free / GIB) == expected
+
+
+def test_a_container_that_sees_its_own_group_of_version_1_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit around it stands in the statistics; mapped and active pages can be dropped."""
+    monkeypatch.setattr("sys.platform", "linux")
+    place = "sys/fs/cgroup/memory/memory"
+    files = {
+        "proc/self/cgroup": "4:memory:/docker/x\n",
+        "proc/meminfo": f"MemTotal: {64 << 20} kB\nMemAvailable: {60 << 20} kB\n",
+        f"{place}.limit_in_bytes": "9223372036854771712\n",
+        f"{place}.usage_in_bytes": f"{7 * GIB}\n",
+        f"{place}.stat": f"active_file 1\ntotal_inactive_file {GIB}\ntotal_active_file {5 * GIB}\n"
+        f"hierarchical_memory_limit {8 * GIB}\n",
+    }
+    assert devices.read_memory(lay_out(tmp_path, files)) == (8 * GIB, 7 * GIB)

@@ -9,6 +9,7 @@ root folder.
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import re
@@ -33,6 +34,7 @@ _MIB = 1 << 20
 _GIB = 1 << 30
 _TOOL_TIMEOUT_S = 5.0
 _NVIDIA_FIELDS = "index,name,memory.total,memory.free,compute_cap"
+_STAT_LINE = re.compile(r"^(\w+) (\d+)$", re.MULTILINE)
 # A graphics core inside a processor reports a carve-out like this as its own memory (Raphael: 64 MiB).
 _SMALLEST_DISCRETE_BYTES = _GIB
 
@@ -138,11 +140,13 @@ def read_memory(root: Path = Path("/")) -> tuple[int, int]:
     if sys.platform == "darwin":
         return _read_mac_memory()
     total, free = parse_meminfo(_read_text(root / "proc/meminfo"))
+    installed = total
     for folder in _cgroup_folders(root, "memory"):
         limit, used = _read_memory_limit(folder)
-        if limit is not None and limit < total:
-            total = limit
-            free = min(free, max(limit - used, 0))
+        if limit < installed:
+            # A group around ours may have less left than ours, however large its own limit is.
+            total = min(total, int(limit))
+            free = min(free, max(int(limit) - used, 0))
     return total, free
 
 
@@ -153,19 +157,29 @@ def parse_meminfo(text: str) -> tuple[int, int]:
     return kib.get("MemTotal", 0) * 1024, free * 1024
 
 
-def _read_memory_limit(folder: Path) -> tuple[int | None, int]:
-    """A group's limit and what it really uses: file cache that can be dropped does not count."""
-    stat = _read_text(folder / "memory.stat")
-    for limit_name, usage_name, cache_name in (
-        ("memory.max", "memory.current", "inactive_file"),
-        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+def _read_memory_limit(folder: Path) -> tuple[float, int]:
+    """A group's limit (infinite: none) and what it really uses: what the kernel takes back at need does not count.
+
+    That is the file cache, looked at once (inactive) or more often (active), as well as the weights that engines
+    have mapped, and kernel objects. Above `memory.high` a group is slowed down until it is of no use.
+    """
+    stat = {name: int(count) for name, count in _STAT_LINE.findall(_read_text(folder / "memory.stat"))}
+    for limit_names, usage_name, reclaimable in (
+        (
+            ("memory.max", "memory.high"),
+            "memory.current",
+            ("inactive_file", "active_file", "slab_reclaimable"),
+        ),
+        (("memory.limit_in_bytes",), "memory.usage_in_bytes", ("total_inactive_file", "total_active_file")),
     ):
-        limit = _parse_int(_read_text(folder / limit_name))
-        if limit is not None:
-            found = re.search(rf"^{cache_name} (\d+)$", stat, re.MULTILINE)
-            cache = int(found[1]) if found else 0
-            return limit, max((_parse_int(_read_text(folder / usage_name)) or 0) - cache, 0)
-    return None, 0
+        limits = [_parse_int(_read_text(folder / name)) for name in limit_names]
+        if usage_name == "memory.usage_in_bytes":
+            # A container may see its own group only: this is the tightest limit of those around it.
+            limits.append(stat.get("hierarchical_memory_limit"))
+        if known := [limit for limit in limits if limit is not None]:
+            usage = _parse_int(_read_text(folder / usage_name)) or 0
+            return min(known), max(usage - sum(stat.get(name, 0) for name in reclaimable), 0)
+    return math.inf, 0
 
 
 def _cgroup_folders(root: Path, controller: str) -> Iterator[Path]:

@@ -143,6 +143,15 @@ def test_num_thread(cpu: CPU, wanted: int, expected: int) -> None:
     assert choose_num_thread(wish(options=LoadOptions(num_thread=wanted)), machine) == expected
 
 
+def test_a_small_model_runs_on_one_thread() -> None:
+    """Two would spend their time waiting for each other; who asks for more gets it."""
+    machine = Machine(CPU(8, 16), GIB, GIB)
+    for size_bytes, wanted, expected in ((4 * MIB, 0, 1), (4 * MIB, 2, 2), (17 * MIB, 0, 8)):
+        shape = MemoryShape(file_bytes=size_bytes)
+        request = wish(shape, options=LoadOptions(num_thread=wanted))
+        assert choose_num_thread(request, machine) == expected
+
+
 @pytest.mark.parametrize(
     ("shape", "changes", "config", "free_gib", "expected"),
     [

@@ -39,6 +39,8 @@ _SMALL_GPU_NUM_BATCH = 256
 _MAX_EMBEDDING_BATCH = 2048
 _MODELS_PER_DEVICE = 3
 _AUTOMATIC_SLOTS = (4, 2)
+# Weights that one core reads faster than two agree on who reads what.
+_ONE_THREAD_BYTES = 16 << 20
 # The engine has no more sequences.
 _MAX_SLOTS = 256
 # Families whose state cannot be split over slots (ollama: server/sched.go).
@@ -119,12 +121,15 @@ def choose_num_thread(request: LoadRequest, machine: Machine) -> int:
     """Threads of the engine: never more than there are cores.
 
     The engine's threads spin at barriers, so one thread without a core of its own slows all of them down to
-    less than half. Automatic is one thread a physical core. The server runs on the hyper-threads; a larger
+    less than half. Automatic is one thread for a model of a few MB, where the barriers cost more than the work
+    between them (docs/benchmarks.md), else one a physical core. The server runs on the hyper-threads; a larger
     machine without them keeps one core for it, on a small one that core is worth more in the engine.
     """
     cpu = machine.cpu
     if request.options.num_thread > 0:
         return min(request.options.num_thread, cpu.logical_count)
+    if 0 < request.shape.file_bytes <= _ONE_THREAD_BYTES:
+        return 1
     if cpu.physical_count > 4 and cpu.physical_count == cpu.logical_count:
         return cpu.physical_count - 1
     return cpu.physical_count

@@ -27,7 +27,7 @@ _ROUTES = ("/v1/chat/completions", "/v1/messages", "/v1/responses")
 
 def _server(**settings: object) -> Server:
     env = {f"FAKE_{name.upper()}": str(value) for name, value in settings.items()}
-    server = Server(CORRAL_LLAMA_SERVER=str(FAKE_ENGINE), **env)
+    server = Server(CORRAL_LLAMA_SERVER=str(FAKE_ENGINE), CORRAL_ENGINE_ENV="FAKE_*", **env)
     server.create("m", _MODEL, template="{{ range .Messages }}{{ .Content }}{{ end }}")
     return server
 

@@ -98,7 +98,7 @@ def _fake_env(**settings: object) -> dict[str, str]:
 
 
 def _fake_server(**settings: object) -> Server:
-    server = Server(CORRAL_LLAMA_SERVER=str(FAKE_ENGINE), **_fake_env(**settings))
+    server = Server(CORRAL_LLAMA_SERVER=str(FAKE_ENGINE), CORRAL_ENGINE_ENV="FAKE_*", **_fake_env(**settings))
     fixture = Path(__file__).parent.parent / "tests" / "fixtures" / "say.gguf"
     server.create("m", fixture)
     return server

@@ -190,7 +190,9 @@ def fake_server(start_server: Callable[..., Server]) -> Callable[..., Server]:
 
     def start(settings: dict[str, str] | None = None, **fake: object) -> Server:
         env = {f"FAKE_{name.upper()}": str(value) for name, value in fake.items()}
-        server = start_server(CORRAL_LLAMA_SERVER=str(FAKE_ENGINE), **env, **(settings or {}))
+        server = start_server(
+            CORRAL_LLAMA_SERVER=str(FAKE_ENGINE), CORRAL_ENGINE_ENV="FAKE_*", **env, **(settings or {})
+        )
         server.create("m", "say", template=PLAIN_TEMPLATE)
         return server
 

@@ -98,7 +98,7 @@ def test_values_and_fallbacks() -> None:
             "OLLAMA_NOPRUNE": "yes",
             "OLLAMA_LOAD_TIMEOUT": "90",
             "OLLAMA_MODELS": "'/models'",
-            "OLLAMA_VULKAN": "1",
+            "OLLAMA_VULCAN": "1",
             "OLLAMA_EDITOR": "vi",
         }
     )
@@ -108,7 +108,7 @@ def test_values_and_fallbacks() -> None:
     assert settings.models_dir == Path("/models")
     queue, vulkan = settings.warnings
     assert "OLLAMA_MAX_QUEUE" in queue
-    assert "OLLAMA_VULKAN is not a setting" in vulkan
+    assert "OLLAMA_VULCAN is not a setting" in vulkan
 
 
 @pytest.mark.parametrize(("origins", "text"), [("example.com", "bad origin"), ("http://*.*", "only one")])

@@ -24,6 +24,7 @@ LAYERS = (
     "loopguard",
     "listening",
     "lifetime",
+    "childenv",
     "bounded",
     "config",
     "devices",

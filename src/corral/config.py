@@ -63,6 +63,8 @@ def _doubt(setting: Setting, text: str) -> str:
     is_switch = setting.read in (_boolean, _maybe_boolean)
     if is_switch and text not in _TRUE + _FALSE and text.lower() not in ("yes", "y", "on"):
         return f"{setting.name}={text!r} is taken as yes; write 0 for no"
+    if setting.name == "OLLAMA_SCHED_SPREAD" and text in _FALSE:
+        return f"{setting.name}={text!r} has no effect: {setting.meaning}"
     if setting.name == "OLLAMA_HOST" and text.startswith("https://"):
         return "OLLAMA_HOST begins with https://, but the server speaks plain HTTP: put a proxy with TLS in front"
     return ""
@@ -70,6 +72,10 @@ def _doubt(setting: Setting, text: str) -> str:
 
 def _maybe_boolean(text: str) -> bool | None:
     return _boolean(text) if text else None
+
+
+def _on_off(text: str) -> bool:
+    return text.lower() not in (*_FALSE, "off", "disabled")
 
 
 def _duration(text: str) -> int:
@@ -217,6 +223,77 @@ SETTINGS: tuple[Setting, ...] = (
         str,
         "",
         "The engine: `builtin`, `native`, or a binary (default: what `corral engine use` chose)",
+    ),
+    Setting(
+        "CORRAL_ENGINE_ENV",
+        "engine_env",
+        _list,
+        "",
+        "Further variables that engines get, by name or as `FOO_*`; secrets of the server are kept from them",
+    ),
+    Setting(
+        "OLLAMA_LLM_LIBRARY",
+        "llm_library",
+        str.lower,
+        "",
+        "The only backend that may find GPUs: `cuda`, `rocm`, `vulkan`, or `cpu` for none",
+    ),
+    Setting(
+        "OLLAMA_LIBRARY_PATH",
+        "library_path",
+        str,
+        "",
+        "Folders where the engine looks for shared libraries first",
+    ),
+    Setting(
+        "OLLAMA_VULKAN",
+        "uses_vulkan",
+        _boolean,
+        "true",
+        "0 hides Vulkan's devices from the engine, which has to be built for them",
+    ),
+    Setting(
+        "OLLAMA_IGPU_ENABLE",
+        "counts_integrated",
+        _boolean,
+        "false",
+        "Count graphics inside a processor (AMD) as a GPU when memory is planned",
+    ),
+    Setting(
+        "OLLAMA_SCHED_SPREAD",
+        "is_spread",
+        _boolean,
+        "true",
+        "A model is spread over all visible GPUs in any case; hide some with `CUDA_VISIBLE_DEVICES` or"
+        " `ROCR_VISIBLE_DEVICES`",
+    ),
+    Setting(
+        "LLAMA_ARG_FIT",
+        "fits_memory",
+        _on_off,
+        "on",
+        "Whether the engine itself moves layers that do not fit out of a GPU",
+    ),
+    Setting(
+        "LLAMA_ARG_FIT_TARGET",
+        "fit_target_mib",
+        _number,
+        "0",
+        "MiB of each GPU that it leaves free when it does (0: the engine's default)",
+    ),
+    Setting(
+        "OLLAMA_MAX_TRANSFER_STREAMS",
+        "transfer_streams",
+        _number,
+        "0",
+        "Most connections for one blob of a pull (0: up to 16, as many as help)",
+    ),
+    Setting(
+        "OLLAMA_DEBUG_LOG_REQUESTS",
+        "logs_requests",
+        _boolean,
+        "false",
+        "Keep the bodies of inference requests in a temporary folder, with scripts that send them again",
     ),
     Setting(
         "CORRAL_HANG_TIMEOUT",
@@ -383,6 +460,16 @@ class Settings:
     no_prune: bool = False
     llama_server: str = ""
     engine: str = ""
+    engine_env: tuple[str, ...] = ()
+    llm_library: str = ""
+    library_path: str = ""
+    uses_vulkan: bool = True
+    counts_integrated: bool = False
+    is_spread: bool = True
+    fits_memory: bool = True
+    fit_target_mib: int = 0
+    transfer_streams: int = 0
+    logs_requests: bool = False
     hang_timeout_ns: int = 5 * _MINUTE_NS
     client_timeout_ns: int = 5 * _MINUTE_NS
     max_body_bytes: int = 64 << 20

@@ -21,12 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from corral.childenv import child_environment
+
 __all__ = [
     "CPU",
     "GPU",
     "Machine",
     "parse_nvidia_smi",
     "parse_rocm_smi",
+    "read_cards",
     "read_machine",
 ]
 
@@ -78,14 +81,15 @@ class Machine:
         return sum(gpu.free_bytes for gpu in self.gpus)
 
 
-def read_machine(*, with_gpus: bool) -> Machine:
+def read_machine(*, with_gpus: bool, with_integrated: bool = False) -> Machine:
     """Read this machine. `with_gpus`: the engine can use them; asking the drivers takes up to seconds.
+    `with_integrated`: graphics inside a processor counts too.
 
     Without GPUs this takes well under a millisecond on Linux.
     """
     cpu = read_cpu()
     total_bytes, free_bytes = read_memory()
-    gpus = read_gpus(total_bytes, free_bytes) if with_gpus else ()
+    gpus = read_gpus(total_bytes, free_bytes, with_integrated=with_integrated) if with_gpus else ()
     return Machine(cpu, total_bytes, free_bytes, gpus)
 
 
@@ -207,7 +211,7 @@ def _cgroup_folders(root: Path, controller: str) -> Iterator[Path]:
 # --- GPUs --------------------------------------------------------------------------------------------------
 
 
-def read_gpus(total_bytes: int, free_bytes: int) -> tuple[GPU, ...]:
+def read_gpus(total_bytes: int, free_bytes: int, *, with_integrated: bool = False) -> tuple[GPU, ...]:
     """Ask each vendor's tool; `total_bytes` and `free_bytes` are the machine's, for unified memory."""
     if sys.platform == "darwin":
         return _metal_gpus(total_bytes, free_bytes) if platform.machine() == "arm64" else ()
@@ -215,7 +219,7 @@ def read_gpus(total_bytes: int, free_bytes: int) -> tuple[GPU, ...]:
     gpus = parse_nvidia_smi(cuda, total_bytes, free_bytes)
     if not gpus:
         rocm = _run(["rocm-smi", "--showproductname", "--showmeminfo", "vram", "--json"])
-        gpus = parse_rocm_smi(rocm)
+        gpus = parse_rocm_smi(rocm, with_integrated=with_integrated)
     return _visible(gpus)
 
 
@@ -247,8 +251,8 @@ def parse_nvidia_smi(text: str, total_bytes: int, free_bytes: int) -> tuple[GPU,
     return tuple(gpus)
 
 
-def parse_rocm_smi(text: str) -> tuple[GPU, ...]:
-    """Parse `rocm-smi --showproductname --showmeminfo vram --json`; graphics inside a CPU is left out."""
+def parse_rocm_smi(text: str, *, with_integrated: bool = False) -> tuple[GPU, ...]:
+    """Parse `rocm-smi --showproductname --showmeminfo vram --json`; graphics inside a CPU is left out by default."""
     start = text.find("{")  # warnings may stand before the object
     try:
         cards = json.loads(text[start:]) if start >= 0 else {}
@@ -261,11 +265,21 @@ def parse_rocm_smi(text: str) -> tuple[GPU, ...]:
             continue
         total = _parse_int(str(card.get("VRAM Total Memory (B)", "")))
         used = _parse_int(str(card.get("VRAM Total Used Memory (B)", "")))
-        if total is None or total < _SMALLEST_DISCRETE_BYTES:
+        if total is None or (total < _SMALLEST_DISCRETE_BYTES and not with_integrated):
             continue
         name = str(card.get("Card Series") or card.get("Card series") or "AMD GPU")
         gpus.append(GPU(int(number[1]), name, "rocm", total, max(total - (used or 0), 0)))
     return tuple(sorted(gpus, key=lambda gpu: gpu.index))
+
+
+def read_cards(root: Path = Path("/")) -> list[tuple[str, int]]:
+    """The vendor's PCI number and the memory in bytes (0: not told) of each graphics card that the kernel sees."""
+    cards = []
+    for device in sorted((root / "sys/bus/pci/devices").glob("*")):
+        if _read_text(device / "class").startswith("0x03"):  # display controllers
+            memory_bytes = _parse_int(_read_text(device / "mem_info_vram_total")) or 0
+            cards.append((_read_text(device / "vendor"), memory_bytes))
+    return cards
 
 
 def _metal_gpus(total_bytes: int, free_bytes: int) -> tuple[GPU, ...]:
@@ -346,7 +360,12 @@ def _run(command: Sequence[str]) -> str:
         return ""
     try:
         done = subprocess.run(
-            [path, *command[1:]], capture_output=True, text=True, timeout=_TOOL_TIMEOUT_S, check=False
+            [path, *command[1:]],
+            env=child_environment(),
+            capture_output=True,
+            text=True,
+            timeout=_TOOL_TIMEOUT_S,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
         return ""

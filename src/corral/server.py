@@ -23,6 +23,7 @@ from corral.api.openai.routes import add_openai_routes
 from corral.api.openapi.document import add_openapi_route
 from corral.api.origins import HostGuard, OriginRules
 from corral.api.registry.routes import RegistryRoutes
+from corral.api.requestlog import RequestLog
 from corral.api.responses.routes import ResponsesRoutes
 from corral.api.routing import Router
 from corral.api.systemone import add_systemone_route
@@ -31,6 +32,8 @@ from corral.create.jobs import Jobs
 from corral.create.local import LocalFiles
 from corral.create.service import Creator, Report
 from corral.engines.choice import chosen_name, find_engine, home_folder
+from corral.engines.environment import engine_variables
+from corral.engines.gpus import EngineGPUs
 from corral.errors import CorralError
 from corral.lifetime import Lifetime
 from corral.listening import (
@@ -118,7 +121,18 @@ def choose_engine(settings: Settings) -> EngineChoice:
     home = home_folder()
     name = settings.llama_server or settings.engine or chosen_name(home)
     engine = find_engine(name, home)
-    return EngineChoice(engine.server_path, package_folder=engine.package_folder)
+    return EngineChoice(engine.server_path, engine_variables(settings), engine.package_folder)
+
+
+def engine_gpus(settings: Settings, engine: EngineChoice) -> EngineGPUs:
+    """What is known of the GPUs and the engine; nothing is asked yet."""
+    return EngineGPUs(
+        server_path=engine.server_path,
+        package_folder=engine.package_folder,
+        extra_env=engine.extra_env,
+        library=settings.llm_library,
+        has_integrated=settings.counts_integrated,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +144,7 @@ class _Parts:
     store: ModelStore
     puller: Puller
     registry: RegistryRoutes | None
+    gpus: EngineGPUs
     close: Callable[[], None]
 
 
@@ -151,6 +166,7 @@ async def _serve(
                 guard.start()
             await web.start(listener)
             lifetime.watch(_prepare(parts.store, may_prune=not settings.no_prune, show=lifetime.show))
+            lifetime.watch(_warn_of_unused_gpus(parts.gpus))
             await lifetime.until_stopped()
             await web.stop(parts.app.stop, grace_s=_GRACE_S)
             if guard is not None:
@@ -171,6 +187,12 @@ async def _prepare(store: ModelStore, *, may_prune: bool, show: Callable[[str], 
         _log.warning("the models folder is not tidied: %s", exc)
 
 
+async def _warn_of_unused_gpus(gpus: EngineGPUs) -> None:
+    problem, advice = await asyncio.to_thread(lambda: gpus.problem)
+    if problem:
+        _log.warning("%s; to use it: %s", problem, advice)
+
+
 def _assemble(settings: Settings, engine: EngineChoice, port: int) -> _Parts:
     store = ModelStore(settings.models_dir)
     profiles = Profiles(settings, store)
@@ -180,7 +202,8 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int) -> _Parts:
         hang_timeout_s=settings.hang_timeout_ns / _NS_PER_S,
         cache_ram_mib=settings.cache_ram_mib,
     )
-    scheduler = Scheduler.from_settings(settings, factory)
+    gpus = engine_gpus(settings, engine)
+    scheduler = Scheduler.from_settings(settings, factory, lambda: gpus.is_used)
 
     async def pull_base(text: str, report: Report) -> None:
         await puller.pull_base(text, report)
@@ -225,8 +248,9 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int) -> _Parts:
         HostGuard(is_loopback=settings.host.is_loopback, port=port),
         stall_timeout_s=settings.client_timeout_ns / _NS_PER_S,
         max_bodies_bytes=settings.max_bodies_bytes,
+        request_log=RequestLog(f"http://127.0.0.1:{port}") if settings.logs_requests else None,
     )
-    return _Parts(app, scheduler, store, puller, registry, close)
+    return _Parts(app, scheduler, store, puller, registry, gpus, close)
 
 
 def _make_key(show: Callable[[str], None]) -> None:

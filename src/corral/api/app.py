@@ -19,6 +19,7 @@ from corral.api.http import (
     ServerStoppingError,
 )
 from corral.api.origins import HostGuard, OriginRules
+from corral.api.requestlog import RequestLog
 from corral.api.routing import Match, Router
 from corral.errors import CorralError
 from corral.web.call import Call
@@ -44,7 +45,9 @@ class App:
         *,
         stall_timeout_s: float = 0,
         max_bodies_bytes: int = 1 << 62,
+        request_log: RequestLog | None = None,
     ) -> None:
+        self._request_log = request_log
         self._stall_timeout_s = stall_timeout_s
         self._router = router
         self._origins = origins
@@ -60,6 +63,8 @@ class App:
             call, f"{next(self._serial):x}", budget=self._budget, stall_timeout_s=self._stall_timeout_s
         )
         exchange.extra_headers.append(_SERVER)
+        if self._request_log is not None:
+            exchange.keep_body = self._request_log.keep
         self._active.add(exchange)
         if self._is_stopping:
             exchange.stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from corral.api.bodylimits import BodyBudget
@@ -89,6 +89,7 @@ class Exchange:
         "extra_headers",
         "headers",
         "is_started",
+        "keep_body",
         "method",
         "params",
         "path",
@@ -120,6 +121,8 @@ class Exchange:
         self.error_encoder: Callable[[int, str], bytes] | None = None
         self.body_limit_bytes = _NO_LIMIT
         self.is_started = False
+        # Gets the path and the whole body, unpacked.
+        self.keep_body: Callable[[str, bytes], Awaitable[None]] | None = None
         self.refusal = ""
         self.status = 0
         self.user = ""
@@ -139,8 +142,13 @@ class Exchange:
         """
         body = await self.read_packed_body(limit_bytes)
         codings = content_codings(self.header(b"content-encoding"))
-        if not codings or not body:
-            return body
+        if codings and body:
+            body = await self._unpacked(body, codings, limit_bytes)
+        if self.keep_body is not None:
+            await self.keep_body(self.path, body)
+        return body
+
+    async def _unpacked(self, body: bytes, codings: list[str], limit_bytes: int) -> bytes:
         limit_bytes = min(limit_bytes, self.body_limit_bytes)
         unpacked = await asyncio.to_thread(decode_body, body, codings, limit_bytes)
         if unpacked is None:

@@ -14,6 +14,7 @@ from corral.cli.jsonout import print_json
 from corral.cli.machine_checks import (
     check_engine,
     check_environment,
+    check_gpus,
     check_memory,
     check_proxies,
     check_same_store,
@@ -53,6 +54,7 @@ def _look() -> Iterator[Finding]:
     yield from check_store(settings.models_dir)
     yield from check_same_store(settings.models_dir)
     yield from check_memory()
+    yield from check_gpus(os.environ)
     yield from check_engine(os.environ)
     yield from check_proxies(os.environ, settings.registry or _DEFAULT_REGISTRY)
     yield from check_environment(os.environ)

@@ -21,6 +21,8 @@ from corral.config import Settings
 from corral.devices import read_machine
 from corral.engines.build import BuildFailedError, read_features
 from corral.engines.choice import UnknownEngineError, chosen_name, find_engine, home_folder
+from corral.engines.environment import engine_variables
+from corral.engines.gpus import EngineGPUs
 from corral.errors import CorralError
 from corral.hostaddress import HostAddress
 from corral.registry.proxies import proxy_for
@@ -29,6 +31,7 @@ from corral.store.catalog import ManifestStore
 __all__ = [
     "check_engine",
     "check_environment",
+    "check_gpus",
     "check_memory",
     "check_proxies",
     "check_same_store",
@@ -158,7 +161,7 @@ def _can_listen(address: HostAddress) -> bool:
 
 def check_memory() -> Iterator[Finding]:
     """What a model could be loaded into."""
-    machine = read_machine(with_gpus=True)
+    machine = read_machine(with_gpus=False)
     text = (
         f"{format_bytes(machine.free_bytes)} free of {format_bytes(machine.total_bytes)}, "
         f"{machine.cpu.physical_count} cores"
@@ -169,7 +172,27 @@ def check_memory() -> Iterator[Finding]:
         )
     else:
         yield ok("memory", text)
-    for gpu in machine.gpus:
+
+
+def check_gpus(env: Mapping[str, str]) -> Iterator[Finding]:
+    """The GPUs, and whether the engine uses them."""
+    settings = Settings.from_env(env)
+    home = home_folder(env)
+    try:
+        engine = find_engine(settings.llama_server or settings.engine or chosen_name(home), home)
+    except UnknownEngineError:
+        return  # the engine's own check says so
+    gpus = EngineGPUs(
+        server_path=engine.server_path,
+        package_folder=engine.package_folder,
+        extra_env=engine_variables(settings, env),
+        library=settings.llm_library,
+        has_integrated=settings.counts_integrated,
+    )
+    problem, advice = gpus.problem
+    if problem:
+        yield warn("gpu", problem, advice)
+    for gpu in gpus.gpus if gpus.is_used else ():
         sizes = f"{format_bytes(gpu.free_bytes)} free of {format_bytes(gpu.total_bytes)}"
         yield ok("gpu", f"{gpu.name} ({gpu.library}), {sizes}")
 

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from corral import errors
+from corral.childenv import child_environment
 from corral.devices import read_memory
 from corral.digest import Digest
 from corral.errors import CorralError
@@ -73,6 +74,7 @@ class Jobs:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
+                env=child_environment(),
                 start_new_session=True,
                 limit=_MAX_LINE_BYTES,
             )

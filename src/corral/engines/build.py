@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from corral.childenv import child_environment
 from corral.engines.choice import NATIVE, native_folder, wheel_version
 from corral.errors import CorralError
 
@@ -157,7 +158,7 @@ def read_features(package_folder: Path | None) -> str:
     Raises:
         BuildFailedError: it cannot even be imported.
     """
-    env = dict(os.environ)
+    env = child_environment()
     if package_folder is not None:
         env["PYTHONPATH"] = str(package_folder)
     try:

@@ -33,6 +33,7 @@ __all__ = ["Gateway"]
 Report = Callable[[dict[str, Any]], Awaitable[None]]
 Assemble = Callable[[dict[str, str]], Awaitable[None]]
 _NS_PER_S = 1_000_000_000
+_FIRST_STREAMS = TransferPolicy().first_streams
 
 
 class Gateway:
@@ -43,6 +44,7 @@ class Gateway:
         policy = TransferPolicy(
             stall_timeout_s=settings.pull_stall_timeout_ns / _NS_PER_S,
             retry_delay_s=settings.pull_retry_delay_ns / _NS_PER_S,
+            **_streams(settings.transfer_streams),
         )
         docker = DockerCredentials(default_docker_config())
         trusted = [_host_and_port(entry) for entry in settings.registry_trusted_hosts]
@@ -150,6 +152,11 @@ class Gateway:
 
     async def close(self) -> None:
         await self.downloads.close()
+
+
+def _streams(most: int) -> dict[str, int]:
+    """How many parts of a blob are under way at first and at most; 0: what the policy says."""
+    return {"first_streams": min(most, _FIRST_STREAMS), "max_streams": most} if most else {}
 
 
 def _credential(request: TransferRequest) -> Credential | None:

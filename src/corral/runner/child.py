@@ -92,6 +92,9 @@ def _common_params(order: dict[str, Any]) -> Any:
             if order["flash_attention"]
             else kinds.LLAMA_FLASH_ATTN_TYPE_DISABLED
         )
+    p.fit_params = order["fits_memory"]
+    if order["fit_target_mib"]:
+        p.fit_params_target = [order["fit_target_mib"] << 20] * len(p.fit_params_target)
     if order["adapters"]:
         p.lora_adapters = [x.CommonAdapterLoraInfo(path, 1.0) for path in order["adapters"]]
     if order["projector"]:

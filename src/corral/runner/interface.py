@@ -35,7 +35,8 @@ class RunnerSpec:
     """Everything that decides how a child is started; two equal specs are served by one child.
 
     `num_ctx` is per slot and already clamped; `memory_limit_bytes` bounds the child's private memory.
-    `draft_tokens`: how many tokens the draft model proposes at a time.
+    `fits_memory`: the engine may move layers that do not fit out of a GPU; `fit_target_mib` MiB of it stay free then
+    (0: the engine's default). `draft_tokens`: how many tokens the draft model proposes at a time.
     """
 
     weights_path: Path
@@ -56,6 +57,8 @@ class RunnerSpec:
     context_shift: bool = True
     kv_cache_type: str = ""
     flash_attention: bool | None = None
+    fits_memory: bool = True
+    fit_target_mib: int = 0
     memory_limit_bytes: int | None = None
 
 

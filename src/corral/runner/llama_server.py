@@ -58,6 +58,8 @@ def start_order(
         "context_shift": spec.context_shift,
         "kv_cache_type": spec.kv_cache_type,
         "flash_attention": spec.flash_attention,
+        "fits_memory": spec.fits_memory,
+        "fit_target_mib": spec.fit_target_mib,
         "cache_ram_mib": cache_ram_mib,
         "adapters": [str(path) for path in spec.adapter_paths],
         "projector": str(spec.projector_paths[0]) if spec.projector_paths else "",
@@ -97,6 +99,10 @@ def _server_args(order: dict[str, Any]) -> list[str]:
         args += ["-ctk", order["kv_cache_type"], "-ctv", order["kv_cache_type"]]
     if order["flash_attention"] is not None:
         args += ["-fa", "on" if order["flash_attention"] else "off"]
+    if not order["fits_memory"]:
+        args += ["--fit", "off"]
+    elif order["fit_target_mib"]:
+        args += ["--fit-target", str(order["fit_target_mib"])]
     for path in order["adapters"]:
         args += ["--lora", path]
     if order["projector"]:

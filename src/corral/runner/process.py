@@ -18,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from corral.childenv import child_environment
 from corral.errors import RunnerExitedError, RunnerStartError
 from corral.runner.reasons import last_error, load_reason
 
@@ -51,9 +52,8 @@ class EngineProcess:
         Raises:
             RunnerStartError: the process could not be started at all.
         """
-        env = {name: value for name, value in os.environ.items() if not name.startswith("LLAMA_ARG_")}
-        env.pop("AIP_MODE", None)  # would override the engine's address
-        env.update(extra_env)
+        # Each thread of its web server would keep memory of its own back.
+        env = {"MALLOC_ARENA_MAX": "4", **child_environment(), **extra_env}
         line = orjson.dumps(order) + b"\n"  # before there is a child that nobody would end
         try:
             process = await asyncio.create_subprocess_exec(

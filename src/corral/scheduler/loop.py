@@ -12,7 +12,6 @@ import contextlib
 import itertools
 import logging
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -91,11 +90,10 @@ class Scheduler:
         self._last_shortage: CorralError | None = None
 
     @classmethod
-    def from_settings(cls, settings: Settings, factory: RunnerFactory) -> Scheduler:
-        """A scheduler for this machine.
-
-        GPUs count only where the engine may use them: the built-in one does on macOS, an external one anywhere.
-        """
+    def from_settings(
+        cls, settings: Settings, factory: RunnerFactory, uses_gpus: Callable[[], bool]
+    ) -> Scheduler:
+        """A scheduler for this machine. GPUs count if `uses_gpus` (asked in a thread) says that the engine does."""
         config = SchedulerConfig(
             keep_alive_ns=settings.keep_alive_ns,
             load_timeout_ns=settings.load_timeout_ns,
@@ -106,11 +104,16 @@ class Scheduler:
             kv_cache_type=settings.kv_cache_type,
             flash_attention=settings.flash_attention,
             gpu_overhead_bytes=settings.gpu_overhead_bytes,
+            is_cpu_only=settings.llm_library.startswith("cpu"),
+            fits_memory=settings.fits_memory,
+            fit_target_mib=settings.fit_target_mib,
         )
-        has_gpus = bool(settings.llama_server) or sys.platform == "darwin"
+
+        def read() -> Machine:
+            return read_machine(with_gpus=uses_gpus(), with_integrated=settings.counts_integrated)
 
         async def measure() -> Machine:
-            return await asyncio.to_thread(read_machine, with_gpus=has_gpus)
+            return await asyncio.to_thread(read)
 
         return cls(config, factory, measure=measure)
 

@@ -174,7 +174,7 @@ def plan_load(
         num_ctx=num_ctx,
         num_parallel=num_parallel,
         num_batch=num_batch,
-        num_gpu=options.num_gpu,
+        num_gpu=0 if config.is_cpu_only else options.num_gpu,
         main_gpu=options.main_gpu,
         use_mmap=options.use_mmap,
         num_thread=choose_num_thread(request, machine),
@@ -183,6 +183,8 @@ def plan_load(
         context_shift=request.context_shift,
         kv_cache_type=config.kv_cache_type,
         flash_attention=config.flash_attention,
+        fits_memory=config.fits_memory,
+        fit_target_mib=config.fit_target_mib,
         memory_limit_bytes=_memory_limit(
             estimate, machine, is_offloaded=is_offloaded, is_retry=retry is not None
         ),

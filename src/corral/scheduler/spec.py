@@ -86,6 +86,9 @@ class SchedulerConfig:
     kv_cache_type: str = ""
     flash_attention: bool | None = None
     gpu_overhead_bytes: int = 0
+    is_cpu_only: bool = False
+    fits_memory: bool = True
+    fit_target_mib: int = 0
     # A runner that was idle for longer is asked for a sign of life before it gets a request.
     ping_after_idle_ns: int = 30_000_000_000
 

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import corral
+from corral.childenv import worker_environment
 from corral.errors import CorralError, WorkerError, WorkerLimitError
 from corral.workers.wire import MEMORY, REFUSED, REPLY, REQUEST, RESULT, load_result, restored_error
 
 __all__ = ["Limits", "WorkerProcess"]
 
 _EXIT_MEMORY = 77
-# All that a worker learns of the server's environment: how to load libraries, and what time it is.
-_KEPT_VARIABLES = ("TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 _STEP_BYTES = 1 << 20
 _ENDED = "a worker process ended unexpectedly"
 
@@ -50,7 +49,7 @@ class WorkerProcess:
     """A running worker. Methods may be called from one thread, `kill` from any."""
 
     def __init__(self) -> None:
-        env = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+        env = worker_environment()
         env["PYTHONPATH"] = str(Path(corral.__file__).parent.parent)
         env["MALLOC_ARENA_MAX"] = "1"
         try:

@@ -26,6 +26,7 @@ LAYERS = (
     "lifetime",
     "childenv",
     "bounded",
+    "settingvalues",
     "config",
     "devices",
     "workers",

@@ -11,127 +11,23 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
-from corral.errors import CorralError, InvalidRequestError
-from corral.gotime import FOREVER_NS, parse_duration_ns
+from corral import settingvalues as values
+from corral.errors import CorralError
 from corral.hostaddress import HostAddress, host_problem, strip_setting
-from corral.rate import parse_rate
 
 __all__ = [
     "SETTINGS",
     "HostAddress",
     "Setting",
     "Settings",
-    "check_origins",
     "environment_of",
     "format_settings_markdown",
 ]
 
 _SECOND_NS = 1_000_000_000
 _MINUTE_NS = 60 * _SECOND_NS
-_TRUE = ("1", "t", "T", "TRUE", "true", "True")
-_FALSE = ("0", "f", "F", "FALSE", "false", "False")
-_KV_CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
-_ORIGIN_SCHEMES = (
-    "http://",
-    "https://",
-    "chrome-extension://",
-    "safari-extension://",
-    "moz-extension://",
-    "ms-browser-extension://",
-)
-
-
-class _Unreadable(Exception):
-    """The text of a setting has no meaning; the default counts."""
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise _Unreadable
-    return int(text)
-
-
-def _boolean(text: str) -> bool:
-    # Any other text that is not empty means yes, as for Ollama; `_doubt` says so.
-    return text not in _FALSE
-
-
-def _doubt(setting: Setting, text: str) -> str:
-    """What to warn of although the text has a meaning."""
-    is_switch = setting.read in (_boolean, _maybe_boolean)
-    if is_switch and text not in _TRUE + _FALSE and text.lower() not in ("yes", "y", "on"):
-        return f"{setting.name}={text!r} is taken as yes; write 0 for no"
-    if setting.name == "OLLAMA_SCHED_SPREAD" and text in _FALSE:
-        return f"{setting.name}={text!r} has no effect: {setting.meaning}"
-    if setting.name == "OLLAMA_HOST" and text.startswith("https://"):
-        return "OLLAMA_HOST begins with https://, but the server speaks plain HTTP: put a proxy with TLS in front"
-    return ""
-
-
-def _maybe_boolean(text: str) -> bool | None:
-    return _boolean(text) if text else None
-
-
-def _on_off(text: str) -> bool:
-    return text.lower() not in (*_FALSE, "off", "disabled")
-
-
-def _duration(text: str) -> int:
-    """Nanoseconds from a duration or from whole seconds."""
-    try:
-        return parse_duration_ns(text)
-    except InvalidRequestError:
-        try:
-            return int(text) * _SECOND_NS
-        except ValueError:
-            raise _Unreadable from None
-
-
-def _keep_alive(text: str) -> int:
-    value_ns = _duration(text)
-    return FOREVER_NS if value_ns < 0 else value_ns
-
-
-def _registry_mode(text: str) -> str:
-    if text.lower() not in ("off", "pull", "push"):
-        raise _Unreadable
-    return text.lower()
-
-
-def _kv_cache_type(text: str) -> str:
-    if text.lower() not in _KV_CACHE_TYPES:
-        raise _Unreadable
-    return text.lower()
-
-
-def _rate(text: str) -> int:
-    """Bytes a second."""
-    try:
-        return parse_rate(text)
-    except InvalidRequestError:
-        raise _Unreadable from None
-
-
-def _list(text: str) -> tuple[str, ...]:
-    return tuple(entry.strip() for entry in text.split(",") if entry.strip())
-
-
-def _local_files(text: str) -> str:
-    if text in ("link", "copy", "off"):
-        return text
-    if text in _FALSE:
-        return "off"
-    raise _Unreadable
-
-
-def _log_level(text: str) -> str:
-    if text in _TRUE:
-        return "DEBUG"
-    if text in _FALSE or not text.lstrip("-").isdigit():
-        return "INFO" if text in _FALSE else "DEBUG"
-    return "DEBUG" if int(text) > 0 else "WARNING"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,71 +41,89 @@ class Setting:
     meaning: str
 
 
+def _doubt(setting: Setting, text: str) -> str:
+    """What to warn of although the text has a meaning."""
+    is_switch = setting.read in (values.boolean, values.maybe_boolean)
+    if is_switch and text not in values.TRUE + values.FALSE and text.lower() not in ("yes", "y", "on"):
+        return f"{setting.name}={text!r} is taken as yes; write 0 for no"
+    if setting.name == "OLLAMA_SCHED_SPREAD" and text in values.FALSE:
+        return f"{setting.name}={text!r} has no effect: {setting.meaning}"
+    if setting.name == "OLLAMA_HOST" and text.startswith("https://"):
+        return "OLLAMA_HOST begins with https://, but the server speaks plain HTTP: put a proxy with TLS in front"
+    return ""
+
+
 SETTINGS: tuple[Setting, ...] = (
     Setting("OLLAMA_HOST", "host", HostAddress.parse, "127.0.0.1:11434", "Address to listen on"),
     Setting("OLLAMA_MODELS", "models_dir", Path, "~/.ollama/models", "Folder of the models"),
     Setting(
         "OLLAMA_KEEP_ALIVE",
         "keep_alive_ns",
-        _keep_alive,
+        values.keep_alive,
         "5m",
         "How long a model stays loaded after its last request (negative: for ever)",
     ),
     Setting(
         "OLLAMA_LOAD_TIMEOUT",
         "load_timeout_ns",
-        _duration,
+        values.duration,
         "5m",
         "How long a load may make no progress before it is given up (0: no limit)",
     ),
     Setting(
         "OLLAMA_CONTEXT_LENGTH",
         "context_length",
-        _number,
+        values.number,
         "0",
         "Context length unless the model or the request says one (0: by memory of the GPU)",
     ),
     Setting(
         "OLLAMA_NUM_PARALLEL",
         "num_parallel",
-        _number,
+        values.number,
         "0",
         "Requests that one model serves at a time (0: up to 4, as memory allows)",
     ),
     Setting(
         "OLLAMA_MAX_LOADED_MODELS",
         "max_loaded_models",
-        _number,
+        values.number,
         "0",
         "Models loaded at a time (0: three for each GPU, or three)",
     ),
-    Setting("OLLAMA_MAX_QUEUE", "max_queue", _number, "512", "Requests that may wait before others get 503"),
-    Setting("OLLAMA_ORIGINS", "origins", _list, "", "Origins of web pages allowed beside the local ones"),
-    Setting("OLLAMA_DEBUG", "log_level", _log_level, "INFO", "1 logs more, a negative number less"),
-    Setting("OLLAMA_FLASH_ATTENTION", "flash_attention", _maybe_boolean, "auto", "Flash attention on or off"),
+    Setting(
+        "OLLAMA_MAX_QUEUE", "max_queue", values.number, "512", "Requests that may wait before others get 503"
+    ),
+    Setting(
+        "OLLAMA_ORIGINS", "origins", values.entries, "", "Origins of web pages allowed beside the local ones"
+    ),
+    Setting("OLLAMA_DEBUG", "log_level", values.log_level, "INFO", "1 logs more, a negative number less"),
+    Setting(
+        "OLLAMA_FLASH_ATTENTION", "flash_attention", values.maybe_boolean, "auto", "Flash attention on or off"
+    ),
     Setting(
         "OLLAMA_KV_CACHE_TYPE",
         "kv_cache_type",
-        _kv_cache_type,
+        values.kv_cache_type,
         "f16",
         "Type of the KV cache (f16, q8_0, q4_0)",
     ),
     Setting(
         "OLLAMA_GO_TEMPLATE",
         "go_template",
-        _maybe_boolean,
+        values.maybe_boolean,
         "auto",
         "Prefer (1) or ignore (0) Go templates of models that also bring a Jinja template",
     ),
     Setting(
         "OLLAMA_LLAMA_CPP_COMPAT",
         "translates",
-        _boolean,
+        values.boolean,
         "true",
         "Translate models in layouts that the engine does not load (0: give it every file as it is)",
     ),
-    Setting("OLLAMA_GPU_OVERHEAD", "gpu_overhead_bytes", _number, "0", "Bytes of each GPU left alone"),
-    Setting("OLLAMA_NOPRUNE", "no_prune", _boolean, "false", "Keep blobs that nothing refers to"),
+    Setting("OLLAMA_GPU_OVERHEAD", "gpu_overhead_bytes", values.number, "0", "Bytes of each GPU left alone"),
+    Setting("OLLAMA_NOPRUNE", "no_prune", values.boolean, "false", "Keep blobs that nothing refers to"),
     Setting(
         "CORRAL_LLAMA_SERVER",
         "llama_server",
@@ -227,7 +141,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "CORRAL_ENGINE_ENV",
         "engine_env",
-        _list,
+        values.entries,
         "",
         "Further variables that engines get, by name or as `FOO_*`; secrets of the server are kept from them",
     ),
@@ -248,21 +162,21 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "OLLAMA_VULKAN",
         "uses_vulkan",
-        _boolean,
+        values.boolean,
         "true",
         "0 hides Vulkan's devices from the engine, which has to be built for them",
     ),
     Setting(
         "OLLAMA_IGPU_ENABLE",
         "counts_integrated",
-        _boolean,
+        values.boolean,
         "false",
         "Count graphics inside a processor (AMD) as a GPU when memory is planned",
     ),
     Setting(
         "OLLAMA_SCHED_SPREAD",
         "is_spread",
-        _boolean,
+        values.boolean,
         "true",
         "A model is spread over all visible GPUs in any case; hide some with `CUDA_VISIBLE_DEVICES` or"
         " `ROCR_VISIBLE_DEVICES`",
@@ -270,92 +184,102 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "LLAMA_ARG_FIT",
         "fits_memory",
-        _on_off,
+        values.on_off,
         "on",
         "Whether the engine itself moves layers that do not fit out of a GPU",
     ),
     Setting(
         "LLAMA_ARG_FIT_TARGET",
         "fit_target_mib",
-        _number,
+        values.number,
         "0",
         "MiB of each GPU that it leaves free when it does (0: the engine's default)",
     ),
     Setting(
         "OLLAMA_MAX_TRANSFER_STREAMS",
         "transfer_streams",
-        _number,
+        values.number,
         "0",
         "Most connections for one blob of a pull (0: up to 16, as many as help)",
     ),
     Setting(
         "OLLAMA_DEBUG_LOG_REQUESTS",
         "logs_requests",
-        _boolean,
+        values.boolean,
         "false",
         "Keep the bodies of inference requests in a temporary folder, with scripts that send them again",
     ),
     Setting(
         "CORRAL_HANG_TIMEOUT",
         "hang_timeout_ns",
-        _duration,
+        values.duration,
         "5m",
         "A busy engine that says nothing for so long is stopped (0: never)",
     ),
     Setting(
         "CORRAL_CLIENT_TIMEOUT",
         "client_timeout_ns",
-        _duration,
+        values.duration,
         "5m",
         "A client that sends half a request, or does not read its answer, for so long is dropped (0: never)",
     ),
     Setting(
-        "CORRAL_MAX_BODY_BYTES", "max_body_bytes", _number, "67108864", "Largest request body, uploads apart"
+        "CORRAL_MAX_BODY_BYTES",
+        "max_body_bytes",
+        values.number,
+        "67108864",
+        "Largest request body, uploads apart",
     ),
     Setting(
         "CORRAL_MAX_BODIES_BYTES",
         "max_bodies_bytes",
-        _number,
+        values.number,
         "201326592",
         "All request bodies that are held at a time; beyond it large requests get 503",
     ),
     Setting(
         "CORRAL_MAX_CONNECTIONS",
         "max_connections",
-        _number,
+        values.number,
         "0",
         "Open connections; beyond it idle ones are closed, then new ones get 503 (0: by the limit of open files)",
     ),
     Setting(
         "CORRAL_LOOP_GUARD",
         "loop_guard_ns",
-        _duration,
+        values.duration,
         "0",
         "Log work that uses so much processor time on the event loop without a pause (0: none)",
     ),
     Setting(
         "CORRAL_LOCAL_FILES",
         "local_files",
-        _local_files,
+        values.local_files,
         "link",
         "What create does with files of this machine: `link` shares their blocks where it can, `copy` never links, "
         "`off` has clients upload them",
     ),
-    Setting("CORRAL_MAX_JSON_DEPTH", "max_json_depth", _number, "500", "Deepest nesting of request JSON"),
+    Setting(
+        "CORRAL_MAX_JSON_DEPTH", "max_json_depth", values.number, "500", "Deepest nesting of request JSON"
+    ),
     Setting(
         "CORRAL_REGISTRY",
         "registry_mode",
-        _registry_mode,
+        values.registry_mode,
         "off",
         "Offer the models to other machines under /v2/: `pull`, or `push` to take new ones too",
     ),
     Setting(
-        "CORRAL_CACHE_RAM", "cache_ram_mib", _number, "0", "MiB that an engine may keep evicted prompts in"
+        "CORRAL_CACHE_RAM",
+        "cache_ram_mib",
+        values.number,
+        "0",
+        "MiB that an engine may keep evicted prompts in",
     ),
     Setting(
         "CORRAL_REGISTRY_PULL_THROUGH",
         "is_pull_through",
-        _boolean,
+        values.boolean,
         "false",
         "Fetch a model that another machine asks for under /v2/ and that is missing, once, and keep it",
     ),
@@ -366,7 +290,7 @@ SETTINGS: tuple[Setting, ...] = (
         "https://ollama.com:443",
         "Where the account is that signs pushes (`signin`, `signout`); nothing else goes there",
     ),
-    Setting("CORRAL_OFFLINE", "is_offline", _boolean, "false", "Never talk to a registry"),
+    Setting("CORRAL_OFFLINE", "is_offline", values.boolean, "false", "Never talk to a registry"),
     Setting(
         "CORRAL_DEFAULT_REGISTRY",
         "registry",
@@ -377,21 +301,21 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "CORRAL_REGISTRY_MIRRORS",
         "registry_mirrors",
-        _list,
+        values.entries,
         "",
         "Registries to try first: `URL` for names without a host, `HOST=URL` for names on that host",
     ),
     Setting(
         "CORRAL_REGISTRY_TRUSTED_HOSTS",
         "registry_trusted_hosts",
-        _list,
+        values.entries,
         "",
         "`host` or `host:port` that registries may send us to, private or not, also for their tokens",
     ),
     Setting(
         "CORRAL_PULL_RATE",
         "pull_bytes_per_s",
-        _rate,
+        values.rate,
         "0",
         "Bandwidth of all downloads, as in `10MB` a second (0: all)",
     ),
@@ -399,14 +323,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "CORRAL_PULL_STALL_TIMEOUT",
         "pull_stall_timeout_ns",
-        _duration,
+        values.duration,
         "30s",
         "A part of a download that brings nothing for so long is started again",
     ),
     Setting(
         "CORRAL_PULL_RETRY_DELAY",
         "pull_retry_delay_ns",
-        _duration,
+        values.duration,
         "1s",
         "Pause after the first failure of a part; it doubles with each further one, up to the sixth",
     ),
@@ -420,14 +344,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "CORRAL_RESPONSES_MAX_AGE",
         "responses_max_age_ns",
-        _duration,
+        values.duration,
         "720h",
         "How long a stored response is kept after its conversation was last used (0: none is stored)",
     ),
     Setting(
         "CORRAL_RESPONSES_MAX_BYTES",
         "responses_max_bytes",
-        _number,
+        values.number,
         "268435456",
         "How much stored responses may hold before the oldest are dropped",
     ),
@@ -505,15 +429,15 @@ class Settings:
         """
         if problem := host_problem(env.get("OLLAMA_HOST", "")):
             raise CorralError(f"OLLAMA_HOST={env['OLLAMA_HOST']!r}: {problem}", hint="correct OLLAMA_HOST")
-        values: dict[str, Any] = {}
+        found: dict[str, Any] = {}
         warnings = []
         for setting in SETTINGS:
             text = strip_setting(env.get(setting.name, ""))
             if not text:
                 continue
             try:
-                values[setting.field] = setting.read(text)
-            except _Unreadable:
+                found[setting.field] = setting.read(text)
+            except values.UnreadableError:
                 warnings.append(f"{setting.name}={text!r} is not understood, using {setting.shown or 'none'}")
                 continue
             if doubt := _doubt(setting, text):
@@ -524,30 +448,13 @@ class Settings:
             for name in sorted(env)
             if name.startswith(("OLLAMA_", "CORRAL_")) and name not in known
         ]
-        check_origins(values.get("origins", ()))
-        return cls(**values, warnings=tuple(warnings))
+        values.check_origins(found.get("origins", ()))
+        return cls(**found, warnings=tuple(warnings))
 
 
 def _suggestion(name: str, known: Iterable[str]) -> str:
     close = get_close_matches(name, known, n=1, cutoff=0.85)
     return f"; did you mean {close[0]}?" if close else ""
-
-
-def check_origins(origins: tuple[str, ...]) -> None:
-    """Raise CorralError for an origin that could never match."""
-    for origin in origins:
-        if "*" not in origin and not origin.startswith(_ORIGIN_SCHEMES):
-            _refuse(
-                "bad origin: origins must contain '*' or include "
-                + "http://,https://,chrome-extension://,safari-extension://,moz-extension://,"
-                + "ms-browser-extension://"
-            )
-        if origin.count("*") > 1:
-            _refuse("only one * is allowed")
-
-
-def _refuse(text: str) -> NoReturn:
-    raise CorralError(text, hint="correct OLLAMA_ORIGINS")
 
 
 def environment_of(command: str) -> list[tuple[str, str]]:

@@ -1,0 +1,138 @@
+"""What the texts of settings mean. Each function takes the text of a variable and raises `UnreadableError`."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from corral.errors import CorralError, InvalidRequestError
+from corral.gotime import FOREVER_NS, parse_duration_ns
+from corral.rate import parse_rate
+
+__all__ = [
+    "FALSE",
+    "TRUE",
+    "UnreadableError",
+    "boolean",
+    "check_origins",
+    "duration",
+    "entries",
+    "keep_alive",
+    "kv_cache_type",
+    "local_files",
+    "log_level",
+    "maybe_boolean",
+    "number",
+    "on_off",
+    "rate",
+    "registry_mode",
+]
+
+_SECOND_NS = 1_000_000_000
+TRUE = ("1", "t", "T", "TRUE", "true", "True")
+FALSE = ("0", "f", "F", "FALSE", "false", "False")
+_KV_CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
+
+_ORIGIN_SCHEMES = (
+    "http://",
+    "https://",
+    "chrome-extension://",
+    "safari-extension://",
+    "moz-extension://",
+    "ms-browser-extension://",
+)
+
+
+class UnreadableError(Exception):
+    """The text of a setting has no meaning; the default counts."""
+
+
+def number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise UnreadableError
+    return int(text)
+
+
+def boolean(text: str) -> bool:
+    # Any other text that is not empty means yes, as for Ollama; the reader of the settings says so.
+    return text not in FALSE
+
+
+def maybe_boolean(text: str) -> bool | None:
+    return boolean(text) if text else None
+
+
+def on_off(text: str) -> bool:
+    return text.lower() not in (*FALSE, "off", "disabled")
+
+
+def duration(text: str) -> int:
+    """Nanoseconds from a duration or from whole seconds."""
+    try:
+        return parse_duration_ns(text)
+    except InvalidRequestError:
+        try:
+            return int(text) * _SECOND_NS
+        except ValueError:
+            raise UnreadableError from None
+
+
+def keep_alive(text: str) -> int:
+    value_ns = duration(text)
+    return FOREVER_NS if value_ns < 0 else value_ns
+
+
+def registry_mode(text: str) -> str:
+    if text.lower() not in ("off", "pull", "push"):
+        raise UnreadableError
+    return text.lower()
+
+
+def kv_cache_type(text: str) -> str:
+    if text.lower() not in _KV_CACHE_TYPES:
+        raise UnreadableError
+    return text.lower()
+
+
+def rate(text: str) -> int:
+    """Bytes a second."""
+    try:
+        return parse_rate(text)
+    except InvalidRequestError:
+        raise UnreadableError from None
+
+
+def entries(text: str) -> tuple[str, ...]:
+    return tuple(entry.strip() for entry in text.split(",") if entry.strip())
+
+
+def local_files(text: str) -> str:
+    if text in ("link", "copy", "off"):
+        return text
+    if text in FALSE:
+        return "off"
+    raise UnreadableError
+
+
+def log_level(text: str) -> str:
+    if text in TRUE:
+        return "DEBUG"
+    if text in FALSE or not text.lstrip("-").isdigit():
+        return "INFO" if text in FALSE else "DEBUG"
+    return "DEBUG" if int(text) > 0 else "WARNING"
+
+
+def check_origins(origins: tuple[str, ...]) -> None:
+    """Raise CorralError for an origin that could never match."""
+    for origin in origins:
+        if "*" not in origin and not origin.startswith(_ORIGIN_SCHEMES):
+            _refuse(
+                "bad origin: origins must contain '*' or include "
+                + "http://,https://,chrome-extension://,safari-extension://,moz-extension://,"
+                + "ms-browser-extension://"
+            )
+        if origin.count("*") > 1:
+            _refuse("only one * is allowed")
+
+
+def _refuse(text: str) -> NoReturn:
+    raise CorralError(text, hint="correct OLLAMA_ORIGINS")

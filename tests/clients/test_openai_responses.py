@@ -336,6 +336,23 @@ def test_async_client(tiny: Server) -> None:
     assert all("Paris" in answer for answer in asyncio.run(talk()))
 
 
+def test_a_tool_that_takes_text(client: openai.OpenAI) -> None:
+    """A custom tool is called with a text, and its result goes back like any other."""
+    tool: Any = {"type": "custom", "name": "get_weather", "description": "Get the weather of a city"}
+    common: Any = {"model": MODEL, "input": WEATHER, "tools": [tool], "tool_choice": "required", **PLAIN}
+    with client.responses.stream(max_output_tokens=64, **common) as stream:
+        kinds = [event.type for event in stream]
+    assert "response.custom_tool_call_input.done" in kinds
+    response = client.responses.create(max_output_tokens=64, **common)
+    (call,) = response.output
+    assert call.type == "custom_tool_call"
+    assert call.name == "get_weather"
+    result: Any = {"type": "custom_tool_call_output", "call_id": call.call_id, "output": REPORT}
+    turns: Any = [{"role": "user", "content": WEATHER}, call.model_dump(exclude_none=True), result]
+    final = client.responses.create(model=MODEL, input=turns, max_output_tokens=64, **PLAIN)
+    assert final.output_text
+
+
 def test_compaction(client: openai.OpenAI) -> None:
     """A conversation becomes what the user said and an item for the rest, which the next request begins with."""
     turns: Any = [

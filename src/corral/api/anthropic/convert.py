@@ -81,6 +81,8 @@ def _tools(request: MessagesRequest) -> tuple[Tool, ...]:
     for tool in request.tools:
         if _is_search(tool):
             tools.append(_SEARCH)
+        elif not tool.name and tool.type not in ("", "custom"):
+            continue  # a set of tools that another server would run
         elif not (is_searching and tool.name == SEARCH_TOOL):
             parameters = _parameters(tool)
             tools.append(Tool("function", function=ToolFunction(tool.name, tool.description, parameters)))

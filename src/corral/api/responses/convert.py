@@ -16,7 +16,13 @@ from corral.errors import InvalidRequestError
 from corral.service.requests import ChatRequest, InferenceOptions
 from corral.types import Message, Tool, ToolFunction, ToolParameters, ToolProperty
 
-__all__ = ["SEARCH_TOOL", "chat_request", "has_search"]
+__all__ = ["CUSTOM_TOOL", "SEARCH_TOOL", "chat_request", "custom_names", "has_search"]
+
+CUSTOM_TOOL = "custom"
+# What a tool that takes a text and no object is for a model.
+_TEXT_INPUT = ToolParameters(
+    "object", required=("input",), properties={"input": ToolProperty(types=("string",))}
+)
 
 SEARCH_TOOL = "web_search"
 _SEARCH = Tool(
@@ -36,6 +42,11 @@ _SEARCH = Tool(
 def has_search(request: ResponsesRequest) -> bool:
     """Whether the request declares the search that the server itself runs."""
     return any(tool.get("type") == SEARCH_TOOL for tool in request.tools)
+
+
+def custom_names(request: ResponsesRequest) -> frozenset[str]:
+    """The names of the tools that take a text and no object."""
+    return frozenset(name for name, tool in _named(request.tools, "") if tool.get("type") == CUSTOM_TOOL)
 
 
 def chat_request(request: ResponsesRequest, history: Sequence[Any]) -> ChatRequest:
@@ -82,6 +93,11 @@ def _tools(request: ResponsesRequest) -> list[Tool]:
         kind = tool.get("type") or ""
         if kind == SEARCH_TOOL:
             tools.append(_SEARCH)
+        elif kind == CUSTOM_TOOL:
+            description = str(tool.get("description") or "")
+            tools.append(Tool("function", function=ToolFunction(name, description, _TEXT_INPUT)))
+        elif not name and kind != "function":
+            continue  # a tool that another server would run
         elif not (is_searching and name == SEARCH_TOOL):
             function = ToolFunction(
                 name,

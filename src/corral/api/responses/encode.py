@@ -17,7 +17,7 @@ from corral.api.http import JSON
 from corral.api.openai.encode import arguments_json
 from corral.api.openai.errors import code_of, envelope, message_of, service_error
 from corral.api.responses import objects
-from corral.api.responses.convert import SEARCH_TOOL, has_search
+from corral.api.responses.convert import SEARCH_TOOL, custom_names, has_search
 from corral.api.responses.protocol import ResponsesRequest
 from corral.api.sse import EVENT_STREAM, named_frame
 from corral.errors import CorralError
@@ -61,6 +61,7 @@ class ResponseForm:
         self.response_id = f"resp_{self._number}"
         self.is_stored = is_stored
         self._has_search = has_search(request)
+        self._custom_names = custom_names(request)
         self._created_s = int(time.time())
         self._events: list[bytes] = []
         self._serial = 0
@@ -243,6 +244,9 @@ class ResponseForm:
 
     def _call(self, call: ToolCall) -> None:
         self._close()
+        if call.name in self._custom_names:
+            self._custom_call(call)
+            return
         item_id = f"fc_{self._number}_{self._call_count}"
         self._call_count += 1
         arguments = arguments_json(call.arguments).decode()
@@ -252,6 +256,21 @@ class ResponseForm:
         self._event("response.function_call_arguments.delta", {**place, "delta": arguments})
         self._event("response.function_call_arguments.done", {**place, "arguments": arguments})
         item = objects.call_item(item_id, call, arguments)
+        self._event("response.output_item.done", {"output_index": self._index, "item": item})
+        self._output.append(item)
+
+    def _custom_call(self, call: ToolCall) -> None:
+        """A call of a tool that takes a text."""
+        item_id = f"ctc_{self._number}_{self._call_count}"
+        self._call_count += 1
+        given = call.arguments.get("input")
+        text = given if isinstance(given, str) else arguments_json(call.arguments).decode()
+        place = {"item_id": item_id, "output_index": self._index}
+        item = objects.custom_call_item(item_id, call, "", "in_progress")
+        self._event("response.output_item.added", {"output_index": self._index, "item": item})
+        self._event("response.custom_tool_call_input.delta", {**place, "delta": text})
+        self._event("response.custom_tool_call_input.done", {**place, "input": text})
+        item = objects.custom_call_item(item_id, call, text)
         self._event("response.output_item.done", {"output_index": self._index, "item": item})
         self._output.append(item)
 

@@ -13,6 +13,7 @@ from corral.types import GenerationMetrics, Logprob, ToolCall
 
 __all__ = [
     "call_item",
+    "custom_call_item",
     "logprob_entries",
     "message_item",
     "reasoning_item",
@@ -150,6 +151,17 @@ def call_item(item_id: str, call: ToolCall, arguments: str, status: str = "compl
         "call_id": call.id,
         "name": call.name,
         "arguments": arguments,
+    }
+
+
+def custom_call_item(item_id: str, call: ToolCall, text: str, status: str = "completed") -> Item:
+    return {
+        "id": item_id,
+        "type": "custom_tool_call",
+        "status": status,
+        "call_id": call.id,
+        "name": call.name,
+        "input": text,
     }
 
 

@@ -175,3 +175,27 @@ def test_closing_tags_that_are_read_again_are_bounded() -> None:
     broken = '<tool_call>{"name": "get", "arguments": {"a": "x}}</tool_call>\n'
     found = join(run(make_parser("qwen3"), [broken * 4000]))
     assert found == {"c": (broken * 4000).rstrip()}
+
+
+@pytest.mark.parametrize("parser", [*IN_TAGS, "olmo3", "lfm2"])
+def test_talk_about_a_tag_streams(parser: str) -> None:
+    """What goes on for a thousand characters without brackets is no call, and nobody waits for its end."""
+    made, e = make_parser(parser, think=True), envelope(parser)
+    pieces = [
+        made.feed(e.before),
+        made.feed(f"Write {e.opening} before"),
+        *(made.feed(" word") for _ in range(210)),
+    ]
+    content = "".join(piece.content for piece in pieces)
+    assert content == f"Write {e.opening} before" + " word" * 210
+
+
+@pytest.mark.parametrize("parser", ["qwen3", "glm-ocr", "generic:<tool_call>"])
+def test_any_cut_at_the_end_of_talk_gives_the_same(parser: str) -> None:
+    """The bound falls on the same letter however the reply comes."""
+    for size in (*range(985, 1016), 1500):
+        for what in ('{"name": "get", "arguments": {}}', "</tool_call>", "<tool_call>", "<x"):
+            text = "<tool_call>" + "x" * size + what + "</tool_call> after"
+            whole = join(run(make_parser(parser), [text]))
+            assert join(run(make_parser(parser), list(text))) == whole
+            assert join(run(make_parser(parser), [text[:size], text[size:]])) == whole

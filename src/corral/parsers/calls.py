@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from corral.parsers.coerce import find_tool
@@ -18,7 +19,7 @@ from corral.parsers.glm_call import coerce_pairs, parse_glm_call
 from corral.parsers.pythonic import parse_python_calls
 from corral.parsers.qwen_xml import is_in_parameter, mend_xml_calls, parse_xml_calls
 from corral.parsers.scan import ObjectScanner
-from corral.parsers.values import ValueReader, parse_json, parse_value
+from corral.parsers.values import MAX_MENDED_CHARS, ValueReader, parse_json, parse_value
 from corral.types import Tool
 
 __all__ = [
@@ -118,12 +119,21 @@ def is_in_value(body: str) -> bool:
 
 def without_tags(body: str, tags: Sequence[str]) -> str:
     """The body without tags of its family that were doubled around it."""
-    body = body.strip()
-    while (found := next((tag for tag in tags if body.startswith(tag)), "")) != "":
-        body = body.removeprefix(found).lstrip()
-    while (found := next((tag for tag in tags if body.endswith(tag)), "")) != "":
-        body = body.removesuffix(found).rstrip()
-    return body
+    if not tags:
+        return body.strip()
+    opened = _repeated(tuple(tags)).match(body)
+    start = opened.end() if opened is not None else 0
+    end = len(body.rstrip())
+    while tag := next((tag for tag in tags if body.endswith(tag, start, end)), ""):
+        end -= len(tag)
+        while end > start and body[end - 1].isspace():
+            end -= 1
+    return body[start:end]
+
+
+@lru_cache(maxsize=64)
+def _repeated(tags: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(rf"\s*(?:(?:{'|'.join(map(re.escape, tags))})\s*)*")
 
 
 def _read_marked(body: str, tools: Sequence[Tool], *, is_complete: bool, is_exact: bool) -> Calls | None:
@@ -187,10 +197,12 @@ def _json_calls(body: str, tools: Sequence[Tool], is_complete: bool, tags: Seque
         value = parse_json(body)
         if isinstance(value, str):  # the call once more as JSON
             value = parse_json(value)
+        found = calls_of(value, tools)
     except ValueError:
-        return _JSONCalls(body, tools, is_complete, tags).read() if tools else None
-    found = calls_of(value, tools)
-    return found if found is not None or not tools else _JSONCalls(body, tools, is_complete, tags).read()
+        found = None
+    if found is not None or not tools or len(body) > MAX_MENDED_CHARS:
+        return found
+    return _JSONCalls(body, tools, is_complete, tags).read()
 
 
 def _python_calls(body: str, tools: Sequence[Tool], is_complete: bool) -> Calls | None:

@@ -40,7 +40,7 @@ _BETWEEN = Mode(
     otherwise=_BARE_TEXT,
 )
 _THOUGHT = Mode(Sink.THINKING, TagSet(_CLOSE_THINK), trims_end=True)
-_ACTION = Mode(Sink.BODY, TagSet(_CLOSE_ACTION), is_inside=is_in_value)
+_ACTION = Mode(Sink.BODY, TagSet(_CLOSE_ACTION), is_inside=is_in_value, may_be_talk=True)
 
 
 class _CohereParser(TaggedParser):

@@ -24,7 +24,7 @@ _TEXT_AFTER_CALL = Mode(Sink.CONTENT, _CALLS, trim_start=Trim.LINES, trims_end=T
 _THOUGHT = Mode(Sink.THINKING, TagSet(_CLOSE_THINK), trims_end=True)
 _THOUGHT_AFTER_TAG = Mode(Sink.THINKING, TagSet(_CLOSE_THINK), trim_start=Trim.ALL, trims_end=True)
 _START = Mode(Sink.DROP, TagSet(_OPEN_THINK), otherwise=_TEXT)
-_BODY = Mode(Sink.BODY, TagSet(_CLOSE_CALL), is_inside=is_in_value)
+_BODY = Mode(Sink.BODY, TagSet(_CLOSE_CALL), is_inside=is_in_value, may_be_talk=True)
 # A closing tag that comes twice.
 _AFTER_CALL = Mode(Sink.DROP, TagSet(_CLOSE_CALL), otherwise=_TEXT_AFTER_CALL)
 

@@ -23,7 +23,7 @@ _FIRST_KEYS = ('"name"', '"arguments"')
 _ALIASES = {"read_file": "read", "write_file": "write", "edit_file": "edit", "web_fetch": "webfetch"}
 
 _THOUGHT_ENDS = TagSet(_CLOSE_THINK, _OPEN_CALL)
-_CALL = Mode(Sink.BODY, TagSet(_CLOSE_CALL), is_inside=is_in_value)
+_CALL = Mode(Sink.BODY, TagSet(_CLOSE_CALL), is_inside=is_in_value, may_be_talk=True)
 _USER = Mode(Sink.BODY, TagSet(_CLOSE_USER))
 _JSON = Mode(Sink.BODY, TagSet())
 

@@ -21,7 +21,7 @@ _CALL_TAGS = TagSet(_OPEN_CALLS)
 _TEXT = Mode(Sink.CONTENT, _CALL_TAGS)
 _TEXT_AFTER_TAG = Mode(Sink.CONTENT, _CALL_TAGS, trim_start=Trim.ALL)
 _THOUGHT = Mode(Sink.THINKING, TagSet(_CLOSE_THINK), trim_start=Trim.ALL, trims_end=True)
-_BODY = Mode(Sink.BODY, TagSet(_CLOSE_CALLS), is_inside=is_in_value)
+_BODY = Mode(Sink.BODY, TagSet(_CLOSE_CALLS), is_inside=is_in_value, may_be_talk=True)
 # A closing tag that comes twice.
 _AFTER_CALLS = Mode(Sink.DROP, TagSet(_CLOSE_CALLS), otherwise=_TEXT_AFTER_TAG)
 _BARE_BODY = Mode(Sink.BODY, _CALL_TAGS)

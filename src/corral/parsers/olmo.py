@@ -17,7 +17,7 @@ __all__ = ["create_olmo3", "create_olmo3_think"]
 _OPEN_CALLS, _CLOSE_CALLS = "<function_calls>", "</function_calls>"
 
 _TEXT = Mode(Sink.CONTENT, TagSet(_OPEN_CALLS))
-_BODY = Mode(Sink.BODY, TagSet(_CLOSE_CALLS), is_inside=is_in_value)
+_BODY = Mode(Sink.BODY, TagSet(_CLOSE_CALLS), is_inside=is_in_value, may_be_talk=True)
 # A closing tag that comes twice.
 _AFTER_CALLS = Mode(Sink.DROP, TagSet(_CLOSE_CALLS), otherwise=_TEXT)
 _PLAIN = Mode(Sink.CONTENT, TagSet())

@@ -31,7 +31,7 @@ _CALLS = TagSet(_OPEN_CALL)
 _TEXT = Mode(Sink.CONTENT, _CALLS, trims_end=True)
 _TEXT_AFTER_LINES = Mode(Sink.CONTENT, _CALLS, trim_start=Trim.LINES, trims_end=True)
 _TEXT_AFTER_SPACE = Mode(Sink.CONTENT, _CALLS, trim_start=Trim.ALL, trims_end=True)
-_BODY = Mode(Sink.BODY, TagSet(_CLOSE_CALL), is_inside=is_in_value)
+_BODY = Mode(Sink.BODY, TagSet(_CLOSE_CALL), is_inside=is_in_value, may_be_talk=True)
 # A closing tag that comes twice.
 _AFTER_CALL = Mode(Sink.DROP, TagSet(_CLOSE_CALL), otherwise=_TEXT_AFTER_LINES)
 _AFTER_VL_CALL = Mode(Sink.DROP, TagSet(_CLOSE_CALL), otherwise=_TEXT_AFTER_SPACE)

@@ -29,6 +29,11 @@ class ObjectScanner:
         self._is_string = False
         self._is_escaped = False
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether an object is open."""
+        return self._braces > 0
+
     def scan(self, text: str, position: int, limit: int) -> int | None:
         """Return the position after the object that ends in `text[position:limit]`; None if none does."""
         begin = position

@@ -29,6 +29,9 @@ from corral.types import ToolCall
 __all__ = ["Mode", "Sink", "TagSet", "TaggedParser", "Trim"]
 
 _VISIBLE = re.compile(r"\S")
+# What any form of call has soon after its tag, and how soon.
+_CALL_LIKE = re.compile(r"[{\[(<]")
+_MAX_TALK_CHARS = 1000
 # Closing tags in values that a reply may have; each may make us read the text after it once more.
 _MAX_PASSED_TAGS = 16
 
@@ -84,6 +87,7 @@ class Mode:
     `trims_end`: white space before a tag is dropped, unless it is one of `spaced_tags`; white space at the end of
     the reply too, unless `keeps_end`.
     `otherwise`: the tags count only as the first visible text; any other text is read, whole, in that mode.
+    `may_be_talk`: a body that goes on for long without anything that calls are made of is text about its tag.
     `is_inside`: whether a body ends inside a value, so that a closing tag there is no end.
     """
 
@@ -95,6 +99,7 @@ class Mode:
     spaced_tags: tuple[str, ...] = ()
     otherwise: Mode | None = None
     is_inside: Callable[[str], bool] | None = None
+    may_be_talk: bool = False
 
 
 class TaggedParser(ABC):
@@ -124,6 +129,7 @@ class TaggedParser(ABC):
         )
         self._passed_count = 0
         self._again = ""  # text to read once more
+        self._is_call_like = False  # the body holds something that calls are made of
         # First characters of the live tags, if text without them may pass unread.
         self._quick_chars: tuple[str, ...] | None = None
         self._update_quick_chars()
@@ -164,6 +170,7 @@ class TaggedParser(ABC):
         """Go on in `mode`; `opened` is the text to give out if what it seemed to begin does not come."""
         self._mode = mode
         self._trim = mode.trim_start
+        self._is_call_like = False
         self._opened = self._space + opened if opened else ""
         self._scanner = scanner
 
@@ -246,8 +253,9 @@ class TaggedParser(ABC):
                 continue
             match = mode.tags.find(text, position)
             end = len(text) - mode.tags.held_length(text, position) if match is None else match.start()
-            if mode.sink is Sink.BODY and self._body_size + end - position > MAX_HELD_CHARS:
-                limit = position + MAX_HELD_CHARS - self._body_size
+            most = self._most_body(text, position, end) if mode.sink is Sink.BODY else None
+            if most is not None and self._body_size + end - position > most:
+                limit = position + most - self._body_size
                 self._append_body(text[position:limit])
                 self._give_up_body()
                 position = limit
@@ -258,6 +266,16 @@ class TaggedParser(ABC):
                 return
             position = match.end()
             self._take_tag(match[0])
+
+    def _most_body(self, text: str, position: int, end: int) -> int:
+        """How long the body may become with this piece of text before it is no call."""
+        if not self._mode.may_be_talk or self._is_call_like:
+            return MAX_HELD_CHARS
+        found = _CALL_LIKE.search(text, position, end)
+        if found is None or self._body_size + found.start() - position >= _MAX_TALK_CHARS:
+            return _MAX_TALK_CHARS
+        self._is_call_like = True
+        return MAX_HELD_CHARS
 
     def _take_tag(self, tag: str) -> None:
         if self._mode.is_inside is not None and self._passes(self._mode.is_inside, tag):

@@ -30,6 +30,7 @@ _FORM = re.compile(
 _PAIRED = re.compile(r"<[^<>|｜/]+>")
 _ARGUMENT_KEYS = frozenset({"arguments", "parameters"})
 _MAX_SEARCH_DEPTH = 100
+_MAX_BEFORE_OBJECT = 1000
 _MAX_BROKEN_OBJECTS = 64  # each makes us join the body again
 
 
@@ -143,12 +144,14 @@ class ToolParser:
 
     def _read_call(self, text: str, position: int) -> int:
         limit = min(len(text), position + MAX_HELD_CHARS - self._body_size)
+        if not self._scanner.has_begun:
+            limit = min(limit, position + _MAX_BEFORE_OBJECT - (self._body_size - self._opened_size))
         found = self._scanner.scan(text, position, limit)
         end = limit if found is None else found
         self._body.append(text[position:end])
         self._body_size += end - position
         if found is None:
-            if self._body_size >= MAX_HELD_CHARS:
+            if self._body_size >= MAX_HELD_CHARS or self._is_talk():
                 self._give_back()
             return end
         if self._scanner.is_list_end:
@@ -173,6 +176,11 @@ class ToolParser:
         self._body, self._body_size = [], 0
         self._state = _State.AFTER
         return end
+
+    def _is_talk(self) -> bool:
+        """Whether so much text without an object follows the tag that it is no call, and need not wait for one."""
+        has_begun = self._scanner.has_begun
+        return not has_begun and self._body_size - self._opened_size >= _MAX_BEFORE_OBJECT
 
     def _find_calls(self, value: Any, body: str) -> Calls | None:
         """The calls of declared tools that a value means."""

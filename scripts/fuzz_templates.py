@@ -2,23 +2,29 @@
 
 Usage: python scripts/fuzz_templates.py [COUNT] [SEED]
 Half of the texts are grown from the grammar, half are such texts with characters cut, doubled or exchanged.
-Prints how many parsed and ran, and the slowest; exits 1 at the first other exception or when one takes too long.
+Prints how many parsed and ran, and the slowest; exits 1 at the first other exception, when one takes too long, or
+when its quick run holds a thread for longer than an event loop may be held.
 """
 
 from __future__ import annotations
 
 import random
+import re
 import sys
 import time
 import traceback
 
 from corral.errors import TemplateError
+from corral.gotemplate import NotQuickError
 from corral.gotemplate.template import Template
 from corral.prompt.gochat import render_messages, render_suffix
 from corral.prompt.inference import thinking_tags, tool_tag
 from corral.types import Message, Tool, ToolCall, ToolFunction, ToolParameters, ToolProperty
 
 _LIMIT_S = 20.0
+_QUICK_LIMIT_S = 0.1
+# Of a pointer, as Go prints it.
+_ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
 _TEXTS = ("a", " ", "\n", "<|im_start|>", "é", "{", "}", "- ", "\t  \n", "😀", "<think>")
 _FIELDS = (
     ".", ".System", ".Messages", ".Tools", ".Response", ".Prompt", ".Suffix", ".Role", ".Content", ".Thinking",
@@ -138,6 +144,20 @@ def _conversation() -> tuple[list[Message], list[Tool]]:
     return messages, [Tool("function", function=function)]
 
 
+def _quick_s(template: Template, messages: list[Message], tools: list[Tool]) -> float:
+    """Processor time of a quick run, which gives up after 8 ms and whatever its last step takes."""
+    template.prepare()
+    start_s = time.thread_time()
+    try:
+        quick = render_messages(template, messages, tools, True, is_quick=True)
+    except (NotQuickError, TemplateError):
+        return time.thread_time() - start_s
+    taken_s = time.thread_time() - start_s
+    full = render_messages(template, messages, tools, True)
+    assert _ADDRESS.sub("", quick) == _ADDRESS.sub("", full), quick
+    return taken_s
+
+
 def main() -> int:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
@@ -145,7 +165,7 @@ def main() -> int:
     grower = _Grower(source)
     messages, tools = _conversation()
     n_parsed = n_ran = 0
-    slowest_s, slowest = 0.0, ""
+    slowest_s, slowest, longest_quick_s = 0.0, "", 0.0
     for number in range(count):
         text = grower.template()
         if number % 2:
@@ -154,6 +174,14 @@ def main() -> int:
         try:
             template = Template(text)
             n_parsed += 1
+            held_s = _quick_s(template, messages, tools)
+            longest_quick_s = max(longest_quick_s, held_s)
+            if held_s > _QUICK_LIMIT_S:
+                print(
+                    f"template {number} of seed {seed} holds the loop for {held_s:.2f} s: {text!r}",
+                    file=sys.stderr,
+                )
+                return 1
             template.variables(), thinking_tags(template), tool_tag(template)
             render_messages(template, messages, tools, True)
             render_suffix(template, "a", "b")
@@ -172,6 +200,7 @@ def main() -> int:
             return 1
     print(
         f"{count} templates: {n_parsed} parsed, {n_ran} ran to their end;"
+        f" at most {longest_quick_s * 1000:.0f} ms in a quick run;"
         f" slowest {slowest_s * 1000:.0f} ms: {slowest!r}"
     )
     return 0

@@ -19,6 +19,7 @@ from corral.api.native.inference import InferenceRoutes
 from corral.api.native.library import LibraryRoutes
 from corral.api.native.making import MakingRoutes
 from corral.api.native.tokens import add_token_routes
+from corral.api.native.verify import add_verify_route
 from corral.api.openai.routes import add_openai_routes
 from corral.api.openapi.document import add_openapi_route
 from corral.api.origins import HostGuard, OriginRules
@@ -57,6 +58,7 @@ from corral.service.library import Library
 from corral.service.mirror import Mirror
 from corral.service.profile import Profiles
 from corral.service.pull import Puller
+from corral.service.verify import Verifier
 from corral.store.folder import check_models_folder
 from corral.store.models import ModelStore
 from corral.store.prune import prepare_store
@@ -236,6 +238,7 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int) -> _Parts:
     router = _with_elsewhere(_routes(inference, library, making), ElsewhereRoutes(**limits))
     add_openai_routes(router, service, catalogue, **limits)
     add_token_routes(router, service, **limits)
+    add_verify_route(router, Verifier(store), **limits)
     add_systemone_route(router, service, **limits)
     _add_agent_routes(router, anthropic, responses)
     add_openapi_route(router)

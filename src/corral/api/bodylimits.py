@@ -17,6 +17,7 @@ _SMALL = dict.fromkeys(
         "/api/delete",
         "/api/pull",
         "/api/push",
+        "/api/verify",
         "/api/me",
         "/api/signout",
         "/api/local-blobs",

@@ -145,7 +145,8 @@ def _check_models(store: ModelStore, names: list[ModelName]) -> Iterator[Finding
         listed = _some([f"{name} ({problem})" for name, problem in broken.items()])
         yield fail("blobs", f"models that lack files: {listed}", f"get them again: {PROGRAM} pull NAME")
     else:
-        yield ok("blobs", "all files of all models are there, with the right sizes")
+        sizes = "all files of all models are there, with the right sizes"
+        yield ok("blobs", f"{sizes} ({PROGRAM} verify compares their content)")
     if not corrupt:
         yield from _check_leftovers(store, used)
 
@@ -162,6 +163,8 @@ def _problem(store: ModelStore, links: LinkRecords, layer: Layer) -> str:
         return f"{path.name[:19]} cannot be read by this user"
     if size_bytes != layer.size_bytes:
         return f"{path.name[:19]} has {size_bytes} bytes instead of {layer.size_bytes}"
+    if store.blobs.problem(layer.digest, layer.size_bytes):
+        return f"{path.name[:19]} is not what its digest says"
     return links.problem(path)
 
 

@@ -168,6 +168,14 @@ COMMANDS: tuple[Command, ...] = (
         "bench", "Measure how fast a model is", "bench:bench", "MODEL", _BENCH_FLAGS, count=1, is_own=True
     ),
     Command(
+        "verify",
+        "Compare the files of models, or of all, with their digests",
+        "verify:verify",
+        "[MODEL...]",
+        (Flag("json", "Print JSON"),),
+        is_own=True,
+    ),
+    Command(
         "doctor",
         "Check the server, the models, the engine and the environment",
         "doctor:doctor",

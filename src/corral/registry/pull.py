@@ -244,7 +244,8 @@ class Pull:
             path = self._store.blobs.path(layer.digest)
             try:
                 size = path.stat().st_size
-                is_there = size == layer.size_bytes and not (is_verifying and not _is_sound(path, layer))
+                is_doubtful = is_verifying or bool(self._store.blobs.problem(layer.digest, layer.size_bytes))
+                is_there = size == layer.size_bytes and not (is_doubtful and not _is_sound(path, layer))
             except FileNotFoundError:
                 missing.append(layer)
                 continue
@@ -285,6 +286,7 @@ class Pull:
             host=self._name.host.lower(),
             bytes_per_s=self._request.bytes_per_s,
         )
+        await asyncio.to_thread(self._store.blobs.note_sound, layer.digest)
 
     def _write(self, pulled: PulledModel) -> set[Digest]:
         """Put the manifest in place; what the one before referred to and this one does not."""

@@ -31,12 +31,15 @@ from corral.prompt.renderers.registry import RendererInfo, find_renderer
 from corral.scheduler.shape import read_memory_shape
 from corral.scheduler.spec import MemoryShape
 from corral.service import capabilities
+from corral.service.doubts import Doubts
 from corral.service.recommended import recommended_parameters
 from corral.store.models import Model, ModelStore
 from corral.translate import embeds_projector, needs_translation
 
 __all__ = ["ModelProfile", "Profiles", "open_header"]
 
+# Layers that are files for the engine.
+_ENGINE_KINDS = frozenset({"model", "projector", "adapter", "draft"})
 _MAX_PROFILES = 512
 _MAX_HEADERS = 512
 _MAX_BYTES = 64 << 20
@@ -99,6 +102,9 @@ class ModelProfile:
     projector: GGUFFile | None = None
     # The engine does not load the files as they are; what it gets is written on the first load.
     needs_view: bool = False
+    # When this was worked out: size and time of the weights, and how many blobs had been found damaged.
+    weights_stamp: tuple[int, int] = (0, 0)
+    damage_count: int = 0
     has_embedded_projector: bool = False
 
     @property
@@ -168,6 +174,7 @@ class Profiles:
     def __init__(self, settings: Settings, store: ModelStore) -> None:
         self._settings = settings
         self._store = store
+        self._doubts = Doubts(store.blobs)
         self._cache: BoundedCache[ModelName, ModelProfile] = BoundedCache(
             max_entries=_MAX_PROFILES, max_bytes=_MAX_BYTES
         )
@@ -198,13 +205,33 @@ class Profiles:
         if model.problem:
             raise CapabilityError(f"{model.name.short()}: {model.problem}")
         profile = self._cache.get(model.name)
-        if profile is None or profile.model is not model or profile.gguf is None or not _exists(model):
+        if profile is None or profile.gguf is None or not self._is_current(profile, model):
+            await self._doubts.settle(model, _ENGINE_KINDS)
             profile = await asyncio.to_thread(self.describe, model)
             self._cache.put(model.name, profile, _profile_bytes(profile))
         return profile
 
+    def _is_current(self, profile: ModelProfile, model: Model) -> bool:
+        if profile.model is not model or profile.damage_count != self._store.blobs.checked.generation:
+            return False
+        return model.weights_path is not None and _stamp(model.weights_path) == profile.weights_stamp
+
+    def _damage(self, model: Model) -> str:
+        """What sizes, times and earlier checks say against the files that the engine would get."""
+        for layer in model.layers:
+            if layer.kind in _ENGINE_KINDS:
+                try:
+                    problem = self._store.blobs.problem(layer.digest, layer.size_bytes)
+                except OSError:
+                    continue  # whoever opens it says so
+                if problem:
+                    return f"{layer.digest.file_name()[:19]}: {problem}"
+        return ""
+
     def describe(self, model: Model) -> ModelProfile:
         """Work a profile out; reads the header of the weights."""
+        damage_count, stamp = self._store.blobs.checked.generation, _stamp(model.weights_path)
+        damage = self._damage(model)
         gguf, problem = _open(model.weights_path)
         projector, _ = _open(model.projector_paths[0] if model.projector_paths else None)
         is_foreign = self._settings.translates and any(
@@ -248,7 +275,9 @@ class Profiles:
             shape=read_memory_shape(gguf, file_bytes=gguf.size_bytes, extra_bytes=extra_bytes)
             if gguf
             else MemoryShape(),
-            problem=problem,
+            problem=damage or problem,
+            weights_stamp=stamp,
+            damage_count=damage_count,
             template_problem=template_problem,
             tool_template=tool_template,
             parameters={**recommended_parameters(gguf), **model.parameters},
@@ -288,8 +317,13 @@ def checked_name(name: str) -> tuple[ModelRef, ModelName]:
     return ref, parsed
 
 
-def _exists(model: Model) -> bool:
-    return model.weights_path is not None and model.weights_path.exists()
+def _stamp(path: Path | None) -> tuple[int, int]:
+    """Size and time of a file; zeros if it is not there."""
+    try:
+        info = path.stat() if path is not None else None
+    except OSError:
+        info = None
+    return (info.st_size, info.st_mtime_ns) if info is not None else (0, 0)
 
 
 def _open(path: Path | None) -> tuple[GGUFFile | None, str]:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from corral.digest import Digest
+from corral.digest import Digest, hash_file
 from corral.quantize.output import check_space
+from corral.store.checked import CheckedBlobs
 from corral.store.kept import KeptBlobs
 from corral.store.links import LinkRecords
 from corral.store.locks import lock_file, store_lock
@@ -59,9 +60,11 @@ class BlobWriter:
         os.fsync(self._file.fileno())
         self.path.chmod(0o644)
         # Closing lets go of the lock: under its temporary name the file would be free for whoever cleans up.
-        self.path.replace(self._folder / digest.file_name())
+        place = self._folder / digest.file_name()
+        self.path.replace(place)
         self._file.close()
         sync_folder(self._folder)
+        _note_sound(CheckedBlobs(self._folder.parent), digest, place)
         return PutResult(digest, self.size_bytes)
 
     def discard(self) -> None:
@@ -86,6 +89,7 @@ class BlobStore:
         self.folder = folder
         self.links = LinkRecords(folder.parent, folder)
         self.kept = KeptBlobs(folder.parent)
+        self.checked = CheckedBlobs(folder.parent)
 
     def path(self, digest: Digest) -> Path:
         return self.folder / digest.file_name()
@@ -94,6 +98,37 @@ class BlobStore:
         """Whether a blob is there, and is still what it was if somebody else can change it."""
         path = self.path(digest)
         return path.is_file() and not self.links.problem(path)
+
+    def problem(self, digest: Digest, size_bytes: int) -> str:
+        """Why a file must not be given to the engine, as far as its size and earlier checks tell; empty if it may.
+
+        `size_bytes` is what the manifest says (0: nothing).
+
+        Raises:
+            OSError
+        """
+        info = self.path(digest).stat()
+        if size_bytes and info.st_size != size_bytes:
+            return f"the file has {info.st_size} bytes instead of {size_bytes}"
+        is_damaged = self.checked.state(digest, _stamp(info)) == "damaged"
+        return "the content is not what its digest says" if is_damaged else ""
+
+    def is_doubtful(self, digest: Digest) -> bool:
+        """Whether a file was written to since its content was known to be sound. Raises OSError."""
+        return self.checked.state(digest, _stamp(self.path(digest).stat())) == "changed"
+
+    def check(self, digest: Digest) -> bool:
+        """Whether the content is what its digest says; the answer is noted. Reads all of it. Raises OSError."""
+        path = self.path(digest)
+        stamp = _stamp(path.stat())
+        is_sound = hash_file(path).hex == digest.hex.lower()
+        with contextlib.suppress(OSError):
+            self.checked.note(digest, stamp, is_sound=is_sound)
+        return is_sound
+
+    def note_sound(self, digest: Digest) -> None:
+        """The content was compared with its digest on the way into its place."""
+        _note_sound(self.checked, digest, self.path(digest))
 
     def size_bytes(self, digest: Digest) -> int:
         """Raises FileNotFoundError."""
@@ -118,13 +153,17 @@ class BlobStore:
         """
         path = self.path(digest)
         with contextlib.suppress(FileNotFoundError):
-            if path.is_symlink() or path.stat().st_nlink == 1:
+            if path.is_symlink():
                 os.utime(path, follow_symlinks=False)
+            elif (info := path.stat()).st_nlink == 1:
+                os.utime(path)
+                self.checked.move(digest, _stamp(info), _stamp(path.stat()))
 
     def delete(self, digest: Digest) -> None:
         """Remove a blob, and what was made from it for the engine."""
         self.path(digest).unlink(missing_ok=True)
         self.links.delete(digest)
+        self.checked.delete(digest)
         ViewCache(self.folder.parent).delete(digest)
 
     def writer(self) -> BlobWriter:
@@ -185,6 +224,15 @@ class BlobStore:
             return sorted(path.name for path in self.folder.iterdir())
         except FileNotFoundError:
             return []
+
+
+def _note_sound(checked: CheckedBlobs, digest: Digest, path: Path) -> None:
+    with contextlib.suppress(OSError):  # a full disk; then nothing is known of the blob
+        checked.note(digest, _stamp(path.stat()), is_sound=True)
+
+
+def _stamp(info: os.stat_result) -> tuple[int, int]:
+    return (info.st_size, info.st_mtime_ns)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

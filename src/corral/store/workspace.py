@@ -90,6 +90,7 @@ class Workspace:
             file.replace(self._blobs.path(digest))
             self.added.add(digest)
         sync_folder(self._blobs.folder)
+        self._blobs.note_sound(digest)
         return True
 
     def delete_unused(self, manifests: ManifestStore, digests: Iterable[Digest]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from corral.api.anthropic.protocol import MESSAGES
 from corral.api.decode import Decode
-from corral.api.native import library, making
+from corral.api.native import library, making, verify
 from corral.api.native.requests import CHAT, EMBED, EMBEDDINGS, GENERATE
 from corral.api.native.tokens import DETOKENIZE, TOKENIZE
 from corral.api.openai import protocol as openai
@@ -138,6 +138,14 @@ OPERATIONS: tuple[Operation, ...] = (
         "Progress",
         library.TRANSFER,
         "model",
+        stream=NDJSON,
+    ),
+    Operation(
+        "POST",
+        "/api/verify",
+        "Compare stored models, or all of them, with their digests",
+        "Progress",
+        verify.VERIFY,
         stream=NDJSON,
     ),
     Operation("HEAD", "/api/blobs/{digest}", "Whether a blob is in the store"),

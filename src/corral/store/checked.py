@@ -1,0 +1,64 @@
+"""What became of blobs when their content was last compared with their digest.
+
+    <models>/corral/checked/<64 hex>      JSON: size and time of the file then, and whether it was sound
+
+Such a note counts as long as the file has the same size and time. So a damaged blob is not used again before it is
+replaced, and one whose file was changed later can be told from one that was not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Literal
+
+from corral.digest import Digest
+
+__all__ = ["CheckedBlobs", "State"]
+
+# Never looked at; as it should be; not what its digest says; sound once, and the file was written to since.
+State = Literal["unknown", "sound", "damaged", "changed"]
+
+
+class CheckedBlobs:
+    """The notes of one models folder."""
+
+    def __init__(self, models: Path) -> None:
+        self._folder = models / "corral" / "checked"
+        # Counts the blobs that this process found damaged; whoever keeps what it read of blobs can tell.
+        self.generation = 0
+
+    def note(self, digest: Digest, stamp: tuple[int, int], *, is_sound: bool) -> None:
+        """Keep a result; `stamp` is size and time of the file before it was read. Raises OSError."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        place = self._path(digest)
+        temporary = place.with_name(f".{place.name}.{os.getpid()}")
+        temporary.write_text(json.dumps({"size": stamp[0], "modified_ns": stamp[1], "is_sound": is_sound}))
+        temporary.replace(place)
+        self.generation += not is_sound
+
+    def state(self, digest: Digest, stamp: tuple[int, int]) -> State:
+        """What is known of a blob whose file has this size and time."""
+        try:
+            value = json.loads(self._path(digest).read_bytes())
+            was, is_sound = (value["size"], value["modified_ns"]), value["is_sound"] is True
+        except (OSError, ValueError, KeyError, TypeError):
+            return "unknown"
+        if was == stamp:
+            return "sound" if is_sound else "damaged"
+        return "changed" if is_sound else "unknown"
+
+    def move(self, digest: Digest, old: tuple[int, int], new: tuple[int, int]) -> None:
+        """The time of a file was set, and its content is the same."""
+        if (state := self.state(digest, old)) in ("sound", "damaged"):
+            with contextlib.suppress(OSError):
+                self.note(digest, new, is_sound=state == "sound")
+
+    def delete(self, digest: Digest) -> None:
+        with contextlib.suppress(OSError):
+            self._path(digest).unlink()
+
+    def _path(self, digest: Digest) -> Path:
+        return self._folder / digest.hex.lower()

@@ -427,9 +427,10 @@ def test_names_that_cannot_be_pushed(server: Server, name: str, text: str) -> No
         ("GET", "/api/x/../tags", 307, "/api/tags"),
         ("GET", "/api/tags/", 301, "/api/tags"),
         ("GET", "/%C3%A9//x", 307, "/%C3%A9/x"),
+        ("GET", "/api/..%2ftags", 404, None),
     ],
 )
-def test_redirects(server: Server, method: str, path: str, status: int, location: str) -> None:
+def test_redirects(server: Server, method: str, path: str, status: int, location: str | None) -> None:
     """To the path without doubled slashes and dots, known or not; then to the one without a last slash."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     connection.putrequest(method, path)

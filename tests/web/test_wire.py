@@ -141,7 +141,7 @@ def test_smuggled_requests_are_not_served(server: Server) -> None:
 def test_redirects_carry_no_line_ends(server: Server, path: bytes) -> None:
     answer = exchange(server, b"GET " + path + b" HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n")
     assert statuses(answer)[0] in (301, 307)
-    assert b"\r\nX-Injected" not in answer and b"%0D%0AX-Injected" in answer
+    assert b"\r\nX-Injected" not in answer and b"%0d%0ax-injected" in answer.lower()
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,7 @@ class Exchange:
         "params",
         "path",
         "query",
+        "raw_path",
         "refusal",
         "request_id",
         "status",
@@ -114,6 +115,7 @@ class Exchange:
         self._worker: asyncio.Task[None] | None = None
         self.method = request.method
         self.path = request.path
+        self.raw_path = request.raw_path or request.path
         self.query = request.query
         self.headers: dict[bytes, bytes] = dict(reversed(request.headers))  # the first of a name counts
         self.params: dict[str, str] = {}

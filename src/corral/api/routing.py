@@ -14,6 +14,8 @@ __all__ = ["Handler", "Match", "Router"]
 Handler = Callable[[Exchange], Awaitable[None]]
 
 _PATH_SAFE = "/!$&'()*+,;=:@-._~"
+# Of a path that has its escapes.
+_ESCAPED_SAFE = _PATH_SAFE + "%"
 _ALLOW_ORDER = ("HEAD", "GET", "POST", "DELETE")
 
 
@@ -69,8 +71,8 @@ class Router:
             if handler := table.get(exchange.method):
                 return Match(handler, allow=allow)
             return Match(allow=allow)
-        if (cleaned := _cleaned(path)) != path:
-            return Match(redirect_status=307, location=_with_query(cleaned, exchange.query))
+        if (cleaned := _cleaned(exchange.raw_path)) != exchange.raw_path:
+            return Match(redirect_status=307, location=_with_query(cleaned, exchange.query, _ESCAPED_SAFE))
         stripped = path.removesuffix("/")
         if stripped != path and self._has(exchange, stripped):
             status = 301 if exchange.method == "GET" else 307
@@ -94,12 +96,12 @@ class Router:
 
 
 def _cleaned(path: str) -> str:
-    """A path without doubled slashes and dots, as Go's web server redirects to it, known or not."""
+    """A path as it was sent without doubled slashes and dots: Go's web server redirects to it, known or not."""
     cleaned = posixpath.normpath(path).replace("//", "/")
     return f"{cleaned}/" if path.endswith("/") and cleaned != "/" else cleaned
 
 
-def _with_query(path: str, query: bytes) -> str:
+def _with_query(path: str, query: bytes, safe: str = _PATH_SAFE) -> str:
     # A path may hold anything once it is decoded: line ends, for one.
-    quoted = quote(path, safe=_PATH_SAFE)
+    quoted = quote(path, safe=safe, encoding="utf-8" if safe is _PATH_SAFE else "latin-1")
     return f"{quoted}?{query.decode('latin-1')}" if query else quoted

@@ -38,7 +38,7 @@ class HeadError(Exception):
 
 @dataclass(slots=True)
 class Request:
-    """A request without its body. Header names are in lower case; `path` is decoded, `query` is not."""
+    """A request without its body. Header names are in lower case; `path` is decoded, `raw_path`, `query` are not."""
 
     method: str
     path: str
@@ -49,6 +49,7 @@ class Request:
     size_bytes: int = 0
     is_chunked: bool = False
     expects_continue: bool = False
+    raw_path: str = ""
 
 
 def find_head_end(data: bytes | bytearray, start: int = 0) -> int:
@@ -71,8 +72,16 @@ def parse_head(head: bytes) -> Request:
     if major != b"1":
         raise HeadError(505, "unsupported protocol version")
     headers = _parse_headers(rest)
-    path, query, authority = _split_target(target, method)
-    request = Request(method.decode("ascii"), path, query, headers, is_http10=minor == b"0")
+    raw_path, query, authority = _split_target(target, method)
+    path = _decoded(raw_path)
+    request = Request(
+        method.decode("ascii"),
+        path,
+        query,
+        headers,
+        is_http10=minor == b"0",
+        raw_path=raw_path.decode("latin-1"),
+    )
     special: dict[bytes, list[bytes]] = {}
     for name, value in headers:
         if name in _SPECIAL:
@@ -96,22 +105,26 @@ def _parse_headers(block: bytes) -> list[tuple[bytes, bytes]]:
     return headers
 
 
-def _split_target(target: bytes, method: bytes) -> tuple[str, bytes, bytes | None]:
-    """Path, query, and the host of an absolute target, which counts in place of the Host header."""
+def _split_target(target: bytes, method: bytes) -> tuple[bytes, bytes, bytes | None]:
+    """Path as sent, query, and the host of an absolute target, which counts in place of the Host header."""
     authority = None
     if method == b"CONNECT":
-        return "", b"", target
+        return b"", b"", target
     if match := _ABSOLUTE.match(target):
         authority, target = match[1].rpartition(b"@")[2], match[2]
         target = target if target.startswith(b"/") else b"/" + target
     elif target != b"*" and not target.startswith(b"/"):
         raise HeadError(400, "invalid target")
     path, _, query = target.partition(b"?")
+    return path, query, authority
+
+
+def _decoded(path: bytes) -> str:
     if b"%" in path:
         if _BAD_ESCAPE.search(path):
             raise HeadError(400, "invalid URL escape")
         path = unquote_to_bytes(path)
-    return path.decode("utf-8", "replace"), query, authority
+    return path.decode("utf-8", "replace")
 
 
 def _check_host(request: Request, hosts: list[bytes], authority: bytes | None) -> None:

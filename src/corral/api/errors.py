@@ -23,6 +23,7 @@ from corral.errors import (
     RequestCanceledError,
     RunnerExitedError,
     SchemaError,
+    TemplateRaisedError,
 )
 from corral.gowire import escape_string
 
@@ -43,6 +44,7 @@ _STATUS: dict[type[BaseException], int] = {
     OptionError: 500,
     CloudDisabledError: 403,
     FormatError: 500,
+    TemplateRaisedError: 400,
     ModelNotFoundError: 404,
     LocalFilesError: 403,
     DigestMismatchError: 400,

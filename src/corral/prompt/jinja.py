@@ -11,13 +11,14 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Literal
 
 import jinja2
 from jinja2.exceptions import SecurityError
 
-from corral.errors import TemplateError
+from corral.errors import TemplateError, TemplateRaisedError
 from corral.prompt.sandbox import QUICK_COMPARISONS, NotQuickError, Sandbox
 from corral.types import Message, Think, Tool, ToolParameters, ToolProperty
 
@@ -162,6 +163,14 @@ class ChatTemplate:
             variables["enable_thinking"] = bool(think)
             if isinstance(think, str):
                 variables["reasoning_effort"] = think
+        try:
+            return self._execute(variables, is_quick=is_quick) + prefill
+        except TemplateRaisedError:
+            single = _one_call_each(messages)
+            if len(single) == len(messages):
+                raise
+        # Some families know only one call a turn; an answer of ours with several must not end the conversation.
+        variables["messages"] = self._visible(single, is_quick=is_quick)
         return self._execute(variables, is_quick=is_quick) + prefill
 
     def _visible(self, messages: Sequence[Message], *, is_quick: bool) -> list[dict[str, Any]]:
@@ -250,6 +259,25 @@ def _with_system_first(values: list[dict[str, Any]], text: str) -> list[dict[str
             value["content"] = f"{text}\n{value['content']}"
             return rest
     return [{"role": "user", "content": text}, *rest]
+
+
+def _one_call_each(messages: Sequence[Message]) -> list[Message]:
+    """The same conversation with an answer for each call, followed by the result of that call."""
+    split: list[Message] = []
+    waiting: list[Message] = []
+    for message in messages:
+        if message.role == "tool" and waiting:
+            index = next((i for i, m in enumerate(waiting) if m.tool_calls[0].id == message.tool_call_id), 0)
+            split += [waiting.pop(index), message]
+            continue
+        split += waiting
+        first, *others = message.tool_calls or (None,)
+        waiting = [Message("assistant", tool_calls=(call,)) for call in others if call is not None]
+        if others and first is not None:
+            waiting.insert(0, replace(message, tool_calls=(first,)))
+        else:
+            split.append(message)
+    return split + waiting
 
 
 def _today() -> dict[str, str]:

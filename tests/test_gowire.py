@@ -161,3 +161,10 @@ def test_times() -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z", format_utc_now())
     assert re.fullmatch(r"\S+:00\.5(Z|[+-]\d\d:\d\d)", format_local_time(500_000_000))
     assert format_local_time(FOREVER_NS).startswith("2262-")
+
+
+def test_durations_of_thousands_of_digits() -> None:
+    """They are refused, or mean forever, whatever Python thinks of reading them."""
+    with pytest.raises(InvalidRequestError, match="invalid duration"):
+        parse_duration_ns("9" * 5000 + "h")
+    assert parse_keep_alive("9" * 5000) == 1

@@ -19,6 +19,8 @@ __all__ = [
 ]
 
 # The longest duration that Go has, about 292 years: what "never" is on the wire.
+# Python refuses to read numbers of thousands of digits; no duration has a tenth of it.
+_MAX_CHARS = 400
 FOREVER_NS = 2**63 - 1
 _SECOND_NS = 1_000_000_000
 _UNITS_NS = {
@@ -72,7 +74,7 @@ def parse_duration_ns(text: str) -> int:
     rest = text[1:] if text[:1] in ("+", "-") else text
     if rest == "0":
         return 0
-    if not rest:
+    if not rest or len(rest) > _MAX_CHARS:
         raise invalid
     total = 0
     while rest:
@@ -129,7 +131,8 @@ def parse_keep_alive(value: Any) -> int | None:
         return int(value * _SECOND_NS) if value <= FOREVER_NS // _SECOND_NS else 1
     if isinstance(value, str):
         if _SECONDS.fullmatch(value):
-            return parse_keep_alive(float(value) if "." in value else int(value))
+            is_whole = "." not in value and len(value) <= _MAX_CHARS
+            return parse_keep_alive(int(value) if is_whole else float(value))
         nanoseconds = parse_duration_ns(value)
         return FOREVER_NS if nanoseconds < 0 else nanoseconds
     kind = "map[string]interface {}" if isinstance(value, dict) else "[]interface {}"

@@ -21,6 +21,7 @@ __all__ = [
     "encode_float32_list",
     "encode_sorted",
     "escape_string",
+    "finite_or_text",
     "format_local_time",
     "format_utc_now",
     "shorten_float32",
@@ -96,6 +97,13 @@ def _append(parts: list[bytes], value: Any, *, is_sorted: bool) -> None:
         parts.append(b"]")
     else:
         raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def finite_or_text(value: float) -> float | str:
+    """A number that JSON has, or the name that Go gives to one that it does not have."""
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
 
 
 def _utf8_name(item: tuple[Any, Any]) -> bytes:

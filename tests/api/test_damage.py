@@ -114,3 +114,27 @@ def test_why_a_model_was_not_loaded(server: Server, tmp_path: Path) -> None:
     assert "unknown pre-tokenizer type: 'unheard-of'" in text
     assert str(server.folder) not in text
     assert [line for line in server.log if "unheard-of" in line and "load failed" in line]
+
+
+def test_numbers_that_json_does_not_have(server: Server, tmp_path: Path) -> None:
+    """In metadata they go by the names that Go has for them, and nothing else fails for their sake."""
+    infinite = float("inf")
+    values: dict[str, tuple[Any, Any]] = {
+        "general.a": (float("nan"), "float32"),
+        "general.b": (infinite, "float64"),
+        "general.c": (-infinite, "float32"),
+        "general.d": (0.5, "float32"),
+    }
+    create_edited(server, "odd-numbers", tmp_path / "n.gguf", values)
+    for is_verbose in (False, True):
+        info = server.post("/api/show", {"model": "odd-numbers", "verbose": is_verbose})["model_info"]
+        assert [info[f"general.{letter}"] for letter in "abcd"] == ["NaN", "+Inf", "-Inf", 0.5]
+    for path in ("/api/tags", "/v1/models"):
+        assert server.request("GET", path)[0] == 200
+
+
+def test_an_earlier_answer_of_another_model(server: Server) -> None:
+    """Its tokens are not known here; the engine would give up in the middle."""
+    for token in (10**8, -1):
+        text = error_of(server, "/api/generate", {"model": "tiny", "prompt": "hi", "context": [5, token]})
+        assert f"the model has no token {token}; its tokens are 0 to" in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import codecs
+import math
 import struct
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
@@ -12,7 +13,7 @@ import orjson
 
 from corral.errors import GGUFError, InvalidRequestError
 from corral.gguf import GGUFArray
-from corral.gowire import encode, encode_float32_list, escape_string
+from corral.gowire import Float32, encode, encode_float32_list, escape_string, finite_or_text
 
 __all__ = ["MAX_ARRAY_BYTES", "answer_pieces"]
 
@@ -102,10 +103,11 @@ def _numbers(file: BinaryIO, array: GGUFArray) -> Iterator[bytes]:
     before = b""
     for data in _chunks(file, len(array), size):
         values = struct.unpack(f"<{len(data) // size}{code}", data)
-        if code == "f":
+        if code == "f" and all(map(math.isfinite, values)):
             text = encode_float32_list(values)
-        elif code == "d":
-            text = encode([value if abs(value) < float("inf") else None for value in values])
+        elif code in "fd":
+            number = Float32 if code == "f" else float
+            text = encode([finite_or_text(number(value)) for value in values])
         else:
             text = orjson.dumps(values)
         yield before + text[1:-1]

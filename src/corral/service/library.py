@@ -20,7 +20,7 @@ from corral.errors import (
 )
 from corral.gguf import GGUFArray, GGUFFile, file_type_name
 from corral.goquote import quoted
-from corral.gowire import encode, format_local_time
+from corral.gowire import encode, finite_or_text, format_local_time
 from corral.names import ModelName, ModelRef, parse_ref
 from corral.prompt.plain import PLAIN_TEMPLATE
 from corral.registry.source import HUGGING_FACE
@@ -363,4 +363,4 @@ def _info(metadata: Mapping[str, Any], *, is_verbose: bool) -> dict[str, Any]:
 def _value(value: Any, *, is_verbose: bool) -> Any:
     if isinstance(value, GGUFArray) and not is_verbose:
         return [] if len(value) == 0 else None
-    return value
+    return finite_or_text(value) if isinstance(value, float) else value

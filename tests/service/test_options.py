@@ -50,7 +50,7 @@ def one(name: str, value: Any) -> Any:
         ("seed", 2**32 - 1, 2**32 - 2),
         ("typical_p", -3, 0.0),
         ("temperature", -1, -1.0),
-        ("stop", ["a", "", "b"], ("a", "b")),
+        ("stop", ["a", "", "b"], ("a", "", "b")),
     ],
 )
 def test_a_value_and_what_it_means(name: str, value: Any, found: Any) -> None:

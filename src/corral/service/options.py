@@ -95,7 +95,7 @@ def _strings(name: str, value: Any) -> tuple[str, ...]:
         raise _RangeError(
             f'option "{name}" may have at most {_MAX_STOPS} strings of {_MAX_STOP_CHARS} characters together'
         )
-    return tuple(element for element in value if element)
+    return tuple(value)
 
 
 # The engine's own limits, found by trying, and where it aborts. A context is cut to what the model was trained for, a

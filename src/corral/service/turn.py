@@ -11,7 +11,7 @@ from corral.service.profile import ModelProfile
 from corral.service.prompting import Prompt, fit_messages
 from corral.service.rendering import render_go, render_go_suffix
 from corral.service.requests import GenerateRequest, InferenceOptions
-from corral.service.tokens import check_tokens, text_of
+from corral.service.tokens import text_of
 from corral.types import Message, SamplingOptions, Think, Tool
 
 __all__ = ["Turn", "chat_prompt", "generate_prompt"]
@@ -86,12 +86,7 @@ async def generate_prompt(turn: Turn, request: GenerateRequest) -> Prompt:
 
 
 async def _after_context(turn: Turn, request: GenerateRequest, prompt: Prompt) -> Prompt:
-    """The prompt after the text of an earlier answer's tokens.
-
-    Raises:
-        InvalidRequestError: a token that the model does not have.
-    """
+    """The prompt after the text of an earlier answer's tokens."""
     if not request.context:
         return prompt
-    check_tokens(turn.profile, request.context)
     return replace(prompt, text=await turn.runner.detokenize(request.context) + prompt.text)

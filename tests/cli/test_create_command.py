@@ -263,6 +263,18 @@ def test_two_models_in_a_folder(maker: Server, tmp_path: Path) -> None:
     assert corral(maker, tmp_path, "create", "one", "-f", "-", text="FROM .\n")[0] == 0, "the same twice"
 
 
+def test_two_lines_that_name_models(maker: Server, tmp_path: Path) -> None:
+    """Also when the files have the same name; a model and its projector are fine."""
+    link("tiny", tmp_path / "a" / "m.gguf")
+    link("say", tmp_path / "b" / "m.gguf")
+    code, _, log = corral(maker, tmp_path, "create", "two", "-f", "-", text="FROM a/m.gguf\nFROM b/m.gguf\n")
+    assert (code, "2 models" in log, "copying" in log) == (1, True, False), log
+    link("mmproj", tmp_path / "b" / "m.gguf")
+    code, _, log = corral(maker, tmp_path, "create", "eyes", "-f", "-", text="FROM a/m.gguf\nFROM b/m.gguf\n")
+    assert code == 0, log
+    assert "vision" in maker.post("/api/show", {"model": "eyes"})["capabilities"]
+
+
 def test_weights_in_two_forms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The safetensors are taken, as by Ollama, and the other file is named."""
     for name in ("model.safetensors", "config.json", "model.gguf"):

@@ -11,7 +11,7 @@ from corral.cli.client import APIError, Client
 from corral.cli.flags import Arguments
 from corral.cli.own_files import model_named, shown
 from corral.cli.progress import Progress, show_events
-from corral.cli.sources import existing_path, find_sources, local_path, named_files
+from corral.cli.sources import existing_path, find_sources, local_path, named_files, named_together
 from corral.cli.upload import Uploader
 from corral.cli.weblinks import name_of_link
 from corral.errors import InvalidModelNameError, InvalidRequestError
@@ -157,19 +157,22 @@ def _bounded(file: BinaryIO, what: str) -> bytes:
 
 
 def _files(fields: ModelfileFields, folder: Path) -> tuple[dict[str, dict[str, Path]], list[str]]:
+    """Files by the member of the request, and what the FROM lines name besides.
+
+    Raises:
+        ModelfileError
+    """
+    found = {value: find_sources(value, folder) for value in fields.sources}
+    names = [value for value in fields.sources if not found[value]]
     files: dict[str, dict[str, Path]] = {}
-    names = []
-    for value in fields.sources:
-        if found := find_sources(value, folder):
-            files.setdefault("files", {}).update(found)
-        else:
-            names.append(value)
+    if sources := [named for named in found.values() if named]:
+        files["files"] = sources[0] if len(sources) == 1 else named_together(sources)
     for value in fields.adapters:
         files["adapters"] = named_files(existing_path(value, folder))
-    sources = {local_path(value, folder) for value in fields.sources}
+    paths = {local_path(value, folder) for value in fields.sources}
     for value in fields.drafts:
         path = existing_path(value, folder)
-        if path in sources:
+        if path in paths:
             raise ModelfileError(f"DRAFT must not reference the same local path as FROM: {path}")
         files.setdefault("draft_files", {}).update(named_files(path))
     return files, names

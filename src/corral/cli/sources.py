@@ -14,7 +14,7 @@ from corral.cli.examine import check_companion, check_weights
 from corral.cli.terminal import safe
 from corral.modelfile import ModelfileError
 
-__all__ = ["existing_path", "find_sources", "local_path", "named_files"]
+__all__ = ["existing_path", "find_sources", "local_path", "named_files", "named_together"]
 
 # The first pattern that matches anything decides which files of a folder are the weights.
 _WEIGHT_PATTERNS = (
@@ -83,6 +83,17 @@ def named_files(path: Path) -> dict[str, Path]:
         return _checked([path])
     others = [path.with_name(f"{shard[1]}-{i + 1:05d}-of-{shard[2]}{shard[3]}") for i in range(int(shard[2]))]
     return _checked([part for part in others if part.is_file()])
+
+
+def named_together(several: Iterable[dict[str, Path]]) -> dict[str, Path]:
+    """The files of several FROM lines, as one model is made of all of them.
+
+    Raises:
+        ModelfileError: there are two where one is wanted.
+    """
+    files = list(dict.fromkeys(path for named in several for path in named.values()))
+    check_weights([file for file in files if file.suffix.lower() == ".gguf" or not file.suffix])
+    return _named(files)
 
 
 def _checked(weights: list[Path]) -> dict[str, Path]:

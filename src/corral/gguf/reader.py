@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 from corral.errors import GGUFCutShortError, GGUFError
 from corral.gguf.names import TENSOR_TYPES, file_type_name
+from corral.goquote import quoted
 from corral.gowire import Float32
 
 __all__ = ["GGUFArray", "GGUFFile", "TensorInfo"]
@@ -367,7 +368,7 @@ class _Reader:
             end = data_offset + offset + size_bytes
             if end > self._end:
                 raise GGUFCutShortError(
-                    f'tensor "{name}" offset+size ({end}) exceeds file size ({self._end})'
+                    f"tensor {quoted(name)} offset+size ({end}) exceeds file size ({self._end})"
                 )
             tensors.append(TensorInfo(name, shape, tensor_type.name, offset, size_bytes, n_elements))
         return tuple(tensors)

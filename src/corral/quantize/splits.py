@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from corral.errors import GGUFError
 from corral.gguf import GGUFFile, NewTensor, TensorInfo, build_header
+from corral.goquote import quoted
 from corral.quantize.output import check_space, copy_range, in_model_order, llama_values, write_padding
 
 __all__ = ["group_splits", "merge_splits"]
@@ -51,17 +52,17 @@ def _check_name(name: str, gguf: GGUFFile, count: int) -> tuple[str, int]:
     """What a part's name says: the model's prefix and the part's index, from 0."""
     match = _SPLIT_NAME.fullmatch(name)
     if match is None:
-        raise GGUFError(f'split GGUF "{name}" must use llama.cpp split filename pattern')
+        raise GGUFError(f"split GGUF {quoted(name)} must use llama.cpp split filename pattern")
     if int(match["count"]) != count:
         raise GGUFError(
-            f'split GGUF "{name}" filename count {int(match["count"])} does not match metadata count {count}'
+            f"split GGUF {quoted(name)} filename count {int(match['count'])} does not match metadata count {count}"
         )
     index = _split_value(gguf, "split.no")
     if index is None:
-        raise GGUFError(f'split GGUF "{name}" is missing split.no metadata')
+        raise GGUFError(f"split GGUF {quoted(name)} is missing split.no metadata")
     if int(match["no"]) - 1 != index:
         raise GGUFError(
-            f'split GGUF "{name}" filename index {int(match["no"]) - 1} does not match metadata index {index}'
+            f"split GGUF {quoted(name)} filename index {int(match['no']) - 1} does not match metadata index {index}"
         )
     return match["prefix"], index
 
@@ -74,10 +75,10 @@ def _checked(group: list[tuple[int, str, GGUFFile]]) -> list[tuple[str, GGUFFile
         return [(name, group[0][2])]
     by_index: dict[int, tuple[str, GGUFFile]] = {}
     if len(group) != count:
-        raise GGUFError(f'split GGUF "{name}" has {len(group)} shards, expected {count}')
+        raise GGUFError(f"split GGUF {quoted(name)} has {len(group)} shards, expected {count}")
     for index, part_name, gguf in group:
         if not 0 <= index < count:
-            raise GGUFError(f'split GGUF "{part_name}" has invalid shard index {index}')
+            raise GGUFError(f"split GGUF {quoted(part_name)} has invalid shard index {index}")
         if index in by_index:
             raise GGUFError(f"split GGUF has duplicate shard index {index}")
         by_index[index] = (part_name, gguf)
@@ -85,7 +86,7 @@ def _checked(group: list[tuple[int, str, GGUFFile]]) -> list[tuple[str, GGUFFile
         raise GGUFError("split GGUF is missing first shard")
     for index in range(count):
         if index not in by_index:
-            raise GGUFError(f'split GGUF "{name}" is missing shard {index}')
+            raise GGUFError(f"split GGUF {quoted(name)} is missing shard {index}")
     return [by_index[index] for index in range(count)]
 
 

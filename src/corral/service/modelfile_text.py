@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from corral.goquote import quoted
 from corral.gotemplate.format import format_value
-from corral.gotemplate.literals import quote
 from corral.modelfile import Directive, format_modelfile, is_float_parameter, is_integer_parameter
 from corral.store.models import Model
 
@@ -84,4 +84,4 @@ def format_parameters(parameters: Mapping[str, Any]) -> str:
 
 
 def _literal(name: str, value: Any) -> str:
-    return quote(value) if isinstance(value, str) else _number(name, value)
+    return quoted(value) if isinstance(value, str) else _number(name, value)

@@ -19,7 +19,14 @@ from typing import Any
 
 import orjson
 
-from corral.errors import EngineError, QueueFullError, RunnerExitedError, RunnerStartError, SchemaError
+from corral.errors import (
+    CorralError,
+    EngineError,
+    QueueFullError,
+    RunnerExitedError,
+    RunnerStartError,
+    SchemaError,
+)
 from corral.runner import llama_server, scoring
 from corral.runner.engine_http import EngineResponse, open_request
 from corral.runner.interface import (
@@ -113,11 +120,18 @@ class EngineRunner:
         logprobs = LogprobReader(top_logprobs) if top_logprobs is not None else None
         while data := await response.next_bytes():
             self._note_life()
-            pieces, tail = _take_events(tail + data, logprobs)
+            pieces: list[Piece] = []
+            failure: CorralError | None = None
+            try:
+                tail = _take_events(tail + data, logprobs, pieces)
+            except CorralError as error:
+                failure = error
             if pieces:
-                yield pieces
+                yield pieces  # what was said before an error is said
                 if pieces[-1].final is not None:
                     return
+            if failure is not None:
+                raise failure
         # A killed child ends the body without a final event; its exit says why.
         raise await self._broken()
 
@@ -317,10 +331,13 @@ def _row_index(row: dict[str, Any]) -> int:
     return index
 
 
-def _take_events(data: bytes, logprobs: LogprobReader | None) -> tuple[list[Piece], bytes]:
-    """Split complete server-sent events off `data`; the rest waits for more bytes."""
+def _take_events(data: bytes, logprobs: LogprobReader | None, pieces: list[Piece]) -> bytes:
+    """Append what complete server-sent events in `data` say to `pieces`; the rest waits for more bytes.
+
+    Raises:
+        EngineError, ContextOverflowError: one of them is an error; those before it were appended.
+    """
     *events, tail = data.split(b"\n\n")
-    pieces = []
     for raw in events:
         if not raw.startswith(b"data: "):
             if raw.startswith(b"error: "):
@@ -329,7 +346,7 @@ def _take_events(data: bytes, logprobs: LogprobReader | None) -> tuple[list[Piec
         event = orjson.loads(raw[6:])
         if not llama_server.is_progress(event):
             pieces.append(llama_server.parse_event(event, logprobs))
-    return pieces, tail
+    return tail
 
 
 class EngineFactory:

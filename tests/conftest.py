@@ -124,11 +124,13 @@ class Server:
         assert self.post("/api/create", body) == {"status": "success"}
 
     def children(self) -> list[int]:
-        """Process ids of the engine children."""
+        """Process ids of the engine children, without the workers that come and go."""
         found = subprocess.run(
-            ["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=False
+            ["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=False
         )
-        return [int(pid) for pid in found.stdout.split()]
+        lines = [line.split(None, 2) for line in found.stdout.splitlines()]
+        own = [(pid, command) for pid, parent, command in lines if parent == str(self.process.pid)]
+        return [int(pid) for pid, command in own if "workers.child" not in command]
 
     def close(self) -> None:
         if self.process.poll() is None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import ollama
 import pytest
 from langchain_ollama import OllamaEmbeddings
 
+from tests.clients.conftest import LEFT_SOCKETS
 from tests.conftest import Server
 
 # The whole import has 10,000 texts; a test run of every day has some hundred.
@@ -30,16 +32,25 @@ def texts_of(count: int) -> list[str]:
     return texts
 
 
+@contextmanager
+def closing_client(server: Server) -> Iterator[ollama.Client]:
+    client = ollama.Client(host=server.base)
+    try:
+        yield client
+    finally:
+        client._client.close()  # the package has no public way
+
+
 def with_langchain(server: Server, texts: Sequence[str]) -> list[list[float]]:
     return OllamaEmbeddings(model="embed", base_url=server.base).embed_documents(list(texts))
 
 
 def with_ollama(server: Server, texts: Sequence[str]) -> list[list[float]]:
-    client = ollama.Client(host=server.base)
     rows: list[list[float]] = []
-    for start in range(0, len(texts), 1000):
-        answer = client.embed(model="embed", input=texts[start : start + 1000])
-        rows += [list(row) for row in answer.embeddings]
+    with closing_client(server) as client:
+        for start in range(0, len(texts), 1000):
+            answer = client.embed(model="embed", input=texts[start : start + 1000])
+            rows += [list(row) for row in answer.embeddings]
     return rows
 
 
@@ -52,18 +63,20 @@ def with_llama_index(server: Server, texts: Sequence[str]) -> list[list[float]]:
     return rows
 
 
+@LEFT_SOCKETS
+@pytest.mark.usefixtures("leaves_sockets")
 @pytest.mark.parametrize("embed", [with_langchain, with_ollama, with_llama_index])
 def test_every_text_gets_its_vector(
     embed: Callable[[Server, Sequence[str]], list[list[float]]], server: Server
 ) -> None:
     """All vectors, in order, by one and the same engine process."""
     texts = texts_of(COUNT)
-    client = ollama.Client(host=server.base)
-    client.embed(model="embed", input="warm", keep_alive=-1)
-    children = server.children()
-    rows = embed(server, texts)
-    assert len(rows) == len(texts)
-    assert server.children() == children
-    for number in sorted(random.Random(3).sample(range(len(texts)), 20)):
-        alone = client.embed(model="embed", input=texts[number]).embeddings[0]
-        assert list(rows[number]) == pytest.approx(list(alone), abs=1e-5)
+    with closing_client(server) as client:
+        client.embed(model="embed", input="warm", keep_alive=-1)
+        children = server.children()
+        rows = embed(server, texts)
+        assert len(rows) == len(texts)
+        assert server.children() == children
+        for number in sorted(random.Random(3).sample(range(len(texts)), 20)):
+            alone = client.embed(model="embed", input=texts[number]).embeddings[0]
+            assert list(rows[number]) == pytest.approx(list(alone), abs=1e-5)

@@ -25,6 +25,7 @@ LAYERS = (
     "listening",
     "lifetime",
     "childenv",
+    "supervise",
     "bounded",
     "settingvalues",
     "config",

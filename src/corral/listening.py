@@ -69,7 +69,8 @@ def raise_descriptor_limit() -> int:
 
 def connection_limit(descriptors: int) -> int:
     """How many connections fit: each may need one more descriptor, to the engine."""
-    return max(min((descriptors - _SPARE_DESCRIPTORS) // 2, _MAX_CONNECTIONS), 8)
+    spare = min(_SPARE_DESCRIPTORS, descriptors // 4)
+    return max(min((descriptors - spare) // 2, _MAX_CONNECTIONS), 8)
 
 
 def is_public(host: str) -> bool:

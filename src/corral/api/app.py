@@ -31,7 +31,7 @@ _MAX_LOGGED_USER = 64
 _MAX_NAMED = 100
 _SERVER = (b"server", f"corral/{__version__}".encode("ascii"))
 # Asked every second by programs that watch the server: logged only if they fail, or with OLLAMA_DEBUG=1.
-_POLLED = frozenset({"/", "/api/version", "/api/loading", "/api/ps", "/api/tags", "/api/status"})
+_POLLED = frozenset({"/", "/api/version", "/api/loading", "/api/ps", "/api/status"})
 
 
 class App:

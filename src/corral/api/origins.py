@@ -130,7 +130,8 @@ def _split_port(host: str) -> str:
     if host.startswith("["):
         end = host.find("]")
         return host[1:end] if end > 0 and host[end + 1 : end + 2] == ":" else host
-    return host.partition(":")[0] if host.count(":") == 1 else host
+    name, colon, port = host.partition(":")
+    return name if colon and (not port or port.isdigit()) else host
 
 
 def _port(host: str, default: int) -> int:

@@ -42,6 +42,7 @@ from corral.runner.logprobs import LogprobReader
 from corral.runner.pace import Pace
 from corral.runner.process import EngineProcess, make_socket_folder
 from corral.runner.questions import PART_CHARS, Questions
+from corral.supervise import log_failure
 
 __all__ = ["EngineFactory", "EngineRunner"]
 
@@ -79,6 +80,7 @@ class EngineRunner:
         self._may_be_stuck = False  # a request was given up, and nothing has come from the engine since
         self._hang_timeout_s = hang_timeout_s
         self._watchdog = asyncio.create_task(self._watch_for_hang(), name="engine-watchdog")
+        self._watchdog.add_done_callback(log_failure)
         self.facts = RunnerFacts(spec.num_ctx, "", "", None, None, False, False, llama_server.MEDIA_MARKER)
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -28,6 +29,7 @@ _STATE_PREFIX = b"cmd_child_to_router:state:"
 # The engine's reason may stand well before its last line.
 _LOG_TAIL_BYTES = 16384
 # Metadata of the ready event can be large (it lists the vocabulary's special tokens).
+_log = logging.getLogger("corral.runner")
 _MAX_LINE_BYTES = 1 << 20
 _REAP_TIMEOUT_S = 10.0
 
@@ -123,9 +125,14 @@ class EngineProcess:
 
     async def _watch(self) -> None:
         """Drain both pipes, then report the end."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._read_stdout())
-            group.create_task(self._read_stderr())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._read_stdout())
+                group.create_task(self._read_stderr())
+        except* Exception as error:
+            # A child whose end is not reported would never be replaced.
+            _log.error("the output of an engine cannot be read", exc_info=error)
+            self.kill("its output could not be read")
         code = await self._process.wait()
         if self._process.stdin is not None:
             self._process.stdin.close()

@@ -31,6 +31,7 @@ from corral.scheduler import events, instructions
 from corral.scheduler.residents import Phase, Resident
 from corral.scheduler.spec import LoadedInfo, LoadRequest, SchedulerConfig
 from corral.scheduler.state import SchedulerState
+from corral.supervise import log_failure
 
 __all__ = ["Lease", "Scheduler", "is_out_of_memory"]
 
@@ -343,6 +344,7 @@ def _spawn(work: Coroutine[Any, Any, None], owner: set[asyncio.Task[None]]) -> N
     task = asyncio.create_task(work)
     owner.add(task)
     task.add_done_callback(owner.discard)
+    task.add_done_callback(log_failure)
 
 
 async def _close(runner: Runner) -> None:

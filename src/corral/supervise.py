@@ -1,0 +1,17 @@
+"""Tasks that nobody waits for: what they die of is logged at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+__all__ = ["log_failure"]
+
+_log = logging.getLogger("corral")
+
+
+def log_failure(task: asyncio.Task[Any]) -> None:
+    """A done callback; asyncio itself would speak only when the task is collected, if ever."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("a background task died name=%s", task.get_name(), exc_info=error)

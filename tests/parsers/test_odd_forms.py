@@ -199,3 +199,16 @@ def test_any_cut_at_the_end_of_talk_gives_the_same(parser: str) -> None:
             whole = join(run(make_parser(parser), [text]))
             assert join(run(make_parser(parser), list(text))) == whole
             assert join(run(make_parser(parser), [text[:size], text[size:]])) == whole
+
+
+@pytest.mark.parametrize("depth", [150, 250, 1000, 5000])
+@pytest.mark.parametrize(
+    "parser", ["qwen3", "ministral", "harmony", "deepseek3", "cohere", "generic:<tool_call>"]
+)
+def test_deep_values(parser: str, depth: int) -> None:
+    """What is nested too deeply to be written again is text."""
+    inner = '{"o": ' * depth + "1" + "}" * depth
+    found = outcome(parser, envelope(parser).reply("get_weather", inner))
+    assert ("calls" in found) == (depth < 200)
+    wrapped = outcome(parser, envelope(parser).around('{"function": ' * depth + '"\\ud800"' + "}" * depth))
+    assert "calls" not in wrapped

@@ -59,6 +59,7 @@ class ToolParser:
         self._body_size = 0
         self._broken_count = 0
         self._opened_size = 0
+        self._talk_start = 0  # where the text begins in which an object has to begin soon
         self._scanner = ObjectScanner(0, counts_brackets=False)
         self._content: list[str] = []
         self._calls: list[ToolCall] = []
@@ -138,14 +139,14 @@ class ToolParser:
         self._state = _State.CALL
         self._body, self._body_size = [opened], len(opened)
         self._broken_count = 0
-        self._opened_size = len(opened)
+        self._opened_size = self._talk_start = len(opened)
         self._scanner = ObjectScanner(len(opened), counts_brackets=self._tag == "[")
         return position
 
     def _read_call(self, text: str, position: int) -> int:
         limit = min(len(text), position + MAX_HELD_CHARS - self._body_size)
         if not self._scanner.has_begun:
-            limit = min(limit, position + _MAX_BEFORE_OBJECT - (self._body_size - self._opened_size))
+            limit = min(limit, position + _MAX_BEFORE_OBJECT - (self._body_size - self._talk_start))
         found = self._scanner.scan(text, position, limit)
         end = limit if found is None else found
         self._body.append(text[position:end])
@@ -162,6 +163,7 @@ class ToolParser:
         if value is None and self._tag != "{" and self._broken_count < _MAX_BROKEN_OBJECTS:
             self._broken_count += 1
             self._body = [body]  # no JSON: a later object may be
+            self._talk_start = self._body_size
             return end
         meant = self._find_calls(value, body)
         if meant is None:
@@ -180,7 +182,7 @@ class ToolParser:
     def _is_talk(self) -> bool:
         """Whether so much text without an object follows the tag that it is no call, and need not wait for one."""
         has_begun = self._scanner.has_begun
-        return not has_begun and self._body_size - self._opened_size >= _MAX_BEFORE_OBJECT
+        return not has_begun and self._body_size - self._talk_start >= _MAX_BEFORE_OBJECT
 
     def _find_calls(self, value: Any, body: str) -> Calls | None:
         """The calls of declared tools that a value means."""

@@ -20,6 +20,8 @@ __all__ = ["MAX_MENDED_CHARS", "ValueReader", "constant", "parse_json", "parse_v
 # Mending reads letter by letter, on the event loop: about 0.1 s for so many.
 MAX_MENDED_CHARS = 1 << 17
 _MAX_DEPTH = 100
+_MAX_JSON_DEPTH = 200
+_HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # More digits than 64 bits hold: the fast reader would make a float of them.
 _LONG_INTEGER = re.compile(r"[0-9]{19}")
@@ -60,16 +62,37 @@ def parse_json(text: str) -> Any:
     Raises:
         ValueError
     """
+    value = _loaded(text)
+    if text.count("{") + text.count("[") > _MAX_JSON_DEPTH:
+        _check_depth(value)
+    return _without_surrogates(value) if _HALF_PAIR.search(text) else value
+
+
+def _loaded(text: str) -> Any:
     if not _LONG_INTEGER.search(text):
         try:
             return orjson.loads(text)
         except orjson.JSONDecodeError:
             pass
     try:
-        value = json.loads(text, strict=False, parse_constant=_refuse, parse_float=_finite)
+        return json.loads(text, strict=False, parse_constant=_refuse, parse_float=_finite)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    return _without_surrogates(value)
+
+
+def _check_depth(value: Any) -> None:
+    """Raise ValueError for what our own recursive functions could not follow."""
+    level = [value]
+    for _ in range(_MAX_JSON_DEPTH):
+        level = [
+            inner
+            for item in level
+            if isinstance(item, dict | list)
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return
+    raise ValueError("nested too deeply")
 
 
 def parse_value(text: str, *, is_complete: bool = True) -> Any:

@@ -72,6 +72,21 @@ def test_upload_again_and_again(server: Server) -> None:
     assert server.request("DELETE", "/api/delete", {"model": "bv3"})[0] == 200
 
 
+def test_another_server_starts(server: Server) -> None:
+    """A second server on the folder, started or killed and started again at any moment, takes nothing away."""
+    other = ModelStore(server.folder)
+    digest = server.upload(FIXTURES / "tiny.gguf")
+    body = {"model": "bv", "files": {"m.gguf": digest}, "stream": False}
+    for _ in range(2):
+        prepare_store(other, may_prune=True)
+        assert has(server, digest)
+        assert server.post("/api/create", body) == {"status": "success"}
+        prepare_store(other, may_prune=True)
+        assert server.request("DELETE", "/api/delete", {"model": "bv"})[0] == 200
+        prepare_store(other, may_prune=True)
+        assert has(server, digest)
+
+
 def test_the_upload_of_a_failed_create(store: ModelStore) -> None:
     """It stays for the next attempt, and goes with the first start after the grace."""
     digest = put(store, FIXTURES / "tiny.gguf")

@@ -9,6 +9,7 @@ from corral.convert.checkpoint import Checkpoint
 from corral.convert.config import Config
 from corral.convert.families.registry import find_family
 from corral.convert.output import Output
+from corral.convert.sampling import write_sampling
 from corral.convert.tokenizer import load_vocabulary
 from corral.convert.weights import Weights
 
@@ -46,6 +47,7 @@ def convert_model(
     name = config.text("_name_or_path", default="").rstrip("/").rpartition("/")[2]
     if name:
         out.set("general.name", name[:200])
+    write_sampling(checkpoint.object("generation_config.json"), out)
     family.metadata(out)
     weights = Weights(checkpoint.tensors(), config)
     family.convert(out, weights)

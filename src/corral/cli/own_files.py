@@ -57,9 +57,7 @@ def name_of_file(path: Path) -> str:
 
 
 def advice_about(word: str) -> str:
-    """What to do about a word that is a file or a link where only a model's name helps; empty if it is neither."""
-    if "://" in word and word.lower().endswith(".gguf"):
-        return f"{word} is a link: `{PROGRAM} run {word}` says what can be done with it"
+    """What to do about a word that is a file where only a model's name helps; empty if it is none."""
     if looks_like_file(word) and Path(word).expanduser().exists():
         return (
             f"{word} is a file: `{PROGRAM} run {word}` makes a model of it, or {_how_to_name('NAME', word)}"

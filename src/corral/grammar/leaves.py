@@ -34,6 +34,7 @@ class Leaf:
     def __init__(self, parts: Conjunction, budget: Budget) -> None:
         self.parts = parts
         self._budget = budget
+        self._strings: StringKeywords | None = None
 
     def all(self, key: str) -> list[Any]:
         """The values of a keyword in all parts that have it."""
@@ -96,6 +97,11 @@ class Leaf:
         return [value for values in self.all("$unlike") for value in values]
 
     def string_keywords(self) -> StringKeywords:
+        if self._strings is None:
+            self._strings = self._read_strings()
+        return self._strings
+
+    def _read_strings(self) -> StringKeywords:
         mismatches = [pattern for patterns in self.all("$mismatch") for pattern in patterns]
         excluded = [value for value in self.excluded() if isinstance(value, str)]
         return StringKeywords(

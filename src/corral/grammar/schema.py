@@ -32,6 +32,7 @@ _MAX_DEPTH = 80
 _MAX_UNHELD = 100
 _SEPARATOR = '"," ws'
 _IMPOSSIBLE = ""
+_SHARED_TYPES = ("string", "integer", "number", "boolean", "null")
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +198,8 @@ class SchemaCompiler:
         """A name or an atom for what a conjunction allows; None where that is nothing."""
         if not conjunction:
             return self.rules.shared("value")
+        if len(conjunction) == 1 and (plain := _plain_type(conjunction[0])):
+            return self.rules.shared(plain)
         key = tuple(map(id, conjunction))
         self.budget.spend(60)
         if key in self._names:
@@ -332,6 +335,14 @@ class SchemaCompiler:
         if len(options) == 1:
             return options[0]
         return f"({' | '.join(options)})" if options else ""
+
+
+def _plain_type(part: Part) -> str:
+    """The type that is all that a part says, if values of it are one rule that all JSON shares; else empty."""
+    names = part.keywords.get("type", ())
+    if len(part.keywords) == len(names) == 1 and not part.groups and names[0] in _SHARED_TYPES:
+        return str(names[0])
+    return ""
 
 
 def _clean(text: str) -> str:

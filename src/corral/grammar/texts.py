@@ -12,6 +12,7 @@ __all__ = ["automaton_expression", "in_string"]
 
 # What stands for itself between the quotes; the others need an escape.
 _SPECIAL = (*range(0x20), 0x22, 0x5C, 0x7F)
+_PRINTED_SPECIAL = (0x22, 0x5C, 0x7F)
 _SHORT_ESCAPES = {8: "\\b", 9: "\\t", 10: "\\n", 12: "\\f", 13: "\\r", 0x22: '\\"', 0x5C: "\\\\"}
 # A set with most of the control characters does not mean them: nobody does by "anything but a comma".
 _MEANT_CONTROLS = 10
@@ -99,8 +100,10 @@ def _chars(ranges: Sequence[tuple[int, int]], is_bare: bool) -> str:
         ranges = difference_of_ranges(ranges, [(0, 0x1F)] if not is_bare else [(0, 8), (11, 0x1F)])
     if is_bare:
         return _class(ranges)
-    plain = difference_of_ranges(ranges, [(code, code) for code in _SPECIAL])
-    escaped = [code for code in _SPECIAL if code != 0x7F and any(low <= code <= high for low, high in ranges)]
+    special = _SPECIAL if ranges and ranges[0][0] < 0x20 else _PRINTED_SPECIAL
+    named = [code for code in special if any(low <= code <= high for low, high in ranges)]
+    plain = difference_of_ranges(ranges, [(code, code) for code in named]) if named else ranges
+    escaped = [code for code in named if code != 0x7F]
     options = ([_class(plain)] if plain else []) + [literal(in_string(code)) for code in escaped]
     return options[0] if len(options) == 1 else f"({' | '.join(options)})" if options else ""
 

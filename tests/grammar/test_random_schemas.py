@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
-import time
+import sys
 from typing import Any
 
 import jsonschema
@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from corral.errors import SchemaError
-from corral.grammar import schema_grammar
+from corral.grammar import compile_schema, schema_grammar
+from corral.grammar.budget import FULL_STEPS, QUICK_STEPS, WorkLimitError
 from tests.grammar.gbnf import Grammar
 
 FORMATS = ("date", "time", "date-time", "duration", "uuid", "email", "ipv4", "ipv6", "hostname", "uri")
@@ -124,7 +125,92 @@ def arrays(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     return build()
 
 
+# Patterns together with bounds of length, and what a text must not be.
+BOUNDED = (
+    {"type": "string", "pattern": "^[a-z0-9]+(?:-[a-z0-9]+)*$", "maxLength": 12},
+    {"type": "string", "pattern": "b.*d", "minLength": 4, "maxLength": 20},
+    {"type": "string", "pattern": "^(?=.*[A-Z])(?=.*\\d)(?!.*x).{4,8}$"},
+    {"type": "string", "allOf": [{"pattern": "^a"}, {"pattern": "z$"}], "minLength": 5},
+    {"type": "string", "format": "date", "not": {"pattern": "^20"}},
+    {"type": "string", "format": "uri", "maxLength": 20},
+    {"type": "string", "not": {"enum": ["", "a", "ab"]}, "maxLength": 3},
+    {"type": "string", "pattern": "(?i)^abc$"},
+    {"not": {"type": ["string", "object", "array"]}},
+    {"type": "integer", "not": {"minimum": 5}},
+)
+
+
+@st.composite
+def conditional_objects(draw: st.DrawFn, inner: st.SearchStrategy[Any]) -> dict[str, Any]:
+    """Objects whose members depend on each other, are counted, or are named by patterns."""
+    properties = {
+        "kind": {"enum": ["a", "b", 3]},
+        "x": draw(inner),
+        "y": draw(inner),
+        "z": draw(st.sampled_from([True, {"type": "null"}])),
+    }
+    schema: dict[str, Any] = {"type": "object", "properties": properties}
+    parts: dict[str, dict[str, Any]] = {
+        "if": {
+            "if": {"properties": {"kind": {"const": "a"}}, "required": ["kind"]},
+            "then": {"required": ["x"]},
+            "else": draw(
+                st.sampled_from([{"required": ["y"]}, False, {"properties": {"y": {"type": "null"}}}])
+            ),
+        },
+        "dependent": {
+            "dependentRequired": {"x": ["y", "z"]},
+            "dependentSchemas": {"z": {"required": ["kind"]}},
+        },
+        "count": {"minProperties": draw(st.integers(0, 4)), "maxProperties": 4},
+        "not": {"not": {"required": ["x", "y"]}},
+        "not both": {"not": {"properties": {"kind": {"const": 3}}, "required": ["kind"]}},
+        "patterns": {
+            "patternProperties": {"^x": {"type": "null"}, "q$": True},
+            "additionalProperties": False,
+        },
+        "names": {"propertyNames": {"pattern": "^[a-z]{1,5}$"}, "additionalProperties": True},
+    }
+    for name in draw(st.lists(st.sampled_from(sorted(parts)), unique=True, max_size=3)):
+        schema.update(parts[name])
+    return schema
+
+
+@st.composite
+def odd_arrays(draw: st.DrawFn, inner: st.SearchStrategy[Any]) -> dict[str, Any]:
+    """Arrays that must have something, or different things out of many."""
+    least = draw(st.integers(0, 3))
+    return draw(
+        st.sampled_from(
+            [
+                {"type": "array", "contains": {"type": "null"}, "minContains": draw(st.integers(0, 2))},
+                {"type": "array", "items": draw(inner), "contains": True, "maxItems": 3},
+                {"type": "array", "uniqueItems": True, "items": {"enum": list(range(12))}, "minItems": least},
+                {
+                    "type": "array",
+                    "uniqueItems": True,
+                    "items": {"enum": list("abcdefgh")},
+                    "minItems": least,
+                    "maxItems": least + 2,
+                },
+            ]
+        )
+    )
+
+
+@st.composite
+def multiples(draw: st.DrawFn) -> dict[str, Any]:
+    """Steps within bounds, whole and decimal."""
+    step = draw(st.sampled_from([0.01, 0.05, 0.25, 0.5, 2, 3, 7, 12, 2.5, 100]))
+    low = draw(st.integers(-50, 50))
+    schema = {"type": draw(st.sampled_from(["number", "integer"])), "multipleOf": step, "minimum": low}
+    if draw(st.booleans()):
+        schema["maximum"] = low + draw(st.integers(100, 30_000))
+    return schema
+
+
 _LEAVES = st.one_of(
+    st.sampled_from(BOUNDED),
     integers(),
     numbers(),
     strings(),
@@ -139,6 +225,8 @@ _SCHEMAS = st.recursive(
     lambda inner: st.one_of(
         objects(inner),
         arrays(inner),
+        conditional_objects(inner),
+        odd_arrays(inner),
         st.lists(inner, min_size=1, max_size=3).map(lambda options: {"anyOf": options}),
         objects(inner).map(
             lambda first: {
@@ -177,13 +265,18 @@ _DEFS = {
 @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 @given(_SCHEMAS, st.integers(0, 2**32))
 def test_every_text_of_a_grammar_validates(schema: Any, seed: int) -> None:
-    """Nested, merged and recursive schemas, each with several texts."""
+    """Nested, merged and recursive schemas, each with several texts; the grammar holds all that it does not name."""
     document = {"$defs": _DEFS, "allOf": [schema]} if schema is True else {"$defs": _DEFS, **schema}
     try:
-        grammar = Grammar(schema_grammar(document))
+        found = compile_schema(document)
     except SchemaError as exc:
-        assert re.search("nothing is allowed|not supported|no .* is allowed|no alternative", str(exc)), exc
+        assert re.search(
+            "nothing is allowed|no .* is allowed|is too small|no text fits|no multiple", str(exc)
+        ), exc
         return
+    if found.unheld:
+        return
+    grammar = Grammar(found.text)
     checker = jsonschema.Draft202012Validator.FORMAT_CHECKER
     validator = jsonschema.Draft202012Validator(document, format_checker=checker)
     rng = random.Random(seed)
@@ -276,6 +369,26 @@ def matches(source: str, text: str) -> bool:
             "$ref": "#/$defs/d0",
         },
         {"allOf": [{"anyOf": [{"properties": {f"{i}-{j}": {}}} for j in range(8)]} for i in range(8)]},
+        {
+            "$defs": {
+                f"d{i}": {"allOf": [{"$ref": f"#/$defs/d{i + 1}", "title": str(j)} for j in range(4)]}
+                for i in range(40)
+            }
+            | {"d40": {"type": "string"}},
+            "allOf": [{"$ref": "#/$defs/d0"}],
+        },
+        {"allOf": [{"enum": list(range(20000))}, {"enum": list(range(20000, 40000))}]},
+        {"type": "object", "properties": {"a" * 20000: True}, "additionalProperties": True},
+        {
+            "type": "object",
+            "properties": {f"p{i}": {"type": "null"} for i in range(400)},
+            "oneOf": [{"required": [f"p{i}"]} for i in range(400)],
+        },
+        {"type": "string", "pattern": "^(" + "|".join(["a?"] * 1000) + ")*$"},
+        {"type": "string", "pattern": "(a|b)*a(a|b){20}"},
+        {"type": "string", "pattern": "[" + "".join(chr(0x4E00 + 2 * i) for i in range(3000)) + "]{1,100}"},
+        {"anyOf": [{"type": "integer", "multipleOf": 900 + i} for i in range(12)]},
+        {"not": {"not": {"not": {"anyOf": [{"required": [str(i)]} for i in range(300)]}}}},
         {"type": "object", "properties": {str(i): {"type": "string"} for i in range(5000)}},
         {"type": "object", "required": [str(i) for i in range(20000)]},
         {"type": "array", "uniqueItems": True, "items": {"enum": list(range(5000))}},
@@ -285,12 +398,21 @@ def matches(source: str, text: str) -> bool:
     ids=lambda schema: str(schema)[:40],
 )  # fmt: skip
 def test_hostile_schemas_end_soon(schema: dict[str, Any]) -> None:
-    """A grammar of bounded size or a refusal, and neither takes long."""
-    started = time.process_time()
-    try:
-        source = schema_grammar(schema)
-    except SchemaError as exc:
-        assert len(str(exc)) < 20_000
-    else:
+    """A grammar of bounded size or a refusal, and neither takes much: counted in calls, within what was budgeted."""
+    for steps in (QUICK_STEPS, FULL_STEPS):
+        calls = 0
+
+        def count(*_: Any) -> None:
+            nonlocal calls
+            calls += 1
+
+        sys.setprofile(count)
+        try:
+            source = compile_schema(schema, steps=steps).text
+        except (SchemaError, WorkLimitError) as exc:
+            source = ""
+            assert len(str(exc)) < 1000
+        finally:
+            sys.setprofile(None)
         assert len(source) < 4 << 20
-    assert time.process_time() - started < 10
+        assert calls < 30 * steps

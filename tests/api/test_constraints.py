@@ -69,14 +69,16 @@ def models() -> Iterator[Server]:
         server.close()
 
 
-def chat(server: Server, model: str, seed: int = 0, temperature: float = 1, **fields: Any) -> dict[str, Any]:
+def chat(
+    server: Server, model: str, seed: int = 0, temperature: float = 1, limit: int = 300, **fields: Any
+) -> dict[str, Any]:
     options = {
         "temperature": temperature,
         "top_k": 0,
         "top_p": 1.0,
         "seed": seed,
         "num_ctx": 4096,
-        "num_predict": 300,
+        "num_predict": limit,
     }
     body = {"model": model, "messages": MESSAGES, "stream": False, "options": options, **fields}
     answer: dict[str, Any] = server.post("/api/chat", body)
@@ -237,3 +239,176 @@ def test_a_schema_binds_a_hundred_times(start_server: Callable[..., Server]) -> 
     for answer in answers:
         validator.validate(json.loads(answer))
     assert len(set(answers)) > 30
+
+
+# Forced calls are held to the whole schema of the tool, where the family's form has a place for it.
+WHOLE = {
+    "$defs": {
+        "place": {"type": "object", "properties": {"name": {"enum": ["Rome", "Oslo"]}}, "required": ["name"]}
+    },
+    "type": "object",
+    "properties": {
+        "where": {"$ref": "#/$defs/place"},
+        "code": {"type": "string", "pattern": "^[0-9]{3}$"},
+        "unit": {"const": "c"},
+        "level": {"type": "integer", "minimum": 3, "maximum": 5},
+        "either": {"oneOf": [{"type": "boolean"}, {"type": "integer", "enum": [7]}]},
+        "both": {"allOf": [{"type": "string", "pattern": "^[a-z]*$"}, {"maxLength": 2}]},
+    },
+    "required": ["where", "code", "unit", "level", "either", "both"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_forced_call_has_the_whole_schema(models: Server, model: str) -> None:
+    """References, constants, patterns, bounds, alternatives, on every form of a call."""
+    tools = [{"type": "function", "function": {"name": "go", "parameters": WHOLE}}]
+    count = 0
+    for seed in range(4):
+        answer = chat(models, model, seed, limit=900, tools=tools, tool_choice="go", think=False)
+        for call in answer["message"].get("tool_calls", ()) if answer["done_reason"] != "length" else ():
+            jsonschema.validate(call["function"]["arguments"], WHOLE)
+            count += 1
+    assert count
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_forced_call_of_an_open_object(models: Server, model: str) -> None:
+    """Members of any name, but at least one."""
+    schema = {
+        "type": "object",
+        "propertyNames": {"pattern": "^[a-z]{1,4}$"},
+        "additionalProperties": {"type": "string", "pattern": "^[a-z]{1,3}$"},
+        "minProperties": 1,
+        "maxProperties": 2,
+    }
+    tools = [{"type": "function", "function": {"name": "note", "parameters": schema}}]
+    count = 0
+    for seed in range(6):
+        answer = chat(models, model, seed, tools=tools, tool_choice="note", think=False)
+        for call in answer["message"].get("tool_calls", ()) if answer["done_reason"] != "length" else ():
+            jsonschema.validate(call["function"]["arguments"], schema)
+            count += 1
+    assert count
+
+
+@pytest.mark.parametrize("model", ["tags", "qwen3-coder", "lfm2"])
+def test_a_strict_call_is_bound(models: Server, model: str) -> None:
+    """A tool that says so is held to its schema when the model calls it by itself; it may answer in words too."""
+    function = {"name": "go", "parameters": WHOLE, "strict": True}
+    tools = [{"type": "function", "function": function}]
+    kinds = set()
+    for seed in range(12):
+        answer = chat(
+            models, model, seed, tools=tools, think=False, options={"num_predict": 120, "seed": seed}
+        )
+        for call in answer["message"].get("tool_calls", ()):
+            jsonschema.validate(call["function"]["arguments"], WHOLE)
+        kinds.add("call" if answer["message"].get("tool_calls") else "words")
+    assert "words" in kinds
+
+
+UNHELD = {
+    "type": "object",
+    "properties": {
+        "slug": {"type": "string", "pattern": "^[a-z0-9]+(?:-[a-z0-9]+)*$", "maxLength": 12},
+        "words": {
+            "type": "array",
+            "items": {"type": "string", "maxLength": 3},
+            "uniqueItems": True,
+            "maxItems": 3,
+        },
+        "step": {"type": "number", "multipleOf": 0.25, "minimum": 0, "maximum": 9},
+    },
+    "required": ["slug", "words", "step"],
+    "additionalProperties": False,
+}
+PLACE = "#/properties/words/uniqueItems"
+
+
+def test_what_is_not_held_is_named(models: Server) -> None:
+    """In the last object and a header of the native API, streamed and not; the rest holds."""
+    body = {"model": "tags", "format": UNHELD, "options": {"seed": 1, "temperature": 1}}
+    for path, fields in (
+        ("/api/generate", {"prompt": "x"}),
+        ("/api/chat", {"messages": MESSAGES, "think": False}),
+    ):
+        whole = models.post(path, {**body, **fields, "stream": False})
+        text = whole.get("response") or whole["message"]["content"]
+        jsonschema.validate(json.loads(text), {**UNHELD, "uniqueItems": False})
+        assert whole["format_unenforced"] == [PLACE]
+        *parts, last = models.stream(path, {**body, **fields})
+        assert last["format_unenforced"] == [PLACE]
+        assert not any("format_unenforced" in part for part in parts)
+        held = {**UNHELD, "properties": {"slug": UNHELD["properties"]["slug"]}, "required": ["slug"]}  # type: ignore[index]
+        assert "format_unenforced" not in models.post(
+            path, {**body, **fields, "format": held, "stream": False}
+        )
+
+
+def test_what_is_not_held_is_named_on_other_surfaces(models: Server) -> None:
+    """Chat completions, responses and messages; `strict` of OpenAI is no reason to refuse, `format_strict` is."""
+    named = {"name": "x", "schema": UNHELD, "strict": True}
+    chats = {
+        "model": "tags",
+        "messages": MESSAGES,
+        "reasoning_effort": "none",
+        "max_tokens": 200,
+        "response_format": {"type": "json_schema", "json_schema": named},
+    }
+    responses = {
+        "model": "tags",
+        "input": "x",
+        "reasoning": {"effort": "none"},
+        "text": {"format": {"type": "json_schema", **named}},
+    }
+    messages = {
+        "model": "tags",
+        "messages": MESSAGES,
+        "max_tokens": 200,
+        "output_config": {"format": {"type": "json_schema", "schema": UNHELD}},
+    }
+    for path, body in (
+        ("/v1/chat/completions", chats),
+        ("/v1/responses", responses),
+        ("/v1/messages", messages),
+    ):
+        status, data = models.request("POST", path, body)
+        assert status == 200, data
+        assert json.loads(data)["format_unenforced"] == [PLACE], path
+        status, data = models.request("POST", path, {**body, "stream": True})
+        assert (status, data.count(b'"format_unenforced":["' + PLACE.encode() + b'"]')) == (200, 1), (
+            path,
+            data,
+        )
+        status, data = models.request("POST", path, {**body, "format_strict": True})
+        assert (status, b"at #/properties/words: 'uniqueItems' is not supported" in data) == (400, True), data
+
+
+def test_a_header_names_what_is_not_held(models: Server) -> None:
+    """For programs that see no more of an answer than a type of their own."""
+    import urllib.request
+
+    body = json.dumps({"model": "tags", "prompt": "x", "stream": False, "format": UNHELD}).encode()
+    request = urllib.request.Request(models.base + "/api/generate", data=body)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert json.loads(answer.headers["X-Corral-Format-Unenforced"]) == [PLACE]
+
+
+@pytest.mark.parametrize("limit", [1, 3, 200])
+def test_thinking_without_an_answer_is_followed_by_one(models: Server, limit: int) -> None:
+    """JSON was asked for: it comes, though thinking took all of `num_predict`, or was all that the model said."""
+    said = [{"role": "user", "content": "now D"}]
+    schema = {
+        "type": "object",
+        "properties": {"a": {"enum": [1, 2]}},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
+    body = {"model": "thinker", "messages": said, "format": schema, "think": True}
+    whole = models.post("/api/chat", {**body, "stream": False, "options": {"num_predict": limit + 60}})
+    assert json.loads(whole["message"]["content"])["a"] in (1, 2)
+    assert whole["message"]["thinking"]
+    parts = models.stream("/api/chat", {**body, "options": {"num_predict": 60}})
+    assert json.loads("".join(part["message"]["content"] for part in parts))["a"] in (1, 2)

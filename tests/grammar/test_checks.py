@@ -140,7 +140,7 @@ def test_random_grammars_on_the_engine() -> None:
     It refuses some of them, with an error: it sees left recursion in more forms.
     """
     rng = random.Random(5)
-    cases = []
+    cases: list[tuple[str, str, list[int]]] = []
     while len(cases) < 100:
         text = random_grammar(rng)
         try:
@@ -148,7 +148,8 @@ def test_random_grammars_on_the_engine() -> None:
         except SchemaError:
             continue
         stacks = Stacks(read_grammar(text), Budget())
-        now, steps, counts = stacks.start(), "", []
+        counts: list[int] = []
+        now, steps = stacks.start(), ""
         for _ in range(12):
             char = rng.choice("xyza")
             after = stacks.after(now, ord(char))

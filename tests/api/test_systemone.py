@@ -292,6 +292,8 @@ def test_a_state_that_is_too_long(tiny: Server) -> None:
     status, answer = ask(tiny, state="word " * 5000)
     assert status == 400
     assert "exceeds the available context size" in answer["error"]
+    status, answer = ask(tiny, state="word " * 2_000_000)
+    assert (status, answer["error"].rpartition(" exceeds ")[2]) == (400, "the context of 2048 tokens")
     raw = json.dumps(body(state="x" * (33 << 20))).encode()
     status, data = tiny.request("POST", "/v1/systemone", raw)
     assert status == 413

@@ -90,7 +90,7 @@ def read_systemone(body: bytes, max_depth: int) -> DecisionRequest:
         questions=tuple(_question(name, own) for name, own in given),
         images=tuple(_picture(image) for image in values.get("images", ())),
         keep_alive_ns=values.get("keep_alive"),
-        wire=json.loads(body.decode("utf-8", "replace")),
+        wire=body,
     )
 
 

@@ -21,6 +21,8 @@ Chat = Callable[[ChatRequest, Emit], Awaitable[Immediate | None]]
 _MAX_SUMMARY_TOKENS = 1024
 _MAX_PARTS = 64
 _MIN_PART_CHARS = 256
+# Of a longer text the engine would take seconds to count the tokens.
+_MAX_PART_CHARS = 400_000
 # What a part may fill of the context: the rest is for the summary so far, the template and the answer.
 _PART_SHARE = 0.4
 _TASK = (
@@ -51,7 +53,7 @@ async def summarise(chat: Chat, common: InferenceOptions, messages: Sequence[Mes
     options = {**(common.options or {}), "num_predict": _MAX_SUMMARY_TOKENS}
     options.setdefault("temperature", 0)
     common = replace(common, think=False, is_think_optional=True, truncate=False, options=options, format="")
-    part_chars = max(len(transcript), _MIN_PART_CHARS)
+    part_chars = min(max(len(transcript), _MIN_PART_CHARS), _MAX_PART_CHARS)
     while True:
         try:
             return await _in_parts(chat, common, _parts(transcript, part_chars))

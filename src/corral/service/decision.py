@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from corral.errors import CapabilityError, InvalidRequestError
+from corral.errors import CapabilityError, ContextOverflowError, InvalidRequestError
 from corral.goquote import quoted
 from corral.runner.interface import Runner
 from corral.service import prompting
@@ -35,6 +35,8 @@ __all__ = [
 
 _MAX_OPTIONS = 26
 _MAX_TEV_OPTIONS = 24
+# No token of a real vocabulary is longer: what is beyond need not be counted to be too long.
+_MAX_TOKEN_CHARS = 256
 _TEV = "tev1"
 _CLEF = "clef"
 
@@ -66,7 +68,7 @@ class DecisionRequest:
     questions: tuple[Question, ...]
     images: tuple[bytes, ...] = ()
     keep_alive_ns: int | None = None
-    wire: Mapping[str, Any] | None = None
+    wire: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +140,19 @@ async def decide(turn: Turn, request: DecisionRequest) -> DecisionResult:
         CapabilityError: letters are not tokens of this model.
         EngineError, RunnerExitedError, QueueFullError, TemplateError
     """
-    if has_decision_head(turn.profile.gguf) and request.wire is not None:
-        return _native_result(await turn.runner.decide(dict(request.wire)))
+    if has_decision_head(turn.profile.gguf):
+        return _native_result(await turn.runner.decide(json.loads(request.wire.decode("utf-8", "replace"))))
     codes = await _codes(turn.runner, max(len(question.options) for question in request.questions))
     images = await prepare_images(request.images) if turn.profile.has_projector else request.images
     answers: list[Answer] = []
     input_count = output_count = cached_count = 0
     for i, question in enumerate(request.questions):
         content = prompt_of(turn.profile.model.config.renderer, request, question)
+        if len(content) > turn.num_ctx * _MAX_TOKEN_CHARS:
+            raise ContextOverflowError(
+                f"the request of {len(content)} characters exceeds the context of {turn.num_ctx} tokens",
+                num_ctx=turn.num_ctx,
+            )
         prompt = await _rendered(turn, Message("user", content, images=tuple(images)))
         scores = await turn.runner.score(
             prompt.text, codes[: len(question.options)], prompt.images, is_continued=i > 0

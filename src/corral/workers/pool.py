@@ -25,7 +25,8 @@ __all__ = ["WorkerPool", "run_job", "shared_pool"]
 
 _T = TypeVar("_T")
 _IDLE_S = 60.0
-_MAX_WAITING = 16
+# As many as wait for a slot of an engine: a conversation that is rendered in a worker is no less welcome.
+_MAX_WAITING = 512
 _MEMORY_BYTES = 256 << 20
 _RESULT_BYTES = 64 << 20
 _CPU_S = 5.0

@@ -215,7 +215,9 @@ class Library:
         try:
             model = self._store.find(name)
         except ModelNotFoundError:
-            raise ModelNotFoundError(self._store.manifests.resolve(name).short()) from None
+            is_lower = name.full() == name.full().lower()
+            spelled = name if is_lower else self._store.manifests.resolve(name)
+            raise ModelNotFoundError(spelled.short()) from None
         if model.weights_path and (problem := self._store.blobs.links.problem(model.weights_path)):
             raise StoreError(problem)
         if not model.problem and model.weights_path and not model.weights_path.exists():

@@ -123,7 +123,7 @@ class ModelStore:
         models = []
         for stored in self.manifests.stored():
             try:
-                models.append(self.load(stored.name))
+                models.append(self._cached(stored) or self._read(stored))
             except (ModelNotFoundError, CorruptManifestError, OSError) as exc:
                 models.append(_damaged(stored, str(exc.__cause__ or exc)))
         return sorted(models, key=_age)

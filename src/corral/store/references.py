@@ -136,12 +136,13 @@ class _Survey:
         return self._found
 
     def _read_entry(self, entry: TreeEntry) -> None:
-        shown = _shown(entry.path, self._manifests)
+        path = Path(entry.path)
+        shown = _shown(path, self._manifests)
         if entry.name is None:
             self._found.unclear.append(shown)
-        elif self.read(entry.path, shown, 0):
+        elif self.read(path, shown, 0):
             self._found.manifest_count += 1
-        elif entry.path.is_symlink():
+        elif path.is_symlink():
             self._found.unclear.append(f"{shown} (it leads nowhere)")
 
     def read(self, path: Path, shown: str, depth: int) -> bool:

@@ -70,7 +70,8 @@ def strangers(models: Path) -> Iterator[str]:
 
 def is_litter(name: str) -> bool:
     """Whether a desktop or a file system has left something of this name."""
-    return name.lower() in _LITTER or name.lower().startswith(_LITTER_STARTS)
+    lowered = name.lower()
+    return lowered in _LITTER or lowered.startswith(_LITTER_STARTS)
 
 
 def could_refer(path: Path) -> bool:

@@ -34,7 +34,7 @@ UNFINISHED = re.compile(r"\..+\.(\d+)\.\d+")
 class TreeEntry:
     """A file of a tree. `name` None: its place is not that of a manifest, or cannot be looked into."""
 
-    path: Path
+    path: str
     name: ModelName | None
 
 
@@ -113,29 +113,27 @@ def _alike(folder: Path, wanted: str) -> list[str]:
 def walk_tree(folder: Path) -> Iterator[TreeEntry]:
     """All files and links, at whatever depth, dangling links too; no folders but those that cannot be read."""
     if os.path.lexists(folder):
-        yield from _walk(folder, ())
+        yield from _walk(str(folder), ())
 
 
-def _walk(folder: Path, parts: tuple[str, ...]) -> Iterator[TreeEntry]:
+def _walk(folder: str, parts: tuple[str, ...]) -> Iterator[TreeEntry]:
     try:
         entries = list(os.scandir(folder))
-    except FileNotFoundError:
-        if folder.is_symlink():  # to a disk that is not mounted
+    except OSError as exc:
+        # Gone meanwhile, unless it is a link to a disk that is not mounted.
+        if not isinstance(exc, FileNotFoundError) or Path(folder).is_symlink():
             yield TreeEntry(folder, None)
-        return
-    except OSError:
-        yield TreeEntry(folder, None)
         return
     for entry in entries:
         if is_litter(entry.name) or UNFINISHED.fullmatch(entry.name):
             continue
-        path, inner = Path(entry.path), (*parts, entry.name)
+        inner = (*parts, entry.name)
         if not entry.is_dir():
-            yield TreeEntry(path, _name_of(inner))
+            yield TreeEntry(entry.path, _name_of(inner))
         elif len(inner) < _DEPTH:
-            yield from _walk(path, inner)
-        elif next(_walk(path, inner), None) is not None:
-            yield TreeEntry(path, None)
+            yield from _walk(entry.path, inner)
+        elif next(_walk(entry.path, inner), None) is not None:
+            yield TreeEntry(entry.path, None)
 
 
 def _name_of(parts: tuple[str, ...]) -> ModelName | None:

@@ -147,6 +147,22 @@ def test_no_manifest_at_all(store: ModelStore, is_there: bool) -> None:
     assert store.find(ModelName.parse("m")).template == "text"
 
 
+def test_blobs_that_two_folders_share(store: ModelStore) -> None:
+    """A folder whose blobs are a link into another does not know what that one uses, unless both have one tree."""
+    other = store.folder.parent / "other"
+    other.mkdir()
+    (other / "blobs").symlink_to(store.blobs.folder)
+    second = ModelStore(other)
+    add_model(second, "mine", "other text")
+    make_old(store)
+    prepare_store(second, may_prune=True)
+    assert FOREIGN in store.blobs.names()
+    assert store.find(ModelName.parse("m")).template == "text"
+    shutil.rmtree(second.manifests.folder)
+    second.manifests.folder.symlink_to(store.manifests.folder)
+    assert survey(second.manifests).unclear == []
+
+
 def test_files_of_unknown_names_stay(store: ModelStore) -> None:
     """In the folder of blobs too: only names that we know are tidied up."""
     names = {"README", "blake3-" + "1" * 64, "sha512-" + "1" * 128, "backup.tar", "sha256-" + "1" * 63 + "x"}

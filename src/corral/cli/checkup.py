@@ -15,10 +15,10 @@ from corral.cli.human import format_bytes
 from corral.digest import Digest
 from corral.errors import CorruptManifestError, InvalidDigestError, RegistryAuthError
 from corral.names import ModelName
-from corral.store.links import LinkRecords
 from corral.store.manifests import Layer
 from corral.store.models import ModelStore
-from corral.store.references import survey
+from corral.store.orphans import Orphans
+from corral.store.references import References, survey
 
 __all__ = ["Finding", "check_key", "check_store", "fail", "ok", "warn"]
 
@@ -114,29 +114,26 @@ def _check_disk(folder: Path) -> Finding:
 def _check_models(store: ModelStore, names: list[ModelName]) -> Iterator[Finding]:
     corrupt: list[str] = []
     broken: dict[str, str] = {}
-    used: set[Digest] = set()
-    links = LinkRecords(store.folder, store.blobs.folder)
     for name in names:
         try:
             manifest = store.manifests.read(name).manifest
         except (CorruptManifestError, OSError) as exc:
             corrupt.append(f"{name.short()} ({exc})")
             continue
-        used |= manifest.digests()
         for layer in (*manifest.layers, manifest.config):
-            if problem := _problem(store, links, layer):
+            if problem := _problem(store, layer):
                 broken.setdefault(name.short(), problem)
+    references = survey(store.manifests)
     if corrupt:
         yield fail(
             "manifests",
             f"cannot be read: {_some(corrupt)}",
-            f"get the model again ({PROGRAM} pull) or delete the file below {store.manifests.folder}; "
-            "until then nothing is tidied up",
+            f"get the model again ({PROGRAM} pull) or remove it ({PROGRAM} rm); until then no blob is deleted",
         )
-    elif unclear := survey(store.manifests).unclear:
+    elif references.unclear:
         yield warn(
             "manifests",
-            f"{store.folder} holds what may refer to blobs and is not understood: {_some(list(unclear))}",
+            f"{store.folder} holds what may refer to blobs and is not understood: {_some(references.unclear)}",
             "until it is moved away no blob is deleted, because another program may need it",
         )
     else:
@@ -147,11 +144,11 @@ def _check_models(store: ModelStore, names: list[ModelName]) -> Iterator[Finding
     else:
         sizes = "all files of all models are there, with the right sizes"
         yield ok("blobs", f"{sizes} ({PROGRAM} verify compares their content)")
-    if not corrupt:
-        yield from _check_leftovers(store, used)
+    yield from _check_leftovers(store, references)
 
 
-def _problem(store: ModelStore, links: LinkRecords, layer: Layer) -> str:
+def _problem(store: ModelStore, layer: Layer) -> str:
+    links = store.blobs.links
     path = store.blobs.path(layer.digest)
     try:
         size_bytes = path.stat().st_size
@@ -168,7 +165,7 @@ def _problem(store: ModelStore, links: LinkRecords, layer: Layer) -> str:
     return links.problem(path)
 
 
-def _check_leftovers(store: ModelStore, used: set[Digest]) -> Iterator[Finding]:
+def _check_leftovers(store: ModelStore, references: References) -> Iterator[Finding]:
     """Parts of downloads, and blobs that nothing refers to."""
     partial_bytes = unused_bytes = partial_count = unused_count = 0
     for name in store.blobs.names():
@@ -179,7 +176,7 @@ def _check_leftovers(store: ModelStore, used: set[Digest]) -> Iterator[Finding]:
             partial_bytes += path.lstat().st_blocks * 512
             continue
         try:
-            is_used = Digest.parse(name) in used
+            is_used = Digest.parse(name).hex.lower() in references.hexes
         except InvalidDigestError:
             is_used = path.is_dir()
         if not is_used:
@@ -195,10 +192,21 @@ def _check_leftovers(store: ModelStore, used: set[Digest]) -> Iterator[Finding]:
         yield warn(
             "leftovers",
             f"{unused_count} files that no model refers to, {format_bytes(unused_bytes)}",
-            "the next start of the server removes those older than an hour, unless OLLAMA_NOPRUNE is set",
+            _leftovers_advice(store, references),
         )
     if not partial_count and not unused_count:
         yield ok("leftovers", "none")
+
+
+def _leftovers_advice(store: ModelStore, references: References) -> str:
+    if references.unclear or references.absent or not references.manifest_count:
+        return "nothing is deleted, because it is not clear what they are for"
+    if Orphans(store.blobs).names():
+        return (
+            "some were here without any manifest and stay: bring the manifests back, or delete "
+            f"{Orphans(store.blobs).path} and start the server again"
+        )
+    return "the next start of the server removes those older than an hour, unless OLLAMA_NOPRUNE is set"
 
 
 def _some(texts: list[str]) -> str:

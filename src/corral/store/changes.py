@@ -21,7 +21,8 @@ def copy_model(store: ModelStore, source: ModelName, destination: ModelName) -> 
         FileNotFoundError: there is no such model.
         CorruptManifestError
     """
-    with store.pinned(digests_of(store.manifests, source)):
+    digests = store.manifests.read(source).manifest.digests() | digests_of(store.manifests, source)
+    with store.pinned(digests):
         stored = store.manifests.read(source)
         data = read_bytes(stored.entry)
         if stored.list_digest is not None:

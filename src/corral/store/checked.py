@@ -60,5 +60,12 @@ class CheckedBlobs:
         with contextlib.suppress(OSError):
             self._path(digest).unlink()
 
+    def tidy(self, blobs: Path) -> None:
+        """Remove notes of blobs that are gone, whoever deleted them."""
+        with contextlib.suppress(OSError):
+            for note in self._folder.iterdir():
+                if not (blobs / f"sha256-{note.name}").exists():
+                    note.unlink()
+
     def _path(self, digest: Digest) -> Path:
         return self._folder / digest.hex.lower()

@@ -15,10 +15,14 @@ import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from corral.bounded import BoundedCache
 from corral.digest import Digest
 from corral.errors import InvalidDigestError
 
 __all__ = ["LinkRecord", "LinkRecords"]
+
+_MAX_CACHED = 4096
+_MAX_RECORD_BYTES = 5000  # the longest path
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,9 @@ class LinkRecords:
     def __init__(self, models: Path, blobs: Path) -> None:
         self._folder = models / "corral" / "links"
         self._blobs = blobs
-        self._cache: dict[Digest, tuple[int, LinkRecord | None]] = {}
+        self._cache: BoundedCache[Digest, tuple[int, LinkRecord | None]] = BoundedCache(
+            max_entries=_MAX_CACHED, max_bytes=_MAX_CACHED * _MAX_RECORD_BYTES
+        )
 
     def write(self, digest: Digest, record: LinkRecord) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -44,11 +50,11 @@ class LinkRecords:
         temporary = place.with_name(f"{place.name}.{os.getpid()}")
         temporary.write_text(json.dumps(asdict(record)))
         temporary.replace(place)
-        self._cache.pop(digest, None)
+        self._cache.pop(digest)
 
     def delete(self, digest: Digest) -> None:
         self._path(digest).unlink(missing_ok=True)
-        self._cache.pop(digest, None)
+        self._cache.pop(digest)
 
     def read(self, digest: Digest) -> LinkRecord | None:
         try:
@@ -62,7 +68,7 @@ class LinkRecords:
             record = LinkRecord(**json.loads(self._path(digest).read_bytes()))
         except (OSError, ValueError, TypeError):
             record = None
-        self._cache[digest] = (modified_ns, record)
+        self._cache.put(digest, (modified_ns, record), _MAX_RECORD_BYTES)
         return record
 
     def find(self, file: Path, info: os.stat_result) -> Digest | None:

@@ -55,6 +55,7 @@ def prepare_store(store: ModelStore, *, may_prune: bool, now_s: float | None = N
     if count := recover_workspaces(store.blobs, store.manifests):
         _log.info("cleaned up after changes that were cut short count=%d", count)
     store.blobs.kept.expire(now_s)
+    store.blobs.checked.tidy(store.blobs.folder)
     _remove_unfinished_blobs(store)
     _remove_unfinished_manifests(store.manifests.folder, now_s)
     if references.manifest_count == 0:

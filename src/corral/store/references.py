@@ -20,7 +20,7 @@ from corral.store.documents import read_bytes
 from corral.store.lists import ManifestList, parse_document
 from corral.store.manifests import LIST_MEDIA_TYPE, MANIFEST_MEDIA_TYPE, read_object
 from corral.store.strangers import strangers
-from corral.store.trees import TreeEntry, walk_tree
+from corral.store.trees import OLD_TREE, V2_TREE, TreeEntry, walk_tree
 
 __all__ = ["References", "digests_of", "survey", "survey_for_deletion", "survey_for_sweep"]
 
@@ -115,9 +115,16 @@ class _Survey:
     def run(self) -> References:
         trees = self._manifests.trees
         self._found.unclear += strangers(self._manifests.folder.parent)
+        self._found.unclear += self._other_trees()
         for entry in (*walk_tree(trees.old), *walk_tree(trees.v2)):
             self._read_entry(entry)
         return self._result()
+
+    def _other_trees(self) -> list[str]:
+        """Manifests beside the blobs, if those are a link to another models folder."""
+        models, real = self._manifests.folder.parent, self._blobs.resolve().parent
+        names = (OLD_TREE, V2_TREE) if real != models.resolve() else ()
+        return [str(real / name) for name in names if _is_another(real / name, models / name)]
 
     @property
     def has_manifest_blobs(self) -> bool:
@@ -180,6 +187,10 @@ class _Survey:
             raise CorruptManifestError("it refers to manifests that refer to manifests")
         if not self.read(self._blobs / digest.file_name(), f"{shown}: {digest.file_name()}", depth):
             self._found.absent.add(key)
+
+
+def _is_another(tree: Path, ours: Path) -> bool:
+    return tree.exists() and not (ours.exists() and tree.samefile(ours))
 
 
 def _looks_like_manifest(path: Path) -> bool:

@@ -6,6 +6,7 @@ be is content.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from corral.parsers.atem import CLOSE_CALLS, OPEN_CALLS, parse_atem, resolve_tool
@@ -18,6 +19,7 @@ __all__ = ["GLIMMER_TAGS", "create_glimmer"]
 _START, _MESSAGE, _END_MESSAGE, _END_TURN = "<|start|>", "<|message|>", "<|eom|>", "<|eot|>"
 GLIMMER_TAGS = (_START, _MESSAGE, _END_MESSAGE, _END_TURN)
 _NEXT = _START + "assistant"
+_NAME = re.compile(r"[\w.:/-]+")
 _ENDS = TagSet(_END_MESSAGE, _END_TURN, _NEXT)
 
 _TEXT = Mode(Sink.CONTENT, _ENDS)
@@ -62,11 +64,16 @@ class _GlimmerParser(TaggedParser):
             self._enter(self._thought)
         elif recipient in ("", "user"):
             self._enter(_TEXT_OR_CALL if self._tools else _TEXT)
-        else:
+        elif _NAME.fullmatch(recipient):
             self._enter(_CALL, opened=f"to={recipient}{_MESSAGE}")
+        else:
+            self._emit(f"to={recipient}")
+            self._enter(_TEXT_OR_CALL if self._tools else _TEXT)
 
     def _read_body(self, body: str, *, is_complete: bool, is_exact: bool) -> bool:
         """A call that its message is addressed to; without an address one of a declared tool."""
+        if not self._tools:  # the request expects text
+            return False
         body = OPEN_CALLS + without_tags(body, (OPEN_CALLS, CLOSE_CALLS)) + CLOSE_CALLS
         try:
             name, tool, arguments = parse_atem(body, self._tools)

@@ -151,7 +151,7 @@ def test_files_in_chats() -> None:
     assert chat({"role": "user", "content": [part]})[0].images == (base64.b64decode(PIXEL),)
     pdf = base64.b64encode(b"%PDF-1.4").decode()
     part = {"type": "file", "file": {"filename": "n.pdf", "file_data": f"data:application/pdf;base64,{pdf}"}}
-    with pytest.raises(InvalidRequestError, match=r"'n\.pdf' is neither a text nor a picture"):
+    with pytest.raises(InvalidRequestError, match=r"'n\.pdf' is neither a text nor an image"):
         chat({"role": "user", "content": [part]})
     (note, _) = chat({"role": "user", "content": [part]}, QUESTION)
     assert "n.pdf" in note.content

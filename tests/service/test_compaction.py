@@ -43,7 +43,7 @@ class FakeModel:
 def test_transcript() -> None:
     """Everything that was said and done, and nothing that was only thought."""
     assert transcript_of(CONVERSATION) == (
-        "[system] Be brief.\n\n[user] What is the weather?\n\n[user] (1 pictures)\n\n[assistant] I will look.\n\n"
+        "[system] Be brief.\n\n[user] What is the weather?\n\n[user] (1 images)\n\n[assistant] I will look.\n\n"
         '[assistant calls weather] {"city": "Åre"}\n\n[tool (weather)] sunny'
     )
 

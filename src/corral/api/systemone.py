@@ -30,7 +30,7 @@ _MAX_QUESTIONS = 64
 _CONTENT = "must be a string, object, or array"
 # White space between the parts of JSON; strings are passed over.
 _OUTSIDE_STRINGS = re.compile(r'("(?:[^"\\]|\\.)*")|\s+', re.DOTALL)
-_PICTURE_MARKS = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
+_IMAGE_MARKS = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
 
 
 class _Given(NamedTuple):
@@ -88,7 +88,7 @@ def read_systemone(body: bytes, max_depth: int) -> DecisionRequest:
         model=model,
         state=text,
         questions=tuple(_question(name, own) for name, own in given),
-        images=tuple(_picture(image) for image in values.get("images", ())),
+        images=tuple(_image(image) for image in values.get("images", ())),
         keep_alive_ns=values.get("keep_alive"),
         wire=body,
     )
@@ -107,12 +107,12 @@ def _content(given: _Given) -> str:
     return _OUTSIDE_STRINGS.sub(lambda match: match[1] or "", given.text)
 
 
-def _picture(text: str) -> bytes:
+def _image(text: str) -> bytes:
     try:
         content = decode.decode_base64(text)
     except InvalidRequestError:
         content = b""
-    if not content.startswith(_PICTURE_MARKS):
+    if not content.startswith(_IMAGE_MARKS):
         raise InvalidRequestError("images must be base64-encoded PNG, JPEG, or WebP files")
     return content
 

@@ -110,7 +110,7 @@ async def _in_parts(chat: Chat, common: InferenceOptions, parts: Sequence[str]) 
 
 
 def transcript_of(messages: Sequence[Message]) -> str:
-    """A conversation as a text that any model can read; thinking and pictures are left out."""
+    """A conversation as a text that any model can read; thinking and images are left out."""
     return _BETWEEN.join(line for message in messages for line in _lines(message))
 
 
@@ -120,7 +120,7 @@ def _lines(message: Message) -> list[str]:
         who = f"{message.role} ({message.tool_name})" if message.tool_name else message.role
         lines.append(f"[{who}] {message.content}")
     if message.images:
-        lines.append(f"[{message.role}] ({len(message.images)} pictures)")
+        lines.append(f"[{message.role}] ({len(message.images)} images)")
     for call in message.tool_calls:
         arguments = json.dumps(call.arguments, ensure_ascii=False)
         lines.append(f"[{message.role} calls {call.name}] {arguments}")

@@ -61,7 +61,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class DecisionRequest:
-    """`state` as text (None: there is none, which only pictures make up for). `wire` is the body as it was sent."""
+    """`state` as text (None: there is none, which only images make up for). `wire` is the body as it was sent."""
 
     model: str
     state: str | None

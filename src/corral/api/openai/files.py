@@ -1,4 +1,4 @@
-"""Files inside messages: texts and pictures are read, anything else is refused with the way out."""
+"""Files inside messages: texts and images are read, anything else is refused with the way out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[\w.+-]+)*;base64
 _TEXT_TYPES = re.compile(
     r"text/|application/(?:json|xml|yaml|x-yaml|toml|javascript|x-sh)$|[^/]+/[^/]+\+(?:json|xml)$", re.ASCII
 )
-_PICTURE_MARKS = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
+_IMAGE_MARKS = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +44,17 @@ class File:
 
 
 def file_content(file: File) -> tuple[str, tuple[bytes, ...]]:
-    """What a model can read of a file: its text below its name, or a picture.
+    """What a model can read of a file: its text below its name, or an image.
 
     Raises:
         InvalidRequestError: neither.
     """
-    if file.content.startswith(_PICTURE_MARKS):
+    if file.content.startswith(_IMAGE_MARKS):
         return "", (file.content,)
     if not file.kind or _TEXT_TYPES.match(file.kind):
         text = file.content.decode("utf-8", "replace")
         if "\0" not in text and "\ufffd" not in text:
             return f"{file.name}\n\n{text}" if file.name else text, ()
     raise InvalidRequestError(
-        f"the file {file.name!r} is neither a text nor a picture: send the text of the document instead"
+        f"the file {file.name!r} is neither a text nor an image: send the text of the document instead"
     )

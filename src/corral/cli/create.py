@@ -36,17 +36,7 @@ def create(client: Client, arguments: Arguments) -> None:
     fields, folder, files, names = _read(arguments)
     for parameter in fields.deprecated:
         print(f"warning: parameter {parameter} is deprecated")
-    request: dict[str, Any] = {"model": name, **fields.request}
-    for flag, member in (("quantize", "quantize"), ("draft-quantize", "draft_quantize")):
-        if level := arguments.get(flag):
-            request[member] = level
-    if "draft_quantize" in request and not fields.drafts:
-        raise ModelfileError("--draft-quantize requires a DRAFT model")
-    if arguments.has("experimental"):
-        print(
-            "--experimental changes nothing here: safetensors become GGUF with and without it",
-            file=sys.stderr,
-        )
+    request = _request(name, fields, arguments)
     imatrix = _regular_file(arguments.get("imatrix"))
     with Progress() as progress:
         progress.status("gathering model components")
@@ -58,6 +48,20 @@ def create(client: Client, arguments: Arguments) -> None:
         if imatrix:
             request["imatrix"] = uploader.digest_of(imatrix)
         show_events(progress, client.stream("/api/create", request))
+
+
+def _request(name: str, fields: ModelfileFields, arguments: Arguments) -> dict[str, Any]:
+    """What the Modelfile and the flags ask for, without files. Raises ModelfileError."""
+    request: dict[str, Any] = {"model": name, **fields.request}
+    for flag, member in (("quantize", "quantize"), ("draft-quantize", "draft_quantize")):
+        if level := arguments.get(flag):
+            request[member] = level
+    if "draft_quantize" in request and not fields.drafts:
+        raise ModelfileError("--draft-quantize requires a DRAFT model")
+    if arguments.has("experimental"):
+        told = "--experimental changes nothing here: safetensors become GGUF with and without it"
+        print(told, file=sys.stderr)
+    return request
 
 
 def send_files(client: Client, progress: Progress, files: Mapping[str, Path]) -> dict[str, str]:

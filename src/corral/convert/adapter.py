@@ -76,21 +76,8 @@ def convert_adapter(
         raise ConversionError(f"the base model cannot be read: {exc}") from exc
     pairs, whole = _sorted_out(checkpoint.tensors(is_adapter=True), options)
     target = _Base(model)
-    out = Output(model.architecture, only_float32=True)
-    out.set("general.type", "adapter")
-    out.set("general.version", "v0.2")
-    out.set("adapter.type", "lora")
     changes = [*_low_rank(pairs, target, options), *_replaced(whole, target)]
-    alpha = _common_alpha([change.scale * change.rank for change in changes])
-    out.set_float("adapter.lora.alpha", alpha)
-    for kind, count in target.heads.items():
-        out.set_int(f".attention.{kind}", count)
-    for change in changes:
-        # The engine multiplies by alpha and divides by the rank of the matrices.
-        factor = change.scale * change.rank / alpha
-        out.add(f"{change.name}.lora_a", change.a)
-        out.add(f"{change.name}.lora_b", change.b if factor == 1 else _times(change.b, factor))
-    out.write(destination, on_progress)
+    _output_of(changes, target).write(destination, on_progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +143,23 @@ class _Base:
             if name.endswith(".attn_k.weight"):
                 return rows.permuted(self.heads["head_count_kv"])
         return rows
+
+
+def _output_of(changes: Sequence[_Change], base: _Base) -> Output:
+    """Metadata and matrices. The engine multiplies by alpha and divides by the rank of the matrices."""
+    out = Output(base.model.architecture, only_float32=True)
+    out.set("general.type", "adapter")
+    out.set("general.version", "v0.2")
+    out.set("adapter.type", "lora")
+    alpha = _common_alpha([change.scale * change.rank for change in changes])
+    out.set_float("adapter.lora.alpha", alpha)
+    for kind, count in base.heads.items():
+        out.set_int(f".attention.{kind}", count)
+    for change in changes:
+        factor = change.scale * change.rank / alpha
+        out.add(f"{change.name}.lora_a", change.a)
+        out.add(f"{change.name}.lora_b", change.b if factor == 1 else _times(change.b, factor))
+    return out
 
 
 def _low_rank(pairs: Mapping[str, _Pair], base: _Base, options: AdapterOptions) -> Iterator[_Change]:

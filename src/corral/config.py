@@ -245,6 +245,13 @@ SETTINGS: tuple[Setting, ...] = (
         "Open connections; beyond it idle ones are closed, then new ones get 503 (0: by the limit of open files)",
     ),
     Setting(
+        "CORRAL_WORK_TIMEOUT",
+        "work_timeout_ns",
+        values.duration,
+        "5s",
+        "Processor time that a template or a schema may take; a large request body twice, an image three times that",
+    ),
+    Setting(
         "CORRAL_LOOP_GUARD",
         "loop_guard_ns",
         values.duration,
@@ -399,6 +406,7 @@ class Settings:
     max_body_bytes: int = 64 << 20
     max_bodies_bytes: int = 192 << 20
     max_connections: int = 0
+    work_timeout_ns: int = 5 * _SECOND_NS
     loop_guard_ns: int = 0
     max_json_depth: int = 500
     local_files: Literal["link", "copy", "off"] = "link"

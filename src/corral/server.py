@@ -64,7 +64,7 @@ from corral.store.models import ModelStore
 from corral.store.prune import prepare_store
 from corral.store.uploads import UploadStore
 from corral.web.server import WebServer
-from corral.workers.pool import shared_pool
+from corral.workers.pool import set_work_timeout, shared_pool
 
 if TYPE_CHECKING:
     from corral.registry.account import Account
@@ -196,6 +196,7 @@ async def _warn_of_unused_gpus(gpus: EngineGPUs) -> None:
 
 
 def _assemble(settings: Settings, engine: EngineChoice, port: int) -> _Parts:
+    set_work_timeout(settings.work_timeout_ns / _NS_PER_S)
     store = ModelStore(settings.models_dir)
     profiles = Profiles(settings, store)
     factory = EngineFactory(

@@ -58,7 +58,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with a model for each bad template, a vision model `v`, a Go model `g`, and one with large arrays."""
     folder = tmp_path_factory.mktemp("hostile")
     make_projector(FIXTURES / "tiny.gguf", folder / "projector.gguf")
-    server = Server()
+    server = Server(CORRAL_WORK_TIMEOUT="1s")
     try:
         files = {
             "tiny.gguf": server.upload(FIXTURES / "tiny.gguf"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import hashlib
 import io
 import operator
 import os
@@ -76,6 +77,13 @@ def test_the_worker_is_kept_warm_and_is_another_process(single: WorkerPool) -> N
     assert _run(single, os.getpid) == first
 
 
+def test_a_worker_that_has_grown_is_replaced(single: WorkerPool) -> None:
+    first = _run(single, os.getpid)
+    large = {"n": 1 << 18, "r": 8, "p": 1, "maxmem": 1 << 30}  # takes 256 MiB
+    assert len(_run(single, hashlib.scrypt, b"x", salt=b"y", **large, memory_bytes=1 << 30, cpu_s=100)) == 64
+    assert _run(single, os.getpid) != first
+
+
 def test_a_large_argument_and_a_large_result_pass(pool: WorkerPool) -> None:
     data = os.urandom(1 << 20) * 24
     assert _run(pool, operator.add, data, b"!") == data + b"!"
@@ -146,7 +154,7 @@ def test_a_cancelled_caller_kills_its_job(single: WorkerPool) -> None:
     async def scenario() -> None:
         pid = await single.run(os.getpid)
         task = asyncio.create_task(single.run(time.sleep, 1000))
-        while not any(single._running.values()):
+        while not any(job.worker for job in single._active if job.kind == "time"):
             await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

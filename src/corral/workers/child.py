@@ -60,8 +60,13 @@ def _limit_self() -> None:
 
 
 def _peak_bytes() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    """The most memory that this program has had."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        # The system's own count includes the process that this one was forked from.
+        peak = Path("/proc/self/status").read_bytes().split(b"VmHWM:", 1)[1]
+        return int(peak.split(None, 1)[0]) * 1024
+    peak_size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak_size if sys.platform == "darwin" else peak_size * 1024
 
 
 def _mapped_bytes() -> tuple[int, int]:

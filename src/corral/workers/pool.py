@@ -21,7 +21,7 @@ from corral.errors import QueueFullError, WorkerError
 from corral.workers.process import Limits, WorkerProcess
 from corral.workers.wire import dump_chunks
 
-__all__ = ["WorkerPool", "run_job", "shared_pool"]
+__all__ = ["WorkerPool", "run_job", "set_work_timeout", "shared_pool"]
 
 _T = TypeVar("_T")
 _IDLE_S = 60.0
@@ -29,7 +29,9 @@ _IDLE_S = 60.0
 _MAX_WAITING = 512
 _MEMORY_BYTES = 256 << 20
 _RESULT_BYTES = 64 << 20
+# The default of CORRAL_WORK_TIMEOUT.
 _CPU_S = 5.0
+_LEAST_CPU_S = 0.1
 
 
 class _Job:
@@ -57,9 +59,12 @@ class WorkerPool:
         self._max_running_of_kind = max(self._max_workers - 1, 1)
         self._max_waiting = max_waiting
         self._idle_s = idle_s
+        # What limits of time are multiplied by: machines and their users differ.
+        self.time_scale = 1.0
         self._changed = threading.Condition()
         self._lines: dict[str, deque[_Job]] = {}
         self._running: Counter[str] = Counter()
+        self._active: set[_Job] = set()
         self._workers: set[WorkerProcess] = set()
         self._thread_count = self._idle_count = 0
 
@@ -81,11 +86,12 @@ class WorkerPool:
         be pickled. The result is made of plain values (None, numbers, texts, bytes, lists, tuples, dicts, sets) and
         Corral's dataclasses; others are refused.
 
-        `cpu_s` bounds processor time, and `deadline_s` wall time from the start of the work (without one: enough for
-        a machine that is busy with much else). `memory_bytes` is what the job may allocate, `result_bytes` the size
-        of what it returns. A worker that exceeds a limit is killed, and so is one whose caller is cancelled.
-        `what` begins the text of a limit's error: "the template", "the JSON schema". A round trip to a worker that
-        runs costs about 0.3 ms and a copy of what is sent; starting one costs a tenth of a second.
+        `cpu_s` bounds processor time (times `time_scale`, which CORRAL_WORK_TIMEOUT sets), and `deadline_s` wall time
+        from the start of the work (without one: enough for a machine that is busy with much else). `memory_bytes` is
+        what the job may allocate, `result_bytes` the size of what it returns. A worker that exceeds a limit is
+        killed, and so is one whose caller is cancelled. `what` begins the text of a limit's error: "the template",
+        "the JSON schema". A round trip to a worker that runs costs about 0.3 ms and a copy of what is sent; starting
+        one costs a tenth of a second.
 
         Raises:
             WorkerLimitError: more time, memory or output than allowed.
@@ -93,7 +99,8 @@ class WorkerPool:
             QueueFullError: too many jobs of this kind wait.
             WorkerError: the job raised another exception, or its worker died or could not be started.
         """
-        wall_s = 4 * cpu_s + 10 if deadline_s is None else deadline_s
+        cpu_s *= self.time_scale
+        wall_s = 10 * cpu_s + 10 if deadline_s is None else deadline_s
         limits = Limits(cpu_s, wall_s, memory_bytes, result_bytes, what)
         waiting = _Job(job.__module__, dump_chunks((job, args, kwargs)), limits)
         self._submit(waiting)
@@ -107,12 +114,14 @@ class WorkerPool:
     def close(self) -> None:
         """End all workers; jobs that run or wait fail. Later jobs start new ones."""
         with self._changed:
-            waiting = [job for line in self._lines.values() for job in line]
+            unfinished = [*self._active, *(job for line in self._lines.values() for job in line)]
+            for job in unfinished:
+                job.is_dropped = True
             self._lines.clear()
             for worker in self._workers:
                 worker.kill()
             self._changed.notify_all()
-        for job in waiting:
+        for job in unfinished:
             _finish(job, error=WorkerError("the server is shutting down"))
 
     def _submit(self, job: _Job) -> None:
@@ -160,6 +169,7 @@ class WorkerPool:
                 if not line:
                     del self._lines[kind]
                 self._running[kind] += 1
+                self._active.add(job)
                 return job
         return None
 
@@ -177,6 +187,7 @@ class WorkerPool:
 
     def _leave(self, job: _Job) -> None:
         with self._changed:
+            self._active.discard(job)
             self._running[job.kind] -= 1
             if not self._running[job.kind]:
                 del self._running[job.kind]
@@ -231,6 +242,11 @@ def _finish(job: _Job, *, value: Any = None, error: BaseException | None = None)
 def shared_pool() -> WorkerPool:
     """The pool of this process."""
     return WorkerPool()
+
+
+def set_work_timeout(cpu_s: float) -> None:
+    """How much processor time a usual job of this process may take; others in proportion."""
+    shared_pool().time_scale = max(cpu_s, _LEAST_CPU_S) / _CPU_S
 
 
 async def run_job(job: Callable[..., _T], *args: Any, **options: Any) -> _T:

@@ -9,6 +9,7 @@ from corral.cli.client import APIError, Client
 from corral.cli.fitting import screen_table
 from corral.cli.flags import Arguments, UsageError
 from corral.cli.human import format_age, format_bytes, parse_time
+from corral.cli.terminal import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ def list_models(client: Client, arguments: Arguments) -> None:
         print_json({"models": models})
         return
     sys.stdout.write(_table(models))
+    for model in models:
+        if problem := model.get("problem"):
+            print(safe(f"{model['name']}: {problem}"), file=sys.stderr)
 
 
 def model_table(client: Client, prefix: str) -> str:

@@ -117,8 +117,9 @@ class Library:
             "digest": model.digest_hex,
             "details": details_of(model) | _lengths(model, gguf),
         }
-        if model.problem:
-            entry["problem"] = model.problem  # a member of our own: why it cannot be run
+        is_unreadable = model.weights_path is not None and gguf is None
+        if problem := model.problem or ("its weights are missing or damaged" if is_unreadable else ""):
+            entry["problem"] = problem  # a member of our own: why it cannot be run
         if found := capabilities.tags_order(self._capabilities(model, gguf), gguf):
             entry["capabilities"] = list(found)
         return entry

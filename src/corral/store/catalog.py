@@ -85,7 +85,7 @@ class ManifestStore:
 
         Raises:
             FileNotFoundError: no such model.
-            CorruptManifestError
+            CorruptManifestError, OSError
         """
         if (cached := self.peek(name)) is not None:
             return cached
@@ -106,7 +106,7 @@ class ManifestStore:
                 return self._read_entry(name, entry, witness)
             except FileNotFoundError:
                 continue
-            except CorruptManifestError as exc:
+            except (CorruptManifestError, OSError) as exc:
                 problem = exc
         raise problem
 

@@ -16,10 +16,9 @@ from pathlib import Path
 
 __all__ = ["could_refer", "is_litter", "strangers"]
 
+_KNOWN = frozenset({"blobs", "manifests", "manifests-v2"})
 # What Corral and Ollama keep beside the manifests. None of it refers to blobs for anybody else.
-_KNOWN = frozenset(
-    {"blobs", "manifests", "manifests-v2", "corral", "corral-views", "corral-uploads", ".corral-lock"}
-)
+_OURS = re.compile(r"\.?corral(-.*)?")
 _OLLAMA_TEMPORARY = re.compile(r"ollama-safetensors-?\d+")
 # What desktops, servers and file systems leave in every folder.
 _LITTER = frozenset(
@@ -47,7 +46,10 @@ _LITTER = frozenset(
 _LITTER_STARTS = ("._", ".trash", ".nfs", ".fuse_hidden", ".stversions")
 _DIGEST = re.compile(rb"sha(256|512)|[0-9a-f]{40}", re.IGNORECASE)
 _WEIGHTS = (b"GGUF",)
+_HEAD_BYTES = 4096
 _MAX_TEXT_BYTES = 1 << 20
+# All that is looked at in one entry of the folder; what is larger counts as a stranger.
+_MAX_BYTES = 32 << 20
 _MAX_ENTRIES = 2_000
 _MAX_DEPTH = 12
 
@@ -62,7 +64,7 @@ def strangers(models: Path) -> Iterator[str]:
         yield f"{models} ({exc.strerror})"
         return
     for entry in entries:
-        if entry.name in _KNOWN or _OLLAMA_TEMPORARY.fullmatch(entry.name):
+        if entry.name in _KNOWN or _OURS.fullmatch(entry.name) or _OLLAMA_TEMPORARY.fullmatch(entry.name):
             continue
         if "manifest" in entry.name.lower() or could_refer(Path(entry.path)):
             yield entry.name
@@ -82,6 +84,7 @@ def could_refer(path: Path) -> bool:
 class _Search:
     def __init__(self) -> None:
         self._left = _MAX_ENTRIES
+        self._left_bytes = _MAX_BYTES
 
     def could_refer(self, path: Path, depth: int) -> bool:
         self._left -= 1
@@ -93,15 +96,18 @@ class _Search:
             mode = path.stat().st_mode
             if stat.S_ISDIR(mode):
                 return any(self.could_refer(inner, depth - 1) for inner in path.iterdir())
-            return stat.S_ISREG(mode) and _could_file_refer(path)
+            return stat.S_ISREG(mode) and self._could_file_refer(path)
         except OSError:  # a link whose disk is not mounted, a folder of somebody else
             return True
 
-
-def _could_file_refer(path: Path) -> bool:
-    with path.open("rb") as file:
-        data = file.read(_MAX_TEXT_BYTES + 1)
-    if not data or data.startswith(_WEIGHTS):
-        return False
-    is_text = b"\0" not in data and len(data) <= _MAX_TEXT_BYTES
-    return not is_text or _DIGEST.search(data) is not None
+    def _could_file_refer(self, path: Path) -> bool:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+            if not head or head.startswith(_WEIGHTS):
+                return False
+            if b"\0" in head:
+                return True
+            data = head + file.read(_MAX_TEXT_BYTES)
+        self._left_bytes -= len(data)
+        is_searched = len(data) <= _MAX_TEXT_BYTES and self._left_bytes >= 0 and b"\0" not in data
+        return not is_searched or _DIGEST.search(data) is not None

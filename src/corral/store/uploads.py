@@ -109,6 +109,8 @@ class UploadStore:
         kept: list[tuple[float, Path]] = []  # of small ones, when they were last written
         count = 0
         for entry in os.scandir(self._folder):
+            if not _ID.fullmatch(entry.name):
+                continue  # not an upload
             with contextlib.suppress(FileNotFoundError):
                 facts, path = entry.stat(), Path(entry.path)
                 limit_s = _ABANDONED_S if facts.st_size else _EMPTY_ABANDONED_S

@@ -32,7 +32,7 @@ PLAIN_TEMPLATE = "{{ if .System }}{{ .System }}|{{ end }}{{ .Prompt }}{{ .Respon
 
 # Work on the server's event loop is bounded by this much processor time (docs/architecture.md). A test in which it
 # takes longer fails; CORRAL_TEST_LOOP_GUARD=report prints where instead.
-LOOP_BOUND = "100ms"
+LOOP_BOUND = os.environ.get("CORRAL_TEST_LOOP_BOUND", "100ms")
 _HELD = "the event loop was held"
 _held_lines: list[str] = []
 
@@ -154,7 +154,7 @@ def loop_guard(request: pytest.FixtureRequest) -> Iterator[None]:
     _held_lines.clear()
     if not found:
         return
-    if os.environ.get("CORRAL_TEST_LOOP_GUARD", "report") == "report":
+    if os.environ.get("CORRAL_TEST_LOOP_GUARD") == "report":
         _reported.append(f"{request.node.nodeid}: {''.join(found).strip()}")
     else:
         pytest.fail(

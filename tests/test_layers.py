@@ -26,6 +26,8 @@ LAYERS = (
     "lifetime",
     "childenv",
     "supervise",
+    "apiversion",
+    "memory",
     "bounded",
     "settingvalues",
     "config",

@@ -16,7 +16,7 @@ import threading
 import time
 from collections import deque
 
-__all__ = ["LineFormatter", "LogWriter", "escape_controls", "set_up_logging"]
+__all__ = ["LineFormatter", "LogWriter", "Sparing", "escape_controls", "set_up_logging"]
 
 _MAX_QUEUED_BYTES = 4 << 20
 # What ends lines, moves the cursor, colours, or turns the direction of writing.
@@ -53,6 +53,26 @@ class LineFormatter(logging.Formatter):
     def formatException(self, ei: object) -> str:
         lines = super().formatException(ei).splitlines()  # type: ignore[arg-type]
         return "\n".join(f"    {escape_controls(line)}" for line in lines)
+
+
+class Sparing:
+    """Logs what clients may cause at will: a few lines a minute, then silence until the minute is over."""
+
+    def __init__(self, log: logging.Logger, *, lines_per_minute: int = 20) -> None:
+        self._log = log
+        self._lines_per_minute = lines_per_minute
+        self._minute = 0
+        self._count = 0
+
+    def write(self, level: int, message: str, *args: object) -> None:
+        if not self._log.isEnabledFor(level):
+            return
+        minute = int(time.monotonic() // 60)
+        if minute != self._minute:
+            self._minute, self._count = minute, 0
+        self._count += 1
+        if self._count <= self._lines_per_minute:
+            self._log.log(level, message, *args)
 
 
 class LogWriter(logging.Handler):

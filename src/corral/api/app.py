@@ -22,6 +22,7 @@ from corral.api.origins import HostGuard, OriginRules
 from corral.api.requestlog import RequestLog
 from corral.api.routing import Match, Router
 from corral.errors import CorralError
+from corral.memory import Trimmer
 from corral.web.call import Call
 
 __all__ = ["App"]
@@ -29,6 +30,8 @@ __all__ = ["App"]
 _log = logging.getLogger("corral.http")
 _MAX_LOGGED_USER = 64
 _MAX_NAMED = 100
+# After a body of this size the heap is trimmed.
+_LARGE_BYTES = 4 << 20
 _SERVER = (b"server", f"corral/{__version__}".encode("ascii"))
 # Asked every second by programs that watch the server: logged only if they fail, or with OLLAMA_DEBUG=1.
 _POLLED = frozenset({"/", "/api/version", "/api/loading", "/api/ps", "/api/status"})
@@ -54,6 +57,7 @@ class App:
         self._guard = guard
         self._budget = BodyBudget(max_bodies_bytes)
         self._active: set[Exchange] = set()
+        self._trimmer = Trimmer()
         self._is_stopping = False
         self._serial = itertools.count(1)
 
@@ -83,8 +87,12 @@ class App:
             await _answer_error(exchange, exc)
         finally:
             self._active.discard(exchange)
-            exchange.release()
+            if exchange.release() > _LARGE_BYTES:
+                self._trimmer.ask()
         _log_request(exchange, started_s, error)
+        error = (
+            None  # with its traceback it would hold this frame, and the body in it, until a full collection
+        )
 
     def stop(self) -> None:
         """End what runs for clients; each is told so in the form of its surface."""

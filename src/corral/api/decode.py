@@ -8,6 +8,7 @@ arguments) fails hard: its error ends the decoding at once, before any soft one.
 from __future__ import annotations
 
 import binascii
+import logging
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -17,6 +18,7 @@ from corral.api.jsonread import JSONMember, JSONObject, clean_text, kind_of, pla
 from corral.errors import InvalidRequestError
 from corral.goquote import quoted
 from corral.gotime import parse_keep_alive
+from corral.logs import Sparing
 from corral.types import Message, Think, ToolCall
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "think",
 ]
 
+_unknown = Sparing(logging.getLogger("corral.options"))
 _INT_RANGE = range(-(2**63), 2**63)
 
 
@@ -99,6 +102,8 @@ def decode_members(
         key = name if name in fields else name.casefold()
         decode = fields.get(key)
         if decode is None:
+            if not prefix:
+                _unknown.write(logging.DEBUG, "unknown field request=%s field=%.64r", decoding.struct, name)
             continue
         if value is None:
             # After an earlier duplicate a scalar keeps its value; lists, maps and tri-states are reset.

@@ -31,6 +31,7 @@ NDJSON = "application/x-ndjson"
 # Whoever sends a body more slowly than this, after the time in which a silent client is dropped, is dropped too.
 _MIN_BYTES_PER_S = 1024
 _NO_LIMIT = 1 << 62
+_THREAD_BYTES = 2 << 20
 
 
 class ClientGoneError(CorralError):
@@ -175,7 +176,10 @@ class Exchange:
                 raise self._too_large(limit_bytes)
             self._hold(len(part))
             parts.append(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        if len(parts) == 1:
+            return parts[0]
+        # Joining large ones takes tens of milliseconds, in which the interpreter's lock is free.
+        return b"".join(parts) if size < _THREAD_BYTES else await asyncio.to_thread(b"".join, parts)
 
     def _too_large(self, limit_bytes: int) -> BodyTooLargeError:
         return BodyTooLargeError(limit_bytes, can_raise=limit_bytes != self.body_limit_bytes)
@@ -184,10 +188,11 @@ class Exchange:
         self._held_bytes += self._budget.take(size_bytes, self._body_bytes)
         self._body_bytes += size_bytes
 
-    def release(self) -> None:
-        """Nothing of the body is needed any more."""
-        self._budget.give_back(self._held_bytes)
-        self._held_bytes = 0
+    def release(self) -> int:
+        """Nothing of the body is needed any more; how much of it was counted."""
+        held_bytes, self._held_bytes = self._held_bytes, 0
+        self._budget.give_back(held_bytes)
+        return held_bytes
 
     async def iter_body(self) -> AsyncIterator[bytes]:
         """Yield the body in the pieces in which it arrives.
@@ -256,6 +261,9 @@ class Exchange:
             if not worker.done():
                 worker.cancel()
                 await asyncio.wait({worker})
+            # The error in it holds this frame: what it worked on would stay until a full collection.
+            self._worker = None
+            del worker
         raise ClientGoneError(reason)
 
     async def respond(

@@ -13,11 +13,13 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from corral.errors import InvalidRequestError, OptionError
+from corral.logs import Sparing
 from corral.types import LoadOptions, SamplingOptions
 
 __all__ = ["parse_options", "requested_num_ctx"]
 
 _log = logging.getLogger("corral.options")
+_unknown = Sparing(_log)
 _INT32 = 2**31 - 1
 _FLOAT32 = 3.4028234663852886e38
 _SMALLEST_FLOAT32 = 1.1754943508222875e-38  # without loss of digits
@@ -155,7 +157,7 @@ def _take(values: dict[str, Any], name: str, value: Any) -> None:
     if value is None:
         return
     if option is None:
-        _log.info("invalid option provided option=%.64r", name)
+        _unknown.write(logging.INFO, "invalid option provided option=%.64r", name)
     else:
         values[name] = option.value_of(name, value)
 

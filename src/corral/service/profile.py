@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from corral import API_VERSION
+from corral.apiversion import is_beyond_api
 from corral.bounded import BoundedCache
 from corral.config import Settings
 from corral.errors import (
@@ -37,6 +40,8 @@ from corral.store.models import Model, ModelStore
 from corral.translate import embeds_projector, needs_translation
 
 __all__ = ["ModelProfile", "Profiles", "open_header"]
+
+_log = logging.getLogger("corral.models")
 
 # Layers that are files for the engine.
 _ENGINE_KINDS = frozenset({"model", "projector", "adapter", "draft"})
@@ -208,6 +213,9 @@ class Profiles:
         if profile is None or profile.gguf is None or not self._is_current(profile, model):
             await self._doubts.settle(model, _ENGINE_KINDS)
             profile = await asyncio.to_thread(self.describe, model)
+            if is_beyond_api(model.config.requires):
+                text = "model=%s asks for Ollama %s, the API here is that of %s: it may not work as meant"
+                _log.warning(text, model.name.short(), model.config.requires, API_VERSION)
             self._cache.put(model.name, profile, _profile_bytes(profile))
         return profile
 

@@ -300,6 +300,6 @@ class Exchange:
         self._call.end()
 
     def _start(self, status: int, headers: list[tuple[bytes, bytes]], size_bytes: int | None) -> None:
+        self._call.start(status, headers, size_bytes)
         self.is_started = True
         self.status = status
-        self._call.start(status, headers, size_bytes)

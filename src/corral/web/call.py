@@ -124,7 +124,6 @@ class Call:
     def start(self, status: int, headers: Iterable[tuple[bytes, bytes]], size_bytes: int | None) -> None:
         """Send the head of the answer. `size_bytes` None: a stream, whose end `end` tells."""
         request = self.request
-        self.is_started = True
         self._is_silent = request.method == "HEAD" or status in _WITHOUT_BODY
         # What is left of a body that nobody wanted is passed over, unless the client still waits to send it.
         if self._must_continue or self._connection.is_closing_soon:
@@ -148,6 +147,7 @@ class Call:
         elif request.is_http10:
             parts.append(b"connection: keep-alive\r\n")
         parts.append(b"\r\n")
+        self.is_started = True
         self._connection.write(b"".join(parts))
 
     def write(self, data: bytes) -> None:

@@ -136,6 +136,8 @@ class Connection(asyncio.Protocol):
 
     def _read_head(self, data: bytes) -> bytes:
         """Begin a call if the head is complete; what follows it is returned."""
+        if self._transport is None or self._transport.is_closing():
+            return b""
         early = self._early
         if not early and self._scanned_bytes == 0:
             self._wait(self._host.head_timeout_s)
@@ -177,13 +179,18 @@ class Connection(asyncio.Protocol):
         except Exception:
             _log.exception("the application failed")
         finally:
-            if call.gone.done():
-                self.close()
-            elif not call.is_started:
-                call.start(500, (), 0)
-                call.end()
-            elif not call.is_ended:
-                call.abort()
+            if not call.is_ended:
+                self._give_up(call)
+
+    def _give_up(self, call: Call) -> None:
+        """The application ended without an answer, or in the middle of one."""
+        if call.gone.done():
+            self.close()
+        elif call.is_started:
+            call.abort()
+        else:
+            call.start(500, (), 0)
+            call.end()
 
     def _read_body(self, data: bytes) -> bytes:
         body, call = self._body, self._call

@@ -43,13 +43,15 @@ class Seen:
         assert self.grown_mib <= grown_mib, self
 
 
-def attack(server: Server, *requests: tuple[str, Any], count: int = 1) -> Seen:
+def attack(
+    server: Server, *requests: tuple[str, Any], count: int = 1, headers: dict[str, str] | None = None
+) -> Seen:
     """Send all requests at once, `count` times each, while a second client asks for the version over and over."""
     idle_mib, first_line = peak_mib(server), len(server.log)
     answers: list[tuple[int, bytes]] = []
 
     def send(path: str, body: Any) -> None:
-        answers.append(server.request("POST", path, body))
+        answers.append(server.request("POST", path, body, headers))
 
     threads = [
         threading.Thread(target=send, args=request, daemon=True) for request in requests for _ in range(count)

@@ -124,6 +124,7 @@ def test_templates_of_one_client_do_not_hold_up_images_of_another(target: Server
 
 
 _MIB = 1 << 20
+_FORM = {"Content-Type": "multipart/form-data; boundary=XX"}
 _UNITS = {
     "lists": b"[],",
     "objects": b"{},",
@@ -176,6 +177,15 @@ def test_brackets_in_a_long_text_and_deep_json(target: Server) -> None:
     )
     seen.check()
     assert {status for status, _ in seen.answers} <= {200, 400, 404}
+
+
+@pytest.mark.parametrize("filling", [b"\r\n--X", b"\r\n-", b"x" * 64])
+def test_a_form_of_what_could_be_boundaries(target: Server, filling: bytes) -> None:
+    head = b'--XX\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+    body = head + filling * (30 * _MIB // len(filling)) + b"\r\n--XX--\r\n"
+    seen = attack(target, ("/v1/audio/transcriptions", body), headers=_FORM)
+    seen.check()
+    assert seen.status in (400, 404), seen
 
 
 def test_several_large_bodies_at_once(target: Server) -> None:

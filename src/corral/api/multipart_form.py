@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from corral.api.http import Exchange
 from corral.errors import InvalidRequestError
 
@@ -9,6 +11,8 @@ __all__ = ["Form", "read_form"]
 
 _MAX_PARTS = 64
 _MAX_TEXT_BYTES = 1024 * 1024
+# What is searched at once: between two steps other threads have their turn.
+_STEP_BYTES = 256 * 1024
 
 
 class Form:
@@ -36,7 +40,7 @@ async def read_form(exchange: Exchange, limit_bytes: int) -> Form:
         raise _failed("no multipart boundary param in Content-Type")
     body = await exchange.read_body(limit_bytes)
     try:
-        return _parse(body, boundary)
+        return await asyncio.to_thread(_parse, body, boundary)
     except MultipartError as exc:
         raise _failed(str(exc)) from None
     except (UnicodeError, ValueError) as exc:
@@ -54,7 +58,8 @@ def _parse(body: bytes, boundary: str) -> Form:
     segment: MultipartSegment | None = None
     data: list[bytes] = []
     with PushMultipartParser(boundary, max_segment_count=_MAX_PARTS, max_segment_size=len(body)) as parser:
-        for chunk in (body, b""):
+        for start in range(0, len(body) + _STEP_BYTES, _STEP_BYTES):
+            chunk = body[start : start + _STEP_BYTES]
             if parser.closed:
                 break
             for event in parser.parse(chunk):

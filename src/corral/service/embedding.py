@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from array import array
 from collections.abc import Iterator, Sequence
 
@@ -45,7 +46,8 @@ async def embed(
         raise EngineError(500 if request.is_legacy else 501, text)
     limit = min(runner.spec.num_ctx, runner.facts.num_ctx)
     limit = limit if num_ctx is None else min(limit, num_ctx)
-    await asyncio.to_thread(_import_numpy)
+    if "numpy" not in sys.modules:
+        await asyncio.to_thread(_import_numpy)
     rows: list[Sequence[float]] = []
     prompt_count = 0
     for inputs in turns(runner, request.inputs):

@@ -164,7 +164,7 @@ def test_times() -> None:
 
 
 def test_durations_of_thousands_of_digits() -> None:
-    """They are refused, or mean forever, whatever Python thinks of reading them."""
-    with pytest.raises(InvalidRequestError, match="invalid duration"):
-        parse_duration_ns("9" * 5000 + "h")
-    assert parse_keep_alive("9" * 5000) == 1
+    """They are refused, whatever Python thinks of reading them."""
+    for text in ("9" * 5000 + "h", "1." + "9" * 5000 + "h", "9" * 5000):
+        with pytest.raises(InvalidRequestError, match="invalid duration"):
+            parse_keep_alive(text)

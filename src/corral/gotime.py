@@ -131,8 +131,7 @@ def parse_keep_alive(value: Any) -> int | None:
         return int(value * _SECOND_NS) if value <= FOREVER_NS // _SECOND_NS else 1
     if isinstance(value, str):
         if _SECONDS.fullmatch(value):
-            is_whole = "." not in value and len(value) <= _MAX_CHARS
-            return parse_keep_alive(int(value) if is_whole else float(value))
+            return parse_keep_alive(float(value) if "." in value else int(value))
         nanoseconds = parse_duration_ns(value)
         return FOREVER_NS if nanoseconds < 0 else nanoseconds
     kind = "map[string]interface {}" if isinstance(value, dict) else "[]interface {}"

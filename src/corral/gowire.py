@@ -19,6 +19,7 @@ __all__ = [
     "Float32",
     "encode",
     "encode_float32_list",
+    "encode_plain",
     "encode_sorted",
     "escape_string",
     "finite_or_text",
@@ -43,6 +44,16 @@ def escape_string(text: str) -> bytes:
         data = orjson.dumps(text)
     except orjson.JSONEncodeError:  # a lone surrogate
         data = orjson.dumps(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    return _with_escapes(data)
+
+
+def encode_plain(value: Any) -> bytes:
+    """A value of lists, whole numbers and texts as JSON, at the speed of orjson."""
+    return _with_escapes(orjson.dumps(value))
+
+
+def _with_escapes(data: bytes) -> bytes:
+    """JSON with what Go escapes beyond what has to be: these letters are in strings only."""
     if b"<" in data:
         data = data.replace(b"<", b"\\u003c")
     if b">" in data:

@@ -219,7 +219,11 @@ class Inference:
         """
         async with self._vocabulary(request) as (_, runner, stopwatch):
             tokens, pieces = await tokens_of(
-                runner, request.text, add_special=request.add_special, parse_special=request.parse_special
+                runner,
+                request.text,
+                add_special=request.add_special,
+                parse_special=request.parse_special,
+                wants_pieces=request.wants_pieces,
             )
             return TokenText(request.text, tokens, pieces, stopwatch.total_ns, stopwatch.load_ns)
 

@@ -156,10 +156,10 @@ class TokensRequest:
 
 @dataclass(frozen=True, slots=True)
 class TokenText:
-    """Both sides of it. A piece is the text of one token, or its bytes if those are no text by themselves."""
+    """Both sides of it. A piece is the text of one token, or its bytes if those are no text; only if asked for."""
 
     text: str
-    tokens: list[int]
-    pieces: list[str | list[int]]
+    tokens: Sequence[int]
+    pieces: Sequence[str | list[int]]
     total_duration_ns: int
     load_duration_ns: int

@@ -12,13 +12,15 @@ __all__ = ["check_tokens", "text_of", "tokens_of"]
 
 
 async def tokens_of(
-    runner: Runner, text: str, *, add_special: bool, parse_special: bool
-) -> tuple[list[int], list[str | list[int]]]:
-    """The tokens of a text, and the text of each, or its bytes if those are no text by themselves.
+    runner: Runner, text: str, *, add_special: bool, parse_special: bool, wants_pieces: bool
+) -> tuple[Sequence[int], list[str | list[int]]]:
+    """The tokens of a text, and if wanted the text of each, or its bytes if those are no text by themselves.
 
     Raises:
         EngineError, RunnerExitedError
     """
+    if not wants_pieces:
+        return await runner.tokenize(text, add_special=add_special, parse_special=parse_special), []
     found = await runner.tokenize_pieces(text, add_special=add_special, parse_special=parse_special)
     return [token for token, _ in found], [piece for _, piece in found]
 

@@ -10,7 +10,7 @@ from corral.api.errors import error_body, is_worker_error, status_of, text_of
 from corral.api.http import JSON, JSON_UTF8, NDJSON, Exchange
 from corral.api.native import requests
 from corral.api.native.encode import ChatEncoder, GenerateEncoder, merge_chunks
-from corral.api.vectors import send_rows
+from corral.api.vectors import joined_rows, send_pieces
 from corral.errors import CorralError
 from corral.gowire import encode, encode_float32_list, escape_string
 from corral.service.inference import Inference
@@ -84,7 +84,7 @@ class InferenceRoutes:
         rest = b"".join([b',"%s":%d' % (name, value) for name, value in members if value])
         head = b'{"model":' + escape_string(request.model) + b',"embeddings":['
         rows = map(encode_float32_list, result.embeddings)
-        await send_rows(exchange, JSON_UTF8, head, rows, b"]" + rest + b"}")
+        await send_pieces(exchange, JSON_UTF8, joined_rows(head, rows, b"]" + rest + b"}"))
 
 
 def _without_calls(emit: Emit) -> Emit:

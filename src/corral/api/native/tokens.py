@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from corral.api import decode
 from corral.api.bodies import parse_body
 from corral.api.http import JSON_UTF8, Exchange
 from corral.api.routing import Router
+from corral.api.vectors import joined_rows, send_pieces
 from corral.errors import InvalidRequestError
-from corral.gowire import encode
+from corral.gowire import encode, encode_plain, escape_string
 from corral.service.inference import Inference
-from corral.service.requests import TokensRequest
+from corral.service.requests import TokensRequest, TokenText
 
 __all__ = ["DETOKENIZE", "TOKENIZE", "add_token_routes"]
 
@@ -20,6 +22,8 @@ _COMMON: dict[str, decode.Decode] = {
     "keep_alive": decode.keep_alive,
     "options": decode.mapping,
 }
+# As many as are encoded in a millisecond or two.
+_ROW_ENTRIES = 8192
 TOKENIZE: dict[str, decode.Decode] = {
     **_COMMON,
     "content": decode.string,
@@ -36,6 +40,21 @@ def add_token_routes(router: Router, service: Inference, *, max_body_bytes: int,
     routes = _TokenRoutes(service, max_body_bytes=max_body_bytes, max_depth=max_depth)
     router.add("POST", "/api/tokenize", routes.tokenize)
     router.add("POST", "/api/detokenize", routes.detokenize)
+
+
+def _answer(request: TokensRequest, result: TokenText) -> Iterator[bytes]:
+    yield from joined_rows(
+        b'{"model":' + escape_string(request.model) + b',"tokens":[', _rows(result.tokens), b"]"
+    )
+    if request.wants_pieces:
+        yield from joined_rows(b',"pieces":[', _rows(result.pieces), b"]")
+    durations = (result.total_duration_ns, result.load_duration_ns)
+    yield b',"total_duration":%d,"load_duration":%d}' % durations
+
+
+def _rows(entries: Sequence[int | str | list[int]]) -> Iterator[bytes]:
+    for start in range(0, len(entries), _ROW_ENTRIES):
+        yield encode_plain(list(entries[start : start + _ROW_ENTRIES]))[1:-1]
 
 
 class _TokenRoutes:
@@ -69,12 +88,7 @@ class _TokenRoutes:
 
         async def work() -> None:
             result = await self._service.tokenize(request)
-            answer: dict[str, Any] = {"model": request.model, "tokens": result.tokens}
-            if request.wants_pieces:
-                answer["pieces"] = result.pieces
-            answer["total_duration"] = result.total_duration_ns
-            answer["load_duration"] = result.load_duration_ns
-            await exchange.respond(200, encode(answer), JSON_UTF8)
+            await send_pieces(exchange, JSON_UTF8, _answer(request, result))
 
         await exchange.run_watched(work())
 

@@ -26,7 +26,7 @@ from corral.api.openai.protocol import (
 )
 from corral.api.openai.sampling import seeded
 from corral.api.openai.shared import is_sdk
-from corral.api.vectors import send_rows
+from corral.api.vectors import joined_rows, send_pieces
 from corral.errors import CorralError
 from corral.gowire import encode_float32_list, escape_string
 from corral.service.inference import Inference
@@ -128,7 +128,7 @@ class OpenAIInferenceRoutes:
         except CorralError as error:
             await exchange.respond(*service_error(error))
             return
-        await send_rows(exchange, JSON, *embedding_parts(call, result))
+        await send_pieces(exchange, JSON, joined_rows(*embedding_parts(call, result)))
 
 
 def _nth(common: InferenceOptions, choice: int) -> InferenceOptions:

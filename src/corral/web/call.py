@@ -115,6 +115,7 @@ class Call:
             await self._readable
         data = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._drop_body()
+        self._connection.resume_reading()  # more may come while the application works on this
         return data
 
     def _drop_body(self) -> None:

@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from corral.grammar.budget import Budget, WorkLimitError
 from corral.grammar.checks import check_grammar
 from corral.grammar.gbnf import read_grammar
 from corral.grammar.stacks import MAX_STACKS, Stacks, worst_text
+from corral.parsers.bindings import Binding, bind
 from tests.grammar.engine_grammar import EngineGrammar
 
 JSON_GRAMMAR = r"""
@@ -179,3 +181,53 @@ def test_the_worst_text_is_as_bad_on_the_engine() -> None:
     assert engine.feed(text)
     assert engine.stack_count == count > MAX_STACKS
     engine.close()
+
+
+_SELF = {"$ref": "#"}
+_TREE = {"anyOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/b"}, {"type": "null"}]}
+# Alternatives that begin alike, within each other.
+ALIKE: dict[str, Any] = {
+    "told late": {
+        "anyOf": [
+            {"properties": {"left": _SELF, "op": {"const": "+"}}, "required": ["left", "op"]},
+            {"properties": {"left": _SELF, "op": {"const": "-"}}, "required": ["left", "op"]},
+            {"type": "null"},
+        ]
+    },
+    "optional": {"anyOf": [{"properties": {"l": _SELF, "x": True}}, {"properties": {"l": _SELF, "y": True}}]},
+    "open": {
+        "anyOf": [
+            {"type": "object", "additionalProperties": _SELF, "minProperties": 1},
+            {"type": "object", "additionalProperties": _SELF, "maxProperties": 3},
+        ]
+    },
+    "other values": {
+        "$defs": {
+            "a": {"properties": {"n": _TREE, "t": {"const": 1}}, "required": ["n", "t"]},
+            "b": {
+                "properties": {"n": {"anyOf": _TREE["anyOf"][:2]}, "t": {"const": 2}},
+                "required": ["n", "t"],
+            },
+        },
+        **_TREE,
+    },
+}
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_alternatives_that_begin_alike_stay_few(name: str) -> None:
+    """By the way their grammars are made, whatever the depth."""
+    text = bind(Binding(format=json.dumps(ALIKE[name]))).text
+    _, count = worst_text(read_grammar(text), Budget())
+    assert count < 20
+
+
+def test_alternatives_that_multiply_are_refused() -> None:
+    """Lists of lists of either of two kinds, which nothing tells apart."""
+    lists = [
+        {"type": "array", "items": _SELF, "maxItems": 3},
+        {"type": "array", "items": _SELF, "minItems": 5},
+    ]
+    with pytest.raises(SchemaError, match="alternatives that begin alike multiply"):
+        bind(Binding(format=json.dumps({"anyOf": [*lists, {"type": "null"}]})))
+    assert bind(Binding(format=json.dumps({"anyOf": lists[:1]}))).text

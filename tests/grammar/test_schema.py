@@ -47,6 +47,8 @@ UNHELD: list[tuple[Any, str]] = [
     ({"type": "string", "minLength": 10**9}, "#/minLength"),
     ({"type": "object", "not": {"additionalProperties": False}}, "#/not"),
     ({"type": "string", "minLength": "many"}, "#/minLength"),
+    ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "#/oneOf"),
+    ({"oneOf": [{"properties": {"a": True}}, {"properties": {"b": True}}]}, "#/oneOf"),
 ]
 
 
@@ -85,6 +87,15 @@ def test_what_cannot_be_held_is_named(schema: dict[str, Any], place: str) -> Non
 def test_keywords_that_ask_for_nothing(keywords: dict[str, Any]) -> None:
     """What allows everything is no reason to refuse a schema."""
     assert schema_grammar({"type": "boolean", **keywords}) == schema_grammar({"type": "boolean"})
+
+
+def test_kinds_that_cannot_both_fit_are_held() -> None:
+    """Types, single values, and members that tell them apart."""
+    kinds = [
+        {"type": "object", "properties": {"t": {"const": name}}, "required": ["t"]}
+        for name in ("a", "b", "c")
+    ]
+    schema_grammar({"oneOf": [*kinds, {"type": "null"}, {"type": "string", "enum": ["x"]}, {"const": "y"}]})
 
 
 def test_deep_nesting_is_refused() -> None:

@@ -25,6 +25,11 @@ class Listed:
     least: int
     most: int | None
 
+    @property
+    def needs_others(self) -> bool:
+        """Whether required members alone are too few."""
+        return self.least > sum(is_required for _, is_required in self.members)
+
 
 def is_plain(listed: Listed) -> bool:
     """Whether the bounds of the number of members hold by themselves."""
@@ -94,6 +99,13 @@ class _Walker:
             if listed.most is not None and count >= listed.most:
                 continue
             after = min(count + 1, limit)
+            if at > len(listed.members):
+                # Others may have one name, so of them only the first counts towards the least.
+                if not listed.needs_others:
+                    found.setdefault(listed.extra, set()).add((shape, at, after))
+                elif listed.most is None:
+                    found.setdefault(listed.extra, set()).add((shape, at, count))
+                continue
             for i in range(at, len(listed.members)):
                 member, is_required = listed.members[i]
                 self._budget.spend(2)
@@ -102,8 +114,8 @@ class _Walker:
                 if is_required:
                     break
             else:
-                place = (shape, len(listed.members), after)
-                if listed.extra:
+                place = (shape, len(listed.members) + 1, after)
+                if listed.extra and after >= listed.least:
                     found.setdefault(listed.extra, set()).add(place)
         return [(member, frozenset(places)) for member, places in found.items()]
 
@@ -115,7 +127,7 @@ class _Walker:
         required = sum(is_required for _, is_required in rest)
         if listed.most is not None and count + required > listed.most:
             return False
-        return bool(listed.extra) or count + len(rest) >= listed.least
+        return count + len(rest) + bool(listed.extra) >= listed.least
 
     def may_end(self, state: frozenset[_Place]) -> bool:
         for shape, at, count in state:

@@ -95,8 +95,8 @@ class _Shaper:
         if shape.most is not None and shape.most < max(required, shape.least):
             self._compiler.blame(self._path, "maxProperties is too small")
             return None
-        if not shape.extras and shape.least > len(shape.members):
-            self._compiler.note(self._path, "minProperties", "there are not so many properties")
+        if shape.least > len(shape.members) + bool(shape.extras):  # others may all have the same name
+            self._compiler.note(self._path, "minProperties", "so many different properties cannot be ensured")
             shape.least = 0
         return shape
 

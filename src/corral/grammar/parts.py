@@ -248,7 +248,61 @@ class Parts:
                 merged = {**parts, **{id(part): part for part in new}}
                 if _may_hold(merged.values()):
                     found.append((merged, [*rest, *more]))
+            if (
+                key == "oneOf"
+                and len(found) > 1
+                and not _are_apart([merged for merged, _ in found], self._budget)
+            ):
+                self._note(path, "oneOf", "a value may fit several of its schemas")
             waiting += reversed(found)
+
+
+def _are_apart(options: Sequence[Mapping[int, Part]], budget: Budget) -> bool:
+    """Whether no value fits two options, as far as types and single values tell, also those of required members."""
+    marks = [_marks(list(parts.values())) for parts in options]
+    budget.spend(len(marks) ** 2)
+    for i, one in enumerate(marks):
+        for other in marks[:i]:
+            if not any(one[name].isdisjoint(other[name]) for name in one.keys() & other.keys()):
+                return False
+    return True
+
+
+def _marks(parts: Sequence[Part]) -> dict[str, set[str]]:
+    """Types (for the empty name), single values (for a dot), and the values of required members by their names."""
+    marks: dict[str, set[str]] = {}
+    required = {name for part in parts for name in part.keywords.get("required", ())}
+    for part in parts:
+        if "type" in part.keywords:
+            names = {"number" if name == "integer" else name for name in part.keywords["type"]}
+            marks[""] = marks.get("", names) & names
+        if (values := _single_values(part.keywords)) is not None:
+            marks["."] = values
+            marks.setdefault("", {_KINDS.get(value[:1], "number") for value in values})
+        for name, schema in part.keywords.get("properties", {}).items():
+            values = _single_values(schema) if isinstance(schema, Mapping) and name in required else None
+            if values is not None:
+                marks["/" + name] = values
+    return marks
+
+
+# Types of values by the first character of their `repr`.
+_KINDS = {
+    "'": "string",
+    '"': "string",
+    "{": "object",
+    "[": "array",
+    "N": "null",
+    "T": "boolean",
+    "F": "boolean",
+}
+
+
+def _single_values(keywords: Mapping[str, Any]) -> set[str] | None:
+    if "const" in keywords:
+        return {repr(keywords["const"])}
+    values = keywords.get("enum")
+    return set(map(repr, values)) if isinstance(values, list) and values else None
 
 
 def _may_hold(parts: Any) -> bool:

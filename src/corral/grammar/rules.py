@@ -27,6 +27,8 @@ _SHARED: dict[str, str] = {
 _WORD = re.compile(r"(?<![\w\"-])([a-z][a-z0-9-]*)(?![\w-])")
 _HALF = re.compile("[\ud800-\udfff]")
 _MAX_RULES = 20_000
+# So many doublings are harmless.
+_MAX_FORKS = 7
 _MAX_TEXT_CHARS = 2 << 20
 # More repetitions than this the engine refuses.
 MAX_WRITTEN_OUT = 2000
@@ -35,12 +37,23 @@ _EMPTY = '""'
 
 
 class Rules:
-    """Rules by name; a shared rule is added when something names it."""
+    """Rules by name; a shared rule is added when something names it.
+
+    `is_recursive`: some rule leads back to itself; `fork_count`: how often alternatives begin alike, so that the
+    engine has to follow both.
+    """
 
     def __init__(self) -> None:
+        self.is_recursive = False
+        self.fork_count = 0
         self._rules: dict[str, str] = {}
         self._by_body: dict[str, str] = {}
         self._next: dict[str, int] = {}
+
+    @property
+    def may_explode(self) -> bool:
+        """Whether the ways to read a text may multiply."""
+        return self.fork_count > (0 if self.is_recursive else _MAX_FORKS)
 
     def shared(self, name: str) -> str:
         """The name of a rule that all JSON shares."""

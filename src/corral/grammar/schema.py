@@ -108,6 +108,7 @@ class SchemaCompiler:
         self._name_tests: dict[int, list[Callable[[str], bool]]] = {}
         self._only: dict[tuple[str, ...], Part] = {}
         self._used: set[str] = set()
+        self._open: set[str] = set()
         self._reason = ("#", "nothing is allowed here")
         self._depth = 0
 
@@ -205,13 +206,16 @@ class SchemaCompiler:
         if key in self._names:
             name = self._names[key]
             self._used.add(name)
+            self.rules.is_recursive = self.rules.is_recursive or name in self._open
             return name or None
         self._depth += 1
         if self._depth > _MAX_DEPTH:
             raise self._fail(path, f"nested deeper than {_MAX_DEPTH}")
         self.place = path
         name = self._names[key] = self.rules.reserve(path.rpartition("/")[2])
+        self._open.add(name)
         options = self._options(conjunction, path)
+        self._open.discard(name)
         self._depth -= 1
         if not options:
             self._names[key] = _IMPOSSIBLE
@@ -233,6 +237,7 @@ class SchemaCompiler:
         options: dict[str, None] = {}
         values: dict[Any, str] = {}
         shapes: list[Shape] = []
+        array_count = 0
         for leaf in self.leaves(conjunction, path):
             known = leaf.values()
             if known is not None:
@@ -250,6 +255,8 @@ class SchemaCompiler:
                         shapes.append(shape)
                 elif (option := self._typed(leaf, kind, path)) is not None:
                     options[option] = None
+                    array_count += kind == "array"
+        self.rules.fork_count += array_count > 1
         written = [literal_choice(values.values(), self.budget)] if values else []
         written += self._objects(shapes, path)
         return written + list(options)
@@ -301,6 +308,8 @@ class SchemaCompiler:
             return []
         self.rules.shared("ws")
         hint = path.rpartition("/")[2]
+        if len(shapes) > 1 and self._has_forks(shapes) and not _tell_first(shapes):
+            self.rules.fork_count += 1
         listed = [self._listed(shape) for shape in shapes]
         if len(listed) == 1 and is_plain(listed[0]):
             return [_braced(one_list(self.rules, hint, listed[0], _SEPARATOR))]
@@ -308,6 +317,21 @@ class SchemaCompiler:
         if together is not None:
             return [_braced(together)]
         return [self._counted_alone(one, hint, path) for one in listed]
+
+    def _has_forks(self, shapes: Sequence[Shape]) -> bool:
+        """Whether a member of one name may have values of several kinds, each with an end of its own."""
+        known: dict[str, str | None] = {}
+        for shape in shapes:
+            if len(shape.extras) > 1:
+                return True
+            for member in shape.members:
+                self.budget.spend(1)
+                if _is_single(member.value):
+                    continue
+                rule = self.rule(member.value, member.path)
+                if known.setdefault(member.name, rule) != rule:
+                    return True
+        return False
 
     def _counted_alone(self, listed: Listed, hint: str, path: str) -> str:
         """One shape where counting its members takes too much."""
@@ -335,6 +359,22 @@ class SchemaCompiler:
         if len(options) == 1:
             return options[0]
         return f"({' | '.join(options)})" if options else ""
+
+
+def _is_single(value: Conjunction) -> bool:
+    """Whether a value is one of a few."""
+    return bool(value) and any("enum" in part.keywords or "const" in part.keywords for part in value)
+
+
+def _tell_first(shapes: Sequence[Shape]) -> bool:
+    """Put members that tell the kinds of an object apart before the others, if all kinds have one of a name."""
+    names: set[str] | None = None
+    for shape in shapes:
+        telling = {member.name for member in shape.members if member.is_required and _is_single(member.value)}
+        names = telling if names is None else names & telling
+    for shape in shapes if names else ():
+        shape.members.sort(key=lambda member: member.name not in (names or ()))
+    return bool(names)
 
 
 def _plain_type(part: Part) -> str:

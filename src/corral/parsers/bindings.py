@@ -12,8 +12,10 @@ from typing import Any, Literal
 from corral.errors import FormatError, SchemaError
 from corral.grammar.budget import FULL_STEPS, Budget, WorkLimitError
 from corral.grammar.checks import check_grammar
+from corral.grammar.gbnf import read_grammar
 from corral.grammar.rules import Rules, literal
 from corral.grammar.schema import Grammar, SchemaCompiler
+from corral.grammar.stacks import MAX_STACKS, worst_text
 from corral.parsers.call_forms import CallForm, call_form, generic_form
 from corral.types import Tool
 
@@ -112,7 +114,20 @@ class _Writer:
 
     def text(self) -> str:
         root = self._root()
-        return self._rules.text(root) if root else ""
+        text = self._rules.text(root) if root else ""
+        if self._rules.may_explode:
+            self._check_ways(text)
+        return text
+
+    def _check_ways(self, text: str) -> None:
+        """Raise SchemaError for a grammar in which the engine would have to follow too many ways at once."""
+        self._budget.spend(4 * len(text))
+        worst, count = worst_text(read_grammar(text), self._budget)
+        if count > MAX_STACKS:
+            raise SchemaError(
+                f"invalid {self.at}: alternatives that begin alike multiply: after {worst[-60:]!r} there are more "
+                f"than {MAX_STACKS} ways on"
+            )
 
     def _root(self) -> str:
         calls = self._binding.calls

@@ -234,7 +234,7 @@ SETTINGS: tuple[Setting, ...] = (
         "CORRAL_MAX_BODIES_BYTES",
         "max_bodies_bytes",
         values.number,
-        "201326592",
+        "134217728",
         "All request bodies that are held at a time; beyond it large requests get 503",
     ),
     Setting(
@@ -404,7 +404,7 @@ class Settings:
     hang_timeout_ns: int = 5 * _MINUTE_NS
     client_timeout_ns: int = 5 * _MINUTE_NS
     max_body_bytes: int = 64 << 20
-    max_bodies_bytes: int = 192 << 20
+    max_bodies_bytes: int = 128 << 20
     max_connections: int = 0
     work_timeout_ns: int = 5 * _SECOND_NS
     loop_guard_ns: int = 0

@@ -24,7 +24,7 @@ _LOOP_PARTS = 100
 _THREAD_BYTES = 8 << 20
 _THREAD_MARKS = 20_000
 # Bounds of what a worker parses, and of what it may hand on.
-MAX_VALUES = 500_000
+MAX_VALUES = 300_000
 _CPU_S = 10.0
 _MEMORY_BYTES = 1 << 30
 _RESULT_BYTES = 256 << 20

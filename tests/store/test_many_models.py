@@ -120,3 +120,19 @@ def test_models_do_not_fill_the_memory(tmp_path: Path) -> None:
     assert len(store.list()) == 40
     assert store._models.size_bytes <= 64 << 20
     assert store.load(ModelName.parse("m0")).template is not None
+
+
+def test_a_list_of_variants_with_thousands_of_layers(tmp_path: Path, looks: Looks) -> None:
+    """A request looks at some of the layers, not at all of them."""
+    made = OllamaStore(tmp_path, (FIXTURES / "say.gguf").read_bytes())
+    variants = []
+    for runner in ("ggml", "llamacpp"):
+        data = made.gguf(runner, runner=runner, format="gguf")
+        data["layers"] += [made.layer("odd", b"%d" % i) for i in range(2000)]
+        variants.append((data, runner, "gguf"))
+    made.new("long", made.list_of(*variants))
+    profiles = Profiles(Settings(models_dir=tmp_path), ModelStore(tmp_path))
+    asyncio.run(profiles.get("long"))
+    looks.counts.clear()
+    assert asyncio.run(profiles.get("long")).model.system == "You are ggml."
+    assert looks.counts["stat"] < 200

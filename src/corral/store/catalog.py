@@ -7,7 +7,6 @@ loses its entry there: for both programs the newest write counts.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ __all__ = ["ManifestStore", "StoredManifest"]
 _DIGEST_NAME = re.compile(r"sha256-([0-9a-fA-F]{12,64})")
 _BLOB = re.compile(r"sha256-[0-9a-fA-F]{64}")
 _HEX_DIGITS = 64
+_MAX_LOOKED_AT = 64
 _MAX_CACHED = 20_000
 _MAX_CACHED_BYTES = 48 << 20
 # What an entry, a byte of its JSON when parsed, and a file that was looked at take.
@@ -118,7 +118,7 @@ class ManifestStore:
             stored = StoredManifest(
                 name, manifest, found.digest_hex, modified_ns, entry, entry, is_made_here=found.has_newline
             )
-            for digest in lists:
+            for digest in lists[:1]:
                 with contextlib.suppress(FileNotFoundError, CorruptManifestError):
                     listed = witness.read(self._blobs / digest.file_name()).document
                     if isinstance(listed, ManifestList):
@@ -153,7 +153,9 @@ class ManifestStore:
         )
 
     def _is_whole(self, manifest: Manifest, witness: Witness) -> bool:
-        return all(witness.has(self._blobs / digest.file_name()) for digest in manifest.digests())
+        """Whether the first layers are here: each is looked at again with every request."""
+        layers = (manifest.config, *manifest.layers)[:_MAX_LOOKED_AT]
+        return all(witness.has(self._blobs / layer.digest.file_name()) for layer in layers)
 
     def _by_digest(self, name: ModelName, witness: Witness) -> Iterator[Path]:
         """The blob that a name of the form `sha256-<12 to 64 hex>` stands for, if just one begins so."""
@@ -181,8 +183,8 @@ class ManifestStore:
 
         The tree that old versions read comes last: until it goes, it keeps them from the blobs.
         """
-        newer = [path for path in self.trees.v2_paths(name) if os.path.lexists(path)]
-        old = [path for path in self.trees.old_paths(name) if os.path.lexists(path)]
+        newer = [path for path in self.trees.v2_paths(name) if _is_entry(path)]
+        old = [path for path in self.trees.old_paths(name) if _is_entry(path)]
         # Without an entry in the newer tree, the two hosts of the registry are two models.
         return newer + (old if newer else old[:1])
 
@@ -237,6 +239,10 @@ class ManifestStore:
                 if part != wanted[i] and part.lower() == wanted[i].lower():
                     found[i] = part
         return ModelName(found[0], found[1], found[2], found[3], name.scheme)
+
+
+def _is_entry(path: Path) -> bool:
+    return path.is_symlink() or path.is_file()
 
 
 def _remove_empty_folders(folder: Path, root: Path) -> None:

@@ -31,7 +31,7 @@ NEEDS_MLX = "this model requires MLX support, but the MLX runtime is not availab
 VARIANT_MEDIA_TYPE = "application/vnd.corral.variant.layer"
 # Layers that stand for other manifests and their blobs.
 ANCHOR_MEDIA_TYPES = frozenset({LIST_MEDIA_TYPE, MANIFEST_MEDIA_TYPE, VARIANT_MEDIA_TYPE})
-_MAX_VARIANTS = 64
+_MAX_VARIANTS = 16
 _RANKS = {"ollama": 0, "ggml": 0, "": 1, "llamacpp": 1}
 _OTHER_RANK = 2
 _NOT_RUNNABLE_RANK = 9

@@ -21,6 +21,7 @@ from corral.api.decode import (
 )
 from corral.api.jsonread import JSONObject, clean_text, kind_of, plain
 from corral.errors import InvalidRequestError
+from corral.grammar.meaning import is_type, required_names, type_names
 from corral.types import Tool, ToolFunction, ToolParameters, ToolProperty
 
 __all__ = ["named_tools", "tool_parameters", "tools"]
@@ -112,12 +113,16 @@ def _root_type(decoding: Decoding, value: Any, path: str, text: str) -> str | No
     """The type of the parameters: a list of types means its object."""
     if isinstance(value, list) and "object" in value:
         return "object"
+    if isinstance(value, list) and (names := type_names(plain(value))):
+        return names[0]
     return string(decoding, value, path, text)
 
 
 def _required(decoding: Decoding, value: Any, path: str, text: str) -> tuple[str, ...] | None:
     if isinstance(value, bool):  # about the property itself: see `_is_required`
         return None
+    if isinstance(value, str | JSONObject) and (names := required_names(plain(value))) is not None:
+        return names
     decoded = strings(decoding, value, path, text)
     return None if decoded is None else tuple(decoded)
 
@@ -148,6 +153,10 @@ def _is_required(value: Any) -> bool:
 def _property(value: Any, path: str) -> ToolProperty:
     if value is None or value is True or value == []:
         return ToolProperty()
+    if is_type(value) or (
+        isinstance(value, list) and not isinstance(value, JSONObject) and all(map(is_type, value))
+    ):
+        return ToolProperty(types=type_names(value) or ())
     if not isinstance(value, JSONObject):
         _mismatch_now(value, path, "api.ToolProperty")
     decoding = Decoding("ToolProperty")
@@ -168,7 +177,9 @@ def _mismatch_now(value: Any, path: str, go_type: str) -> NoReturn:
 
 
 def _any_of(_decoding: Decoding, value: Any, path: str, _text: str) -> tuple[ToolProperty, ...]:
-    if not isinstance(value, list) or isinstance(value, JSONObject):
+    if isinstance(value, JSONObject):
+        return (_property(value, path),)
+    if not isinstance(value, list):
         _mismatch_now(value, path, "[]api.ToolProperty")
     return tuple(_property(element, path) for element in value if element is not False)
 
@@ -176,13 +187,17 @@ def _any_of(_decoding: Decoding, value: Any, path: str, _text: str) -> tuple[Too
 def _property_type(_decoding: Decoding, value: Any, path: str, _text: str) -> tuple[str, ...]:
     if isinstance(value, str):
         return (clean_text(value),)
-    is_list = isinstance(value, list) and not isinstance(value, JSONObject)
-    if not is_list or any(not isinstance(element, str) for element in value):
+    names = (
+        type_names(plain(value)) if isinstance(value, list) and not isinstance(value, JSONObject) else None
+    )
+    if names is None:
         _mismatch_now(value, path, "api.PropertyType")
-    return tuple(clean_text(element) for element in value)
+    return names
 
 
 def _values(decoding: Decoding, value: Any, path: str, _text: str) -> tuple[Any, ...] | None:
+    if isinstance(value, str):
+        return (clean_text(value),)
     if not isinstance(value, list) or isinstance(value, JSONObject):
         decoding.mismatch(value, path, "[]interface {}")
         return None

@@ -79,6 +79,7 @@ def test_the_host_of_an_absolute_target_counts() -> None:
         (post(b"Content-Length: 0x2"), 400),
         (post(b"Content-Length:"), 400),
         (post(b"Content-Length: 99999999999999999999"), 400),
+        (post(b"Content-Length: 9223372036854775808"), 400),
         (post("Content-Length: ٢".encode()), 400),
         (post(b"Content-Length: 2", b"Transfer-Encoding: chunked"), 400),
         (post(b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"), 501),
@@ -109,6 +110,11 @@ def test_what_is_refused(head: bytes, status: int) -> None:
 )
 def test_whether_the_connection_stays(version: bytes, connection: bytes, keeps_alive: bool) -> None:
     assert parse_head(post(b"Connection: " + connection, version=version)).keeps_alive is keeps_alive
+
+
+def test_sizes_up_to_63_bits() -> None:
+    """As Go reads them; whether there is room is not the head's matter."""
+    assert parse_head(post(b"Content-Length: 9223372036854775807")).size_bytes == 2**63 - 1
 
 
 def test_folded_lines_are_joined() -> None:

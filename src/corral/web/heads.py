@@ -24,7 +24,8 @@ _SPECIAL = frozenset((b"host", b"connection", b"expect", b"content-length", b"tr
 _FOLD = re.compile(rb"[ \t]*\r?\n[ \t]+")
 _HOST = re.compile(rb"[!$%&'()*+,\-.:;=@\[\]_~0-9A-Za-z]*")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_SIZE = re.compile(rb"[0-9]{1,18}")
+_SIZE = re.compile(rb"[0-9]{1,19}")
+_MAX_SIZE = (1 << 63) - 1
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
 
 
@@ -168,6 +169,6 @@ def _read_framing(request: Request, values: dict[bytes, list[bytes]]) -> None:
     elif sizes:
         if len(sizes) > 1:
             raise HeadError(400, "more than one Content-Length")
-        if not _SIZE.fullmatch(sizes[0]):
+        if not _SIZE.fullmatch(sizes[0]) or int(sizes[0]) > _MAX_SIZE:
             raise HeadError(400, "bad Content-Length")
         request.size_bytes = int(sizes[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from corral.api.http import JSON_UTF8, Exchange
@@ -35,7 +36,9 @@ class AccountRoutes:
         await self._ask(exchange, lambda: self._open_account().sign_out())
 
     async def _ask(self, exchange: Exchange, question: Callable[[], object]) -> None:
-        from corral.registry.account import AccountUnavailableError, NotSignedInError  # brings TLS with it
+        # It brings TLS with it, which takes a while to load the first time.
+        await asyncio.to_thread(import_module, "corral.registry.account")
+        from corral.registry.account import AccountUnavailableError, NotSignedInError
 
         try:
             if self._is_offline:

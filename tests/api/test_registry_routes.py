@@ -45,6 +45,10 @@ def digest_of(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
+# A layer that may be large and is not looked into.
+LAYER_TYPE = "application/vnd.ollama.image.projector"
+
+
 def manifest_of(config: bytes, *layers: bytes) -> bytes:
     def layer(kind: str, data: bytes) -> dict[str, Any]:
         return {"mediaType": kind, "digest": digest_of(data), "size": len(data)}
@@ -54,7 +58,7 @@ def manifest_of(config: bytes, *layers: bytes) -> bytes:
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
             "config": layer("application/vnd.docker.container.image.v1+json", config),
-            "layers": [layer("application/vnd.ollama.image.license", data) for data in layers],
+            "layers": [layer(LAYER_TYPE, data) for data in layers],
         }
     ).encode()
 

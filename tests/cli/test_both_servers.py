@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from corral.cli import quick
 from tests.cli.replay import Replay
+from tests.conftest import FIXTURES
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -77,12 +78,13 @@ def test_changes(recorded: Replay) -> None:
     assert run(recorded, "rm", "dst").stdout == "deleted 'dst'\n"
     assert run(recorded, "stop", "say").returncode == 0
     (recorded.home / "Modelfile").write_text("FROM ./tiny.gguf\n")
-    (recorded.home / "tiny.gguf").write_bytes(b"GGUF and more")
+    weights = (FIXTURES / "tiny.gguf").read_bytes()
+    (recorded.home / "tiny.gguf").write_bytes(weights)
     created = run(recorded, "create", "imp")
     assert (created.returncode, created.stdout) == (0, ""), created.stderr
     assert created.stderr.splitlines()[-1] == "success"
     uploads = [r for r in recorded.requests if r["method"] == "POST" and r["path"].startswith("/api/blobs/")]
-    assert uploads[0]["headers"]["Content-Length"] == "13"
+    assert uploads[0]["headers"]["Content-Length"] == str(len(weights))
 
 
 @pytest.mark.parametrize(

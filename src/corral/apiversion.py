@@ -12,7 +12,7 @@ _NUMBERS = re.compile(r"v?(\d{1,9})(?:\.(\d{1,9}))?(?:\.(\d{1,9}))?")
 
 
 def is_beyond_api(wanted: str) -> bool:
-    """Whether a model asks for a later version than ours. A text that is no version asks for nothing."""
+    """Whether a model asks for a later version than ours. A text that is not a version asks for nothing."""
     found, ours = _NUMBERS.match(wanted.strip()), _NUMBERS.match(API_VERSION)
     if found is None or ours is None:
         return False

@@ -94,7 +94,7 @@ def status_of(error: BaseException) -> int:
 def compatible_status_of(error: BaseException) -> int:
     """The same on the surfaces under `/v1`.
 
-    The native 500 of an option or a format of the wrong type is no example to follow: clients repeat what fails
+    The native 500 of an option or a format of the wrong type is not an example to follow: clients repeat what fails
     with it.
     """
     return 400 if isinstance(error, OptionError | FormatError) else status_of(error)

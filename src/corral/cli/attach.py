@@ -78,7 +78,7 @@ def _candidates(prompt: str) -> list[str]:
         elif _is_quoted(prompt, match):
             raise _missing(match[0])
         elif blank := _BLANK.search(match[0]):
-            position = match.start() + blank.end()  # words, maybe with a path behind them
+            position = match.start() + blank.end()  # words, maybe with a path after them
         elif _begins_word(prompt, match.start()):
             raise _missing(match[0])
     return found

@@ -138,7 +138,7 @@ def _wrap_row(row: Sequence[str], cell_width: int) -> list[tuple[list[str], bool
 
 def wrap_words(cell: str, limit: int) -> list[str]:
     """Lines no wider than the limit (or the widest word), with the least sum of squared slack but the last's."""
-    words = safe(cell).split()  # the original, too, turns all white space inside a cell into single blanks
+    words = safe(cell).split()  # Ollama, too, turns all white space inside a cell into single blanks
     joined = " ".join(words)
     if display_width(joined) <= limit:
         return [joined]

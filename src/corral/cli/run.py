@@ -17,7 +17,7 @@ from corral.gotime import parse_duration_ns
 
 __all__ = ["run"]
 
-# Without any of these a word is no file's path and no link.
+# Without any of these a word is neither a file's path nor a link.
 _FILE_MARKS = "./~\\"
 _THINK_VALUES = ("true", "false", "high", "medium", "low", "max")
 

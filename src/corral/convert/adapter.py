@@ -245,7 +245,7 @@ def _sorted_out(
             continue
         values = stored.lazy()
         if len(values.shape) != 2:
-            raise ConversionError(f'tensor "{label}" is no matrix')
+            raise ConversionError(f'tensor "{label}" is not a matrix')
         part = match["part"]
         if part.islower():
             # MLX multiplies from the other side.

@@ -33,7 +33,7 @@ _REFUSED = {
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 _MAX_PATTERNS = 4096
 _MAX_PATTERN_CHARS = 512
-# Signs that make a pattern of regular expressions repeat itself; two after another can take for ever.
+# Signs that make a pattern of regular expressions repeat itself; two after another can take forever.
 _REPEAT = re.compile(r"[*+{]")
 _MAX_REPEATS = 4
 

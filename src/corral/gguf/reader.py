@@ -360,7 +360,7 @@ class _Reader:
             if shape and shape[0] % tensor_type.block_elements:
                 raise GGUFError(
                     f"tensor {name!r} of type {tensor_type.name} has rows of {shape[0]} elements, "
-                    f"which is no multiple of {tensor_type.block_elements}"
+                    f"which is not a multiple of {tensor_type.block_elements}"
                 )
             size_bytes = n_elements // tensor_type.block_elements * tensor_type.block_bytes
             if offset % alignment:

@@ -46,7 +46,7 @@ def _check_table(gguf: GGUFFile) -> None:
     """llama.cpp wants the data of its tensors one after another, without gaps."""
     if gguf.data_offset % _DATA_ALIGNMENT:
         raise GGUFError(
-            f"the tensors begin at byte {gguf.data_offset}, which is no multiple of {_DATA_ALIGNMENT} "
+            f"the tensors begin at byte {gguf.data_offset}, which is not a multiple of {_DATA_ALIGNMENT} "
             f"(general.alignment is {gguf.alignment})"
         )
     expected = 0

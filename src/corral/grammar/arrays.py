@@ -81,7 +81,7 @@ class _Array:
         return None if items is None else self._compiler.rule(items, path)
 
     def _contained(self, prefix: int) -> list[list[Any]]:
-        """What `contains` asks for, as items right behind those of the tuple: one place is as good as another."""
+        """What `contains` asks for, as items right after those of the tuple: one place is as good as another."""
         wanted: list[list[Any]] = []
         for part in self._leaf.parts:
             if "contains" not in part.keywords:

@@ -104,7 +104,7 @@ class _Nfa:
         return len(self.edges) - 1
 
     def add(self, node: Node, start: int) -> int:
-        """Add a node behind a state; returns the state behind it."""
+        """Add a node after a state; returns the state after it."""
         if isinstance(node, Chars):
             end = self.state()
             self._budget.spend(len(node.ranges))

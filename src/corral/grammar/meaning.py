@@ -79,7 +79,7 @@ def known_type(name: str) -> str | None:
 
 
 def required_names(value: Any) -> tuple[str, ...] | None:
-    """The names in a `required`; None when it is no list of them. A flag belongs to the property that has it."""
+    """The names in a `required`; None when it is not a list of them. A flag belongs to the property that has it."""
     if value is None or isinstance(value, bool) or value == {}:
         return ()
     if isinstance(value, str):

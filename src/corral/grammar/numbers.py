@@ -90,7 +90,7 @@ def integer_multiples(divisor: int) -> Automaton:
 
 
 def decimal_multiples(scaled: int, places: int) -> Automaton:
-    """The multiples of `scaled` / 10**`places`, with up to so many digits behind the point."""
+    """The multiples of `scaled` / 10**`places`, with up to so many digits after the point."""
     zero = 2
 
     def state(remainder: int, place: int) -> int:
@@ -114,7 +114,7 @@ def decimal_multiples(scaled: int, places: int) -> Automaton:
                 else ()
             )
             rows.append((*point, *digits))
-    # Behind the point: no digit yet.
+    # After the point: no digit yet.
     rows += [_digit_edges(0, lambda digit, r=r: state(r * 10 + digit, 1)) for r in range(scaled)]  # type: ignore[misc]
     return trimmed(Automaton(tuple(rows), frozenset(accepting)))
 
@@ -152,7 +152,7 @@ def _positive_decimals(low: Decimal, high: Decimal, is_open_low: bool, is_open_h
     first, last = int(low), int(high)
     places = max(1, *(max(0, -int(bound.as_tuple().exponent)) for bound in (low, high)))
     if places > 3 * _MAX_DIGITS:
-        raise ValueError(f"a bound with {places} digits behind the point is too fine")
+        raise ValueError(f"a bound with {places} digits after the point is too fine")
     low_digits, high_digits = f"{low:.{places}f}".partition(".")[2], f"{high:.{places}f}".partition(".")[2]
     is_one = first == last
     parts = _with_fraction(str(first), low_digits, high_digits if is_one else None, is_open_low, is_open_high)

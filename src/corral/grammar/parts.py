@@ -44,7 +44,7 @@ class Parts:
     """The conjunctions of one document. `note(path, keyword, reason)` is called for what cannot be held.
 
     Raises (all of its methods):
-        ValueError: a reference that leads nowhere, or what is no schema at all.
+        ValueError: a reference that leads nowhere, or what is not a schema at all.
         WorkLimitError
     """
 

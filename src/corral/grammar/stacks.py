@@ -29,7 +29,7 @@ _Place = tuple[int, int, int]  # the rule, the alternative, the element
 
 
 class Stacks:
-    """A grammar in the engine's form. `start` gives the stacks before any text, `after` those behind a character."""
+    """A grammar in the engine's form. `start` gives the stacks before any text, `after` those after a character."""
 
     def __init__(self, rules: Mapping[str, GrammarNode], budget: Budget) -> None:
         self._budget = budget
@@ -85,7 +85,7 @@ class Stacks:
         return self._opened([self._stack((root, i, 0), _END) for i in range(len(self._rules[root]))])
 
     def after(self, stacks: Iterable[int], code: int) -> set[int]:
-        """The stacks behind one more character."""
+        """The stacks after one more character."""
         taken = []
         for stack in stacks:
             self._budget.spend(1)
@@ -144,7 +144,7 @@ class Stacks:
 
 
 def worst_text(rules: Mapping[str, GrammarNode], budget: Budget) -> tuple[str, int]:
-    """A text behind which there are many stacks, and how many; the search stops when there are too many.
+    """A text after which there are many stacks, and how many; the search stops when there are too many.
 
     Raises:
         WorkLimitError

@@ -38,7 +38,7 @@ _NAME = Sequence_(
         Repeat(Chars(((0x2D, 0x2E), (0x30, 0x39), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A))), 0, 63),
     )
 )
-# What stands before and behind a value, by the expression of its name.
+# What stands before and after a value, by the expression of its name.
 Around = Callable[[str], tuple[str, str]]
 Write = Callable[["Arguments", Conjunction, str], str]
 

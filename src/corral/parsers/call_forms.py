@@ -248,7 +248,7 @@ def arguments_key(template: str) -> str:
 
 
 def generic_form(tag: str, key: str, thinking: tuple[str, str] | None) -> CallForm:
-    """The form that a template shows by its tag: JSON objects behind it, in a list, or between paired tags.
+    """The form that a template shows by its tag: JSON objects after it, in a list, or between paired tags.
 
     `key`: the name of the arguments.
     """

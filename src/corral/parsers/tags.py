@@ -5,8 +5,8 @@ tags end it, and which white space around it is dropped. `TaggedParser` reads th
 suffix that may still become a live tag, and calls `_on_tag`, which picks the next mode.
 
 Invariant: what is given out depends on the text alone, never on its cut, and every character is given out, is part
-of a tag, or is white space next to one. No text is an error: a body that is no call is given out as it stands, with
-its tags.
+of a tag, or is white space next to one. No text is an error: a body that is not a call is given out as it stands,
+with its tags.
 
 A closing tag inside a value of a call is text of it. Whether it stood there shows only later: if no end makes a call
 of the body, the first closing tag was the end, and what follows it is read again.
@@ -88,7 +88,7 @@ class Mode:
     the reply too, unless `keeps_end`.
     `otherwise`: the tags count only as the first visible text; any other text is read, whole, in that mode.
     `may_be_talk`: a body that goes on for long without anything that calls are made of is text about its tag.
-    `is_inside`: whether a body ends inside a value, so that a closing tag there is no end.
+    `is_inside`: whether a body ends inside a value, so that a closing tag is not the end.
     """
 
     sink: Sink
@@ -125,7 +125,7 @@ class TaggedParser(ABC):
         self._calls: list[ToolCall] = []
         self._call_count = 0
         self._passed: tuple[int, str] | None = (
-            None  # where in the body the first closing tag stands that was no end
+            None  # where in the body the first closing tag stands that was not the end
         )
         self._passed_count = 0
         self._again = ""  # text to read once more
@@ -268,7 +268,7 @@ class TaggedParser(ABC):
             self._take_tag(match[0])
 
     def _most_body(self, text: str, position: int, end: int) -> int:
-        """How long the body may become with this piece of text before it is no call."""
+        """How long the body may become with this piece of text before it cannot be a call."""
         if not self._mode.may_be_talk or self._is_call_like:
             return MAX_HELD_CHARS
         found = _CALL_LIKE.search(text, position, end)

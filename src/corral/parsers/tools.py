@@ -180,7 +180,7 @@ class ToolParser:
         return end
 
     def _is_talk(self) -> bool:
-        """Whether so much text without an object follows the tag that it is no call, and need not wait for one."""
+        """Whether so much text without an object follows the tag that it is not a call, and need not wait for one."""
         has_begun = self._scanner.has_begun
         return not has_begun and self._body_size - self._talk_start >= _MAX_BEFORE_OBJECT
 

@@ -146,7 +146,7 @@ def constant(word: str) -> Any:
 
 
 class ValueReader:
-    """Reads one value from `position` on, and stands behind it afterwards.
+    """Reads one value from `position` on, and stands after it then.
 
     `is_complete`: nothing of the text is missing, so that open brackets at its end are closed there.
     """

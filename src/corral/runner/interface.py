@@ -219,7 +219,7 @@ class Runner(Protocol):
     async def tokenize_pieces(
         self, text: str, *, add_special: bool = False, parse_special: bool = True
     ) -> list[tuple[int, str | list[int]]]:
-        """The tokens of a text, each with its own text, or its bytes if those are no text by themselves."""
+        """The tokens of a text, each with its own text, or its bytes if those are not text by themselves."""
         ...
 
     async def detokenize(self, tokens: Sequence[int]) -> str: ...

@@ -83,5 +83,5 @@ def _split(text: bytes, pieces: list[bytes | None]) -> list[bytes]:
 
 
 def _shown(part: bytes) -> str:
-    """The text of a token; bytes that are no text by themselves as `\\\\xNN`, as OpenAI shows them."""
+    """The text of a token; bytes that are not text by themselves as `\\\\xNN`, as OpenAI shows them."""
     return part.decode("utf-8", "backslashreplace")

@@ -87,7 +87,7 @@ class Questions:
     async def pieces(
         self, text: str, *, add_special: bool, parse_special: bool
     ) -> list[tuple[int, str | list[int]]]:
-        """The tokens of a text and what each stands for: its text, or its bytes if those are no text."""
+        """The tokens of a text and what each stands for: its text, or its bytes if those are not text."""
         found: list[tuple[int, str | list[int]]] = []
         parts = list(split_text(text, drops_blanks=self.drops_blanks))
         for i, part in enumerate(parts):

@@ -156,7 +156,7 @@ class TokensRequest:
 
 @dataclass(frozen=True, slots=True)
 class TokenText:
-    """Both sides of it. A piece is the text of one token, or its bytes if those are no text; only if asked for."""
+    """Both sides of it. A piece is the text of one token, or its bytes if those are not text; only if asked for."""
 
     text: str
     tokens: Sequence[int]

@@ -14,7 +14,7 @@ __all__ = ["check_tokens", "text_of", "tokens_of"]
 async def tokens_of(
     runner: Runner, text: str, *, add_special: bool, parse_special: bool, wants_pieces: bool
 ) -> tuple[Sequence[int], list[str | list[int]]]:
-    """The tokens of a text, and if wanted the text of each, or its bytes if those are no text by themselves.
+    """The tokens of a text, and if wanted the text of each, or its bytes if those are not text by themselves.
 
     Raises:
         EngineError, RunnerExitedError

@@ -25,7 +25,7 @@ __all__ = ["WorkerPool", "run_job", "set_work_timeout", "shared_pool"]
 
 _T = TypeVar("_T")
 _IDLE_S = 60.0
-# As many as wait for a slot of an engine: a conversation that is rendered in a worker is no less welcome.
+# As many as wait for a slot of an engine: a conversation that is rendered in a worker is just as welcome.
 _MAX_WAITING = 512
 _MEMORY_BYTES = 256 << 20
 _RESULT_BYTES = 64 << 20

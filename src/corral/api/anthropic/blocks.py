@@ -135,7 +135,7 @@ def _read_parts(content: Any) -> tuple[str, tuple[bytes, ...]]:
 
 
 def _readable_text(document: Block) -> str:
-    """A document that a tool gave: a note if it is no text, for whoever sends it has no other."""
+    """A document that a tool gave: a note if it is not text: whoever sends it has nothing else."""
     try:
         return _document_text(document)
     except InvalidRequestError as error:

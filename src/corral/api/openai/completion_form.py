@@ -162,7 +162,7 @@ def _offsets(entries: Sequence[Logprob], start: int) -> list[int]:
 
 
 def _shown(entry: Logprob | TopLogprob) -> str:
-    """The text of a token, or `bytes:` and its bytes, as OpenAI shows one that is no text by itself."""
+    """The text of a token, or `bytes:` and its bytes, as OpenAI shows one that is not text by itself."""
     try:
         return bytes(entry.bytes).decode("utf-8")
     except UnicodeDecodeError:

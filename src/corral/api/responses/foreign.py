@@ -1,4 +1,4 @@
-"""Calls of tools that are no functions, as other servers' models made them: shells, patches, searches, code, MCP."""
+"""Calls of tools that are not functions, as other servers' models made them: shells, patches, searches, code, MCP."""
 
 from __future__ import annotations
 

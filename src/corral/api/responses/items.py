@@ -102,7 +102,7 @@ class _Reader:
             self._messages.append(Message(role, text, thinking, images))
 
     def _read_foreign(self, kind: str, item: Item, where: str) -> None:
-        """A call of a tool that is no function, or its result; what says nothing to a model is passed over."""
+        """A call of a tool that is not a function, or its result; what says nothing to a model is passed over."""
         if kind.endswith("_output"):
             self._add_result(item, item.get("output"), where)
             return

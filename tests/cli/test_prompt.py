@@ -441,6 +441,8 @@ def test_files_in_messages(talk: Talk, tmp_path: Path) -> None:
     screen.enter("./text.jpg and this?")
     screen.wait_for("Error: invalid file type: text/plain; charset=utf-8")
     screen.wait_for_prompt()
-    screen.enter("/missing.png is text")
-    screen.wait_for(lambda: len(double.bodies("/api/chat")) == 2)
-    assert double.bodies("/api/chat")[1]["messages"][-1]["content"] == "/missing.png is text"
+    screen.enter("/missing.png and this?")
+    screen.wait_for("couldn't find")
+    screen.wait_for_prompt()
+    assert "couldn't find /missing.png, so nothing was sent" in screen.text
+    assert len(double.bodies("/api/chat")) == 1

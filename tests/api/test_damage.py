@@ -26,7 +26,7 @@ def error_of(server: Server, path: str, body: dict[str, Any]) -> str:
         (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), "missing or damaged"),
         (
             lambda path: path.write_bytes(b"XXXX" + path.read_bytes()[4:]),
-            "does not begin with the GGUF magic",
+            "the content is not what its digest says",
         ),
     ],
     ids=["missing", "empty", "cut", "overwritten"],

@@ -41,6 +41,7 @@ class Screen:
             dimensions=(lines, columns),
             encoding="utf-8",
             codec_errors="replace",
+            preexec_fn=_take_interrupts,
         )
         self._process.delaybeforesend = None
 
@@ -112,3 +113,8 @@ class Screen:
 
     def close(self) -> None:
         self._process.close(force=True)
+
+
+def _take_interrupts() -> None:
+    """Tests that a shell started in the background inherit that Ctrl-C is ignored; on a terminal it never is."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

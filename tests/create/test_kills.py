@@ -61,19 +61,24 @@ def wait_for(condition: Callable[[], Any]) -> Any:
     while time.monotonic() < deadline:
         if value := condition():
             return value
-        time.sleep(0.01)
+        time.sleep(0.001)
     raise AssertionError(f"nothing came of it: {condition()!r}")
 
 
 def workers(server: Server) -> list[int]:
-    """Worker processes of a server."""
-    found = subprocess.run(
-        ["pgrep", "-P", str(server.process.pid), "-f", "corral.create.worker"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return [int(pid) for pid in found.stdout.split()]
+    """Worker processes of a server. From /proc: a small model is done before `pgrep` has looked."""
+    found = []
+    for children in Path(f"/proc/{server.process.pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(pid) for pid in children.read_text().split()]
+    return [pid for pid in found if b"corral.create.worker" in _command(pid)]
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def is_running(pid: int) -> bool:

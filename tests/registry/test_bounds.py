@@ -165,6 +165,25 @@ def test_slots_are_never_lost(plan: list[tuple[str, bool]]) -> None:
     asyncio.run(main())
 
 
+def test_who_leaves_gets_no_slot() -> None:
+    """A slot that becomes free in the moment in which the next in line leaves goes to the one after it."""
+
+    async def main() -> None:
+        slots = HostSlots(per_host=1, in_all=1)
+        await slots._acquire("a")
+        second, third = (asyncio.ensure_future(slots._acquire("a")) for _ in range(2))
+        while len(slots._waiting) < 2:
+            await asyncio.sleep(0)
+        second.cancel()
+        slots._release("a")
+        await asyncio.wait_for(third, 60)
+        assert second.cancelled()
+        slots._release("a")
+        await asyncio.wait_for(slots._acquire("a"), 60)
+
+    asyncio.run(main())
+
+
 def test_slots_refuse_endless_queues() -> None:
     """More waiting transfers than a server has use for are refused with what to do."""
 

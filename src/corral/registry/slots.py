@@ -70,7 +70,7 @@ class HostSlots:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self._release(host)  # it was our turn at the same moment
-            else:
+            elif entry in self._waiting:
                 self._waiting.remove(entry)
             raise
 
@@ -80,7 +80,9 @@ class HostSlots:
             del self._held[host]
         for entry in list(self._waiting):
             waiting_host, turn = entry
-            if self._is_free(waiting_host):
+            if turn.done():  # it leaves, and has not heard of it yet
+                self._waiting.remove(entry)
+            elif self._is_free(waiting_host):
                 self._waiting.remove(entry)
                 self._held[waiting_host] += 1
                 turn.set_result(None)

@@ -22,7 +22,7 @@ from corral.errors import (
     StoreError,
     TemplateError,
 )
-from corral.gguf import GGUFFile, check_loadable
+from corral.gguf import GGUFArray, GGUFFile, check_loadable
 from corral.gotemplate import Template
 from corral.names import ModelName, ModelRef, parse_ref
 from corral.parsers.registry import ParserInfo, find_parser
@@ -160,7 +160,8 @@ class ModelProfile:
 def _special_token(metadata: Any, kind: str) -> str:
     number = metadata.get(f"tokenizer.ggml.{kind}_token_id")
     tokens = metadata.get("tokenizer.ggml.tokens")
-    if not isinstance(number, int) or tokens is None or number >= len(tokens):
+    is_known = isinstance(tokens, GGUFArray) and tokens.element_type == "string"
+    if not isinstance(number, int) or not is_known or not 0 <= number < len(tokens):
         return ""
     return _token_text(tokens, number)
 

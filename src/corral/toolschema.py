@@ -6,7 +6,7 @@ replaced by what it names, `allOf` by the sum of its parts, `oneOf` by `anyOf` a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -21,21 +21,28 @@ _KINDS = {str: "string", bool: "boolean", int: "integer", float: "number"}
 _FORMS = ("$ref", "allOf", "oneOf", "const")
 
 
-def property_json(given: ToolProperty) -> dict[str, Any]:
-    """The schema of a property: the members with a field in the order of their declaration, then the others."""
+def property_json(
+    given: ToolProperty, shape_items: Callable[[Any], Any] = lambda items: items
+) -> dict[str, Any]:
+    """The schema of a property: the members with a field in the order of their declaration, then the others.
+
+    `shape_items` changes the schema of a list's items, which is kept as it was sent.
+    """
     value: dict[str, Any] = {}
     if given.any_of:
-        value["anyOf"] = [property_json(option) for option in given.any_of]
+        value["anyOf"] = [property_json(option, shape_items) for option in given.any_of]
     if given.types:
         value["type"] = given.types[0] if len(given.types) == 1 else list(given.types)
     if given.items is not None:
-        value["items"] = given.items
+        value["items"] = shape_items(given.items)
     if given.description:
         value["description"] = given.description
     if given.enum:
         value["enum"] = list(given.enum)
     if given.properties is not None:
-        value["properties"] = {name: property_json(inner) for name, inner in given.properties.items()}
+        value["properties"] = {
+            name: property_json(inner, shape_items) for name, inner in given.properties.items()
+        }
     if given.required:
         value["required"] = list(given.required)
     return value | given.others

@@ -20,7 +20,8 @@ from jinja2.exceptions import SecurityError
 
 from corral.errors import TemplateError, TemplateRaisedError
 from corral.prompt.sandbox import QUICK_COMPARISONS, NotQuickError, Sandbox
-from corral.types import Message, Think, Tool, ToolParameters, ToolProperty
+from corral.toolschema import property_json
+from corral.types import Message, Think, Tool, ToolParameters
 
 __all__ = ["ChatTemplate", "has_thinking", "has_tool_round_trip", "has_tools"]
 
@@ -342,7 +343,7 @@ def _parameters_json(parameters: ToolParameters) -> dict[str, Any]:
         value["required"] = list(parameters.required)
     properties = parameters.properties
     value["properties"] = (
-        None if properties is None else {name: _property_json(p) for name, p in properties.items()}
+        None if properties is None else {name: property_json(p, _sorted) for name, p in properties.items()}
     )
     return value | parameters.others
 
@@ -354,22 +355,3 @@ def _sorted(value: Any) -> Any:
     if isinstance(value, list):
         return [_sorted(element) for element in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _property_json(given: ToolProperty) -> dict[str, Any]:
-    value: dict[str, Any] = {}
-    if given.any_of:
-        value["anyOf"] = [_property_json(p) for p in given.any_of]
-    if given.types:
-        value["type"] = given.types[0] if len(given.types) == 1 else list(given.types)
-    if given.items is not None:
-        value["items"] = _sorted(given.items)
-    if given.description:
-        value["description"] = given.description
-    if given.enum:
-        value["enum"] = list(given.enum)
-    if given.properties is not None:
-        value["properties"] = {name: _property_json(p) for name, p in given.properties.items()}
-    if given.required:
-        value["required"] = list(given.required)
-    return value | given.others

@@ -82,16 +82,12 @@ async def render_go(
     Raises:
         TemplateError: it does not parse, fails, or takes too much time or memory.
     """
-    template = await _parsed(source)
-    quick = None
-    if template is not None:
-
-        def quick() -> str:
-            return gochat.render_messages(template, messages, tools, think, is_quick=True)
-
-    text = source if isinstance(source, str) else source.source
-    job = (jobs.render_messages, text, _without_images(messages), tools, think)
-    return await _quick_or_job(text, _weight(messages, tools), quick, job)
+    return await _render_go(
+        source,
+        _weight(messages, tools),
+        lambda template: gochat.render_messages(template, messages, tools, think, is_quick=True),
+        (jobs.render_messages, _without_images(messages), tools, think),
+    )
 
 
 async def render_go_suffix(source: Template | str, prompt: str, suffix: str, think: Think) -> str:
@@ -100,16 +96,25 @@ async def render_go_suffix(source: Template | str, prompt: str, suffix: str, thi
     Raises:
         TemplateError: it does not parse, fails, or takes too much time or memory.
     """
+    return await _render_go(
+        source,
+        len(prompt) + len(suffix),
+        lambda template: gochat.render_suffix(template, prompt, suffix, think, is_quick=True),
+        (jobs.render_suffix, prompt, suffix, think),
+    )
+
+
+async def _render_go(
+    source: Template | str,
+    weight: int,
+    render: Callable[[Template], str],
+    job: tuple[Callable[..., str], *tuple[Any, ...]],
+) -> str:
+    """`render` on the loop where that may be quick, else `job`, whose first argument is the source."""
     template = await _parsed(source)
-    quick = None
-    if template is not None:
-
-        def quick() -> str:
-            return gochat.render_suffix(template, prompt, suffix, think, is_quick=True)
-
     text = source if isinstance(source, str) else source.source
-    job = (jobs.render_suffix, text, prompt, suffix, think)
-    return await _quick_or_job(text, len(prompt) + len(suffix), quick, job)
+    quick = None if template is None else lambda: render(template)
+    return await _quick_or_job(text, weight, quick, (job[0], text, *job[1:]))
 
 
 def is_large(messages: Sequence[Message], tools: Sequence[Tool]) -> bool:

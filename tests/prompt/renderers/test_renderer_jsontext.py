@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corral import goquote
 from corral.errors import TemplateError
 from corral.prompt.renderers import jsontext
 from corral.types import ToolFunction, ToolParameters, ToolProperty
@@ -123,8 +124,8 @@ def test_sorted_value(value: Any) -> None:
     ],
 )
 def test_quote(text: str, quoted: str) -> None:
-    """A quoted string escapes what cannot be printed."""
-    assert jsontext.quote(text) == quoted
+    """A quoted string escapes what cannot be printed: the renderers use the one home of Go's quotes."""
+    assert goquote.quoted(text) == quoted
 
 
 @pytest.mark.parametrize(

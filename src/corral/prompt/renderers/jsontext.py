@@ -32,7 +32,6 @@ __all__ = [
     "function_object",
     "parameters_object",
     "property_object",
-    "quote",
     "sorted_value",
     "string_text",
     "tool_object",
@@ -152,36 +151,6 @@ def string_text(text: str, *, is_escaped: bool = True) -> str:
     return "\\\\".join(
         piece.replace("\\u003c", "<").replace("\\u003e", ">").replace("\\u0026", "&") for piece in pieces
     )
-
-
-_GO_ESCAPES = {
-    "\a": "\\a",
-    "\b": "\\b",
-    "\f": "\\f",
-    "\n": "\\n",
-    "\r": "\\r",
-    "\t": "\\t",
-    "\v": "\\v",
-    '"': '\\"',
-    "\\": "\\\\",
-}
-
-
-def quote(text: str) -> str:
-    """A string with quotes as Go's `%q` prints it: what cannot be printed is escaped, nothing else."""
-    if text.isprintable() and '"' not in text and "\\" not in text:
-        return f'"{text}"'
-    return (
-        '"'
-        + "".join(_GO_ESCAPES.get(c) or (c if c.isprintable() else _code_escape(ord(c))) for c in text)
-        + '"'
-    )
-
-
-def _code_escape(code: int) -> str:
-    if code < 0x20 or code == 0x7F:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 def _number_text(value: float) -> str:

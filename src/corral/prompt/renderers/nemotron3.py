@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from corral.goquote import quoted
 from corral.prompt.renderers import chatml, jsontext
 from corral.prompt.renderers.conversation import Conversation, is_run_end, is_run_start, trim
 from corral.types import Message, Tool, ToolProperty
@@ -170,9 +171,9 @@ def _format_argument(value: Any) -> str:
 def _python_json(value: Any) -> str:
     """JSON with spaces; strings in Go's quoted form, which escapes only what cannot be printed."""
     if isinstance(value, str):
-        return jsontext.quote(value)
+        return quoted(value)
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{jsontext.quote(name)}: {_python_json(v)}' for name, v in value.items())}}}"
+        return f"{{{', '.join(f'{quoted(name)}: {_python_json(v)}' for name, v in value.items())}}}"
     if isinstance(value, list):
         return f"[{', '.join(_python_json(element) for element in value)}]"
     return jsontext.format_json(value)

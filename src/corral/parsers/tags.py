@@ -124,9 +124,8 @@ class TaggedParser(ABC):
         self._thinking: list[str] = []
         self._calls: list[ToolCall] = []
         self._call_count = 0
-        self._passed: tuple[int, str] | None = (
-            None  # where in the body the first closing tag stands that was not the end
-        )
+        # Where in the body the first closing tag stands that was not the end.
+        self._passed: tuple[int, str] | None = None
         self._passed_count = 0
         self._again = ""  # text to read once more
         self._is_call_like = False  # the body holds something that calls are made of

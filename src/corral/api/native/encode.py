@@ -23,19 +23,6 @@ class _Encoder:
     def _start(self) -> bytes:
         return self._head + format_utc_now().encode("ascii") + b'",'
 
-    def _metrics(self, metrics: GenerationMetrics | None) -> list[bytes]:
-        if metrics is None:
-            return []
-        return [
-            _count(b"total_duration", metrics.total_duration_ns),
-            _count(b"load_duration", metrics.load_duration_ns),
-            _count(b"prompt_eval_count", metrics.prompt_eval_count),
-            _count(b"prompt_eval_cached_count", metrics.cached_count),
-            _count(b"prompt_eval_duration", metrics.prompt_eval_duration_ns),
-            _count(b"eval_count", metrics.eval_count),
-            _count(b"eval_duration", metrics.eval_duration_ns),
-        ]
-
 
 class GenerateEncoder(_Encoder):
     """`/api/generate`."""
@@ -52,7 +39,7 @@ class GenerateEncoder(_Encoder):
             parts += (b',"done_reason":', escape_string(chunk.done_reason))
         if chunk.context:
             parts += (b',"context":', encode(list(chunk.context)))
-        parts += self._metrics(chunk.metrics)
+        parts += _metrics(chunk.metrics)
         if chunk.tool_calls:
             parts += (b',"tool_calls":', encode([_tool_call(call) for call in chunk.tool_calls]))
         if chunk.logprobs:
@@ -83,7 +70,7 @@ class ChatEncoder(_Encoder):
             parts += (b',"done_reason":', escape_string(chunk.done_reason))
         if chunk.logprobs:
             parts += (b',"logprobs":', encode([logprob_json(entry) for entry in chunk.logprobs]))
-        parts += self._metrics(chunk.metrics)
+        parts += _metrics(chunk.metrics)
         parts += _notes(chunk)
         parts.append(b"}")
         return b"".join(parts)
@@ -103,8 +90,19 @@ def _immediate_tail(answer: Immediate) -> bytes:
     return b'"done":false,"_debug_info":{"rendered_template":' + rendered + count + b"}}"
 
 
-def _count(name: bytes, value: int) -> bytes:
-    return b',"%s":%d' % (name, value) if value else b""
+def _metrics(metrics: GenerationMetrics | None) -> list[bytes]:
+    if metrics is None:
+        return []
+    members = (
+        (b"total_duration", metrics.total_duration_ns),
+        (b"load_duration", metrics.load_duration_ns),
+        (b"prompt_eval_count", metrics.prompt_eval_count),
+        (b"prompt_eval_cached_count", metrics.cached_count),
+        (b"prompt_eval_duration", metrics.prompt_eval_duration_ns),
+        (b"eval_count", metrics.eval_count),
+        (b"eval_duration", metrics.eval_duration_ns),
+    )
+    return [b',"%s":%d' % (name, value) for name, value in members if value]
 
 
 def _notes(chunk: Chunk) -> list[bytes]:

@@ -39,10 +39,7 @@ class InferenceRoutes:
         request, is_stream = await parse_body(body, requests.read_generate, self._max_depth)
         await answer(
             exchange,
-            _NativeForm(
-                GenerateEncoder(request.common.model),
-                keeps_calls=False,
-            ),
+            _NativeForm(GenerateEncoder(request.common.model), keeps_calls=False),
             lambda emit: self._service.generate(request, _without_calls(emit)),
             is_stream=is_stream,
         )
@@ -52,10 +49,7 @@ class InferenceRoutes:
         request, is_stream = await parse_body(body, requests.read_chat, self._max_depth)
         await answer(
             exchange,
-            _NativeForm(
-                ChatEncoder(request.common.model),
-                keeps_calls=bool(request.tools),
-            ),
+            _NativeForm(ChatEncoder(request.common.model), keeps_calls=bool(request.tools)),
             lambda emit: self._service.chat(request, emit),
             is_stream=is_stream,
         )

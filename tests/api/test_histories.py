@@ -339,6 +339,21 @@ def test_reasoning_history(reasoning: dict[str, Any]) -> None:
             {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}},
             [Message("user", "[invalid image source type: url. Only base64 images are supported.]")],
         ),
+        (
+            "user",
+            {
+                "type": "tool_result",
+                "tool_use_id": "c",
+                "content": [{"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}}],
+            },
+            [
+                Message(
+                    "tool",
+                    "[invalid image source type: url. Only base64 images are supported.]",
+                    tool_call_id="c",
+                )
+            ],
+        ),
     ],
     ids=lambda value: value.get("type") if isinstance(value, dict) else "",
 )

@@ -18,7 +18,7 @@ from corral.errors import InvalidRequestError
 from corral.runner import scoring
 from corral.runner.engine import EngineFactory, EngineRunner
 from corral.runner.interface import EngineChoice, RunnerSpec
-from corral.service.decision import Answer, DecisionRequest, Option, Question, prompt_of
+from corral.service.decision import Answer, DecisionRequest, Option, Question, asker_of
 from tests.conftest import FIXTURES, Server
 
 MAX_DEPTH = 100
@@ -107,12 +107,12 @@ def test_prompts() -> None:
     state = 'Paid €20 & <tag>. Literal \\u2028, quote " and colon: comma,'
     request = read(state=state)
     (question,) = request.questions
-    assert prompt_of("tev1", request, question) == (
+    assert asker_of("tev1", request)(question) == (
         '{"state": "Paid €20 & <tag>. Literal \\\\u2028, quote \\" and colon: comma,",'
         ' "question": "Refund requested?", "options": [{"label": "A", "key": "false", "description": "No"},'
         ' {"label": "B", "key": "true", "description": "Yes"}]}'
     )
-    assert prompt_of("", request, question) == (
+    assert asker_of("", request)(question) == (
         '{"context": "Paid €20 & \\u003ctag\\u003e. Literal \\\\u2028, quote \\" and colon: comma,",'
         ' "schema": [{"name": "refund", "description": "Refund requested?", "choices": [{"code": "A",'
         ' "value": false, "description": "No"}, {"code": "B", "value": true, "description": "Yes"}]}]}'
@@ -123,7 +123,7 @@ def test_prompts() -> None:
 def test_every_question_is_shown_the_whole_schema() -> None:
     """In the order that was sent; the last line says which one is asked."""
     request = read(state={"n": 1}, questions={"b": LABEL, "a": URGENCY})
-    prompts = [prompt_of("", request, question) for question in request.questions]
+    prompts = [*map(asker_of("", request), request.questions)]
     data = [prompt.partition("\n\nRequested field: ")[0] for prompt in prompts]
     assert data[0] == data[1]
     assert [prompt.rpartition(": ")[2] for prompt in prompts] == ['"b"', '"a"']

@@ -51,6 +51,16 @@ def test_a_character_of_four_tokens(is_known: bool) -> None:
     assert found == [b"\xf0", b"\x9f", b"\x98", b"\x80"]
 
 
+def test_thousands_of_tokens_at_once() -> None:
+    """A long stop sequence holds back that many."""
+    reader = LogprobReader(0)
+    held = [event(b"", f"{i} ".encode(), i + 1) for i in range(3000)]
+    assert parts(reader, *held) == []
+    text = "".join(f"{i} " for i in range(3000)).encode()
+    found = parts(reader, event(text + b"end", b"end", 3001))
+    assert found == [*(f"{i} ".encode() for i in range(3000)), b"end"]
+
+
 def test_text_that_was_held_back() -> None:
     """It may have become a stop sequence: its entries come with the text."""
     reader = LogprobReader(1)

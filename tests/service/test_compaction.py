@@ -34,6 +34,7 @@ class FakeModel:
             raise ContextOverflowError("too long", **counts)
         assert request.common.truncate is False
         assert request.common.think is False
+        assert (request.common.options or {})["temperature"] == 0
         self.shown.append(message.content)
         metrics = GenerationMetrics(prompt_eval_count=10, eval_count=2, cached_count=1)
         await emit([Chunk(f" part {len(self.shown)} "), Chunk(done=True, metrics=metrics)])
@@ -51,7 +52,9 @@ def test_transcript() -> None:
 def test_one_step() -> None:
     """A conversation that fits is shown once."""
     model = FakeModel(10_000)
-    summary = asyncio.run(summarise(model.chat, InferenceOptions("m"), CONVERSATION))
+    summary = asyncio.run(
+        summarise(model.chat, InferenceOptions("m", options={"temperature": 1.0}), CONVERSATION)
+    )
     assert summary.text == "part 1"
     assert summary.metrics == GenerationMetrics(prompt_eval_count=10, eval_count=2, cached_count=1)
     assert "sunny" in model.shown[0]

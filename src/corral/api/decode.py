@@ -32,6 +32,7 @@ __all__ = [
     "images",
     "integer",
     "integers",
+    "is_image",
     "keep_alive",
     "mapping",
     "members_of",
@@ -226,6 +227,13 @@ def _decode_media(text: str) -> bytes:
         if content.startswith(_MEDIA_MARKS):
             return content
     return decode_base64(text)
+
+
+def is_image(content: bytes) -> bool:
+    """Whether the first bytes are those of PNG, JPEG or WebP."""
+    return content.startswith((b"\x89PNG", b"\xff\xd8\xff")) or (
+        content.startswith(b"RIFF") and content[8:12] == b"WEBP"
+    )
 
 
 def decode_base64(text: str) -> bytes:

@@ -30,7 +30,6 @@ _MAX_QUESTIONS = 64
 _CONTENT = "must be a string, object, or array"
 # White space between the parts of JSON; strings are passed over.
 _OUTSIDE_STRINGS = re.compile(r'("(?:[^"\\]|\\.)*")|\s+', re.DOTALL)
-_IMAGE_MARKS = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
 
 
 class _Given(NamedTuple):
@@ -112,7 +111,7 @@ def _image(text: str) -> bytes:
         content = decode.decode_base64(text)
     except InvalidRequestError:
         content = b""
-    if not content.startswith(_IMAGE_MARKS):
+    if not decode.is_image(content):
         raise InvalidRequestError("images must be base64-encoded PNG, JPEG, or WebP files")
     return content
 

@@ -23,11 +23,9 @@ _HIDDEN = {
 
 def engine_variables(settings: Settings, env: Mapping[str, str] = os.environ) -> dict[str, str]:
     """What the engine gets beside what all child processes do."""
-    found = {
-        name: value
-        for name, value in child_environment(settings.engine_env, env).items()
-        if name not in child_environment((), env)
-    }
+    common = child_environment((), env)
+    own = child_environment(settings.engine_env, env)
+    found = {name: value for name, value in own.items() if name not in common}
     if not settings.uses_vulkan:
         found |= _NO_VULKAN
     backend = settings.llm_library.partition("_")[0]

@@ -69,17 +69,22 @@ def _is_whole(entry: dict[str, Any]) -> bool:
 
 def _split(text: bytes, pieces: list[bytes | None]) -> list[bytes]:
     """A text as one part for each token; a part is the token's own piece where that is known and fits."""
-    if len(pieces) == 1:
-        return [text]
-    piece = pieces[-1]
-    if piece is not None and text.endswith(piece):
-        return [*_split(text.removesuffix(piece), pieces[:-1]), piece]
-    piece = pieces[0]
-    if piece is not None and text.startswith(piece):
-        return [piece, *_split(text.removeprefix(piece), pieces[1:])]
-    # Tokens that end within a character are of one byte, nearly always; the first has what stands before it too.
-    size = max(len(text) - (len(pieces) - 1), 0)
-    return [text[:size], *_split(text[size:], pieces[1:])]
+    first, last = 0, len(pieces) - 1
+    head: list[bytes] = []
+    tail: list[bytes] = []
+    while first < last:
+        if (piece := pieces[last]) is not None and text.endswith(piece):
+            text = text.removesuffix(piece)
+            tail.append(piece)
+            last -= 1
+            continue
+        if (piece := pieces[first]) is None or not text.startswith(piece):
+            # Tokens that end within a character are of one byte, nearly always; the first has what is before it too.
+            piece = text[: max(len(text) - (last - first), 0)]
+        text = text[len(piece) :]
+        head.append(piece)
+        first += 1
+    return [*head, text, *reversed(tail)]
 
 
 def _shown(part: bytes) -> str:

@@ -25,11 +25,11 @@ from corral.runner.reasons import last_error, load_reason
 
 __all__ = ["EngineProcess"]
 
+_log = logging.getLogger("corral.runner")
 _STATE_PREFIX = b"cmd_child_to_router:state:"
 # The engine's reason may stand well before its last line.
 _LOG_TAIL_BYTES = 16384
 # Metadata of the ready event can be large (it lists the vocabulary's special tokens).
-_log = logging.getLogger("corral.runner")
 _MAX_LINE_BYTES = 1 << 20
 _REAP_TIMEOUT_S = 10.0
 

@@ -50,8 +50,8 @@ async def summarise(chat: Chat, common: InferenceOptions, messages: Sequence[Mes
         CorralError: as a chat.
     """
     transcript = transcript_of(messages)
-    options = {**(common.options or {}), "num_predict": _MAX_SUMMARY_TOKENS}
-    options.setdefault("temperature", 0)
+    # The temperature that the client's API has by default is for answers.
+    options = {**(common.options or {}), "num_predict": _MAX_SUMMARY_TOKENS, "temperature": 0}
     common = replace(common, think=False, is_think_optional=True, truncate=False, options=options, format="")
     part_chars = min(max(len(transcript), _MIN_PART_CHARS), _MAX_PART_CHARS)
     while True:

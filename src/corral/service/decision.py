@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from corral.errors import CapabilityError, ContextOverflowError, InvalidRequestError
@@ -28,9 +29,9 @@ __all__ = [
     "DecisionResult",
     "Option",
     "Question",
+    "asker_of",
     "check_request",
     "decide",
-    "prompt_of",
 ]
 
 _MAX_OPTIONS = 26
@@ -144,10 +145,11 @@ async def decide(turn: Turn, request: DecisionRequest) -> DecisionResult:
         return _native_result(await turn.runner.decide(json.loads(request.wire.decode("utf-8", "replace"))))
     codes = await _codes(turn.runner, max(len(question.options) for question in request.questions))
     images = await prepare_images(request.images) if turn.profile.has_projector else request.images
+    ask = asker_of(turn.profile.model.config.renderer, request)
     answers: list[Answer] = []
     input_count = output_count = cached_count = 0
     for i, question in enumerate(request.questions):
-        content = prompt_of(turn.profile.model.config.renderer, request, question)
+        content = ask(question)
         if len(content) > turn.num_ctx * _MAX_TOKEN_CHARS:
             raise ContextOverflowError(
                 f"the request of {len(content)} characters exceeds the context of {turn.num_ctx} tokens",
@@ -180,14 +182,10 @@ async def _codes(runner: Runner, count: int) -> list[int]:
     return [found[0] for found in tokens]
 
 
-def prompt_of(renderer: str, request: DecisionRequest, question: Question) -> str:
-    """The message that asks a question, in the form that the family was trained on."""
+def asker_of(renderer: str, request: DecisionRequest) -> Callable[[Question], str]:
+    """What makes the message that asks a question, in the form that the family was trained on."""
     if renderer == _TEV:
-        options = [
-            {"label": chr(ord("A") + i), "key": _key(option), "description": option.description}
-            for i, option in enumerate(question.options)
-        ]
-        return _dump({"state": request.state or "", "question": question.instructions, "options": options})
+        return partial(_tev_message, request.state or "")
     schema = [
         {
             "name": each.name,
@@ -199,11 +197,21 @@ def prompt_of(renderer: str, request: DecisionRequest, question: Question) -> st
         }
         for each in request.questions
     ]
-    # So that no text of the state can end the turn.
-    data = _dump({"context": request.state or "", "schema": schema})
-    escaped = data.replace("<", "\\u003c").replace(">", "\\u003e")
-    name = json.dumps(question.name, ensure_ascii=False).replace("<", "\\u003c").replace(">", "\\u003e")
-    return f"{escaped}\n\nRequested field: {name}"
+    shared = _escaped(_dump({"context": request.state or "", "schema": schema}))
+    return lambda question: f"{shared}\n\nRequested field: {_escaped(_dump(question.name))}"
+
+
+def _tev_message(state: str, question: Question) -> str:
+    options = [
+        {"label": chr(ord("A") + i), "key": _key(option), "description": option.description}
+        for i, option in enumerate(question.options)
+    ]
+    return _dump({"state": state, "question": question.instructions, "options": options})
+
+
+def _escaped(data: str) -> str:
+    """JSON in which no text can end the turn."""
+    return data.replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _key(option: Option) -> str:

@@ -51,6 +51,12 @@ def messages_of(role: str, content: str | Sequence[Block], *, is_history: bool =
                 raise
             if block.get("type") == "tool_use":
                 turn.calls.append(_call(block))
+            elif str(block.get("type")).endswith("tool_result"):
+                # A call without a result would be answered by the user's next words.
+                use_id = block.get("tool_use_id")
+                turn.results.append(
+                    Message("tool", f"[{error}]", tool_call_id=use_id if isinstance(use_id, str) else "")
+                )
             else:
                 turn.texts.append(f"[{error}]")
     text = "".join(turn.texts)

@@ -113,8 +113,8 @@ class LibraryRoutes:
             basename=name if is_copilot else "",
         )
         if not request.is_verbose:
-            pieces = await asyncio.to_thread(self._library.show_pieces, request)
-            await exchange.respond(200, await asyncio.to_thread(b"".join, pieces), JSON_UTF8)
+            shown = await asyncio.to_thread(lambda: b"".join(self._library.show_pieces(request)))
+            await exchange.respond(200, shown, JSON_UTF8)
             return
         await exchange.run_watched(self._show_whole(exchange, request))
 

@@ -75,9 +75,8 @@ class CompletionForm:
         reason = escape_string(chunk.done_reason) if chunk.done_reason else b"null"
         extra = b""
         if self._logprob_count and chunk.logprobs:
-            start = self._offsets.get(number, 0)
-            extra = b',"logprobs":' + _legacy_logprobs(chunk.logprobs, start)
-            self._offsets[number] = _offsets(chunk.logprobs, start)[-1]
+            *offsets, self._offsets[number] = _offsets(chunk.logprobs, self._offsets.get(number, 0))
+            extra = b',"logprobs":' + _legacy_logprobs(chunk.logprobs, offsets)
         return b'{"text":%s,"index":%d,"finish_reason":%s%s}' % (escape_string(text), number, reason, extra)
 
     def _event(self, choices: bytes, *, is_last: bool) -> bytes:
@@ -141,13 +140,13 @@ def _likelihood(chunk: Chunk) -> float:
     return sum(entry.logprob for entry in entries) / len(entries) if entries else -math.inf
 
 
-def _legacy_logprobs(entries: Sequence[Logprob], start: int) -> bytes:
+def _legacy_logprobs(entries: Sequence[Logprob], offsets: Sequence[int]) -> bytes:
     """Log probabilities as lists side by side; offsets are characters of the text."""
     value = {
         "tokens": [_shown(entry) for entry in entries],
         "token_logprobs": [Float32(entry.logprob) for entry in entries],
         "top_logprobs": [{_shown(rival): Float32(rival.logprob) for rival in entry.top} for entry in entries],
-        "text_offset": _offsets(entries, start)[:-1],
+        "text_offset": offsets,
     }
     return encode(value)
 

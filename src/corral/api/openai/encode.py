@@ -9,15 +9,19 @@ from typing import Any
 from corral.gowire import encode, encode_sorted, escape_string
 from corral.types import GenerationMetrics, ToolCall
 
-__all__ = ["FINGERPRINT", "UsageCount", "arguments_json", "new_id", "tool_calls_json"]
+__all__ = ["FINGERPRINT", "UsageCount", "arguments_json", "id_digits", "new_id", "tool_calls_json"]
 
-_ID_DIGITS = 24
 FINGERPRINT = b'"system_fingerprint":"fp_ollama"'
 
 
+def id_digits() -> str:
+    """A random number for an id, as Ollama makes them, but long enough never to come twice."""
+    return f"{secrets.randbelow(10**24):024d}"
+
+
 def new_id(kind: str) -> bytes:
-    """A random number after `kind`, as Ollama makes them, but long enough never to come twice."""
-    return f'"{kind}-{secrets.randbelow(10**_ID_DIGITS):0{_ID_DIGITS}d}"'.encode("ascii")
+    """A JSON string of `kind` and a random number."""
+    return f'"{kind}-{id_digits()}"'.encode("ascii")
 
 
 def tool_calls_json(calls: Sequence[ToolCall]) -> bytes:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from corral.api.decode import decode_base64
+from corral.api.decode import decode_base64, is_image
 from corral.errors import InvalidRequestError
 
 __all__ = ["File", "file_content"]
@@ -15,7 +15,6 @@ _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[\w.+-]+)*;base64
 _TEXT_TYPES = re.compile(
     r"text/|application/(?:json|xml|yaml|x-yaml|toml|javascript|x-sh)$|[^/]+/[^/]+\+(?:json|xml)$", re.ASCII
 )
-_IMAGE_MARKS = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ def file_content(file: File) -> tuple[str, tuple[bytes, ...]]:
     Raises:
         InvalidRequestError: neither.
     """
-    if file.content.startswith(_IMAGE_MARKS):
+    if is_image(file.content):
         return "", (file.content,)
     if not file.kind or _TEXT_TYPES.match(file.kind):
         text = file.content.decode("utf-8", "replace")

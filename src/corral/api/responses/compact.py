@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Sequence
 from typing import Any
 
+from corral.api.openai.encode import id_digits
 from corral.api.responses import objects
 from corral.api.responses.compaction import compaction_item
 from corral.service.compaction import Summary
@@ -34,12 +34,12 @@ def kept_items(items: Sequence[Any]) -> list[Item]:
     return kept[::-1]
 
 
-def compacted(kept: Sequence[Item], summary: Summary, *, has_usage_details: bool) -> Item:
+def compacted(kept: Sequence[Item], summary: Summary) -> Item:
     """The answer: its `output` is the input of the next request."""
     return {
-        "id": f"resp_{secrets.randbelow(10**24):024d}",
+        "id": f"resp_{id_digits()}",
         "object": "response.compaction",
         "created_at": int(time.time()),
         "output": [*kept, compaction_item(summary.text)],
-        "usage": objects.usage_object(summary.metrics, has_details=has_usage_details),
+        "usage": objects.usage_object(summary.metrics, has_details=True),
     }

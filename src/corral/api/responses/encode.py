@@ -7,14 +7,13 @@ made for every token, so its unchanging parts are made once for each item.
 
 from __future__ import annotations
 
-import secrets
 import time
 from typing import Any
 
 from corral.api.answering import Whole
 from corral.api.errors import status_of, text_of
 from corral.api.http import JSON
-from corral.api.openai.encode import arguments_json
+from corral.api.openai.encode import arguments_json, id_digits
 from corral.api.openai.errors import code_of, envelope, message_of, service_error
 from corral.api.responses import objects
 from corral.api.responses.convert import SEARCH_TOOL, custom_names, has_search
@@ -28,11 +27,6 @@ from corral.types import Chunk, GenerationMetrics, ToolCall
 __all__ = ["ResponseForm", "SearchFailedError"]
 
 _ERROR_CODES = {401: "authentication_error", 429: "rate_limit_exceeded"}
-_ID_DIGITS = 24
-
-
-def _digits() -> str:
-    return f"{secrets.randbelow(10**_ID_DIGITS):0{_ID_DIGITS}d}"
 
 
 class SearchFailedError(CorralError):
@@ -57,7 +51,7 @@ class ResponseForm:
     ) -> None:
         self._request = request
         self._has_usage_details = has_usage_details
-        self._number = _digits()
+        self._number = id_digits()
         self.response_id = f"resp_{self._number}"
         self.is_stored = is_stored
         self._has_search = has_search(request)
@@ -116,7 +110,7 @@ class ResponseForm:
         self._close()
         is_silent = all(item["type"] == "reasoning" for item in self._output)
         if is_silent and not self._request.is_stream:
-            self._output.append(objects.message_item(f"msg_{_digits()}", "", [], self._status))
+            self._output.append(objects.message_item(f"msg_{id_digits()}", "", [], self._status))
         response = self._object(completed_s=int(time.time()), output=self._output, metrics=self._metrics)
         if self._is_cut:
             response |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
@@ -189,7 +183,7 @@ class ResponseForm:
 
     def _open(self, kind: str) -> None:
         self._kind = kind
-        self._item_id = f"{'rs' if kind == 'reasoning' else 'msg'}_{_digits()}"
+        self._item_id = f"{'rs' if kind == 'reasoning' else 'msg'}_{id_digits()}"
         place = {"item_id": self._item_id, "output_index": self._index}
         item_id, index = self._item_id.encode("ascii"), b"%d" % self._index
         if kind == "reasoning":

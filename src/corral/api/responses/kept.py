@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
+from corral.api.openai.encode import id_digits
 from corral.errors import InvalidRequestError
 
 __all__ = ["kept_input", "page_of", "referenced_ids", "with_references"]
@@ -39,7 +39,7 @@ def kept_input(items: Sequence[Any]) -> tuple[Item, ...]:
 def _complete(item: Item) -> Item:
     kind = str(item.get("type") or "message")
     complete = {
-        "id": f"{_ID_PREFIXES.get(kind, 'item')}_{secrets.randbelow(10**24):024d}",
+        "id": f"{_ID_PREFIXES.get(kind, 'item')}_{id_digits()}",
         "type": kind,
         **item,
     }

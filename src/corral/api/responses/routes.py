@@ -82,7 +82,7 @@ class ResponsesRoutes:
 
         async def work() -> None:
             summary = await summarise(self._service.chat, request.common, request.messages)
-            body = compacted(kept_input(kept_items(items)), summary, has_usage_details=is_sdk(exchange))
+            body = compacted(kept_input(kept_items(items)), summary)
             await exchange.respond(200, encode(body) + b"\n", JSON)
 
         try:

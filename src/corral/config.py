@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -366,7 +365,6 @@ SETTINGS: tuple[Setting, ...] = (
 
 # Not in the table, yet nothing to warn of: what the command line reads, and what always holds here.
 _KNOWN = frozenset({"OLLAMA_NOHISTORY", "OLLAMA_EDITOR", "OLLAMA_NO_CLOUD", "CORRAL_HOME"})
-_SERVE_ONLY = frozenset(setting.name for setting in SETTINGS) - {"OLLAMA_HOST"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -461,6 +459,8 @@ class Settings:
 
 
 def _suggestion(name: str, known: Iterable[str]) -> str:
+    from difflib import get_close_matches  # hardly ever needed
+
     close = get_close_matches(name, known, n=1, cutoff=0.85)
     return f"; did you mean {close[0]}?" if close else ""
 
@@ -470,7 +470,7 @@ def environment_of(command: str) -> list[tuple[str, str]]:
     return [
         (setting.name, f"{setting.meaning} (default {setting.shown})" if setting.shown else setting.meaning)
         for setting in SETTINGS
-        if command == "serve" or setting.name not in _SERVE_ONLY
+        if command == "serve" or setting.name == "OLLAMA_HOST"
     ]
 
 

@@ -1,4 +1,4 @@
-"""How long the server runs: until a signal, or until something fails that it cannot do without.
+"""How long the server runs: until a signal.
 
 The first SIGTERM, SIGINT or SIGHUP asks the server to end and starts a clock: what has not ended when its time is up
 is broken off. A second signal ends the process at once; its children die with it.
@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 from corral.logs import LogWriter
+from corral.supervise import log_failure
 
 __all__ = ["Lifetime"]
 
@@ -36,7 +37,6 @@ class Lifetime:
         self._is_asked = False
         self._previous: dict[int, Any] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._failure: BaseException | None = None
 
     def catch_signals(self) -> None:
         """From now on a signal asks the server to end instead of ending the process."""
@@ -68,24 +68,17 @@ class Lifetime:
         if self._is_asked:
             self._stopped.set()
         await main()
-        if self._failure is not None:
-            raise self._failure
 
     async def until_stopped(self) -> None:
         assert self._stopped is not None
         await self._stopped.wait()
 
     def watch(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run something beside; an exception in it ends the server."""
+        """Run something beside that serving does not depend on: an exception in it is logged."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._note_end)
-
-    def _note_end(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._failure = error
-            self._stop()
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(log_failure)
 
     def _stop(self) -> None:
         if self._stopped is not None:

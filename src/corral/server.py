@@ -96,11 +96,12 @@ def serve(settings: Settings) -> None:
             _log.warning(warning)
         listener = listen(settings.host)
         host, port = listener.getsockname()[:2]
-        parts = _assemble(settings, engine, port)
+        shown = f"[{host}]" if ":" in host else host
+        own = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(shown, shown)
+        parts = _assemble(settings, engine, port, own)
         lifetime.catch_signals()
         if is_public(settings.host.host):
             _log.warning(public_warning(host, port))
-        shown = f"[{host}]" if ":" in host else host
         _log.info("listening address=http://%s:%d version=%s", shown, port, __version__)
         most = settings.max_connections or connection_limit(descriptors)
         lifetime.run(lambda: _serve(settings, parts, listener, most, lifetime))
@@ -195,7 +196,7 @@ async def _warn_of_unused_gpus(gpus: EngineGPUs) -> None:
         _log.warning("%s; to use it: %s", problem, advice)
 
 
-def _assemble(settings: Settings, engine: EngineChoice, port: int) -> _Parts:
+def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "127.0.0.1") -> _Parts:
     set_work_timeout(settings.work_timeout_ns / _NS_PER_S)
     store = ModelStore(settings.models_dir)
     profiles = Profiles(settings, store)
@@ -252,7 +253,7 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int) -> _Parts:
         HostGuard(is_loopback=settings.host.is_loopback, port=port),
         stall_timeout_s=settings.client_timeout_ns / _NS_PER_S,
         max_bodies_bytes=settings.max_bodies_bytes,
-        request_log=RequestLog(f"http://127.0.0.1:{port}") if settings.logs_requests else None,
+        request_log=RequestLog(f"http://{host}:{port}") if settings.logs_requests else None,
     )
     return _Parts(app, scheduler, store, puller, registry, gpus, close)
 

@@ -122,6 +122,13 @@ def test_folded_lines_are_joined() -> None:
     assert request.headers[1:] == [(b"x", b"a b c"), (b"y", b"d")]
 
 
+def test_blanks_before_folds() -> None:
+    """A fold is one blank, as in Go; a head that is full of blanks takes no longer than others."""
+    assert parse_head(post(b"X: a \t", b"\t b \t", b" ", b" c")).headers[1:] == [(b"x", b"a b  c")]
+    value = parse_head(post(b"X: a" + b" " * 60_000 + b"b", b" c")).headers[1][1]
+    assert value == b"a" + b" " * 60_000 + b"b c"
+
+
 def test_chunked_in_http10_ends_the_connection() -> None:
     request = parse_head(post(b"Transfer-Encoding: chunked", b"Connection: keep-alive", version=b"1.0"))
     assert (request.is_chunked, request.keeps_alive) == (True, False)

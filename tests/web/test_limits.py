@@ -9,8 +9,11 @@ import select
 import socket
 from collections.abc import Callable
 
+import zstandard
+
 from tests.conftest import Server
-from tests.web.wire import DEADLINE_S, HOST, connect, exchange, read_all, read_until, statuses
+from tests.waiting import wait_until
+from tests.web.wire import DEADLINE_S, HOST, connect, read_all, read_until, statuses
 
 Start = Callable[..., Server]
 BEGUN = b"POST /api/chat HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n"
@@ -64,14 +67,24 @@ def test_idle_connections_make_room_for_new_clients(start_server: Start) -> None
         assert statuses(read_all(last)) == [200]
 
 
+def begins_a_request(stack: contextlib.ExitStack, server: Server) -> bool:
+    """Whether a new connection is served; it stays open as long as `stack` does."""
+    client = stack.enter_context(connect(server))
+    client.sendall(BEGUN.replace(b"Content", b"Expect: 100-continue\r\nContent") % 10)
+    return read_until(client, b"\r\n\r\n").startswith(b"HTTP/1.1 100")
+
+
 def test_when_all_are_busy_new_clients_get_503(start_server: Start) -> None:
     server = start_server(CORRAL_MAX_CONNECTIONS="8")
     with contextlib.ExitStack() as stack:
         for _ in range(8):
-            client = stack.enter_context(connect(server))
-            client.sendall(BEGUN.replace(b"Content", b"Expect: 100-continue\r\nContent") % 10)
-            read_until(client, b"\r\n\r\n")
-        assert statuses(exchange(server, b"")) == [503]
+            assert begins_a_request(stack, server)
+        with connect(server) as refused:
+            assert statuses(read_until(refused, b"again")) == [503]
+            stack.close()
+            # Whoever was refused and stays takes nobody's place.
+            for _ in range(8):
+                wait_until(lambda: begins_a_request(stack, server))
     assert server.get("/api/version")["version"]
 
 
@@ -103,6 +116,13 @@ def test_unfinished_bodies_are_bounded_together(start_server: Start) -> None:
         assert server.post("/api/show", {"model": "say"})["details"]
     # What is given up gives its room back.
     assert server.request("POST", "/api/chat", b" " * 2_000_000)[0] == 400
+
+
+def test_bodies_are_bounded_by_what_they_unpack_to(start_server: Start) -> None:
+    server = start_server(CORRAL_MAX_BODIES_BYTES="3000000")
+    body = zstandard.ZstdCompressor().compress(b" " * 4_000_000)
+    for path in ("/api/chat", "/v1/chat/completions", "/v1/responses", "/v1/messages"):
+        assert server.request("POST", path, body, {"Content-Encoding": "zstd"})[0] == 503
 
 
 def memory_mib(server: Server) -> int:

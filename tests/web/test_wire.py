@@ -137,6 +137,16 @@ def test_smuggled_requests_are_not_served(server: Server) -> None:
         assert statuses(exchange(server, head + framing + VERSION)) == [400]
 
 
+def test_a_body_that_breaks_after_the_answer_gets_no_second_one(server: Server) -> None:
+    for connection in (b"", b"Connection: close\r\n"):
+        with connect(server) as client:
+            head = b"POST /nowhere HTTP/1.1\r\n" + HOST + connection + b"Transfer-Encoding: chunked\r\n\r\n"
+            client.sendall(head + b"1\r\nx\r\n")
+            answer = read_until(client, b"404 page not found")
+            client.sendall(b"no size\r\n" + VERSION)
+            assert statuses(answer + read_all(client)) == [404]
+
+
 @pytest.mark.parametrize("path", [b"/v1//models/x%0d%0aX-Injected:%201", b"/v1/models/x%0d%0aX-Injected:1/"])
 def test_redirects_carry_no_line_ends(server: Server, path: bytes) -> None:
     answer = exchange(server, b"GET " + path + b" HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n")

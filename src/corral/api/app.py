@@ -107,7 +107,7 @@ class App:
             await exchange.respond(200)
             return
         match = self._router.match(exchange)
-        if match.allow and match.handler is None:
+        if match.allow:
             exchange.extra_headers.append((b"allow", match.allow.encode("ascii")))
         if await self._is_refused(exchange):
             return

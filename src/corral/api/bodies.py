@@ -38,18 +38,19 @@ async def read_packed_body(exchange: Exchange, limit_bytes: int) -> bytes:
 
     Raises:
         InvalidRequestError: the body does not unpack, or to too much.
-        BodyTooLargeError, ClientGoneError
+        BodyTooLargeError, ServerBusyError, ClientGoneError, ClientStalledError
     """
     if exchange.header(b"content-encoding") != "zstd":
         return await exchange.read_body(limit_bytes)
-    body = await exchange.read_packed_body(limit_bytes)
-    if not body:
-        return body
+    packed = await exchange.read_packed_body(limit_bytes)
     try:
-        return await asyncio.to_thread(_unpack, body, min(limit_bytes, _MAX_UNPACKED_BYTES))
+        limit_bytes = min(limit_bytes, _MAX_UNPACKED_BYTES)
+        body = await asyncio.to_thread(_unpack, packed, limit_bytes) if packed else b""
     except InvalidRequestError:
         exchange.error_encoder = None
         raise
+    await exchange.take_body(body, was_packed=True)
+    return body
 
 
 async def parse_body(

@@ -54,10 +54,6 @@ class BodyBudget:
         self._limit_bytes = limit_bytes
         self._held_bytes = 0
 
-    @property
-    def held_bytes(self) -> int:
-        return self._held_bytes
-
     def take(self, size_bytes: int, body_bytes: int) -> int:
         """Count more bytes of a body that has had `body_bytes` so far; the bytes to give back later.
 

@@ -145,22 +145,29 @@ class Exchange:
         """
         body = await self.read_packed_body(limit_bytes)
         codings = content_codings(self.header(b"content-encoding"))
-        if codings and body:
-            body = await self._unpacked(body, codings, limit_bytes)
-        if self.keep_body is not None:
-            await self.keep_body(self.path, body)
-        return body
-
-    async def _unpacked(self, body: bytes, codings: list[str], limit_bytes: int) -> bytes:
+        if not codings or not body:
+            await self.take_body(body, was_packed=False)
+            return body
         limit_bytes = min(limit_bytes, self.body_limit_bytes)
         unpacked = await asyncio.to_thread(decode_body, body, codings, limit_bytes)
         if unpacked is None:
             raise self._too_large(limit_bytes)
-        self._hold(len(unpacked))
+        await self.take_body(unpacked, was_packed=True)
         return unpacked
 
+    async def take_body(self, body: bytes, *, was_packed: bool) -> None:
+        """Count a body beside its packed form, and keep it where bodies are kept.
+
+        Raises:
+            ServerBusyError: there is no room for it.
+        """
+        if was_packed:
+            self._hold(len(body))
+        if self.keep_body is not None:
+            await self.keep_body(self.path, body)
+
     async def read_packed_body(self, limit_bytes: int) -> bytes:
-        """The whole body as the client sent it.
+        """The whole body as the client sent it; whoever unpacks it tells `take_body`.
 
         Raises:
             BodyTooLargeError, ServerBusyError, ClientGoneError, ClientStalledError

@@ -67,10 +67,9 @@ class Router:
         if self._mounted and (mounted := self._mounted.get(path[1:].partition("/")[0])) is not None:
             return Match(mounted)
         if (table := self._table(exchange, path)) is not None:
-            allow = ", ".join(method for method in _ALLOW_ORDER if method in table)
             if handler := table.get(exchange.method):
-                return Match(handler, allow=allow)
-            return Match(allow=allow)
+                return Match(handler)
+            return Match(allow=", ".join(method for method in _ALLOW_ORDER if method in table))
         if (cleaned := _cleaned(exchange.raw_path)) != exchange.raw_path:
             return Match(redirect_status=307, location=_with_query(cleaned, exchange.query, _ESCAPED_SAFE))
         stripped = path.removesuffix("/")

@@ -249,7 +249,7 @@ class Connection(asyncio.Protocol):
 
     def end_call(self, call: Call) -> None:
         """The answer is sent: go on with the next request, or close."""
-        if self._body is None:
+        if self._body is None and self._dropped_bytes < 0:
             self._next()
         elif self._transport is not None:
             self._linger(ends_writing=not call.keeps_alive)
@@ -282,10 +282,11 @@ class Connection(asyncio.Protocol):
         self._dropped_bytes = 0
         self._early.clear()
         self._body = None
-        if self._call is not None and not self._call.is_ended:
+        if self._call is None:
+            self._transport.write(_refusal(error))
+        elif not self._call.is_ended:
             self._call.break_body(error)
             return
-        self._transport.write(_refusal(error))
         self._linger(ends_writing=True)
 
     def _linger(self, *, ends_writing: bool) -> None:

@@ -21,7 +21,8 @@ _REQUEST_LINE = re.compile(rb"(%b) ([^\x00-\x20\x7f]+) HTTP/([0-9])\.([0-9])" % 
 _HEADERS = re.compile(rb"(?:%b:[^\x00-\x08\x0a-\x1f\x7f]*\r?\n)*\r?\n" % _TOKEN)
 _HEADER_LINE = re.compile(rb"([^:\r\n]+):[ \t]*([^\r\n]*)")
 _SPECIAL = frozenset((b"host", b"connection", b"expect", b"content-length", b"transfer-encoding"))
-_FOLD = re.compile(rb"[ \t]*\r?\n[ \t]+")
+# A run of blanks is looked at from its beginning alone, so that long ones take no more than their length.
+_FOLD = re.compile(rb"(?<![ \t])[ \t]*(?:\r?\n[ \t]+)+")
 _HOST = re.compile(rb"[!$%&'()*+,\-.:;=@\[\]_~0-9A-Za-z]*")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _SIZE = re.compile(rb"[0-9]{1,19}")
@@ -97,7 +98,7 @@ def _parse_headers(block: bytes) -> list[tuple[bytes, bytes]]:
     if b"\n " in block or b"\n\t" in block or block[:1] in (b" ", b"\t"):
         if block[:1] in (b" ", b"\t"):
             raise HeadError(400, "malformed header line")
-        block = _FOLD.sub(b" ", block)
+        block = _FOLD.sub(lambda folds: b" " * folds[0].count(b"\n"), block)
     if not _HEADERS.fullmatch(block):
         raise HeadError(400, "malformed header line")
     headers = [(name.lower(), value.rstrip(b" \t")) for name, value in _HEADER_LINE.findall(block)]

@@ -45,11 +45,12 @@ class WebServer:
         self._backlog = backlog
         self._connections: set[Connection] = set()
         self._idle: dict[Connection, None] = {}
+        # These have been told that there are too many, and are not counted among those.
+        self._refused: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._common: tuple[int, bytes] = (0, b"")
-        self.refused_count = 0
 
     async def start(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -93,18 +94,17 @@ class WebServer:
     # What connections ask.
 
     def admit(self, connection: Connection) -> bool:
-        oldest = next(iter(self._idle), None)
-        is_full = len(self._connections) >= self._max_connections
         self._connections.add(connection)
-        if is_full and oldest is not None:
+        if len(self._connections) - len(self._refused) <= self._max_connections:
+            return True
+        if oldest := next(iter(self._idle), None):
             self.forget(oldest)
             oldest.abort()
-        elif is_full:
-            self.refused_count += 1
-            if len(self._connections) > self._max_connections + _MAX_REFUSED:
-                connection.abort()
-            return False
-        return True
+            return True
+        self._refused.add(connection)
+        if len(self._refused) > _MAX_REFUSED:
+            connection.abort()
+        return False
 
     def note_idle(self, connection: Connection) -> None:
         self._idle[connection] = None
@@ -114,6 +114,7 @@ class WebServer:
 
     def forget(self, connection: Connection) -> None:
         self._connections.discard(connection)
+        self._refused.discard(connection)
         self._idle.pop(connection, None)
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:

@@ -18,12 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from corral.errors import CorralError
-from corral.workers.wire import FAILED, MEMORY, REFUSED, REPLY, REQUEST, RESULT, dump_chunks
+from corral.workers.wire import EXIT_MEMORY, FAILED, MEMORY, REFUSED, REPLY, REQUEST, RESULT, dump_chunks
 
-__all__ = ["EXIT_MEMORY", "main"]
+__all__ = ["main"]
 
-# Where the system does not bound memory (macOS), the worker ends itself with this status.
-EXIT_MEMORY = 77
 _NICE = 5
 _PR_SET_PDEATHSIG = 1
 # Mappings that hold no data of a job: guard pages, thread stacks, files.

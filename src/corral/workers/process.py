@@ -16,11 +16,19 @@ from typing import Any
 import corral
 from corral.childenv import worker_environment
 from corral.errors import CorralError, WorkerError, WorkerLimitError
-from corral.workers.wire import MEMORY, REFUSED, REPLY, REQUEST, RESULT, load_result, restored_error
+from corral.workers.wire import (
+    EXIT_MEMORY,
+    MEMORY,
+    REFUSED,
+    REPLY,
+    REQUEST,
+    RESULT,
+    load_result,
+    restored_error,
+)
 
 __all__ = ["Limits", "WorkerProcess"]
 
-_EXIT_MEMORY = 77
 _STEP_BYTES = 1 << 20
 _ENDED = "a worker process ended unexpectedly"
 
@@ -70,10 +78,6 @@ class WorkerProcess:
         os.set_blocking(self._stdin, False)
         os.set_blocking(self._stdout, False)
         self.is_usable = True
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
 
     def kill(self) -> None:
         """End it at once; `close` must still be called by the owner."""
@@ -133,7 +137,7 @@ class WorkerProcess:
             return WorkerError(f"{_ENDED}: it was stopped")
         if status == -signal.SIGPROF:
             return limits.time_error(limits.cpu_s, " of processor time")
-        if status in (-signal.SIGKILL, _EXIT_MEMORY):
+        if status in (-signal.SIGKILL, EXIT_MEMORY):
             return limits.memory_error()
         return WorkerError(f"{_ENDED} (status {status}) while {limits.what} was worked on")
 

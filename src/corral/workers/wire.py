@@ -19,6 +19,7 @@ from corral import errors
 from corral.errors import CorralError
 
 __all__ = [
+    "EXIT_MEMORY",
     "FAILED",
     "MEMORY",
     "REFUSED",
@@ -38,6 +39,9 @@ RESULT = 0  # the job's value
 REFUSED = 1  # a CorralError: (names of its class and those above, message, hint)
 FAILED = 2  # any other exception: its text
 MEMORY = 3  # a MemoryError: None
+
+# Where the system does not bound memory (macOS), the worker ends itself with this status.
+EXIT_MEMORY = 77
 
 
 class _Chunks:

@@ -200,6 +200,23 @@ def test_slots_refuse_endless_queues() -> None:
     asyncio.run(main())
 
 
+def test_a_thread_that_cannot_be_started_takes_no_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When there is room for it again, there is a slot too."""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        slots = HostSlots(per_host=1, in_all=1)
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(RuntimeError, match="new thread"):
+                await slots.run("a", lambda: None, cancel=lambda: None)
+        assert await asyncio.wait_for(slots.run("a", lambda: 1, cancel=lambda: None), 60) == 1
+
+    asyncio.run(main())
+
+
 def test_deadlines_share_a_thread() -> None:
     """Those that pass call their action, those that are met do not; hundreds cost one thread."""
     deadlines, called = Deadlines(), []

@@ -91,6 +91,7 @@ def test_the_variant_for_this_machine_is_pulled(
     (model,) = server.get("/api/tags")["models"]
     assert (model["name"], model["digest"]) == (f"{name}:latest", hashlib.sha256(listed).hexdigest())
     assert server.post("/api/show", {"model": name})["system"] == "first"
+    assert server.get("/api/origins")["origins"] == {f"{name}:latest": "registry"}
     answer = server.post("/api/generate", {"model": name, "prompt": "now A", "stream": False})
     assert answer["response"].startswith("Alpha")
     entry = server.folder / "manifests" / odd.host / "lib" / "say" / "latest"

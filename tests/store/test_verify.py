@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from corral.names import ModelName
+from corral.service.verify import Verifier
+from corral.store.manifests import Layer, Manifest
+from corral.store.models import ModelStore
 from tests.conftest import FIXTURES, Server
 from tests.doubles.odd_registry import OddRegistry
 from tests.registry.conftest import say_layers
@@ -96,6 +103,56 @@ def test_one_flipped_byte(odd: OddRegistry, start_server: StartServer) -> None:
     assert blob.read_bytes() == say_layers()["model"]
     assert server.post("/api/generate", {"model": name, **FEW})["done"]
     assert corral(server, "verify").returncode == 0
+
+
+def test_a_damaged_blob_is_mended_by_a_create(start_server: StartServer) -> None:
+    """It counts as missing, so that the client sends it and the server takes it."""
+    server = start_server()
+    server.create("m", "say")
+    blob = weights_of(server)
+    flip(blob, keeps_time=True)
+    assert len(server.stream("/api/verify", {})[-1]["damaged"]) == 1
+    server.create("m", "say")
+    assert blob.read_bytes() == (FIXTURES / "say.gguf").read_bytes()
+    assert server.post("/api/generate", {"model": "m", **FEW})["done"]
+    assert server.stream("/api/verify", {})[-1]["damaged"] == []
+
+
+def test_a_damaged_blob_that_is_right_again(odd: OddRegistry, start_server: StartServer) -> None:
+    """Restored with its time, as backups do: a pull looks at it, and it is run."""
+    odd.manifests[f"/v2/{NAME}/manifests/latest"] = gguf(odd, "x")
+    server = start_server()
+    name = f"{odd.host}/{NAME}"
+    server.stream("/api/pull", {"model": name, "insecure": True})
+    blob = weights_of(server)
+    flip(blob, keeps_time=True)
+    assert len(server.stream("/api/verify", {})[-1]["damaged"]) == 1
+    flip(blob, keeps_time=True)
+    assert server.stream("/api/pull", {"model": name, "insecure": True})[-1] == {"status": "success"}
+    assert server.post("/api/generate", {"model": name, **FEW})["done"]
+
+
+def test_what_cannot_be_read_is_not_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that does not answer says nothing about the content: nothing is noted."""
+    store = ModelStore(tmp_path)
+    digest = store.blobs.put_bytes(b"weights").digest
+    config = Layer("application/vnd.docker.container.image.v1+json", digest, 7)
+    store.manifests.write(ModelName.parse("m"), Manifest(config, ()).encode())
+
+    def fail(_hashing: object) -> str:
+        raise OSError(errno.EIO, "Input/output error")
+
+    reports: list[dict[str, Any]] = []
+
+    async def report(event: dict[str, Any]) -> None:
+        reports.append(event)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("corral.service.verify._Hashing.run", fail)
+        asyncio.run(Verifier(store).verify([], report))
+    (damage,) = reports[-1]["damaged"]
+    assert damage["problem"] == "the file cannot be read: input/output error"
+    assert store.blobs.has(digest)
 
 
 def test_weights_that_were_written_to(start_server: StartServer) -> None:

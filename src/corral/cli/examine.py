@@ -8,7 +8,7 @@ from pathlib import Path
 from corral.create.files import check_one_of_each, kind_of
 from corral.errors import ConversionError, GGUFCutShortError, GGUFError, InvalidRequestError
 from corral.gguf import GGUFFile
-from corral.gguf.foreign import explain_file
+from corral.gguf.foreign import explain_file, explain_stand_in
 from corral.modelfile import ModelfileError
 from corral.quantize import group_splits
 
@@ -80,8 +80,7 @@ def _is_same(first: Path, second: Path) -> bool:
 
 def check_companion(file: Path) -> None:
     """Raises ModelfileError: a text that is not one, or a stand-in for a file that was not fetched."""
-    problem = explain_file(file)
-    if "Git LFS pointer" in problem or (file.suffix == ".json" and "web page" in problem):
+    if problem := explain_stand_in(file, file.name):
         raise ModelfileError(f"{file.name} {problem}")
     with file.open("rb") as stream:
         head = stream.read(_SNIFF_BYTES)

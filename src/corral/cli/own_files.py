@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -58,7 +59,8 @@ def name_of_file(path: Path) -> str:
 
 def advice_about(word: str) -> str:
     """What to do about a word that is a file where only a model's name helps; empty if it is none."""
-    if looks_like_file(word) and Path(word).expanduser().exists():
+    # Path would raise at a word that is too long for a file, or at a home that is not known.
+    if looks_like_file(word) and os.path.exists(os.path.expanduser(word)):  # noqa: PTH110, PTH111
         return (
             f"{word} is a file: `{PROGRAM} run {word}` makes a model of it, or {_how_to_name('NAME', word)}"
         )
@@ -99,14 +101,16 @@ def _model_of(client: Client, word: str, path: Path) -> str:
     with Progress() as progress:
         progress.status(f"looking at {path.name}")
         known = shown(client, name)
+        if known is not None and len(files) > 1:
+            # What a model is made of several files cannot be told from it.
+            print(safe(f"there is a model {name} already, and it is run"), file=sys.stderr)
+            return name
         digests = send_files(client, progress, files)
         if known is None:
             show_events(progress, client.stream("/api/create", {"model": name, "files": digests}))
     if known is None:
         print(safe(f"{word} is the model {name} now"), file=sys.stderr)
-    elif len(digests) == 1 and next(iter(digests.values())).replace(":", "-") not in known.get(
-        "modelfile", ""
-    ):
+    elif next(iter(digests.values())).replace(":", "-") not in known.get("modelfile", ""):
         raise APIError(
             f"there is a model {name} already, and it was not made of {word}: `{PROGRAM} run {name}` runs it; "
             + _how_to_name("NAME", word)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Literal
 
@@ -14,7 +15,7 @@ from corral.create.projector import lacks_projector_type
 from corral.digest import Digest
 from corral.errors import CorralError, GGUFError, InvalidDigestError, InvalidRequestError, StoreError
 from corral.gguf import GGUFFile, check_loadable
-from corral.gguf.foreign import explain_file
+from corral.gguf.foreign import explain_file, explain_stand_in
 from corral.quantize import group_splits
 from corral.store.blobs import BlobStore
 
@@ -106,9 +107,8 @@ def read_head(path: Path, size: int) -> bytes:
 
 def check_content(path: Path, name: str) -> None:
     """Raises InvalidRequestError: weights that are known to be something else, or a file that never came."""
-    problem = explain_file(path)
-    is_stand_in = "Git LFS pointer" in problem or ("web page" in problem and name.endswith(".json"))
-    if problem and (is_stand_in or name.endswith(".safetensors")):
+    explain = explain_file if name.endswith(".safetensors") else partial(explain_stand_in, name=name)
+    if problem := explain(path):
         raise InvalidRequestError(f"{name} {problem}")
 
 

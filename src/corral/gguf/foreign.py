@@ -6,7 +6,7 @@ import re
 import stat
 from pathlib import Path
 
-__all__ = ["explain_content", "explain_file"]
+__all__ = ["explain_content", "explain_file", "explain_stand_in"]
 
 _HEAD_BYTES = 4096
 _AGAIN = "the download failed or the disk was full; download it again"
@@ -15,10 +15,15 @@ _PICKLE = (
     "folder that has them"
 )
 _OLD = "is in a format from before GGUF (August 2023), which no engine reads any more: get the model as GGUF"
+_LFS_POINTER = "is a Git LFS pointer, not the file itself: run `git lfs pull` first"
+_WEB_PAGE_TEXT = (
+    "is a web page, not a model: the link led to a page about the file, or to a login. On Hugging Face a "
+    "file's own link has /resolve/ where its page has /blob/"
+)
 _ONNX = "is an ONNX model: get the model as GGUF or safetensors"
 # Offset, first bytes, what it is.
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (
-    (0, b"version https://git-lfs", "is a Git LFS pointer, not the file itself: run `git lfs pull` first"),
+    (0, b"version https://git-lfs", _LFS_POINTER),
     (0, b"FUGG", "is a GGUF file for big-endian machines: get the usual, little-endian one"),
     (0, b"lmgg", f"{_OLD} (it is GGML)"),
     (0, b"fmgg", f"{_OLD} (it is GGMF)"),
@@ -62,6 +67,17 @@ def explain_file(path: Path) -> str:
         return explain_content(file.read(_HEAD_BYTES), info.st_size)
 
 
+def explain_stand_in(path: Path, name: str) -> str:
+    """Why a file beside the weights is not what its name says; empty if it may be. `name` is what users call it.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    problem = explain_file(path)
+    is_stand_in = problem == _LFS_POINTER or (problem == _WEB_PAGE_TEXT and name.endswith(".json"))
+    return problem if is_stand_in else ""
+
+
 def explain_content(head: bytes, size_bytes: int) -> str:
     """The same for a content, by its first 4 KiB and its size. Words that go on after the name of the file."""
     if not size_bytes:
@@ -72,7 +88,7 @@ def explain_content(head: bytes, size_bytes: int) -> str:
         if head.startswith(magic, offset):
             return text
     if head.startswith(b"PK\x03\x04"):
-        return _PICKLE if b"data.pkl" in head or b".pkl" in head else "is a zip archive: unpack it first"
+        return _PICKLE if b".pkl" in head else "is a zip archive: unpack it first"
     if _PICKLE_START.match(head):
         return _PICKLE
     if _ONNX_START.match(head) and (b"onnx" in head.lower() or b"torch" in head or size_bytes > len(head)):
@@ -82,10 +98,7 @@ def explain_content(head: bytes, size_bytes: int) -> str:
 
 def _explain_markup(head: bytes) -> str:
     if _WEB_PAGE.match(head):
-        return (
-            "is a web page, not a model: the link led to a page about the file, or to a login. On Hugging Face a "
-            "file's own link has /resolve/ where its page has /blob/"
-        )
+        return _WEB_PAGE_TEXT
     if _XML.match(head):
         return (
             "is an XML text, not a model; servers answer so when a link has expired: download the file again"

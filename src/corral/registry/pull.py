@@ -7,10 +7,9 @@ import logging
 import random
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
-from corral.digest import Digest, hash_file
+from corral.digest import Digest
 from corral.errors import (
     CorralError,
     RegistryAuthError,
@@ -245,7 +244,9 @@ class Pull:
             try:
                 size = path.stat().st_size
                 is_doubtful = is_verifying or bool(self._store.blobs.problem(layer.digest, layer.size_bytes))
-                is_there = size == layer.size_bytes and not (is_doubtful and not _is_sound(path, layer))
+                is_there = size == layer.size_bytes and not (
+                    is_doubtful and not self._store.blobs.check(layer.digest)
+                )
             except FileNotFoundError:
                 missing.append(layer)
                 continue
@@ -253,7 +254,7 @@ class Pull:
                 self._store.blobs.touch(layer.digest)
                 continue
             # A manifest that lies must not cost another model its weights.
-            if size != layer.size_bytes and _is_sound(path, layer):
+            if size != layer.size_bytes and self._store.blobs.check(layer.digest):
                 raise RegistryProtocolError(
                     f"the manifest gives {layer.digest} the size {layer.size_bytes}, but it has {size} bytes"
                 )
@@ -307,7 +308,3 @@ class Pull:
             await asyncio.to_thread(delete_unreferenced, self._store, dropped)
         except OSError as exc:
             await report({"status": f"couldn't remove unused layers: {exc}"})
-
-
-def _is_sound(path: Path, layer: Layer) -> bool:
-    return hash_file(path).hex.lower() == layer.digest.hex.lower()

@@ -39,14 +39,23 @@ class HostSlots:
         await self._acquire(host)
         loop = asyncio.get_running_loop()
 
+        has_begun = False
+
         def work() -> _Result:
+            nonlocal has_begun
+            has_begun = True
             try:
                 return function()
             finally:
                 with contextlib.suppress(RuntimeError):  # the loop has ended
                     loop.call_soon_threadsafe(self._release, host)
 
-        return await run_in_thread(work, cancel=cancel)
+        try:
+            return await run_in_thread(work, cancel=cancel)
+        except RuntimeError:
+            if not has_begun:  # there is no room for another thread
+                self._release(host)
+            raise
 
     async def _acquire(self, host: str) -> None:
         if self._is_free(host) and not any(other == host for other, _ in self._waiting):

@@ -130,16 +130,13 @@ class Verifier:
         path = self._store.blobs.path(blob.digest)
         try:
             info = await asyncio.to_thread(path.stat)
+            if blob.size_bytes is not None and info.st_size != blob.size_bytes:
+                return f"the file has {info.st_size} bytes instead of {blob.size_bytes}"
+            is_sound = await self._has_digest(blob, path, sizes, report)
         except OSError as exc:
             return f"the file cannot be read: {(exc.strerror or str(exc)).lower()}"
-        stamp = (info.st_size, info.st_mtime_ns)
-        problem = ""
-        if blob.size_bytes is not None and info.st_size != blob.size_bytes:
-            problem = f"the file has {info.st_size} bytes instead of {blob.size_bytes}"
-        elif not await self._has_digest(blob, path, sizes, report):
-            problem = "the content is not what its digest says"
-        await asyncio.to_thread(self._note, blob.digest, stamp, not problem)
-        return problem
+        await asyncio.to_thread(self._note, blob.digest, (info.st_size, info.st_mtime_ns), is_sound)
+        return "" if is_sound else "the content is not what its digest says"
 
     def _note(self, digest: Digest, stamp: tuple[int, int], is_sound: bool) -> None:
         try:
@@ -155,10 +152,7 @@ class Verifier:
                 await report(_progress(blob, hashing.done_bytes, sizes))
         finally:
             work.cancel()
-        try:
-            actual = work.result()
-        except OSError:
-            return False
+        actual = work.result()
         await report(_progress(blob, hashing.done_bytes, sizes))
         return actual == blob.digest.hex.lower()
 

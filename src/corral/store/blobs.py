@@ -95,9 +95,16 @@ class BlobStore:
         return self.folder / digest.file_name()
 
     def has(self, digest: Digest) -> bool:
-        """Whether a blob is there, and is still what it was if somebody else can change it."""
+        """Whether a blob is there, as far as is known with the content that its digest says.
+
+        One that is known to be damaged is not: whoever has its content puts it in its place.
+        """
         path = self.path(digest)
-        return path.is_file() and not self.links.problem(path)
+        try:
+            is_there = path.is_file() and not self.links.problem(path)
+            return is_there and self.checked.state(digest, _stamp(path.stat())) != "damaged"
+        except OSError:
+            return False
 
     def problem(self, digest: Digest, size_bytes: int) -> str:
         """Why a file must not be given to the engine, as far as its size and earlier checks tell; empty if it may.

@@ -115,8 +115,10 @@ class ManifestStore:
         document, modified_ns = found.document, entry.lstat().st_mtime_ns
         if isinstance(document, Manifest):
             manifest, lists = split_anchor(document)
+            # What stands for a list is written here too, but came from a registry.
+            is_made_here = found.has_newline and not lists
             stored = StoredManifest(
-                name, manifest, found.digest_hex, modified_ns, entry, entry, is_made_here=found.has_newline
+                name, manifest, found.digest_hex, modified_ns, entry, entry, is_made_here=is_made_here
             )
             for digest in lists[:1]:
                 with contextlib.suppress(FileNotFoundError, CorruptManifestError):

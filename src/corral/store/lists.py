@@ -22,6 +22,7 @@ __all__ = [
     "Document",
     "ManifestList",
     "Variant",
+    "document_of",
     "parse_document",
     "split_anchor",
 ]
@@ -78,7 +79,11 @@ def parse_document(data: bytes) -> Document:
     Raises:
         CorruptManifestError: neither; the text says where it breaks.
     """
-    value = read_object(data)
+    return document_of(read_object(data))
+
+
+def document_of(value: dict[str, Any]) -> Document:
+    """The same of an object. Raises CorruptManifestError."""
     if value.get("mediaType") == LIST_MEDIA_TYPE or ("manifests" in value and "config" not in value):
         return _parse_list(value)
     return Manifest.from_json(value)

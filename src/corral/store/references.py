@@ -17,7 +17,7 @@ from corral.errors import CorruptManifestError
 from corral.names import ModelName
 from corral.store.catalog import ManifestStore
 from corral.store.documents import read_bytes
-from corral.store.lists import ManifestList, parse_document
+from corral.store.lists import ManifestList, document_of, parse_document
 from corral.store.manifests import LIST_MEDIA_TYPE, MANIFEST_MEDIA_TYPE, read_object
 from corral.store.strangers import strangers
 from corral.store.trees import OLD_TREE, V2_TREE, TreeEntry, walk_tree
@@ -169,7 +169,7 @@ class _Survey:
         value = read_object(data)
         if value.get("mediaType", "") not in _KNOWN_TYPES or value.get("schemaVersion", 2) != 2:
             raise CorruptManifestError("it is of an unknown kind")
-        document = parse_document(data)
+        document = document_of(value)
         if isinstance(document, ManifestList):
             inner: Iterable[Digest] = [variant.digest for variant in document.variants]
         else:

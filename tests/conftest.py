@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -163,6 +164,12 @@ def loop_guard(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 _reported: list[str] = []
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays, so no test waits while all of it is searched for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -151,8 +151,8 @@ class _Resolver:
             key = unquote(step).replace("~1", "/").replace("~0", "~")
             if isinstance(value, Mapping):
                 value = value.get(key)
-            elif isinstance(value, list) and key.isdecimal() and int(key) < len(value):
-                value = value[int(key)]
+            elif isinstance(value, list) and key.isascii() and key.isdecimal() and int(key[:9]) < len(value):
+                value = value[int(key[:9])]
             else:
                 return None
         return value

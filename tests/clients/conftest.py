@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +29,16 @@ def leaves_sockets() -> Iterator[None]:
     """Collect a package's garbage within the test that made it, where the mark above forgives it."""
     yield
     gc.collect()
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _what_packages_leave() -> Iterator[None]:
+    """What packages keep in their globals until later is never collected, so that no other test is blamed for it."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

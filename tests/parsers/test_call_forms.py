@@ -138,3 +138,40 @@ def test_a_tool_with_an_odd_schema_still_has_a_form() -> None:
             text = grammar.text(rng)
             parsed = read(info.create((tool,), begun(name), False), text)
             assert [call.name for call in parsed.tool_calls] == ["odd-tool.x"], (name, text)
+
+
+def nested(levels: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(levels):
+        schema = {"type": "object", "properties": {"a": schema}, "required": ["a"]}
+    return schema
+
+
+HOSTILE: dict[str, dict[str, Any]] = {
+    "long text": {"type": "string", "maxLength": 100_000},
+    "a branch that no text fits": {
+        "anyOf": [{"type": "string", "pattern": "^a$", "minLength": 5}, {"type": "integer"}]
+    },
+    "no text fits": {"type": "string", "pattern": "^a$", "minLength": 5},
+    "patterns of names that multiply": {
+        "type": "object",
+        "patternProperties": {"a.{10}$": {"type": "integer"}, "b.{10}$": {"type": "string"}},
+    },
+    "a bound beyond numbers": {"enum": [1, 2], "minimum": 10**500},
+    "many items": {"type": "array", "items": {"type": "integer"}, "minItems": 9, "maxItems": 2500},
+    "too deep": nested(85),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_a_tool_whose_schema_cannot_be_held_has_a_form(name: str, hostile: str) -> None:
+    """Nothing but a used up budget may end the making of a grammar, and the engine can read what comes out."""
+    properties = {"a": ToolProperty(others=HOSTILE[hostile])}
+    tool = Tool("function", None, ToolFunction("f", "", ToolParameters("object", properties=properties)))
+    assert parameters_schema(tool)["properties"] == {"a": HOSTILE[hostile]}
+    form = call_form(name)
+    assert form is not None
+    rules = Rules()
+    source = rules.text(form.calls(rules, (tool,), is_single=True))
+    assert Grammar(source).text(random.Random(5))

@@ -14,6 +14,7 @@ from corral.parsers.gemma_values import parse_gemma_call
 from corral.parsers.glm_call import parse_glm_call
 from corral.parsers.pythonic import parse_python_calls
 from corral.parsers.qwen_xml import parse_xml_calls
+from corral.types import Tool, ToolFunction, ToolParameters, ToolProperty
 from tests.parsers.cases import TOOLS
 
 COERCED: list[tuple[str, tuple[str, ...], Any]] = [
@@ -55,6 +56,20 @@ def test_types_of_all_branches_count() -> None:
     assert [coerce_parameter(raw, tool, "a") for raw in ("1.5", "x")] == [1.5, "x"]
     assert coerce_parameter("1", tool, "nope") == "1"
     assert coerce_parameter("1", None, "days") == "1"
+
+
+def test_types_have_many_names() -> None:
+    """Those that a grammar knows are known where a value is read, too."""
+    properties = {
+        "days": ToolProperty(types=("int",)),
+        "exact": ToolProperty(types=("bool",)),
+        "tags": ToolProperty(types=("list",)),
+        "Place": ToolProperty(types=("OBJECT",)),
+    }
+    tool = Tool("function", None, ToolFunction("f", "", ToolParameters("object", properties=properties)))
+    raw = {"days": "3", "exact": "true", "tags": "[1]", "Place": '{"a": 1}'}
+    found = {name: coerce_parameter(text, tool, name) for name, text in raw.items()}
+    assert found == {"days": 3, "exact": True, "tags": [1], "Place": {"a": 1}}
 
 
 PYTHON: dict[str, list[tuple[str, dict[str, Any]]]] = {

@@ -90,6 +90,12 @@ TOOLS_JSON: list[dict[str, Any]] = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _no_limit_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here is told what templates write, not how fast this machine is."""
+    monkeypatch.setattr("corral.prompt.sandbox._MAX_CPU_S", 1000.0)
+
+
 def as_json(message: Message) -> dict[str, Any]:
     value: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls:

@@ -318,7 +318,7 @@ def _writable(ranges: Ranges) -> Iterable[tuple[int, int]]:
 
 def of_lengths(least: int, most: int | None) -> Automaton:
     """Texts of so many characters. `most` is cut to what an automaton can count."""
-    last = min(least if most is None else most, MAX_STATES)
+    last = min(least if most is None else most, MAX_STATES - 1)
     rows: list[tuple[tuple[int, int, int], ...]] = [_to(i + 1) for i in range(last)]
     rows.append(_to(last) if most is None else ())
     return Automaton(tuple(rows), frozenset(range(min(least, last), last + 1)))

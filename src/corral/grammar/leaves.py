@@ -87,7 +87,10 @@ class Leaf:
         if any(not any(_is_of_type(value, name) for name in names) for names in self.all("type")):
             return False
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return allows_number(self.bounds(), Decimal(str(value)))
+            try:
+                return allows_number(self.bounds(), Decimal(str(value)))
+            except ValueError:  # bounds that cannot be held allow everything
+                return True
         return not isinstance(value, str) or fits(self.string_keywords(), value, self._budget)
 
     def bounds(self) -> Bounds:

@@ -122,13 +122,13 @@ class _Shaper:
         taken = [*names, *self._absent]
         try:
             free = self._free_names(taken)
-            patterns = self._patterns()
+            classes = self._classes(self._patterns(), free)
         except (ValueError, TooManyStatesError) as exc:
             has_patterns = any(part.patterns for part in self._parts)
             compiler.note(self._path, "patternProperties" if has_patterns else "propertyNames", str(exc))
             return [Extra(names_but(taken) if taken else None, ())]
         found = []
-        for fitting, language in self._classes(patterns, free):
+        for fitting, language in classes:
             wanted = [schema for part in self._parts for schema in part.schemas_of_others(fitting)]
             if any(part.is_closed_to(fitting) for part in self._parts):
                 continue

@@ -103,7 +103,8 @@ class Rules:
 
     def text(self, root: str) -> str:
         lines = [f"root ::= {root}"]
-        lines += [f"{name} ::= {body}" for name, body in self._rules.items()]
+        # One without a body was reserved for something that was given up: nothing leads there.
+        lines += [f"{name} ::= {body}" for name, body in self._rules.items() if body]
         if sum(map(len, lines)) > _MAX_TEXT_CHARS:
             raise OverflowError("the schema is too large")
         return "\n".join(lines) + "\n"

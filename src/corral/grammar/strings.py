@@ -11,13 +11,12 @@ from corral.grammar.budget import Budget
 from corral.grammar.formats import FORMATS
 from corral.grammar.gbnf import expression
 from corral.grammar.patterns import KNOWN, pattern_automaton
-from corral.grammar.rules import Rules
+from corral.grammar.rules import MAX_WRITTEN_OUT, Rules
 from corral.grammar.texts import automaton_expression
 
 __all__ = ["MAX_COUNT", "StringKeywords", "fits", "string_expression", "text_automaton"]
 
 MAX_COUNT = 1_000_000
-_MAX_LEAST = 2000
 # Formats that ask for nothing that a grammar could hold, or that nearly every text has.
 _FREE_FORMATS = frozenset("password textarea text string byte binary multiline markdown html".split())
 _Note = Callable[[str, str], None]
@@ -83,7 +82,7 @@ def _formats(keywords: StringKeywords, note: _Note) -> list[str]:
 def _counted(rules: Rules, keywords: StringKeywords, budget: Budget) -> str:
     if not keywords.least and keywords.most is None:
         return rules.shared("string")
-    budget.spend(20 + min(keywords.least, _MAX_LEAST) // 10)
+    budget.spend(20 + min(keywords.least, MAX_WRITTEN_OUT) // 10)
     char = rules.shared("char")
     return f'"\\"" {rules.counted(char, keywords.least, keywords.most)} "\\""'
 

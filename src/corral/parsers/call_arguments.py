@@ -10,23 +10,34 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from corral.errors import SchemaError
-from corral.grammar.automata import Chars, Repeat, Sequence_, build, difference_of_ranges, intersection
+from corral.grammar.automata import (
+    LAST_CODE,
+    Automaton,
+    Chars,
+    Repeat,
+    Sequence_,
+    TooManyStatesError,
+    build,
+    difference_of_ranges,
+    intersection,
+)
 from corral.grammar.budget import Budget, WorkLimitError
 from corral.grammar.leaves import Leaf
 from corral.grammar.listing import Listed, alternatives_of_members, is_plain, one_list
 from corral.grammar.objects import Shape, shape_of
 from corral.grammar.parts import Conjunction
-from corral.grammar.rules import Rules, literal
+from corral.grammar.rules import MAX_WRITTEN_OUT, Rules, literal
 from corral.grammar.schema import SchemaCompiler
-from corral.grammar.strings import StringKeywords, text_automaton
+from corral.grammar.strings import MAX_COUNT, StringKeywords, text_automaton
 from corral.grammar.texts import automaton_expression
 from corral.toolschema import parameters_json
 from corral.types import Tool
 
 __all__ = ["Arguments", "parameters_schema"]
 
-_LAST_CODE = 0x10FFFF
 _MAX_SHAPES = 16
+# A schema that cannot be held, or not with this much work; patterns and counts among them say ValueError.
+_UNHELD = (SchemaError, RecursionError, OverflowError, ValueError)
 # A schema with neither properties nor any of these says nothing of arguments: there are none.
 _SAYING = frozenset(
     "required additionalProperties patternProperties propertyNames minProperties unevaluatedProperties "
@@ -70,7 +81,7 @@ class Arguments:
         """As a JSON object."""
         try:
             return self._compiler.root()
-        except (SchemaError, RecursionError, OverflowError) as exc:
+        except _UNHELD as exc:
             _reraise(exc)
             return self.rules.shared("object")
 
@@ -78,7 +89,7 @@ class Arguments:
         """One by one, with `separator` between them."""
         try:
             listed = [self._listed(shape, around, value) for shape in self._shapes()]
-        except (SchemaError, RecursionError, OverflowError) as exc:
+        except _UNHELD as exc:
             _reraise(exc)
             listed = [Listed([], self._free_member(around, value), 0, None)]
         return self._assembled(listed, separator)
@@ -130,8 +141,8 @@ class Arguments:
             if values is not None:
                 texts = [value if isinstance(value, str) else json.dumps(value) for value in values]
                 options.update((literal(text), None) for text in texts)
-            elif not types or "string" in types:
-                options[self.text(leaf, stops)] = None
+            elif (not types or "string" in types) and (text := self._text(leaf, stops)) is not None:
+                options[text] = None
             kinds = [kind for kind in types if kind != "string"] if values is None else []
             rule = self._compiler.rule_of_types(leaf.parts, kinds, path) if kinds else None
             if rule is not None:
@@ -140,20 +151,30 @@ class Arguments:
             raise SchemaError("nothing is allowed")
         return f"({' | '.join(options)})"
 
-    def text(self, leaf: Leaf, stops: Sequence[str]) -> str:
-        """A text as it is, in which none of `stops` begins, held to the leaf's keywords about strings."""
+    def _text(self, leaf: Leaf, stops: Sequence[str]) -> str | None:
+        """A text as it is, without any of `stops`, held to what the leaf says of strings; None: there is none."""
         keywords = leaf.string_keywords()
         if keywords == StringKeywords():
             return self.rules.text_without(stops)
-        allowed = text_automaton(keywords, self.budget, lambda *_: None)
+        try:
+            allowed = text_automaton(keywords, self.budget, lambda *_: None)
+        except TooManyStatesError:
+            return self.rules.text_without(stops)
+        except ValueError:
+            return None
         if allowed is None:
             return self.rules.text_without(stops)
+        return automaton_expression(self.rules, self._harmless(allowed, stops), self.budget, is_bare=True)
+
+    def _harmless(self, allowed: Automaton, stops: Sequence[str]) -> Automaton:
+        """Those of the allowed texts in which no stop begins, if there are any and they can be told."""
         firsts = [(ord(stop[0]), ord(stop[0])) for stop in stops]
-        other = Repeat(Chars(tuple(difference_of_ranges(((0, _LAST_CODE),), firsts))), 0, None)
-        harmless = intersection(allowed, build(other, self.budget), self.budget)
-        return automaton_expression(
-            self.rules, allowed if harmless.is_empty else harmless, self.budget, is_bare=True
-        )
+        other = Repeat(Chars(tuple(difference_of_ranges(((0, LAST_CODE),), firsts))), 0, None)
+        try:
+            harmless = intersection(allowed, build(other, self.budget), self.budget)
+        except TooManyStatesError:
+            return allowed
+        return allowed if harmless.is_empty else harmless
 
     def delimited_value(
         self, conjunction: Conjunction, path: str, delimiter: str, stops: Sequence[str]
@@ -179,8 +200,12 @@ class Arguments:
 
     def _delimited(self, leaf: Leaf, kind: str, path: str, delimiter: str, stops: Sequence[str]) -> list[str]:
         if kind == "string":
-            text = self.text(leaf, (delimiter, *stops))
-            return [" ".join(part for part in (literal(delimiter), text, literal(delimiter)) if part)]
+            text = self._text(leaf, (delimiter, *stops))
+            return (
+                []
+                if text is None
+                else [" ".join(part for part in (literal(delimiter), text, literal(delimiter)) if part)]
+            )
         if kind == "array":
             return [self._delimited_array(leaf, path, delimiter, stops)]
         if kind == "object":
@@ -199,12 +224,14 @@ class Arguments:
 
     def _delimited_array(self, leaf: Leaf, path: str, delimiter: str, stops: Sequence[str]) -> str:
         items = self._compiler.conjunction(leaf.all("items"), f"{path}/items")
-        least, most = min(leaf.largest("minItems"), 1000), leaf.smallest("maxItems")
+        least, most = min(leaf.largest("minItems"), MAX_WRITTEN_OUT), leaf.smallest("maxItems")
         if items is None or most == 0:
             return literal("[]")
         item = self.delimited_value(items, f"{path}/items", delimiter, stops)
         more = self.rules.add("item", f"{literal(',')} {item}")
-        rest = self.rules.counted(more, max(least - 1, 0), None if most is None else max(most, least, 1) - 1)
+        rest = self.rules.counted(
+            more, max(least - 1, 0), None if most is None else min(max(most, least, 1), MAX_COUNT) - 1
+        )
         return f"{literal('[')} ({item} {rest}){'' if least else '?'} {literal(']')}"
 
 

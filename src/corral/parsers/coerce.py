@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from corral.grammar.meaning import known_type
 from corral.parsers.values import parse_value
 from corral.toolschema import resolved_property
 from corral.types import Tool, ToolProperty
@@ -34,7 +35,7 @@ def declared_types(found: ToolProperty) -> tuple[str, ...]:
     """The types that a schema allows, those of all branches of an `anyOf`."""
     if found.any_of:
         return tuple(name for branch in found.any_of for name in declared_types(branch))
-    return found.types
+    return tuple(known_type(name) or name for name in found.types)
 
 
 def coerce(raw: str, types: Sequence[str], enum: Sequence[Any] = (), *, strips_lines: bool = True) -> Any:

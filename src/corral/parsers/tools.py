@@ -89,8 +89,9 @@ class ToolParser:
 
     def finish(self) -> Parsed:
         """What never became a call is text of the reply."""
-        while self._state is _State.CALL and not self._is_strict and self._body and self._mend():
-            pass
+        for _ in range(_MAX_BROKEN_OBJECTS):
+            if self._state is not _State.CALL or self._is_strict or not self._body or not self._mend():
+                break
         self._content += self._body
         self._content.append(self._held)
         self._body, self._held = [], ""

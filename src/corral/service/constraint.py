@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Literal
 
+from corral.bounded import BoundedCache
 from corral.errors import InvalidRequestError, SchemaError, WorkerLimitError
 from corral.grammar.budget import QUICK_STEPS, WorkLimitError
 from corral.grammar.schema import Grammar
@@ -44,30 +44,8 @@ _CACHE_CHARS = 8 << 20
 _CACHE_CHARS_OF_ONE = 1 << 20
 
 
-class _Cache:
-    """The grammars that were asked for last, by a hash of what they are made of."""
-
-    def __init__(self) -> None:
-        self._grammars: OrderedDict[bytes, Grammar] = OrderedDict()
-        self._size = 0
-
-    def get(self, key: bytes) -> Grammar | None:
-        if (found := self._grammars.get(key)) is not None:
-            self._grammars.move_to_end(key)
-        return found
-
-    def put(self, key: bytes, grammar: Grammar) -> None:
-        size = len(grammar.text)
-        if size > _CACHE_CHARS_OF_ONE or key in self._grammars:
-            return
-        self._grammars[key] = grammar
-        self._size += size
-        while self._size > _CACHE_CHARS:
-            _, dropped = self._grammars.popitem(last=False)
-            self._size -= len(dropped.text)
-
-
-_cache = _Cache()
+# The grammars that were asked for last, by a hash of what they are made of.
+_cache: BoundedCache[bytes, Grammar] = BoundedCache(max_entries=10_000, max_bytes=_CACHE_CHARS)
 
 
 def is_forced(tool_choice: str) -> bool:
@@ -172,7 +150,8 @@ async def bound_grammar(binding: Binding) -> Grammar:
     if (known := _cache.get(key)) is not None:
         return known
     grammar = await _made(binding)
-    _cache.put(key, grammar)
+    if len(grammar.text) <= _CACHE_CHARS_OF_ONE:
+        _cache.put(key, grammar, len(grammar.text))
     return grammar
 
 

@@ -19,13 +19,13 @@ from pathlib import Path
 
 import numpy as np
 
-from corral.convert.families.decoder import BLOCK_NAMES
+from corral.weights.convert.families.decoder import BLOCK_NAMES
 
 _WIDTH, _FF, _HEADS, _VOCAB = 2048, 5632, 16, 32_000
 _CHILD = """
 import resource, sys, time
 from pathlib import Path
-from corral.convert import convert_model
+from corral.weights.convert import convert_model
 folder, target = Path(sys.argv[1]), Path(sys.argv[2])
 files = {path.name: path for path in folder.iterdir()}
 start = time.perf_counter()

@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-_OURS = "import sys; from pathlib import Path; from corral.quantize import quantize_file; quantize_file(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], n_threads=int(sys.argv[4]))"  # noqa: E501
+_OURS = "import sys; from pathlib import Path; from corral.weights.quantize import quantize_file; quantize_file(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], n_threads=int(sys.argv[4]))"  # noqa: E501
 
 
 def run(command: list[str]) -> tuple[float, int]:

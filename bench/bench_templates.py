@@ -13,16 +13,16 @@ import sys
 import time
 from collections.abc import Callable
 
-from corral.gotemplate.template import Template
-from corral.grammar import schema_grammar
-from corral.grammar.rules import Rules
-from corral.parsers.call_forms import call_form
-from corral.parsers.events import OutputParser
-from corral.parsers.registry import find_parser, parser_names
-from corral.parsers.thinking import ThinkingParser
-from corral.parsers.tools import ToolParser
-from corral.prompt.gochat import render_messages
-from corral.prompt.jinja import ChatTemplate
+from corral.chat.gotemplate.template import Template
+from corral.chat.grammar import schema_grammar
+from corral.chat.grammar.rules import Rules
+from corral.chat.parsing.call_forms import call_form
+from corral.chat.parsing.events import OutputParser
+from corral.chat.parsing.known import find_parser, parser_names
+from corral.chat.parsing.thinking import ThinkingParser
+from corral.chat.parsing.tools import ToolParser
+from corral.chat.templates.gochat import render_messages
+from corral.chat.templates.jinja import ChatTemplate
 from corral.types import Message, Tool, ToolCall, ToolFunction, ToolParameters, ToolProperty
 
 _RUNS = 30

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from corral.cli.commands import COMMANDS, ROOT
-from corral.cli.flags import PROGRAM, Command, Flag
-from corral.cli.helptext import CLIENT_VARIABLES
-from corral.cli.manpage import manual_page
+from corral.cli.frame.commands import COMMANDS, ROOT
+from corral.cli.frame.flags import PROGRAM, Command, Flag
+from corral.cli.frame.help import CLIENT_VARIABLES
+from corral.cli.frame.manpage import manual_page
 
 MANUAL = Path(__file__).parent.parent / "docs" / "corral.1"
 PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
-MARK = "<!-- From here on made from src/corral/cli/commands.py by `python -m scripts.cli_reference`. -->\n"
+MARK = (
+    "<!-- From here on made from src/corral/cli/frame/commands.py by `python -m scripts.cli_reference`. -->\n"
+)
 
 
 def reference() -> str:

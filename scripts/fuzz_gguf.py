@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from corral.errors import GGUFError
-from corral.gguf import GGUFArray, GGUFFile, check_loadable
-from corral.quantize import group_splits
+from corral.weights.gguf import GGUFArray, GGUFFile, check_loadable
+from corral.weights.quantize import group_splits
 
 FIXTURES = Path(__file__).parent.parent / "tests" / "fixtures"
 # What a reader needs whatever the file: its window, Python's own objects.

@@ -18,10 +18,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from corral.parsers.events import OutputParser, Parsed
-from corral.parsers.registry import find_parser, parser_names
-from corral.parsers.thinking import ThinkingParser
-from corral.parsers.tools import ToolParser
+from corral.chat.parsing.events import OutputParser, Parsed
+from corral.chat.parsing.known import find_parser, parser_names
+from corral.chat.parsing.thinking import ThinkingParser
+from corral.chat.parsing.tools import ToolParser
 from corral.types import Message, Tool, ToolFunction, ToolParameters, ToolProperty
 
 _PROPERTIES = {

@@ -3,7 +3,7 @@
     python scripts/record_quantize.py /path/to/llama-quantize
 
 The binary comes from the source of the engine: `pip download --no-binary xllamacpp --no-deps xllamacpp`, then cmake
-in its `thirdparty/llama.cpp`, target `llama-quantize`. The tests compare with `tests/quantize/recorded.json`.
+in its `thirdparty/llama.cpp`, target `llama-quantize`. The tests compare with `tests/weights/quantize/recorded.json`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from corral.quantize import FILE_TYPES  # noqa: E402
-from tests.quantize.random_models import (  # noqa: E402
+from corral.weights.quantize import FILE_TYPES  # noqa: E402
+from tests.weights.quantize.random_models import (  # noqa: E402
     MODELS,
     RandomModel,
     cases,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from corral.childenv import child_environment, worker_environment
 from corral.config import Settings
-from corral.engines.environment import engine_variables
+from corral.runner.engines.environment import engine_variables
 from tests.conftest import Server
 
 SECRETS = {

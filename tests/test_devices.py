@@ -120,9 +120,9 @@ def test_hyper_threads_are_one_core(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 CGROUPS = {
     "version 2": {
-        "proc/self/cgroup": "0::/system.slice/corral.service\n",
-        "sys/fs/cgroup/system.slice/corral.service/cpu.max": "250000 100000\n",
-        "sys/fs/cgroup/system.slice/corral.service/memory.max": "max\n",
+        "proc/self/cgroup": "0::/system.slice/corral.inference\n",
+        "sys/fs/cgroup/system.slice/corral.inference/cpu.max": "250000 100000\n",
+        "sys/fs/cgroup/system.slice/corral.inference/memory.max": "max\n",
         "sys/fs/cgroup/system.slice/memory.max": f"{4 * GIB}\n",
         "sys/fs/cgroup/system.slice/memory.current": f"{3 * GIB}\n",
         "sys/fs/cgroup/system.slice/memory.stat": f"anon 1\ninactive_file {GIB}\n",

@@ -1,60 +1,80 @@
-"""The package imports one way: a module may import from parts above it in `LAYERS`, never below."""
+"""Which package may import which. Imports inside functions count: what is hidden there is a dependency all the same."""
 
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "corral"
-LAYERS = (
-    "assets",
-    "errors",
-    "types",
-    "goquote",
-    "toolschema",
-    "names",
-    "digest",
-    "gotime",
-    "gowire",
-    "hostaddress",
-    "rate",
-    "logs",
-    "loopguard",
-    "listening",
-    "supervise",
-    "lifetime",
-    "childenv",
-    "apiversion",
-    "memory",
-    "bounded",
-    "settingvalues",
-    "config",
-    "devices",
-    "workers",
-    "engines",
-    "gguf",
-    "modelfile",
-    "quantize",
-    "translate",
-    "convert",
-    "gotemplate",
-    "grammar",
-    "parsers",
-    "prompt",
-    "store",
-    "registry",
-    "runner",
-    "scheduler",
-    "create",
-    "service",
-    "web",
-    "api",
-    "server",
-    "cli",
-    "demo",
+# Modules on their own, which every package may import. They import each other only.
+GROUND = set(
+    "apiversion assets bounded childenv config devices digest disk errors golang hostaddress lifetime listening logs "
+    "loopguard memory names rate settingvalues supervise types".split()
 )
+# A package may import the ground and these. A package that is not split here counts as one.
+MAY_IMPORT = {
+    "modelfile": "",
+    "workers": "",
+    "web": "",
+    "store": "",
+    "responses": "",
+    "registry": "store",
+    "runner": "",
+    "scheduler": "runner",
+    # Files of models.
+    "weights": "",
+    "weights.gguf": "",
+    "weights.quantize": "weights.gguf",
+    "weights.translate": "weights.gguf weights.quantize",
+    "weights.convert": "weights.gguf weights.quantize",
+    # How models talk.
+    "chat.gotemplate": "",
+    "chat.grammar": "",
+    "chat": "chat.grammar",
+    "chat.parsing": "chat chat.grammar",
+    "chat.rendering": "chat",
+    "chat.templates": "chat chat.gotemplate",
+    # What the server does.
+    "inference": (
+        "chat chat.gotemplate chat.grammar chat.parsing chat.rendering chat.templates runner scheduler store "
+        "weights.gguf weights.translate workers"
+    ),
+    "library": (
+        "chat.gotemplate chat.templates inference modelfile registry scheduler store weights.convert weights.gguf "
+        "weights.quantize"
+    ),
+    # HTTP.
+    "api": "",
+    "api.http": "api.reading inference web workers",
+    "api.reading": "chat.grammar",
+    "api.native": "api.http api.reading inference library registry scheduler store",
+    "api.openai": "api.http api.native api.reading inference library store",
+    "api.anthropic": "api.http api.native api.openai api.reading inference",
+    "api.responses": "api.http api.openai api.reading inference responses",
+    "api.registry": "api.http library store",
+    "api.openapi": "api.http api.reading api.native api.openai api.anthropic api.responses",
+    "server": (
+        "api.http api.native api.openai api.anthropic api.responses api.registry api.openapi inference library "
+        "registry responses runner scheduler store web weights.translate workers"
+    ),
+    # The command line.
+    "cli.terminal": "",
+    "cli.frame": "",
+    "cli.http": "cli.frame cli.terminal",
+    "cli.models": (
+        "cli.frame cli.http cli.terminal library modelfile weights.convert weights.gguf weights.quantize"
+    ),
+    "cli.conversation": "cli.frame cli.http cli.models cli.terminal modelfile",
+    "cli.agents": "cli.frame cli.http cli.terminal runner",
+    "cli.completion": "cli.agents cli.frame cli.http weights.quantize",
+    "cli.doctor": "cli.frame cli.http cli.terminal registry runner store",
+    "cli.tools": "cli.conversation cli.frame cli.http cli.terminal runner server",
+    "cli": "cli.frame cli.http cli.models cli.terminal",
+    "demo": "",
+}
 MAX_LINES = 500
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -65,63 +85,73 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports_of(path: Path, *, at_load_only: bool) -> set[str]:
-    """Names of corral modules that a file imports (with `at_load_only`: when it is itself imported)."""
+NAMES = {module_name(path) for path in MODULES}
+
+
+@cache
+def imports_of(path: Path) -> frozenset[str]:
+    """Names of corral modules that a file imports, wherever in it."""
     found: set[str] = set()
-
-    def visit(node: ast.AST) -> None:
-        for child in ast.iter_child_nodes(node):
-            if at_load_only and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-                continue
-            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-                continue
-            if isinstance(child, ast.Import):
-                found.update(alias.name for alias in child.names if alias.name.startswith("corral"))
-            elif isinstance(child, ast.ImportFrom):
-                assert child.level == 0, f"{path}: relative import"
-                if child.module and child.module.split(".")[0] == "corral":
-                    found.update(f"{child.module}.{alias.name}" for alias in child.names)
-            visit(child)
-
-    visit(ast.parse(path.read_text()))
-    known = {module_name(module) for module in MODULES}
-    return {name if name in known else name.rpartition(".")[0] for name in found}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names if alias.name.startswith("corral"))
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            if node.module and node.module.split(".")[0] == "corral":
+                found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(name if name in NAMES else name.rpartition(".")[0] for name in found)
 
 
-def layer_of(name: str) -> int:
-    part = name.split(".")[1] if "." in name else ""
-    assert part == "" or part in LAYERS, f"{name} has no place in LAYERS"
-    return LAYERS.index(part) if part else -1
+def package_of(name: str) -> str:
+    """The part of `MAY_IMPORT` or `GROUND` that a module belongs to; empty for the package itself."""
+    parts = name.split(".")[1:]
+    for part in (".".join(parts[:2]), *parts[:1]):
+        if part in MAY_IMPORT or part in GROUND:
+            return part
+    assert not parts, f"{name} has no place in MAY_IMPORT"
+    return ""
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_imports_only_from_layers_above(path: Path) -> None:
-    """No module imports from a layer below its own, not even inside a function."""
-    mine = layer_of(module_name(path))
-    if mine < 0:
-        mine = 0
-    if module_name(path) == "corral.cli.main":
-        return  # the command table loads what a command needs
-    below = {name for name in imports_of(path, at_load_only=False) if layer_of(name) > mine}
-    assert not below
+def test_imports_what_its_package_may(path: Path) -> None:
+    """A new arrow between packages is a decision, made in the table above."""
+    mine = package_of(module_name(path))
+    allowed = {"", mine, *GROUND, *MAY_IMPORT.get(mine, "").split()}
+    assert {package_of(name) for name in imports_of(path)} <= allowed
+
+
+def test_every_arrow_is_used() -> None:
+    """What no module needs any more leaves the table."""
+    used: dict[str, set[str]] = {}
+    for path in MODULES:
+        used.setdefault(package_of(module_name(path)), set()).update(map(package_of, imports_of(path)))
+    for package, allowed in MAY_IMPORT.items():
+        assert set(allowed.split()) <= used[package], package
 
 
 def test_no_import_cycles() -> None:
-    """Following imports never leads back to where it started."""
-    graph = {module_name(path): imports_of(path, at_load_only=True) for path in MODULES}
-    done: set[str] = set()
+    """Following imports never leads back to where it started, neither between modules nor between packages."""
+    modules = {module_name(path): set(imports_of(path)) for path in MODULES}
+    packages: dict[str, set[str]] = {}
+    for name, others in modules.items():
+        mine = package_of(name)
+        packages.setdefault(mine, set()).update({package_of(other) for other in others} - {mine, ""})
+    for graph in (modules, packages):
+        done: set[str] = set()
 
-    def walk(name: str, trail: tuple[str, ...]) -> None:
-        assert name not in trail, " -> ".join((*trail, name))
-        if name in done:
-            return
-        for other in graph.get(name, ()):
-            if other != name:
-                walk(other, (*trail, name))
-        done.add(name)
+        def walk(
+            name: str, trail: tuple[str, ...], graph: dict[str, set[str]] = graph, done: set[str] = done
+        ) -> None:
+            assert name not in trail, " -> ".join((*trail, name))
+            if name in done:
+                return
+            for other in graph.get(name, ()):
+                if other != name:
+                    walk(other, (*trail, name))
+            done.add(name)
 
-    for name in graph:
-        walk(name, ())
+        for name in graph:
+            walk(name, ())
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)

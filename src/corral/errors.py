@@ -39,7 +39,7 @@
         ├── RunnerExitedError
         └── EngineError              the engine refused one request (its own status and body)
 
-Facts are attributes; the message is what a person reads. `api/errors.py` alone turns a class into a status.
+Facts are attributes; the message is what a person reads. `api/http/errors.py` alone turns a class into a status.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class CapabilityError(InvalidRequestError):
 
 
 class OptionError(InvalidRequestError):
-    """An option has the wrong type (Ollama answers 500 here, so does `api/errors.py`)."""
+    """An option has the wrong type (Ollama answers 500 here, so does `api/http/errors.py`)."""
 
 
 class SchemaError(InvalidRequestError):
@@ -130,7 +130,7 @@ class SchemaError(InvalidRequestError):
 
 
 class FormatError(InvalidRequestError):
-    """A `format` of another kind (Ollama answers 500 here, so does `api/errors.py`)."""
+    """A `format` of another kind (Ollama answers 500 here, so does `api/http/errors.py`)."""
 
 
 class ConversionError(InvalidRequestError):

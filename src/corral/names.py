@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Literal
 
 from corral.errors import InvalidModelNameError, InvalidRequestError
-from corral.goquote import quoted
+from corral.golang.quote import quoted
 
 __all__ = [
     "DEFAULT_HOST",

@@ -12,30 +12,34 @@ from typing import TYPE_CHECKING
 
 from corral import __version__
 from corral.api.anthropic.routes import AnthropicRoutes
-from corral.api.app import App
+from corral.api.http.app import App
+from corral.api.http.origins import HostGuard, OriginRules
+from corral.api.http.request_log import RequestLog
+from corral.api.http.routing import Router
 from corral.api.native.account import AccountRoutes
-from corral.api.native.elsewhere import ElsewhereRoutes
+from corral.api.native.blobs_and_create import MakingRoutes
+from corral.api.native.hosted_service import ElsewhereRoutes
 from corral.api.native.inference import InferenceRoutes
 from corral.api.native.library import LibraryRoutes
-from corral.api.native.making import MakingRoutes
+from corral.api.native.systemone import add_systemone_route
 from corral.api.native.tokens import add_token_routes
 from corral.api.native.verify import add_verify_route
 from corral.api.openai.routes import add_openai_routes
 from corral.api.openapi.document import add_openapi_route
-from corral.api.origins import HostGuard, OriginRules
 from corral.api.registry.routes import RegistryRoutes
-from corral.api.requestlog import RequestLog
 from corral.api.responses.routes import ResponsesRoutes
-from corral.api.routing import Router
-from corral.api.systemone import add_systemone_route
 from corral.config import Settings
-from corral.create.jobs import Jobs
-from corral.create.local import LocalFiles
-from corral.create.service import Creator, Report
-from corral.engines.choice import chosen_name, find_engine, home_folder
-from corral.engines.environment import engine_variables
-from corral.engines.gpus import EngineGPUs
 from corral.errors import CorralError
+from corral.inference.pipeline import Inference
+from corral.inference.profile import Profiles
+from corral.library.create.jobs import Jobs
+from corral.library.create.local import LocalFiles
+from corral.library.create.service import Creator, Report
+from corral.library.models import Library
+from corral.library.pull import Puller
+from corral.library.pull_through import Mirror
+from corral.library.registry_server import Hosting
+from corral.library.verify import Verifier
 from corral.lifetime import Lifetime
 from corral.listening import (
     BACKLOG,
@@ -48,22 +52,19 @@ from corral.listening import (
 from corral.logs import set_up_logging
 from corral.loopguard import LoopGuard
 from corral.registry.key import default_key_path, ensure_key
+from corral.responses.store import ResponseArchive
 from corral.runner.engine import EngineFactory
+from corral.runner.engines.choice import chosen_name, find_engine, home_folder
+from corral.runner.engines.environment import engine_variables
+from corral.runner.engines.gpus import EngineGPUs
 from corral.runner.interface import EngineChoice
 from corral.scheduler.loop import Scheduler
-from corral.service.archive import ResponseArchive
-from corral.service.hosting import Hosting
-from corral.service.inference import Inference
-from corral.service.library import Library
-from corral.service.mirror import Mirror
-from corral.service.profile import Profiles
-from corral.service.pull import Puller
-from corral.service.verify import Verifier
 from corral.store.folder import check_models_folder
 from corral.store.models import ModelStore
 from corral.store.prune import prepare_store
 from corral.store.uploads import UploadStore
 from corral.web.server import WebServer
+from corral.weights.translate.cache import ViewCache
 from corral.workers.pool import set_work_timeout, shared_pool
 
 if TYPE_CHECKING:
@@ -198,7 +199,8 @@ async def _warn_of_unused_gpus(gpus: EngineGPUs) -> None:
 
 def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "127.0.0.1") -> _Parts:
     set_work_timeout(settings.work_timeout_ns / _NS_PER_S)
-    store = ModelStore(settings.models_dir)
+    translations = ViewCache(settings.models_dir)
+    store = ModelStore(settings.models_dir, (translations,))
     profiles = Profiles(settings, store)
     factory = EngineFactory(
         engine,
@@ -217,7 +219,7 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "
     puller = Puller(settings, store, creator)
     local_files = LocalFiles(store, jobs, settings.local_files)
     limits = {"max_body_bytes": settings.max_body_bytes, "max_depth": settings.max_json_depth}
-    service = Inference(settings, profiles, scheduler)
+    service = Inference(settings, profiles, scheduler, translations)
     catalogue = Library(settings, store, profiles)
     inference = InferenceRoutes(service, **limits)
     anthropic = AnthropicRoutes(service, **limits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from corral.errors import CorralError, InvalidRequestError
-from corral.gotime import FOREVER_NS, parse_duration_ns
+from corral.golang.time import FOREVER_NS, parse_duration_ns
 from corral.rate import parse_rate
 
 __all__ = [

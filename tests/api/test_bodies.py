@@ -10,7 +10,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.api.bodies import _unpack, parse_body
+from corral.api.http.bodies import _unpack, parse_body
 from corral.errors import InvalidRequestError
 
 LIMIT = 1 << 20

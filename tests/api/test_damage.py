@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import FIXTURES, Server
-from tests.gguf_files.edit import edited
+from tests.weights.gguf.edit import edited
 
 
 def error_of(server: Server, path: str, body: dict[str, Any]) -> str:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.api import decode
-from corral.api.jsonread import plain, read_members
 from corral.api.native.requests import read_chat, read_embed, read_generate
+from corral.api.reading import decode
+from corral.api.reading.jsonread import plain, read_members
 from corral.errors import InvalidRequestError
 from corral.types import ToolCall
 

@@ -14,8 +14,8 @@ import pytest
 
 from corral.api.anthropic.convert import chat_request as messages_request
 from corral.api.anthropic.protocol import read_messages
-from corral.api.call_arguments import arguments_of
 from corral.api.openai.protocol import read_chat
+from corral.api.reading.call_arguments import arguments_of
 from corral.api.responses.compaction import compaction_item
 from corral.api.responses.convert import chat_request as responses_request
 from corral.api.responses.protocol import read_responses

@@ -14,12 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.api import bodies, decode, jsonread
 from corral.api.anthropic.protocol import read_count, read_messages
-from corral.api.bodies import MAX_VALUES, parse_body
-from corral.api.native import library, making, requests, tokens
+from corral.api.http import bodies
+from corral.api.http.bodies import MAX_VALUES, parse_body
+from corral.api.native import blobs_and_create as making
+from corral.api.native import library, requests, tokens
 from corral.api.openai import protocol as openai
-from corral.api.rerank import _read as read_rerank
+from corral.api.openai.rerank import _read as read_rerank
+from corral.api.reading import decode, jsonread
 from corral.api.responses.protocol import read_responses
 from corral.errors import InvalidRequestError
 

@@ -17,15 +17,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from corral.api.answering import AnswerForm
 from corral.api.anthropic import convert as messages_convert
 from corral.api.anthropic import protocol as messages_protocol
 from corral.api.anthropic.encode import MessageForm
+from corral.api.http.answering import AnswerForm
 from corral.api.responses import convert as responses_convert
 from corral.api.responses import protocol as responses_protocol
 from corral.api.responses.encode import ResponseForm
 from corral.errors import CorralError, InvalidRequestError
-from corral.service.requests import ChatRequest
+from corral.inference.requests import ChatRequest
 from corral.types import Chunk, GenerationMetrics, ToolCall
 
 _LINES = (Path(__file__).parent / "messages_responses_vectors.jsonl").read_text().splitlines()

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from corral.api.answering import AnswerForm
+from corral.api.http.answering import AnswerForm
 from corral.api.openai.chat_form import ChatForm
 from corral.api.openai.completion_form import CompletionForm
 from corral.api.openai.errors import service_error
 from corral.api.openai.inference import embedding_parts
 from corral.api.openai.protocol import read_chat, read_completion, read_embeddings
 from corral.errors import EngineError, InvalidRequestError, ModelNotFoundError, QueueFullError
-from corral.service.requests import ChatRequest, EmbedResult, GenerateRequest, Immediate
+from corral.inference.requests import ChatRequest, EmbedResult, GenerateRequest, Immediate
 from corral.types import Chunk, GenerationMetrics, Logprob, Message, Tool, ToolCall, ToolProperty
 
 _LINES = (Path(__file__).parent / "openai_vectors.jsonl").read_text().splitlines()

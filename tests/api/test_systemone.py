@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.api.systemone import read_systemone
+from corral.api.native.systemone import read_systemone
 from corral.errors import InvalidRequestError
+from corral.inference.decision import Answer, DecisionRequest, Option, Question, asker_of
 from corral.runner import scoring
 from corral.runner.engine import EngineFactory, EngineRunner
 from corral.runner.interface import EngineChoice, RunnerSpec
-from corral.service.decision import Answer, DecisionRequest, Option, Question, asker_of
 from tests.conftest import FIXTURES, Server
 
 MAX_DEPTH = 100

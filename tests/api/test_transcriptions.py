@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multipart import MultipartError
 
-from corral.api.multipart_form import _parse
+from corral.api.http.multipart_form import _parse
 from corral.errors import InvalidRequestError
 from tests.conftest import Server
 

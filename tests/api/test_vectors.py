@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy
 import pytest
 
-from corral.gguf import GGUFFile
+from corral.weights.gguf import GGUFFile
 from tests.conftest import FIXTURES, Server
 
 # Longer in bytes than the context of the model, so that each has to be counted.

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from corral.cli.attach import extract_files
-from corral.cli.client import APIError
+from corral.cli.conversation.attach import extract_files
+from corral.cli.http.client import APIError
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
 

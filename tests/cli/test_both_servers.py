@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.cli import quick
+from corral.cli.http import short_http as quick
 from tests.cli.replay import Replay
 from tests.conftest import FIXTURES
 

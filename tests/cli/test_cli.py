@@ -169,7 +169,7 @@ def test_help_lists_every_setting(cli: Cli) -> None:
 def test_version_imports_little() -> None:
     """The quick commands load neither the server nor the engine."""
     program = (
-        "import corral.cli.main, corral.cli.client, corral.cli.address, corral.cli.library, sys; "
+        "import corral.cli.main, corral.cli.http.client, corral.cli.http.address, corral.cli.models.listing, sys; "
         "print(*sorted(sys.modules))"
     )
     output = subprocess.run(

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from corral.cli.sources import find_sources, named_files
-from corral.create.token import TOKEN_FILE_NAME, TOKEN_PREFIX
+from corral.cli.models.sources import find_sources, named_files
+from corral.library.create.token import TOKEN_FILE_NAME, TOKEN_PREFIX
 from corral.modelfile import ModelfileError
 from tests.cli.replay import Replay
 from tests.conftest import FIXTURES, Server

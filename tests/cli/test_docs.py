@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from corral.cli.manpage import manual_page
-from corral.cli.slash import COMPLETIONS
+from corral.cli.conversation.slash import COMPLETIONS
+from corral.cli.frame.manpage import manual_page
 from scripts.cli_reference import MANUAL, PAGE, page_with
 
 

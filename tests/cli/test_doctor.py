@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from corral import __version__
-from corral.cli.checkup import Finding, check_key, check_store
-from corral.cli.machine_checks import check_environment, check_proxies, missing_features
+from corral.cli.doctor.machine_checks import check_environment, check_proxies, missing_features
+from corral.cli.doctor.store_checks import Finding, check_key, check_store
 from corral.registry.key import ensure_key
 from tests.cli.replay import Replay
 from tests.cli.screen import Screen

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from corral.engines.choice import wheel_version
-from tests.engines.test_engines import put_native
+from corral.runner.engines.choice import wheel_version
+from tests.runner.engines.test_engines import put_native
 
 
 def engine(home: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:

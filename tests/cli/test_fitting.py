@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from corral.cli.fitting import fit_table
-from corral.cli.human import display_width, format_table
-from corral.cli.progress import Progress
-from corral.cli.spinner import _fitting
+from corral.cli.conversation.spinner import _fitting
+from corral.cli.terminal.formatting import display_width, format_table
+from corral.cli.terminal.progress import Progress
+from corral.cli.terminal.tables import fit_table
 
 HEADER = ("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL")
 DISPENSABLE = ("ID", "CONTEXT", "PROCESSOR")
@@ -53,7 +53,7 @@ def test_no_rows() -> None:
 def test_the_line_of_a_load(monkeypatch: pytest.MonkeyPatch) -> None:
     """The name gives way to the share, and a line never reaches the end of the screen."""
     for width, shown in ((80, "loading some-model 45% "), (20, "loading 45% "), (9, "45%")):
-        monkeypatch.setattr("corral.cli.spinner.terminal_size", lambda _stream, w=width: (w, 24))
+        monkeypatch.setattr("corral.cli.conversation.spinner.terminal_size", lambda _stream, w=width: (w, 24))
         assert _fitting("some-model", "45%") == shown
 
 

@@ -8,9 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.cli.human import display_width, format_age, format_bytes, format_count, format_table, parse_time
-from corral.cli.library import processor_of
-from corral.cli.progress import Line
+from corral.cli.models.listing import processor_of
+from corral.cli.terminal.formatting import (
+    display_width,
+    format_age,
+    format_bytes,
+    format_count,
+    format_table,
+    parse_time,
+)
+from corral.cli.terminal.progress import Line
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.cli.agents import AGENTS, Target
-from corral.cli.foreign_settings import ForeignSettings, SettingsError
+from corral.cli.agents.agents import AGENTS, Target
+from corral.cli.agents.foreign_settings import ForeignSettings, SettingsError
 from tests.cli.replay import Replay
 from tests.cli.screen import Screen
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from corral.cli.background import start_server
-from corral.cli.client import Client
+from corral.cli.http.background import start_server
+from corral.cli.http.client import Client
 from corral.errors import CorralError
 from corral.hostaddress import HostAddress
 from tests.cli.replay import Replay

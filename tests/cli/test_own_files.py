@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from corral.cli.client import APIError
-from corral.cli.own_files import name_of_file
-from corral.cli.weblinks import name_of_link
+from corral.cli.http.client import APIError
+from corral.cli.models.own_files import name_of_file
+from corral.cli.models.weblinks import name_of_link
 from tests.conftest import FIXTURES, Server
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from corral.cli.removing import is_pattern, matching
+from corral.cli.models.rm import is_pattern, matching
 from tests.cli.replay import Replay
 from tests.cli.screen import Screen
 from tests.conftest import PLAIN_TEMPLATE, Server

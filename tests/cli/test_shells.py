@@ -15,9 +15,9 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from corral.cli.candidates import FILES, candidates_for
-from corral.cli.commands import COMMANDS
-from corral.cli.manpage import manual_page
+from corral.cli.completion.candidates import FILES, candidates_for
+from corral.cli.frame.commands import COMMANDS
+from corral.cli.frame.manpage import manual_page
 from tests.cli.replay import Replay
 from tests.waiting import PATIENCE_S
 

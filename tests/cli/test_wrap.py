@@ -9,7 +9,7 @@ import pyte
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.cli.wrap import WordWrap
+from corral.cli.terminal.wrap import WordWrap
 
 TEXTS = st.text("ab \n\t日é\u0301", max_size=120)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from corral.convert import convert_model
+from corral.weights.convert import convert_model
 from tests.conftest import Server
 from tests.doubles.sentence_model import model_files, reference_embedding
 

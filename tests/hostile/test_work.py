@@ -18,9 +18,9 @@ from PIL import Image
 
 from scripts.make_tiny_projector import make_projector
 from tests.conftest import FIXTURES, Server
-from tests.gguf_files.edit import edited
 from tests.hostile.attack import attack
 from tests.waiting import PATIENCE_S
+from tests.weights.gguf.edit import edited
 
 _ONE = {"stream": False, "options": {"num_predict": 1}}
 _USER = [{"role": "user", "content": "hello"}]

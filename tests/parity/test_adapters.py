@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from corral.convert import convert_adapter, convert_model
+from corral.weights.convert import convert_adapter, convert_model
 from tests.parity.families import DECODERS
 from tests.parity.test_decoders import reference_logprobs
 from tests.plain_engine import Engine

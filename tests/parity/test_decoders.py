@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers
 
-from corral.convert import convert_model
+from corral.weights.convert import convert_model
 from tests.parity.families import DECODERS
 from tests.parity.texts import texts
 from tests.plain_engine import Engine

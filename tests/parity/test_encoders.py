@@ -14,7 +14,7 @@ import pytest
 import torch
 import transformers
 
-from corral.convert import convert_model
+from corral.weights.convert import convert_model
 from tests.doubles.sentence_model import model_files, model_folder
 from tests.parity.families import ENCODERS, RERANKERS, Case
 from tests.parity.texts import texts

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 import transformers
 
-from corral.convert import convert_model
-from corral.gguf import GGUFFile
+from corral.weights.convert import convert_model
+from corral.weights.gguf import GGUFFile
 from tests.parity.families import DECODERS, SMALL, randomize
 from tests.parity.test_decoders import PROMPTS, reference_logprobs
 from tests.plain_engine import Engine

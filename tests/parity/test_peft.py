@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from corral.convert import convert_adapter, convert_model
 from corral.errors import ConversionError
+from corral.weights.convert import convert_adapter, convert_model
 from tests.parity.families import DECODERS
 from tests.parity.test_decoders import reference_logprobs
 from tests.plain_engine import Engine

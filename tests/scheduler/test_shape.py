@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.gguf import GGUFFile
 from corral.scheduler.shape import read_memory_shape
+from corral.weights.gguf import GGUFFile
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from corral.config import Settings
-from corral.create.request import CreateRequest
-from corral.create.service import Creator
 from corral.errors import CapabilityError, CorralError
+from corral.inference.profile import Profiles
+from corral.library.create.request import CreateRequest
+from corral.library.create.service import Creator
+from corral.library.models import Library, ShowRequest
 from corral.names import ModelName
-from corral.service.library import Library, ShowRequest
-from corral.service.profile import Profiles
 from corral.store.models import ModelStore
 from corral.store.prune import prepare_store
 from corral.store.references import survey

@@ -13,8 +13,8 @@ import pytest
 from corral.bounded import BoundedCache
 from corral.config import Settings
 from corral.errors import ModelNotFoundError
+from corral.inference.profile import Profiles
 from corral.names import ModelName
-from corral.service.profile import Profiles
 from corral.store.models import ModelStore
 from tests.conftest import FIXTURES
 from tests.store.ollama_stores import OllamaStore

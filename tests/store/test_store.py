@@ -17,7 +17,7 @@ import pytest
 
 from corral.digest import Digest
 from corral.errors import CorruptManifestError, InvalidDigestError, ModelNotFoundError
-from corral.gowire import encode, encode_sorted
+from corral.golang.json import encode, encode_sorted
 from corral.names import ModelName
 from corral.store.config_blob import ModelConfig
 from corral.store.manifests import CONFIG_MEDIA_TYPE, Layer, Manifest

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from corral.library.verify import Verifier
 from corral.names import ModelName
-from corral.service.verify import Verifier
 from corral.store.manifests import Layer, Manifest
 from corral.store.models import ModelStore
 from tests.conftest import FIXTURES, Server
@@ -148,7 +148,7 @@ def test_what_cannot_be_read_is_not_damaged(tmp_path: Path, monkeypatch: pytest.
         reports.append(event)
 
     with monkeypatch.context() as patched:
-        patched.setattr("corral.service.verify._Hashing.run", fail)
+        patched.setattr("corral.library.verify._Hashing.run", fail)
         asyncio.run(Verifier(store).verify([], report))
     (damage,) = reports[-1]["damaged"]
     assert damage["problem"] == "the file cannot be read: input/output error"

@@ -11,9 +11,9 @@ import ollama
 import pytest
 
 import corral
-from corral.gguf import GGUFFile, check_loadable
-from corral.prompt.jinja import ChatTemplate
+from corral.chat.templates.jinja import ChatTemplate
 from corral.types import Message
+from corral.weights.gguf import GGUFFile, check_loadable
 from tests.conftest import Server
 
 ASSET = Path(corral.__file__).parent / "assets" / "corral-tiny.gguf"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from corral import API_VERSION, __version__
-from corral.api.origins import HostGuard
+from corral.api.http.origins import HostGuard
 from tests.conftest import Server
 
 

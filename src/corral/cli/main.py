@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from corral.cli.commands import COMMANDS, ROOT, find_command
-from corral.cli.flags import HOST, Arguments, Command, UsageError, parse
+from corral.cli.frame.commands import COMMANDS, ROOT, find_command
+from corral.cli.frame.flags import HOST, Arguments, Command, UsageError, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _text(word: str) -> str:
 
 def _fail(error: Exception) -> int:
     """Print what went wrong; what is not a known kind of error keeps its traceback."""
-    from corral.cli.client import APIError, NoServerError, no_server_text
+    from corral.cli.http.client import APIError, NoServerError, no_server_text
     from corral.errors import CorralError
 
     if isinstance(error, NoServerError):
@@ -73,7 +73,7 @@ def _fail(error: Exception) -> int:
         text = str(error)
     else:
         raise error
-    from corral.cli.terminal import is_terminal, safe
+    from corral.cli.terminal.screen import is_terminal, safe
 
     hint = getattr(error, "hint", "")
     told = f"Error: {text}" + (f"\n{hint}" if hint else "")
@@ -90,7 +90,7 @@ def _run(words: Sequence[str]) -> int:
         return _help(rest)
     command = find_command(name)
     if command is None:
-        from corral.cli.helptext import unknown_command
+        from corral.cli.frame.help import unknown_command
 
         raise unknown_command(name, COMMANDS)
     arguments = parse(command, rest)
@@ -103,14 +103,14 @@ def _run(words: Sequence[str]) -> int:
     implementation = getattr(__import__(f"corral.cli.{module}", fromlist=[function]), function)
     if not command.needs_server:
         return implementation(arguments) or 0
-    from corral.cli.address import reach_server
+    from corral.cli.http.address import reach_server
 
     client = reach_server(may_start=arguments.has("serve"))
     try:
         return implementation(client, arguments) or 0
     except Exception as error:
         if arguments.words and getattr(error, "hint", None) == "":
-            from corral.cli.own_files import advice_about
+            from corral.cli.models.own_files import advice_about
 
             error.hint = advice_about(arguments.words[0])  # type: ignore[attr-defined]
         raise
@@ -144,11 +144,11 @@ def _root(words: Sequence[str]) -> int:
     arguments = parse(ROOT, words)
     _take_host(arguments)
     if arguments.has("version") and not arguments.wants_help:
-        from corral.cli.address import print_version
+        from corral.cli.http.address import print_version
 
         print_version()
         return 0
-    from corral.cli.helptext import root_help
+    from corral.cli.frame.help import root_help
 
     print(root_help(COMMANDS, ROOT))
     return 0
@@ -163,7 +163,7 @@ def _help(words: Sequence[str]) -> int:
     if command is not None:
         _print_help(command)
         return 0
-    from corral.cli.helptext import root_help, root_usage
+    from corral.cli.frame.help import root_help, root_usage
 
     if name:
         print(f"Unknown help topic [`{name}`]\n{root_usage(COMMANDS, ROOT)}", file=sys.stderr)
@@ -173,7 +173,7 @@ def _help(words: Sequence[str]) -> int:
 
 
 def _print_help(command: Command) -> None:
-    from corral.cli.helptext import command_help
+    from corral.cli.frame.help import command_help
 
     print(command_help(command))
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from corral.gowire import shorten_float32
+from corral.golang.json import shorten_float32
 from corral.modelfile.reader import Directive, ModelfileError
 
 __all__ = ["DEPRECATED_PARAMETERS", "is_float_parameter", "is_integer_parameter", "parse_parameters"]

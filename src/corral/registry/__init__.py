@@ -13,6 +13,6 @@
     sharing      several pulls of one blob share its download
     upload       one blob to a registry
 
-All of it blocks and runs in threads of its own; only `sharing` is for the event loop. `service/pull.py` imports this
+All of it blocks and runs in threads of its own; only `sharing` is for the event loop. `library/pull.py` imports this
 package when it is first needed: a server that never pulls does not pay for it.
 """

@@ -13,11 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from corral.disk import sync_folder
 from corral.errors import CorralError, DiskFullError, StoreError, TransferCancelledError
 from corral.registry.parts import Part, PartFiles
 from corral.registry.prefix import PrefixHasher
 from corral.registry.splicing import KernelPipe
-from corral.store.blobs import sync_folder
 
 __all__ = ["PartialFile"]
 

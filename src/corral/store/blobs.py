@@ -7,24 +7,21 @@ import contextlib
 import hashlib
 import os
 import secrets
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from corral.digest import Digest, hash_file
-from corral.quantize.output import check_space
+from corral.disk import check_space, sync_folder
 from corral.store.checked import CheckedBlobs
 from corral.store.kept import KeptBlobs
 from corral.store.links import LinkRecords
 from corral.store.locks import lock_file, store_lock
-from corral.translate.cache import ViewCache
 
-__all__ = ["BlobStore", "BlobWriter", "PutResult", "sync_folder", "write_atomically"]
+__all__ = ["BlobStore", "BlobWriter", "DerivedFiles", "PutResult"]
 
 _WRITE_BYTES = 1 << 20
-_FOLDER_ATTEMPTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +69,21 @@ class BlobWriter:
         self.path.unlink(missing_ok=True)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems refuse
-            os.fsync(handle)
-    finally:
-        os.close(handle)
+class DerivedFiles(Protocol):
+    """Files that were made of blobs and can be made again, such as translations for the engine."""
+
+    def delete(self, digest: Digest) -> None:
+        """Remove what was made of a blob."""
+
+    def sweep(self, used: Collection[Digest]) -> None:
+        """Remove what was made of any other blobs than these."""
 
 
 class BlobStore:
-    """The `blobs` folder."""
+    """The `blobs` folder. `derived`: files made of blobs, which go with them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, derived: Sequence[DerivedFiles] = ()) -> None:
+        self.derived = derived
         self.folder = folder
         self.links = LinkRecords(folder.parent, folder)
         self.kept = KeptBlobs(folder.parent)
@@ -171,7 +169,8 @@ class BlobStore:
         self.path(digest).unlink(missing_ok=True)
         self.links.delete(digest)
         self.checked.delete(digest)
-        ViewCache(self.folder.parent).delete(digest)
+        for files in self.derived:
+            files.delete(digest)
 
     def writer(self) -> BlobWriter:
         """A new blob; blocks on the disk when it is written."""
@@ -240,30 +239,3 @@ def _note_sound(checked: CheckedBlobs, digest: Digest, path: Path) -> None:
 
 def _stamp(info: os.stat_result) -> tuple[int, int]:
     return (info.st_size, info.st_mtime_ns)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file beside its place and rename it, so that no reader sees half of it.
-
-    Another process may remove the folder as long as it is empty: then it is made again.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
-    for attempt in range(_FOLDER_ATTEMPTS):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            file = temporary.open("xb")
-        except FileNotFoundError:
-            if attempt == _FOLDER_ATTEMPTS - 1:
-                raise
-        else:
-            break
-    try:
-        with file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from corral.bounded import BoundedCache
 from corral.digest import Digest
+from corral.disk import write_atomically
 from corral.errors import CorruptManifestError
 from corral.names import ModelName
-from corral.store.blobs import write_atomically
 from corral.store.documents import Witness
 from corral.store.lists import ManifestList, Variant, split_anchor
 from corral.store.manifests import Layer, Manifest

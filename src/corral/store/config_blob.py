@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corral.errors import CorruptManifestError
-from corral.gowire import encode
+from corral.golang.json import encode
 from corral.store.texts import parse_json
 
 __all__ = ["ModelConfig"]

@@ -11,7 +11,7 @@ from typing import Any
 
 from corral.digest import Digest
 from corral.errors import CorruptManifestError, InvalidDigestError
-from corral.gowire import encode
+from corral.golang.json import encode
 
 __all__ = [
     "CONFIG_MEDIA_TYPE",

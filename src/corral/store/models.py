@@ -7,7 +7,7 @@ is read of one model is bounded, and nothing in it can keep the others from bein
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from corral.bounded import BoundedCache
 from corral.digest import Digest
 from corral.errors import CorruptManifestError, ModelNotFoundError
 from corral.names import ModelName
-from corral.store.blobs import BlobStore
+from corral.store.blobs import BlobStore, DerivedFiles
 from corral.store.catalog import ManifestStore, StoredManifest
 from corral.store.config_blob import ModelConfig
 from corral.store.lists import NEEDS_MLX
@@ -67,9 +67,9 @@ class Model:
 class ModelStore:
     """A models folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, derived: Sequence[DerivedFiles] = ()) -> None:
         self.folder = folder
-        self.blobs = BlobStore(folder / "blobs")
+        self.blobs = BlobStore(folder / "blobs", derived)
         self.manifests = ManifestStore(folder / "manifests")
         self._models: BoundedCache[ModelName, tuple[StoredManifest, Model]] = BoundedCache(
             max_entries=_MAX_CACHED, max_bytes=_MAX_CACHED_BYTES

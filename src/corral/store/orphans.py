@@ -12,7 +12,8 @@ import contextlib
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from corral.store.blobs import BlobStore, write_atomically
+from corral.disk import write_atomically
+from corral.store.blobs import BlobStore
 
 __all__ = ["Orphans"]
 

@@ -19,7 +19,6 @@ from corral.store.orphans import Orphans
 from corral.store.references import References, survey, survey_for_sweep
 from corral.store.trees import UNFINISHED
 from corral.store.workspace import delete_unused, held_digests, recover_workspaces
-from corral.translate.cache import ViewCache
 
 __all__ = ["delete_unreferenced", "keep_for_a_while", "prepare_store"]
 
@@ -118,7 +117,9 @@ def _sweep(store: ModelStore, now_s: float) -> None:
                 if path.name not in stays and not _is_used(path.name, references):
                     _delete(store, path)
                     _log.info("pruned blob=%s", path.name)
-        ViewCache(store.folder).sweep({Digest(text) for text in references.hexes})
+        used = {Digest(text) for text in references.hexes}
+        for files in store.blobs.derived:
+            files.sweep(used)
     _remove_empty_folders(store.manifests.folder)
 
 

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from corral.digest import Digest, hash_file
+from corral.disk import sync_folder
 from corral.errors import DigestMismatchError, InvalidRequestError
-from corral.store.blobs import BlobStore, sync_folder
+from corral.store.blobs import BlobStore
 
 __all__ = ["UnknownUploadError", "UploadStore"]
 

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import IO
 
 from corral.digest import Digest
-from corral.store.blobs import BlobStore, PutResult, sync_folder
+from corral.disk import sync_folder
+from corral.store.blobs import BlobStore, PutResult
 from corral.store.catalog import ManifestStore
 from corral.store.locks import lock_file, store_lock
 from corral.store.references import survey_for_deletion

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from corral.api.call_arguments import arguments_of
-from corral.api.decode import decode_base64
+from corral.api.reading.call_arguments import arguments_of
+from corral.api.reading.decode import decode_base64
 from corral.errors import InvalidRequestError
 from corral.types import Message, ToolCall
 

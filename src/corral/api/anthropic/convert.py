@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from corral.api import decode
 from corral.api.anthropic.blocks import messages_of
 from corral.api.anthropic.protocol import MessagesRequest, WireTool
-from corral.api.tool_schemas import named_tools, tool_parameters
+from corral.api.reading import decode
+from corral.api.reading.tool_schemas import named_tools, tool_parameters
 from corral.errors import InvalidRequestError
-from corral.goquote import quoted
-from corral.gowire import encode
-from corral.service.requests import ChatRequest, InferenceOptions
+from corral.golang.json import encode
+from corral.golang.quote import quoted
+from corral.inference.requests import ChatRequest, InferenceOptions
 from corral.types import Message, Think, Tool, ToolFunction, ToolParameters, ToolProperty
 
 __all__ = ["SEARCH_TOOL", "chat_request", "estimate_tokens", "has_search"]

@@ -11,16 +11,16 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from corral.api.answering import Whole
 from corral.api.anthropic.convert import SEARCH_TOOL
 from corral.api.anthropic.errors import error_event, service_error
-from corral.api.http import JSON
+from corral.api.http.answering import Whole
+from corral.api.http.exchange import JSON
+from corral.api.http.sse import EVENT_STREAM, named_frame
 from corral.api.native.encode import merge_chunks
 from corral.api.openai.encode import arguments_json
-from corral.api.sse import EVENT_STREAM, named_frame
 from corral.errors import CorralError
-from corral.gowire import encode, escape_string
-from corral.service.requests import Immediate
+from corral.golang.json import encode, escape_string
+from corral.inference.requests import Immediate
 from corral.types import Chunk, GenerationMetrics, ToolCall
 
 __all__ = ["MessageForm"]

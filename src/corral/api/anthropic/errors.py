@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import secrets
 
-from corral.api.errors import compatible_status_of, error_body, text_of
-from corral.api.http import JSON, JSON_UTF8
+from corral.api.http.errors import compatible_status_of, error_body, text_of
+from corral.api.http.exchange import JSON, JSON_UTF8
 from corral.errors import CloudDisabledError, ContextOverflowError, CorralError
-from corral.gowire import encode
+from corral.golang.json import encode
 
 __all__ = ["envelope", "error_event", "service_error"]
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from corral.api import decode
-from corral.api.extras import EXTRA_FIELDS, extra_options
-from corral.api.fields import number
-from corral.api.jsonread import JSONObject, clean_text, element_texts, kind_of, member_texts, plain
+from corral.api.reading import decode
+from corral.api.reading.extras import EXTRA_FIELDS, extra_options
+from corral.api.reading.fields import number
+from corral.api.reading.jsonread import JSONObject, clean_text, element_texts, kind_of, member_texts, plain
 from corral.errors import InvalidRequestError
 
 __all__ = ["MESSAGES", "MessagesRequest", "WireMessage", "WireTool", "read_count", "read_messages"]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from corral.api.answering import answer
 from corral.api.anthropic.convert import chat_request, estimate_tokens, has_search
 from corral.api.anthropic.encode import MessageForm
 from corral.api.anthropic.errors import envelope, service_error
 from corral.api.anthropic.protocol import read_count, read_messages
-from corral.api.bodies import beside_loop, parse_body, read_packed_body
-from corral.api.http import JSON, ClientGoneError, Exchange
+from corral.api.http.answering import answer
+from corral.api.http.bodies import beside_loop, parse_body, read_packed_body
+from corral.api.http.exchange import JSON, ClientGoneError, Exchange
 from corral.errors import CorralError
-from corral.service.inference import Inference
+from corral.inference.pipeline import Inference
 
 __all__ = ["AnthropicRoutes"]
 

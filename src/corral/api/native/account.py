@@ -7,9 +7,9 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from corral.api.http import JSON_UTF8, Exchange
-from corral.api.routing import Router
-from corral.gowire import encode
+from corral.api.http.exchange import JSON_UTF8, Exchange
+from corral.api.http.routing import Router
+from corral.golang.json import encode
 
 if TYPE_CHECKING:
     from corral.registry.account import Account

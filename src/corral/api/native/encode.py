@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from corral.gowire import Float32, encode, escape_string, format_utc_now
-from corral.service.requests import Immediate
+from corral.golang.json import Float32, encode, escape_string, format_utc_now
+from corral.inference.requests import Immediate
 from corral.types import Chunk, GenerationMetrics, Logprob, ToolCall
 
 __all__ = ["ChatEncoder", "GenerateEncoder", "logprob_json", "merge_chunks"]

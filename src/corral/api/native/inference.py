@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from corral.api.answering import Whole, answer
-from corral.api.bodies import parse_body
-from corral.api.errors import error_body, is_worker_error, status_of, text_of
-from corral.api.http import JSON, JSON_UTF8, NDJSON, Exchange
+from corral.api.http.answering import Whole, answer
+from corral.api.http.bodies import parse_body
+from corral.api.http.errors import error_body, is_worker_error, status_of, text_of
+from corral.api.http.exchange import JSON, JSON_UTF8, NDJSON, Exchange
+from corral.api.http.pieces import joined_rows, send_pieces
 from corral.api.native import requests
 from corral.api.native.encode import ChatEncoder, GenerateEncoder, merge_chunks
-from corral.api.vectors import joined_rows, send_pieces
 from corral.errors import CorralError
-from corral.gowire import encode, encode_float32_list, escape_string
-from corral.service.inference import Inference
-from corral.service.requests import EmbedRequest, Emit, Immediate
+from corral.golang.json import encode, encode_float32_list, escape_string
+from corral.inference.pipeline import Inference
+from corral.inference.requests import EmbedRequest, Emit, Immediate
 from corral.types import Chunk
 
 __all__ = ["InferenceRoutes"]

@@ -6,17 +6,17 @@ import asyncio
 from typing import Any, Protocol
 
 from corral import API_VERSION, __version__
-from corral.api import decode
-from corral.api.bodies import parse_body
-from corral.api.http import JSON_UTF8, Exchange
+from corral.api.http.bodies import parse_body
+from corral.api.http.exchange import JSON_UTF8, Exchange
 from corral.api.native.progress import answer_with_progress
+from corral.api.reading import decode
 from corral.errors import InvalidModelNameError, InvalidRequestError
-from corral.gowire import encode
+from corral.golang.json import encode
+from corral.library.models import Library, ShowRequest
+from corral.library.pull import Puller
 from corral.rate import parse_rate
 from corral.registry.request import TransferRequest
 from corral.scheduler.spec import LoadedInfo
-from corral.service.library import Library, ShowRequest
-from corral.service.pull import Puller
 
 __all__ = ["COPY", "NAMES", "SHOW", "TRANSFER", "LibraryRoutes"]
 

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from corral.api.errors import error_body, log_failure, status_of, text_of
-from corral.api.http import JSON, NDJSON, ClientGoneError, Exchange
+from corral.api.http.errors import error_body, log_failure, status_of, text_of
+from corral.api.http.exchange import JSON, NDJSON, ClientGoneError, Exchange
 from corral.errors import CorralError
-from corral.gowire import encode
+from corral.golang.json import encode
 
 __all__ = ["answer_with_progress"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from corral.api import decode, tool_schemas
-from corral.api.tool_choice import read_tool_choice
-from corral.service.requests import (
+from corral.api.reading import decode, tool_schemas
+from corral.api.reading.tool_choice import read_tool_choice
+from corral.inference.requests import (
     ChatRequest,
     EmbedRequest,
     GenerateRequest,

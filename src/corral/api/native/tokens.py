@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from corral.api import decode
-from corral.api.bodies import parse_body
-from corral.api.http import JSON_UTF8, Exchange
-from corral.api.routing import Router
-from corral.api.vectors import joined_rows, send_pieces
+from corral.api.http.bodies import parse_body
+from corral.api.http.exchange import JSON_UTF8, Exchange
+from corral.api.http.pieces import joined_rows, send_pieces
+from corral.api.http.routing import Router
+from corral.api.reading import decode
 from corral.errors import InvalidRequestError
-from corral.gowire import encode, encode_plain, escape_string
-from corral.service.inference import Inference
-from corral.service.requests import TokensRequest, TokenText
+from corral.golang.json import encode, encode_plain, escape_string
+from corral.inference.pipeline import Inference
+from corral.inference.requests import TokensRequest, TokenText
 
 __all__ = ["DETOKENIZE", "TOKENIZE", "add_token_routes"]
 

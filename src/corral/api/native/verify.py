@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from corral.api import decode
-from corral.api.bodies import parse_body
-from corral.api.http import Exchange
+from corral.api.http.bodies import parse_body
+from corral.api.http.exchange import Exchange
+from corral.api.http.routing import Router
 from corral.api.native.progress import answer_with_progress
-from corral.api.routing import Router
-from corral.service.verify import Verifier
+from corral.api.reading import decode
+from corral.library.verify import Verifier
 
 __all__ = ["VERIFY", "add_verify_route"]
 

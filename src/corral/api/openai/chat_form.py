@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from corral.api.http import JSON
+from corral.api.http.exchange import JSON
+from corral.api.http.sse import DONE, EVENT_STREAM, frame
 from corral.api.native.encode import logprob_json, merge_chunks
 from corral.api.openai.encode import FINGERPRINT, UsageCount, new_id, tool_calls_json
 from corral.api.openai.errors import error_event, service_error
-from corral.api.sse import DONE, EVENT_STREAM, frame
 from corral.errors import CorralError
-from corral.gowire import encode, escape_string
-from corral.service.requests import Immediate
+from corral.golang.json import encode, escape_string
+from corral.inference.requests import Immediate
 from corral.types import Chunk, Logprob
 
 __all__ = ["ChatForm"]

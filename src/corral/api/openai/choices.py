@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from corral.service.requests import Emit, Immediate
+from corral.inference.requests import Emit, Immediate
 from corral.types import Chunk
 
 __all__ = ["Run", "run_choices"]

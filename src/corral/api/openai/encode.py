@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from corral.gowire import encode, encode_sorted, escape_string
+from corral.golang.json import encode, encode_sorted, escape_string
 from corral.types import GenerationMetrics, ToolCall
 
 __all__ = ["FINGERPRINT", "UsageCount", "arguments_json", "id_digits", "new_id", "tool_calls_json"]

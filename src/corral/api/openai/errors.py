@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from corral.api.errors import compatible_status_of, error_body, text_of
-from corral.api.http import JSON, JSON_UTF8
+from corral.api.http.errors import compatible_status_of, error_body, text_of
+from corral.api.http.exchange import JSON, JSON_UTF8
 from corral.errors import CloudDisabledError, ContextOverflowError, CorralError
-from corral.gowire import escape_string
+from corral.golang.json import escape_string
 
 __all__ = ["code_of", "envelope", "error_event", "message_of", "service_error"]
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from corral.api.decode import decode_base64, is_image
+from corral.api.reading.decode import decode_base64, is_image
 from corral.errors import InvalidRequestError
 
 __all__ = ["File", "file_content"]

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from corral.api.answering import answer
-from corral.api.bodies import parse_body, read_packed_body
-from corral.api.http import JSON, ClientGoneError, Exchange
+from corral.api.http.answering import answer
+from corral.api.http.bodies import parse_body, read_packed_body
+from corral.api.http.exchange import JSON, ClientGoneError, Exchange
+from corral.api.http.pieces import joined_rows, send_pieces
 from corral.api.openai.chat_form import ChatForm
 from corral.api.openai.choices import Run, run_choices
 from corral.api.openai.completion_form import CompletionForm
@@ -26,11 +27,10 @@ from corral.api.openai.protocol import (
 )
 from corral.api.openai.sampling import seeded
 from corral.api.openai.shared import is_sdk
-from corral.api.vectors import joined_rows, send_pieces
 from corral.errors import CorralError
-from corral.gowire import encode_float32_list, escape_string
-from corral.service.inference import Inference
-from corral.service.requests import (
+from corral.golang.json import encode_float32_list, escape_string
+from corral.inference.pipeline import Inference
+from corral.inference.requests import (
     ChatRequest,
     EmbedResult,
     Emit,

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from corral.api import decode
-from corral.api.call_arguments import arguments_of
-from corral.api.fields import Structure, Structures
 from corral.api.openai.files import File, file_content
 from corral.api.openai.shared import audio_bytes, go_type, image_bytes
+from corral.api.reading import decode
+from corral.api.reading.call_arguments import arguments_of
+from corral.api.reading.fields import Structure, Structures
 from corral.errors import InvalidRequestError
 from corral.types import Message, ToolCall
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from corral.api.http import JSON, Exchange
+from corral.api.http.exchange import JSON, Exchange
 from corral.api.openai.errors import envelope, service_error
 from corral.errors import CorralError
-from corral.gowire import encode
-from corral.service.library import Library
+from corral.golang.json import encode
+from corral.library.models import Library
 from corral.store.models import Model
 
 __all__ = ["ModelsRoutes"]

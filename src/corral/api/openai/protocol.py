@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from corral.api import decode, tool_schemas
-from corral.api.fields import Structure
 from corral.api.openai.messages import MESSAGES, convert_messages
 from corral.api.openai.sampling import SAMPLING, choice_count, sampling_options
 from corral.api.openai.shared import format_of, go_type, think_of_effort
-from corral.api.tool_choice import read_tool_choice, restrict_tools
+from corral.api.reading import decode, tool_schemas
+from corral.api.reading.fields import Structure
+from corral.api.reading.tool_choice import read_tool_choice, restrict_tools
 from corral.errors import InvalidRequestError
-from corral.service.requests import ChatRequest, EmbedRequest, GenerateRequest, InferenceOptions
+from corral.inference.requests import ChatRequest, EmbedRequest, GenerateRequest, InferenceOptions
 
 __all__ = [
     "CHAT",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from corral.api.http.routing import Router
 from corral.api.openai.inference import OpenAIInferenceRoutes
 from corral.api.openai.models import ModelsRoutes
+from corral.api.openai.rerank import RerankRoutes
 from corral.api.openai.transcription import TranscriptionRoutes
-from corral.api.rerank import RerankRoutes
-from corral.api.routing import Router
-from corral.service.inference import Inference
-from corral.service.library import Library
+from corral.inference.pipeline import Inference
+from corral.library.models import Library
 
 __all__ = ["add_openai_routes"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from corral.api import decode
-from corral.api.extras import EXTRA_FIELDS, extra_options
-from corral.api.fields import Structure, number
-from corral.api.jsonread import JSONObject
+from corral.api.reading import decode
+from corral.api.reading.extras import EXTRA_FIELDS, extra_options
+from corral.api.reading.fields import Structure, number
+from corral.api.reading.jsonread import JSONObject
 from corral.errors import InvalidRequestError
-from corral.goquote import quoted
+from corral.golang.quote import quoted
 
 __all__ = ["MAX_CHOICES", "SAMPLING", "choice_count", "sampling_options", "seeded"]
 

@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
-from corral.api.decode import decode_base64
-from corral.api.http import Exchange
+from corral.api.http.exchange import Exchange
+from corral.api.reading.decode import decode_base64
 from corral.errors import InvalidRequestError
-from corral.goquote import quoted
+from corral.golang.quote import quoted
 from corral.types import Think
 
 __all__ = ["audio_bytes", "format_of", "go_type", "image_bytes", "is_sdk", "think_of_effort"]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from corral.api.answering import answer
-from corral.api.errors import status_of, text_of
-from corral.api.http import JSON, Exchange
-from corral.api.multipart_form import Form, read_form
+from corral.api.http.answering import answer
+from corral.api.http.errors import status_of, text_of
+from corral.api.http.exchange import JSON, Exchange
+from corral.api.http.multipart_form import Form, read_form
+from corral.api.http.sse import EVENT_STREAM, frame
 from corral.api.openai.errors import envelope, service_error
-from corral.api.sse import EVENT_STREAM, frame
 from corral.errors import CorralError, InvalidRequestError
-from corral.gowire import encode
-from corral.service.inference import Inference
-from corral.service.requests import ChatRequest, Immediate, InferenceOptions
+from corral.golang.json import encode
+from corral.inference.pipeline import Inference
+from corral.inference.requests import ChatRequest, Immediate, InferenceOptions
 from corral.types import Chunk, Message
 
 __all__ = ["TranscriptionRoutes"]

@@ -6,12 +6,12 @@ import re
 from typing import Any
 
 from corral import __version__
-from corral.api.http import JSON, JSON_UTF8, Exchange
+from corral.api.http.exchange import JSON, JSON_UTF8, Exchange
+from corral.api.http.routing import Router
 from corral.api.openapi.answers import ANSWERS
 from corral.api.openapi.schema import COMPONENTS, body_schema, object_of, ref
 from corral.api.openapi.table import OPERATIONS, Operation
-from corral.api.routing import Router
-from corral.gowire import encode
+from corral.golang.json import encode
 
 __all__ = ["add_openapi_route", "make_document"]
 

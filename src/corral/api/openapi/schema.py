@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from corral.api import decode, tool_schemas
-from corral.api.fields import Structure, Structures, number
+from corral.api.reading import decode, tool_schemas
+from corral.api.reading.fields import Structure, Structures, number
 
 __all__ = ["COMPONENTS", "array_of", "body_schema", "object_of", "ref"]
 

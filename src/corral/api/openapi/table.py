@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from corral.api.anthropic.protocol import MESSAGES
-from corral.api.decode import Decode
-from corral.api.native import library, making, verify
+from corral.api.native import blobs_and_create as making
+from corral.api.native import library, verify
 from corral.api.native.requests import CHAT, EMBED, EMBEDDINGS, GENERATE
+from corral.api.native.systemone import SYSTEMONE
 from corral.api.native.tokens import DETOKENIZE, TOKENIZE
 from corral.api.openai import protocol as openai
+from corral.api.openai.rerank import RERANK
 from corral.api.openapi.schema import array_of, object_of
-from corral.api.rerank import RERANK
+from corral.api.reading.decode import Decode
 from corral.api.responses.protocol import RESPONSES
-from corral.api.systemone import SYSTEMONE
 
 __all__ = ["OPERATIONS", "Operation"]
 

@@ -17,8 +17,8 @@ from corral.errors import (
     RegistryError,
     RegistryProtocolError,
 )
-from corral.gowire import encode
-from corral.service.hosting import MissingBlobError, UnknownBlobError, UnknownRepositoryError
+from corral.golang.json import encode
+from corral.library.registry_server import MissingBlobError, UnknownBlobError, UnknownRepositoryError
 from corral.store.uploads import UnknownUploadError
 
 __all__ = ["Resource", "parse_content_range", "parse_path", "parse_query", "parse_range", "refusal"]

@@ -11,16 +11,16 @@ import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from corral.api.errors import disk_text, log_failure, status_of, text_of
-from corral.api.http import JSON_UTF8, ClientGoneError, Exchange
+from corral.api.http.errors import disk_text, log_failure, status_of, text_of
+from corral.api.http.exchange import JSON_UTF8, ClientGoneError, Exchange
 from corral.api.registry import protocol
 from corral.api.registry.protocol import Resource
 from corral.api.registry.uploads import UploadRoutes, absolute
 from corral.digest import Digest
 from corral.errors import CorralError, ModelNotFoundError
-from corral.gowire import encode
-from corral.service.hosting import Hosting, UnknownBlobError
-from corral.service.mirror import GrowingBlob, Mirror, Write
+from corral.golang.json import encode
+from corral.library.pull_through import GrowingBlob, Mirror, Write
+from corral.library.registry_server import Hosting, UnknownBlobError
 from corral.store.blobs import BlobStore
 from corral.store.uploads import UploadStore
 

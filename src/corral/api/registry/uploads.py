@@ -6,7 +6,7 @@ import asyncio
 import errno
 from typing import BinaryIO
 
-from corral.api.http import JSON_UTF8, ClientGoneError, ClientStalledError, Exchange
+from corral.api.http.exchange import JSON_UTF8, ClientGoneError, ClientStalledError, Exchange
 from corral.api.registry import protocol
 from corral.api.registry.protocol import Resource
 from corral.digest import Digest

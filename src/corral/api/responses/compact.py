@@ -9,7 +9,7 @@ from typing import Any
 from corral.api.openai.encode import id_digits
 from corral.api.responses import objects
 from corral.api.responses.compaction import compaction_item
-from corral.service.compaction import Summary
+from corral.inference.compaction import Summary
 
 __all__ = ["compacted", "kept_items"]
 

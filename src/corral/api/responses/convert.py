@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from corral.api import decode
-from corral.api.jsonread import JSONObject
 from corral.api.openai.shared import format_of, think_of_effort
+from corral.api.reading import decode
+from corral.api.reading.jsonread import JSONObject
+from corral.api.reading.tool_choice import read_tool_choice, restrict_tools
+from corral.api.reading.tool_schemas import named_tools, tool_parameters
 from corral.api.responses.items import messages_of
 from corral.api.responses.protocol import ResponsesRequest
-from corral.api.tool_choice import read_tool_choice, restrict_tools
-from corral.api.tool_schemas import named_tools, tool_parameters
 from corral.errors import InvalidRequestError
-from corral.service.requests import ChatRequest, InferenceOptions
+from corral.inference.requests import ChatRequest, InferenceOptions
 from corral.types import Message, Tool, ToolFunction, ToolParameters, ToolProperty
 
 __all__ = ["CUSTOM_TOOL", "SEARCH_TOOL", "chat_request", "custom_names", "has_search"]

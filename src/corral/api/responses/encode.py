@@ -10,18 +10,18 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from corral.api.answering import Whole
-from corral.api.errors import status_of, text_of
-from corral.api.http import JSON
+from corral.api.http.answering import Whole
+from corral.api.http.errors import status_of, text_of
+from corral.api.http.exchange import JSON
+from corral.api.http.sse import EVENT_STREAM, named_frame
 from corral.api.openai.encode import arguments_json, id_digits
 from corral.api.openai.errors import code_of, envelope, message_of, service_error
 from corral.api.responses import objects
 from corral.api.responses.convert import SEARCH_TOOL, custom_names, has_search
 from corral.api.responses.protocol import ResponsesRequest
-from corral.api.sse import EVENT_STREAM, named_frame
 from corral.errors import CorralError
-from corral.gowire import encode, encode_sorted, escape_string
-from corral.service.requests import Immediate
+from corral.golang.json import encode, encode_sorted, escape_string
+from corral.inference.requests import Immediate
 from corral.types import Chunk, GenerationMetrics, ToolCall
 
 __all__ = ["ResponseForm", "SearchFailedError"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from corral.api.http import JSON, Exchange
+from corral.api.http.exchange import JSON, Exchange
 from corral.errors import CorralError
-from corral.gowire import encode
-from corral.service.archive import ItemNotFoundError, ResponseNotFoundError
+from corral.golang.json import encode
+from corral.responses.store import ItemNotFoundError, ResponseNotFoundError
 
 __all__ = ["answer_missing"]
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from corral.api.call_arguments import arguments_of
+from corral.api.reading.call_arguments import arguments_of
 from corral.types import ToolCall
 
 __all__ = ["called", "results_of"]

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from corral.api.call_arguments import arguments_of
 from corral.api.openai.files import File, file_content
 from corral.api.openai.shared import audio_bytes, image_bytes
+from corral.api.reading.call_arguments import arguments_of
 from corral.api.responses.compaction import summary_of
 from corral.api.responses.foreign import called, results_of
 from corral.errors import InvalidRequestError

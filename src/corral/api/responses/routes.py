@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from corral.api.answering import answer
-from corral.api.bodies import beside_loop, parse_body, read_packed_body
-from corral.api.http import JSON, ClientGoneError, Exchange
+from corral.api.http.answering import answer
+from corral.api.http.bodies import beside_loop, parse_body, read_packed_body
+from corral.api.http.exchange import JSON, ClientGoneError, Exchange
 from corral.api.openai.errors import envelope, service_error
 from corral.api.openai.shared import is_sdk
 from corral.api.responses.compact import compacted, kept_items
@@ -17,11 +17,11 @@ from corral.api.responses.errors import answer_missing
 from corral.api.responses.kept import kept_input, page_of, referenced_ids, with_references
 from corral.api.responses.protocol import ResponsesRequest, read_responses
 from corral.errors import CorralError, InvalidRequestError, StoreError
-from corral.gowire import encode
-from corral.service.archive import KeptResponse, ResponseArchive
-from corral.service.compaction import summarise
-from corral.service.inference import Inference
-from corral.service.requests import ChatRequest, Emit, Immediate
+from corral.golang.json import encode
+from corral.inference.compaction import summarise
+from corral.inference.pipeline import Inference
+from corral.inference.requests import ChatRequest, Emit, Immediate
+from corral.responses.store import KeptResponse, ResponseArchive
 from corral.types import Chunk
 
 __all__ = ["ResponsesRoutes"]

@@ -1,0 +1,140 @@
+"""The one place where an error becomes a status and a body."""
+
+from __future__ import annotations
+
+import errno
+import logging
+
+from corral.api.http.encodings import UnsupportedEncodingError
+from corral.api.http.exchange import (
+    BodyTooLargeError,
+    ClientGoneError,
+    ClientStalledError,
+    ServerStoppingError,
+)
+from corral.api.http.limits import ServerBusyError
+from corral.errors import (
+    CloudDisabledError,
+    ContextOverflowError,
+    CorralError,
+    DigestMismatchError,
+    EngineError,
+    FormatError,
+    InvalidRequestError,
+    LocalFilesError,
+    ModelNotFoundError,
+    OptionError,
+    QueueFullError,
+    RequestCanceledError,
+    RunnerExitedError,
+    SchemaError,
+    TemplateRaisedError,
+)
+from corral.golang.json import escape_string
+
+__all__ = [
+    "compatible_status_of",
+    "disk_text",
+    "error_body",
+    "is_worker_error",
+    "log_failure",
+    "status_of",
+    "text_of",
+]
+
+# The nearest class in an error's ancestry decides.
+_STATUS: dict[type[BaseException], int] = {
+    CorralError: 500,
+    InvalidRequestError: 400,
+    OptionError: 500,
+    CloudDisabledError: 403,
+    FormatError: 500,
+    TemplateRaisedError: 400,
+    ModelNotFoundError: 404,
+    LocalFilesError: 403,
+    DigestMismatchError: 400,
+    QueueFullError: 503,
+    RequestCanceledError: 499,
+    ClientGoneError: 499,
+    ClientStalledError: 408,
+    BodyTooLargeError: 413,
+    ServerBusyError: 503,
+    ServerStoppingError: 503,
+    UnsupportedEncodingError: 415,
+}
+
+# What may ail the disk, or what the person runs us on: theirs to mend, so they are told.
+_DISK_ERRNOS = frozenset(
+    {
+        errno.EACCES,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EIO,
+        errno.EMFILE,
+        errno.ENAMETOOLONG,
+        errno.ENFILE,
+        errno.ENOSPC,
+        errno.EPERM,
+        errno.EROFS,
+    }
+)
+
+# Raised while the engine works on a reply; the real server reports these from another place than the rest.
+_WORKER_ERRORS = (
+    EngineError,
+    RunnerExitedError,
+    ContextOverflowError,
+    FormatError,
+    SchemaError,
+)
+
+
+def status_of(error: BaseException) -> int:
+    """The HTTP status of an error; an engine's refusal keeps its own."""
+    if isinstance(error, EngineError):
+        return error.status
+    return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
+
+
+def compatible_status_of(error: BaseException) -> int:
+    """The same on the surfaces under `/v1`.
+
+    The native 500 of an option or a format of the wrong type is not an example to follow: clients repeat what fails
+    with it.
+    """
+    return 400 if isinstance(error, OptionError | FormatError) else status_of(error)
+
+
+def text_of(error: BaseException) -> str:
+    """The text for the client. Whatever is not ours stays out of it: it goes to the log."""
+    if isinstance(error, BodyTooLargeError | ClientStalledError):
+        return f"{error}; {error.hint}" if error.hint else str(error)
+    if isinstance(error, EngineError):
+        return error.message  # its body is JSON, which has no place inside a text
+    return str(error) if isinstance(error, CorralError) else disk_text(error) or "internal server error"
+
+
+def disk_text(error: BaseException) -> str:
+    """What ails the disk (full, read-only, forbidden), if that is what an error says; empty if it is not."""
+    if not isinstance(error, OSError) or error.errno not in _DISK_ERRNOS:
+        return ""
+    text = (error.strerror or str(error)).lower()
+    return f"{error.filename}: {text}" if error.filename else text
+
+
+def log_failure(log: logging.Logger, request_id: str, error: Exception) -> None:
+    """Log an error that is not one of ours: with its traceback, unless it is the disk that fails."""
+    if text := disk_text(error):
+        log.error("request failed id=%s: %s", request_id, text)
+    else:
+        log.error("request failed id=%s", request_id, exc_info=error)
+
+
+def is_worker_error(error: BaseException) -> bool:
+    """Whether a streaming route answers this error without a charset, as the real one does."""
+    return isinstance(error, _WORKER_ERRORS)
+
+
+def error_body(text: str) -> bytes:
+    """The native surface's error object."""
+    return b'{"error":' + escape_string(text) + b"}"

@@ -1,0 +1,312 @@
+"""One HTTP exchange: read the body within bounds, answer once or stream, see the client leave or the server stop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+from corral.api.http.encodings import content_codings, decode_body
+from corral.api.http.limits import BodyBudget
+from corral.errors import CorralError, InvalidRequestError
+from corral.web.call import Call
+from corral.web.heads import HeadError
+
+__all__ = [
+    "JSON",
+    "JSON_UTF8",
+    "NDJSON",
+    "BodyTooLargeError",
+    "ClientGoneError",
+    "ClientStalledError",
+    "Exchange",
+    "ServerStoppingError",
+]
+
+JSON = "application/json"
+JSON_UTF8 = "application/json; charset=utf-8"
+NDJSON = "application/x-ndjson"
+
+# Whoever sends a body more slowly than this, after the time in which a silent client is dropped, is dropped too.
+_MIN_BYTES_PER_S = 1024
+_NO_LIMIT = 1 << 62
+_THREAD_BYTES = 2 << 20
+
+
+class ClientGoneError(CorralError):
+    """The client closed the connection; nothing is left to say."""
+
+
+class ServerStoppingError(CorralError):
+    """The server ends, and with it what it was doing for this client."""
+
+    def __init__(self) -> None:
+        super().__init__("the server is shutting down", hint="try again when it is back")
+
+
+class BodyTooLargeError(CorralError):
+    """The request body exceeds its bound; `can_raise` if CORRAL_MAX_BODY_BYTES is that bound."""
+
+    def __init__(self, limit_bytes: int, *, can_raise: bool = True) -> None:
+        hint = "raise CORRAL_MAX_BODY_BYTES to allow larger requests" if can_raise else ""
+        super().__init__(f"request body is larger than {limit_bytes} bytes", hint=hint)
+        self.limit_bytes = limit_bytes
+
+
+class ClientStalledError(CorralError):
+    """The client sent half a request and nothing more, or next to nothing."""
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(
+            f"no more of the request body arrived for {timeout_s:g} s",
+            hint="raise CORRAL_CLIENT_TIMEOUT for clients that are that slow",
+        )
+
+
+class Exchange:
+    """A request and the way to answer it.
+
+    `extra_headers` go with whatever is answered. `error_encoder` makes the body of an error from its status and
+    text; a surface sets its own before it reads anything (None: the native one). `user` is who the client says that
+    it serves; it goes into the log, as does `refusal`. `body_limit_bytes` is the route's own bound of the body.
+
+    A client that stops sending its body, or stops reading a stream, for `stall_timeout_s` (0: never) ends the
+    exchange: it must not hold a slot of the engine forever.
+    """
+
+    __slots__ = (
+        "_body_bytes",
+        "_budget",
+        "_call",
+        "_held_bytes",
+        "_is_stopped",
+        "_is_writing",
+        "_stall_timeout_s",
+        "_worker",
+        "_write_count",
+        "body_limit_bytes",
+        "error_encoder",
+        "extra_headers",
+        "headers",
+        "is_started",
+        "keep_body",
+        "method",
+        "params",
+        "path",
+        "query",
+        "raw_path",
+        "refusal",
+        "request_id",
+        "status",
+        "user",
+    )
+
+    def __init__(
+        self, call: Call, request_id: str, *, budget: BodyBudget | None = None, stall_timeout_s: float = 0
+    ) -> None:
+        request = call.request
+        self._call = call
+        self._budget = budget or BodyBudget(_NO_LIMIT)
+        self._held_bytes = self._body_bytes = 0
+        self._stall_timeout_s = stall_timeout_s
+        self._is_stopped = False
+        self._is_writing = False
+        self._write_count = 0
+        self._worker: asyncio.Task[None] | None = None
+        self.method = request.method
+        self.path = request.path
+        self.raw_path = request.raw_path or request.path
+        self.query = request.query
+        self.headers: dict[bytes, bytes] = dict(reversed(request.headers))  # the first of a name counts
+        self.params: dict[str, str] = {}
+        self.extra_headers: list[tuple[bytes, bytes]] = []
+        self.error_encoder: Callable[[int, str], bytes] | None = None
+        self.body_limit_bytes = _NO_LIMIT
+        self.is_started = False
+        # Gets the path and the whole body, unpacked.
+        self.keep_body: Callable[[str, bytes], Awaitable[None]] | None = None
+        self.refusal = ""
+        self.status = 0
+        self.user = ""
+        self.request_id = request_id
+
+    def header(self, name: bytes) -> str:
+        """The value of a header (name in lower case), or an empty text."""
+        return self.headers.get(name, b"").decode("latin-1")
+
+    async def read_body(self, limit_bytes: int) -> bytes:
+        """The whole body, unpacked if the client packed it with gzip, deflate or zstd.
+
+        Raises:
+            BodyTooLargeError: it is larger than `limit_bytes` or than the route's bound, packed or unpacked.
+            InvalidRequestError: it does not unpack.
+            UnsupportedEncodingError, ServerBusyError, ClientGoneError, ClientStalledError
+        """
+        body = await self.read_packed_body(limit_bytes)
+        codings = content_codings(self.header(b"content-encoding"))
+        if not codings or not body:
+            await self.take_body(body, was_packed=False)
+            return body
+        limit_bytes = min(limit_bytes, self.body_limit_bytes)
+        unpacked = await asyncio.to_thread(decode_body, body, codings, limit_bytes)
+        if unpacked is None:
+            raise self._too_large(limit_bytes)
+        await self.take_body(unpacked, was_packed=True)
+        return unpacked
+
+    async def take_body(self, body: bytes, *, was_packed: bool) -> None:
+        """Count a body beside its packed form, and keep it where bodies are kept.
+
+        Raises:
+            ServerBusyError: there is no room for it.
+        """
+        if was_packed:
+            self._hold(len(body))
+        if self.keep_body is not None:
+            await self.keep_body(self.path, body)
+
+    async def read_packed_body(self, limit_bytes: int) -> bytes:
+        """The whole body as the client sent it; whoever unpacks it tells `take_body`.
+
+        Raises:
+            BodyTooLargeError, ServerBusyError, ClientGoneError, ClientStalledError
+        """
+        limit_bytes = min(limit_bytes, self.body_limit_bytes)
+        if self._call.request.size_bytes > limit_bytes:
+            raise self._too_large(limit_bytes)
+        parts: list[bytes] = []
+        size = 0
+        async for part in self.iter_body():
+            size += len(part)
+            if size > limit_bytes:
+                raise self._too_large(limit_bytes)
+            self._hold(len(part))
+            parts.append(part)
+        if len(parts) == 1:
+            return parts[0]
+        # Joining large ones takes tens of milliseconds, in which the interpreter's lock is free.
+        return b"".join(parts) if size < _THREAD_BYTES else await asyncio.to_thread(b"".join, parts)
+
+    def _too_large(self, limit_bytes: int) -> BodyTooLargeError:
+        return BodyTooLargeError(limit_bytes, can_raise=limit_bytes != self.body_limit_bytes)
+
+    def _hold(self, size_bytes: int) -> None:
+        self._held_bytes += self._budget.take(size_bytes, self._body_bytes)
+        self._body_bytes += size_bytes
+
+    def release(self) -> int:
+        """Nothing of the body is needed any more; how much of it was counted."""
+        held_bytes, self._held_bytes = self._held_bytes, 0
+        self._budget.give_back(held_bytes)
+        return held_bytes
+
+    async def iter_body(self) -> AsyncIterator[bytes]:
+        """Yield the body in the pieces in which it arrives.
+
+        Raises:
+            ClientGoneError: the client left before the end.
+            ClientStalledError: it neither sends nor leaves.
+            InvalidRequestError: it is not framed as HTTP says.
+        """
+        started_s, size_bytes = time.monotonic(), 0
+        while data := await self._read_piece():
+            size_bytes += len(data)
+            if self._stall_timeout_s:
+                allowed_s = self._stall_timeout_s + size_bytes / _MIN_BYTES_PER_S
+                if time.monotonic() - started_s > allowed_s:
+                    raise ClientStalledError(self._stall_timeout_s)
+            yield data
+
+    async def _read_piece(self) -> bytes:
+        try:
+            async with asyncio.timeout(self._stall_timeout_s or None):
+                data = await self._call.read()
+        except TimeoutError:
+            raise ClientStalledError(self._stall_timeout_s) from None
+        except HeadError as exc:
+            raise InvalidRequestError(str(exc)) from None
+        if data is None:
+            raise ClientGoneError("client closed the connection")
+        return data
+
+    def stop(self) -> None:
+        """The server stops: end what runs for this client. Its surface says so in its own form."""
+        self._is_stopped = True
+        if self._worker is not None:
+            self._worker.cancel()
+
+    async def run_watched(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work`; cancel it as soon as the client leaves. The body must have been read.
+
+        Raises:
+            ClientGoneError: the client left first, or does not read what it asked for (after `work` has ended).
+            ServerStoppingError: the server stops (after `work` has ended).
+        """
+        worker = self._worker = asyncio.ensure_future(work)
+        gone = self._call.gone
+        reason = "client closed the connection"
+        # Two looks without a write in between make a stall; so the hot path needs no clock.
+        look_s = self._stall_timeout_s / 2 or None
+        seen_count, was_stuck = -1, False
+        if self._is_stopped:
+            worker.cancel()
+        try:
+            while not (worker.done() or gone.done()):
+                await asyncio.wait({worker, gone}, timeout=look_s, return_when=asyncio.FIRST_COMPLETED)
+                is_stuck = self._is_writing and self._write_count == seen_count
+                if is_stuck and was_stuck:
+                    reason = "client stopped reading"
+                    break
+                seen_count, was_stuck = self._write_count, is_stuck or self._is_writing
+            if worker.done():
+                if worker.cancelled() and self._is_stopped:
+                    raise ServerStoppingError
+                worker.result()
+                return
+        finally:
+            if not worker.done():
+                worker.cancel()
+                await asyncio.wait({worker})
+            # The error in it holds this frame: what it worked on would stay until a full collection.
+            self._worker = None
+            del worker
+        raise ClientGoneError(reason)
+
+    async def respond(
+        self,
+        status: int,
+        body: bytes = b"",
+        content_type: str | None = None,
+        headers: list[tuple[bytes, bytes]] | None = None,
+    ) -> None:
+        """Send a whole answer; to HEAD its headers alone."""
+        all_headers = [*self.extra_headers, *(headers or ())]
+        if content_type is not None:
+            all_headers.append((b"content-type", content_type.encode("ascii")))
+        self._start(status, all_headers, len(body))
+        self._call.write(body)
+        self._call.end()
+
+    async def start_stream(
+        self, content_type: str, status: int = 200, headers: Sequence[tuple[bytes, bytes]] = ()
+    ) -> None:
+        content = (b"content-type", content_type.encode("ascii"))
+        self._start(status, [content, *headers, *self.extra_headers], None)
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece of a stream at once; waits while the client does not read."""
+        self._call.write(data)
+        if self._call.is_blocked:
+            self._is_writing = True
+            await self._call.drain()
+            self._is_writing = False
+        self._write_count += 1
+
+    async def end_stream(self) -> None:
+        self._call.end()
+
+    def _start(self, status: int, headers: list[tuple[bytes, bytes]], size_bytes: int | None) -> None:
+        self._call.start(status, headers, size_bytes)
+        self.is_started = True
+        self.status = status

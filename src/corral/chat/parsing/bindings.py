@@ -1,0 +1,182 @@
+"""The grammar of a whole reply: what a request wants, worked out at a bounded cost, on the event loop or in a worker.
+
+`bind` is a job for `corral.workers`: its argument and its result are plain values.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from corral.chat.grammar.budget import FULL_STEPS, Budget, WorkLimitError
+from corral.chat.grammar.checks import check_grammar
+from corral.chat.grammar.gbnf import read_grammar
+from corral.chat.grammar.rules import Rules, literal
+from corral.chat.grammar.schema import Grammar, SchemaCompiler
+from corral.chat.grammar.stacks import MAX_STACKS, worst_text
+from corral.chat.parsing.call_forms import CallForm, call_form, generic_form
+from corral.errors import FormatError, SchemaError
+from corral.types import Tool
+
+__all__ = ["Binding", "FormKey", "bind", "format_schema"]
+
+_AFTER_THINKING = "[\\n]{0,2}"
+
+
+@dataclass(frozen=True, slots=True)
+class FormKey:
+    """The form in which a model writes calls: that of a built-in parser, or the one that a template shows."""
+
+    parser: str = ""
+    tag: str = ""
+    arguments_key: str = "arguments"
+    thinking: tuple[str, str] | None = None
+
+    def form(self) -> CallForm:
+        built_in = call_form(self.parser) if self.parser else None
+        return built_in or generic_form(self.tag, self.arguments_key, self.thinking)
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What binds a reply. `calls`: whether calls must come, may come, may come after text, or must not.
+
+    `format` and `grammar` are the texts of the request. `thinking`: what comes before a call; `begun` is thinking
+    that the prompt began and that has to end.
+    """
+
+    format: str = ""
+    grammar: str = ""
+    is_strict: bool = False
+    form: FormKey | None = None
+    tools: tuple[Tool, ...] = ()
+    calls: Literal["", "must", "may", "after text", "never"] = ""
+    is_single: bool = False
+    thinking: Literal["", "may", "begun"] = ""
+
+
+def format_schema(text: str) -> dict[str, Any] | Literal["", "json"]:
+    """A JSON schema, `json` for any object, or empty; from the member's own JSON text.
+
+    Raises:
+        FormatError: a format of another kind.
+    """
+    try:
+        value = json.loads(text) if text else ""
+    except (ValueError, RecursionError):
+        value = None  # a number of thousands of digits, or lists in lists beyond all reason
+    if isinstance(value, dict):
+        return value
+    if value == "":
+        return ""
+    if value == "json":
+        return "json"
+    quoted = json.dumps(text, ensure_ascii=False)
+    raise FormatError(f'invalid format: {quoted}; expected "json" or a valid JSON Schema object')
+
+
+def bind(binding: Binding, steps: int = FULL_STEPS) -> Grammar:
+    """The grammar of a reply; its text is empty when nothing binds it.
+
+    Raises:
+        FormatError: a format of another kind.
+        SchemaError: a schema or a grammar that cannot be used.
+        WorkLimitError: more than `steps` steps, when those are fewer than the most that there may be.
+    """
+    if binding.grammar:
+        check_grammar(binding.grammar, Budget(steps), is_final=steps >= FULL_STEPS)
+        return Grammar(binding.grammar)
+    writer = _Writer(binding, Budget(steps))
+    try:
+        return Grammar(writer.text(), tuple(writer.unheld))
+    except (OverflowError, RecursionError) as exc:
+        if isinstance(exc, WorkLimitError) and steps < FULL_STEPS:
+            raise
+        reason = "nested too deeply" if isinstance(exc, RecursionError) else str(exc)
+        raise SchemaError(f"invalid {writer.at}: {reason}") from None
+
+
+class _Writer:
+    def __init__(self, binding: Binding, budget: Budget) -> None:
+        self._binding = binding
+        self._budget = budget
+        self._rules = Rules()
+        self._compiler: SchemaCompiler | None = None
+        self.unheld: dict[str, None] = {}
+
+    @property
+    def at(self) -> str:
+        """Where the work is."""
+        if self._compiler is None:
+            return "tools"
+        return f"JSON schema in format: at {self._compiler.place[:500]}"
+
+    def text(self) -> str:
+        root = self._root()
+        text = self._rules.text(root) if root else ""
+        if self._rules.may_explode:
+            self._check_ways(text)
+        return text
+
+    def _check_ways(self, text: str) -> None:
+        """Raise SchemaError for a grammar in which the engine would have to follow too many ways at once."""
+        self._budget.spend(4 * len(text))
+        worst, count = worst_text(read_grammar(text), self._budget)
+        if count > MAX_STACKS:
+            raise SchemaError(
+                f"invalid {self.at}: alternatives that begin alike multiply: after {worst[-60:]!r} there are more "
+                f"than {MAX_STACKS} ways on"
+            )
+
+    def _root(self) -> str:
+        calls = self._binding.calls
+        if calls == "must":
+            form = self._form()
+            return f"{self._thinking(form)} {self._calls(form)}".strip()
+        answer = self._answer()
+        if calls == "may":
+            return f"{self._calls(self._form())} | {answer}" if answer else ""
+        if answer or not calls:
+            return answer
+        form = self._form()
+        if not form.markers:
+            return ""
+        if calls == "never":
+            return self._rules.text_without(form.markers)
+        # Text that may begin with thinking of its own, which a call in the middle of it would break.
+        opening = form.thinking[:1] if form.thinking and self._binding.thinking == "may" else ()
+        free = self._rules.text_without((*form.markers, *opening))
+        return f'{self._thinking(form)} {free} ({self._calls(form)} | "")'.strip()
+
+    def _form(self) -> CallForm:
+        assert self._binding.form is not None
+        return self._binding.form.form()
+
+    def _calls(self, form: CallForm) -> str:
+        binding = self._binding
+        return form.calls(self._rules, binding.tools, is_single=binding.is_single, budget=self._budget)
+
+    def _answer(self) -> str:
+        schema = format_schema(self._binding.format)
+        if schema == "":
+            return ""
+        if schema == "json":
+            return self._rules.shared("object")
+        self._budget.spend(len(self._binding.format) // 20)
+        self._compiler = SchemaCompiler(
+            self._rules, schema, budget=self._budget, is_strict=self._binding.is_strict
+        )
+        root = self._compiler.root()
+        self.unheld = self._compiler.unheld
+        return root
+
+    def _thinking(self, form: CallForm) -> str:
+        """What comes before a call: begun thinking has to end, thinking of the model's own may come."""
+        if form.thinking is None or not self._binding.thinking:
+            return ""
+        opening, closing = form.thinking
+        text = self._rules.text_without((closing, *form.markers))
+        if self._binding.thinking == "begun":
+            return f"{text} {literal(closing)} {_AFTER_THINKING}"
+        return f"({literal(opening)} {text} {literal(closing)} {_AFTER_THINKING})?"

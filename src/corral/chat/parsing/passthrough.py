@@ -1,0 +1,24 @@
+"""No form at all: every character is content. Ollama: model/parsers/parsers.go, PassthroughParser."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from corral.chat.parsing.events import Parsed
+from corral.types import Message, Think, Tool
+
+__all__ = ["create_passthrough"]
+
+
+class _PassthroughParser:
+    def feed(self, text: str) -> Parsed:
+        return Parsed(text)
+
+    def finish(self) -> Parsed:
+        return Parsed()
+
+
+def create_passthrough(
+    tools: Sequence[Tool], last_message: Message | None, think: Think
+) -> _PassthroughParser:
+    return _PassthroughParser()

@@ -1,0 +1,85 @@
+"""Turns between `<|im_start|>` and `<|im_end|>`, and the XML-like tool calls that Qwen3-Coder brought to that format.
+
+Pieces shared by the Qwen, Nemotron, Olmo and LFM families; each family decides itself what a turn holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from corral.chat.rendering import jsontext
+from corral.chat.rendering.conversation import is_run_end, is_run_start
+from corral.types import Message, ToolCall
+
+__all__ = [
+    "CALL_FORMAT",
+    "CLOSE",
+    "FUNCTIONS_INTRODUCTION",
+    "OPEN",
+    "format_argument",
+    "format_call",
+    "format_tool_result",
+    "format_turn",
+]
+
+OPEN = "<|im_start|>"
+CLOSE = "<|im_end|>\n"
+
+FUNCTIONS_INTRODUCTION = "# Tools\n\nYou have access to the following functions:\n\n<tools>"
+CALL_FORMAT = """
+
+If you choose to call a function ONLY reply in the following format with NO suffix:
+
+<tool_call>
+<function=example_function_name>
+<parameter=example_parameter_1>
+value_1
+</parameter>
+<parameter=example_parameter_2>
+This is the value for the second parameter
+that can span
+multiple lines
+</parameter>
+</function>
+</tool_call>
+
+<IMPORTANT>
+Reminder:
+- Function calls MUST follow the specified format: an inner <function=...></function> block must be nested within \
+<tool_call></tool_call> XML tags
+- Required parameters MUST be specified
+- You may provide optional reasoning for your function call in natural language BEFORE the function call, \
+but NOT after
+- If there is no function call available, answer the question like normal with your current knowledge and do not \
+tell the user about function calls
+</IMPORTANT>"""
+
+
+def format_turn(role: str, content: str) -> str:
+    """A whole turn."""
+    return f"{OPEN}{role}\n{content}{CLOSE}"
+
+
+def format_argument(value: Any) -> str:
+    """An argument as text: `null`, compact JSON for objects and lists, everything else as it prints."""
+    if value is None:
+        return "null"
+    if isinstance(value, dict | list):
+        return jsontext.format_json(jsontext.sorted_value(value))
+    return jsontext.format_value(value)
+
+
+def format_call(call: ToolCall, argument: Callable[[Any], str] = format_argument) -> str:
+    """A call in XML form, without a line break around it."""
+    parameters = "".join(
+        f"<parameter={name}>\n{argument(value)}\n</parameter>\n" for name, value in call.arguments.items()
+    )
+    return f"<tool_call>\n<function={call.name}>\n{parameters}</function>\n</tool_call>"
+
+
+def format_tool_result(messages: Sequence[Message], i: int, content: str) -> str:
+    """A tool's answer; a run of them shares one user turn."""
+    opening = f"{OPEN}user" if is_run_start(messages, i) else ""
+    closing = CLOSE if is_run_end(messages, i) else ""
+    return f"{opening}\n<tool_response>\n{content}\n</tool_response>{closing}"

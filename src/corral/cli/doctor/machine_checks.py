@@ -1,0 +1,289 @@
+"""The checks of `doctor` that concern the server's address, the engine, memory, proxies and variables."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from corral import __version__
+from corral.cli.doctor.store_checks import Finding, fail, ok, warn
+from corral.cli.frame.flags import PROGRAM
+from corral.cli.frame.help import CLIENT_VARIABLES
+from corral.cli.http.address import server_client
+from corral.cli.http.client import APIError, Client, NoServerError
+from corral.cli.terminal.formatting import format_bytes
+from corral.config import Settings
+from corral.devices import read_machine
+from corral.errors import CorralError
+from corral.hostaddress import HostAddress
+from corral.registry.proxies import proxy_for
+from corral.runner.engines.build import BuildFailedError, read_features
+from corral.runner.engines.choice import UnknownEngineError, chosen_name, find_engine, home_folder
+from corral.runner.engines.environment import engine_variables
+from corral.runner.engines.gpus import EngineGPUs
+from corral.store.catalog import ManifestStore
+
+__all__ = [
+    "check_engine",
+    "check_environment",
+    "check_gpus",
+    "check_memory",
+    "check_proxies",
+    "check_same_store",
+    "check_server",
+    "missing_features",
+]
+
+_ANSWER_TIMEOUT_S = 5.0
+_LITTLE_MEMORY_BYTES = 1 << 30
+# What the kernel calls a feature of the CPU, and the engine its use of it. In the order of their worth.
+_FEATURES = (
+    ("avx512f", "AVX512"),
+    ("avx512_vnni", "AVX512_VNNI"),
+    ("avx512_bf16", "AVX512_BF16"),
+    ("amx_int8", "AMX_INT8"),
+    ("avx_vnni", "AVX_VNNI"),
+    ("asimddp", "DOTPROD"),
+    ("i8mm", "MATMUL_INT8"),
+    ("sve", "SVE"),
+)
+
+
+def check_server() -> Iterator[Finding]:
+    """Whether somebody answers at OLLAMA_HOST, who that is, and whom it lets in."""
+    address = HostAddress.parse(os.environ.get("OLLAMA_HOST", ""))
+    client = server_client()
+    url = client.address.url()
+    answer = _within(_ANSWER_TIMEOUT_S, lambda: _ask(client))
+    if answer is None:
+        yield fail(
+            "server",
+            f"{url} takes connections and does not answer within {_ANSWER_TIMEOUT_S:.0f} seconds",
+            "look at its log, and end it if it hangs",
+        )
+        return
+    if isinstance(answer, Finding):
+        yield answer
+        if not client.address.is_loopback or answer.level != "fail":
+            return
+        if _can_listen(client.address):
+            yield ok("port", f"{client.address.port} is free")
+        return
+    version, is_ours = answer
+    kind = PROGRAM.capitalize() if is_ours else "Ollama, or another server with its API"
+    if is_ours and version != __version__:
+        yield warn("server", f"{url}: {kind} {version}, this program is {__version__}", "restart the server")
+    else:
+        yield ok("server", f"{url}: {kind} {version}")
+    if address.host in ("", "0.0.0.0", "::"):
+        yield warn(
+            "server",
+            "OLLAMA_HOST listens on every interface, and everybody who reaches it may use and delete models",
+            "keep it behind a firewall, or behind a proxy that asks who is there",
+        )
+
+
+def _ask(client: Client) -> tuple[str, bool] | Finding:
+    url = client.address.url()
+    start = f"start it: {PROGRAM} serve"
+    try:
+        answer = client.call("GET", "/api/version")
+        version = str(answer["version"])
+    except NoServerError as error:
+        advice = (
+            start if client.address.is_loopback else "look at OLLAMA_HOST, and whether the server runs there"
+        )
+        if "is not HTTP" in str(error) or "not http" in str(error):
+            return _foreign(url)
+        return fail("server", str(error) or f"no server answers at {url}", advice)
+    except (APIError, AttributeError, KeyError, TypeError):
+        return _foreign(url)
+    ours = answer.get("corral_version")
+    return (version, False) if ours is None else (str(ours), True)
+
+
+def _foreign(url: str) -> Finding:
+    return fail(
+        "server",
+        f"what answers at {url} is no server for models",
+        "find out which program has the port (ss -ltnp), or set OLLAMA_HOST to another",
+    )
+
+
+def check_same_store(folder: Path) -> Iterator[Finding]:
+    """Whether the server of this machine has the models that were looked at, or those of another folder."""
+    client = server_client()
+    if not client.address.is_loopback:
+        return
+    names = _within(_ANSWER_TIMEOUT_S, lambda: _names(client))
+    if not names:
+        return
+    here = {name.short() for name in ManifestStore(folder / "manifests").names()}
+    if others := sorted(set(names) - here):
+        yield warn(
+            "store",
+            f"the server has models that are not in this folder ({', '.join(others[:3])}): it uses another one",
+            f"run {PROGRAM} doctor with the server's OLLAMA_MODELS",
+        )
+
+
+def _names(client: Client) -> list[str]:
+    try:
+        return [str(model["name"]) for model in client.call("GET", "/api/tags")["models"] or ()]
+    except (APIError, NoServerError, KeyError, TypeError):
+        return []
+
+
+def _within(seconds: float, work: Any) -> Any:
+    """The result of a function; None if it takes longer. The thread is left behind: it cannot be ended."""
+    result: list[Any] = []
+    thread = threading.Thread(target=lambda: result.append(work()), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return result[0] if result else None
+
+
+def _can_listen(address: HostAddress) -> bool:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address.host, address.port))
+        except OSError:
+            return False
+    return True
+
+
+def check_memory() -> Iterator[Finding]:
+    """What a model could be loaded into."""
+    machine = read_machine(with_gpus=False)
+    text = (
+        f"{format_bytes(machine.free_bytes)} free of {format_bytes(machine.total_bytes)}, "
+        f"{machine.cpu.physical_count} cores"
+    )
+    if 0 < machine.free_bytes < _LITTLE_MEMORY_BYTES:
+        yield warn(
+            "memory", text, f"end something, or take models out of memory: {PROGRAM} ps, {PROGRAM} stop"
+        )
+    else:
+        yield ok("memory", text)
+
+
+def check_gpus(env: Mapping[str, str]) -> Iterator[Finding]:
+    """The GPUs, and whether the engine uses them."""
+    settings = Settings.from_env(env)
+    home = home_folder(env)
+    try:
+        engine = find_engine(settings.llama_server or settings.engine or chosen_name(home), home)
+    except UnknownEngineError:
+        return  # the engine's own check says so
+    gpus = EngineGPUs(
+        server_path=engine.server_path,
+        package_folder=engine.package_folder,
+        extra_env=engine_variables(settings, env),
+        library=settings.llm_library,
+        has_integrated=settings.counts_integrated,
+    )
+    problem, advice = gpus.problem
+    if problem:
+        yield warn("gpu", problem, advice)
+    for gpu in gpus.gpus if gpus.is_used else ():
+        sizes = f"{format_bytes(gpu.free_bytes)} free of {format_bytes(gpu.total_bytes)}"
+        yield ok("gpu", f"{gpu.name} ({gpu.library}), {sizes}")
+
+
+def check_engine(env: Mapping[str, str]) -> Iterator[Finding]:
+    """Which engine serves, whether it runs, and what of this CPU it leaves unused."""
+    home = home_folder(env)
+    name = env.get("CORRAL_LLAMA_SERVER") or env.get("CORRAL_ENGINE") or chosen_name(home)
+    try:
+        engine = find_engine(name, home)
+        if engine.server_path is not None:
+            yield ok("engine", f"{engine.name}: {engine.server_path}")
+            return
+        features = read_features(engine.package_folder)
+    except UnknownEngineError as exc:
+        yield fail("engine", str(exc), exc.hint or f"{PROGRAM} engine list")
+        return
+    except BuildFailedError as exc:
+        yield fail("engine", str(exc), f"install {PROGRAM} anew, or {PROGRAM} engine build")
+        return
+    missing = missing_features(_cpu_flags(), features)
+    if not missing:
+        yield ok("engine", f"{engine.name}, uses all of this CPU that it can")
+        return
+    advice = (
+        f"{PROGRAM} engine build compiles it for this CPU (ten minutes on two cores); prompts are read faster"
+    )
+    if not any(shutil.which(compiler) for compiler in ("c++", "g++", "clang++")):
+        advice += "; that takes a C++ compiler: apt install g++"
+    yield warn("engine", f"{engine.name}, leaves unused: {' '.join(missing)}", advice)
+
+
+def missing_features(cpu_flags: set[str], engine_features: str) -> list[str]:
+    """Features that the CPU has and the engine was not built for, in the engine's words."""
+    used = {
+        entry.partition("=")[0].strip().rpartition(":")[2].strip()
+        for entry in engine_features.split("|")
+        if entry.partition("=")[2].strip() not in ("", "0")
+    }
+    return [name for flag, name in _FEATURES if flag in cpu_flags and name not in used]
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return set()
+    line = next((line for line in text.splitlines() if line.startswith(("flags", "Features"))), "")
+    return set(line.partition(":")[2].split())
+
+
+def check_proxies(env: Mapping[str, str], registry_url: str) -> Iterator[Finding]:
+    """Which proxy downloads take, and whether one would catch requests for this machine."""
+    names = ("http_proxy", "https_proxy", "all_proxy")
+    present = [name for lower in names for name in (lower, lower.upper()) if env.get(name)]
+    if not present:
+        yield ok("proxies", "none")
+        return
+    try:
+        proxy = proxy_for(registry_url)
+    except CorralError as exc:
+        yield fail("proxies", str(exc), exc.hint)
+        return
+    route = f"through {_without_password(proxy)}" if proxy else "directly"
+    yield ok("proxies", f"{', '.join(present)} set; downloads go {route}")
+    exceptions = {
+        entry.strip().lower() for entry in (env.get("no_proxy") or env.get("NO_PROXY") or "").split(",")
+    }
+    if not exceptions & {"*"} and not {"localhost", "127.0.0.1"} <= exceptions:
+        yield warn(
+            "proxies",
+            f"programs other than {PROGRAM} (curl, client packages) may send requests for localhost to the proxy",
+            "export no_proxy=localhost,127.0.0.1,::1",
+        )
+
+
+def _without_password(url: str) -> str:
+    scheme, mark, rest = url.partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
+
+
+def check_environment(env: Mapping[str, str]) -> Iterator[Finding]:
+    """Variables that say nothing to the server or that it cannot read."""
+    clients = {name for name, _, _ in CLIENT_VARIABLES}
+    try:
+        warnings = Settings.from_env(env).warnings
+    except CorralError as exc:
+        yield fail("variables", str(exc), exc.hint)
+        return
+    told = [text for text in warnings if text.partition(" ")[0] not in clients]
+    for text in told:
+        yield warn("variables", text, "correct or unset it; docs/configuration.md lists the settings")
+    if not told:
+        yield ok("variables", "every OLLAMA_ and CORRAL_ variable of this shell has a meaning")

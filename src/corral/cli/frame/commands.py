@@ -1,0 +1,232 @@
+"""The command table: one entry a command, in the order of the help.
+
+A new command is an entry here and a module with its function; nothing else has to know of it. The module is
+imported when the command runs, and not before.
+"""
+
+from __future__ import annotations
+
+from corral.cli.frame.flags import PROGRAM, Command, Flag
+
+__all__ = ["COMMANDS", "ROOT", "find_command"]
+
+_JSON = Flag("json", "Print JSON as the server's API has it", is_own=True)
+_YES = Flag("yes", "Do not ask", short="y", is_own=True)
+_INSECURE = Flag("insecure", "Use an insecure registry")
+_VERBOSE = Flag("verbose", "Show timings for response")
+_NO_WRAP = Flag("nowordwrap", "Don't wrap words to the next line automatically")
+_CREATE_FLAGS = (
+    Flag("draft-quantize", "Quantize draft model to this level", "string"),
+    Flag("experimental", "Enable experimental safetensors model creation"),
+    Flag("file", "Name of the Modelfile", "string", "f", default="Modelfile"),
+    Flag("imatrix", "Importance matrix for quantizing (a file of llama-imatrix)", "string", is_own=True),
+    Flag("quantize", "Quantize model to this level (e.g. q4_K_M)", "string", "q"),
+    Flag(
+        "reference",
+        "Keep large local files where they are instead of taking them into the store",
+        is_own=True,
+    ),
+)
+_SHOW_FLAGS = (
+    Flag("license", "Show license of a model"),
+    Flag("modelfile", "Show Modelfile of a model"),
+    Flag("parameters", "Show parameters of a model"),
+    Flag("system", "Show system message of a model"),
+    Flag("template", "Show template of a model"),
+    Flag("verbose", "Show detailed model information", short="v"),
+    _JSON,
+)
+_LIST_FLAGS = (
+    _JSON,
+    Flag("sort", "Order: name, size (largest first) or modified (newest first)", "string", is_own=True),
+)
+_RUN_FLAGS = (
+    Flag("dimensions", "Truncate output embeddings to specified dimension (embedding models only)", "int"),
+    Flag("format", "Response format (e.g. json)", "string"),
+    Flag("hidethinking", "Hide thinking output (if provided)"),
+    _INSECURE,
+    Flag("keepalive", "Duration to keep a model loaded (e.g. 5m)", "string"),
+    _NO_WRAP,
+    Flag("think", "Enable thinking mode: true/false or high/medium/low for supported models", "think"),
+    Flag(
+        "truncate",
+        "For embedding models: truncate inputs exceeding context length (default: true). "
+        "Set --truncate=false to error instead",
+    ),
+    _VERBOSE,
+    Flag("markdown", "Render Markdown in answers on a terminal", is_own=True),
+    Flag("serve", "Start a server in the background if none runs", is_own=True),
+)
+_PULL_FLAGS = (
+    _INSECURE,
+    Flag("all", "Update every model that came from a registry", is_own=True, replaces_words=True),
+    Flag("limit-rate", "Most bytes a second to download, e.g. 500K or 20M", "string", is_own=True),
+)
+_TOKENIZE_FLAGS = (
+    Flag("ids", "Print the numbers alone, on one line"),
+    Flag("count", "Print how many there are"),
+    Flag("json", "Print JSON as the server's API has it"),
+    Flag("special", "Add the tokens that the model begins and ends a text with"),
+)
+_EMBED_FLAGS = (
+    Flag("dimensions", "Truncate output embeddings to specified dimension", "int"),
+    Flag("json", "Print JSON as the server's API has it"),
+    Flag("truncate", "Truncate texts that exceed the context length (default: true)"),
+)
+_RERANK_FLAGS = (
+    Flag("json", "Print JSON as the server's API has it"),
+    Flag("raw", "Print the model's scores instead of shares between 0 and 1"),
+    Flag("top-n", "Print so many of the best documents (default: all)", "int", "n"),
+)
+_LAUNCH_FLAGS = (
+    Flag("config", "Configure without launching"),
+    Flag("model", "Model to use", "string"),
+    Flag("restore", "Restore an integration to its default profile"),
+    Flag("yes", "Automatically answer yes to confirmation prompts", short="y"),
+    Flag("undo", "The same as --restore", is_own=True),
+)
+_BENCH_FLAGS = (
+    Flag("concurrency", "Numbers of requests at a time", "string", "c", default="1,2,4,8"),
+    Flag("json", "Print JSON, every round in it"),
+    Flag("prompt-tokens", "Length of the prompts", "int", default="512"),
+    Flag("rounds", "Rounds that count", "int", default="3"),
+    Flag("seed", "What the words of the prompts are drawn with", "int", default="1"),
+    Flag("tokens", "Length of the answers", "int", default="128"),
+)
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "serve",
+        f"Start {PROGRAM.capitalize()}",
+        "tools.serve:serve",
+        count=0,
+        aliases=("start",),
+        needs_server=False,
+    ),
+    Command("create", "Create a model", "models.create:create", "MODEL", _CREATE_FLAGS, count=1),
+    Command("show", "Show information for a model", "models.show:show", "MODEL", _SHOW_FLAGS, count=1),
+    Command("run", "Run a model", "conversation.run:run", "MODEL [PROMPT]", _RUN_FLAGS, at_least=1),
+    Command("stop", "Stop a running model", "models.listing:stop", "MODEL", count=1),
+    Command("pull", "Pull a model from a registry", "models.pull:pull", "MODEL", _PULL_FLAGS, count=1),
+    Command("push", "Push a model to a registry", "models.transfer:push", "MODEL", (_INSECURE,), count=1),
+    Command("signin", "Sign in to ollama.com", "models.account:signin", count=0, shows_environment=False),
+    Command(
+        "signout", "Sign out from ollama.com", "models.account:signout", count=0, shows_environment=False
+    ),
+    Command("list", "List models", "models.listing:list_models", "", _LIST_FLAGS, aliases=("ls",)),
+    Command("ps", "List running models", "models.listing:ps", "", (_JSON,)),
+    Command("cp", "Copy a model", "models.listing:copy", "SOURCE DESTINATION", count=2),
+    Command("rm", "Remove a model", "models.rm:remove", "MODEL [MODEL...]", (_YES,), at_least=1),
+    Command(
+        "launch",
+        "Launch a coding agent on a model of the server",
+        "agents.launch:launch",
+        "[INTEGRATION] [-- [EXTRA_ARGS...]]",
+        _LAUNCH_FLAGS,
+        needs_server=False,
+        shows_environment=False,
+    ),
+    Command(
+        "engine",
+        "List, build and choose the engine that runs models",
+        "tools.engine:engine",
+        "[list | build | use NAME]",
+        (
+            Flag("jobs", "Compilers at a time (default: one a core)", "int", "j"),
+            Flag("no-use", "Only build; do not choose the build"),
+        ),
+        needs_server=False,
+        is_own=True,
+        shows_environment=False,
+    ),
+    Command(
+        "tokenize",
+        "Show the tokens of a text",
+        "tools.tokenize_embed_rerank:tokenize",
+        "MODEL [TEXT]",
+        _TOKENIZE_FLAGS,
+        at_least=1,
+        is_own=True,
+    ),
+    Command(
+        "embed",
+        "Print the vectors of texts",
+        "tools.tokenize_embed_rerank:embed",
+        "MODEL [TEXT...]",
+        _EMBED_FLAGS,
+        at_least=1,
+        is_own=True,
+    ),
+    Command(
+        "rerank",
+        "Order documents by how well they fit a query",
+        "tools.tokenize_embed_rerank:rerank",
+        "MODEL QUERY [DOCUMENT...]",
+        _RERANK_FLAGS,
+        at_least=2,
+        is_own=True,
+    ),
+    Command(
+        "bench",
+        "Measure how fast a model is",
+        "tools.bench:bench",
+        "MODEL",
+        _BENCH_FLAGS,
+        count=1,
+        is_own=True,
+    ),
+    Command(
+        "verify",
+        "Compare the files of models, or of all, with their digests",
+        "models.verify:verify",
+        "[MODEL...]",
+        (Flag("json", "Print JSON"),),
+        is_own=True,
+    ),
+    Command(
+        "doctor",
+        "Check the server, the models, the engine and the environment",
+        "doctor.doctor:doctor",
+        flags=(Flag("json", "Print JSON"),),
+        count=0,
+        needs_server=False,
+        is_own=True,
+    ),
+    Command(
+        "completion",
+        "Print a script that completes commands, flags and models",
+        "completion.scripts:completion",
+        "bash|zsh|fish",
+        count=1,
+        needs_server=False,
+        is_own=True,
+        shows_environment=False,
+    ),
+    Command(
+        "man",
+        "Print the manual page in roff",
+        "frame.manpage:man",
+        count=0,
+        needs_server=False,
+        is_own=True,
+        shows_environment=False,
+    ),
+    Command("__complete", "", "completion.scripts:complete", needs_server=False, is_hidden=True),
+    Command("help", "Help about any command", "", "[command]", needs_server=False, shows_environment=False),
+    Command("login", "Sign in to ollama.com", "models.account:signin", count=0, is_hidden=True),
+    Command("logout", "Sign out from ollama.com", "models.account:signout", count=0, is_hidden=True),
+)
+ROOT = Command(
+    PROGRAM,
+    "Large language model runner",
+    "",
+    flags=(_NO_WRAP, _VERBOSE, Flag("version", "Show version information", short="v")),
+)
+
+
+def find_command(name: str) -> Command | None:
+    """The command of that name or alias."""
+    for command in COMMANDS:
+        if name == command.name or name in command.aliases:
+            return command
+    return None

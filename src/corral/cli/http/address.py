@@ -1,0 +1,69 @@
+"""Where the server is, by `OLLAMA_HOST`, whether it runs, and what version it has."""
+
+from __future__ import annotations
+
+import os
+
+from corral import __version__
+from corral.cli.frame.flags import PROGRAM
+from corral.cli.http.client import APIError, Client, NoServerError
+from corral.cli.terminal.screen import safe
+from corral.errors import CorralError
+from corral.hostaddress import HostAddress, host_problem, strip_setting
+
+__all__ = ["autoserves", "print_version", "reach_server", "server_client"]
+
+
+def server_client() -> Client:
+    text = os.environ.get("OLLAMA_HOST", "")
+    if problem := host_problem(text):
+        raise CorralError(f"OLLAMA_HOST={text!r}: {problem}")
+    address = HostAddress.parse(text)
+    # An address to listen on everywhere is reached on this machine.
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
+    return Client(HostAddress(address.scheme, host, address.port, address.path))
+
+
+def autoserves() -> bool:
+    """Whether `CORRAL_AUTOSERVE` asks for a server in the background; text that is no word for no means yes."""
+    value = strip_setting(os.environ.get("CORRAL_AUTOSERVE", ""))
+    return value not in ("", "0", "f", "F", "false", "FALSE", "False")
+
+
+def reach_server(*, may_start: bool = False) -> Client:
+    """A client of a server that answers; started in the background if that is wanted and none runs here.
+
+    Raises:
+        NoServerError, CorralError
+    """
+    client = server_client()
+    try:
+        client.check()
+    except NoServerError as error:
+        if str(error):
+            raise
+        if not (may_start or autoserves()):
+            raise
+        from corral.cli.http.background import start_server
+
+        start_server(client)
+    return client
+
+
+def print_version() -> None:
+    """The version of Corral that answers, or whose it is if that is not Corral; this program's where it differs."""
+    client = server_client()
+    try:
+        answer = client.call("GET", "/api/version")
+        theirs, ours = answer["version"], answer.get("corral_version")
+    except (NoServerError, APIError, AttributeError, KeyError, TypeError):
+        print(f"Warning: could not connect to a running {PROGRAM.capitalize()} instance")
+        print(f"Warning: client version is {__version__}")
+        return
+    if ours is None:
+        print(f"ollama version is {safe(str(theirs))}")
+        print(f"Warning: the server at {client.address.url()} is Ollama, or another one with its API")
+    else:
+        print(f"{PROGRAM} version is {safe(str(ours))}")
+    if ours != __version__:
+        print(f"Warning: client version is {__version__}")

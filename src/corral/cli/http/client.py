@@ -1,0 +1,249 @@
+"""A small blocking client of the HTTP API on the standard library, because start-up time is felt at every command.
+
+It speaks to Corral and to Ollama alike. Short calls over plain HTTP go through quick.py; streams, uploads, TLS and
+proxies through `http.client`, imported when the first of them is made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from corral import __version__
+from corral.cli.frame.flags import PROGRAM
+from corral.cli.http import short_http as quick
+from corral.hostaddress import HostAddress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import http.client
+    from collections.abc import Generator, Iterator
+    from typing import Any, BinaryIO
+
+__all__ = ["APIError", "Client", "NoServerError", "no_server_text"]
+
+_LOST = "the connection to the server was lost before its answer was complete"
+_READ_BYTES = 1 << 16
+
+
+class APIError(Exception):
+    """An error answer. The text is what the person reads, `hint` what to do about it (may be empty);
+    `signin_url` is where an account is asked for."""
+
+    def __init__(self, text: str, status: int = 0, signin_url: str = "", hint: str = "") -> None:
+        super().__init__(text)
+        self.hint = hint
+        self.status = status
+        self.signin_url = signin_url
+
+
+class NoServerError(Exception):
+    """Nobody answers at the address. The text is empty for a plain refusal; `hint` names the address then."""
+
+    def __init__(self, text: str = "", hint: str = "") -> None:
+        super().__init__(text)
+        self.hint = hint
+
+
+def no_server_text() -> str:
+    return f"could not connect to {PROGRAM} server, run '{PROGRAM} serve' to start it"
+
+
+class Client:
+    """One server. Every call opens its own connection; there is no time limit on answers, models are slow."""
+
+    def __init__(self, address: HostAddress) -> None:
+        self.address = address
+        self._prefix = address.path.rstrip("/")
+        self._is_plain = address.scheme != "https" and (address.is_loopback or not _proxy_of(address))
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        self._headers = {
+            "Host": f"{host}:{address.port}",
+            "User-Agent": f"corral-cli/{__version__}",
+            "Accept": "*/*",
+        }
+        if key := os.environ.get("OLLAMA_API_KEY", "").strip():
+            self._headers["Authorization"] = f"Bearer {key}"
+
+    def check(self) -> None:
+        """Raise NoServerError unless somebody answers."""
+        self._ask("HEAD", "/", None)
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Send JSON, return the decoded answer (None if it has no body).
+
+        Raises:
+            APIError, NoServerError
+        """
+        answer = self._ask(method, path, _encode(body))
+        if answer.status >= 300:
+            raise self._error(answer, is_stream=False)
+        if not answer.body:
+            return None
+        try:
+            return json.loads(answer.body)
+        except ValueError:
+            raise APIError(f"the answer of {self.address.url()}{path} is not JSON") from None
+
+    def stream(self, path: str, body: Any) -> Generator[dict[str, Any], None, None]:
+        """Send JSON, yield the objects of the answer as they come; closing the iterator cancels the request.
+
+        Raises:
+            APIError: also for an error record inside the stream, and when it breaks off.
+            NoServerError
+        """
+        from http.client import HTTPException
+
+        connection, response = self._send("POST", path, _encode(body), {"Content-Type": "application/json"})
+        try:
+            if response.status >= 300:
+                raise self._error(_whole(response), is_stream=True)
+            for line in _lines(response):
+                event = json.loads(line)
+                if not isinstance(event, dict):
+                    raise ValueError(event)
+                if "error" in event:
+                    raise APIError(event["error"], signin_url=event.get("signin_url", ""))
+                yield event
+        except (OSError, HTTPException):
+            raise APIError(_LOST) from None
+        except ValueError:
+            raise APIError(f"the answer of {self.address.url()}{path} is not JSON") from None
+        finally:
+            # Both: the response holds the socket too. Closing it is what stops the server's work.
+            response.close()
+            connection.close()
+
+    def has_blob(self, digest: str) -> bool:
+        return self._ask("HEAD", f"/api/blobs/{digest}", None).status == 200
+
+    def upload(self, digest: str, file: BinaryIO, size_bytes: int) -> None:
+        """Send a file as a blob.
+
+        Raises:
+            APIError, NoServerError
+        """
+        headers = {"Content-Length": str(size_bytes), "Content-Type": "application/octet-stream"}
+        connection, response = self._send("POST", f"/api/blobs/{digest}", file, headers)
+        try:
+            answer = _whole(response)
+        finally:
+            connection.close()
+        if answer.status >= 300:
+            raise self._error(answer, is_stream=False)
+
+    def _ask(self, method: str, path: str, body: bytes | None) -> quick.Answer:
+        """One whole answer, whatever its status."""
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        if not self._is_plain:
+            connection, response = self._send(method, path, body, headers)
+            try:
+                return _whole(response)
+            finally:
+                connection.close()
+        host, port = self.address.host, self.address.port
+        try:
+            return quick.exchange(host, port, method, self._prefix + path, body, {**self._headers, **headers})
+        except ConnectionRefusedError as exc:
+            raise self._refused() from exc
+        except OSError as exc:
+            raise self._unreachable(exc) from exc
+
+    def _send(
+        self, method: str, path: str, body: Any, headers: dict[str, str]
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        from http.client import HTTPException
+
+        connection = self._connection()
+        target = self._prefix + path
+        if self.address.scheme != "https" and not self._is_plain:
+            target = f"http://{self._headers['Host']}{target}"  # what a proxy wants to see
+        try:
+            connection.connect()
+            quick.prepare_socket(connection.sock)
+            connection.request(method, target, body, {**self._headers, **headers})
+            return connection, connection.getresponse()
+        except ConnectionRefusedError as exc:
+            connection.close()
+            raise self._refused() from exc
+        except (OSError, HTTPException) as exc:
+            connection.close()
+            raise self._unreachable(exc) from exc
+
+    def _connection(self) -> http.client.HTTPConnection:
+        from http.client import HTTPConnection, HTTPSConnection
+
+        address = self.address
+        is_tls = address.scheme == "https"
+        kind = HTTPSConnection if is_tls else HTTPConnection
+        proxy = "" if address.is_loopback else _proxy_of(address)
+        if not proxy:
+            return kind(address.host, address.port, timeout=quick.CONNECT_TIMEOUT_S)
+        middle = HostAddress.parse(proxy)
+        connection = kind(middle.host, middle.port, timeout=quick.CONNECT_TIMEOUT_S)
+        if is_tls:
+            connection.set_tunnel(address.host, address.port)
+        return connection
+
+    def _refused(self) -> NoServerError:
+        source = " (from OLLAMA_HOST)" if os.environ.get("OLLAMA_HOST") else ""
+        return NoServerError(hint=f"nothing listens at {self.address.url()}{source}")
+
+    def _unreachable(self, error: Exception) -> NoServerError:
+        reason = str(getattr(error, "strerror", "") or error or type(error).__name__)
+        return NoServerError(
+            f"could not connect to {PROGRAM} server at {self.address.url()}: {reason.lower()}"
+        )
+
+    def _error(self, answer: quick.Answer, *, is_stream: bool) -> APIError:
+        """The error of an answer: a stream's carries the status in its text (ollama: api/client.go)."""
+        status = f"{answer.status} {answer.reason}".strip()
+        if answer.status < 400:
+            location = answer.headers.get("location", "")
+            return APIError(
+                f"{self.address.url()} redirects to {location}: set OLLAMA_HOST to it", answer.status
+            )
+        signin_url = ""
+        try:
+            fields = json.loads(answer.body)
+            text, signin_url = str(fields["error"]), str(fields.get("signin_url", ""))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            text = answer.body.decode("utf-8", "replace").strip()
+        if is_stream:
+            text = f"{status}: {text}"
+        return APIError(text or status, answer.status, signin_url)
+
+
+def _proxy_of(address: HostAddress) -> str:
+    """The proxy that the environment names for an address on another machine; empty for none."""
+    name = f"{'https' if address.scheme == 'https' else 'http'}_proxy"
+    if not (os.environ.get(name) or os.environ.get(name.upper())):
+        return ""
+    from urllib.request import getproxies_environment, proxy_bypass
+
+    if proxy_bypass(f"{address.host}:{address.port}"):
+        return ""
+    return getproxies_environment().get(name.removesuffix("_proxy"), "")
+
+
+def _encode(body: Any) -> bytes | None:
+    return None if body is None else json.dumps(body).encode()
+
+
+def _whole(response: http.client.HTTPResponse) -> quick.Answer:
+    headers = {name.lower(): value for name, value in response.getheaders()}
+    return quick.Answer(response.status, response.reason, headers, response.read())
+
+
+def _lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Lines as they arrive, empty ones left out."""
+    rest = b""
+    while data := response.read1(_READ_BYTES):
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            if line.strip():
+                yield line
+    if response.length:
+        raise ConnectionError(_LOST)
+    if rest.strip():
+        yield rest

@@ -1,0 +1,89 @@
+"""`signin` and `signout`, and how a server that asks for an account is answered (ollama: cmd/cmd.go).
+
+The server asks ollama.com who is signed in. An account is needed only to push there, and ollama.com knows a machine
+by its key: where nobody can be asked (no network, an older server) the page that registers the key is named anyway.
+"""
+
+from __future__ import annotations
+
+from corral.cli.frame.flags import Arguments
+from corral.cli.http.client import APIError, Client
+from corral.cli.terminal.screen import safe
+
+__all__ = ["print_signin_hint", "signin", "signout"]
+
+_CANNOT_TELL = (404, 503)  # the server keeps no account; it has no way to ollama.com
+_CONNECT_URL = "https://ollama.com/connect"
+_KEYS_URL = "https://ollama.com/settings/keys"
+
+
+def signin(client: Client, _arguments: Arguments) -> None:
+    try:
+        user = client.call("POST", "/api/me", {})
+    except APIError as error:
+        if error.status in _CANNOT_TELL and client.address.is_loopback:
+            print_signin_hint("Register this machine's key to push models to ollama.com.", _connect_url())
+        elif error.status == 401 and error.signin_url:
+            print_signin_hint("You need to be signed in to Ollama to run Cloud models.", error.signin_url)
+        else:
+            raise
+        return
+    print(safe(f"You are already signed in as user '{(user or {}).get('name', '')}'\n"))
+
+
+def signout(client: Client, _arguments: Arguments) -> None:
+    try:
+        client.call("POST", "/api/signout", {})
+    except APIError as error:
+        if error.status == 404:
+            raise APIError(f"this server keeps no account; its key is removed at {_KEYS_URL}", 404) from None
+        if error.status in (500, 503):
+            text = f"{error}: ollama.com was not reached; keys are removed at {_KEYS_URL}"
+            raise APIError(text, error.status) from None
+        if error.status != 401:
+            raise
+        print("You are not signed in to ollama.com\n")
+        return
+    print("You have signed out of ollama.com\n")
+
+
+def print_signin_hint(text: str, url: str) -> None:
+    """Say where to sign in, and open the page where there is a browser."""
+    print(f"{text}\n")
+    if url:
+        _open_browser(url)
+        print(safe(f"If your browser did not open, navigate to:\n    {url}\n"))
+
+
+def _connect_url() -> str:
+    """The page that registers this machine's key.
+
+    Raises:
+        APIError: there is no key.
+    """
+    import base64
+    import socket
+    from pathlib import Path
+    from urllib.parse import urlencode
+
+    path = Path.home() / ".ollama" / "id_ed25519.pub"
+    try:
+        line = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise APIError(f"there is no key at {path}: a server makes one when it starts") from None
+    key = base64.urlsafe_b64encode(line.encode()).decode("ascii").rstrip("=")
+    return f"{_CONNECT_URL}?{urlencode({'name': socket.gethostname(), 'key': key})}"
+
+
+def _open_browser(url: str) -> None:
+    import os
+    import sys
+    import webbrowser
+
+    if not url.startswith("https://"):
+        return  # whatever the server says, nothing but a web page is opened
+    if sys.platform.startswith("linux") and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ):
+        return  # a text browser in this terminal is not what was meant
+    webbrowser.open(url)

@@ -1,0 +1,88 @@
+"""Looks at local files before they are sent: what cannot be a model is said at once, by what it is."""
+
+from __future__ import annotations
+
+import filecmp
+from pathlib import Path
+
+from corral.errors import ConversionError, GGUFCutShortError, GGUFError, InvalidRequestError
+from corral.library.create.files import check_one_of_each, kind_of
+from corral.modelfile import ModelfileError
+from corral.weights.gguf import GGUFFile
+from corral.weights.gguf.foreign import explain_file, explain_stand_in
+from corral.weights.quantize import group_splits
+
+__all__ = ["check_companion", "check_weights"]
+
+_SNIFF_BYTES = 512
+
+
+def check_weights(files: list[Path]) -> None:
+    """Raises ModelfileError: one of them is something else, or there are two where one is wanted."""
+    headers = []
+    for file in files:
+        if problem := explain_file(file):
+            raise ModelfileError(f"{file.name} {problem}")
+        if (header := _header(file)) is not None:
+            headers.append((file.name, header))
+        elif file.suffix == ".safetensors":
+            _check_safetensors(file)
+    if len(headers) > 1:
+        _check_choice(headers)
+
+
+def _header(file: Path) -> GGUFFile | None:
+    """The header of a GGUF file. What is wrong with a whole one, the server will say."""
+    with file.open("rb") as stream:
+        if stream.read(4) != b"GGUF":
+            return None
+    try:
+        return GGUFFile.open(file)
+    except GGUFCutShortError as error:
+        raise ModelfileError(
+            f"{file.name} is cut short: the download failed or the disk was full; download it again ({error})"
+        ) from None
+    except GGUFError:
+        return None
+
+
+def _check_safetensors(file: Path) -> None:
+    """Raises ModelfileError: it has the beginning of such a file, but not the rest."""
+    from corral.weights.convert.safetensors import read_header
+
+    with file.open("rb") as stream:
+        if stream.read(9)[8:] != b"{":
+            return
+    try:
+        read_header(file, file.name)
+    except ConversionError as error:
+        raise ModelfileError(str(error)) from None
+
+
+def _check_choice(headers: list[tuple[str, GGUFFile]]) -> None:
+    try:
+        groups = [group[0] for group in group_splits(headers)]
+    except GGUFError:
+        return  # the server will say which part is missing
+    unlike: list[tuple[str, GGUFFile]] = []
+    for name, header in groups:
+        if not any(_is_same(header.path, other.path) for _, other in unlike):
+            unlike.append((name, header))
+    try:
+        check_one_of_each((kind_of(header), name) for name, header in unlike)
+    except InvalidRequestError as error:
+        raise ModelfileError(str(error)) from None
+
+
+def _is_same(first: Path, second: Path) -> bool:
+    return first.samefile(second) or filecmp.cmp(first, second, shallow=False)
+
+
+def check_companion(file: Path) -> None:
+    """Raises ModelfileError: a text that is not one, or a stand-in for a file that was not fetched."""
+    if problem := explain_stand_in(file, file.name):
+        raise ModelfileError(f"{file.name} {problem}")
+    with file.open("rb") as stream:
+        head = stream.read(_SNIFF_BYTES)
+    if file.suffix == ".json" and b"\0" in head:
+        raise ModelfileError(f"invalid content type: expected application/octet-stream for {file.name}")

@@ -1,0 +1,118 @@
+"""A file where a model's name is wanted (`corral run ./model.gguf`): a model named after the file is made of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from corral.cli.frame.flags import PROGRAM
+from corral.cli.http.client import APIError, Client
+from corral.cli.models.weblinks import name_of_link
+from corral.cli.terminal.screen import safe
+from corral.errors import InvalidRequestError
+from corral.names import ModelName, looks_like_file
+
+__all__ = ["advice_about", "model_named", "name_of_file", "shown"]
+
+_SUFFIX = re.compile(r"(-\d{5}-of-\d{5})?\.(gguf|safetensors|bin)", re.IGNORECASE)
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
+_MAX_NAME = 80
+
+
+def model_named(client: Client, word: str) -> str:
+    """The name of the model that a word means: itself, that of a link, or of a model that is made of a file.
+
+    Raises:
+        APIError: there is neither a file nor a model, or the file's name belongs to another model.
+        ModelfileError, NoServerError, OSError
+    """
+    name = name_of_link(word)
+    if name != word:
+        print(safe(f"{word} is {name}"), file=sys.stderr)
+        return name
+    if not looks_like_file(word) or (_may_be_name(word) and shown(client, word) is not None):
+        return word
+    from corral.cli.models.sources import local_path
+
+    path = local_path(word, Path())
+    if not path.exists():
+        other = f", and there is no model {word!r}" if _may_be_name(word) else ""
+        raise APIError(f"{path} does not exist{other}")
+    return _model_of(client, word, path)
+
+
+def name_of_file(path: Path) -> str:
+    """A model's name made of a file's: without its ending, and what no name may have replaced.
+
+    Raises:
+        APIError: nothing is left.
+    """
+    stem = path.name if path.is_dir() else _SUFFIX.sub("", path.name)
+    name = _NOT_IN_NAMES.sub("-", stem).strip("-.")[:_MAX_NAME]
+    if not name:
+        raise APIError(f"{path}: no model can be named after this file; {_how_to_name('NAME', str(path))}")
+    return name
+
+
+def advice_about(word: str) -> str:
+    """What to do about a word that is a file where only a model's name helps; empty if it is none."""
+    # Path would raise at a word that is too long for a file, or at a home that is not known.
+    if looks_like_file(word) and os.path.exists(os.path.expanduser(word)):  # noqa: PTH110, PTH111
+        return (
+            f"{word} is a file: `{PROGRAM} run {word}` makes a model of it, or {_how_to_name('NAME', word)}"
+        )
+    return ""
+
+
+def _how_to_name(name: str, path: str) -> str:
+    return f"`echo FROM {path} | {PROGRAM} create {name} -f -` makes one with a name of your choice"
+
+
+def _may_be_name(word: str) -> bool:
+    try:
+        ModelName.parse(word)
+    except InvalidRequestError:
+        return False
+    return True
+
+
+def shown(client: Client, name: str) -> dict[str, Any] | None:
+    """What show answers of a model; None if there is no such model. Raises APIError, NoServerError."""
+    try:
+        answer: dict[str, Any] = client.call("POST", "/api/show", {"model": name})
+    except APIError as error:
+        if error.status in (400, 404):
+            return None
+        raise
+    return answer
+
+
+def _model_of(client: Client, word: str, path: Path) -> str:
+    from corral.cli.models.sources import named_files
+    from corral.cli.models.upload import send_files
+    from corral.cli.terminal.progress import Progress, show_events
+
+    path = path.resolve()
+    name = name_of_file(path)
+    files = named_files(path)
+    with Progress() as progress:
+        progress.status(f"looking at {path.name}")
+        known = shown(client, name)
+        if known is not None and len(files) > 1:
+            # What a model is made of several files cannot be told from it.
+            print(safe(f"there is a model {name} already, and it is run"), file=sys.stderr)
+            return name
+        digests = send_files(client, progress, files)
+        if known is None:
+            show_events(progress, client.stream("/api/create", {"model": name, "files": digests}))
+    if known is None:
+        print(safe(f"{word} is the model {name} now"), file=sys.stderr)
+    elif next(iter(digests.values())).replace(":", "-") not in known.get("modelfile", ""):
+        raise APIError(
+            f"there is a model {name} already, and it was not made of {word}: `{PROGRAM} run {name}` runs it; "
+            + _how_to_name("NAME", word)
+        )
+    return name

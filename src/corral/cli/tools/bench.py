@@ -1,0 +1,342 @@
+"""`bench`: how fast a model reads prompts and writes, at several numbers of requests at a time.
+
+Everything is measured here, at the client, from a stream: the first token when it arrives, the rate from the first to
+the last. No prompt is like another from its first words on, so that no cache of the server answers for it; they are
+words drawn with a seed, raw, of a length that a trial request has shown. Each number of requests is warmed up with a
+short round that does not count, then measured in rounds, of which medians are reported.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from corral.cli.frame.flags import Arguments, UsageError
+from corral.cli.http.client import APIError, Client
+from corral.cli.terminal.jsonout import print_json
+from corral.cli.terminal.progress import Progress
+from corral.cli.terminal.screen import is_terminal, terminal_size
+from corral.cli.terminal.tables import screen_table, screen_text
+
+__all__ = ["Round", "Sample", "Settings", "bench", "make_prompt", "measure_round", "plot", "sample_of"]
+
+_WORDS = (
+    "time year people way day man thing woman life child world school state family student group country problem "
+    "hand part place case week company system program question work government number night point home water room "
+    "mother area money story fact month lot right study book eye job word business issue side kind head house "
+    "service friend father power hour game line end member law car city name team minute idea body back parent face"
+).split()
+_TRIAL_WORDS = 64
+_WARM_UP_TOKENS = 8
+# A small model may end its answer to random words at once.
+_ATTEMPTS = 8
+_BAR_CHARACTERS = 40
+# No model writes a token so soon after another.
+_SAME_PACKET_S = 0.0003
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`prompt_words` is what gave about `prompt_tokens`."""
+
+    model: str
+    prompt_tokens: int
+    prompt_words: int
+    tokens: int
+    rounds: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One request. Times are seconds of the monotonic clock; counts are the server's.
+
+    `first_tokens` came with the first packet. `writing_s` is the server's own measure, 0 if it tells none.
+    """
+
+    started_s: float
+    first_s: float
+    last_s: float
+    prompt_tokens: int
+    tokens: int
+    first_tokens: float = 1.0
+    writing_s: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Tokens a second after the first packet; the server's figure if there is no other packet."""
+        if self.last_s > self.first_s:
+            return _rate(self.tokens - self.first_tokens, self.last_s - self.first_s)
+        return _rate(self.tokens, self.writing_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Figures of requests that ran at the same time; tokens a second, milliseconds.
+
+    `prompt_rate`: all prompt tokens by the time until the last request had its first token. `decode_rate` and
+    `first_token_ms`: the median request. `total_rate`: all tokens by the time from the first one to the last.
+    """
+
+    prompt_rate: float
+    first_token_ms: float
+    decode_rate: float
+    total_rate: float
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample]) -> Round:
+        begin_s = min(sample.started_s for sample in samples)
+        reading_s = max(sample.first_s for sample in samples) - begin_s
+        first_s = min(sample.first_s for sample in samples)
+        writing_s = max(sample.last_s for sample in samples) - first_s
+        # What came with the first packet of all opens the span, so it is not written in it.
+        written = sum(s.tokens for s in samples) - min(samples, key=_first_time).first_tokens
+        return cls(
+            prompt_rate=_rate(sum(sample.prompt_tokens for sample in samples), reading_s),
+            first_token_ms=1000 * statistics.median(s.first_s - s.started_s for s in samples),
+            decode_rate=statistics.median([s.rate for s in samples if s.tokens > 1] or [0.0]),
+            total_rate=_rate(written, writing_s) if writing_s else sum(s.rate for s in samples),
+        )
+
+    @classmethod
+    def median(cls, rounds: Sequence[Round]) -> Round:
+        return cls(
+            *(
+                statistics.median(getattr(each, name) for each in rounds)
+                for name in ("prompt_rate", "first_token_ms", "decode_rate", "total_rate")
+            )
+        )
+
+
+def _first_time(sample: Sample) -> float:
+    return sample.first_s
+
+
+def _rate(count: float, seconds: float) -> float:
+    return count / seconds if seconds > 0 and count > 0 else 0.0
+
+
+def bench(client: Client, arguments: Arguments) -> None:
+    levels = _levels(arguments.get("concurrency", "1,2,4,8"))
+    numbers = {
+        name: arguments.integer(name, default)
+        for name, default in (("prompt-tokens", 512), ("tokens", 128), ("rounds", 3), ("seed", 1))
+    }
+    for name in ("prompt-tokens", "tokens", "rounds"):
+        if numbers[name] < (2 if name == "tokens" else 1):
+            raise UsageError(f"--{name} is too small")
+    model = arguments.words[0]
+    version = client.call("GET", "/api/version")["version"]
+    results = []
+    with Progress() as progress:
+        progress.status(f"loading {model}")
+        settings = _calibrated(client, model, numbers)
+        for level in levels:
+
+            def tell(text: str, level: int = level) -> None:
+                progress.status(f"{level} at a time: {text}", replace=True)
+
+            results.append((level, *_measure(client, settings, level, tell)))
+    if arguments.has("json"):
+        print_json(
+            {
+                "server_version": version,
+                "settings": asdict(settings),
+                "results": [_result_json(*result) for result in results],
+            }
+        )
+        return
+    samples = [sample for _, _, samples in results for sample in samples]
+    _print_report(settings, [(level, Round.median(rounds)) for level, rounds, _ in results], samples)
+
+
+def _levels(text: str) -> list[int]:
+    try:
+        levels = [int(part) for part in text.split(",")]
+    except ValueError:
+        levels = []
+    if not levels or not all(1 <= level <= 256 for level in levels):
+        raise UsageError(
+            f'invalid argument "{text}" for "--concurrency" flag: numbers from 1 to 256, like 1,2,4,8'
+        )
+    return levels
+
+
+def _calibrated(client: Client, model: str, numbers: dict[str, int]) -> Settings:
+    """Load the model, and find how many words make a prompt of the wanted length."""
+    wanted, words = numbers["prompt-tokens"], _TRIAL_WORDS
+    settings = Settings(model, wanted, words, numbers["tokens"], numbers["rounds"], numbers["seed"])
+    trial = None
+    for attempt in range(_ATTEMPTS):
+        prompt = make_prompt(settings, f"trial {attempt}", time.time_ns())
+        trial = trial or _request(client, settings, prompt, 2)
+    if trial is None:
+        raise _nothing_to_measure(model)
+    words = max(round(wanted * words / max(trial.prompt_tokens, 1)), 1)
+    return Settings(model, wanted, words, numbers["tokens"], numbers["rounds"], numbers["seed"])
+
+
+def make_prompt(settings: Settings, place: str, nonce: int) -> str:
+    """Words by the seed and the place in the run, behind a head that is new in each run."""
+    drawn = random.Random(f"{settings.seed} {place}")
+    head = random.Random(f"{nonce} {place}").choices(_WORDS, k=min(8, settings.prompt_words))
+    return " ".join([*head, *drawn.choices(_WORDS, k=settings.prompt_words - len(head))])
+
+
+def _measure(
+    client: Client, settings: Settings, level: int, tell: Callable[[str], None]
+) -> tuple[list[Round], list[Sample]]:
+    rounds: list[Round] = []
+    samples: list[Sample] = []
+    nonce = time.time_ns()
+    for number in range(settings.rounds + 1):
+        is_warm_up = number == 0
+        tell("warm-up" if is_warm_up else f"round {number} of {settings.rounds}")
+        tokens = min(_WARM_UP_TOKENS, settings.tokens) if is_warm_up else settings.tokens
+        for attempt in range(_ATTEMPTS):
+            places = [f"{level}/{number}/{i}{f'/{attempt}' if attempt else ''}" for i in range(level)]
+            prompts = [make_prompt(settings, place, nonce) for place in places]
+            measured = measure_round(client, settings, prompts, tokens)
+            if measured:
+                break
+        else:
+            raise _nothing_to_measure(settings.model)
+        if not is_warm_up:
+            rounds.append(Round.of(measured))
+            samples += measured
+    return rounds, samples
+
+
+def measure_round(client: Client, settings: Settings, prompts: Sequence[str], tokens: int) -> list[Sample]:
+    """Send all prompts at the same moment; answers without a token are left out.
+
+    Raises:
+        APIError, NoServerError: of the first request that failed.
+    """
+    samples: list[Sample] = []
+    errors: list[Exception] = []
+    start = threading.Barrier(len(prompts))
+
+    def work(prompt: str) -> None:
+        try:
+            start.wait()
+            sample = _request(client, settings, prompt, tokens)
+            if sample is not None:
+                samples.append(sample)
+        except Exception as error:  # it belongs to the thread that waits
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(prompt,), daemon=True) for prompt in prompts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return samples
+
+
+def _nothing_to_measure(model: str) -> APIError:
+    return APIError(f"{model} answers without a token, so there is nothing to measure")
+
+
+def _request(client: Client, settings: Settings, prompt: str, tokens: int) -> Sample | None:
+    """One request; None for an answer without a token."""
+    options = {"num_predict": tokens, "temperature": 0, "seed": settings.seed}
+    body = {"model": settings.model, "prompt": prompt, "raw": True, "options": options}
+    arrivals: list[float] = []
+    final: dict[str, Any] = {}
+    started_s = time.monotonic()
+    with closing(client.stream("/api/generate", body)) as events:
+        for event in events:
+            if event.get("response") or event.get("thinking"):
+                arrivals.append(time.monotonic())
+            final = event
+    return sample_of(started_s, arrivals, final) if arrivals else None
+
+
+def sample_of(started_s: float, arrivals: Sequence[float], final: dict[str, Any]) -> Sample:
+    """What the times of a stream's pieces say. Pieces that come at once came in one packet, of no duration."""
+    packets = [arrivals[0]]
+    in_first = len(arrivals)
+    for i in range(1, len(arrivals)):
+        if arrivals[i] - arrivals[i - 1] > _SAME_PACKET_S:
+            in_first = min(in_first, i)
+            packets.append(arrivals[i])
+    tokens = final.get("eval_count") or 0
+    return Sample(
+        started_s,
+        packets[0],
+        packets[-1],
+        final.get("prompt_eval_count") or 0,
+        tokens,
+        first_tokens=in_first * tokens / len(arrivals),
+        writing_s=(final.get("eval_duration") or 0) / 1e9,
+    )
+
+
+def _result_json(level: int, rounds: list[Round], samples: list[Sample]) -> dict[str, Any]:
+    return {
+        "concurrency": level,
+        "median": asdict(Round.median(rounds)),
+        "rounds": [asdict(each) for each in rounds],
+        "prompt_tokens": statistics.median(sample.prompt_tokens for sample in samples),
+        "tokens": statistics.median(sample.tokens for sample in samples),
+    }
+
+
+def _print_report(settings: Settings, medians: list[tuple[int, Round]], samples: list[Sample]) -> None:
+    prompt_tokens = statistics.median(sample.prompt_tokens for sample in samples)
+    tokens = statistics.median(sample.tokens for sample in samples)
+    print(
+        screen_text(
+            f"{settings.model}: prompts of {prompt_tokens:.0f} tokens, answers of {tokens:.0f}, "
+            f"median of {settings.rounds} rounds after a warm-up, seed {settings.seed}, measured at the client"
+        )
+    )
+    if missing := sum(level for level, _ in medians) * settings.rounds - len(samples):
+        print(screen_text(f"note: {missing} answers had no token and do not count"))
+    if tokens < settings.tokens:
+        print(screen_text(f"note: answers ended before the {settings.tokens} tokens that were asked for"))
+    if prompt_tokens < 0.9 * settings.prompt_tokens:
+        print(
+            screen_text(
+                "note: prompts were cut; give the model a larger num_ctx, or a smaller --prompt-tokens"
+            )
+        )
+    rows = [
+        (
+            str(level),
+            f"{each.prompt_rate:.0f}",
+            f"{each.first_token_ms:.0f} ms",
+            f"{each.decode_rate:.1f}",
+            f"{each.total_rate:.1f}",
+        )
+        for level, each in medians
+    ]
+    header = ("AT A TIME", "PROMPT TOK/S", "FIRST TOKEN", "TOK/S EACH", "TOK/S ALL")
+    print(f"\n{screen_table(rows, header=header)}")
+    width = _BAR_CHARACTERS
+    if is_terminal(sys.stdout):
+        width = min(max(terminal_size(sys.stdout)[0] - 20, 10), 60)
+    levels = [level for level, _ in medians]
+    print(plot("tokens/s of all requests together", levels, [r.total_rate for _, r in medians], width))
+    print(plot("first token, milliseconds", levels, [r.first_token_ms for _, r in medians], width), end="")
+
+
+def plot(title: str, levels: Sequence[int], values: Sequence[float], width: int) -> str:
+    """Bars from zero, one a line, in eighths of a character."""
+    top = max(values) or 1.0
+    lines = [title]
+    for level, value in zip(levels, values, strict=True):
+        whole, rest = divmod(round(8 * width * value / top), 8)
+        bar = "█" * whole + ("▏▎▍▌▋▊▉"[rest - 1] if rest else "")
+        lines.append(f"{level:>4} {bar} {value:.4g}")
+    return "\n".join(lines) + "\n"

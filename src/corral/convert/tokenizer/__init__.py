@@ -1,6 +1,0 @@
-"""Tokenizers of Hugging Face folders in the forms the engine knows."""
-
-from corral.convert.tokenizer.load import load_vocabulary
-from corral.convert.tokenizer.vocabulary import Vocabulary
-
-__all__ = ["Vocabulary", "load_vocabulary"]

@@ -1,0 +1,130 @@
+"""Files on the disk: is there room, copies inside the kernel, and writes that survive a crash."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+from corral.errors import StoreError
+
+__all__ = ["check_space", "copy_range", "sync_folder", "write_all", "write_atomically", "write_padding"]
+
+_BUFFER_BYTES = 1 << 20
+_BLOCK_BYTES = 4096
+# The kernel cannot copy between these two files; a plain copy can.
+_CANNOT_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF)
+_FOLDER_ATTEMPTS = 20
+
+
+def check_space(destination: Path, needed_bytes: int) -> None:
+    """Say so before hours of work end in a full disk.
+
+    Raises:
+        StoreError
+    """
+    free_bytes = shutil.disk_usage(destination.parent).free
+    if free_bytes < needed_bytes:
+        raise StoreError(
+            f"not enough space in {destination.parent}: {needed_bytes / 1e9:.2f} GB needed, "
+            f"{free_bytes / 1e9:.2f} GB free"
+        )
+
+
+def copy_range(source: int, source_offset: int, target: int, target_offset: int, count: int) -> None:
+    """Copy bytes between open files by descriptor; file systems that can share the blocks do.
+
+    Raises:
+        OSError: the source is shorter than it was, the disk is full, ...
+    """
+    if (source_offset - target_offset) % _BLOCK_BYTES == 0:
+        # Only whole blocks are shared: what lies before the first goes by itself.
+        head = min(-source_offset % _BLOCK_BYTES, count)
+        _copy(source, source_offset, target, target_offset, head)
+        source_offset, target_offset, count = source_offset + head, target_offset + head, count - head
+        whole = count - count % _BLOCK_BYTES
+        _copy(source, source_offset, target, target_offset, whole)
+        source_offset, target_offset, count = source_offset + whole, target_offset + whole, count - whole
+    _copy(source, source_offset, target, target_offset, count)
+
+
+def _copy(source: int, source_offset: int, target: int, target_offset: int, count: int) -> None:
+    copy = getattr(os, "copy_file_range", None)
+    while count and copy is not None:
+        try:
+            copied = copy(source, target, count, source_offset, target_offset)
+        except OSError as exc:
+            if exc.errno not in _CANNOT_COPY:
+                raise
+            break
+        if copied == 0:
+            break
+        source_offset, target_offset, count = source_offset + copied, target_offset + copied, count - copied
+    while count:
+        data = os.pread(source, min(count, _BUFFER_BYTES), source_offset)
+        if not data:
+            raise OSError(errno.EIO, "file became shorter while it was copied")
+        write_all(target, data, target_offset)
+        source_offset, target_offset, count = (
+            source_offset + len(data),
+            target_offset + len(data),
+            count - len(data),
+        )
+
+
+def write_all(target: int, data: bytes | memoryview, offset: int) -> None:
+    """`pwrite` until everything is written."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(target, view, offset)
+        view = view[written:]
+        offset += written
+
+
+def write_padding(out: BinaryIO, file_bytes: int) -> None:
+    """Bring a file to its full size; what lies between tensors and behind the last reads as zeros."""
+    os.truncate(out.fileno(), file_bytes)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems refuse
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomically(path: Path, data: bytes, *, mode: int | None = None) -> None:
+    """Write a file beside its place and rename it: readers see the old content or the new one, also after a crash.
+
+    `mode`: the permissions of the file; by default what the umask leaves. Another process may remove the folder while
+    it is empty: then it is made again.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
+    for attempt in range(_FOLDER_ATTEMPTS):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode)
+        except FileNotFoundError:
+            if attempt == _FOLDER_ATTEMPTS - 1:
+                raise
+        else:
+            break
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            if mode is not None:
+                temporary.chmod(mode)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)

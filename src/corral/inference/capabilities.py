@@ -1,0 +1,215 @@
+"""What a model can do, and which way its prompts are made. Ollama: server/images.go Capabilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from corral.chat.gotemplate import Template
+from corral.chat.parsing.known import find_parser
+from corral.chat.templates import jinja
+from corral.chat.templates.marks import thinking_tags
+from corral.chat.templates.plain import is_plain
+from corral.errors import TemplateError
+from corral.store.models import Model
+from corral.weights.gguf import GGUFFile
+
+__all__ = [
+    "DECISION_RENDERERS",
+    "Path",
+    "Traits",
+    "capabilities_of",
+    "choose_path",
+    "has_decision_head",
+    "is_decision_model",
+    "is_reranker",
+    "tags_order",
+]
+
+Path = Literal["renderer", "go", "jinja"]
+
+# llama.cpp: LLAMA_POOLING_TYPE_RANK, and its names for the head that makes the score.
+_POOLING_RANK = 4
+_CLASSIFIER_HEADS = ("cls.weight", "cls.output.weight")
+# Ollama's names of prompt forms that only such models have.
+DECISION_RENDERERS = ("tev1", "clef")
+# Those of them whose prompts are those of the template that the weights bring.
+_OWN_TEMPLATE_RENDERERS = ("clef",)
+_HARMONY_FAMILIES = ("gptoss", "gpt-oss")
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What the lists are made of: the model, its header, and its Go template if it has one that parses."""
+
+    model: Model
+    gguf: GGUFFile | None
+    projector: GGUFFile | None
+    template: Template | None
+
+    @property
+    def chat_template(self) -> str:
+        return self._text("tokenizer.chat_template")
+
+    @property
+    def tool_template(self) -> str:
+        """The template that a file has beside its usual one for chats with tools. llama.cpp: common/chat.cpp."""
+        return self._text("tokenizer.chat_template.tool_use")
+
+    def _text(self, key: str) -> str:
+        value = self.gguf.metadata.get(key, "") if self.gguf else ""
+        return value if isinstance(value, str) else ""
+
+
+def is_harmony(model: Model) -> bool:
+    """A gpt-oss model whose template writes harmony turns."""
+    template = model.template or ""
+    return model.config.family in _HARMONY_FAMILIES and "<|start|>" in template and "<|end|>" in template
+
+
+def choose_path(traits: Traits, *, go_template: bool | None) -> Path:
+    """Which prompt path a chat takes; `go_template` is the setting (None: not said)."""
+    model = traits.model
+    if model.config.renderer in _OWN_TEMPLATE_RENDERERS:
+        return "jinja"
+    if model.config.renderer:
+        return "renderer"
+    if model.config.parser or is_harmony(model):
+        return "go"
+    if (
+        model.template is not None
+        and go_template is not False
+        and (go_template or not _prefers_jinja(traits))
+    ):
+        return "go"
+    return "jinja"
+
+
+def _prefers_jinja(traits: Traits) -> bool:
+    """Whether the GGUF's own template can do more than the Go template."""
+    source = traits.chat_template
+    if not source:
+        return False
+    if is_plain(traits.model.template or ""):
+        return True
+    native = {
+        name
+        for name, has in (("tools", jinja.has_tools(source)), ("thinking", jinja.has_thinking(source)))
+        if has
+    }
+    go = set(_template_capabilities(traits.template))
+    if native > go:
+        return jinja.has_tool_round_trip(source) or not _go_round_trip(traits)
+    return native == go and "tools" in go and jinja.has_tool_round_trip(source) and not _go_round_trip(traits)
+
+
+def _go_round_trip(traits: Traits) -> bool:
+    template = traits.template
+    if template is None:
+        return False
+    source = template.source
+    return {"tools", "toolcalls"} <= set(template.variables()) and any(
+        mark in source for mark in ('eq .Role "tool"', "tool_response", "TOOL_RESULTS")
+    )
+
+
+def _template_capabilities(template: Template | None) -> list[str]:
+    if template is None:
+        return []
+    variables = template.variables()
+    found = [name for name, variable in (("tools", "tools"), ("insert", "suffix")) if variable in variables]
+    return [*found, "thinking"] if thinking_tags(template) else found
+
+
+def capabilities_of(traits: Traits, path: Path) -> tuple[str, ...]:
+    """What the model can do: for show, for tags, and for the checks of requests."""
+    found = list(traits.model.config.capabilities)
+    if path == "jinja" and (source := traits.chat_template):
+        found += ["tools"] if jinja.has_tools(source) or traits.tool_template else []
+        found += ["thinking"] if jinja.has_thinking(source) else []
+    found += _header_kind(traits)
+    found += ["rerank"] if is_reranker(traits.gguf) else []
+    found += _media_of(traits.gguf)
+    found += _projector(traits)
+    if path == "go":
+        found += _template_capabilities(traits.template)
+    found += _parser(traits)
+    if traits.model.config.family in _HARMONY_FAMILIES:
+        found.append("thinking")
+    return _unique(found, traits)
+
+
+def tags_order(found: tuple[str, ...], gguf: GGUFFile | None) -> tuple[str, ...]:
+    """The same list in the order that clients know from tags: what the weights' header says of media is first."""
+    media = _media_of(gguf)
+    return (*(name for name in media if name in found), *(name for name in found if name not in media))
+
+
+def is_reranker(gguf: GGUFFile | None) -> bool:
+    """Whether a model scores a query and a document together. Files from before 2025 say so by their head alone."""
+    if gguf is None:
+        return False
+    pooling = gguf.get_arch("pooling_type")
+    if pooling is None:
+        return any(tensor.name in _CLASSIFIER_HEADS for tensor in gguf.tensors)
+    return bool(pooling == _POOLING_RANK)
+
+
+def _header_kind(traits: Traits) -> list[str]:
+    if traits.gguf is None:
+        return []
+    is_pooled = traits.gguf.get_arch("pooling_type") is not None or is_reranker(traits.gguf)
+    return ["embedding"] if is_pooled else ["completion"]
+
+
+def _media_of(gguf: GGUFFile | None) -> list[str]:
+    if gguf is None:
+        return []
+    return [kind for kind in ("vision", "audio") if gguf.get_arch(f"{kind}.block_count") is not None]
+
+
+def _projector(traits: Traits) -> list[str]:
+    if not traits.model.projector_paths:
+        return []
+    metadata: Any = traits.projector.metadata if traits.projector else {}
+    hears = any(key.endswith(".has_audio_encoder") and value is True for key, value in metadata.items())
+    is_deaf = metadata.get("clip.vision.projector_type") == "gemma3nv"
+    return ["vision", "audio"] if hears and not is_deaf else ["vision"]
+
+
+def _parser(traits: Traits) -> list[str]:
+    name = traits.model.config.parser
+    info = find_parser(name) if name else None
+    if info is None:
+        return []
+    return [kind for kind, has in (("tools", info.has_tools), ("thinking", info.has_thinking)) if has]
+
+
+def has_decision_head(gguf: GGUFFile | None) -> bool:
+    """Whether a file has a part of its own that answers typed questions; the engine runs it."""
+    return gguf is not None and isinstance(gguf.get_arch("decision.type"), str)
+
+
+def is_decision_model(model: Model, gguf: GGUFFile | None) -> bool:
+    """Whether a model was made to answer typed questions (`/v1/systemone`)."""
+    config = model.config
+    return (
+        "decision" in config.capabilities or config.renderer in DECISION_RENDERERS or has_decision_head(gguf)
+    )
+
+
+def _unique(found: list[str], traits: Traits) -> tuple[str, ...]:
+    if is_decision_model(traits.model, traits.gguf):
+        return ("decision",)
+    dropped = {"audio"} if traits.model.config.family == "nemotron_h_omni" else set()
+    return tuple(name for name in dict.fromkeys(found) if name not in dropped)
+
+
+def parse_template(source: str | None) -> Template | None:
+    """A stored Go template; one that does not parse counts as none here, and fails where it is used."""
+    if source is None:
+        return None
+    try:
+        return Template.parse(source)
+    except TemplateError:
+        return None

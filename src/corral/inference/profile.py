@@ -1,0 +1,376 @@
+"""Everything that a request needs to know of a model, worked out once for each manifest."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from corral import API_VERSION
+from corral.apiversion import is_beyond_api
+from corral.bounded import BoundedCache
+from corral.chat.gotemplate import Template
+from corral.chat.parsing.known import ParserInfo, find_parser
+from corral.chat.rendering.known import RendererInfo, find_renderer
+from corral.chat.templates.jinja import ChatTemplate
+from corral.chat.templates.jinja_output import output_form
+from corral.chat.templates.marks import thinking_tags, tool_tag
+from corral.chat.templates.plain import PLAIN_TEMPLATE
+from corral.config import Settings
+from corral.errors import (
+    CapabilityError,
+    CloudDisabledError,
+    GGUFError,
+    ModelNotFoundError,
+    StoreError,
+    TemplateError,
+)
+from corral.inference import capabilities
+from corral.inference.doubts import Doubts
+from corral.inference.recommended import recommended_parameters
+from corral.names import ModelName, ModelRef, parse_ref
+from corral.scheduler.shape import read_memory_shape
+from corral.scheduler.spec import MemoryShape
+from corral.store.models import Model, ModelStore
+from corral.weights.gguf import GGUFArray, GGUFFile, check_loadable
+from corral.weights.translate import embeds_projector, needs_translation
+
+__all__ = ["ModelProfile", "Profiles", "open_header"]
+
+_log = logging.getLogger("corral.models")
+
+# Layers that are files for the engine.
+_ENGINE_KINDS = frozenset({"model", "projector", "adapter", "draft"})
+_MAX_PROFILES = 512
+_MAX_HEADERS = 512
+_MAX_BYTES = 64 << 20
+_PROFILE_BYTES = 20_000
+_VALUE_BYTES = 400
+_TENSOR_BYTES = 700
+_headers: BoundedCache[tuple[str, int, int, int], GGUFFile] = BoundedCache(
+    max_entries=_MAX_HEADERS, max_bytes=_MAX_BYTES
+)
+# What the engine uses for a model that brings no template of any kind.
+_DEFAULT_CHAT_TEMPLATE = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+
+
+def open_header(path: Path) -> GGUFFile:
+    """The header of a blob, read once for each change of the file.
+
+    Raises:
+        GGUFError, OSError
+    """
+    info = path.stat()
+    key = (str(path), info.st_size, info.st_mtime_ns, info.st_ino)
+    header = _headers.get(key)
+    if header is None:
+        header = GGUFFile.open(path)
+        _headers.put(key, header, _header_bytes(header))
+    return header
+
+
+def _header_bytes(gguf: GGUFFile) -> int:
+    """About what a header takes in memory; arrays stay in the file."""
+    texts = sum(len(value) for value in gguf.metadata.values() if isinstance(value, str))
+    return texts + _VALUE_BYTES * len(gguf.metadata) + _TENSOR_BYTES * len(gguf.tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelProfile:
+    """A model with what its prompts and replies need. Immutable; one for each manifest."""
+
+    model: Model
+    gguf: GGUFFile | None
+    path: capabilities.Path
+    capabilities: tuple[str, ...]
+    template: Template
+    chat_template: ChatTemplate | None
+    renderer: RendererInfo | None
+    parser: ParserInfo | None
+    thinking_tags: tuple[str, str] | None
+    tool_tag: str
+    shape: MemoryShape
+    # Why the engine must not be given the weights, and why their chat template cannot be used (empty: it can).
+    problem: str
+    template_problem: str = ""
+    # For chats with tools, if the weights have another template for those.
+    tool_template: ChatTemplate | None = None
+    # The model's stored parameters, over those that the weights recommend.
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    projector: GGUFFile | None = None
+    # The engine does not load the files as they are; what it gets is written on the first load.
+    needs_view: bool = False
+    # When this was worked out: size and time of the weights, and how many blobs had been found damaged.
+    weights_stamp: tuple[int, int] = (0, 0)
+    damage_count: int = 0
+    has_embedded_projector: bool = False
+
+    @property
+    def has_projector(self) -> bool:
+        return bool(self.model.projector_paths) or self.has_embedded_projector
+
+    @property
+    def family(self) -> str:
+        return self.model.config.family
+
+    @property
+    def is_harmony(self) -> bool:
+        return capabilities.is_harmony(self.model)
+
+    @property
+    def weights_key(self) -> str:
+        """What identifies a runner: the weights, whatever names they have."""
+        return str(self.model.weights_path or self.model.digest_hex)
+
+    @property
+    def parameter_count(self) -> int:
+        """The number that the config's text for people stands for; renderers that ask mean that one."""
+        text = self.model.config.parameter_size
+        scale = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}.get(text[-1:].upper(), 0)
+        try:
+            return int(float(text[:-1]) * scale)
+        except ValueError:
+            return 0
+
+    @property
+    def is_embedding(self) -> bool:
+        return "embedding" in self.capabilities
+
+    @property
+    def is_reranker(self) -> bool:
+        return "rerank" in self.capabilities
+
+    @property
+    def drops_old_thinking(self) -> bool:
+        return self.family == "qwen3" or self.model.name.model == "deepseek-r1"
+
+    def special_tokens(self) -> dict[str, str]:
+        """What Jinja templates are told of the tokenizer."""
+        metadata: Any = self.gguf.metadata if self.gguf else {}
+        return {f"{kind}_token": _special_token(metadata, kind) for kind in ("bos", "eos")}
+
+
+def _special_token(metadata: Any, kind: str) -> str:
+    number = metadata.get(f"tokenizer.ggml.{kind}_token_id")
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    is_known = isinstance(tokens, GGUFArray) and tokens.element_type == "string"
+    if not isinstance(number, int) or not is_known or not 0 <= number < len(tokens):
+        return ""
+    return _token_text(tokens, number)
+
+
+@lru_cache(maxsize=256)
+def _token_text(tokens: Any, number: int) -> str:
+    for i, token in enumerate(tokens.byte_strings()):
+        if i == number:
+            return str(token, "utf-8", "replace")
+    return ""
+
+
+class Profiles:
+    """Looks models up by the name in a request."""
+
+    def __init__(self, settings: Settings, store: ModelStore) -> None:
+        self._settings = settings
+        self._store = store
+        self._doubts = Doubts(store.blobs)
+        self._cache: BoundedCache[ModelName, ModelProfile] = BoundedCache(
+            max_entries=_MAX_PROFILES, max_bytes=_MAX_BYTES
+        )
+
+    async def get(self, name: str, *, is_exact: bool = False, not_found: str = "") -> ModelProfile:
+        """The profile of a model by the name as typed.
+
+        Raises:
+            InvalidRequestError: no name, or a bad one, or one that asks for another place.
+            ModelNotFoundError: with the text `not_found`, if there is one.
+            StoreError: the weights are a file elsewhere, which has gone or changed.
+            CapabilityError: it cannot be run here.
+        """
+        ref, parsed = checked_name(name)
+        model = self._store.peek(parsed)
+        if model is None:
+            find = self._store.load if is_exact else self._store.find
+            try:
+                model = await asyncio.to_thread(find, parsed)
+            except ModelNotFoundError:
+                raise ModelNotFoundError(name, not_found) from None
+        if model.config.remote_model:
+            if ref.source == "local":
+                raise ModelNotFoundError(name, not_found)
+            raise CloudDisabledError("ollama cloud is disabled: remote model is unavailable")
+        if model.weights_path and (problem := self._store.blobs.links.problem(model.weights_path)):
+            raise StoreError(problem)
+        if model.problem:
+            raise CapabilityError(f"{model.name.short()}: {model.problem}")
+        profile = self._cache.get(model.name)
+        if profile is None or profile.gguf is None or not self._is_current(profile, model):
+            await self._doubts.settle(model, _ENGINE_KINDS)
+            profile = await asyncio.to_thread(self.describe, model)
+            if is_beyond_api(model.config.requires):
+                text = "model=%s asks for Ollama %s, the API here is that of %s: it may not work as meant"
+                _log.warning(text, model.name.short(), model.config.requires, API_VERSION)
+            self._cache.put(model.name, profile, _profile_bytes(profile))
+        return profile
+
+    def _is_current(self, profile: ModelProfile, model: Model) -> bool:
+        if profile.model is not model or profile.damage_count != self._store.blobs.checked.generation:
+            return False
+        return model.weights_path is not None and _stamp(model.weights_path) == profile.weights_stamp
+
+    def _damage(self, model: Model) -> str:
+        """What sizes, times and earlier checks say against the files that the engine would get."""
+        for layer in model.layers:
+            if layer.kind in _ENGINE_KINDS:
+                try:
+                    problem = self._store.blobs.problem(layer.digest, layer.size_bytes)
+                except OSError:
+                    continue  # whoever opens it says so
+                if problem:
+                    return f"{layer.digest.file_name()[:19]}: {problem}"
+        return ""
+
+    def describe(self, model: Model) -> ModelProfile:
+        """Work a profile out; reads the header of the weights."""
+        damage_count, stamp = self._store.blobs.checked.generation, _stamp(model.weights_path)
+        damage = self._damage(model)
+        gguf, problem = _open(model.weights_path)
+        projector, _ = _open(model.projector_paths[0] if model.projector_paths else None)
+        is_foreign = self._settings.translates and any(
+            file is not None and needs_translation(file) for file in (gguf, projector)
+        )
+        if is_foreign and gguf is not None:
+            problem = ""  # the translation is checked instead
+        template = capabilities.parse_template(model.template)
+        traits = capabilities.Traits(model, gguf, projector, template)
+        path = capabilities.choose_path(traits, go_template=self._settings.go_template)
+        chat_template, template_problem = None, ""
+        if path == "jinja":
+            source = traits.chat_template or _DEFAULT_CHAT_TEMPLATE
+            chat_template, template_problem = _parse_chat_template(source)
+            if template_problem and template is not None:
+                path = "go"  # better than nothing, even a template that would lose against a sound one
+        go_template = template or Template.parse(PLAIN_TEMPLATE)
+        parts = (*model.projector_paths, *model.adapter_paths, model.draft_path)
+        tool_template = None
+        if path == "jinja" and traits.tool_template:
+            tool_template, _ = _parse_chat_template(traits.tool_template)
+        form = None
+        if path == "jinja":
+            form = output_form(tool_template.source if tool_template else traits.chat_template)
+        parser = _known_parser(model)
+        if parser is None and form is not None and form.parser:
+            parser = find_parser(form.parser)
+        go_template.prepare()
+        extra_bytes = sum(_size(part) for part in parts if part is not None)
+        profile = ModelProfile(
+            model=model,
+            gguf=gguf,
+            path=path,
+            capabilities=capabilities.capabilities_of(traits, path),
+            template=go_template,
+            chat_template=chat_template,
+            renderer=_known_renderer(model.config.renderer if path == "renderer" else ""),
+            parser=parser,
+            thinking_tags=form.thinking_tags if form else thinking_tags(go_template),
+            tool_tag=form.tool_tag if form else tool_tag(go_template),
+            shape=read_memory_shape(gguf, file_bytes=gguf.size_bytes, extra_bytes=extra_bytes)
+            if gguf
+            else MemoryShape(),
+            problem=damage or problem,
+            weights_stamp=stamp,
+            damage_count=damage_count,
+            template_problem=template_problem,
+            tool_template=tool_template,
+            parameters={**recommended_parameters(gguf), **model.parameters},
+            projector=projector,
+            needs_view=is_foreign,
+            has_embedded_projector=is_foreign and gguf is not None and embeds_projector(gguf),
+        )
+        if path == "jinja":
+            profile.special_tokens()  # found once: a vocabulary is long
+        return profile
+
+
+def _parse_chat_template(source: str) -> tuple[ChatTemplate | None, str]:
+    """The template of a file, or why it cannot be used: only what needs it fails then."""
+    try:
+        return ChatTemplate.parse(source), ""
+    except TemplateError as exc:
+        return None, str(exc)
+
+
+def _profile_bytes(profile: ModelProfile) -> int:
+    headers = [gguf for gguf in (profile.gguf, profile.projector) if gguf is not None]
+    return _PROFILE_BYTES + 4 * len(profile.model.template or "") + sum(map(_header_bytes, headers))
+
+
+def checked_name(name: str) -> tuple[ModelRef, ModelName]:
+    """A name as typed, of a model that would run here; whether there is one is another question.
+
+    Raises:
+        InvalidRequestError: no name, or a bad one.
+        CloudDisabledError: one that asks for another place.
+    """
+    ref = parse_ref(name)
+    parsed = ModelName.parse(ref.base)
+    if ref.source == "cloud":
+        raise CloudDisabledError("ollama cloud is disabled: remote model is unavailable")
+    return ref, parsed
+
+
+def _stamp(path: Path | None) -> tuple[int, int]:
+    """Size and time of a file; zeros if it is not there."""
+    try:
+        info = path.stat() if path is not None else None
+    except OSError:
+        info = None
+    return (info.st_size, info.st_mtime_ns) if info is not None else (0, 0)
+
+
+def _open(path: Path | None) -> tuple[GGUFFile | None, str]:
+    """A header, and why the engine must not be given the file (empty: it may)."""
+    if path is None:
+        return None, ""
+    try:
+        gguf = open_header(path)
+    except FileNotFoundError:
+        return None, "the file is not there"
+    except OSError as exc:
+        return None, (exc.strerror or type(exc).__name__).lower()
+    except GGUFError as exc:
+        return None, str(exc)
+    try:
+        check_loadable(gguf)
+    except GGUFError as exc:
+        return gguf, str(exc)
+    return gguf, ""
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _known_renderer(name: str) -> RendererInfo | None:
+    if not name:
+        return None
+
+    def unknown(_conversation: object) -> str:
+        raise TemplateError(f'unknown renderer "{name}"')
+
+    return find_renderer(name) or RendererInfo(name, unknown)
+
+
+def _known_parser(model: Model) -> ParserInfo | None:
+    name = model.config.parser or ("harmony" if capabilities.is_harmony(model) else "")
+    return find_parser(name) if name else None

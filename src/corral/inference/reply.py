@@ -1,0 +1,198 @@
+"""Runs of the engine that make one reply: mostly one; two where thinking is free or bounded and the answer is not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from corral.chat.parsing.events import OutputParser
+from corral.errors import ContextOverflowError
+from corral.inference import constraint, prompting
+from corral.inference.completion import CompletionRun
+from corral.inference.generation import Turn, chat_prompt
+from corral.inference.images import prepare_images
+from corral.inference.profile import ModelProfile
+from corral.inference.reply_parser import choose_parser, preserved_tokens
+from corral.inference.requests import Emit
+from corral.inference.thinking import (
+    ThinkingEndedError,
+    ThinkingRun,
+    closed_thinking,
+    counted_whole,
+    within_budget,
+)
+from corral.runner.interface import CompletionRequest
+from corral.types import Chunk, Message, SamplingOptions, Think, Tool
+
+__all__ = ["chat_reply", "complete"]
+
+
+async def chat_reply(
+    turn: Turn,
+    prompt: prompting.Prompt,
+    messages: Sequence[Message],
+    tools: Sequence[Tool],
+    choice: str,
+    emit: Emit,
+) -> Chunk | None:
+    """One run, or two: a format must not bind the thinking before the answer, and that may have a budget."""
+    last = messages[-1] if messages else None
+    reads_thinking = turn.profile.parser is not None or turn.profile.thinking_tags is not None
+    is_free = bool(
+        not constraint.is_forced(choice)
+        and turn.think
+        and reads_thinking
+        and "thinking" in turn.profile.capabilities
+    )
+    is_delayed = is_free and constraint.is_bound(turn.common)
+    if is_free and not is_delayed and turn.common.think_budget is not None:
+        return await _within_budget(turn, prompt, messages, tools, turn.common.think_budget, emit)
+    if not is_delayed:
+        return await complete(turn, prompt, tools, last, turn.think, emit, False, choice)
+    return await _thought_first(turn, prompt, messages, tools, choice, emit)
+
+
+async def _thought_first(
+    turn: Turn,
+    prompt: prompting.Prompt,
+    messages: Sequence[Message],
+    tools: Sequence[Tool],
+    choice: str,
+    emit: Emit,
+) -> Chunk | None:
+    """Thinking that nothing binds, then the bound answer: also when the thinking ended without one.
+
+    Each of the two has the whole `num_predict`.
+    """
+    await constraint.check_answer(turn.common)
+    last = messages[-1] if messages else None
+    run = ThinkingRun(emit)
+    watched: Emit = run.until_content
+    final = None
+    if turn.common.think_budget is not None:
+        watched = within_budget(watched, [], turn.common.think_budget)
+    free = replace(turn, common=replace(turn.common, format="", grammar=""))
+    try:
+        final = await complete(free, prompt, tools, last, turn.think, watched, False, choice)
+        if final is not None and (final.tool_calls or run.has_called):
+            return final
+        if final is not None and final.thinking:
+            await watched([Chunk(thinking=final.thinking)])
+    except ThinkingEndedError:
+        pass
+    try:
+        if run.thinking:
+            messages = [*messages, Message("assistant", thinking="".join(run.thinking))]
+            prompt = await chat_prompt(turn, messages, tools)
+            if turn.profile.is_harmony:
+                text = prompt.text + "<|end|><|start|>assistant<|channel|>final<|message|>"
+                prompt = replace(prompt, text=text)
+        return await complete(turn, prompt, (), None, False, emit, False)
+    except ContextOverflowError:
+        if final is None:
+            raise
+        return final  # thinking has filled the context
+
+
+async def _within_budget(
+    turn: Turn,
+    prompt: prompting.Prompt,
+    messages: Sequence[Message],
+    tools: Sequence[Tool],
+    budget: int,
+    emit: Emit,
+) -> Chunk | None:
+    """A run that thinks, and when that takes too long another one that goes on behind the thinking."""
+    last = messages[-1] if messages else None
+    thinking: list[str] = []
+    try:
+        watched = within_budget(emit, thinking, budget)
+        return await complete(turn, prompt, tools, last, turn.think, watched, False)
+    except ThinkingEndedError:
+        pass
+    thought, tags = "".join(thinking), turn.profile.thinking_tags
+    if tags is not None and turn.profile.parser is None:
+        after = replace(prompt, text=closed_thinking(prompt.text, thought, tags))
+    else:
+        after = await chat_prompt(turn, [*messages, Message("assistant", thinking=thought)], tools)
+    limit = turn.sampling.num_predict
+    if limit > 0:
+        left = replace(turn.sampling, num_predict=max(limit - len(thinking), 1))
+        turn = replace(turn, sampling=left)
+    final = await complete(turn, after, tools, None, False, emit, False)
+    if final is None or prompt.images:
+        return final
+    text = prompting.without_doubled_bos(prompt.text, turn.profile, turn.runner)
+    return counted_whole(final, len(await turn.runner.tokenize(text, add_special=True)))
+
+
+async def complete(
+    turn: Turn,
+    prompt: prompting.Prompt,
+    tools: Sequence[Tool],
+    last_message: Message | None,
+    think: Think,
+    emit: Emit,
+    wants_context: bool,
+    choice: str = "auto",
+) -> Chunk | None:
+    """Run the engine once; returns the last chunk (None: the reply ended without one)."""
+    profile, runner = turn.profile, turn.runner
+    text = prompting.without_doubled_bos(prompt.text, profile, runner)
+    text, images = prompting.with_media_markers(text, prompt.images, runner.facts.media_marker)
+    if profile.has_projector:  # without one the engine refuses them, whatever they are
+        images = await prepare_images(images)
+    content: str | list[int] = text
+    cut_count = prompt.dropped_count
+    if not images:
+        content, token_count = await prompting.fit_tokens(
+            text,
+            runner,
+            turn.sampling,
+            num_ctx=turn.num_ctx,
+            # A chat by the file's own template goes to the engine as it is, which refuses what does not fit.
+            is_allowed=turn.may_truncate and (wants_context or profile.path != "jinja"),
+            has_shift=turn.has_shift,
+        )
+        cut_count += token_count
+
+    def new_parser() -> OutputParser | None:
+        return choose_parser(profile, text, tools, last_message, think, is_strict=bool(turn.common.format))
+
+    binding = constraint.binding_of(profile, turn.common, tools, choice, think, new_parser())
+    grammar = await constraint.bound_grammar(binding)
+    # Nothing but the answer is possible then, whatever the prompt began.
+    is_answer_only = bool(grammar.text) and not binding.calls
+    run = CompletionRun(
+        runner,
+        CompletionRequest(
+            content,
+            _sampling_for(turn.sampling, profile),
+            images,
+            grammar=grammar.text,
+            top_logprobs=turn.common.top_logprobs if turn.common.logprobs else None,
+            preserved_tokens=preserved_tokens(profile, tools),
+            logit_bias=turn.common.logit_bias,
+        ),
+        turn.stopwatch,
+        emit,
+        parser=None if is_answer_only and constraint.begins_thinking(new_parser()) else new_parser(),
+        truncated_count=cut_count,
+        wants_text=wants_context,
+        has_repeat_guard=profile.path != "jinja",
+        # The real server sends a line for every step of a generate whose thinking it reads, empty ones too.
+        emits_empty=wants_context and profile.parser is None,
+    )
+    final = await run.run()
+    if final is not None:
+        final.format_unenforced = grammar.unheld
+    if final is not None and wants_context:
+        final.context = tuple(await runner.tokenize(prompt.text + run.text))
+    return final
+
+
+def _sampling_for(sampling: SamplingOptions, profile: ModelProfile) -> SamplingOptions:
+    if sampling.num_predict == 0:
+        # A rendered prompt is sent without a bound then; the engine's own chat route makes one token.
+        return replace(sampling, num_predict=1 if profile.path == "jinja" else -1)
+    return sampling

@@ -1,0 +1,33 @@
+"""A workspace for the time of an asynchronous change of the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from corral.library.create.threads import in_thread
+from corral.store.models import ModelStore
+from corral.store.workspace import Workspace
+
+__all__ = ["working"]
+
+
+@asynccontextmanager
+async def working(store: ModelStore) -> AsyncIterator[Workspace]:
+    """A workspace; if what is done in it fails or is cancelled, what it added to the store goes again."""
+    opening = asyncio.ensure_future(asyncio.to_thread(Workspace, store.blobs))
+    try:
+        workspace = await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        await asyncio.wait({opening})
+        if opening.exception() is None:
+            await in_thread(opening.result().close)
+        raise
+    try:
+        yield workspace
+    except BaseException:
+        await in_thread(workspace.delete_unused, store.manifests, workspace.added)
+        await in_thread(workspace.close)
+        raise
+    await in_thread(workspace.close)

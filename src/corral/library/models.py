@@ -1,0 +1,369 @@
+"""The model library: list, show, copy, delete, and what is loaded. Members in the order of the wire."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from corral.chat.templates.plain import PLAIN_TEMPLATE
+from corral.config import Settings
+from corral.errors import (
+    CloudDisabledError,
+    GGUFError,
+    InvalidModelNameError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    StoreError,
+)
+from corral.golang.json import encode, finite_or_text, format_local_time
+from corral.golang.quote import quoted
+from corral.inference import capabilities
+from corral.inference.profile import Profiles, open_header
+from corral.library.array_json import answer_pieces
+from corral.library.modelfile_text import format_parameters, modelfile_of
+from corral.library.think_values import thinking_member
+from corral.names import ModelName, ModelRef, parse_ref
+from corral.registry.source import HUGGING_FACE
+from corral.scheduler.spec import LoadedInfo
+from corral.store.changes import copy_model, delete_model
+from corral.store.config_blob import ModelConfig
+from corral.store.models import Model, ModelStore
+from corral.weights.gguf import GGUFArray, GGUFFile, file_type_name
+
+__all__ = ["Library", "ShowRequest"]
+
+_log = logging.getLogger("corral.library")
+
+PROGRAM = "ollama"
+_TAGS_MAX_AGE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ShowRequest:
+    """`options` go into the Modelfile alone; `basename` replaces one fact for a client that wants it so."""
+
+    model: str
+    system: str = ""
+    is_verbose: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    basename: str = ""
+
+
+class Library:
+    """Reads and changes the store on behalf of the surfaces."""
+
+    def __init__(self, settings: Settings, store: ModelStore, profiles: Profiles) -> None:
+        self._settings = settings
+        self._store = store
+        self._profiles = profiles
+        # The entry of a model in the list as JSON, and the model that it was made of.
+        self._entries: dict[ModelName, tuple[Model, bytes]] = {}
+        self._tags: tuple[bytes, int, float] = (b"", -1, 0.0)
+
+    def recent_tags_json(self) -> bytes | None:
+        """The last answer of `/api/tags` if it still holds.
+
+        Changes through this server show at once, those of other programs in the folder after a second.
+        """
+        answer, generation, made_s = self._tags
+        is_recent = time.monotonic() - made_s < _TAGS_MAX_AGE_S
+        return answer if is_recent and generation == self._store.manifests.generation else None
+
+    def tags_json(self) -> bytes:
+        """The answer of `/api/tags`, from the folder."""
+        generation = self._store.manifests.generation
+        entries: dict[ModelName, tuple[Model, bytes]] = {}
+        answers = []
+        for model in self._store.list():
+            known, answer = self._entries.get(model.name, (None, b""))
+            if known is not model:
+                answer, is_whole = self._entry_json(model)
+                known = model if is_whole else None
+            if known is not None:
+                entries[model.name] = (known, answer)
+            answers.append(answer)
+        self._entries = entries
+        result = b'{"models":[' + b",".join(answers) + b"]}"
+        self._tags = (result, generation, time.monotonic())
+        return result
+
+    def _entry_json(self, model: Model) -> tuple[bytes, bool]:
+        """An entry of the list, and whether it holds as long as the model is the same.
+
+        Whatever a file of one model holds, the others are listed.
+        """
+        try:
+            return encode(self._tags_entry(model)), not model.weights_path or _header(model) is not None
+        except Exception:
+            _log.exception("cannot describe model=%s", model.name)
+            plain = replace(model, config=ModelConfig(), weights_path=None, template=None, is_damaged=True)
+            return encode(self._tags_entry(replace(plain, problem="this model cannot be described"))), False
+
+    def _tags_entry(self, model: Model) -> dict[str, Any]:
+        name = model.name.short()
+        entry: dict[str, Any] = {"name": name, "model": name}
+        if model.config.remote_model:
+            entry["remote_model"] = model.config.remote_model
+        if model.config.remote_host:
+            entry["remote_host"] = model.config.remote_host
+        gguf = _header(model)
+        entry |= {
+            "modified_at": format_local_time(model.modified_ns),
+            "size": model.size_bytes,
+            "digest": model.digest_hex,
+            "details": details_of(model) | _lengths(model, gguf),
+        }
+        is_unreadable = model.weights_path is not None and gguf is None
+        if problem := model.problem or ("its weights are missing or damaged" if is_unreadable else ""):
+            entry["problem"] = problem  # a member of our own: why it cannot be run
+        if found := capabilities.tags_order(self._capabilities(model, gguf), gguf):
+            entry["capabilities"] = list(found)
+        return entry
+
+    def _capabilities(self, model: Model, gguf: GGUFFile | None) -> tuple[str, ...]:
+        projector = _open(model.projector_paths[0]) if model.projector_paths else None
+        template = capabilities.parse_template(model.template)
+        traits = capabilities.Traits(model, gguf, projector, template)
+        path = capabilities.choose_path(traits, go_template=self._settings.go_template)
+        return capabilities.capabilities_of(traits, path)
+
+    def show_pieces(self, request: ShowRequest) -> Iterator[bytes]:
+        """The JSON of `show`, in pieces of bounded size.
+
+        Raises:
+            InvalidRequestError, ModelNotFoundError, CorruptManifestError
+        """
+        return answer_pieces(self.show(request))
+
+    def show(self, request: ShowRequest) -> dict[str, Any]:
+        """The answer of `/api/show`. With `is_verbose` arrays of the file are left in it as GGUFArray.
+
+        Raises:
+            InvalidRequestError, ModelNotFoundError, CorruptManifestError
+        """
+        model = self.find_model(request.model)
+        profile = self._profiles.describe(model)
+        system = request.system or model.system
+        parameters = dict(model.parameters)
+        answer: dict[str, Any] = {
+            "license": "\n".join(model.licenses),
+            "modelfile": modelfile_of(
+                model,
+                template=_printed_template(model, profile.gguf),
+                system=system,
+                parameters=parameters | dict(request.options),
+                program=PROGRAM,
+            ),
+            "parameters": format_parameters(parameters),
+            "template": self._template(model, profile.path, profile.gguf),
+            "system": system,
+            "details": details_of(model, profile.gguf),
+            "messages": [{"role": m.role, "content": m.content} for m in model.messages],
+            "remote_model": model.config.remote_model,
+            "remote_host": model.config.remote_host,
+            "model_info": _model_info(model, profile.gguf, request),
+        }
+        if model.projector_paths and (projector := _open(model.projector_paths[0])):
+            facts = {**projector.metadata, "general.parameter_count": projector.parameter_count}
+            answer["projector_info"] = _info(facts, is_verbose=request.is_verbose)
+        if profile.gguf is not None:
+            answer["tensors"] = [
+                {"name": tensor.name, "type": tensor.type_name, "shape": list(tensor.shape)}
+                for tensor in profile.gguf.tensors
+            ]
+        answer["capabilities"] = list(profile.capabilities)
+        answer["thinking"] = thinking_member(profile)
+        answer["modified_at"] = format_local_time(model.modified_ns)
+        answer["requires"] = model.config.requires
+        answer["problem"] = model.problem
+        kept = ("details", "model_info", "modified_at", "projector_info")
+        return {name: value for name, value in answer.items() if value or name in kept}
+
+    def origins(self) -> dict[str, str]:
+        """Where each model came from, by its short name: `registry`, or `local` for one that was made here.
+
+        What Hugging Face keeps in several files is put together by a create, and came from there all the same.
+        """
+        return {
+            stored.name.short(): "local"
+            if stored.is_made_here and stored.name.host.lower() not in HUGGING_FACE
+            else "registry"
+            for stored in self._store.manifests.stored()
+        }
+
+    def list_models(self) -> list[Model]:
+        """All models that can be read, those changed last first."""
+        return [model for model in self._store.list() if not model.is_damaged]
+
+    def find_model(self, name: str) -> Model:
+        """A model by its name as typed.
+
+        Raises:
+            InvalidRequestError, ModelNotFoundError, CorruptManifestError
+            CloudDisabledError: a name that asks for a model elsewhere.
+        """
+        ref = parse_ref(name)
+        if ref.source == "cloud":
+            raise CloudDisabledError("ollama cloud is disabled: remote model details are unavailable")
+        return self._find(ref)
+
+    def _find(self, ref: ModelRef) -> Model:
+        name = ModelName.parse(ref.base)
+        try:
+            model = self._store.find(name)
+        except ModelNotFoundError:
+            is_lower = name.full() == name.full().lower()
+            spelled = name if is_lower else self._store.manifests.resolve(name)
+            raise ModelNotFoundError(spelled.short()) from None
+        if model.weights_path and (problem := self._store.blobs.links.problem(model.weights_path)):
+            raise StoreError(problem)
+        if not model.problem and model.weights_path and not model.weights_path.exists():
+            raise ModelNotFoundError(name.short())
+        return model
+
+    def _template(self, model: Model, path: capabilities.Path, gguf: GGUFFile | None) -> str:
+        source = gguf.metadata.get("tokenizer.chat_template") if gguf else None
+        if path == "jinja" and isinstance(source, str) and source:
+            return source
+        return PLAIN_TEMPLATE if model.template is None else model.template
+
+    def ps(self, loaded: list[LoadedInfo]) -> list[dict[str, Any]]:
+        """The entries of `/api/ps`, those that expire last first."""
+        entries = []
+        for info in sorted(loaded, key=_expiry):
+            assert isinstance(info.details, Model)
+            details = details_of(info.details) | {"parent_model": ""}
+            entries.append(
+                {
+                    "name": info.name,
+                    "model": info.name,
+                    "size": info.size_bytes,
+                    "digest": info.manifest_digest,
+                    "details": details,
+                    "expires_at": format_local_time(info.expires_at_ns),
+                    "size_vram": info.size_vram_bytes,
+                    "context_length": info.num_ctx,
+                }
+            )
+        return entries
+
+    def copy(self, source: str, destination: str) -> None:
+        """Give a model another name.
+
+        Raises:
+            InvalidRequestError, ModelNotFoundError
+        """
+        from_name = self._parse(source, f"source {quoted(source)} is invalid")
+        to_name = self._parse(destination, f"destination {quoted(destination)} is invalid")
+        if from_name.path_parts() == to_name.path_parts():
+            return
+        try:
+            copy_model(self._store, from_name, to_name)
+        except FileNotFoundError:
+            raise ModelNotFoundError(source, f"model {quoted(source)} not found") from None
+
+    def delete(self, name: str) -> None:
+        """Remove a model and the blobs that no other model uses.
+
+        Raises:
+            InvalidRequestError, ModelNotFoundError, CorruptManifestError
+        """
+        ref = parse_ref(name)
+        base = _cloud_tag(ref.base) if ref.source == "cloud" else ref.base
+        parsed = self._parse(base, f"name {quoted(name)} is invalid")
+        try:
+            delete_model(self._store, parsed)
+        except FileNotFoundError:
+            raise ModelNotFoundError(name) from None
+
+    def _parse(self, text: str, message: str) -> ModelName:
+        try:
+            return self._store.manifests.resolve(ModelName.parse(text))
+        except InvalidModelNameError:
+            raise InvalidRequestError(message) from None
+
+
+def _printed_template(model: Model, gguf: GGUFFile | None) -> str:
+    """The template that a Modelfile has to name; empty if the weights bring the one that counts."""
+    if model.template is not None:
+        return model.template
+    has_own = gguf is not None and bool(gguf.metadata.get("tokenizer.chat_template"))
+    return "" if has_own else PLAIN_TEMPLATE
+
+
+def _cloud_tag(base: str) -> str:
+    """The name of the stub that stands for a cloud model."""
+    return f"{base}-cloud" if base.rfind(":") > base.rfind("/") else f"{base}:cloud"
+
+
+def _expiry(info: LoadedInfo) -> int:
+    return -info.expires_at_ns
+
+
+def _open(path: Path) -> GGUFFile | None:
+    try:
+        return open_header(path)
+    except (GGUFError, OSError):
+        return None
+
+
+def _header(model: Model) -> GGUFFile | None:
+    return _open(model.weights_path) if model.weights_path else None
+
+
+def details_of(model: Model, gguf: GGUFFile | None = None) -> dict[str, Any]:
+    """The `details` member that list, show and ps share."""
+    config = model.config
+    level = config.file_type
+    if gguf is not None and level in ("", "unknown"):
+        number = gguf.metadata.get("general.file_type")
+        level = file_type_name(number) if isinstance(number, int) else level
+    return {
+        "parent_model": model.parent,
+        "format": config.model_format,
+        "family": config.family,
+        "families": list(config.families) if config.families is not None else None,
+        "parameter_size": config.parameter_size,
+        "quantization_level": level,
+    }
+
+
+def _lengths(model: Model, gguf: GGUFFile | None) -> dict[str, int]:
+    lengths = {}
+    for name in ("context_length", "embedding_length"):
+        value = getattr(model.config, name) or (gguf.get_arch(name) if gguf else None)
+        if isinstance(value, int) and value > 0:
+            lengths[name] = value
+    return lengths
+
+
+def _model_info(model: Model, gguf: GGUFFile | None, request: ShowRequest) -> dict[str, Any]:
+    if gguf is None:
+        config, info = model.config, {}
+        if config.family:
+            info["general.architecture"] = config.family
+            for name in ("context_length", "embedding_length"):
+                if value := getattr(config, name):
+                    info[f"{config.family}.{name}"] = value
+    else:
+        hidden = ("general.name", "tokenizer.chat_template")
+        metadata = {key: value for key, value in gguf.metadata.items() if key not in hidden}
+        metadata["general.parameter_count"] = gguf.parameter_count
+        info = _info(metadata, is_verbose=request.is_verbose)
+    if request.basename:
+        info["general.basename"] = request.basename
+    return dict(sorted(info.items()))
+
+
+def _info(metadata: Mapping[str, Any], *, is_verbose: bool) -> dict[str, Any]:
+    return {key: _value(metadata[key], is_verbose=is_verbose) for key in sorted(metadata)}
+
+
+def _value(value: Any, *, is_verbose: bool) -> Any:
+    if isinstance(value, GGUFArray) and not is_verbose:
+        return [] if len(value) == 0 else None
+    return finite_or_text(value) if isinstance(value, float) else value

@@ -1,0 +1,159 @@
+"""Pull and push: brings models into the store and sends them out, telling the steps as Ollama does.
+
+The registry client is imported when it is first needed, so that a server that never pulls stays small.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from corral.config import Settings
+from corral.errors import CorralError, InvalidModelNameError
+from corral.library.create.request import CreateRequest
+from corral.library.create.service import Creator
+from corral.names import (
+    DEFAULT_HOST,
+    DEFAULT_NAMESPACE,
+    ModelName,
+    completed_text,
+    parse_ref,
+    pull_text,
+)
+from corral.registry.request import TransferRequest
+from corral.store.models import ModelStore
+
+if TYPE_CHECKING:
+    from corral.registry.gateway import Gateway
+
+__all__ = ["BUILT_IN_MODEL", "Puller"]
+
+BUILT_IN_MODEL = "corral-tiny"
+_CHUNK_BYTES = 1 << 20
+
+Report = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class Puller:
+    """Brings models into the store, and sends them to registries."""
+
+    def __init__(self, settings: Settings, store: ModelStore, creator: Creator) -> None:
+        self._settings = settings
+        self._store = store
+        self._creator = creator
+        self._gateway: Gateway | None = None
+
+    def parse(self, text: str) -> ModelName:
+        """Raises InvalidRequestError, InvalidModelNameError."""
+        return ModelName.parse(pull_text(parse_ref(text)))
+
+    async def pull(self, name: ModelName, report: Report, request: TransferRequest | None = None) -> None:
+        """Bring a model into the store. Cancel the call to leave; a download that others wait for goes on.
+
+        Raises:
+            CorralError: the store is as it was; what was downloaded so far is kept for the next time.
+        """
+        await report({"status": "pulling manifest"})
+        is_ours = (name.host.lower(), name.namespace.lower()) == (DEFAULT_HOST, DEFAULT_NAMESPACE)
+        if is_ours and name.model.lower() == BUILT_IN_MODEL:
+            await self._install(name, report)
+            return
+        if self._settings.is_offline:
+            raise CorralError(
+                f"pull model manifest: {name.short()} is not here, and this server is offline (CORRAL_OFFLINE)"
+            )
+        gateway = await self.open_gateway()
+        name = await asyncio.to_thread(self._store.manifests.resolve, name)
+
+        async def assemble(files: dict[str, str]) -> None:
+            await self._creator.create(CreateRequest(model=name.full(), files=files), all_but_success(report))
+
+        await gateway.pull(name, report, request or TransferRequest(), assemble)
+
+    async def pull_base(self, text: str, report: Report) -> None:
+        """Pull what a create is based on; its end is not the end of the create."""
+        await self.pull(self.parse(text), all_but_success(report))
+
+    async def open_gateway(self) -> Gateway:
+        if self._gateway is None:
+            make = await asyncio.to_thread(_load_gateway)
+            if self._gateway is None:  # another request may have been faster
+                self._gateway = make(self._settings, self._store)
+        return self._gateway
+
+    async def close(self) -> None:
+        """End all transfers; downloads go on where they were when they are asked for again."""
+        if self._gateway is not None:
+            await self._gateway.close()
+
+    async def _install(self, name: ModelName, report: Report) -> None:
+        """The built-in model, with the steps of a pull."""
+        with as_file(files("corral") / "assets" / f"{BUILT_IN_MODEL}.gguf") as path:
+            result = await asyncio.to_thread(self._import, path)
+        title = f"pulling {result['digest'].removeprefix('sha256:')[:12]}"
+        await report({"status": title, **result})
+        await report({"status": "verifying sha256 digest"})
+
+        async def quiet(_event: dict[str, Any]) -> None:
+            """The steps of a create are not those of a pull."""
+
+        request = CreateRequest(
+            model=name.full(),
+            files={f"{BUILT_IN_MODEL}.gguf": result["digest"]},
+            parameters={"num_ctx": 2048},
+            license="MIT",
+        )
+        await self._creator.create(request, quiet)
+        await report({"status": "writing manifest"})
+        await report({"status": "success"})
+
+    def _import(self, path: Path) -> dict[str, Any]:
+        writer = self._store.blobs.writer()
+        try:
+            with path.open("rb") as file:
+                while chunk := file.read(_CHUNK_BYTES):
+                    writer.write(chunk)
+        except BaseException:
+            writer.discard()
+            raise
+        result = writer.commit()
+        return {"digest": str(result.digest), "total": result.size_bytes, "completed": result.size_bytes}
+
+    async def push(self, text: str, report: Report, request: TransferRequest | None = None) -> None:
+        """Send a model to its registry.
+
+        Raises:
+            CorralError
+        """
+        await report({"status": "retrieving manifest"})
+        try:
+            name = await asyncio.to_thread(self._store.manifests.resolve, ModelName.parse(text))
+        except InvalidModelNameError:
+            await report({"status": "couldn't retrieve manifest"})
+            raise CorralError(f"unqualified name: {completed_text(text)}") from None
+        if not await asyncio.to_thread(self._store.manifests.entries, name):
+            await report({"status": "couldn't retrieve manifest"})
+            raise CorralError(f"open {self._store.manifests.path(name)}: no such file or directory")
+        if self._settings.is_offline:
+            raise CorralError("this server is offline (CORRAL_OFFLINE)")
+        gateway = await self.open_gateway()
+        await gateway.push(name, report, request or TransferRequest())
+
+
+def all_but_success(report: Report) -> Report:
+    """Passes on what a part of a larger work reports, but for its end."""
+
+    async def pass_on(event: dict[str, Any]) -> None:
+        if event != {"status": "success"}:
+            await report(event)
+
+    return pass_on
+
+
+def _load_gateway() -> type[Gateway]:
+    from corral.registry.gateway import Gateway
+
+    return Gateway

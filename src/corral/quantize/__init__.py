@@ -1,7 +1,0 @@
-"""Quantises model files with the engine's kernels, and joins split ones. Tensor data is that of llama-quantize."""
-
-from corral.quantize.file_types import FILE_TYPES, parse_file_type
-from corral.quantize.files import quantize_file
-from corral.quantize.splits import group_splits, merge_splits
-
-__all__ = ["FILE_TYPES", "group_splits", "merge_splits", "parse_file_type", "quantize_file"]

@@ -1,0 +1,173 @@
+"""Responses that clients refer to later: on disk if they said `store`, else in memory for an hour.
+
+SQLite blocks, so everything runs in one thread of its own. Databases are opened on first use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from corral.errors import StoreError
+from corral.responses.sqlite import Item, KeptResponse, ResponsesDB
+
+__all__ = ["ItemNotFoundError", "KeptResponse", "ResponseArchive", "ResponseNotFoundError"]
+
+_log = logging.getLogger("corral.responses")
+_RECENT_AGE_S = 3600
+_RECENT_BYTES = 64 << 20
+_T = TypeVar("_T")
+
+
+class ResponseNotFoundError(StoreError):
+    """No such response is kept, or an earlier one that it continues from is not any more."""
+
+    def __init__(self, response_id: str) -> None:
+        super().__init__(f"Response with id '{response_id}' not found.")
+        self.response_id = response_id
+
+
+class ItemNotFoundError(StoreError):
+    """No kept response has such an item."""
+
+    def __init__(self, item_id: str) -> None:
+        super().__init__(
+            f"Item with id '{item_id}' not found. Items are not persisted when `store` is set to false."
+            " Try again with `store` set to true, or remove this item from your input."
+        )
+        self.item_id = item_id
+
+
+class ResponseArchive:
+    """Both databases behind asynchronous calls."""
+
+    def __init__(self, path: Path, *, max_age_s: int, max_bytes: int) -> None:
+        self._path = path
+        self._max_age_s = max_age_s
+        self._max_bytes = max_bytes
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="responses")
+        self._recent_db: ResponsesDB | None = None
+        self._lasting_db: ResponsesDB | None = None
+        self._is_closed = False
+
+    async def save(self, response: KeptResponse, *, is_lasting: bool) -> bool:
+        """Keep a response; whether it is kept. On disk its whole conversation is, and stays when the server dies."""
+        try:
+            return await self._run(lambda: self._save(response, is_lasting=is_lasting))
+        except StoreError as exc:
+            _log.error("a response was not kept id=%s: %s", response.id, exc)
+            return False
+
+    async def find(self, response_id: str) -> KeptResponse:
+        """Raises ResponseNotFoundError."""
+        return await self._run(lambda: self._find(response_id))
+
+    async def history(self, response_id: str) -> list[Item]:
+        """Input and output of a response and of all those that it continues from, oldest first.
+
+        Raises:
+            ResponseNotFoundError
+        """
+
+        def read() -> list[Item]:
+            line = [self._find(earlier_id) for earlier_id in self._line(response_id)]
+            return [item for response in line for item in (*response.input, *response.output)]
+
+        return await self._run(read)
+
+    async def find_items(self, ids: Sequence[str]) -> list[Item]:
+        """Raises ItemNotFoundError."""
+        return await self._run(lambda: [self._find_item(item_id) for item_id in ids])
+
+    async def delete(self, response_id: str) -> None:
+        """Raises ResponseNotFoundError."""
+
+        def delete() -> None:
+            # From both, for a conversation may have been copied to disk.
+            deleted = [db.delete(response_id) for db in self._databases()]
+            if not any(deleted):
+                raise ResponseNotFoundError(response_id)
+
+        await self._run(delete)
+
+    def close(self) -> None:
+        """End the thread; what is under way is finished."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+
+        def close() -> None:
+            for db in (self._recent_db, self._lasting_db):
+                if db is not None:
+                    db.close()
+
+        self._thread.submit(close)
+        self._thread.shutdown(wait=True)
+
+    async def _run(self, work: Callable[[], _T]) -> _T:
+        def guarded() -> _T:
+            try:
+                return work()
+            except (sqlite3.Error, OSError) as exc:
+                raise StoreError(
+                    f"kept responses are not available: {exc}", hint=f"see {self._path} (CORRAL_RESPONSES_DB)"
+                ) from exc
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
+
+    @property
+    def _recent(self) -> ResponsesDB:
+        if self._recent_db is None:
+            self._recent_db = ResponsesDB(None, max_age_s=_RECENT_AGE_S, max_bytes=_RECENT_BYTES)
+        return self._recent_db
+
+    @property
+    def _lasting(self) -> ResponsesDB:
+        if self._lasting_db is None:
+            self._lasting_db = ResponsesDB(self._path, max_age_s=self._max_age_s, max_bytes=self._max_bytes)
+        return self._lasting_db
+
+    def _databases(self) -> list[ResponsesDB]:
+        """Those that may hold something; a file is not made just to look into it."""
+        has_file = self._lasting_db is not None or self._path.exists()
+        return [self._recent, self._lasting] if has_file else [self._recent]
+
+    def _find(self, response_id: str) -> KeptResponse:
+        found = (db.load(response_id) for db in self._databases())
+        if response := next((response for response in found if response is not None), None):
+            return response
+        raise ResponseNotFoundError(response_id)
+
+    def _find_item(self, item_id: str) -> Item:
+        found = (db.find_item(item_id) for db in self._databases())
+        if item := next((item for item in found if item is not None), None):
+            return item
+        raise ItemNotFoundError(item_id)
+
+    def _line(self, response_id: str) -> list[str]:
+        """The ids of a response and of those before it, oldest first."""
+        line: list[str] = []
+        while response_id:
+            line.append(response_id)
+            found = (db.previous_id(response_id) for db in self._databases())
+            previous_id = next((previous_id for previous_id in found if previous_id is not None), None)
+            if previous_id is None:
+                raise ResponseNotFoundError(response_id)
+            response_id = previous_id
+        return line[::-1]
+
+    def _save(self, response: KeptResponse, *, is_lasting: bool) -> bool:
+        earlier = self._line(response.previous_id)
+        for db in self._databases():
+            db.save([], earlier)
+        if not is_lasting:
+            return self._recent.save([response], [])
+        missing = [
+            self._find(earlier_id) for earlier_id in earlier if self._lasting.previous_id(earlier_id) is None
+        ]
+        return self._lasting.save([*missing, response], [])

@@ -1,6 +1,0 @@
-"""Model files in layouts that the engine does not load, as files that it does: written once, kept near the blobs."""
-
-from corral.translate.registry import VERSION, embeds_projector, needs_translation, projector_view, text_view
-from corral.translate.writing import write_view
-
-__all__ = ["VERSION", "embeds_projector", "needs_translation", "projector_view", "text_view", "write_view"]

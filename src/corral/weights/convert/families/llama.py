@@ -1,0 +1,15 @@
+"""Llama 2, 3 and 3.x, Mistral, and what else is built like them."""
+
+from __future__ import annotations
+
+from corral.weights.convert.families.decoder import Decoder
+
+__all__ = ["Llama"]
+
+
+class Llama(Decoder):
+    """The engine rotates neighbouring pairs here, so the rows of queries and keys are permuted."""
+
+    gguf_arch = "llama"
+    has_permuted_heads = True
+    default_eps = 1e-6

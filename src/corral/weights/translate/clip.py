@@ -1,0 +1,51 @@
+"""What every projector view has: the values of a vision tower under `clip.`, as llama.cpp's mtmd reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from corral.weights.translate.view import View
+
+__all__ = ["CLIP_MEAN", "CLIP_STD", "HALF", "copy_leaves", "finish", "start"]
+
+HALF = (0.5, 0.5, 0.5)
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+_STANDARD = ("block_count", "embedding_length", "attention.head_count", "patch_size")
+
+
+def start(
+    view: View,
+    kind: str,
+    *,
+    leaves: Iterable[str] = (),
+    mean: Sequence[float] = HALF,
+    std: Sequence[float] = HALF,
+    activation: Literal["gelu", "silu", ""] = "",
+    kind_key: str = "clip.projector_type",
+    is_standard: bool = True,
+) -> None:
+    """The values that the rows of the table share. `leaves`: values of the tower that keep their names."""
+    view.put("general.architecture", "clip", "string")
+    view.inject("clip.has_vision_encoder", True, "bool")
+    view.put(kind_key, kind, "string")
+    if is_standard:
+        copy_leaves(view, _STANDARD)
+        view.copy(f"{view.architecture}.embedding_length", "clip.vision.projection_dim")
+    copy_leaves(view, leaves)
+    view.inject("clip.vision.image_mean", list(mean), "float32")
+    view.inject("clip.vision.image_std", list(std), "float32")
+    if activation:
+        view.inject(f"clip.use_{activation}", True, "bool")
+
+
+def copy_leaves(view: View, leaves: Iterable[str], *, source: str = "vision", target: str = "vision") -> None:
+    """Values of a tower under `clip.`, names unchanged."""
+    for leaf in leaves:
+        view.copy(f"{view.architecture}.{source}.{leaf}", f"clip.{target}.{leaf}")
+
+
+def finish(view: View) -> None:
+    """Leave out what a projector has no use for: the vocabulary and the values of the text model."""
+    view.values = {key: value for key, value in view.values.items() if key.startswith(("general.", "clip."))}

@@ -1,0 +1,16 @@
+"""Projectors of LLaVA and BakLLaVA from before llama.cpp told projectors apart."""
+
+from __future__ import annotations
+
+from corral.weights.translate.view import View
+
+__all__ = ["text"]
+
+_KINDS = ("clip.projector_type", "clip.vision.projector_type")
+
+
+def text(view: View) -> bool:
+    if view.get("clip.has_vision_encoder") is not True or any(key in view.values for key in _KINDS):
+        return False
+    view.put("clip.projector_type", "mlp", "string")
+    return True

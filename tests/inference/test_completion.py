@@ -1,0 +1,74 @@
+"""The run of one completion: its last chunk, and the end of repetition."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+
+from corral.inference.completion import CompletionRun, Stopwatch
+from corral.runner.interface import CompletionRequest, Final, Piece, Runner
+from corral.types import Chunk, SamplingOptions
+
+FINAL = Final("stop", 3, 1, 5, 2, 7, stopping_word="HALT")
+
+
+class FakeRunner:
+    """Says what it is given, in batches."""
+
+    def __init__(self, *batches: list[Piece]) -> None:
+        self.batches = batches
+
+    @contextlib.asynccontextmanager
+    async def complete(self, request: CompletionRequest) -> AsyncIterator[AsyncIterator[list[Piece]]]:
+        async def pieces() -> AsyncIterator[list[Piece]]:
+            for batch in self.batches:
+                yield batch
+
+        yield pieces()
+
+
+def run(*batches: list[Piece], **settings: Any) -> tuple[list[Chunk], Chunk | BaseException | None]:
+    """What was emitted, and what came of it."""
+    emitted: list[Chunk] = []
+
+    async def emit(chunks: list[Chunk]) -> None:
+        assert chunks
+        emitted.extend(chunks)
+
+    request = CompletionRequest("x", SamplingOptions())
+    completion = CompletionRun(cast("Runner", FakeRunner(*batches)), request, Stopwatch(), emit, **settings)
+    return emitted, asyncio.run(completion.run())
+
+
+def test_the_end() -> None:
+    """The last chunk is given back, with the counts and the sequence that ended it."""
+    emitted, final = run([Piece("a"), Piece("b")], [Piece("c"), Piece("d", final=FINAL)])
+    assert "".join(chunk.content for chunk in emitted) == "abc"
+    assert isinstance(final, Chunk)
+    assert (final.content, final.done, final.done_reason, final.stop_word) == ("d", True, "stop", "HALT")
+    assert final.metrics is not None
+    assert (final.metrics.prompt_eval_count, final.metrics.cached_count) == (3, 1)
+
+
+@pytest.mark.parametrize("text", ["na", " na ", "x"])
+def test_repetition(text: str) -> None:
+    """A hundred equal tokens after the first are passed on, whatever the white space around them."""
+    pieces = [Piece(text if i % 2 else text.strip()) for i in range(500)]
+    emitted, final = run(pieces[:50], pieces[50:])
+    assert final is None
+    assert len(emitted) == 101
+    emitted, final = run(pieces, [Piece("", final=FINAL)], has_repeat_guard=False)
+    assert isinstance(final, Chunk)
+    assert len(emitted) == 500
+
+
+def test_words_that_come_again() -> None:
+    """Only a run of equal tokens counts."""
+    pieces = [Piece(word) for _ in range(200) for word in ("la", "li")]
+    emitted, final = run(pieces, [Piece("", final=FINAL)])
+    assert isinstance(final, Chunk)
+    assert len(emitted) == 400

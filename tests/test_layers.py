@@ -92,13 +92,18 @@ NAMES = {module_name(path) for path in MODULES}
 def imports_of(path: Path) -> frozenset[str]:
     """Names of corral modules that a file imports, wherever in it."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    waiting: list[ast.AST] = [ast.parse(path.read_text())]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue  # names for annotations: nothing is imported
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names if alias.name.startswith("corral"))
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             if node.module and node.module.split(".")[0] == "corral":
                 found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        waiting += ast.iter_child_nodes(node)
     return frozenset(name if name in NAMES else name.rpartition(".")[0] for name in found)
 
 

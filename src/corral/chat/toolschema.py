@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import unquote
 
+from corral.chat.grammar.budget import Budget, WorkLimitError
+from corral.chat.grammar.references import References
 from corral.types import ToolParameters, ToolProperty
 
 __all__ = ["parameters_json", "property_json", "resolved_parameters", "resolved_property"]
@@ -103,7 +104,7 @@ def _has_forms(schema: Any) -> bool:
 
 class _Resolver:
     def __init__(self, root: dict[str, Any]) -> None:
-        self._root = root
+        self._references = References(root, Budget())
         self._left = _MAX_RESOLVED
 
     def resolve(self, schema: Any, inside: tuple[str, ...], depth: int) -> Any:
@@ -143,19 +144,11 @@ class _Resolver:
         return member
 
     def _target(self, reference: str) -> Any:
-        """What a JSON pointer into the parameters names; None for anything else."""
-        value: Any = self._root
-        if not reference.startswith("#"):
+        """What a reference points to; None where that cannot be told."""
+        try:
+            return self._references.resolve(reference)
+        except (ValueError, WorkLimitError):
             return None
-        for step in reference[1:].split("/")[1:]:
-            key = unquote(step).replace("~1", "/").replace("~0", "~")
-            if isinstance(value, Mapping):
-                value = value.get(key)
-            elif isinstance(value, list) and key.isascii() and key.isdecimal() and int(key[:9]) < len(value):
-                value = value[int(key[:9])]
-            else:
-                return None
-        return value
 
 
 def _listed(value: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Which package may import which. Imports inside functions count: what is hidden there is a dependency all the same."""
+"""Which package may import which. Imports inside functions count: hidden dependencies are dependencies."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "chat.templates": "chat chat.gotemplate",
     # What the server does.
     "inference": (
-        "chat chat.gotemplate chat.grammar chat.parsing chat.rendering chat.templates runner scheduler store "
+        "chat.gotemplate chat.grammar chat.parsing chat.rendering chat.templates runner scheduler store "
         "weights.gguf weights.translate workers"
     ),
     "library": (

@@ -6,8 +6,6 @@ import re
 
 from corral import API_VERSION
 
-__all__ = ["is_beyond_api"]
-
 _NUMBERS = re.compile(r"v?(\d{1,9})(?:\.(\d{1,9}))?(?:\.(\d{1,9}))?")
 
 

@@ -10,8 +10,6 @@ import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
-__all__ = ["child_environment", "worker_environment"]
-
 # How to load libraries, and what time it is.
 _LIBRARIES = ("TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH", "SYSTEMROOT")
 _SYSTEM = (

@@ -23,16 +23,6 @@ from typing import Literal
 
 from corral.childenv import child_environment
 
-__all__ = [
-    "CPU",
-    "GPU",
-    "Machine",
-    "parse_nvidia_smi",
-    "parse_rocm_smi",
-    "read_cards",
-    "read_machine",
-]
-
 _MIB = 1 << 20
 _GIB = 1 << 30
 _TOOL_TIMEOUT_S = 5.0

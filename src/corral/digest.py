@@ -9,8 +9,6 @@ from pathlib import Path
 
 from corral.errors import InvalidDigestError
 
-__all__ = ["Digest", "hash_file"]
-
 _PATTERN = re.compile(r"sha256[:-]([0-9a-fA-F]{64})")
 _CHUNK_BYTES = 1 << 20
 

@@ -12,8 +12,6 @@ from typing import BinaryIO
 
 from corral.errors import StoreError
 
-__all__ = ["check_space", "copy_range", "sync_folder", "write_all", "write_atomically", "write_padding"]
-
 _BUFFER_BYTES = 1 << 20
 _BLOCK_BYTES = 4096
 # The kernel cannot copy between these two files; a plain copy can.

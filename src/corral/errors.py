@@ -44,48 +44,6 @@ Facts are attributes; the message is what a person reads. `api/http/errors.py` a
 
 from __future__ import annotations
 
-__all__ = [
-    "CapabilityError",
-    "CloudDisabledError",
-    "ContextOverflowError",
-    "ConversionError",
-    "CorralError",
-    "CorruptManifestError",
-    "DigestMismatchError",
-    "DiskFullError",
-    "EngineError",
-    "FormatError",
-    "GGUFCutShortError",
-    "GGUFError",
-    "InsufficientMemoryError",
-    "InvalidDigestError",
-    "InvalidModelNameError",
-    "InvalidRequestError",
-    "LocalFilesError",
-    "ModelNotFoundError",
-    "OptionError",
-    "QuantizeError",
-    "QueueFullError",
-    "RegistryAuthError",
-    "RegistryError",
-    "RegistryProtocolError",
-    "RegistryStatusError",
-    "RegistryUnavailableError",
-    "RequestCanceledError",
-    "RunnerError",
-    "RunnerExitedError",
-    "RunnerStartError",
-    "SchedulingError",
-    "SchemaError",
-    "StoreError",
-    "TemplateError",
-    "TemplateRaisedError",
-    "TransferCancelledError",
-    "UnsupportedArchitectureError",
-    "WorkerError",
-    "WorkerLimitError",
-]
-
 
 class CorralError(Exception):
     """The root: `str()` is the text for the person, `hint` what to do next (may be empty)."""

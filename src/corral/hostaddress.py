@@ -5,8 +5,6 @@ Imports nothing: every command of the command line reads this before anything el
 
 from __future__ import annotations
 
-__all__ = ["HostAddress", "host_problem", "strip_setting"]
-
 _SCHEMES = ("http", "https", "tcp")
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_")
 

@@ -19,8 +19,6 @@ from typing import Any
 from corral.logs import LogWriter
 from corral.supervise import log_failure
 
-__all__ = ["Lifetime"]
-
 _log = logging.getLogger("corral")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _TOTAL_S = 12.0

@@ -11,8 +11,6 @@ import socket
 from corral.errors import CorralError
 from corral.hostaddress import HostAddress
 
-__all__ = ["BACKLOG", "connection_limit", "is_public", "listen", "public_warning", "raise_descriptor_limit"]
-
 BACKLOG = 2048
 # More than this no machine of a person needs, and no hostile one should get.
 _MAX_CONNECTIONS = 4096

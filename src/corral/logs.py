@@ -16,8 +16,6 @@ import threading
 import time
 from collections import deque
 
-__all__ = ["LineFormatter", "LogWriter", "Sparing", "escape_controls", "set_up_logging"]
-
 _MAX_QUEUED_BYTES = 4 << 20
 # What ends lines, moves the cursor, colours, or turns the direction of writing.
 _CONTROLS = re.compile(

@@ -16,8 +16,6 @@ import time
 import traceback
 from types import FrameType
 
-__all__ = ["LoopGuard"]
-
 _log = logging.getLogger("corral.loop")
 _BEAT_S = 0.005
 _MAX_FRAMES = 6

@@ -9,8 +9,6 @@ import gc
 from functools import cache
 from typing import Any
 
-__all__ = ["Trimmer"]
-
 # Until then whoever worked on it has dropped it.
 _DELAY_S = 1.0
 

@@ -13,18 +13,6 @@ from typing import Literal
 from corral.errors import InvalidModelNameError, InvalidRequestError
 from corral.golang.quote import quoted
 
-__all__ = [
-    "DEFAULT_HOST",
-    "DEFAULT_NAMESPACE",
-    "DEFAULT_TAG",
-    "ModelName",
-    "ModelRef",
-    "completed_text",
-    "looks_like_file",
-    "parse_ref",
-    "pull_text",
-]
-
 DEFAULT_HOST = "registry.ollama.ai"
 DEFAULT_NAMESPACE = "library"
 DEFAULT_TAG = "latest"

@@ -6,8 +6,6 @@ import re
 
 from corral.errors import InvalidRequestError
 
-__all__ = ["parse_rate"]
-
 _RATE = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s*([kmgt]?)(i?)b?(?:ps|/s)?", re.ASCII | re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 

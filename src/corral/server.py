@@ -70,8 +70,6 @@ from corral.workers.pool import set_work_timeout, shared_pool
 if TYPE_CHECKING:
     from corral.registry.account import Account
 
-__all__ = ["serve"]
-
 _log = logging.getLogger("corral")
 _NS_PER_S = 1_000_000_000
 _HEAD_TIMEOUT_S = 30.0

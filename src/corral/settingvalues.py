@@ -8,25 +8,6 @@ from corral.errors import CorralError, InvalidRequestError
 from corral.golang.time import FOREVER_NS, parse_duration_ns
 from corral.rate import parse_rate
 
-__all__ = [
-    "FALSE",
-    "TRUE",
-    "UnreadableError",
-    "boolean",
-    "check_origins",
-    "duration",
-    "entries",
-    "keep_alive",
-    "kv_cache_type",
-    "local_files",
-    "log_level",
-    "maybe_boolean",
-    "number",
-    "on_off",
-    "rate",
-    "registry_mode",
-]
-
 _SECOND_NS = 1_000_000_000
 TRUE = ("1", "t", "T", "TRUE", "true", "True")
 FALSE = ("0", "f", "F", "FALSE", "false", "False")

@@ -6,8 +6,6 @@ import asyncio
 import logging
 from typing import Any
 
-__all__ = ["log_failure"]
-
 _log = logging.getLogger("corral")
 
 

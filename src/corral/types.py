@@ -8,24 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = [
-    "Capability",
-    "Chunk",
-    "Format",
-    "GenerationMetrics",
-    "LoadOptions",
-    "Logprob",
-    "Message",
-    "SamplingOptions",
-    "Think",
-    "Tool",
-    "ToolCall",
-    "ToolFunction",
-    "ToolParameters",
-    "ToolProperty",
-    "TopLogprob",
-]
-
 Capability = Literal[
     "completion", "tools", "insert", "vision", "embedding", "thinking", "image", "audio", "rerank", "decision"
 ]

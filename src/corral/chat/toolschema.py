@@ -13,8 +13,6 @@ from corral.chat.grammar.budget import Budget, WorkLimitError
 from corral.chat.grammar.references import References
 from corral.types import ToolParameters, ToolProperty
 
-__all__ = ["parameters_json", "property_json", "resolved_parameters", "resolved_property"]
-
 # Schemas are a client's: references may fan out without end. What is left over stays as it is.
 _MAX_RESOLVED = 2000
 _MAX_DEPTH = 64

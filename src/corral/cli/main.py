@@ -14,8 +14,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-__all__ = ["main"]
-
 _INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
 

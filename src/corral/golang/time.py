@@ -9,15 +9,6 @@ from typing import Any
 
 from corral.errors import InvalidRequestError
 
-__all__ = [
-    "FOREVER_NS",
-    "format_duration",
-    "format_local_time",
-    "format_utc_now",
-    "parse_duration_ns",
-    "parse_keep_alive",
-]
-
 # The longest duration that Go has, about 292 years: what "never" is on the wire.
 # Python refuses to read numbers of thousands of digits; no duration has a tenth of it.
 _MAX_CHARS = 400

@@ -14,18 +14,6 @@ from corral.errors import TemplateError
 from corral.store.models import Model
 from corral.weights.gguf import GGUFFile
 
-__all__ = [
-    "DECISION_RENDERERS",
-    "Path",
-    "Traits",
-    "capabilities_of",
-    "choose_path",
-    "has_decision_head",
-    "is_decision_model",
-    "is_reranker",
-    "tags_order",
-]
-
 Path = Literal["renderer", "go", "jinja"]
 
 # llama.cpp: LLAMA_POOLING_TYPE_RANK, and its names for the head that makes the score.

@@ -14,8 +14,6 @@ from corral.errors import ContextOverflowError
 from corral.inference.requests import ChatRequest, Emit, Immediate, InferenceOptions
 from corral.types import Chunk, GenerationMetrics, Message
 
-__all__ = ["Summary", "summarise", "transcript_of"]
-
 Chat = Callable[[ChatRequest, Emit], Awaitable[Immediate | None]]
 
 _MAX_SUMMARY_TOKENS = 1024

@@ -16,8 +16,6 @@ from corral.inference.requests import Emit
 from corral.runner.interface import CompletionRequest, Final, Piece, Runner
 from corral.types import Chunk, GenerationMetrics, ToolCall
 
-__all__ = ["CompletionRun", "Stopwatch"]
-
 _ID_CHARS = string.ascii_lowercase + string.digits
 # ollama: llm/llama_server.go: a model that says the same thing this often in a row will not stop by itself.
 _MAX_REPEATS = 100

@@ -23,16 +23,6 @@ from corral.inference.requests import ChatRequest, InferenceOptions
 from corral.types import Think, Tool
 from corral.workers.pool import run_job
 
-__all__ = [
-    "begins_thinking",
-    "binding_of",
-    "bound_grammar",
-    "check_answer",
-    "check_request",
-    "is_bound",
-    "is_forced",
-]
-
 _FUNCTION = "function:"
 _NO_GRAMMAR = Grammar("")
 _FREE = Binding()

@@ -23,17 +23,6 @@ from corral.inference.profile import ModelProfile
 from corral.runner.interface import Runner
 from corral.types import Message
 
-__all__ = [
-    "Answer",
-    "DecisionRequest",
-    "DecisionResult",
-    "Option",
-    "Question",
-    "asker_of",
-    "check_request",
-    "decide",
-]
-
 _MAX_OPTIONS = 26
 _MAX_TEV_OPTIONS = 24
 # No token of a real vocabulary is longer: what is beyond need not be counted to be too long.

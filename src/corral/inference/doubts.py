@@ -14,8 +14,6 @@ from corral.digest import Digest
 from corral.store.blobs import BlobStore
 from corral.store.models import Model
 
-__all__ = ["Doubts"]
-
 _log = logging.getLogger("corral.store")
 
 

@@ -16,8 +16,6 @@ from corral.inference.completion import Stopwatch
 from corral.inference.requests import EmbedRequest, EmbedResult
 from corral.runner.interface import Runner
 
-__all__ = ["embed", "turns"]
-
 _TOO_LONG = "the input length exceeds the context length"
 _SMALLEST_NORM = 1e-12
 _UNIT_TOLERANCE = 1e-5

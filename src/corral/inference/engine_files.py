@@ -12,8 +12,6 @@ from corral.inference.profile import ModelProfile
 from corral.weights.gguf import GGUFFile
 from corral.weights.translate.cache import Part, ViewCache
 
-__all__ = ["EnginePaths", "EngineViews"]
-
 
 @dataclass(frozen=True, slots=True)
 class EnginePaths:

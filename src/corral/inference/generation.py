@@ -14,8 +14,6 @@ from corral.inference.tokens import text_of
 from corral.runner.interface import Runner
 from corral.types import Message, SamplingOptions, Think, Tool
 
-__all__ = ["Turn", "chat_prompt", "generate_prompt"]
-
 
 @dataclass(frozen=True, slots=True)
 class Turn:

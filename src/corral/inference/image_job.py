@@ -13,8 +13,6 @@ from contextlib import contextmanager
 
 from corral.errors import InvalidRequestError
 
-__all__ = ["MAX_CONVERTED_PIXELS", "MAX_PIXELS", "prepare_image"]
-
 MAX_PIXELS = 64 << 20
 # Of an image that has to be decoded and encoded here.
 MAX_CONVERTED_PIXELS = 36 << 20

@@ -12,8 +12,6 @@ from corral.errors import InvalidRequestError, WorkerLimitError
 from corral.inference.image_job import prepare_image
 from corral.workers.pool import run_job
 
-__all__ = ["MAX_IMAGES", "prepare_images"]
-
 MAX_IMAGES = 256
 _MAX_TOTAL_BYTES = 192 << 20
 _CPU_S = 15.0

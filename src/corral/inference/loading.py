@@ -8,8 +8,6 @@ from corral.inference.profile import ModelProfile
 from corral.scheduler.spec import LoadRequest
 from corral.types import LoadOptions
 
-__all__ = ["check_weights", "load_request"]
-
 # Its cache cannot be shifted, so by default it is not.
 _NO_SHIFT = ("deepseek2",)
 

@@ -16,8 +16,6 @@ from corral.errors import InvalidRequestError, OptionError
 from corral.logs import Sparing
 from corral.types import LoadOptions, SamplingOptions
 
-__all__ = ["parse_options", "requested_num_ctx"]
-
 _log = logging.getLogger("corral.options")
 _unknown = Sparing(_log)
 _INT32 = 2**31 - 1

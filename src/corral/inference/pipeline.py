@@ -47,8 +47,6 @@ from corral.scheduler.spec import LoadRequest
 from corral.types import Capability, LoadOptions, Think
 from corral.weights.translate.cache import ViewCache
 
-__all__ = ["Inference"]
-
 # Rerankers that are asked for yes or no; the engine makes a probability of the two. Its prompt for them is an
 # instruction around query and document.
 _GENERATIVE_RERANKERS = ("qwen3", "qwen3vl")

@@ -39,8 +39,6 @@ from corral.store.models import Model, ModelStore
 from corral.weights.gguf import GGUFArray, GGUFFile, check_loadable
 from corral.weights.translate import embeds_projector, needs_translation
 
-__all__ = ["ModelProfile", "Profiles", "open_header"]
-
 _log = logging.getLogger("corral.models")
 
 # Layers that are files for the engine.

@@ -21,17 +21,6 @@ from corral.inference.rendering import is_large, render_go, render_jinja
 from corral.runner.interface import Runner
 from corral.types import Message, SamplingOptions, Think, Tool
 
-__all__ = [
-    "Prompt",
-    "chat_messages",
-    "count_tokens",
-    "fit_messages",
-    "fit_tokens",
-    "render",
-    "with_media_markers",
-    "without_doubled_bos",
-]
-
 # What the engine needs for one picture, as Ollama estimates it.
 _TOKENS_PER_IMAGE = 768
 _OVERFLOW_TEXT = (

@@ -11,8 +11,6 @@ from corral.inference.embedding import turns
 from corral.inference.requests import RerankRequest, RerankResult
 from corral.runner.interface import Runner
 
-__all__ = ["rerank"]
-
 # What stands around and between the two texts; templates of generative rerankers have their own words.
 _FRAME_TOKENS = 4
 _MAX_CUTS = 8

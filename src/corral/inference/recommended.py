@@ -11,8 +11,6 @@ from corral.errors import CorralError
 from corral.inference.options import parse_options
 from corral.weights.gguf import GGUFFile
 
-__all__ = ["recommended_parameters"]
-
 _NAMES = {
     "temp": "temperature",
     "top_k": "top_k",

@@ -23,8 +23,6 @@ from corral.errors import TemplateError, WorkerLimitError
 from corral.types import Message, Think, Tool
 from corral.workers.pool import run_job
 
-__all__ = ["is_large", "render_go", "render_go_suffix", "render_jinja"]
-
 _T = TypeVar("_T")
 # What a conversation may weigh to be rendered on the loop: characters, and for each value in it that many.
 _MAX_QUICK_WEIGHT = 1 << 18

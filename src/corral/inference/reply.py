@@ -24,8 +24,6 @@ from corral.inference.thinking import (
 from corral.runner.interface import CompletionRequest
 from corral.types import Chunk, Message, SamplingOptions, Think, Tool
 
-__all__ = ["chat_reply", "complete"]
-
 
 async def chat_reply(
     turn: Turn,

@@ -12,8 +12,6 @@ from corral.inference.profile import ModelProfile
 from corral.inference.requests import Emit
 from corral.types import Chunk, Message, Think, Tool
 
-__all__ = ["choose_parser", "first_call_only", "preserved_tokens"]
-
 _FIRST_BRACKETED = re.compile(r"\[[^\]]*\]|<[^>]*>")
 
 

@@ -8,20 +8,6 @@ from typing import Any, Literal
 
 from corral.types import Chunk, Message, Think, Tool
 
-__all__ = [
-    "ChatRequest",
-    "EmbedRequest",
-    "EmbedResult",
-    "Emit",
-    "GenerateRequest",
-    "Immediate",
-    "InferenceOptions",
-    "RerankRequest",
-    "RerankResult",
-    "TokenText",
-    "TokensRequest",
-]
-
 # Takes the pieces of an answer, in order, at least one at a time. Awaits while the client does not read.
 Emit = Callable[[list[Chunk]], Awaitable[None]]
 

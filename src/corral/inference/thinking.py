@@ -10,8 +10,6 @@ from dataclasses import replace
 from corral.inference.requests import Emit
 from corral.types import Chunk, GenerationMetrics
 
-__all__ = ["ThinkingEndedError", "ThinkingRun", "closed_thinking", "counted_whole", "within_budget"]
-
 
 class ThinkingEndedError(Exception):
     """Ends a run on purpose; never leaves the service."""

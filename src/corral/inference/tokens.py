@@ -8,8 +8,6 @@ from corral.errors import InvalidRequestError
 from corral.inference.profile import ModelProfile
 from corral.runner.interface import Runner
 
-__all__ = ["check_tokens", "text_of", "tokens_of"]
-
 
 async def tokens_of(
     runner: Runner, text: str, *, add_special: bool, parse_special: bool, wants_pieces: bool

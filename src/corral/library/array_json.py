@@ -15,8 +15,6 @@ from corral.errors import GGUFError, InvalidRequestError
 from corral.golang.json import Float32, encode, encode_float32_list, escape_string, finite_or_text
 from corral.weights.gguf import GGUFArray
 
-__all__ = ["MAX_ARRAY_BYTES", "answer_pieces"]
-
 # Of all arrays in one answer, as they are in the files. The largest vocabularies in use have 20 MiB.
 MAX_ARRAY_BYTES = 256 << 20
 _PIECE_BYTES = 1 << 16

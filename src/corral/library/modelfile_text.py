@@ -10,8 +10,6 @@ from corral.golang.quote import quoted
 from corral.modelfile import Directive, format_modelfile, is_float_parameter, is_integer_parameter
 from corral.store.models import Model
 
-__all__ = ["format_parameters", "modelfile_of"]
-
 _NAME_WIDTH = 30
 
 

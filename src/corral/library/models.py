@@ -34,8 +34,6 @@ from corral.store.config_blob import ModelConfig
 from corral.store.models import Model, ModelStore
 from corral.weights.gguf import GGUFArray, GGUFFile, file_type_name
 
-__all__ = ["Library", "ShowRequest"]
-
 _log = logging.getLogger("corral.library")
 
 PROGRAM = "ollama"

@@ -29,8 +29,6 @@ from corral.store.models import ModelStore
 if TYPE_CHECKING:
     from corral.registry.gateway import Gateway
 
-__all__ = ["BUILT_IN_MODEL", "Puller"]
-
 BUILT_IN_MODEL = "corral-tiny"
 _CHUNK_BYTES = 1 << 20
 

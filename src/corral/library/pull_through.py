@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from corral.registry.download import BlobDownload
     from corral.registry.gateway import Gateway
 
-__all__ = ["GrowingBlob", "Mirror", "Write"]
-
 _log = logging.getLogger("corral.mirror")
 _HOSTS = frozenset({DEFAULT_HOST, "hf.co", "huggingface.co"})
 _READ_BYTES = 1 << 20

@@ -18,15 +18,6 @@ from corral.store.documents import read_bytes
 from corral.store.manifests import MANIFEST_MEDIA_TYPE
 from corral.store.models import ModelStore
 
-__all__ = [
-    "HostedManifest",
-    "Hosting",
-    "MissingBlobError",
-    "UnknownBlobError",
-    "UnknownRepositoryError",
-    "hosted_manifest",
-]
-
 
 class UnknownRepositoryError(ModelNotFoundError):
     """No model of any tag has this name."""

@@ -11,8 +11,6 @@ from typing import Any
 from corral.inference.profile import ModelProfile
 from corral.types import Think
 
-__all__ = ["thinking_member"]
-
 _SWITCH: tuple[Think, ...] = (False, True)
 _LEVELS: tuple[Think, ...] = ("low", "medium", "high")
 _DEFAULT_LEVEL: Think = "medium"

@@ -21,8 +21,6 @@ from corral.registry.threads import run_in_thread
 from corral.store.models import ModelStore
 from corral.store.references import digests_of
 
-__all__ = ["Damage", "Verifier"]
-
 Report = Callable[[dict[str, Any]], Awaitable[None]]
 _CHUNK_BYTES = 1 << 20
 _REPORT_EVERY_S = 0.1

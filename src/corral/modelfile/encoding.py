@@ -5,8 +5,6 @@ Ollama puts U+FFFD in the place of what it cannot decode, so that a name in Lati
 
 from __future__ import annotations
 
-__all__ = ["EncodingError", "decode_text"]
-
 # UTF-32's little-endian mark begins with that of UTF-16.
 _MARKS = (
     (b"\xef\xbb\xbf", "utf-8"),

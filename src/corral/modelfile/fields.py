@@ -10,8 +10,6 @@ from typing import Any
 from corral.modelfile.parameters import parse_parameters
 from corral.modelfile.reader import Directive, ModelfileError
 
-__all__ = ["ModelfileFields", "fields_of"]
-
 _NUMBER = r"(0|[1-9][0-9]*)"
 _WORDS = r"[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*"
 _SEMVER = re.compile(rf"v?{_NUMBER}(\.{_NUMBER}(\.{_NUMBER}(-{_WORDS})?(\+{_WORDS})?)?)?")

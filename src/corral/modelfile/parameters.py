@@ -10,8 +10,6 @@ from typing import Any
 from corral.golang.json import shorten_float32
 from corral.modelfile.reader import Directive, ModelfileError
 
-__all__ = ["DEPRECATED_PARAMETERS", "is_float_parameter", "is_integer_parameter", "parse_parameters"]
-
 _INTEGERS = frozenset(
     "num_keep seed num_predict top_k repeat_last_n num_ctx num_batch num_gpu main_gpu num_thread"
     " draft_num_predict".split()

@@ -7,8 +7,6 @@ from itertools import count
 
 from corral.modelfile.reader import Directive, ModelfileError, read_directives
 
-__all__ = ["format_modelfile"]
-
 
 def format_modelfile(directives: Iterable[Directive]) -> str:
     """Directives as text that reads back as the same directives."""

@@ -22,8 +22,6 @@ from functools import cached_property
 from corral.errors import InvalidRequestError
 from corral.modelfile.encoding import EncodingError, decode_text
 
-__all__ = ["COMMANDS", "Directive", "ModelfileError", "parse_modelfile", "read_directives"]
-
 COMMANDS = (
     "from",
     "license",

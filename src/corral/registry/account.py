@@ -20,8 +20,6 @@ from corral.registry.policy import TransferPolicy
 from corral.registry.source import split_host
 from corral.registry.transport import Transport
 
-__all__ = ["Account", "AccountUnavailableError", "NotSignedInError"]
-
 _MAX_REPLY_BYTES = 1 << 20
 _NOT_SIGNED_OUT = "there was an error signing out"
 _PROFILE = ("id", "email", "name")

@@ -28,8 +28,6 @@ from corral.registry.key import Identity
 from corral.registry.source import HUGGING_FACE
 from corral.registry.transport import Transport
 
-__all__ = ["Authorizer", "Wallet", "signed_text", "token_url"]
-
 _EMPTY_BODY = base64.b64encode(hashlib.sha256(b"").hexdigest().encode()).decode("ascii")
 _MAX_TOKEN_BYTES = 1 << 20
 _MAX_TOKEN_CHARS = 64 << 10

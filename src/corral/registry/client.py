@@ -16,8 +16,6 @@ from corral.registry.source import HUGGING_FACE, Endpoint, split_host
 from corral.registry.transport import Body, Transport
 from corral.store.manifests import LIST_MEDIA_TYPE, MANIFEST_MEDIA_TYPE
 
-__all__ = ["MAX_MANIFEST_BYTES", "BlobReply", "RegistryClient", "raise_for_status"]
-
 MAX_MANIFEST_BYTES = 4 << 20
 _MANIFEST_TYPES = ", ".join(
     (MANIFEST_MEDIA_TYPE, "application/vnd.oci.image.manifest.v1+json", LIST_MEDIA_TYPE)

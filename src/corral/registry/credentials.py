@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Credential", "DockerCredentials", "default_docker_config"]
-
 _log = logging.getLogger("corral.registry")
 _MAX_CONFIG_BYTES = 1 << 20
 _HELPER_TIMEOUT_S = 20.0

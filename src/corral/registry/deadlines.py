@@ -10,8 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-__all__ = ["DEADLINES", "Deadlines"]
-
 _log = logging.getLogger("corral.registry")
 _IDLE_S = 30.0
 

@@ -36,8 +36,6 @@ from corral.registry.prefix import PrefixHasher
 from corral.registry.splicing import CAN_SPLICE, KernelPipe
 from corral.registry.tuning import StreamTuner
 
-__all__ = ["BlobDownload", "BlobReply", "BlobSource", "PulledDigestMismatchError"]
-
 _log = logging.getLogger("corral.registry")
 # What one call reads. More falls out of the processor's cache before it is written.
 _READ_BYTES = 256 << 10

@@ -28,8 +28,6 @@ from corral.store.manifests import Layer
 from corral.store.models import ModelStore
 from corral.store.prune import delete_unreferenced
 
-__all__ = ["Gateway"]
-
 Report = Callable[[dict[str, Any]], Awaitable[None]]
 Assemble = Callable[[dict[str, str]], Awaitable[None]]
 _NS_PER_S = 1_000_000_000

@@ -17,8 +17,6 @@ from dataclasses import dataclass
 
 from corral.errors import RegistryError, RegistryUnavailableError
 
-__all__ = ["Address", "AddressGuard", "ForbiddenAddressError", "is_public"]
-
 # Instance metadata: AWS, Azure, Google and others; AWS's containers and IPv6; Alibaba; Azure's host.
 _METADATA = frozenset(
     map(

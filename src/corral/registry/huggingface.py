@@ -18,15 +18,6 @@ from corral.errors import InvalidDigestError, RegistryError, RegistryProtocolErr
 from corral.registry.client import RegistryClient, raise_for_status
 from corral.registry.source import HUGGING_FACE
 
-__all__ = [
-    "RepositoryFile",
-    "RepositorySource",
-    "choose_files",
-    "fetch_listing",
-    "file_url",
-    "is_sharded_refusal",
-]
-
 _MAX_LISTING_BYTES = 8 << 20
 _MAX_PAGES = 100  # of a thousand files
 _MAX_BLOB_BYTES = 1 << 44

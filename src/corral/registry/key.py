@@ -14,8 +14,6 @@ from corral.errors import RegistryAuthError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-__all__ = ["Identity", "default_key_path", "ensure_key"]
-
 _MAX_KEY_BYTES = 64 << 10
 
 

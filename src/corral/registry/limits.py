@@ -6,8 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 
-__all__ = ["RateLimit"]
-
 _BURST_S = 0.25
 _MIN_BURST_BYTES = 64 << 10
 

@@ -11,8 +11,6 @@ from corral.store.lists import ANCHOR_MEDIA_TYPES, NEEDS_MLX, ManifestList, pars
 from corral.store.manifests import LIST_MEDIA_TYPE, Layer, Manifest
 from corral.store.texts import check_text_size
 
-__all__ = ["check_list", "check_manifest", "is_list"]
-
 _MAX_LAYERS = 16_384
 _MAX_BLOB_BYTES = 1 << 44
 _MAX_TOTAL_BYTES = 1 << 45

@@ -19,8 +19,6 @@ from corral.registry.parts import Part, PartFiles
 from corral.registry.prefix import PrefixHasher
 from corral.registry.splicing import KernelPipe
 
-__all__ = ["PartialFile"]
-
 _SAVE_BYTES = 16 << 20
 _SAVE_S = 1.0
 _LOCK_POLL_S = 0.5

@@ -26,8 +26,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Part", "PartFiles", "contiguous_bytes", "plan_parts", "present_bytes"]
-
 _MIN_PART_BYTES = 16 << 20
 _MAX_PART_BYTES = 256 << 20
 _PARTS = 64

@@ -14,8 +14,6 @@ from collections.abc import Callable
 
 from corral.registry.parts import Part
 
-__all__ = ["PrefixHasher"]
-
 _CHUNK_BYTES = 1 << 20
 _IDLE_S = 1.0
 

@@ -8,8 +8,6 @@ from urllib.parse import urlsplit
 
 from corral.errors import CorralError
 
-__all__ = ["SOCKS_SCHEMES", "proxy_for"]
-
 # Names are resolved by the proxy either way, as Go has it.
 SOCKS_SCHEMES = ("socks5", "socks5h")
 

@@ -39,8 +39,6 @@ from corral.store.models import ModelStore
 from corral.store.prune import delete_unreferenced
 from corral.store.references import digests_of
 
-__all__ = ["Pull", "Registries", "RegistryContext", "ShardedRepositoryError", "Source"]
-
 _log = logging.getLogger("corral.registry")
 _MANIFEST_ATTEMPTS = 4
 _MAX_REASON_CHARS = 300

@@ -15,8 +15,6 @@ from corral.registry.upload import BlobUpload, UploadSessions
 from corral.store.manifests import MANIFEST_MEDIA_TYPE, Layer, Manifest
 from corral.store.models import ModelStore
 
-__all__ = ["Push"]
-
 Report = Callable[[dict[str, Any]], Awaitable[None]]
 
 

@@ -7,8 +7,6 @@ import re
 import time
 from dataclasses import dataclass
 
-__all__ = ["ContentRange", "parse_content_range", "parse_length", "parse_retry_after_s", "parse_upload_range"]
-
 _RANGE = re.compile(r"bytes[ ]+(\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII | re.IGNORECASE)
 _UPLOADED = re.compile(r"(?:bytes=)?0-(\d{1,18})", re.ASCII)
 _DIGITS = re.compile(r"\d{1,18}", re.ASCII)

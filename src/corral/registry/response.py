@@ -18,8 +18,6 @@ import urllib3
 from corral.errors import RegistryError, RegistryProtocolError
 from corral.registry.splicing import CAN_SPLICE, splice_from_socket
 
-__all__ = ["PlainReply", "Response", "redacted"]
-
 _BLOCK_BYTES = 256 << 10
 _MAX_ERROR_BYTES = 64 << 10
 _MAX_LOGGED_CHARS = 300

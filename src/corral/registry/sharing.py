@@ -18,8 +18,6 @@ from corral.registry.policy import TransferPolicy
 from corral.registry.slots import HostSlots
 from corral.store.blobs import BlobStore
 
-__all__ = ["Downloads", "OnProgress"]
-
 OnProgress = Callable[[int], Awaitable[None]]
 _CLOSE_S = 10.0
 

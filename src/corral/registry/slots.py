@@ -15,8 +15,6 @@ from typing import TypeVar
 from corral.errors import RegistryUnavailableError
 from corral.registry.threads import run_in_thread
 
-__all__ = ["HostSlots"]
-
 _MAX_WAITING = 1024
 _Result = TypeVar("_Result")
 

@@ -6,8 +6,6 @@ import ipaddress
 import socket
 import struct
 
-__all__ = ["DEFAULT_PORT", "SocksError", "open_tunnel"]
-
 DEFAULT_PORT = 1080
 _VERSION = 5
 _NO_LOGIN, _LOGIN, _NONE_FITS = 0, 2, 0xFF

@@ -9,8 +9,6 @@ from urllib.parse import urlsplit
 from corral.errors import CorralError
 from corral.names import DEFAULT_HOST, ModelName
 
-__all__ = ["HUGGING_FACE", "Endpoint", "SourceRules", "default_port", "split_host"]
-
 # Two names of one registry: the shorter one sends to the longer one (ollama issue 15661).
 HUGGING_FACE = frozenset({"hf.co", "huggingface.co"})
 

@@ -13,8 +13,6 @@ import os
 import select
 import sys
 
-__all__ = ["CAN_SPLICE", "KernelPipe", "splice_from_socket"]
-
 CAN_SPLICE = sys.platform == "linux"
 _PIPE_BYTES = 1 << 20
 _NOT_HERE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)

@@ -38,8 +38,6 @@ from corral.registry.policy import TransferPolicy
 from corral.registry.proxies import SOCKS_SCHEMES, proxy_for
 from corral.registry.response import PlainReply, Response, redacted
 
-__all__ = ["USER_AGENT", "Body", "Transport"]
-
 _MACHINE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 # Registries choose by it what they offer: Hugging Face serves manifests to `ollama/` alone, and Ollama's refuses
 # versions that are too old for a model. A development build of the original calls itself 0.0.0.

@@ -3,8 +3,6 @@ much."""
 
 from __future__ import annotations
 
-__all__ = ["StreamTuner"]
-
 _PROBE_S = 1.0
 _PATIENCE_S = 15.0
 _GAIN = 1.15

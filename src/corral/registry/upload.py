@@ -35,8 +35,6 @@ from corral.registry.ranges import parse_retry_after_s, parse_upload_range
 from corral.registry.response import Response
 from corral.store.manifests import Layer
 
-__all__ = ["BlobUpload", "Chunk", "UploadSessions", "etag_of", "plan_chunks"]
-
 _log = logging.getLogger("corral.registry")
 _MIN_CHUNK_BYTES = 100_000_000
 _MAX_CHUNK_BYTES = 1_000_000_000

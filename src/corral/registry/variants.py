@@ -10,8 +10,6 @@ from corral.errors import RegistryError
 from corral.registry.manifest import check_list, check_manifest, is_list
 from corral.store.manifests import Manifest
 
-__all__ = ["PulledModel", "choose_variant"]
-
 
 @dataclass(frozen=True, slots=True)
 class PulledModel:

@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["KeptResponse", "ResponsesDB"]
-
 _log = logging.getLogger("corral.responses")
 _SCHEMA_VERSION = 1
 _BUSY_TIMEOUT_S = 10.0

@@ -44,8 +44,6 @@ from corral.runner.process import EngineProcess, make_socket_folder
 from corral.runner.questions import PART_CHARS, Questions
 from corral.supervise import log_failure
 
-__all__ = ["EngineFactory", "EngineRunner"]
-
 _HEALTH_INTERVAL_S = 1.0
 # Of ordinary text, to compare token lists with texts.
 _BYTES_OF_A_TOKEN = 4

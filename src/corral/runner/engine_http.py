@@ -14,8 +14,6 @@ from typing import Any, cast
 import httptools
 import orjson
 
-__all__ = ["EngineResponse", "open_request"]
-
 # Unread body above which the socket is no longer read (a slow client must not fill our memory).
 _PAUSE_ABOVE_BYTES = 1 << 20
 

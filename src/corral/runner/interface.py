@@ -17,18 +17,6 @@ from typing import Any, Literal, Protocol
 from corral.errors import RunnerExitedError
 from corral.types import Logprob, SamplingOptions
 
-__all__ = [
-    "CompletionRequest",
-    "EngineChoice",
-    "Final",
-    "Piece",
-    "Runner",
-    "RunnerFactory",
-    "RunnerFacts",
-    "RunnerSpec",
-    "TokenScores",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class RunnerSpec:

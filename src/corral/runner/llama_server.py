@@ -18,18 +18,6 @@ from corral.errors import ContextOverflowError, EngineError
 from corral.runner.interface import CompletionRequest, EngineChoice, Final, Piece, RunnerSpec
 from corral.runner.logprobs import LogprobReader
 
-__all__ = [
-    "MEDIA_MARKER",
-    "completion_body",
-    "engine_error",
-    "is_about_grammar",
-    "is_progress",
-    "parse_event",
-    "start_order",
-    "too_long",
-    "vector",
-]
-
 # What stands for a picture in a prompt. No text of a user can hold it, since it differs from one start to the next.
 MEDIA_MARKER = f"<__media_{secrets.token_hex(8)}__>"
 

@@ -11,8 +11,6 @@ from typing import Any
 
 from corral.types import Logprob, TopLogprob
 
-__all__ = ["LogprobReader"]
-
 # What the engine does not say. The sum over a reply is then what the engine's own entries add up to.
 _UNKNOWN_LOGPROB = 0.0
 

@@ -5,8 +5,6 @@ A turn cannot be stopped half way, and while it lasts no other request for vecto
 
 from __future__ import annotations
 
-__all__ = ["Pace"]
-
 _TURN_S = 0.5
 _FIRST_BYTES = 16 << 10
 _MIN_BYTES = 1 << 10

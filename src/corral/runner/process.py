@@ -23,8 +23,6 @@ from corral.childenv import child_environment
 from corral.errors import RunnerExitedError, RunnerStartError
 from corral.runner.reasons import last_error, load_reason
 
-__all__ = ["EngineProcess"]
-
 _log = logging.getLogger("corral.runner")
 _STATE_PREFIX = b"cmd_child_to_router:state:"
 # The engine's reason may stand well before its last line.

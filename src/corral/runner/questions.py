@@ -13,8 +13,6 @@ from array import array
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
-__all__ = ["PART_CHARS", "Questions", "split_text"]
-
 # Tokenising is a matter of one core.
 _AT_A_TIME = 2
 PART_CHARS = 1 << 16

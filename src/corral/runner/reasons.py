@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["last_error", "load_reason"]
-
 # Time, level, and the name of the engine's part before its words.
 _PREFIX = re.compile(r"^\d+\.\d+\.\d+\.\d+ [A-Z] +(?:(?:cmn|srv|slot|que|res|cli) +)?")
 _FUNCTION = re.compile(r"^[a-z_][a-z0-9_]*: ")

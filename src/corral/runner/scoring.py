@@ -14,8 +14,6 @@ from typing import Any
 
 from corral.runner.interface import TokenScores
 
-__all__ = ["bodies", "read_scores"]
-
 # Logits of real models lie within some tens. The larger one costs digits, and is for models that are not real.
 _BIASES = (100.0, 10_000.0)
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from corral.scheduler.spec import Estimate, MemoryShape
 
-__all__ = ["estimate_memory", "kv_bytes", "padded_context"]
-
 _MIB = 1 << 20
 # The engine rounds the context of a slot up to this.
 _CONTEXT_STEP = 256

@@ -8,22 +8,6 @@ from corral.devices import Machine
 from corral.errors import CorralError
 from corral.scheduler.spec import LoadRequest
 
-__all__ = [
-    "Event",
-    "LeaseEnded",
-    "LoadFailed",
-    "LoadProgressed",
-    "LoadSucceeded",
-    "MemoryReported",
-    "PingAnswered",
-    "RequestArrived",
-    "RequestCanceled",
-    "RunnerExited",
-    "RunnerStopped",
-    "TimerFired",
-    "UnloadRequested",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class RequestArrived:

@@ -7,18 +7,6 @@ from dataclasses import dataclass
 from corral.errors import CorralError
 from corral.runner.interface import RunnerSpec
 
-__all__ = [
-    "AbortLoad",
-    "Grant",
-    "Instruction",
-    "PingRunner",
-    "ReadMemory",
-    "Refuse",
-    "StartLoad",
-    "StopRunner",
-    "WakeAt",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class StartLoad:

@@ -33,8 +33,6 @@ from corral.scheduler.spec import LoadedInfo, LoadRequest, SchedulerConfig
 from corral.scheduler.state import SchedulerState
 from corral.supervise import log_failure
 
-__all__ = ["Lease", "Scheduler", "is_out_of_memory"]
-
 _log = logging.getLogger("corral.scheduler")
 _PING_TIMEOUT_S = 10.0
 # What ggml, CUDA, Metal and the C++ library say, in lower case.

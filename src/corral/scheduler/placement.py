@@ -16,19 +16,6 @@ from corral.runner.interface import RunnerSpec
 from corral.scheduler.estimate import estimate_memory, kv_bytes
 from corral.scheduler.spec import Estimate, LoadRequest, Plan, SchedulerConfig
 
-__all__ = [
-    "Retry",
-    "choose_num_batch",
-    "choose_num_ctx",
-    "choose_num_thread",
-    "eviction_order",
-    "fits",
-    "is_compatible",
-    "lower_tier",
-    "max_loaded_models",
-    "plan_load",
-]
-
 _GIB = 1 << 30
 # Automatic context by total VRAM (ollama: server/routes.go): at least this much gives this many tokens.
 _CONTEXT_TIERS = ((47 * _GIB, 262144), (23 * _GIB, 32768), (0, 4096))

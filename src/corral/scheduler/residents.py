@@ -8,8 +8,6 @@ from enum import Enum, auto
 from corral.runner.interface import RunnerSpec
 from corral.scheduler.spec import FOREVER_NS, LoadRequest, Plan
 
-__all__ = ["Phase", "Resident", "clamp_keep_alive"]
-
 
 class Phase(Enum):
     """LOADING -> READY <-> CHECKING -> STOPPING -> gone. A load may also fail (gone) or be aborted."""

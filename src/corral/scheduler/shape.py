@@ -12,8 +12,6 @@ from typing import Any, Protocol
 
 from corral.scheduler.spec import MemoryShape
 
-__all__ = ["read_memory_shape"]
-
 _MAX_LAYERS = 4096
 _MAX_VALUE = 1 << 40
 # Types that the CPU engine stores a second time in an interleaved layout (ggml: repack).

@@ -6,8 +6,6 @@ from corral.devices import Machine
 from corral.errors import CorralError, InsufficientMemoryError
 from corral.scheduler.spec import Plan
 
-__all__ = ["shortage"]
-
 _MIB = 1 << 20
 _GIB = 1 << 30
 

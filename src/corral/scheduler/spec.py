@@ -12,8 +12,6 @@ from pathlib import Path
 from corral.runner.interface import RunnerSpec
 from corral.types import LoadOptions
 
-__all__ = ["FOREVER_NS", "Estimate", "LoadRequest", "LoadedInfo", "MemoryShape", "Plan", "SchedulerConfig"]
-
 # Go's largest duration: Ollama's "never unload".
 FOREVER_NS = (1 << 63) - 1
 _MINUTE_NS = 60_000_000_000

@@ -34,8 +34,6 @@ from corral.scheduler.residents import Phase, Resident, clamp_keep_alive
 from corral.scheduler.shortage import shortage
 from corral.scheduler.spec import LoadRequest, Plan, SchedulerConfig
 
-__all__ = ["SchedulerState"]
-
 
 @dataclass(slots=True)
 class _Waiting:

@@ -19,8 +19,6 @@ from corral.store.kept import KeptBlobs
 from corral.store.links import LinkRecords
 from corral.store.locks import lock_file, store_lock
 
-__all__ = ["BlobStore", "BlobWriter", "DerivedFiles", "PutResult"]
-
 _WRITE_BYTES = 1 << 20
 
 

@@ -22,8 +22,6 @@ from corral.store.lists import ManifestList, Variant, split_anchor
 from corral.store.manifests import Layer, Manifest
 from corral.store.trees import Trees
 
-__all__ = ["ManifestStore", "StoredManifest"]
-
 _DIGEST_NAME = re.compile(r"sha256-([0-9a-fA-F]{12,64})")
 _BLOB = re.compile(r"sha256-[0-9a-fA-F]{64}")
 _HEX_DIGITS = 64

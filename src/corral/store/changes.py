@@ -11,8 +11,6 @@ from corral.store.models import ModelStore
 from corral.store.prune import delete_unreferenced
 from corral.store.references import digests_of
 
-__all__ = ["anchor_of", "copy_model", "delete_model"]
-
 
 def copy_model(store: ModelStore, source: ModelName, destination: ModelName) -> None:
     """Give a model another name; it keeps its ID.

@@ -16,8 +16,6 @@ from typing import Literal
 
 from corral.digest import Digest
 
-__all__ = ["CheckedBlobs", "State"]
-
 # Never looked at; as it should be; not what its digest says; sound once, and the file was written to since.
 State = Literal["unknown", "sound", "damaged", "changed"]
 

@@ -9,8 +9,6 @@ from corral.errors import CorruptManifestError
 from corral.golang.json import encode
 from corral.store.texts import parse_json
 
-__all__ = ["ModelConfig"]
-
 _MAX_CHARS = 1000
 _MAX_TEXTS = 100
 

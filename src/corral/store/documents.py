@@ -11,8 +11,6 @@ from corral.errors import CorruptManifestError
 from corral.store.lists import Document, parse_document
 from corral.store.manifests import MAX_MANIFEST_BYTES
 
-__all__ = ["StoredDocument", "Witness", "read_bytes"]
-
 _Stamp = tuple[int, ...] | None
 
 

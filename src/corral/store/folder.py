@@ -7,8 +7,6 @@ from pathlib import Path
 
 from corral.errors import StoreError
 
-__all__ = ["check_models_folder"]
-
 
 def check_models_folder(folder: Path) -> str:
     """A warning if the folder can only be read, else an empty text. A folder that is not there is made.

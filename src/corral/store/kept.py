@@ -13,8 +13,6 @@ from pathlib import Path
 
 from corral.digest import Digest
 
-__all__ = ["KeptBlobs"]
-
 _KEPT_S = 3600.0
 
 

@@ -19,8 +19,6 @@ from corral.bounded import BoundedCache
 from corral.digest import Digest
 from corral.errors import InvalidDigestError
 
-__all__ = ["LinkRecord", "LinkRecords"]
-
 _MAX_CACHED = 4096
 _MAX_RECORD_BYTES = 5000  # the longest path
 

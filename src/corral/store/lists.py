@@ -15,18 +15,6 @@ from corral.digest import Digest
 from corral.errors import CorruptManifestError, InvalidDigestError
 from corral.store.manifests import LIST_MEDIA_TYPE, MANIFEST_MEDIA_TYPE, Manifest, read_object
 
-__all__ = [
-    "ANCHOR_MEDIA_TYPES",
-    "NEEDS_MLX",
-    "VARIANT_MEDIA_TYPE",
-    "Document",
-    "ManifestList",
-    "Variant",
-    "document_of",
-    "parse_document",
-    "split_anchor",
-]
-
 NEEDS_MLX = "this model requires MLX support, but the MLX runtime is not available"
 # Layers of the other variants in an anchor of ours.
 VARIANT_MEDIA_TYPE = "application/vnd.corral.variant.layer"

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["lock_file", "store_lock"]
-
 
 @contextlib.contextmanager
 def store_lock(blobs_folder: Path) -> Iterator[None]:

@@ -13,16 +13,6 @@ from corral.digest import Digest
 from corral.errors import CorruptManifestError, InvalidDigestError
 from corral.golang.json import encode
 
-__all__ = [
-    "CONFIG_MEDIA_TYPE",
-    "LIST_MEDIA_TYPE",
-    "MANIFEST_MEDIA_TYPE",
-    "MAX_MANIFEST_BYTES",
-    "Layer",
-    "Manifest",
-    "read_object",
-]
-
 MANIFEST_MEDIA_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 LIST_MEDIA_TYPE = "application/vnd.ollama.manifest.list.v2+json"
 CONFIG_MEDIA_TYPE = "application/vnd.docker.container.image.v1+json"

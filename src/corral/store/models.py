@@ -25,8 +25,6 @@ from corral.store.texts import TextReader
 from corral.store.workspace import Workspace
 from corral.types import Message, ToolCall
 
-__all__ = ["Model", "ModelStore"]
-
 _MAX_CACHED = 20_000
 _MAX_CACHED_BYTES = 64 << 20
 _MODEL_BYTES = 2000

@@ -15,8 +15,6 @@ from pathlib import Path
 from corral.disk import write_atomically
 from corral.store.blobs import BlobStore
 
-__all__ = ["Orphans"]
-
 
 class Orphans:
     """The list of one models folder."""

@@ -20,8 +20,6 @@ from corral.store.references import References, survey, survey_for_sweep
 from corral.store.trees import UNFINISHED
 from corral.store.workspace import delete_unused, held_digests, recover_workspaces
 
-__all__ = ["delete_unreferenced", "keep_for_a_while", "prepare_store"]
-
 _log = logging.getLogger("corral.store")
 _OLD_S = 3600.0
 _VERY_OLD_S = 86400.0

@@ -22,8 +22,6 @@ from corral.store.manifests import LIST_MEDIA_TYPE, MANIFEST_MEDIA_TYPE, read_ob
 from corral.store.strangers import strangers
 from corral.store.trees import OLD_TREE, V2_TREE, TreeEntry, walk_tree
 
-__all__ = ["References", "digests_of", "survey", "survey_for_deletion", "survey_for_sweep"]
-
 _log = logging.getLogger("corral.store")
 _SHOWN = 3
 _DIGEST = re.compile(rb"sha256[:-]([0-9a-fA-F]{64})")

@@ -14,8 +14,6 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["could_refer", "is_litter", "strangers"]
-
 _KNOWN = frozenset({"blobs", "manifests", "manifests-v2"})
 # What Corral and Ollama keep beside the manifests. None of it refers to blobs for anybody else.
 _OURS = re.compile(r"\.?corral(-.*)?")

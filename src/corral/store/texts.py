@@ -11,8 +11,6 @@ from corral.errors import CorruptManifestError, InvalidRequestError
 from corral.store.blobs import BlobStore
 from corral.store.manifests import Layer
 
-__all__ = ["TextReader", "check_text_size", "parse_json"]
-
 _CONFIG = "config"
 # The largest of each kind that is used; what is larger is refused when a model is created or pulled.
 _LIMITS = {

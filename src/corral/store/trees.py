@@ -18,8 +18,6 @@ from corral.errors import InvalidModelNameError
 from corral.names import DEFAULT_HOST, ModelName
 from corral.store.strangers import is_litter
 
-__all__ = ["OLD_TREE", "UNFINISHED", "V2_TREE", "TreeEntry", "Trees", "walk_tree"]
-
 OLD_TREE = "manifests"
 V2_TREE = "manifests-v2"
 _V2_HOST = "ollama.com"

@@ -22,8 +22,6 @@ from corral.disk import sync_folder
 from corral.errors import DigestMismatchError, InvalidRequestError
 from corral.store.blobs import BlobStore
 
-__all__ = ["UnknownUploadError", "UploadStore"]
-
 _ID = re.compile(r"[0-9a-f]{32}")
 _ABANDONED_S = 86400.0
 _EMPTY_ABANDONED_S = 600.0

@@ -27,8 +27,6 @@ from corral.store.catalog import ManifestStore
 from corral.store.locks import lock_file, store_lock
 from corral.store.references import survey_for_deletion
 
-__all__ = ["Workspace", "delete_unused", "held_digests", "recover_workspaces"]
-
 _NAME = re.compile(r"corral-[0-9a-f]{16}")
 _HELD = "held"
 

@@ -13,8 +13,6 @@ from corral.web.heads import HeadError, Request
 if TYPE_CHECKING:
     from corral.web.connection import Connection
 
-__all__ = ["Call", "Headers"]
-
 Headers = list[tuple[bytes, bytes]]
 
 # More of a body than this waits in the kernel until somebody reads it.

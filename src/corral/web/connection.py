@@ -18,8 +18,6 @@ from corral.web.call import Call
 from corral.web.framing import BodyReader, ChunkedBody, SizedBody
 from corral.web.heads import MAX_HEAD_BYTES, HeadError, find_head_end, parse_head
 
-__all__ = ["Application", "Connection", "Host"]
-
 _log = logging.getLogger("corral.web")
 
 Application = Callable[[Call], Coroutine[Any, Any, None]]

@@ -7,8 +7,6 @@ from typing import Protocol
 
 from corral.web.heads import MAX_HEAD_BYTES, HeadError
 
-__all__ = ["BodyReader", "ChunkedBody", "SizedBody"]
-
 _MAX_LINE_BYTES = 4096
 # A body of tiny chunks is read in slices, so that it cannot hold up others.
 _MAX_CHUNKS = 500

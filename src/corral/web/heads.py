@@ -10,8 +10,6 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
-__all__ = ["MAX_HEADERS", "MAX_HEAD_BYTES", "HeadError", "Request", "find_head_end", "parse_head"]
-
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 500
 

@@ -12,8 +12,6 @@ from typing import Any
 
 from corral.web.connection import Application, Connection
 
-__all__ = ["WebServer"]
-
 _log = logging.getLogger("corral.web")
 _SWEEP_S = 1.0
 # Beyond the bound so many connections are told that there are too many; further ones are closed without a word.

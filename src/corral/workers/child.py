@@ -20,8 +20,6 @@ from pathlib import Path
 from corral.errors import CorralError
 from corral.workers.wire import EXIT_MEMORY, FAILED, MEMORY, REFUSED, REPLY, REQUEST, RESULT, dump_chunks
 
-__all__ = ["main"]
-
 _NICE = 5
 _PR_SET_PDEATHSIG = 1
 # Mappings that hold no data of a job: guard pages, thread stacks, files.

@@ -21,8 +21,6 @@ from corral.errors import QueueFullError, WorkerError
 from corral.workers.process import Limits, WorkerProcess
 from corral.workers.wire import dump_chunks
 
-__all__ = ["WorkerPool", "run_job", "set_work_timeout", "shared_pool"]
-
 _T = TypeVar("_T")
 _IDLE_S = 60.0
 # As many as wait for a slot of an engine: a conversation that is rendered in a worker is just as welcome.

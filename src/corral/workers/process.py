@@ -27,8 +27,6 @@ from corral.workers.wire import (
     restored_error,
 )
 
-__all__ = ["Limits", "WorkerProcess"]
-
 _STEP_BYTES = 1 << 20
 _ENDED = "a worker process ended unexpectedly"
 

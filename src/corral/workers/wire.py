@@ -18,19 +18,6 @@ from typing import Any
 from corral import errors
 from corral.errors import CorralError
 
-__all__ = [
-    "EXIT_MEMORY",
-    "FAILED",
-    "MEMORY",
-    "REFUSED",
-    "REPLY",
-    "REQUEST",
-    "RESULT",
-    "dump_chunks",
-    "load_result",
-    "restored_error",
-]
-
 # Seconds of processor time, bytes of memory, length of the pickle.
 REQUEST = struct.Struct("!dQQ")
 # What the pickle is (below), whether the worker ends after this job, length of the pickle.

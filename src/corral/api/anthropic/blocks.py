@@ -15,8 +15,6 @@ from corral.api.reading.decode import decode_base64
 from corral.errors import InvalidRequestError
 from corral.types import Message, ToolCall
 
-__all__ = ["messages_of"]
-
 Block = Mapping[str, Any]
 
 

@@ -14,8 +14,6 @@ from corral.golang.quote import quoted
 from corral.inference.requests import ChatRequest, InferenceOptions
 from corral.types import Message, Think, Tool, ToolFunction, ToolParameters, ToolProperty
 
-__all__ = ["SEARCH_TOOL", "chat_request", "estimate_tokens", "has_search"]
-
 SEARCH_TOOL = "web_search"
 _SEARCH = Tool(
     "function",

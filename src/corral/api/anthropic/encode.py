@@ -23,8 +23,6 @@ from corral.golang.json import encode, escape_string
 from corral.inference.requests import Immediate
 from corral.types import Chunk, GenerationMetrics, ToolCall
 
-__all__ = ["MessageForm"]
-
 _STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "": ""}
 _BLOCK_STOP = b"event: content_block_stop\ndata: " + b'{"type":"content_block_stop","index":%d}\n\n'
 _MESSAGE_STOP = named_frame("message_stop", b'{"type":"message_stop"}')

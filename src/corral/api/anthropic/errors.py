@@ -9,8 +9,6 @@ from corral.api.http.exchange import JSON, JSON_UTF8
 from corral.errors import CloudDisabledError, ContextOverflowError, CorralError
 from corral.golang.json import encode
 
-__all__ = ["envelope", "error_event", "service_error"]
-
 _TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",

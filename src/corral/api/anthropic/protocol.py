@@ -15,8 +15,6 @@ from corral.api.reading.fields import number
 from corral.api.reading.jsonread import JSONObject, clean_text, element_texts, kind_of, member_texts, plain
 from corral.errors import InvalidRequestError
 
-__all__ = ["MESSAGES", "MessagesRequest", "WireMessage", "WireTool", "read_count", "read_messages"]
-
 
 @dataclass(frozen=True, slots=True)
 class WireMessage:

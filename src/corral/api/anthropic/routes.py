@@ -12,8 +12,6 @@ from corral.api.http.exchange import JSON, ClientGoneError, Exchange
 from corral.errors import CorralError
 from corral.inference.pipeline import Inference
 
-__all__ = ["AnthropicRoutes"]
-
 
 class AnthropicRoutes:
     """Handlers on one inference service."""

@@ -15,8 +15,6 @@ from corral.errors import CorralError
 from corral.inference.requests import Emit, Immediate
 from corral.types import Chunk
 
-__all__ = ["AnswerForm", "Whole", "answer"]
-
 # A whole answer: its body and its content type.
 Whole = tuple[bytes, str]
 _MAX_HEADER_CHARS = 2000

@@ -25,8 +25,6 @@ from corral.errors import CorralError
 from corral.memory import Trimmer
 from corral.web.call import Call
 
-__all__ = ["App"]
-
 _log = logging.getLogger("corral.http")
 _MAX_LOGGED_USER = 64
 _MAX_NAMED = 100

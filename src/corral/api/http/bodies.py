@@ -12,8 +12,6 @@ from corral.api.reading.jsonread import count_values
 from corral.errors import InvalidRequestError, WorkerLimitError
 from corral.workers.pool import run_job
 
-__all__ = ["MAX_VALUES", "beside_loop", "parse_body", "parse_bounded", "read_packed_body"]
-
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 # What is parsed in a few milliseconds stays on the event loop. A value takes 0.3 to 4

@@ -7,15 +7,6 @@ from collections.abc import Callable
 
 from corral.errors import InvalidRequestError
 
-__all__ = [
-    "BrokenBodyError",
-    "TooLargeError",
-    "UnsupportedEncodingError",
-    "content_codings",
-    "decode_body",
-    "unpack_zstd",
-]
-
 # What stands in the header of clients that name a character set there, or nothing at all.
 _PLAIN = frozenset({"", "identity", "utf-8", "utf8", "ascii", "none"})
 _MAX_CODINGS = 2

@@ -32,16 +32,6 @@ from corral.errors import (
 )
 from corral.golang.json import escape_string
 
-__all__ = [
-    "compatible_status_of",
-    "disk_text",
-    "error_body",
-    "is_worker_error",
-    "log_failure",
-    "status_of",
-    "text_of",
-]
-
 # The nearest class in an error's ancestry decides.
 _STATUS: dict[type[BaseException], int] = {
     CorralError: 500,

@@ -13,17 +13,6 @@ from corral.errors import CorralError, InvalidRequestError
 from corral.web.call import Call
 from corral.web.heads import HeadError
 
-__all__ = [
-    "JSON",
-    "JSON_UTF8",
-    "NDJSON",
-    "BodyTooLargeError",
-    "ClientGoneError",
-    "ClientStalledError",
-    "Exchange",
-    "ServerStoppingError",
-]
-
 JSON = "application/json"
 JSON_UTF8 = "application/json; charset=utf-8"
 NDJSON = "application/x-ndjson"

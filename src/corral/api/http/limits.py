@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from corral.errors import CorralError
 
-__all__ = ["BodyBudget", "ServerBusyError", "route_limit_bytes"]
-
 _KIB = 1024
 _MIB = 1024 * 1024
 

@@ -7,8 +7,6 @@ import asyncio
 from corral.api.http.exchange import Exchange
 from corral.errors import InvalidRequestError
 
-__all__ = ["Form", "read_form"]
-
 _MAX_PARTS = 64
 _MAX_TEXT_BYTES = 1024 * 1024
 # What is searched at once: between two steps other threads have their turn.

@@ -10,8 +10,6 @@ import socket
 from collections.abc import Sequence
 from functools import lru_cache
 
-__all__ = ["PREFLIGHT_HEADERS", "HostGuard", "OriginRules"]
-
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "0.0.0.0")
 _APP_ORIGINS = ("app://*", "file://*", "tauri://*", "vscode-webview://*", "vscode-file://*")
 _LOCAL_SUFFIXES = (".localhost", ".local", ".internal")

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator
 
 from corral.api.http.exchange import Exchange
 
-__all__ = ["joined_rows", "send_pieces"]
-
 _PIECE_BYTES = 256 << 10
 
 

@@ -11,8 +11,6 @@ import tempfile
 import time
 from pathlib import Path
 
-__all__ = ["RequestLog"]
-
 _log = logging.getLogger("corral.http")
 _ROUTES = frozenset(
     {

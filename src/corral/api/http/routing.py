@@ -9,8 +9,6 @@ from urllib.parse import quote
 
 from corral.api.http.exchange import Exchange
 
-__all__ = ["Handler", "Match", "Router"]
-
 Handler = Callable[[Exchange], Awaitable[None]]
 
 _PATH_SAFE = "/!$&'()*+,;=:@-._~"

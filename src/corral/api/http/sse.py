@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["DONE", "EVENT_STREAM", "frame", "named_frame"]
-
 EVENT_STREAM = "text/event-stream"
 # What OpenAI's surfaces end a whole stream with.
 DONE = b"data: [DONE]\n\n"

@@ -14,8 +14,6 @@ from corral.golang.json import encode
 if TYPE_CHECKING:
     from corral.registry.account import Account
 
-__all__ = ["AccountRoutes"]
-
 
 class AccountRoutes:
     """Bodies are not read: the original ignores them, broken ones too."""

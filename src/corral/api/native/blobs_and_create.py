@@ -25,8 +25,6 @@ from corral.store.models import ModelStore
 from corral.store.prune import keep_for_a_while
 from corral.types import Message
 
-__all__ = ["CREATE", "LOCAL_BLOB", "MakingRoutes"]
-
 CREATE: dict[str, decode.Decode] = {
     "model": decode.string,
     "name": decode.string,

@@ -11,8 +11,6 @@ from corral.golang.json import Float32, encode, escape_string, format_utc_now
 from corral.inference.requests import Immediate
 from corral.types import Chunk, GenerationMetrics, Logprob, ToolCall
 
-__all__ = ["ChatEncoder", "GenerateEncoder", "logprob_json", "merge_chunks"]
-
 
 class _Encoder:
     """Shared by both surfaces: the head of every line, and the parts with equal names."""

@@ -7,8 +7,6 @@ from corral.api.http.exchange import JSON_UTF8, Exchange
 from corral.errors import CloudDisabledError, InvalidRequestError
 from corral.golang.json import encode
 
-__all__ = ["ElsewhereRoutes"]
-
 _RECOMMENDATIONS = encode(
     {
         "recommendations": [

@@ -17,8 +17,6 @@ from corral.inference.pipeline import Inference
 from corral.inference.requests import EmbedRequest, Emit, Immediate
 from corral.types import Chunk
 
-__all__ = ["InferenceRoutes"]
-
 
 class _LineEncoder(Protocol):
     def line(self, chunk: Chunk) -> bytes: ...

@@ -18,8 +18,6 @@ from corral.rate import parse_rate
 from corral.registry.request import TransferRequest
 from corral.scheduler.spec import LoadedInfo
 
-__all__ = ["COPY", "NAMES", "SHOW", "TRANSFER", "LibraryRoutes"]
-
 NAMES: dict[str, decode.Decode] = {"model": decode.string, "name": decode.string}
 SHOW: dict[str, decode.Decode] = {
     **NAMES,

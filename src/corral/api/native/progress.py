@@ -11,8 +11,6 @@ from corral.api.http.exchange import JSON, NDJSON, ClientGoneError, Exchange
 from corral.errors import CorralError
 from corral.golang.json import encode
 
-__all__ = ["answer_with_progress"]
-
 _log = logging.getLogger("corral.http")
 Report = Callable[[dict[str, Any]], Awaitable[None]]
 

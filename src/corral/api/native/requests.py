@@ -13,17 +13,6 @@ from corral.inference.requests import (
     InferenceOptions,
 )
 
-__all__ = [
-    "CHAT",
-    "EMBED",
-    "EMBEDDINGS",
-    "GENERATE",
-    "read_chat",
-    "read_embed",
-    "read_embeddings",
-    "read_generate",
-]
-
 _COMMON: dict[str, decode.Decode] = {
     "model": decode.string,
     "stream": decode.boolean,

@@ -23,8 +23,6 @@ from corral.golang.quote import quoted
 from corral.inference.decision import Answer, DecisionRequest, DecisionResult, Option, Question
 from corral.inference.pipeline import Inference
 
-__all__ = ["SYSTEMONE", "add_systemone_route", "read_systemone"]
-
 _MAX_BODY_BYTES = 32 << 20
 _MAX_QUESTIONS = 64
 _CONTENT = "must be a string, object, or array"

@@ -15,8 +15,6 @@ from corral.golang.json import encode, encode_plain, escape_string
 from corral.inference.pipeline import Inference
 from corral.inference.requests import TokensRequest, TokenText
 
-__all__ = ["DETOKENIZE", "TOKENIZE", "add_token_routes"]
-
 _COMMON: dict[str, decode.Decode] = {
     "model": decode.string,
     "keep_alive": decode.keep_alive,

@@ -9,8 +9,6 @@ from corral.api.native.progress import answer_with_progress
 from corral.api.reading import decode
 from corral.library.verify import Verifier
 
-__all__ = ["VERIFY", "add_verify_route"]
-
 VERIFY: dict[str, decode.Decode] = {
     "model": decode.string,
     "models": decode.strings,

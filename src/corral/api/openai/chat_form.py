@@ -15,8 +15,6 @@ from corral.golang.json import encode, escape_string
 from corral.inference.requests import Immediate
 from corral.types import Chunk, Logprob
 
-__all__ = ["ChatForm"]
-
 
 class ChatForm:
     """One answer. `keeps_calls`: the request offered tools (see `merge_chunks`)."""

@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from corral.inference.requests import Emit, Immediate
 from corral.types import Chunk
 
-__all__ = ["Run", "run_choices"]
-
 Run = Callable[[Emit], Awaitable[Immediate | None]]
 
 # Slots are few and queues are shared with others, so a long list of prompts does not ask for all at once.

@@ -17,8 +17,6 @@ from corral.golang.json import Float32, encode, escape_string
 from corral.inference.requests import Immediate
 from corral.types import Chunk, Logprob, TopLogprob
 
-__all__ = ["CompletionForm"]
-
 _NO_USAGE = b',"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}'
 
 

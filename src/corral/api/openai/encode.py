@@ -9,8 +9,6 @@ from typing import Any
 from corral.golang.json import encode, encode_sorted, escape_string
 from corral.types import GenerationMetrics, ToolCall
 
-__all__ = ["FINGERPRINT", "UsageCount", "arguments_json", "id_digits", "new_id", "tool_calls_json"]
-
 FINGERPRINT = b'"system_fingerprint":"fp_ollama"'
 
 

@@ -7,8 +7,6 @@ from corral.api.http.exchange import JSON, JSON_UTF8
 from corral.errors import CloudDisabledError, ContextOverflowError, CorralError
 from corral.golang.json import escape_string
 
-__all__ = ["code_of", "envelope", "error_event", "message_of", "service_error"]
-
 _TYPES = {400: b"invalid_request_error", 404: b"not_found_error"}
 
 

@@ -9,8 +9,6 @@ from typing import Any
 from corral.api.reading.decode import decode_base64, is_image
 from corral.errors import InvalidRequestError
 
-__all__ = ["File", "file_content"]
-
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[\w.+-]+)*;base64,", re.ASCII | re.IGNORECASE)
 _TEXT_TYPES = re.compile(
     r"text/|application/(?:json|xml|yaml|x-yaml|toml|javascript|x-sh)$|[^/]+/[^/]+\+(?:json|xml)$", re.ASCII

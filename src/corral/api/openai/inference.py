@@ -39,8 +39,6 @@ from corral.inference.requests import (
     InferenceOptions,
 )
 
-__all__ = ["OpenAIInferenceRoutes", "embedding_parts"]
-
 _IS_BIG_ENDIAN = sys.byteorder == "big"
 
 

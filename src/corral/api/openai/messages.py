@@ -18,8 +18,6 @@ from corral.api.reading.fields import Structure, Structures
 from corral.errors import InvalidRequestError
 from corral.types import Message, ToolCall
 
-__all__ = ["MESSAGES", "convert_messages"]
-
 _TOOL_CALL: dict[str, decode.Decode] = {
     "id": decode.string,
     "function": Structure("ToolCall", "struct", {"name": decode.string, "arguments": decode.any_value}),

@@ -11,8 +11,6 @@ from corral.golang.json import encode
 from corral.library.models import Library
 from corral.store.models import Model
 
-__all__ = ["ModelsRoutes"]
-
 
 class ModelsRoutes:
     """Handlers on the library."""

@@ -14,18 +14,6 @@ from corral.api.reading.tool_choice import read_tool_choice, restrict_tools
 from corral.errors import InvalidRequestError
 from corral.inference.requests import ChatRequest, EmbedRequest, GenerateRequest, InferenceOptions
 
-__all__ = [
-    "CHAT",
-    "COMPLETION",
-    "EMBEDDINGS",
-    "ChatCall",
-    "CompletionCall",
-    "EmbeddingsCall",
-    "read_chat",
-    "read_completion",
-    "read_embeddings",
-]
-
 _MAX_PROMPTS = 2048
 
 CHAT: dict[str, decode.Decode] = {

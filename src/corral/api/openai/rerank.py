@@ -15,8 +15,6 @@ from corral.golang.json import encode
 from corral.inference.pipeline import Inference
 from corral.inference.requests import RerankRequest, RerankResult
 
-__all__ = ["RERANK", "RerankRoutes"]
-
 _MAX_DOCUMENTS = 2048
 
 

@@ -10,8 +10,6 @@ from corral.api.openai.transcription import TranscriptionRoutes
 from corral.inference.pipeline import Inference
 from corral.library.models import Library
 
-__all__ = ["add_openai_routes"]
-
 
 def add_openai_routes(
     router: Router, service: Inference, library: Library, *, max_body_bytes: int, max_depth: int

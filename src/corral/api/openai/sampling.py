@@ -12,8 +12,6 @@ from corral.api.reading.jsonread import JSONObject
 from corral.errors import InvalidRequestError
 from corral.golang.quote import quoted
 
-__all__ = ["MAX_CHOICES", "SAMPLING", "choice_count", "sampling_options", "seeded"]
-
 MAX_CHOICES = 128
 _MAX_BIASES = 4096
 _MAX_SEED = 2**31 - 1

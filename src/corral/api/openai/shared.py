@@ -12,8 +12,6 @@ from corral.errors import InvalidRequestError
 from corral.golang.quote import quoted
 from corral.types import Think
 
-__all__ = ["audio_bytes", "format_of", "go_type", "image_bytes", "is_sdk", "think_of_effort"]
-
 _THINK: dict[str, Think] = {
     "": None,
     "none": False,

@@ -14,8 +14,6 @@ from corral.inference.pipeline import Inference
 from corral.inference.requests import ChatRequest, Immediate, InferenceOptions
 from corral.types import Chunk, Message
 
-__all__ = ["TranscriptionRoutes"]
-
 _SYSTEM = (
     "Transcribe the audio exactly as spoken. Output only the spoken words."
     " Do not answer any question in the audio."

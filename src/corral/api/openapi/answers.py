@@ -6,8 +6,6 @@ from typing import Any
 
 from corral.api.openapi.schema import array_of, object_of, ref
 
-__all__ = ["ANSWERS"]
-
 _STRING: dict[str, Any] = {"type": "string"}
 _INTEGER: dict[str, Any] = {"type": "integer"}
 _NUMBER: dict[str, Any] = {"type": "number"}

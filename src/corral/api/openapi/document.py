@@ -13,8 +13,6 @@ from corral.api.openapi.schema import COMPONENTS, body_schema, object_of, ref
 from corral.api.openapi.table import OPERATIONS, Operation
 from corral.golang.json import encode
 
-__all__ = ["add_openapi_route", "make_document"]
-
 _BINARY = {"type": "string", "format": "binary"}
 _FORM = object_of(
     "model file",

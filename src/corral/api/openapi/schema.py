@@ -8,8 +8,6 @@ from typing import Any
 from corral.api.reading import decode, tool_schemas
 from corral.api.reading.fields import Structure, Structures, number
 
-__all__ = ["COMPONENTS", "array_of", "body_schema", "object_of", "ref"]
-
 Schema = dict[str, Any]
 
 STRING: Schema = {"type": "string"}

@@ -18,8 +18,6 @@ from corral.api.openapi.schema import array_of, object_of
 from corral.api.reading.decode import Decode
 from corral.api.responses.protocol import RESPONSES
 
-__all__ = ["OPERATIONS", "Operation"]
-
 NDJSON = "application/x-ndjson"
 SSE = "text/event-stream"
 _STRING: dict[str, Any] = {"type": "string"}

@@ -9,8 +9,6 @@ from typing import Any
 from corral.api.reading.jsonread import read_object
 from corral.errors import InvalidRequestError
 
-__all__ = ["arguments_of"]
-
 _MAX_DEPTH = 100
 # What holds arguments that are not an object, so that the model sees what it wrote.
 _WHOLE = "arguments"

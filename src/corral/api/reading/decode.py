@@ -21,29 +21,6 @@ from corral.golang.time import parse_keep_alive
 from corral.logs import Sparing
 from corral.types import Message, Think, ToolCall
 
-__all__ = [
-    "Decode",
-    "Decoding",
-    "any_value",
-    "boolean",
-    "decode_base64",
-    "decode_members",
-    "decode_request",
-    "images",
-    "integer",
-    "integers",
-    "is_image",
-    "keep_alive",
-    "mapping",
-    "members_of",
-    "messages",
-    "raw_json",
-    "string",
-    "string_map",
-    "strings",
-    "think",
-]
-
 _unknown = Sparing(logging.getLogger("corral.options"))
 _INT_RANGE = range(-(2**63), 2**63)
 

@@ -13,8 +13,6 @@ from typing import Any
 from corral.api.reading import decode
 from corral.types import LoadOptions, SamplingOptions
 
-__all__ = ["EXTRA_FIELDS", "extra_options"]
-
 _OPTION_NAMES = tuple(field.name for kind in (LoadOptions, SamplingOptions) for field in fields(kind))
 
 # For a table of request fields; put the surface's own fields behind them.

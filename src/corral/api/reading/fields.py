@@ -10,8 +10,6 @@ from typing import Any
 from corral.api.reading.decode import Decode, Decoding, decode_members, members_of
 from corral.api.reading.jsonread import JSONObject
 
-__all__ = ["Structure", "Structures", "number"]
-
 
 def number(decoding: Decoding, value: Any, path: str, _text: str) -> float | None:
     """A number with or without a fraction."""

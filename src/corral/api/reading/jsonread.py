@@ -17,20 +17,6 @@ from typing import Any, ClassVar, NoReturn
 
 from corral.errors import InvalidRequestError
 
-__all__ = [
-    "JSONMember",
-    "JSONObject",
-    "check_depth",
-    "clean_text",
-    "count_values",
-    "element_texts",
-    "kind_of",
-    "member_texts",
-    "plain",
-    "read_members",
-    "read_object",
-]
-
 _WHITESPACE = " \t\n\r"
 
 

@@ -9,8 +9,6 @@ from corral.errors import InvalidRequestError
 from corral.golang.quote import quoted
 from corral.types import Tool
 
-__all__ = ["read_tool_choice", "restrict_tools"]
-
 _TEXT = 'tool_choice must be "auto", "none", "required" or the name of a tool'
 
 

@@ -24,8 +24,6 @@ from corral.chat.grammar.meaning import is_type, required_names, type_names
 from corral.errors import InvalidRequestError
 from corral.types import Tool, ToolFunction, ToolParameters, ToolProperty
 
-__all__ = ["named_tools", "tool_parameters", "tools"]
-
 _OPEN_OBJECT = "Value looks like object, but can't find closing '}' symbol"
 
 

@@ -21,8 +21,6 @@ from corral.golang.json import encode
 from corral.library.registry_server import MissingBlobError, UnknownBlobError, UnknownRepositoryError
 from corral.store.uploads import UnknownUploadError
 
-__all__ = ["Resource", "parse_content_range", "parse_path", "parse_query", "parse_range", "refusal"]
-
 _PATH = re.compile(
     r"/v2/(?P<repository>.+?)/(?:manifests/(?P<manifest>[^/]+)|blobs/uploads/(?P<upload>[^/]*)"
     r"|blobs/(?P<blob>[^/]+)|tags/(?P<tags>list))"

@@ -24,8 +24,6 @@ from corral.library.registry_server import Hosting, UnknownBlobError
 from corral.store.blobs import BlobStore
 from corral.store.uploads import UploadStore
 
-__all__ = ["RegistryRoutes"]
-
 _log = logging.getLogger("corral.registry")
 _READ_BYTES = 1 << 20
 _MAX_MANIFEST_BYTES = 4 << 20

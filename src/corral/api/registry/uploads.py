@@ -14,8 +14,6 @@ from corral.errors import InvalidRequestError
 from corral.store.blobs import BlobStore
 from corral.store.uploads import UploadStore
 
-__all__ = ["UploadRoutes", "absolute"]
-
 _WRITE_BYTES = 1 << 20
 
 

@@ -11,8 +11,6 @@ from corral.api.responses import objects
 from corral.api.responses.compaction import compaction_item
 from corral.inference.compaction import Summary
 
-__all__ = ["compacted", "kept_items"]
-
 Item = dict[str, Any]
 
 # What the user said stays word for word, as far as it is not too long; the newest first.

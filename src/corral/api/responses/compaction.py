@@ -12,8 +12,6 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["compaction_item", "summary_of"]
-
 _KINDS = ("compaction", "compaction_summary", "context_compaction")
 _MARK = "corral-summary-1."
 _HEADING = "Summary of the conversation so far:\n\n"

@@ -16,8 +16,6 @@ from corral.errors import InvalidRequestError
 from corral.inference.requests import ChatRequest, InferenceOptions
 from corral.types import Message, Tool, ToolFunction, ToolParameters, ToolProperty
 
-__all__ = ["CUSTOM_TOOL", "SEARCH_TOOL", "chat_request", "custom_names", "has_search"]
-
 CUSTOM_TOOL = "custom"
 # What a tool that takes a text and no object is for a model.
 _TEXT_INPUT = ToolParameters(

@@ -24,8 +24,6 @@ from corral.golang.json import encode, encode_sorted, escape_string
 from corral.inference.requests import Immediate
 from corral.types import Chunk, GenerationMetrics, ToolCall
 
-__all__ = ["ResponseForm", "SearchFailedError"]
-
 _ERROR_CODES = {401: "authentication_error", 429: "rate_limit_exceeded"}
 
 

@@ -7,8 +7,6 @@ from corral.errors import CorralError
 from corral.golang.json import encode
 from corral.responses.store import ItemNotFoundError, ResponseNotFoundError
 
-__all__ = ["answer_missing"]
-
 
 async def answer_missing(exchange: Exchange, error: CorralError, *, previous_id: str = "") -> None:
     """Answer that something is not kept (any more); `previous_id` is what a request wanted to continue from.

@@ -9,8 +9,6 @@ from typing import Any
 from corral.api.reading.call_arguments import arguments_of
 from corral.types import ToolCall
 
-__all__ = ["called", "results_of"]
-
 # Where items have what a tool was asked, and what it said.
 _QUESTIONS = ("arguments", "input", "action", "actions", "operation", "code", "queries")
 _RESULTS = ("output", "outputs", "results", "error")

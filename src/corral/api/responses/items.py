@@ -19,8 +19,6 @@ from corral.api.responses.foreign import called, results_of
 from corral.errors import InvalidRequestError
 from corral.types import Message, ToolCall
 
-__all__ = ["messages_of"]
-
 Item = dict[str, Any]
 _TEXT_PARTS = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
 # How OpenAI's own encrypted reasoning begins, which nobody else can read.

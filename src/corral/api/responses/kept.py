@@ -9,8 +9,6 @@ from urllib.parse import parse_qs
 from corral.api.openai.encode import id_digits
 from corral.errors import InvalidRequestError
 
-__all__ = ["kept_input", "page_of", "referenced_ids", "with_references"]
-
 Item = dict[str, Any]
 _ID_PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "reasoning": "rs"}
 _MAX_LIMIT = 100

@@ -11,18 +11,6 @@ from typing import Any
 from corral.api.responses.protocol import ResponsesRequest
 from corral.types import GenerationMetrics, Logprob, ToolCall
 
-__all__ = [
-    "call_item",
-    "custom_call_item",
-    "logprob_entries",
-    "message_item",
-    "reasoning_item",
-    "response_object",
-    "summary_part",
-    "text_part",
-    "usage_object",
-]
-
 Item = dict[str, Any]
 
 

@@ -12,8 +12,6 @@ from corral.api.reading.fields import number
 from corral.api.reading.jsonread import JSONObject, kind_of, plain
 from corral.errors import InvalidRequestError
 
-__all__ = ["RESPONSES", "ResponsesRequest", "read_responses"]
-
 Item = dict[str, Any]
 
 

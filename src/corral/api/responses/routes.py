@@ -24,8 +24,6 @@ from corral.inference.requests import ChatRequest, Emit, Immediate
 from corral.responses.store import KeptResponse, ResponseArchive
 from corral.types import Chunk
 
-__all__ = ["ResponsesRoutes"]
-
 Item = dict[str, Any]
 
 

@@ -10,8 +10,6 @@ from dataclasses import replace
 
 from corral.chat.gotemplate import nodes
 
-__all__ = ["cut_after_response"]
-
 
 class _Cutter:
     def __init__(self) -> None:

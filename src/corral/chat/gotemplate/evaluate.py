@@ -19,21 +19,6 @@ from typing import Any, NoReturn
 from corral.chat.gotemplate.nodes import Node
 from corral.chat.gotemplate.values import NO_VALUE, GoList, GoMap, GoStruct, go_type
 
-__all__ = [
-    "MAX_DEPTH",
-    "MAX_OUTPUT_CHARS",
-    "MAX_STEPS",
-    "UNSET",
-    "Body",
-    "Evaluate",
-    "Execute",
-    "ExecutionFailure",
-    "NotQuickError",
-    "State",
-    "field_of",
-    "field_with_arguments",
-]
-
 MAX_STEPS = 5_000_000
 MAX_OUTPUT_CHARS = 32 * 1024 * 1024
 MAX_DEPTH = 100

@@ -17,8 +17,6 @@ from corral.chat.gotemplate.functions import BUILTINS, CUSTOM, CallError, Functi
 from corral.chat.gotemplate.literals import quote
 from corral.chat.gotemplate.values import NO_VALUE, go_type, holds_interfaces
 
-__all__ = ["Expressions"]
-
 # Stands for "no value is piped into this command".
 _NOTHING = object()
 _LONG_TEXT = 1024

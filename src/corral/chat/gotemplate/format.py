@@ -20,8 +20,6 @@ from corral.chat.gotemplate.values import (
     go_type,
 )
 
-__all__ = ["MAX_TEXT_CHARS", "OutputLimitError", "format_value", "sprint", "sprintf", "sprintln"]
-
 # The longest text that one call may make.
 MAX_TEXT_CHARS = 16 * 1024 * 1024
 _MAX_WIDTH = 1_000_000

@@ -34,8 +34,6 @@ from corral.chat.gotemplate.values import (
 )
 from corral.golang.json import encode
 
-__all__ = ["BUILTINS", "CUSTOM", "CallError", "Function", "is_function", "printable"]
-
 
 class CallError(Exception):
     """A function refused its arguments; the text follows `error calling NAME: `."""

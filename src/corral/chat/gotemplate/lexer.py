@@ -14,8 +14,6 @@ from typing import NamedTuple
 
 from corral.chat.gotemplate.literals import quote, unicode_name
 
-__all__ = ["Kind", "Lexer", "Token"]
-
 
 class Kind(IntEnum):
     """What a token is. Kinds after KEYWORD are reserved words."""

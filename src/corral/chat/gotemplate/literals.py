@@ -9,19 +9,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = [
-    "Number",
-    "is_print",
-    "parse_char_constant",
-    "parse_number",
-    "quote",
-    "quote_char",
-    "to_bytes",
-    "to_text",
-    "unicode_name",
-    "unquote",
-]
-
 _SIMPLE_ESCAPES = {
     "a": "\a",
     "b": "\b",

@@ -9,31 +9,6 @@ from dataclasses import dataclass, field
 
 from corral.chat.gotemplate.literals import quote
 
-__all__ = [
-    "Action",
-    "Bool",
-    "Branch",
-    "Break",
-    "Chain",
-    "Command",
-    "Continue",
-    "Dot",
-    "Field",
-    "FunctionName",
-    "If",
-    "NilLiteral",
-    "Node",
-    "NodeList",
-    "NumberLiteral",
-    "Pipe",
-    "Range",
-    "StringLiteral",
-    "TemplateCall",
-    "Text",
-    "Variable",
-    "With",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Node:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["format_float_verb", "format_int"]
-
 
 def _special(value: float) -> str | None:
     if math.isnan(value):

@@ -14,8 +14,6 @@ from corral.chat.gotemplate.lexer import Kind, Lexer, Token
 from corral.chat.gotemplate.literals import parse_char_constant, parse_number, quote, unquote
 from corral.errors import TemplateError
 
-__all__ = ["MAX_NESTING", "parse"]
-
 # Blocks and parentheses inside each other; every level costs a few Python frames, here and while it runs.
 MAX_NESTING = 100
 

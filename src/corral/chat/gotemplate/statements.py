@@ -19,8 +19,6 @@ from corral.chat.gotemplate.literals import quote, to_bytes
 from corral.chat.gotemplate.values import NO_VALUE, GoSequence, GoStruct, Uint8, go_type, holds_interfaces
 from corral.errors import TemplateError
 
-__all__ = ["Program"]
-
 _BREAK = 1
 _CONTINUE = 2
 

@@ -14,8 +14,6 @@ from corral.chat.gotemplate.statements import Program
 from corral.chat.gotemplate.values import NO_VALUE
 from corral.errors import TemplateError
 
-__all__ = ["Template"]
-
 _MAX_CACHED = 64
 _MAX_CACHED_CHARS = 64 << 10
 _MAX_SOURCE_CHARS = 256 << 10

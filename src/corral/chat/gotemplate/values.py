@@ -20,21 +20,6 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
-__all__ = [
-    "NO_VALUE",
-    "GoList",
-    "GoMap",
-    "GoSequence",
-    "GoStruct",
-    "NoValue",
-    "Uint8",
-    "go_kind",
-    "go_type",
-    "holds_interfaces",
-    "is_nil",
-    "to_json",
-]
-
 Methods = Mapping[str, Callable[[Any], object]]
 
 

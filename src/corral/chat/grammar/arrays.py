@@ -14,8 +14,6 @@ from corral.chat.grammar.strings import MAX_COUNT
 if TYPE_CHECKING:
     from corral.chat.grammar.schema import SchemaCompiler
 
-__all__ = ["array_expression"]
-
 _MAX_UNIQUE = 6
 _MAX_ORDERED = 2000
 _MAX_PREFIX = 2000

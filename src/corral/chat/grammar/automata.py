@@ -12,28 +12,6 @@ from typing import Any
 
 from corral.chat.grammar.budget import Budget
 
-__all__ = [
-    "ALL",
-    "LAST_CODE",
-    "Alternatives",
-    "Automaton",
-    "Chars",
-    "Node",
-    "Ranges",
-    "Repeat",
-    "Sequence_",
-    "TooManyStatesError",
-    "build",
-    "complement",
-    "difference_of_ranges",
-    "intersection",
-    "matches",
-    "merged_ranges",
-    "of_lengths",
-    "of_texts",
-    "trimmed",
-]
-
 LAST_CODE = 0x10FFFF
 MAX_STATES = 3000
 _MAX_NODES = 20_000

@@ -21,8 +21,6 @@ from corral.chat.grammar.numbers import decimal_multiples, integer_multiples, in
 from corral.chat.grammar.rules import Rules
 from corral.chat.grammar.texts import automaton_expression
 
-__all__ = ["Bounds", "UnheldError", "allows_number", "integer_expression", "number_expression"]
-
 _MAX_MAGNITUDE = 400  # decimal digits
 _MAX_WRITTEN_OUT = 200
 _MAX_MODULUS = 1000

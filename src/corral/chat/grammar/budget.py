@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["FULL_STEPS", "QUICK_STEPS", "Budget", "WorkLimitError"]
-
 # A step is about a microsecond. The quick budget is for the event loop, the full one for a worker.
 QUICK_STEPS = 15_000
 FULL_STEPS = 1_500_000

@@ -12,8 +12,6 @@ from corral.chat.grammar.gbnf import GrammarNode, Named, read_grammar
 from corral.chat.grammar.stacks import MAX_STACKS, worst_text
 from corral.errors import SchemaError
 
-__all__ = ["MAX_GRAMMAR_CHARS", "check_grammar"]
-
 MAX_GRAMMAR_CHARS = 512 << 10
 _MAX_REPEAT = 2000
 _MAX_SIZE = 60_000

@@ -8,8 +8,6 @@ from typing import Any
 from corral.chat.grammar.budget import Budget
 from corral.chat.grammar.rules import json_text, literal
 
-__all__ = ["identity", "json_texts", "literal_choice"]
-
 _MAX_FLAT = 8
 _MAX_NESTED = 60
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["FORMATS"]
-
 # Every day that exists: 31 and 30 days, February, and its 29th in leap years. Year 0000 is none in Python.
 _LEAP = '("0" [48] | [2468] [048] | [13579] [26])'
 _YEAR = '("0" "0" "0" [1-9] | "0" "0" [1-9] [0-9] | "0" [1-9] [0-9]{2} | [1-9] [0-9]{3})'

@@ -15,8 +15,6 @@ from corral.chat.grammar.automata import (
     difference_of_ranges,
 )
 
-__all__ = ["ANY_CHAR", "Named", "expression", "read_grammar"]
-
 
 @dataclass(frozen=True, slots=True)
 class Named:

@@ -13,8 +13,6 @@ from corral.chat.grammar.meaning import TYPES
 from corral.chat.grammar.parts import Conjunction
 from corral.chat.grammar.strings import StringKeywords, fits
 
-__all__ = ["Leaf"]
-
 _KIND_KEYS = {
     "object": (
         "properties required additionalProperties minProperties maxProperties patternProperties propertyNames "

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from corral.chat.grammar.budget import Budget
 from corral.chat.grammar.rules import Rules
 
-__all__ = ["Listed", "alternatives_of_members", "is_plain", "one_list"]
-
 _MAX_STATES = 4000
 
 

@@ -10,18 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = [
-    "TYPES",
-    "is_type",
-    "known_type",
-    "members",
-    "regular",
-    "required_names",
-    "says_required",
-    "schema_of",
-    "type_names",
-]
-
 TYPES = ("string", "number", "integer", "boolean", "null", "object", "array")
 # Names from other languages and older drafts; `any` asks for nothing.
 _OTHER_NAMES = {

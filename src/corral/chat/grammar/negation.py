@@ -11,8 +11,6 @@ from typing import Any
 
 from corral.chat.grammar.meaning import TYPES
 
-__all__ = ["ANNOTATIONS", "negated"]
-
 ANNOTATIONS = frozenset(
     "title description default example examples deprecated readOnly writeOnly $comment $defs definitions $id $schema "
     "$anchor $dynamicAnchor id discriminator nullable contentMediaType contentEncoding contentSchema strict name "

@@ -7,8 +7,6 @@ from decimal import Decimal
 
 from corral.chat.grammar.automata import Automaton, trimmed
 
-__all__ = ["decimal_multiples", "integer_multiples", "integer_range", "number_range"]
-
 _MAX_DIGITS = 16
 # Fewer digits than a double has, so that a number beyond an open bound is not rounded onto it.
 _MAX_WHOLE_DIGITS = 12

@@ -22,8 +22,6 @@ from corral.chat.grammar.patterns import pattern_automaton
 if TYPE_CHECKING:
     from corral.chat.grammar.schema import SchemaCompiler
 
-__all__ = ["Extra", "Member", "Shape", "names_but", "shape_of"]
-
 _MAX_PATTERNS = 4
 _MAX_OTHER_NAMES = 400
 _MAX_DEPTH = 64

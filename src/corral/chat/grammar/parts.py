@@ -16,8 +16,6 @@ from corral.chat.grammar.meaning import regular, schema_of
 from corral.chat.grammar.negation import ANNOTATIONS, negated
 from corral.chat.grammar.references import References
 
-__all__ = ["Conjunction", "Part", "Parts", "is_impossible"]
-
 _MAX_LEAVES = 20_000
 _SELF = "$ref {!r} means only itself"
 

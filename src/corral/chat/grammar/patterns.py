@@ -29,8 +29,6 @@ from corral.chat.grammar.automata import (
 )
 from corral.chat.grammar.budget import Budget
 
-__all__ = ["KNOWN", "pattern_automaton"]
-
 _MAX_PATTERN_CHARS = 20_000
 _MAX_REPEAT = 3000
 _DIGITS: Ranges = [(0x30, 0x39)]

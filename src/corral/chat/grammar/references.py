@@ -8,8 +8,6 @@ from urllib.parse import unquote
 
 from corral.chat.grammar.budget import Budget
 
-__all__ = ["References"]
-
 
 class References:
     """The references of one document; each is looked up once."""

@@ -7,8 +7,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["MAX_WRITTEN_OUT", "Rules", "class_char", "json_literal", "json_text", "literal", "repeat"]
-
 # White space between tokens: a little for looks, never enough for a weak model to lose itself in.
 _WS = '[ ]? | "\\n" [ \\t]{0,20}'
 _SHARED: dict[str, str] = {

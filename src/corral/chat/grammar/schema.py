@@ -26,8 +26,6 @@ from corral.chat.grammar.strings import MAX_COUNT, StringKeywords, fits, string_
 from corral.chat.grammar.texts import automaton_expression
 from corral.errors import SchemaError
 
-__all__ = ["Grammar", "SchemaCompiler", "compile_schema", "json_object_grammar", "schema_grammar"]
-
 _MAX_DEPTH = 80
 _MAX_UNHELD = 100
 _SEPARATOR = '"," ws'

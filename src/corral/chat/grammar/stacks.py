@@ -12,8 +12,6 @@ from corral.chat.grammar.automata import Alternatives, Chars, Ranges, Repeat, Se
 from corral.chat.grammar.budget import Budget
 from corral.chat.grammar.gbnf import GrammarNode, Named
 
-__all__ = ["MAX_STACKS", "Stacks", "worst_text"]
-
 # More ways than this to go on, and a step takes long enough to be noticed by others.
 MAX_STACKS = 1000
 _SEARCH_STEPS = 400_000

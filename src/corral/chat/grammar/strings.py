@@ -22,8 +22,6 @@ from corral.chat.grammar.patterns import KNOWN, pattern_automaton
 from corral.chat.grammar.rules import MAX_WRITTEN_OUT, Rules
 from corral.chat.grammar.texts import automaton_expression
 
-__all__ = ["MAX_COUNT", "StringKeywords", "fits", "string_expression", "text_automaton"]
-
 MAX_COUNT = 1_000_000
 # Formats that ask for nothing that a grammar could hold, or that nearly every text has.
 _FREE_FORMATS = frozenset("password textarea text string byte binary multiline markdown html".split())

@@ -8,8 +8,6 @@ from corral.chat.grammar.automata import Automaton, difference_of_ranges
 from corral.chat.grammar.budget import Budget
 from corral.chat.grammar.rules import Rules, class_char, literal
 
-__all__ = ["automaton_expression", "in_string"]
-
 # What stands for itself between the quotes; the others need an escape.
 _SPECIAL = (*range(0x20), 0x22, 0x5C, 0x7F)
 _PRINTED_SPECIAL = (0x22, 0x5C, 0x7F)

@@ -11,8 +11,6 @@ from typing import Any
 from corral.chat.parsing.coerce import coerce_parameter
 from corral.types import Tool
 
-__all__ = ["CLOSE_CALLS", "OPEN_CALLS", "parse_atem", "resolve_tool"]
-
 OPEN_CALLS, CLOSE_CALLS = "<atem:function_calls>", "</atem:function_calls>"
 _OPEN_INVOKE, _CLOSE_INVOKE = '<atem:invoke name="', "</atem:invoke>"
 _OPEN_PARAMETER, _CLOSE_PARAMETER = '<atem:parameter name="', "</atem:parameter>"

@@ -19,8 +19,6 @@ from corral.chat.parsing.call_forms import CallForm, call_form, generic_form
 from corral.errors import FormatError, SchemaError
 from corral.types import Tool
 
-__all__ = ["Binding", "FormKey", "bind", "format_schema"]
-
 _AFTER_THINKING = "[\\n]{0,2}"
 
 

@@ -33,8 +33,6 @@ from corral.chat.toolschema import parameters_json
 from corral.errors import SchemaError
 from corral.types import Tool
 
-__all__ = ["Arguments", "parameters_schema"]
-
 _MAX_SHAPES = 16
 # A schema that cannot be held, or not with this much work; patterns and counts among them say ValueError.
 _UNHELD = (SchemaError, RecursionError, OverflowError, ValueError)

@@ -17,8 +17,6 @@ from corral.chat.parsing.call_arguments import Arguments
 from corral.chat.parsing.harmony import harmony_names
 from corral.types import Tool
 
-__all__ = ["CallForm", "arguments_key", "call_form", "generic_form"]
-
 _Write = Callable[[Rules, str, Arguments], str]
 
 # More calls in one reply are a model that cannot stop.

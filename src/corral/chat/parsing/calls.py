@@ -22,16 +22,6 @@ from corral.chat.parsing.scan import ObjectScanner
 from corral.chat.parsing.values import MAX_MENDED_CHARS, ValueReader, parse_json, parse_value
 from corral.types import Tool
 
-__all__ = [
-    "Calls",
-    "calls_of",
-    "is_in_value",
-    "read_arguments",
-    "read_calls",
-    "read_listed_calls",
-    "read_pairs",
-]
-
 _NAMES = ("name", "tool_name", "function_name", "function", "tool")
 _ARGUMENTS = ("arguments", "parameters", "args", "input", "kwargs")
 # What forms of calls carry besides name and arguments.

@@ -12,8 +12,6 @@ from corral.chat.parsing.values import parse_value
 from corral.chat.toolschema import resolved_property
 from corral.types import Tool, ToolProperty
 
-__all__ = ["coerce", "coerce_parameter", "declared_types", "find_tool"]
-
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
 _INT64 = range(-(1 << 63), 1 << 63)

@@ -12,8 +12,6 @@ from corral.chat.parsing.qwen import is_prefilled
 from corral.chat.parsing.tags import Mode, Sink, TaggedParser, TagSet, Trim
 from corral.types import Message, Think, Tool
 
-__all__ = ["COHERE_TAGS", "create_cohere"]
-
 _CLOSE_THINK = "<|END_THINKING|>"
 _OPEN_TEXT, _CLOSE_TEXT = "<|START_TEXT|>", "<|END_TEXT|>"
 _OPEN_RESPONSE, _CLOSE_RESPONSE = "<|START_RESPONSE|>", "<|END_RESPONSE|>"  # the same, in older templates

@@ -13,8 +13,6 @@ from corral.chat.parsing.qwen import is_prefilled
 from corral.chat.parsing.tags import Mode, Sink, TaggedParser, TagSet, Trim
 from corral.types import Message, Think, Tool
 
-__all__ = ["CALL_MARKERS", "OUTPUTS_MARKERS", "create_cogito", "create_deepseek3"]
-
 _CLOSE_THINK = "</think>"
 _OPEN_CALLS, _CLOSE_CALLS = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"
 _OPEN_CALL, _CLOSE_CALL = "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>"

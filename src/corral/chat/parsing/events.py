@@ -7,8 +7,6 @@ from typing import Protocol
 
 from corral.types import ToolCall
 
-__all__ = ["MAX_HELD_CHARS", "OutputParser", "Parsed"]
-
 # A call that is still open after this many characters is text: no reply may fill the memory.
 MAX_HELD_CHARS = 1 << 20
 

@@ -12,8 +12,6 @@ from corral.chat.parsing.gemma_values import parse_gemma_call
 from corral.chat.parsing.tags import Mode, Sink, TaggedParser, TagSet, Trim
 from corral.types import Message, Think, Tool
 
-__all__ = ["create_functiongemma", "create_gemma4", "create_gemma4_no_thinking"]
-
 _OPEN_FUNCTION, _CLOSE_FUNCTION, _ESCAPE = "<start_function_call>", "<end_function_call>", "<escape>"
 _FUNCTION_TEXT = Mode(Sink.CONTENT, TagSet(_OPEN_FUNCTION))
 _FUNCTION = Mode(

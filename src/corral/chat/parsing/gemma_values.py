@@ -11,8 +11,6 @@ from typing import Any
 
 from corral.chat.parsing.values import parse_json
 
-__all__ = ["parse_gemma_call"]
-
 _CALL = re.compile(r"\s*call:([^{]*)\{", re.DOTALL)
 _KEY = re.compile(r"[^:,{}\[\]]*")
 _BARE_END = re.compile(r"[,}\]]")

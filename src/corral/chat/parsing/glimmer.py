@@ -14,8 +14,6 @@ from corral.chat.parsing.calls import Calls, read_arguments, read_calls, without
 from corral.chat.parsing.tags import Mode, Sink, TaggedParser, TagSet, Trim
 from corral.types import Message, Think, Tool
 
-__all__ = ["GLIMMER_TAGS", "create_glimmer"]
-
 _START, _MESSAGE, _END_MESSAGE, _END_TURN = "<|start|>", "<|message|>", "<|eom|>", "<|eot|>"
 GLIMMER_TAGS = (_START, _MESSAGE, _END_MESSAGE, _END_TURN)
 _NEXT = _START + "assistant"

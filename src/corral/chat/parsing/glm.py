@@ -12,8 +12,6 @@ from corral.chat.parsing.calls import is_in_value, read_calls, read_pairs, witho
 from corral.chat.parsing.tags import Mode, Sink, TaggedParser, TagSet, Trim
 from corral.types import Message, Think, Tool
 
-__all__ = ["create_glm47", "create_glm_ocr"]
-
 _OPEN_THINK, _CLOSE_THINK = "<think>", "</think>"
 _TAGS = _OPEN_CALL, _CLOSE_CALL = "<tool_call>", "</tool_call>"
 

@@ -12,8 +12,6 @@ from typing import Any
 from corral.chat.parsing.coerce import coerce_parameter, find_tool
 from corral.types import Tool
 
-__all__ = ["GLM_ARGUMENT_TAGS", "coerce_pairs", "parse_glm_call"]
-
 GLM_ARGUMENT_TAGS = ("<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>")
 _TAG = re.compile(r"</?arg_(?:key|value)>")
 

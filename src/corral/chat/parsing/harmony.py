@@ -14,8 +14,6 @@ from corral.chat.parsing.calls import is_in_value, read_arguments
 from corral.chat.parsing.tags import Mode, Sink, TaggedParser, TagSet
 from corral.types import Message, Think, Tool
 
-__all__ = ["HARMONY_TAGS", "create_harmony", "harmony_names", "rename_tools"]
-
 _START, _END, _MESSAGE = "<|start|>", "<|end|>", "<|message|>"
 _CHANNEL, _CONSTRAIN = "<|channel|>", "<|constrain|>"
 HARMONY_TAGS = (_START, _END, _MESSAGE, _CHANNEL, _CONSTRAIN)

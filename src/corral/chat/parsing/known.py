@@ -23,8 +23,6 @@ from corral.chat.parsing.glm_call import GLM_ARGUMENT_TAGS
 from corral.chat.parsing.passthrough import create_passthrough
 from corral.types import Message, Think, Tool
 
-__all__ = ["ParserInfo", "find_parser", "parser_names"]
-
 _Create = Callable[[Sequence[Tool], Message | None, Think], OutputParser]
 
 

@@ -14,8 +14,6 @@ from corral.chat.parsing.scan import ObjectScanner
 from corral.chat.parsing.tags import Mode, Sink, TaggedParser, TagSet, Trim
 from corral.types import Message, Think, Tool
 
-__all__ = ["create_laguna", "create_poolside"]
-
 _OPEN_THINK, _CLOSE_THINK = "<think>", "</think>"
 _OPEN_CALL, _CLOSE_CALL = "<tool_call>", "</tool_call>"
 _OPEN_USER, _CLOSE_USER = "<user>", "</user>"

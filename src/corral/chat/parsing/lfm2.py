@@ -12,8 +12,6 @@ from corral.chat.parsing.qwen import is_prefilled
 from corral.chat.parsing.tags import Mode, Sink, TaggedParser, TagSet, Trim
 from corral.types import Message, Think, Tool
 
-__all__ = ["create_lfm2", "create_lfm2_thinking"]
-
 _OPEN_THINK, _CLOSE_THINK = "<think>", "</think>"
 _OPEN_CALLS, _CLOSE_CALLS = "<|tool_call_start|>", "<|tool_call_end|>"
 

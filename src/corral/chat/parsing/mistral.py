@@ -9,8 +9,6 @@ from corral.chat.parsing.scan import ObjectScanner
 from corral.chat.parsing.tags import Mode, Sink, TaggedParser, TagSet, Trim
 from corral.types import Message, Think, Tool
 
-__all__ = ["create_ministral"]
-
 _CALL, _ARGS = "[TOOL_CALLS]", "[ARGS]"
 _OPEN_THINK, _CLOSE_THINK = "[THINK]", "[/THINK]"
 

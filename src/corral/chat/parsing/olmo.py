@@ -12,8 +12,6 @@ from corral.chat.parsing.qwen import is_prefilled
 from corral.chat.parsing.tags import Mode, Sink, TaggedParser, TagSet, Trim
 from corral.types import Message, Think, Tool
 
-__all__ = ["create_olmo3", "create_olmo3_think"]
-
 _OPEN_CALLS, _CLOSE_CALLS = "<function_calls>", "</function_calls>"
 
 _TEXT = Mode(Sink.CONTENT, TagSet(_OPEN_CALLS))

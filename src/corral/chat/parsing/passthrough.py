@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from corral.chat.parsing.events import Parsed
 from corral.types import Message, Think, Tool
 
-__all__ = ["create_passthrough"]
-
 
 class _PassthroughParser:
     def feed(self, text: str) -> Parsed:

@@ -10,8 +10,6 @@ from typing import Any
 
 from corral.chat.parsing.values import ValueReader, constant
 
-__all__ = ["parse_python_calls"]
-
 _CALL = re.compile(r"\s*([\w.\-/]+)\s*\(")
 _KEY = re.compile(r"\s*([^\s=,()]+)\s*=\s*")
 _BETWEEN_CALLS = re.compile(r"[\s,;]*")

@@ -13,17 +13,6 @@ from corral.chat.parsing.calls import is_in_value, read_calls
 from corral.chat.parsing.tags import Mode, Sink, TaggedParser, TagSet, Trim
 from corral.types import Message, Think, Tool
 
-__all__ = [
-    "create_nemotron",
-    "create_qwen3",
-    "create_qwen3_coder",
-    "create_qwen3_thinking",
-    "create_qwen3_vl",
-    "create_qwen3_vl_thinking",
-    "create_qwen35",
-    "is_prefilled",
-]
-
 _OPEN_THINK, _CLOSE_THINK = "<think>", "</think>"
 _OPEN_CALL, _CLOSE_CALL = "<tool_call>", "</tool_call>"
 

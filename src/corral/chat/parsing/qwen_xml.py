@@ -12,8 +12,6 @@ from typing import Any
 from corral.chat.parsing.coerce import coerce_parameter, find_tool
 from corral.types import Tool
 
-__all__ = ["is_in_parameter", "mend_xml_calls", "parse_xml_calls"]
-
 _Calls = tuple[list[tuple[str, dict[str, Any]]], str]
 
 _TAG = re.compile(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["ObjectScanner"]
-
 _IN_STRING = re.compile(r'["\\]')
 _IN_OBJECT = re.compile(r'["{}]')
 _IN_LIST = re.compile(r"[\[\]{]")

@@ -26,8 +26,6 @@ from corral.chat.parsing.events import MAX_HELD_CHARS, Parsed
 from corral.chat.parsing.scan import ObjectScanner
 from corral.types import ToolCall
 
-__all__ = ["Mode", "Sink", "TagSet", "TaggedParser", "Trim"]
-
 _VISIBLE = re.compile(r"\S")
 # What any form of call has soon after its tag, and how soon.
 _CALL_LIKE = re.compile(r"[{\[(<]")

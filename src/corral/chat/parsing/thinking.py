@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from corral.chat.parsing.tags import Mode, Sink, TaggedParser, TagSet, Trim
 
-__all__ = ["ThinkingParser"]
-
 
 class ThinkingParser(TaggedParser):
     """Only one block of thinking counts; later tags are text.

@@ -18,8 +18,6 @@ from corral.chat.parsing.tags import TagSet
 from corral.chat.parsing.values import parse_value
 from corral.types import Tool, ToolCall
 
-__all__ = ["ToolParser"]
-
 # What may stand between a call and the next: brackets, separators, closing tags.
 _AFTER_CALL = re.compile(r"[\s,;`)}\]]+|</[^<>\n]{1,48}>|<[|｜][^<>\n]{1,48}[|｜]>|\[/[^\[\]\n]{1,48}\]")
 _UNFINISHED_CLOSING = re.compile(r"<(?:[/|｜][^<>\n]{0,49})?|\[(?:/[^\[\]\n]{0,48})?")

@@ -15,8 +15,6 @@ from typing import Any, NoReturn
 
 import orjson
 
-__all__ = ["MAX_MENDED_CHARS", "ValueReader", "constant", "parse_json", "parse_value"]
-
 # Mending reads letter by letter, on the event loop: about 0.1 s for so many.
 MAX_MENDED_CHARS = 1 << 17
 _MAX_DEPTH = 100

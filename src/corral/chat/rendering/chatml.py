@@ -12,17 +12,6 @@ from corral.chat.rendering import jsontext
 from corral.chat.rendering.conversation import is_run_end, is_run_start
 from corral.types import Message, ToolCall
 
-__all__ = [
-    "CALL_FORMAT",
-    "CLOSE",
-    "FUNCTIONS_INTRODUCTION",
-    "OPEN",
-    "format_argument",
-    "format_call",
-    "format_tool_result",
-    "format_turn",
-]
-
 OPEN = "<|im_start|>"
 CLOSE = "<|im_end|>\n"
 

@@ -10,8 +10,6 @@ from corral.chat.rendering import jsontext
 from corral.chat.rendering.conversation import Conversation, is_run_end, is_run_start
 from corral.types import Message, ToolCall
 
-__all__ = ["BOS", "render"]
-
 BOS = "<｜begin▁of▁sentence｜>"
 _IDENTITY = (
     "You are Cogito, an AI assistant created by Deep Cogito, "

@@ -12,8 +12,6 @@ from corral.chat.rendering import jsontext
 from corral.chat.rendering.conversation import Conversation, is_run_end, is_run_start
 from corral.types import Message, Tool
 
-__all__ = ["BOS", "render"]
-
 BOS = "<BOS_TOKEN>"
 _OPEN = "<|START_OF_TURN_TOKEN|>"
 _CLOSE = "<|END_OF_TURN_TOKEN|>"

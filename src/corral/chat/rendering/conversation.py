@@ -11,17 +11,6 @@ from dataclasses import dataclass
 
 from corral.types import Message, Think, Tool
 
-__all__ = [
-    "Conversation",
-    "has_query_form",
-    "is_run_end",
-    "is_run_start",
-    "last_query_index",
-    "trim",
-    "trim_left",
-    "trim_right",
-]
-
 # ollama: strings.TrimSpace. Python's own list holds the separators U+001C to U+001F too.
 _WHITE_SPACE = (
     "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"

@@ -12,8 +12,6 @@ from corral.chat.rendering import jsontext
 from corral.chat.rendering.conversation import Conversation
 from corral.types import Message, Tool, ToolCall
 
-__all__ = ["BOS", "render"]
-
 BOS = "<｜begin▁of▁sentence｜>"
 _ASSISTANT = "<｜Assistant｜>"
 _END = "<｜end▁of▁sentence｜>"

@@ -14,8 +14,6 @@ from corral.chat.rendering.gemma_values import format_arguments
 from corral.chat.toolschema import resolved_parameters
 from corral.types import Message, Tool, ToolProperty
 
-__all__ = ["BOS", "render"]
-
 BOS = "<bos>"
 _QUOTE = "<escape>"
 _OPEN = "<start_of_turn>"

@@ -14,8 +14,6 @@ from corral.chat.rendering.gemma4_tools import QUOTE, format_declaration
 from corral.chat.rendering.gemma_values import format_arguments
 from corral.types import Message
 
-__all__ = ["BOS", "render", "render_large", "render_small"]
-
 BOS = "<bos>"
 _CLOSE = "<turn|>\n"
 _LARGE_PARAMETERS = 12_000_000_000

@@ -15,8 +15,6 @@ from corral.chat.rendering.gemma_values import format_number
 from corral.chat.toolschema import resolved_parameters
 from corral.types import Tool, ToolProperty
 
-__all__ = ["QUOTE", "format_declaration"]
-
 QUOTE = '<|"|>'
 _SCHEMA_KEYS = frozenset({"description", "type", "properties", "required", "nullable"})
 

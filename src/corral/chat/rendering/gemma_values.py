@@ -7,8 +7,6 @@ from typing import Any
 
 from corral.chat.rendering import jsontext
 
-__all__ = ["format_arguments", "format_number", "format_value"]
-
 _INT64_LIMIT = 2.0**63
 
 

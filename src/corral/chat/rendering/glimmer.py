@@ -14,8 +14,6 @@ from corral.chat.rendering import jsontext
 from corral.chat.rendering.conversation import Conversation
 from corral.types import Message, Think, Tool, ToolCall
 
-__all__ = ["BOS", "render"]
-
 BOS = "<|begin_of_text|>"
 _END_OF_MESSAGE = "<|eom|>"
 _END_OF_TURN = "<|eot|>"

@@ -12,8 +12,6 @@ from corral.chat.rendering import jsontext
 from corral.chat.rendering.conversation import Conversation, is_run_start, trim
 from corral.types import Message, Tool, ToolCall
 
-__all__ = ["render_4_7", "render_ocr"]
-
 _START = "[gMASK]<sop>"
 _TOOLS_INTRODUCTION = """<|system|>
 # Tools

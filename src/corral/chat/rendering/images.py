@@ -12,8 +12,6 @@ from dataclasses import replace
 
 from corral.types import Message
 
-__all__ = ["insert_image_tags"]
-
 _PLACEHOLDER = "[img]"
 _TAG_START = "[img-"
 

@@ -18,25 +18,6 @@ from corral.errors import TemplateError
 from corral.golang import json as gowire
 from corral.types import Tool, ToolFunction, ToolProperty
 
-__all__ = [
-    "MAX_DEPTH",
-    "arguments_object",
-    "check_depth",
-    "format_bare",
-    "format_float",
-    "format_indented",
-    "format_json",
-    "format_spaced",
-    "format_type",
-    "format_value",
-    "function_object",
-    "parameters_object",
-    "property_object",
-    "sorted_value",
-    "string_text",
-    "tool_object",
-]
-
 MAX_DEPTH = 128  # of JSON; a property in a property is two deeper
 
 _EXACT_INTEGER = 2**53

@@ -29,8 +29,6 @@ from corral.chat.rendering import (
 from corral.chat.rendering.conversation import Conversation
 from corral.types import Message, Think, Tool
 
-__all__ = ["RendererInfo", "find_renderer", "renderer_names"]
-
 
 @dataclass(frozen=True, slots=True)
 class RendererInfo:

@@ -13,8 +13,6 @@ from corral.chat.rendering import jsontext
 from corral.chat.rendering.conversation import Conversation, trim, trim_right
 from corral.types import Message, Tool, ToolCall
 
-__all__ = ["BOS", "render", "render_poolside_v1"]
-
 BOS = "〈|EOS|〉"
 _DEFAULT_SYSTEM = (
     "You are a helpful, conversationally-fluent assistant made by Poolside. You are here to be helpful to users "

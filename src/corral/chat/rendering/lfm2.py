@@ -14,8 +14,6 @@ from corral.chat.rendering import chatml, jsontext
 from corral.chat.rendering.conversation import Conversation, trim
 from corral.types import Message, Tool, ToolCall
 
-__all__ = ["BOS", "render", "render_thinking"]
-
 BOS = "<|startoftext|>"
 
 

@@ -16,8 +16,6 @@ from corral.chat.rendering.conversation import Conversation, is_run_end, is_run_
 from corral.golang.quote import quoted
 from corral.types import Message, Tool, ToolProperty
 
-__all__ = ["render_3", "render_3_5"]
-
 _NO_THINKING = "<think></think>"
 _MEDIUM_EFFORT = "\n\n{reasoning effort: efficient}"
 

@@ -10,8 +10,6 @@ from corral.chat.rendering import chatml, jsontext
 from corral.chat.rendering.conversation import Conversation
 from corral.types import Message, ToolCall
 
-__all__ = ["render_3", "render_3_1", "render_32b_think", "render_think"]
-
 _OLMO = (
     "You are Olmo, a helpful AI assistant built by Ai2. Your date cutoff is December 2024, and your model weights "
     "are available at https://huggingface.co/allenai."

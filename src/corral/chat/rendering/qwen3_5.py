@@ -15,8 +15,6 @@ from corral.chat.rendering.conversation import Conversation, has_query_form, las
 from corral.errors import TemplateError
 from corral.types import Message, Think, Tool
 
-__all__ = ["render_ornith", "render_qwen3_5", "render_qwen3_8"]
-
 _EMPTY_THINKING = "<think>\n\n</think>\n\n"
 _EXTRA_HIGH_EFFORT = (
     "Reasoning effort is set to xhigh. Please think carefully through the task, validate key assumptions, consider "

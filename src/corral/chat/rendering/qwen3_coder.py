@@ -13,8 +13,6 @@ from corral.chat.rendering import chatml, jsontext
 from corral.chat.rendering.conversation import Conversation
 from corral.types import Message, Tool, ToolProperty
 
-__all__ = ["render"]
-
 _DEFAULT_SYSTEM = "You are Qwen, a helpful AI assistant that can interact with a computer to solve tasks."
 
 

@@ -13,8 +13,6 @@ from corral.chat.rendering import chatml, jsontext
 from corral.chat.rendering.conversation import Conversation, last_query_index
 from corral.types import Message, Tool, ToolCall
 
-__all__ = ["render_instruct", "render_thinking"]
-
 _TOOLS_INTRODUCTION = """\
 # Tools
 

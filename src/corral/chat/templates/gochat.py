@@ -14,8 +14,6 @@ from corral.chat.gotemplate import Template
 from corral.chat.templates.godata import template_messages, template_tools
 from corral.types import Message, Think, Tool
 
-__all__ = ["collate", "render_messages", "render_suffix", "uses_messages"]
-
 # Processor time of a quick rendering, for the event loop.
 _QUICK_CPU_S = 0.008
 

@@ -14,8 +14,6 @@ from corral.chat.toolschema import resolved_parameters
 from corral.golang.json import encode
 from corral.types import Message, Tool, ToolCall, ToolProperty
 
-__all__ = ["json_value", "template_messages", "template_tools", "typescript_type"]
-
 _TYPESCRIPT = {
     "string": "string",
     "number": "number",

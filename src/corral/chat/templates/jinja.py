@@ -23,8 +23,6 @@ from corral.chat.toolschema import property_json
 from corral.errors import TemplateError, TemplateRaisedError
 from corral.types import Message, Think, Tool, ToolParameters
 
-__all__ = ["ChatTemplate", "has_thinking", "has_tool_round_trip", "has_tools"]
-
 _MAX_SOURCE_CHARS = 1 << 20
 # Compiling takes up to 35 ms a kilobyte: longer sources are only ever compiled in a worker.
 _MAX_QUICK_SOURCE_CHARS = 16 << 10

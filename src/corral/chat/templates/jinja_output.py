@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["OutputForm", "output_form"]
-
 _THINK = ("<think>", "</think>")
 # All of these marks in the source: the parser that reads such replies.
 _PARSERS: tuple[tuple[tuple[str, ...], str], ...] = (

@@ -9,8 +9,6 @@ from corral.chat.gotemplate import Template
 from corral.chat.templates import gochat
 from corral.types import Message, Think, Tool
 
-__all__ = ["render_jinja", "render_messages", "render_suffix"]
-
 
 def render_messages(source: str, messages: Sequence[Message], tools: Sequence[Tool], think: Think) -> str:
     """A conversation through a Go template.

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 
 from corral.chat.gotemplate import Template, nodes
 
-__all__ = ["thinking_tags", "tool_tag"]
-
 
 def thinking_tags(template: Template) -> tuple[str, str] | None:
     """The texts around `.Thinking` in a loop over `.Messages`; None unless there are both."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["PLAIN_TEMPLATE", "is_plain"]
-
 PLAIN_TEMPLATE = "{{ .Prompt }}"
 _PLAIN = re.compile(r"\s*\{\{(- )?\s*\.Prompt\s*( -)?\}\}\s*")
 

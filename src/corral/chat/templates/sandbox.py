@@ -41,8 +41,6 @@ from corral.chat.templates.sandbox_sizes import (
 )
 from corral.errors import TemplateRaisedError
 
-__all__ = ["QUICK_COMPARISONS", "NotQuickError", "Sandbox"]
-
 _MAX_STEPS = 2_000_000
 _MAX_CPU_S = 1.0
 _MAX_INDENT = 64

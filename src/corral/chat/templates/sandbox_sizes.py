@@ -11,19 +11,6 @@ from typing import Any
 
 from jinja2.exceptions import SecurityError
 
-__all__ = [
-    "FILTER_CHECKS",
-    "MAX_FORMAT_CHARS",
-    "MAX_PARTS",
-    "METHOD_CHECKS",
-    "WIDE",
-    "check_chars",
-    "check_format",
-    "check_numbers",
-    "check_product",
-    "written_size",
-]
-
 _MAX_CHARS = 8 << 20
 MAX_PARTS = 200_000
 _MAX_NUMBER = 1 << 20  # of a width, a count, an index

@@ -9,32 +9,6 @@ from pathlib import Path
 
 from corral.cli.agents.foreign_settings import Change
 
-__all__ = [
-    "Target",
-    "claude_changes",
-    "claude_env",
-    "cline_changes",
-    "codex_toml",
-    "codex_words",
-    "copilot_env",
-    "droid_changes",
-    "dsh_env",
-    "dsh_files",
-    "dsh_words",
-    "kimi_words",
-    "muse_env",
-    "muse_files",
-    "omp_env",
-    "opencode_changes",
-    "opencode_env",
-    "pi_changes",
-    "pool_env",
-    "qwen_env",
-    "talos_env",
-    "user_folder",
-    "vscode_changes",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Target:

@@ -19,8 +19,6 @@ from typing import Any
 from corral.disk import write_atomically
 from corral.errors import CorralError
 
-__all__ = ["Change", "ForeignSettings", "SettingsError"]
-
 # Where a value goes, and the value. A step `id=x` is the element of a list whose member "id" is x; `name=x` likewise.
 Change = tuple[tuple[str, ...], Any]
 _BEGIN = "# >>> corral launch >>>\n"

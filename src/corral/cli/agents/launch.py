@@ -22,8 +22,6 @@ from corral.disk import write_atomically
 from corral.errors import CorralError
 from corral.runner.engines.choice import home_folder
 
-__all__ = ["launch"]
-
 _LEAST_CONTEXT = 32_768
 
 

@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from corral.cli.frame.commands import COMMANDS, ROOT, find_command
 from corral.cli.frame.flags import HOST, Command, Flag
 
-__all__ = ["FILES", "candidates_for"]
-
 # Words and their descriptions.
 Candidates = dict[str, str]
 

@@ -11,8 +11,6 @@ import sys
 
 from corral.cli.frame.flags import PROGRAM, Arguments, UsageError
 
-__all__ = ["complete", "completion", "script"]
-
 _ASK = f"CORRAL_AUTOSERVE= command {PROGRAM} __complete --"
 
 _BASH = f"""\

@@ -10,8 +10,6 @@ from corral.cli.terminal.screen import BOLD_GREY, GREY, RESET, has_colors, safe
 from corral.cli.terminal.wrap import WordWrap
 from corral.golang.time import format_duration
 
-__all__ = ["Answer", "print_timings"]
-
 
 class Answer:
     """Prints to stdout. On a terminal control characters of the model are made visible instead of obeyed."""

@@ -13,8 +13,6 @@ from pathlib import Path
 
 from corral.cli.http.client import APIError
 
-__all__ = ["extract_files", "looks_like_file"]
-
 _MAX_BYTES = 100 << 20
 # A path with a slash somewhere at its start, up to the first known ending.
 _CANDIDATE = re.compile(

@@ -17,8 +17,6 @@ from corral.cli.http.client import APIError, Client, NoServerError, no_server_te
 from corral.cli.terminal.screen import safe, tidy_end
 from corral.errors import CorralError
 
-__all__ = ["converse", "is_open"]
-
 _QUOTED = re.compile(r'(?:/set\s+system\s+)?"""')
 _FALSE = ("", "0", "f", "F", "false", "FALSE", "False")
 

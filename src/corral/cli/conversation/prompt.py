@@ -31,8 +31,6 @@ from prompt_toolkit.layout.processors import Processor, Transformation, Transfor
 
 from corral.cli.terminal.screen import has_colors
 
-__all__ = ["HistoryFile", "MessagePrompt"]
-
 _MAX_ENTRIES = 100
 _TAB = " " * 8
 _PROMPT, _CONTINUATION = ">>> ", "... "

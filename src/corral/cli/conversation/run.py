@@ -15,8 +15,6 @@ from corral.cli.models.account import print_signin_hint
 from corral.cli.terminal.screen import is_terminal
 from corral.golang.time import parse_duration_ns
 
-__all__ = ["run"]
-
 # Without any of these a word is neither a file's path nor a link.
 _FILE_MARKS = "./~\\"
 _THINK_VALUES = ("true", "false", "high", "medium", "low", "max")

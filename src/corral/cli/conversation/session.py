@@ -16,8 +16,6 @@ from corral.cli.conversation.spinner import Spinner
 from corral.cli.http.client import Client
 from corral.cli.terminal.screen import quiet_keys
 
-__all__ = ["Session", "interruptible"]
-
 
 @dataclass(slots=True)
 class Session:

@@ -20,8 +20,6 @@ from corral.cli.models.show import format_blocks
 from corral.cli.terminal.screen import safe
 from corral.modelfile import Directive, ModelfileError, parse_parameters
 
-__all__ = ["COMPLETIONS", "QUOTE", "HistorySwitch", "run_command", "unquote"]
-
 QUOTE = '"""'
 _LEVELS = ("high", "medium", "low", "max")
 COMPLETIONS = (

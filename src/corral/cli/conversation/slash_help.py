@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["PARAMETER_HELP", "SET_HELP", "SHORTCUT_HELP", "SHOW_HELP", "general_help"]
-
 _GENERAL_HELP = """\
 Available Commands:
   /set            Set session variables

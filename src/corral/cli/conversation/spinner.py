@@ -12,8 +12,6 @@ from corral.cli.terminal.formatting import display_width
 from corral.cli.terminal.progress import FRAME_S, FRAMES, cut
 from corral.cli.terminal.screen import safe, terminal_size
 
-__all__ = ["Spinner"]
-
 _ASK_EVERY_S = 0.3
 _ERASE = "\x1b[1G\x1b[K"
 

@@ -25,8 +25,6 @@ from corral.config import Settings
 from corral.errors import CorralError
 from corral.registry.key import default_key_path
 
-__all__ = ["doctor"]
-
 _COLORS = {"ok": "\x1b[32m", "warn": "\x1b[33m", "fail": "\x1b[31m"}
 _INDENT = 17
 _DEFAULT_REGISTRY = "https://registry.ollama.ai"

@@ -28,17 +28,6 @@ from corral.runner.engines.environment import engine_variables
 from corral.runner.engines.gpus import EngineGPUs
 from corral.store.catalog import ManifestStore
 
-__all__ = [
-    "check_engine",
-    "check_environment",
-    "check_gpus",
-    "check_memory",
-    "check_proxies",
-    "check_same_store",
-    "check_server",
-    "missing_features",
-]
-
 _ANSWER_TIMEOUT_S = 5.0
 _LITTLE_MEMORY_BYTES = 1 << 30
 # What the kernel calls a feature of the CPU, and the engine its use of it. In the order of their worth.

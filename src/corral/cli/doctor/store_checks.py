@@ -20,8 +20,6 @@ from corral.store.models import ModelStore
 from corral.store.orphans import Orphans
 from corral.store.references import References, survey
 
-__all__ = ["Finding", "check_key", "check_store", "fail", "ok", "warn"]
-
 _GIB = 1 << 30
 _LOW_DISK_BYTES = 5 * _GIB
 _NO_DISK_BYTES = _GIB // 2

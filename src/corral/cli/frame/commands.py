@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from corral.cli.frame.flags import PROGRAM, Command, Flag
 
-__all__ = ["COMMANDS", "ROOT", "find_command"]
-
 _JSON = Flag("json", "Print JSON as the server's API has it", is_own=True)
 _YES = Flag("yes", "Do not ask", short="y", is_own=True)
 _INSECURE = Flag("insecure", "Use an insecure registry")

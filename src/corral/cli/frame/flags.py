@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-__all__ = ["HOST", "PROGRAM", "Arguments", "Command", "Flag", "UsageError", "parse", "parse_integer"]
-
 PROGRAM = "corral"
 _TRUE = ("1", "t", "T", "true", "TRUE", "True")
 _FALSE = ("0", "f", "F", "false", "FALSE", "False")

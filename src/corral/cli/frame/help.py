@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 from corral.cli.frame.flags import HOST, PROGRAM, Command, Flag, UsageError
 
-__all__ = ["CLIENT_VARIABLES", "command_help", "environment_of", "root_help", "root_usage", "unknown_command"]
-
 # What a client command reads: name, meaning, and the commands it concerns (none: all).
 CLIENT_VARIABLES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("OLLAMA_EDITOR", "Path to editor for interactive prompt editing (Ctrl+G)", ("run",)),

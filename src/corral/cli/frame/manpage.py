@@ -9,8 +9,6 @@ from corral.cli.frame.commands import COMMANDS, ROOT
 from corral.cli.frame.flags import HOST, PROGRAM, Arguments, Command, Flag
 from corral.cli.frame.help import CLIENT_VARIABLES
 
-__all__ = ["man", "manual_page"]
-
 _FILES = (
     ("~/.ollama/models", "The models, unless OLLAMA_MODELS names another folder."),
     ("~/.ollama/id_ed25519", "The key that signs for this machine at registries."),

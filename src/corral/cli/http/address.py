@@ -11,8 +11,6 @@ from corral.cli.terminal.screen import safe
 from corral.errors import CorralError
 from corral.hostaddress import HostAddress, host_problem, strip_setting
 
-__all__ = ["autoserves", "print_version", "reach_server", "server_client"]
-
 
 def server_client() -> Client:
     text = os.environ.get("OLLAMA_HOST", "")

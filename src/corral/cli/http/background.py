@@ -11,8 +11,6 @@ from corral.cli.frame.flags import PROGRAM
 from corral.cli.http.client import Client, NoServerError
 from corral.errors import CorralError
 
-__all__ = ["start_server"]
-
 _READY_TIMEOUT_S = 30.0
 _POLL_S = 0.05
 _SHOWN_LOG_LINES = 5

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from typing import Any, BinaryIO
 
-__all__ = ["APIError", "Client", "NoServerError", "no_server_text"]
-
 _LOST = "the connection to the server was lost before its answer was complete"
 _READ_BYTES = 1 << 16
 

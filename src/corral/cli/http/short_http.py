@@ -11,8 +11,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 
-__all__ = ["CONNECT_TIMEOUT_S", "Answer", "GarbledAnswerError", "exchange", "prepare_socket"]
-
 CONNECT_TIMEOUT_S = 10.0
 _READ_BYTES = 1 << 16
 _MAX_HEAD_BYTES = 1 << 16

@@ -10,8 +10,6 @@ from corral.cli.frame.flags import Arguments
 from corral.cli.http.client import APIError, Client
 from corral.cli.terminal.screen import safe
 
-__all__ = ["print_signin_hint", "signin", "signout"]
-
 _CANNOT_TELL = (404, 503)  # the server keeps no account; it has no way to ollama.com
 _CONNECT_URL = "https://ollama.com/connect"
 _KEYS_URL = "https://ollama.com/settings/keys"

@@ -17,8 +17,6 @@ from corral.errors import InvalidModelNameError, InvalidRequestError
 from corral.modelfile import Directive, ModelfileError, ModelfileFields, fields_of, parse_modelfile
 from corral.names import ModelName, looks_like_file, parse_ref
 
-__all__ = ["create"]
-
 _MAX_MODELFILE_BYTES = 64 << 20
 
 

@@ -12,8 +12,6 @@ from corral.weights.gguf import GGUFFile
 from corral.weights.gguf.foreign import explain_file, explain_stand_in
 from corral.weights.quantize import group_splits
 
-__all__ = ["check_companion", "check_weights"]
-
 _SNIFF_BYTES = 512
 
 

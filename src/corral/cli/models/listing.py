@@ -15,8 +15,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["copy", "list_models", "model_table", "processor_of", "ps", "stop", "unload"]
-
 _ORDERS = ("name", "size", "modified")
 
 

@@ -15,8 +15,6 @@ from corral.cli.terminal.screen import safe
 from corral.errors import InvalidRequestError
 from corral.names import ModelName, looks_like_file
 
-__all__ = ["advice_about", "model_named", "name_of_file", "shown"]
-
 _SUFFIX = re.compile(r"(-\d{5}-of-\d{5})?\.(gguf|safetensors|bin)", re.IGNORECASE)
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
 _MAX_NAME = 80

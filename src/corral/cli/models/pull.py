@@ -13,8 +13,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["pull"]
-
 
 def pull(client: Client, arguments: Arguments) -> int:
     """Raises UsageError, APIError, NoServerError."""

@@ -10,8 +10,6 @@ from corral.cli.http.client import APIError, Client
 from corral.cli.models.listing import unload
 from corral.cli.terminal.screen import is_terminal, safe
 
-__all__ = ["is_pattern", "matching", "remove"]
-
 
 def remove(client: Client, arguments: Arguments) -> int:
     names = arguments.words

@@ -12,8 +12,6 @@ from corral.cli.http.client import APIError, Client
 from corral.cli.terminal.formatting import CELL_WIDTH, format_count, format_table
 from corral.cli.terminal.screen import is_terminal, safe, terminal_size
 
-__all__ = ["format_blocks", "show"]
-
 _TEXT_FLAGS = ("license", "modelfile", "parameters", "system", "template")
 _SAMPLE_COLUMNS = 10
 _TEXT_WIDTH = 100

@@ -14,8 +14,6 @@ from corral.cli.models.examine import check_companion, check_weights
 from corral.cli.terminal.screen import safe
 from corral.modelfile import ModelfileError
 
-__all__ = ["existing_path", "find_sources", "local_path", "named_files", "named_together"]
-
 # The first pattern that matches anything decides which files of a folder are the weights.
 _WEIGHT_PATTERNS = (
     ("model*.safetensors", "*/model*.safetensors"),

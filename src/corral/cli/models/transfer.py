@@ -14,8 +14,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["NOT_IN_REGISTRY", "pull_model", "push"]
-
 NOT_IN_REGISTRY = "pull model manifest: file does not exist"
 # What the server says of registries -> what to do about it.
 _ADVICE = (

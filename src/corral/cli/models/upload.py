@@ -15,8 +15,6 @@ from corral.cli.http.client import APIError, Client
 from corral.cli.terminal.progress import Progress
 from corral.library.create.token import TOKEN_FILE_NAME, is_token
 
-__all__ = ["Uploader", "send_files"]
-
 _CHUNK_BYTES = 1 << 20
 # A smaller file is sent faster than a server starts work on it.
 _LEAST_LOCAL_BYTES = 8 << 20

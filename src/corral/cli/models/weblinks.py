@@ -8,8 +8,6 @@ from urllib.parse import unquote, urlsplit
 from corral.cli.frame.flags import PROGRAM
 from corral.cli.http.client import APIError
 
-__all__ = ["name_of_link"]
-
 _HOSTS = ("huggingface.co", "hf.co", "www.huggingface.co")
 _QUANT = re.compile(
     r"[-._]((?:UD-)?(?:I?Q\d\w*|TQ\d\w*|MXFP4\w*|BF16|F16|F32|FP16))(?:-\d{5}-of-\d{5})?\.gguf", re.IGNORECASE

@@ -7,17 +7,6 @@ from collections.abc import Sequence
 
 from corral.cli.terminal.screen import safe
 
-__all__ = [
-    "CELL_WIDTH",
-    "display_width",
-    "format_age",
-    "format_bytes",
-    "format_count",
-    "format_table",
-    "parse_time",
-    "wrap_words",
-]
-
 _UNITS = ("B", "KB", "MB", "GB", "TB")
 CELL_WIDTH = 30
 _GAP = "    "

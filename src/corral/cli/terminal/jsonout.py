@@ -11,8 +11,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["print_json"]
-
 
 def print_json(value: Any) -> None:
     """One JSON text on standard output, its members in the order that they have."""

@@ -8,8 +8,6 @@ import sys
 from rich.console import Console
 from rich.markdown import Markdown
 
-__all__ = ["MarkdownPrinter"]
-
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 # Lists and tables are shown whole: the items of a list may be apart by empty lines.
 _GOES_ON = re.compile(r"\s+\S|[-*+] |\d+[.)] |\|")

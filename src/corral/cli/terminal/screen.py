@@ -12,18 +12,6 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn, TextIO
 
-__all__ = [
-    "BOLD_GREY",
-    "GREY",
-    "RESET",
-    "has_colors",
-    "is_terminal",
-    "quiet_keys",
-    "safe",
-    "terminal_size",
-    "tidy_end",
-]
-
 GREY = "\x1b[38;5;245m"
 BOLD_GREY = "\x1b[38;5;245m\x1b[1m"
 RESET = "\x1b[0m"

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from corral.cli.terminal.formatting import display_width, format_table, wrap_words
 from corral.cli.terminal.screen import is_terminal, terminal_size
 
-__all__ = ["fit_table", "screen_table", "screen_text"]
-
 _GAPS = (4, 3, 2, 1)
 _TIGHT = 2
 

@@ -10,8 +10,6 @@ from typing import TextIO
 
 from corral.cli.terminal.screen import terminal_size
 
-__all__ = ["WordWrap"]
-
 _MARGIN = 5
 _SMALLEST_WIDTH = 10
 _TAB = 8

@@ -25,8 +25,6 @@ from corral.cli.terminal.progress import Progress
 from corral.cli.terminal.screen import is_terminal, terminal_size
 from corral.cli.terminal.tables import screen_table, screen_text
 
-__all__ = ["Round", "Sample", "Settings", "bench", "make_prompt", "measure_round", "plot", "sample_of"]
-
 _WORDS = (
     "time year people way day man thing woman life child world school state family student group country problem "
     "hand part place case week company system program question work government number night point home water room "

@@ -9,8 +9,6 @@ from corral.cli.terminal.formatting import format_table
 from corral.cli.terminal.screen import is_terminal, terminal_size
 from corral.runner.engines.choice import chosen_name, home_folder, installed_engines, use_engine
 
-__all__ = ["engine"]
-
 _PERCENT_STEP = 5
 
 

@@ -6,8 +6,6 @@ from corral.cli.frame.flags import Arguments
 from corral.config import Settings
 from corral.server import serve as run_server
 
-__all__ = ["serve"]
-
 
 def serve(_arguments: Arguments) -> None:
     """Raises CorralError."""

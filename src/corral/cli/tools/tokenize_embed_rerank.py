@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-__all__ = ["embed", "rerank", "tokenize"]
-
 # Texts of one request: enough to keep the engine busy, few enough to see results soon.
 _BATCH = 64
 _UNCUT = 10**6

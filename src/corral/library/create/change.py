@@ -10,8 +10,6 @@ from corral.library.create.threads import in_thread
 from corral.store.models import ModelStore
 from corral.store.workspace import Workspace
 
-__all__ = ["working"]
-
 
 @asynccontextmanager
 async def working(store: ModelStore) -> AsyncIterator[Workspace]:

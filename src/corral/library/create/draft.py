@@ -25,8 +25,6 @@ from corral.store.texts import check_text_size
 from corral.store.workspace import Workspace
 from corral.weights.gguf import GGUFFile, format_parameter_count
 
-__all__ = ["ModelDraft"]
-
 # Architectures whose prompts a built-in renderer and parser make: architecture -> name, extra stop words.
 _BUILT_IN: dict[str, tuple[str, tuple[str, ...]]] = {
     "gemma4": ("gemma4", ("<turn|>",)),

@@ -19,20 +19,6 @@ from corral.weights.gguf import GGUFFile, check_loadable
 from corral.weights.gguf.foreign import explain_file, explain_stand_in
 from corral.weights.quantize import group_splits
 
-__all__ = [
-    "GGUFGroup",
-    "MissingBlobError",
-    "blob_path",
-    "check_content",
-    "check_one_of_each",
-    "group_files",
-    "kind_of",
-    "kind_of_files",
-    "layer_media_type",
-    "open_gguf",
-    "sorted_files",
-]
-
 _EMBEDDED_PREFIXES = ("a.", "mm.", "mtp.", "s.", "v.")
 
 Kind = Literal["model", "projector", "adapter", "draft"]

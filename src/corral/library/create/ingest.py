@@ -19,8 +19,6 @@ from typing import Any, BinaryIO
 from corral.disk import check_space
 from corral.errors import StoreError
 
-__all__ = ["MODES", "take_in"]
-
 MODES = ("link", "copy", "reference")
 _FICLONE = 0x40049409
 _CHUNK_BYTES = 4 << 20

@@ -17,8 +17,6 @@ from corral.devices import read_memory
 from corral.digest import Digest
 from corral.errors import CorralError
 
-__all__ = ["JobResult", "Jobs", "OnProgress"]
-
 # Takes done and total bytes.
 OnProgress = Callable[[int, int], Awaitable[None]]
 

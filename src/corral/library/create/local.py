@@ -30,8 +30,6 @@ from corral.store.links import LinkRecord
 from corral.store.models import ModelStore
 from corral.store.workspace import Workspace
 
-__all__ = ["LocalFiles", "LocalSource"]
-
 _NO_DIGEST = "0" * 19
 
 Policy = Literal["link", "copy", "off"]

@@ -19,8 +19,6 @@ from corral.modelfile import ModelfileError, fields_of, parse_modelfile
 from corral.names import looks_like_file
 from corral.store.blobs import BlobStore
 
-__all__ = ["with_modelfile"]
-
 
 def with_modelfile(request: CreateRequest, text: str, blobs: BlobStore) -> CreateRequest:
     """A request with what a Modelfile adds to it.

@@ -8,8 +8,6 @@ from pathlib import Path
 from corral.disk import check_space, copy_range
 from corral.weights.gguf import GGUFFile, NewTensor, build_header, encode_value
 
-__all__ = ["lacks_projector_type", "set_projector_type"]
-
 _KEY = "clip.projector_type"
 _COPY_BYTES = 64 << 20
 

@@ -7,8 +7,6 @@ from urllib.parse import urlsplit
 
 from corral.errors import InvalidRequestError
 
-__all__ = ["normalize_remote"]
-
 
 def normalize_remote(text: str) -> str:
     """A full URL with scheme, host and port.

@@ -10,8 +10,6 @@ from typing import Any
 from corral.errors import InvalidDigestError, InvalidRequestError
 from corral.types import Message
 
-__all__ = ["CreateRequest", "parse_info", "parse_licenses"]
-
 _TEXT_INFO = ("model_family", "base_name", "quantization_level", "parameter_size")
 _NUMBER_INFO = ("context_length", "embedding_length")
 

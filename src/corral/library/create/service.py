@@ -33,8 +33,6 @@ from corral.store.models import Model, ModelStore
 from corral.store.references import digests_of
 from corral.store.workspace import Workspace
 
-__all__ = ["Creator", "Report"]
-
 # Takes one progress object of the answer.
 Report = Callable[[dict[str, Any]], Awaitable[None]]
 # Pulls a model that a FROM names and that is not here.

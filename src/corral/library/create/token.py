@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["TOKEN_FILE_NAME", "TOKEN_PREFIX", "is_token"]
-
 TOKEN_FILE_NAME = "corral-local-token"
 TOKEN_PREFIX = "corral-local-"
 _TOKEN = re.compile(TOKEN_PREFIX + "[0-9a-f]{64}")

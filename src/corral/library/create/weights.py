@@ -30,8 +30,6 @@ from corral.store.prune import keep_for_a_while
 from corral.weights.gguf import GGUFFile
 from corral.weights.quantize import parse_file_type
 
-__all__ = ["Weights"]
-
 # Progress of work that has no digest yet carries this one, as the original's does.
 _NO_DIGEST = "0" * 19
 _FLOAT_TYPES = frozenset({"F32", "F16", "BF16"})

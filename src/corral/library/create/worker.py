@@ -24,8 +24,6 @@ from typing import Any
 from corral.digest import hash_file
 from corral.errors import CorralError
 
-__all__ = ["main"]
-
 _PROGRESS_INTERVAL_S = 0.1
 _NICE = 10
 _PR_SET_PDEATHSIG = 1

@@ -23,8 +23,6 @@ from corral.childenv import child_environment
 from corral.errors import CorralError
 from corral.runner.engines.choice import NATIVE, native_folder, wheel_version
 
-__all__ = ["BuildFailedError", "build_native", "build_progress", "read_features"]
-
 _CMAKE_ARGS = (
     "-DLLAMA_LLGUIDANCE=OFF -DLLAMA_BUILD_BORINGSSL=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF"
 )

@@ -18,20 +18,6 @@ from pathlib import Path
 
 from corral.errors import CorralError
 
-__all__ = [
-    "BUILTIN",
-    "NATIVE",
-    "Engine",
-    "UnknownEngineError",
-    "chosen_name",
-    "find_engine",
-    "home_folder",
-    "installed_engines",
-    "native_folder",
-    "use_engine",
-    "wheel_version",
-]
-
 BUILTIN = "builtin"
 NATIVE = "native"
 _PACKAGE = "xllamacpp"

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from corral.childenv import child_environment
 from corral.config import Settings
 
-__all__ = ["engine_variables"]
-
 _NO_CUDA = {"CUDA_VISIBLE_DEVICES": "-1"}
 _NO_ROCM = {"ROCR_VISIBLE_DEVICES": "-1", "HIP_VISIBLE_DEVICES": "-1"}
 _NO_VULKAN = {"GGML_VK_VISIBLE_DEVICES": ""}

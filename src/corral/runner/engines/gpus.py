@@ -12,8 +12,6 @@ from pathlib import Path
 from corral.childenv import child_environment
 from corral.devices import GPU, read_cards, read_machine
 
-__all__ = ["EngineGPUs", "parse_device_list"]
-
 _PROBE = "import json, xllamacpp as x; print(json.dumps([d['name'] for d in x.get_device_info()]))"
 # A driver that wakes up sleeping cards takes seconds.
 _PROBE_TIMEOUT_S = 30.0

@@ -23,8 +23,6 @@ from corral.weights.convert.output import Output
 from corral.weights.convert.safetensors import StoredTensor
 from corral.weights.gguf import GGUFFile, TensorInfo
 
-__all__ = ["convert_adapter"]
-
 _PART = re.compile(r"(?P<module>.+?)\.lora_(?P<kind>embedding_)?(?P<part>[ABab])(?:\.default)?(?:\.weight)?")
 _PREFIXES = ("base_model.model.", "base_model.")
 _EMBEDDING = "token_embd.weight"

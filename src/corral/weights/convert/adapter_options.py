@@ -12,8 +12,6 @@ from collections.abc import Iterable
 from corral.errors import ConversionError
 from corral.weights.convert.config import Config
 
-__all__ = ["AdapterOptions"]
-
 _FILE = "adapter_config.json"
 # Option -> why an adapter that uses it is refused.
 _REFUSED = {

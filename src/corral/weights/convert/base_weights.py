@@ -14,8 +14,6 @@ from corral.weights.gguf import GGUFFile, TensorInfo
 from corral.weights.gguf.names import row_bytes
 from corral.weights.quantize.kernels import float32_bytes
 
-__all__ = ["base_weights", "difference", "distance"]
-
 _STRIP_ELEMENTS = 4 * 2**20
 
 

@@ -11,8 +11,6 @@ from corral.weights.convert.config import Config
 from corral.weights.convert.jsonfile import parse_json, parse_object, read_bytes
 from corral.weights.convert.safetensors import StoredTensor, read_header
 
-__all__ = ["Checkpoint"]
-
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 _INDEX = "model.safetensors.index.json"
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from corral.errors import ConversionError
 
-__all__ = ["Config"]
-
 # No dimension of a model comes near; a hostile one must not make us count to it.
 _MAX_INTEGER = 2**31 - 1
 

@@ -9,8 +9,6 @@ from typing import Any
 
 from corral.errors import ConversionError
 
-__all__ = ["parse_json", "parse_object", "read_bytes", "read_object"]
-
 # The largest tokenizer.json in use has about 35 MB.
 _MAX_FILE_BYTES = 128 * 2**20
 # An empty list costs 56 bytes, so that this many cost a few hundred megabytes.

@@ -15,8 +15,6 @@ import numpy as np
 
 from corral.errors import ConversionError
 
-__all__ = ["Array", "DType", "Lazy", "constant", "from_float32", "to_float32"]
-
 Array = np.ndarray[Any, Any]
 _CHUNK_ELEMENTS = 4 * 2**20
 

@@ -13,8 +13,6 @@ from corral.weights.convert.sampling import write_sampling
 from corral.weights.convert.tokenizer import load_vocabulary
 from corral.weights.convert.weights import Weights
 
-__all__ = ["convert_model"]
-
 
 def convert_model(
     files: Mapping[str, Path],

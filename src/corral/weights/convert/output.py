@@ -16,8 +16,6 @@ from corral.weights.convert.lazy import DType, Lazy
 from corral.weights.gguf.values import ValueKind, encode_value
 from corral.weights.gguf.writer import Header, NewTensor, build_header
 
-__all__ = ["Output", "OutputTensor", "Progress", "stored_type"]
-
 # Takes bytes done and bytes in total.
 Progress = Callable[[int, int], None]
 _MAX_RANK = 4

@@ -20,8 +20,6 @@ from corral.errors import ConversionError
 from corral.weights.convert.jsonfile import parse_object
 from corral.weights.convert.lazy import Array, DType, Lazy
 
-__all__ = ["StoredTensor", "read_header"]
-
 # The limit of the format's own reader.
 _MAX_HEADER_BYTES = 100_000_000
 _MAX_TENSORS = 500_000

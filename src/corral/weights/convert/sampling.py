@@ -8,8 +8,6 @@ from typing import Any
 
 from corral.weights.convert.output import Output
 
-__all__ = ["write_sampling"]
-
 _NAMES = {
     "temperature": "temp",
     "top_k": "top_k",

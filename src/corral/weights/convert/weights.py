@@ -11,8 +11,6 @@ from corral.weights.convert.config import Config
 from corral.weights.convert.lazy import Array, DType, Lazy, from_float32, to_float32
 from corral.weights.convert.safetensors import StoredTensor
 
-__all__ = ["Weights"]
-
 _SCALES = ("_scale", "_scale_inv", ".scale", ".scale_inv")
 # Scales of activations and of cached keys and values, which other engines use.
 _OTHER_SCALES = (".input_scale", ".k_scale", ".v_scale", ".activation_scale", ".output_scale")

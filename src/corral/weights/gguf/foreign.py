@@ -6,8 +6,6 @@ import re
 import stat
 from pathlib import Path
 
-__all__ = ["explain_content", "explain_file", "explain_stand_in"]
-
 _HEAD_BYTES = 4096
 _AGAIN = "the download failed or the disk was full; download it again"
 _PICKLE = (

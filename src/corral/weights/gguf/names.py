@@ -2,16 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "FILE_TYPE_NUMBERS",
-    "TENSOR_TYPES",
-    "TENSOR_TYPE_NUMBERS",
-    "TensorType",
-    "file_type_name",
-    "format_parameter_count",
-    "row_bytes",
-]
-
 from dataclasses import dataclass
 
 

@@ -19,8 +19,6 @@ from corral.golang.json import Float32
 from corral.golang.quote import quoted
 from corral.weights.gguf.names import TENSOR_TYPES, file_type_name
 
-__all__ = ["GGUFArray", "GGUFFile", "TensorInfo"]
-
 _MAGIC = b"GGUF"
 _MAX_DIMENSIONS = 4
 _MAX_NAME_BYTES = 1 << 20

@@ -9,8 +9,6 @@ from typing import Any
 from corral.errors import GGUFError
 from corral.weights.gguf.reader import GGUFArray, GGUFFile
 
-__all__ = ["check_loadable"]
-
 _BLOCK = re.compile(r"blk\.(\d+)\.")
 _RECURRENT = re.compile(r"blk\.\d+\.(ssm|time_mix)_")
 _ATTENTION = re.compile(r"blk\.\d+\.attn_(q|k|v|qkv)\.weight")

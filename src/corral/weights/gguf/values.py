@@ -7,8 +7,6 @@ from typing import Any, Literal, cast
 
 from corral.errors import GGUFError
 
-__all__ = ["ValueKind", "decode_value", "encode_text", "encode_value"]
-
 ValueKind = Literal[
     "uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "bool", "string", "uint64", "int64", "float64"
 ]  # fmt: skip

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from corral.weights.gguf.names import TENSOR_TYPE_NUMBERS, row_bytes
 from corral.weights.gguf.values import encode_text
 
-__all__ = ["Header", "NewTensor", "build_header", "pad"]
-
 _DEFAULT_ALIGNMENT = 32
 
 

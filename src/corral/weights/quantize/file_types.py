@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from corral.errors import QuantizeError
 
-__all__ = ["FILE_TYPES", "FLOAT_TYPES", "SHOWN_FILE_TYPES", "parse_file_type"]
-
 FLOAT_TYPES = ("F32", "F16", "BF16")
 # File type -> type of the tensors that no rule of the mix names.
 FILE_TYPES: dict[str, str] = {

@@ -27,8 +27,6 @@ from corral.weights.quantize.imatrix import Imatrix
 from corral.weights.quantize.output import in_model_order, llama_values
 from corral.weights.quantize.rules import ModelFacts, TypeChooser, needs_importance
 
-__all__ = ["Progress", "quantize_file"]
-
 # Takes bytes of the source that are done, and all of them.
 Progress = Callable[[int, int], None]
 

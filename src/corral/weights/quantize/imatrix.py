@@ -15,8 +15,6 @@ from pathlib import Path
 from corral.errors import GGUFError, QuantizeError
 from corral.weights.gguf import GGUFArray, GGUFFile, TensorInfo
 
-__all__ = ["Imatrix"]
-
 _SUMS, _COUNTS = ".in_sum2", ".counts"
 _METADATA = ("imatrix.datasets", "imatrix.chunk_count", "imatrix.chunk_size")
 _MAX_ENTRIES = 200_000

@@ -13,8 +13,6 @@ from typing import Any
 from corral.errors import QuantizeError
 from corral.weights.gguf.names import TENSOR_TYPE_NUMBERS
 
-__all__ = ["float32_bytes", "is_valid", "load", "quantize_rows", "to_float32"]
-
 _TO_FLOAT = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
 
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from corral.weights.gguf import GGUFFile, encode_value
 
-__all__ = ["in_model_order", "llama_values"]
-
 _BLOCK = re.compile(r"blk\.(\d+)\.")
 _QUANTIZATION_VERSION = 2
 

@@ -17,8 +17,6 @@ from corral.weights.gguf import GGUFArray, GGUFFile, TensorInfo
 from corral.weights.gguf.names import TENSOR_TYPE_NUMBERS, TENSOR_TYPES
 from corral.weights.quantize.file_types import FILE_TYPES, FLOAT_TYPES
 
-__all__ = ["ModelFacts", "TypeChooser", "is_quantizable", "needs_importance"]
-
 _BLOCK = re.compile(r"blk\.(\d+)\.")
 _EMBEDDINGS = ("token_embd.weight", "per_layer_token_embd.weight")
 _OUTPUT = "output.weight"

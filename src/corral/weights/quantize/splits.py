@@ -17,8 +17,6 @@ from corral.golang.quote import quoted
 from corral.weights.gguf import GGUFFile, NewTensor, TensorInfo, build_header
 from corral.weights.quantize.output import in_model_order, llama_values
 
-__all__ = ["group_splits", "merge_splits"]
-
 _SPLIT_NAME = re.compile(r"(?P<prefix>.+)-(?P<no>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
 _SPLIT_KEYS = ("split.no", "split.count", "split.tensors.count")
 _COPY_BYTES = 64 << 20

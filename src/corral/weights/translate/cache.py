@@ -21,8 +21,6 @@ from corral.weights.translate.known import VERSION, projector_view, text_view
 from corral.weights.translate.view import View
 from corral.weights.translate.writing import TEMPORARY_MARK, write_view
 
-__all__ = ["FOLDER_NAME", "Part", "ViewCache"]
-
 Part = Literal["text", "projector"]
 
 _log = logging.getLogger("corral.translate")

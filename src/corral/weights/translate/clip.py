@@ -7,8 +7,6 @@ from typing import Literal
 
 from corral.weights.translate.view import View
 
-__all__ = ["CLIP_MEAN", "CLIP_STD", "HALF", "copy_leaves", "finish", "start"]
-
 HALF = (0.5, 0.5, 0.5)
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)

@@ -31,8 +31,6 @@ from corral.weights.translate.families import (
 )
 from corral.weights.translate.view import View
 
-__all__ = ["VERSION", "embeds_projector", "needs_translation", "projector_view", "text_view"]
-
 # Part of the names of stored views: raise it whenever a translation changes.
 VERSION = 1
 

@@ -18,8 +18,6 @@ from corral.weights.gguf.names import row_bytes
 from corral.weights.gguf.values import ValueKind
 from corral.weights.quantize.kernels import float32_bytes
 
-__all__ = ["Maker", "Read", "View", "ViewTensor", "paired_order", "reader_of"]
-
 # Makes data; gets a function that reads a range of the original file.
 Read = Callable[[int, int], bytes]
 Maker = Callable[[Read], bytes]

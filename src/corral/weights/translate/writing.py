@@ -16,8 +16,6 @@ from corral.weights.gguf import NewTensor, build_header, encode_value
 from corral.weights.gguf.writer import Header
 from corral.weights.translate.view import View, ViewTensor, reader_of
 
-__all__ = ["TEMPORARY_MARK", "write_view"]
-
 # Part of the names of files that are being written.
 TEMPORARY_MARK = ".writing-"
 _PADDING_KEY = "corral.padding"

@@ -10,8 +10,6 @@ from corral.weights.convert.families.encoder import Encoder
 from corral.weights.convert.lazy import Lazy
 from corral.weights.convert.output import Output
 
-__all__ = ["Bert", "Roberta"]
-
 
 class Bert(Encoder):
     """Position embeddings from 0 on; a classifier sits on the pooler."""

@@ -10,8 +10,6 @@ from corral.weights.convert.families.decoder import BLOCK_NAMES, Decoder
 from corral.weights.convert.lazy import Lazy
 from corral.weights.convert.output import Output
 
-__all__ = ["CommandR", "CommandR7B"]
-
 # From as many layers on the engine expects norms on queries and keys.
 _NORMED_FROM_BLOCKS = 64
 

@@ -15,8 +15,6 @@ from corral.weights.convert.families.rope import Rope, llama3_factors
 from corral.weights.convert.lazy import Lazy, constant
 from corral.weights.convert.output import Output
 
-__all__ = ["BLOCK_NAMES", "EXPERT_NAMES", "Decoder"]
-
 BLOCK_NAMES = {
     "input_layernorm": "attn_norm",
     "self_attn.q_proj": "attn_q",

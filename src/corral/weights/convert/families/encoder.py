@@ -11,8 +11,6 @@ from corral.weights.convert.families.pooling import write_pooling
 from corral.weights.convert.lazy import Lazy
 from corral.weights.convert.output import Output
 
-__all__ = ["Encoder"]
-
 
 class Encoder(Family):
     """`dropped`: how names begin that make words of vectors, or vectors nobody asks for."""

@@ -19,8 +19,6 @@ from corral.weights.convert.lazy import Lazy
 from corral.weights.convert.output import Output
 from corral.weights.convert.weights import Weights
 
-__all__ = ["Family", "gguf_name"]
-
 _MAX_BLOCKS = 1024
 _MAX_EXPERTS = 4096
 _BLOCK = re.compile(r"(?:layers|encoder\.layers?)\.(?P<number>\d{1,4})\.(?P<rest>.+)")

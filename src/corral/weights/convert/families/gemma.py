@@ -12,8 +12,6 @@ from corral.weights.convert.families.rope import Rope
 from corral.weights.convert.lazy import Lazy
 from corral.weights.convert.output import Output
 
-__all__ = ["Gemma", "Gemma2", "Gemma3"]
-
 _SANDWICH_NAMES = {
     **BLOCK_NAMES,
     "post_attention_layernorm": "post_attention_norm",

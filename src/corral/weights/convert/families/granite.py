@@ -5,8 +5,6 @@ from __future__ import annotations
 from corral.weights.convert.families.llama import Llama
 from corral.weights.convert.output import Output
 
-__all__ = ["Granite"]
-
 
 class Granite(Llama):
     gguf_arch = "granite"

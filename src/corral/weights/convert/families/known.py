@@ -18,8 +18,6 @@ from corral.weights.convert.families.qwen import Qwen2, Qwen3
 from corral.weights.convert.families.qwen_moe import Qwen2Moe, Qwen3Moe
 from corral.weights.convert.families.stablelm import StableLm
 
-__all__ = ["FAMILIES", "find_family", "known_architectures"]
-
 FAMILIES: dict[str, type[Family]] = {
     "BertForMaskedLM": Bert,
     "BertForSequenceClassification": Bert,

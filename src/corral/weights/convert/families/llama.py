@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from corral.weights.convert.families.decoder import Decoder
 
-__all__ = ["Llama"]
-
 
 class Llama(Decoder):
     """The engine rotates neighbouring pairs here, so the rows of queries and keys are permuted."""

@@ -8,8 +8,6 @@ from corral.weights.convert.families.decoder import BLOCK_NAMES, EXPERT_NAMES
 from corral.weights.convert.families.llama import Llama
 from corral.weights.convert.lazy import Lazy
 
-__all__ = ["Mixtral"]
-
 # w1 gates, w2 goes down, w3 goes up.
 _PARTS = {"w1.weight": "gate_proj.weight", "w2.weight": "down_proj.weight", "w3.weight": "up_proj.weight"}
 

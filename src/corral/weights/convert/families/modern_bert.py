@@ -10,8 +10,6 @@ from corral.weights.convert.families.encoder import Encoder
 from corral.weights.convert.families.rope import Rope
 from corral.weights.convert.output import Output
 
-__all__ = ["ModernBert"]
-
 
 class ModernBert(Encoder):
     gguf_arch = "modern-bert"

@@ -10,8 +10,6 @@ from corral.weights.convert.families.encoder import Encoder
 from corral.weights.convert.families.rope import Rope
 from corral.weights.convert.output import Output
 
-__all__ = ["NomicBert"]
-
 # The length the models were trained for; config.json says up to what they may be stretched.
 _TRAINED_POSITIONS = 2048
 

@@ -7,8 +7,6 @@ from typing import ClassVar
 
 from corral.weights.convert.families.decoder import BLOCK_NAMES, Decoder
 
-__all__ = ["Olmo2"]
-
 
 class Olmo2(Decoder):
     gguf_arch = "olmo2"

@@ -8,8 +8,6 @@ from typing import ClassVar
 from corral.weights.convert.families.decoder import BLOCK_NAMES, Decoder
 from corral.weights.convert.output import Output
 
-__all__ = ["Phi3"]
-
 
 class Phi3(Decoder):
     """The engine takes the fused tensors as they are. It does not slide windows here, nor do we claim one."""

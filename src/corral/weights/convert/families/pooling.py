@@ -8,8 +8,6 @@ from corral.errors import ConversionError
 from corral.weights.convert.checkpoint import Checkpoint
 from corral.weights.convert.output import Output
 
-__all__ = ["POOLING", "write_pooling"]
-
 # Numbers as in llama.h, enum llama_pooling_type.
 POOLING = {"none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}
 _MODES = {

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 
 from corral.weights.convert.families.decoder import Decoder
 
-__all__ = ["Qwen2", "Qwen3"]
-
 
 class Qwen2(Decoder):
     """Biases on queries, keys and values."""

@@ -12,8 +12,6 @@ from corral.weights.convert.families.qwen import Qwen2, Qwen3
 from corral.weights.convert.lazy import Lazy
 from corral.weights.convert.output import Output
 
-__all__ = ["Qwen2Moe", "Qwen3Moe"]
-
 
 class Qwen2Moe(Qwen2):
     """Experts in every layer: the engine knows no mixture of dense and sparse ones here."""

@@ -10,8 +10,6 @@ from corral.errors import ConversionError
 from corral.weights.convert.config import Config
 from corral.weights.convert.output import Output
 
-__all__ = ["Rope", "llama3_factors"]
-
 # Kinds that change nothing within the length a model was trained for.
 _PLAIN = ("default", "none", "dynamic", "mrope")
 

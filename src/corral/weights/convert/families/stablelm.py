@@ -12,8 +12,6 @@ from corral.weights.convert.lazy import Lazy
 from corral.weights.convert.output import Output
 from corral.weights.convert.weights import Weights
 
-__all__ = ["StableLm"]
-
 _HEAD_NORM = re.compile(r"(layers\.\d+\.self_attn\.[qk]_layernorm)\.norms\.(\d{1,4})\.weight")
 
 

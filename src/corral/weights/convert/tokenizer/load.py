@@ -21,8 +21,6 @@ from corral.weights.convert.tokenizer.tokenizer_json import (
 )
 from corral.weights.convert.tokenizer.vocabulary import MAX_TOKENS, TokenType, Vocabulary
 
-__all__ = ["load_vocabulary"]
-
 _WORD_PIECE_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 # Marks of Gemma's turns and calls, which its files call ordinary tokens (ollama: convert/tokenizer_spm.go).
 _MARKS = ("<start_of_turn>", "<end_of_turn>", "<start_function_", "<end_function_", "<escape>")

@@ -12,8 +12,6 @@ from typing import Any
 
 from corral.errors import ConversionError
 
-__all__ = ["find_pre_tokenizer", "steps_of"]
-
 Step = tuple[str, ...]
 
 # Alternatives that several patterns share. Names say what they match.

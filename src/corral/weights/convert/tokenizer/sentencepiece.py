@@ -12,8 +12,6 @@ from math import isfinite
 from corral.errors import ConversionError
 from corral.weights.convert.tokenizer.vocabulary import MAX_TOKENS, TokenType, Vocabulary
 
-__all__ = ["parse_model"]
-
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _PIECES, _TRAINER, _NORMALIZER = 1, 2, 3
 _UNIGRAM, _BPE = 1, 2

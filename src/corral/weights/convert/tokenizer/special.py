@@ -11,8 +11,6 @@ from corral.weights.convert.config import Config
 from corral.weights.convert.tokenizer.tokenizer_json import parts_of
 from corral.weights.convert.tokenizer.vocabulary import Vocabulary
 
-__all__ = ["add_chat_templates", "add_special_tokens"]
-
 # Names in Hugging Face files -> GGUF's (`seperator` is GGUF's spelling).
 _NAMES = {
     "bos": "bos",

@@ -12,8 +12,6 @@ from corral.errors import ConversionError
 from corral.weights.convert.tokenizer.pretokenizers import find_pre_tokenizer
 from corral.weights.convert.tokenizer.vocabulary import MAX_TOKENS, TokenType, Vocabulary
 
-__all__ = ["AddedToken", "added_tokens", "is_byte_level", "vocabulary_of"]
-
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 _SPACE = "\u2581"
 AddedToken = tuple[int, str, bool]

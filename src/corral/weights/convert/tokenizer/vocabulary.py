@@ -9,8 +9,6 @@ from enum import IntEnum
 from corral.errors import ConversionError
 from corral.weights.convert.output import Output
 
-__all__ = ["MAX_TOKENS", "TokenType", "Vocabulary"]
-
 MAX_TOKENS = 2_000_000
 
 

@@ -9,8 +9,6 @@ from corral.errors import GGUFError
 from corral.weights.gguf import decode_value
 from corral.weights.translate.view import View
 
-__all__ = ["text"]
-
 _TABLE = "tokenizer.ggml.precompiled_charsmap"
 
 

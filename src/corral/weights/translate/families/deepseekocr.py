@@ -5,8 +5,6 @@ from __future__ import annotations
 from corral.weights.translate import clip
 from corral.weights.translate.view import View
 
-__all__ = ["projector", "text"]
-
 _NAMES = (
     ("v.sam.position_embd", "v.sam.pos_embd.weight"),
     (".self_attn.out_proj", ".attn_out"),

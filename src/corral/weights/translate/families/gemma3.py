@@ -5,8 +5,6 @@ from __future__ import annotations
 from corral.weights.translate import clip
 from corral.weights.translate.view import View
 
-__all__ = ["projector", "text"]
-
 _SIGNS = ("gemma3.mm.tokens_per_image", "gemma3.rope.global.freq_base", "gemma3.rope.local.freq_base",
           "tokenizer.ggml.add_padding_token", "tokenizer.ggml.add_unknown_token")  # fmt: skip
 _EPSILON = "gemma3.attention.layer_norm_rms_epsilon"

@@ -8,8 +8,6 @@ from dataclasses import replace
 from corral.weights.gguf.names import row_bytes
 from corral.weights.translate.view import View
 
-__all__ = ["text"]
-
 _BYTE_TOKEN = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 _NORMAL, _BYTE = 1, 6
 _END_OF_TURN = 106

@@ -7,8 +7,6 @@ import re
 from corral.weights.translate import clip
 from corral.weights.translate.view import View
 
-__all__ = ["projector", "text"]
-
 _TOWERS = ("a.", "v.", "mm.", "model.vision_tower.")
 _GATE = re.compile(r"(blk\.\d+\.)ffn_gate_exps\.weight")
 _AUDIO_LEAVES = (

@@ -7,8 +7,6 @@ import re
 from corral.weights.translate import clip
 from corral.weights.translate.view import View
 
-__all__ = ["projector", "text"]
-
 _GATE = re.compile(r"blk\.(\d+)\.ffn_gate\.weight")
 _TEXT_NAMES = (
     (".attn_out.", ".attn_output."),

@@ -6,8 +6,6 @@ import re
 
 from corral.weights.translate.view import View
 
-__all__ = ["text"]
-
 _OLD = (
     (re.compile(r"\.attn_out(?=\.)"), ".attn_output"),
     (re.compile(r"\.attn_sinks$"), ".attn_sinks.weight"),

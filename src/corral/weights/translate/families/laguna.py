@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from corral.weights.translate.view import View
 
-__all__ = ["text"]
-
 _KEYS = (
     ("rope.swa.dimension_count", "rope.dimension_count_swa"),
     ("rope.swa.freq_base", "rope.freq_base_swa"),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from corral.weights.translate.view import View
 
-__all__ = ["text"]
-
 
 def text(view: View) -> bool:
     if "output_norm.weight" not in view.tensors or "token_embd_norm.weight" in view.tensors:

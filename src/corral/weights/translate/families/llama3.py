@@ -5,8 +5,6 @@ from __future__ import annotations
 from corral.weights.gguf import GGUFArray
 from corral.weights.translate.view import View
 
-__all__ = ["text"]
-
 _END_OF_TEXT, _START_HEADER, _END_OF_TURN = 128_001, 128_006, 128_009
 _MARKS = ("<|start_header_id|>", "<|eot_id|>")
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from corral.weights.translate import clip
 from corral.weights.translate.view import View
 
-__all__ = ["projector", "text"]
-
 _NAMES = (
     ("v.positional_embedding_vlm", "v.position_embd.weight"),
     ("v.vision_adapter.mlp.fc1", "mm.model.mlp.1"),

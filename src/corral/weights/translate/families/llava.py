@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from corral.weights.translate.view import View
 
-__all__ = ["text"]
-
 _KINDS = ("clip.projector_type", "clip.vision.projector_type")
 
 

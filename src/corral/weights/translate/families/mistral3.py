@@ -7,8 +7,6 @@ import re
 from corral.weights.translate import clip
 from corral.weights.translate.view import View
 
-__all__ = ["projector", "text"]
-
 _SIGNS = (
     "mistral3.rope.scaling.beta_fast",
     "mistral3.rope.scaling.mscale_all_dim",

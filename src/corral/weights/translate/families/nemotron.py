@@ -9,8 +9,6 @@ from corral.errors import GGUFError
 from corral.weights.translate import clip
 from corral.weights.translate.view import Read, View, ViewTensor
 
-__all__ = ["omni_text", "projector", "text"]
-
 _LATENT = ("blk.0.ffn_latent_in.weight", "blk.1.ffn_latent_in.weight")
 _LEAVES = (
     "feed_forward_length",

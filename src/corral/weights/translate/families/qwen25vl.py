@@ -5,8 +5,6 @@ from __future__ import annotations
 from corral.weights.translate import clip
 from corral.weights.translate.view import View
 
-__all__ = ["projector", "text"]
-
 _NAMES = (
     ("v.merger.ln_q", "v.post_ln"),
     ("v.merger.mlp.0", "mm.0"),

@@ -9,8 +9,6 @@ from corral.weights.translate import clip
 from corral.weights.translate.families import qwen_vision
 from corral.weights.translate.view import View
 
-__all__ = ["next_text", "projector", "text"]
-
 _BLOCK = re.compile(r"blk\.(\d+)\.")
 _MTP_LAYER = re.compile(r"mtp\.layers\.(\d+)\.")
 _EXPERT = re.compile(r"mtp\.layers\.(\d+)\.mlp\.experts\.(\d+)\.(gate|up|down)_proj\.weight")

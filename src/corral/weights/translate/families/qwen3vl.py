@@ -10,8 +10,6 @@ from corral.weights.translate import clip
 from corral.weights.translate.families import qwen_vision
 from corral.weights.translate.view import View
 
-__all__ = ["projector", "text"]
-
 _DEEPSTACK = re.compile(r"v\.deepstack_merger\.(\d+)\.(norm|linear_fc1|linear_fc2)\.")
 _LEAVES = {"norm": "norm", "linear_fc1": "fc1", "linear_fc2": "fc2"}
 _MAX_BLOCKS = 512

@@ -7,8 +7,6 @@ import re
 
 from corral.weights.translate.view import Read, View, ViewTensor
 
-__all__ = ["NAMES", "reshape_tower"]
-
 _log = logging.getLogger("corral.translate")
 _QUERY = re.compile(r"(v\.blk\.\d+\.)attn_q\.(weight|bias)")
 NAMES = (

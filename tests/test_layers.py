@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "responses": "",
     "registry": "store",
     "runner": "",
-    "scheduler": "runner",
+    "scheduler": "runner weights",
     # Files of models.
     "weights": "",
     "weights.gguf": "",
@@ -40,7 +40,7 @@ MAY_IMPORT = {
     # What the server does.
     "inference": (
         "chat.gotemplate chat.grammar chat.parsing chat.rendering chat.templates runner scheduler store "
-        "weights.gguf weights.translate workers"
+        "weights weights.gguf weights.translate workers"
     ),
     "library": (
         "chat.gotemplate chat.templates inference modelfile registry scheduler store weights.convert weights.gguf "

@@ -7,16 +7,14 @@ from corral.inference.engine_files import EnginePaths
 from corral.inference.profile import ModelProfile
 from corral.scheduler.spec import LoadRequest
 from corral.types import LoadOptions
-
-# Its cache cannot be shifted, so by default it is not.
-_NO_SHIFT = ("deepseek2",)
+from corral.weights.architectures import architecture
 
 
 def _pooling(profile: ModelProfile) -> str | None:
     """What to do with the vectors of a text's tokens; None: what the file says."""
     if profile.is_reranker:
         return "rank"
-    # A model that was not made for vectors has no way of its own to make one of many.
+    # A model that was not made for vectors does not have a way to make one of many.
     is_silent = profile.gguf is not None and profile.gguf.get_arch("pooling_type") in (None, 0)
     return "mean" if profile.is_embedding and is_silent else None
 
@@ -45,7 +43,7 @@ def load_request(
     if profile.problem or model.weights_path is None:
         name, reason = model.name.short(), profile.problem or "the model has no weights"
         raise RunnerStartError(f"unable to load model: {name}: {reason}", hint=f"create or pull {name} again")
-    architecture = profile.gguf.architecture if profile.gguf else ""
+    shifts = architecture(profile.gguf.architecture if profile.gguf else "").shifts
     return LoadRequest(
         weights_path=paths.weights or model.weights_path,
         weights_key=profile.weights_key,
@@ -55,7 +53,7 @@ def load_request(
         adapter_paths=model.adapter_paths,
         projector_paths=paths.projectors or model.projector_paths,
         draft_path=model.draft_path,
-        context_shift=architecture not in _NO_SHIFT if shift is None else shift,
+        context_shift=shifts if shift is None else shift,
         is_embedding=profile.is_embedding,
         has_completion="completion" in profile.capabilities,
         has_vision="vision" in profile.capabilities,

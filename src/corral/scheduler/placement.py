@@ -15,6 +15,7 @@ from corral.devices import Machine
 from corral.runner.interface import RunnerSpec
 from corral.scheduler.estimate import estimate_memory, kv_bytes
 from corral.scheduler.spec import Estimate, LoadRequest, Plan, SchedulerConfig
+from corral.weights.architectures import architecture
 
 _GIB = 1 << 30
 # Automatic context by total VRAM (ollama: server/routes.go): at least this much gives this many tokens.
@@ -30,22 +31,6 @@ _AUTOMATIC_SLOTS = (4, 2)
 _ONE_THREAD_BYTES = 16 << 20
 # The engine has no more sequences.
 _MAX_SLOTS = 256
-# Families whose state cannot be split over slots (ollama: server/sched.go).
-_SINGLE_SLOT_FAMILIES = frozenset(
-    {
-        "mllama",
-        "qwen3vl",
-        "qwen3vlmoe",
-        "qwen35",
-        "qwen35moe",
-        "qwen3next",
-        "lfm2",
-        "lfm2moe",
-        "nemotron_h",
-        "nemotron_h_moe",
-        "nemotron_h_omni",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +166,7 @@ def plan_load(
 
 
 def _slot_candidates(request: LoadRequest, config: SchedulerConfig, retry: Retry | None) -> tuple[int, ...]:
-    if not request.has_completion or request.family in _SINGLE_SLOT_FAMILIES:
+    if not request.has_completion or not architecture(request.family).splits_over_slots:
         return (1,)
     if config.num_parallel > 0:
         return (min(config.num_parallel, _MAX_SLOTS),)

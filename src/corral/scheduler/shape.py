@@ -11,13 +11,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from corral.scheduler.spec import MemoryShape
+from corral.weights.architectures import architecture
 
 _MAX_LAYERS = 4096
 _MAX_VALUE = 1 << 40
 # Types that the CPU engine stores a second time in an interleaved layout (ggml: repack).
 _REPACKED_TYPES = frozenset({"Q4_0", "Q4_K", "IQ4_NL", "Q2_K"})
-# Every n-th layer keeps the whole context where the file does not say (llama.cpp: per architecture).
-_WINDOW_PERIODS = {"gemma2": 2, "gemma3": 6, "gemma3n": 5, "gpt-oss": 2, "gptoss": 2, "cohere2": 4}
 
 
 class _Tensor(Protocol):
@@ -93,7 +92,7 @@ def _windowed_layers(gguf: _GGUF, n_layer: int) -> list[bool]:
     if values is not None:
         flags = [bool(value) for value in values[:n_layer]]
         return flags + [False] * (n_layer - len(flags))
-    period = _whole(pattern) or _WINDOW_PERIODS.get(gguf.architecture, 0)
+    period = _whole(pattern) or architecture(gguf.architecture).window_period
     if period < 2:
         # An engine that ignores the window keeps everything: count it all.
         return [False] * n_layer

@@ -13,12 +13,11 @@ import sys
 import time
 from collections.abc import Callable
 
+from corral.chat.families.known import find_parser, parser_names
 from corral.chat.gotemplate.template import Template
 from corral.chat.grammar import schema_grammar
 from corral.chat.grammar.rules import Rules
-from corral.chat.parsing.call_forms import call_form
 from corral.chat.parsing.events import OutputParser
-from corral.chat.parsing.known import find_parser, parser_names
 from corral.chat.parsing.thinking import ThinkingParser
 from corral.chat.parsing.tools import ToolParser
 from corral.chat.templates.gochat import render_messages
@@ -118,7 +117,8 @@ def _parsers(tools: list[Tool]) -> dict[str, Callable[[], OutputParser]]:
 
 def _pieces(name: str) -> list[str]:
     """A reply of 2,000 tokens: words, the end of the family's thinking, and more words."""
-    form = call_form(name)
+    found = find_parser(name)
+    form = found.calls if found is not None else None
     thinking = form.thinking if form is not None else ("<think>", "</think>")
     words = ["The", " quick", " brown", " fox", ",", " x", " <", " 5", ".\n", " {}"] * 80
     return [*words, *(thinking[1:] if thinking else ()), *words, *words[:400]]
@@ -139,8 +139,9 @@ def _bench_parsers(tools: list[Tool], decode_ms: float) -> None:
 
 
 def _bench_grammars(tools: list[Tool]) -> None:
-    form = call_form("qwen3")
-    assert form is not None
+    found = find_parser("qwen3")
+    assert found is not None and found.calls is not None
+    form = found.calls
 
     def choice() -> str:
         rules = Rules()

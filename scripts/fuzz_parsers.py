@@ -18,8 +18,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from corral.chat.families.known import find_parser, parser_names
 from corral.chat.parsing.events import OutputParser, Parsed
-from corral.chat.parsing.known import find_parser, parser_names
 from corral.chat.parsing.thinking import ThinkingParser
 from corral.chat.parsing.tools import ToolParser
 from corral.types import Message, Tool, ToolFunction, ToolParameters, ToolProperty
@@ -173,7 +173,7 @@ def all_parsers() -> list[Case]:
                     label = f"{name} think={think} last={role} tools={len(tools)}"
                     make = partial(info.create, tools, last, think)
                     is_hiding = hides and (think is not True or not info.has_thinking)
-                    made.append(Case(label, make, is_hiding, info.preserved_tokens))
+                    made.append(Case(label, make, is_hiding, info.tokens))
     return made
 
 

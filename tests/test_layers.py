@@ -36,15 +36,16 @@ MAY_IMPORT = {
     "chat": "chat.grammar",
     "chat.parsing": "chat chat.grammar",
     "chat.rendering": "chat",
-    "chat.templates": "chat chat.gotemplate",
+    "chat.families": "chat chat.grammar chat.parsing chat.rendering",
+    "chat.templates": "chat chat.families chat.gotemplate",
     # What the server does.
     "inference": (
-        "chat.gotemplate chat.grammar chat.parsing chat.rendering chat.templates runner scheduler store "
-        "weights weights.gguf weights.translate workers"
+        "chat chat.families chat.gotemplate chat.grammar chat.parsing chat.rendering chat.templates runner scheduler "
+        "store weights weights.gguf weights.translate workers"
     ),
     "library": (
-        "chat.gotemplate chat.templates inference modelfile registry scheduler store weights.convert weights.gguf "
-        "weights.quantize"
+        "chat.families chat.gotemplate chat.templates inference modelfile registry scheduler store weights.convert "
+        "weights.gguf weights.quantize"
     ),
     # HTTP.
     "api": "",

@@ -177,3 +177,21 @@ class Chunk:
     choice: int = 0
     format_unenforced: tuple[str, ...] = ()
     stop_word: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An answer that a question allows: its value as the model sees it, and what it means (a text, or structured)."""
+
+    value: str | bool
+    description: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question; `options` in their order, for `noul` false and true."""
+
+    name: str
+    kind: Literal["choice", "noul", "score"]
+    instructions: str
+    options: tuple[Option, ...]

@@ -14,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corral.api.native.systemone import read_systemone
+from corral.chat.families.known import decision_form
 from corral.errors import InvalidRequestError
-from corral.inference.decision import Answer, DecisionRequest, Option, Question, asker_of
+from corral.inference.decision import CHAT_FORM, Answer, DecisionRequest
 from corral.runner import scoring
 from corral.runner.engine import EngineFactory, EngineRunner
 from corral.runner.interface import EngineChoice, RunnerSpec
+from corral.types import Option, Question
 from tests.conftest import FIXTURES, Server
 
 MAX_DEPTH = 100
@@ -107,12 +109,14 @@ def test_prompts() -> None:
     state = 'Paid €20 & <tag>. Literal \\u2028, quote " and colon: comma,'
     request = read(state=state)
     (question,) = request.questions
-    assert asker_of("tev1", request)(question) == (
+    tev1 = decision_form("tev1")
+    assert tev1 is not None
+    assert tev1.ask(state, request.questions)(question) == (
         '{"state": "Paid €20 & <tag>. Literal \\\\u2028, quote \\" and colon: comma,",'
         ' "question": "Refund requested?", "options": [{"label": "A", "key": "false", "description": "No"},'
         ' {"label": "B", "key": "true", "description": "Yes"}]}'
     )
-    assert asker_of("", request)(question) == (
+    assert CHAT_FORM.ask(state, request.questions)(question) == (
         '{"context": "Paid €20 & \\u003ctag\\u003e. Literal \\\\u2028, quote \\" and colon: comma,",'
         ' "schema": [{"name": "refund", "description": "Refund requested?", "choices": [{"code": "A",'
         ' "value": false, "description": "No"}, {"code": "B", "value": true, "description": "Yes"}]}]}'
@@ -123,7 +127,7 @@ def test_prompts() -> None:
 def test_every_question_is_shown_the_whole_schema() -> None:
     """In the order that was sent; the last line says which one is asked."""
     request = read(state={"n": 1}, questions={"b": LABEL, "a": URGENCY})
-    prompts = [*map(asker_of("", request), request.questions)]
+    prompts = [*map(CHAT_FORM.ask(request.state or "", request.questions), request.questions)]
     data = [prompt.partition("\n\nRequested field: ")[0] for prompt in prompts]
     assert data[0] == data[1]
     assert [prompt.rpartition(": ")[2] for prompt in prompts] == ['"b"', '"a"']

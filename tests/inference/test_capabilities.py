@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 import corral.assets
-from corral.chat.rendering.known import renderer_names
+from corral.chat.families.known import renderer_names
 from corral.config import Settings
+from corral.inference.chats import BuiltInChat, JinjaChat
 from corral.inference.profile import ModelProfile, Profiles
 from corral.library.think_values import thinking_member
 from corral.names import ModelName
@@ -72,8 +73,9 @@ def test_decision_models() -> None:
     """They list nothing else; `tev1` has Qwen3.5's prompts, `clef` those of its weights' own template."""
     tev1, clef = profile(renderer="tev1", parser="tev1"), profile("tiny", renderer="clef", parser="clef")
     assert tev1.capabilities == clef.capabilities == ("decision",)
-    assert tev1.renderer is not None and tev1.renderer.name == "tev1" and tev1.parser is not None
-    assert clef.renderer is None and clef.path == "jinja" and clef.parser is not None
+    assert isinstance(tev1.chat, BuiltInChat) and tev1.chat.renderer.name == "tev1"
+    assert isinstance(clef.chat, JinjaChat)
+    assert tev1.chat.replies.parser is not None and clef.chat.replies.parser is not None
 
 
 def test_show_and_tags_say_the_same(server: Server) -> None:

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from corral.chat.families.family import Renderer
 from corral.chat.templates.jinja import ChatTemplate
 from corral.errors import InvalidRequestError
 from corral.inference import prompting
+from corral.inference.chats import BuiltInChat, JinjaChat, Quirks
+from corral.inference.reply_parser import Replies
 from corral.types import Message
 
 SOURCE = "{{ bos_token }}{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}"
@@ -22,14 +25,13 @@ def runner(*, adds_bos: bool, adds_eos: bool = False) -> Any:
     return SimpleNamespace(facts=facts)
 
 
-def profile(path: str = "jinja", bos: str = "") -> Any:
+REPLIES = Replies(None, None, "{")
+
+
+def profile() -> Any:
+    quirks = Quirks(cuts_prompts=False, shows_bos=False, cuts_eos=True)
     tokens = {"bos_token": "<s>", "eos_token": "</s>"}
-    return SimpleNamespace(
-        path=path,
-        renderer=SimpleNamespace(bos=bos) if path == "renderer" else None,
-        chat_template=ChatTemplate.parse(SOURCE),
-        special_tokens=lambda: tokens,
-    )
+    return SimpleNamespace(chat=JinjaChat(ChatTemplate.parse(SOURCE), REPLIES, quirks, "m", tokens))
 
 
 def prompt_of(messages: list[Message], **facts: bool) -> str:
@@ -55,9 +57,9 @@ def test_ends_of_a_template(adds_bos: bool, adds_eos: bool, text: str) -> None:
 
 def test_the_beginning_of_a_built_in_prompt() -> None:
     """A renderer's own BOS counts too, its end is left alone."""
-    found = profile("renderer", "<bos>")
-    assert prompting.without_doubled_bos("<bos>x</s>", found, runner(adds_bos=True, adds_eos=True)) == "x</s>"
-    assert prompting.without_doubled_bos("<bos>x", found, runner(adds_bos=False)) == "<bos>x"
+    chat = BuiltInChat(Renderer("r", lambda _: "", bos="<b>"), REPLIES, Quirks(), "m", 0)
+    assert prompting.without_doubled_bos("<b>x</s>", chat, runner(adds_bos=True, adds_eos=True)) == "x</s>"
+    assert prompting.without_doubled_bos("<b>x", chat, runner(adds_bos=False)) == "<b>x"
 
 
 def test_two_answers_at_the_end() -> None:

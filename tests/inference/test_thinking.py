@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from corral.inference.reply_parser import first_call_only
+from corral.inference.reply_parser import Replies, first_call_only
 from corral.inference.thinking import (
     ThinkingEndedError,
     ThinkingRun,
-    closed_thinking,
     counted_whole,
     within_budget,
 )
@@ -100,9 +99,9 @@ def test_one_call_at_most() -> None:
 
 def test_closed_thinking() -> None:
     """The tag is written unless the prompt ends with it."""
-    tags = ("<think>", "</think>")
-    assert closed_thinking("q\n", "a ", tags) == "q\n<think>\na\n</think>\n\n"
-    assert closed_thinking("q<think>\n", "a", tags) == "q<think>\na\n</think>\n\n"
+    replies = Replies(None, ("<think>", "</think>"), "{")
+    assert replies.closed_thinking("q\n", "a ") == "q\n<think>\na\n</think>\n\n"
+    assert replies.closed_thinking("q<think>\n", "a") == "q<think>\na\n</think>\n\n"
 
 
 def test_counts_of_two_runs() -> None:

@@ -1,29 +1,33 @@
-"""What a model can do, and which way its prompts are made. Ollama: server/images.go Capabilities."""
+"""What a model can do, and what makes its prompts. Ollama: server/images.go Capabilities."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from enum import Enum, auto
+from typing import Any
 
+from corral.chat.families.family import GoConvention
+from corral.chat.families.known import decision_form, find_parser, go_convention
 from corral.chat.gotemplate import Template
-from corral.chat.parsing.known import find_parser
 from corral.chat.templates import jinja
-from corral.chat.templates.marks import thinking_tags
+from corral.chat.templates.go_output import thinking_tags
 from corral.chat.templates.plain import is_plain
 from corral.errors import TemplateError
 from corral.store.models import Model
+from corral.weights.architectures import architecture
 from corral.weights.gguf import GGUFFile
-
-Path = Literal["renderer", "go", "jinja"]
 
 # llama.cpp: LLAMA_POOLING_TYPE_RANK, and its names for the head that makes the score.
 _POOLING_RANK = 4
 _CLASSIFIER_HEADS = ("cls.weight", "cls.output.weight")
-# Ollama's names of prompt forms that only such models have.
-DECISION_RENDERERS = ("tev1", "clef")
-# Those of them whose prompts are those of the template that the weights bring.
-_OWN_TEMPLATE_RENDERERS = ("clef",)
-_HARMONY_FAMILIES = ("gptoss", "gpt-oss")
+
+
+class ChatKind(Enum):
+    """What makes the prompts of a model."""
+
+    BUILT_IN = auto()
+    GO_TEMPLATE = auto()
+    JINJA = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ class Traits:
 
     @property
     def tool_template(self) -> str:
-        """The template that a file has beside its usual one for chats with tools. llama.cpp: common/chat.cpp."""
+        """The template for chats with tools that a file has beside its usual one. llama.cpp: common/chat.cpp."""
         return self._text("tokenizer.chat_template.tool_use")
 
     def _text(self, key: str) -> str:
@@ -49,28 +53,30 @@ class Traits:
         return value if isinstance(value, str) else ""
 
 
-def is_harmony(model: Model) -> bool:
-    """A gpt-oss model whose template writes harmony turns."""
+def convention_of(model: Model) -> GoConvention | None:
+    """What Ollama adds to the model's Go template, if that is one of a family with such rules."""
+    found = go_convention(model.config.family)
     template = model.template or ""
-    return model.config.family in _HARMONY_FAMILIES and "<|start|>" in template and "<|end|>" in template
+    return found if found is not None and all(mark in template for mark in found.marks) else None
 
 
-def choose_path(traits: Traits, *, go_template: bool | None) -> Path:
-    """Which prompt path a chat takes; `go_template` is the setting (None: not said)."""
+def choose_kind(traits: Traits, *, go_template: bool | None) -> ChatKind:
+    """What makes the prompts of a chat; `go_template` is the setting (None: not given)."""
     model = traits.model
-    if model.config.renderer in _OWN_TEMPLATE_RENDERERS:
-        return "jinja"
+    decision = decision_form(model.config.renderer)
+    if decision is not None and decision.uses_own_template:
+        return ChatKind.JINJA
     if model.config.renderer:
-        return "renderer"
-    if model.config.parser or is_harmony(model):
-        return "go"
+        return ChatKind.BUILT_IN
+    if model.config.parser or convention_of(model) is not None:
+        return ChatKind.GO_TEMPLATE
     if (
         model.template is not None
         and go_template is not False
         and (go_template or not _prefers_jinja(traits))
     ):
-        return "go"
-    return "jinja"
+        return ChatKind.GO_TEMPLATE
+    return ChatKind.JINJA
 
 
 def _prefers_jinja(traits: Traits) -> bool:
@@ -109,26 +115,26 @@ def _template_capabilities(template: Template | None) -> list[str]:
     return [*found, "thinking"] if thinking_tags(template) else found
 
 
-def capabilities_of(traits: Traits, path: Path) -> tuple[str, ...]:
+def capabilities_of(traits: Traits, kind: ChatKind) -> tuple[str, ...]:
     """What the model can do: for show, for tags, and for the checks of requests."""
     found = list(traits.model.config.capabilities)
-    if path == "jinja" and (source := traits.chat_template):
+    if kind is ChatKind.JINJA and (source := traits.chat_template):
         found += ["tools"] if jinja.has_tools(source) or traits.tool_template else []
         found += ["thinking"] if jinja.has_thinking(source) else []
     found += _header_kind(traits)
     found += ["rerank"] if is_reranker(traits.gguf) else []
     found += _media_of(traits.gguf)
     found += _projector(traits)
-    if path == "go":
+    if kind is ChatKind.GO_TEMPLATE:
         found += _template_capabilities(traits.template)
     found += _parser(traits)
-    if traits.model.config.family in _HARMONY_FAMILIES:
+    if go_convention(traits.model.config.family) is not None:
         found.append("thinking")
     return _unique(found, traits)
 
 
 def tags_order(found: tuple[str, ...], gguf: GGUFFile | None) -> tuple[str, ...]:
-    """The same list in the order that clients know from tags: what the weights' header says of media is first."""
+    """The same list in the order that clients know from tags: first what the weights' header says about media."""
     media = _media_of(gguf)
     return (*(name for name in media if name in found), *(name for name in found if name not in media))
 
@@ -174,22 +180,21 @@ def _parser(traits: Traits) -> list[str]:
 
 
 def has_decision_head(gguf: GGUFFile | None) -> bool:
-    """Whether a file has a part of its own that answers typed questions; the engine runs it."""
+    """Whether a file has a part that answers typed questions; the engine runs it."""
     return gguf is not None and isinstance(gguf.get_arch("decision.type"), str)
 
 
 def is_decision_model(model: Model, gguf: GGUFFile | None) -> bool:
     """Whether a model was made to answer typed questions (`/v1/systemone`)."""
     config = model.config
-    return (
-        "decision" in config.capabilities or config.renderer in DECISION_RENDERERS or has_decision_head(gguf)
-    )
+    is_asked = decision_form(config.renderer) is not None
+    return "decision" in config.capabilities or is_asked or has_decision_head(gguf)
 
 
 def _unique(found: list[str], traits: Traits) -> tuple[str, ...]:
     if is_decision_model(traits.model, traits.gguf):
         return ("decision",)
-    dropped = {"audio"} if traits.model.config.family == "nemotron_h_omni" else set()
+    dropped = set() if architecture(traits.model.config.family).can_hear else {"audio"}
     return tuple(name for name in dict.fromkeys(found) if name not in dropped)
 
 

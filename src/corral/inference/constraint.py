@@ -14,11 +14,10 @@ from typing import Literal
 from corral.bounded import BoundedCache
 from corral.chat.grammar.budget import QUICK_STEPS, WorkLimitError
 from corral.chat.grammar.schema import Grammar
-from corral.chat.parsing.bindings import Binding, FormKey, bind
-from corral.chat.parsing.call_forms import arguments_key
 from corral.chat.parsing.events import OutputParser
 from corral.errors import InvalidRequestError, SchemaError, WorkerLimitError
-from corral.inference.profile import ModelProfile
+from corral.inference.bindings import Binding, bind
+from corral.inference.chats import Chat
 from corral.inference.requests import ChatRequest, InferenceOptions
 from corral.types import Think, Tool
 from corral.workers.pool import run_job
@@ -74,7 +73,7 @@ def _chosen(tools: Sequence[Tool], choice: str) -> tuple[Tool, ...]:
 
 
 def binding_of(
-    profile: ModelProfile,
+    chat: Chat,
     common: InferenceOptions,
     tools: Sequence[Tool],
     choice: str,
@@ -93,19 +92,19 @@ def binding_of(
         return plain
     if is_forced(choice):
         return Binding(
-            form=_form_key(profile),
+            form=chat.replies.form_key(),
             tools=_chosen(tools, choice),
             calls="must",
             is_single=choice != "required",
             thinking=_thinking(think, parser),
         )
-    if choice == "none" and not has_format and profile.parser is not None:
-        return Binding(form=_form_key(profile), calls="never")
+    if choice == "none" and not has_format and chat.quirks.reads_unasked_calls:
+        return Binding(form=chat.replies.form_key(), calls="never")
     if tools and has_format and choice != "none":
-        return Binding(plain.format, "", plain.is_strict, _form_key(profile), tuple(tools), "may")
+        return Binding(plain.format, "", plain.is_strict, chat.replies.form_key(), tuple(tools), "may")
     if any(tool.function.is_strict for tool in tools) and not has_format and choice == "auto":
         return Binding(
-            form=_form_key(profile),
+            form=chat.replies.form_key(),
             tools=tuple(tools),
             calls="after text",
             thinking=_thinking(think, parser),
@@ -156,12 +155,6 @@ async def _made(binding: Binding) -> Grammar:
     except WorkerLimitError as exc:
         what = "grammar" if binding.grammar else "JSON schema in format" if binding.format else "tools"
         raise SchemaError(f"invalid {what}: {exc}") from None
-
-
-def _form_key(profile: ModelProfile) -> FormKey:
-    source = profile.template.source if profile.chat_template is None else profile.chat_template.source
-    parser = profile.parser.name if profile.parser is not None else ""
-    return FormKey(parser, profile.tool_tag, arguments_key(source), profile.thinking_tags)
 
 
 def _thinking(think: Think, parser: OutputParser | None) -> Literal["", "may", "begun"]:

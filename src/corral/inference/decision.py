@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal
+from typing import Any
 
+from corral.chat.families import clef
+from corral.chat.families.family import DecisionForm
+from corral.chat.families.known import decision_form
 from corral.errors import CapabilityError, ContextOverflowError, InvalidRequestError
 from corral.golang.quote import quoted
 from corral.inference import prompting
@@ -21,32 +23,12 @@ from corral.inference.generation import Turn, chat_prompt
 from corral.inference.images import prepare_images
 from corral.inference.profile import ModelProfile
 from corral.runner.interface import Runner
-from corral.types import Message
+from corral.types import Message, Question
 
-_MAX_OPTIONS = 26
-_MAX_TEV_OPTIONS = 24
 # No token of a real vocabulary is longer: what is beyond need not be counted to be too long.
 _MAX_TOKEN_CHARS = 256
-_TEV = "tev1"
-_CLEF = "clef"
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """An answer that a question allows: its value as the model sees it, and what it means (a text, or structured)."""
-
-    value: str | bool
-    description: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A question; `options` in their order, for `noul` false and true."""
-
-    name: str
-    kind: Literal["choice", "noul", "score"]
-    instructions: str
-    options: tuple[Option, ...]
+# How models are asked that chat, and were not made to be asked.
+CHAT_FORM = DecisionForm("", clef.ask)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,22 +86,26 @@ def check_request(profile: ModelProfile, request: DecisionRequest) -> None:
     Raises:
         CapabilityError, InvalidRequestError
     """
-    renderer = profile.model.config.renderer
+    form = form_of(profile)
     if not {"decision", "completion"} & set(profile.capabilities):
         raise CapabilityError(f"{quoted(request.model)} does not support decision")
-    sees = renderer == _CLEF or has_decision_head(profile.gguf) or profile.has_projector
+    sees = form.takes_images or has_decision_head(profile.gguf) or profile.has_projector
     if request.images and not sees:
         raise InvalidRequestError("this decision model does not support images")
     if not (request.state or "").strip() and not (request.images and request.state is None):
         text = "must be a string, object, or array" if request.state is None else "must not be empty"
         raise InvalidRequestError(f"state {text}")
-    limit = _MAX_TEV_OPTIONS if renderer == _TEV else _MAX_OPTIONS
     for question in request.questions:
         where = f"question {quoted(question.name)}"
-        if not 2 <= len(question.options) <= limit:
-            raise InvalidRequestError(f"{where}: criteria must contain 2–{limit} candidates")
-        if renderer == _TEV and any(option.description == "" for option in question.options):
+        if not 2 <= len(question.options) <= form.max_options:
+            raise InvalidRequestError(f"{where}: criteria must contain 2–{form.max_options} candidates")
+        if form.needs_descriptions and any(option.description == "" for option in question.options):
             raise InvalidRequestError(f"{where}: descriptions must not be empty")
+
+
+def form_of(profile: ModelProfile) -> DecisionForm:
+    """How the model is asked."""
+    return decision_form(profile.model.config.renderer) or CHAT_FORM
 
 
 async def decide(turn: Turn, request: DecisionRequest) -> DecisionResult:
@@ -134,7 +120,7 @@ async def decide(turn: Turn, request: DecisionRequest) -> DecisionResult:
         return _native_result(await turn.runner.decide(json.loads(request.wire.decode("utf-8", "replace"))))
     codes = await _codes(turn.runner, max(len(question.options) for question in request.questions))
     images = await prepare_images(request.images) if turn.profile.has_projector else request.images
-    ask = asker_of(turn.profile.model.config.renderer, request)
+    ask = form_of(turn.profile).ask(request.state or "", request.questions)
     answers: list[Answer] = []
     input_count = output_count = cached_count = 0
     for i, question in enumerate(request.questions):
@@ -157,7 +143,7 @@ async def decide(turn: Turn, request: DecisionRequest) -> DecisionResult:
 
 async def _rendered(turn: Turn, message: Message) -> prompting.Prompt:
     prompt = await chat_prompt(turn, prompting.chat_messages(turn.profile, [message]), ())
-    text = prompting.without_doubled_bos(prompt.text, turn.profile, turn.runner)
+    text = prompting.without_doubled_bos(prompt.text, turn.profile.chat, turn.runner)
     text, images = prompting.with_media_markers(text, prompt.images, turn.runner.facts.media_marker)
     return prompting.Prompt(text, tuple(images))
 
@@ -169,46 +155,6 @@ async def _codes(runner: Runner, count: int) -> list[int]:
     if any(len(found) != 1 for found in tokens) or len({found[0] for found in tokens}) < count:
         raise CapabilityError("this model cannot answer: its tokenizer has no tokens for single letters")
     return [found[0] for found in tokens]
-
-
-def asker_of(renderer: str, request: DecisionRequest) -> Callable[[Question], str]:
-    """What makes the message that asks a question, in the form that the family was trained on."""
-    if renderer == _TEV:
-        return partial(_tev_message, request.state or "")
-    schema = [
-        {
-            "name": each.name,
-            "description": each.instructions,
-            "choices": [
-                {"code": chr(ord("A") + i), "value": option.value, "description": option.description}
-                for i, option in enumerate(each.options)
-            ],
-        }
-        for each in request.questions
-    ]
-    shared = _escaped(_dump({"context": request.state or "", "schema": schema}))
-    return lambda question: f"{shared}\n\nRequested field: {_escaped(_dump(question.name))}"
-
-
-def _tev_message(state: str, question: Question) -> str:
-    options = [
-        {"label": chr(ord("A") + i), "key": _key(option), "description": option.description}
-        for i, option in enumerate(question.options)
-    ]
-    return _dump({"state": state, "question": question.instructions, "options": options})
-
-
-def _escaped(data: str) -> str:
-    """JSON in which no text can end the turn."""
-    return data.replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def _key(option: Option) -> str:
-    return option.value if isinstance(option.value, str) else json.dumps(option.value)
-
-
-def _dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _native_result(answer: Mapping[str, Any]) -> DecisionResult:

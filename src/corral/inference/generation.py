@@ -54,7 +54,7 @@ async def chat_prompt(turn: Turn, messages: Sequence[Message], tools: Sequence[T
 
 
 async def generate_prompt(turn: Turn, request: GenerateRequest) -> Prompt:
-    """The text of a generate request on its path: raw, fill-in-the-middle, custom template, or as a chat.
+    """The text of a generate request: raw, fill-in-the-middle, custom template, or as a chat.
 
     Raises:
         TemplateError, ContextOverflowError
@@ -63,7 +63,7 @@ async def generate_prompt(turn: Turn, request: GenerateRequest) -> Prompt:
         return Prompt(await text_of(turn.runner, turn.profile, request.prompt_tokens))
     if request.is_raw:
         return Prompt(request.prompt, request.images)
-    if turn.profile.template_problem and request.is_template_optional:
+    if turn.profile.chat.problem and request.is_template_optional:
         return Prompt(request.prompt, request.images)
     model = turn.profile.model
     if request.suffix:

@@ -45,18 +45,17 @@ from corral.runner.interface import Runner
 from corral.scheduler.loop import Scheduler
 from corral.scheduler.spec import LoadRequest
 from corral.types import Capability, LoadOptions, Think
+from corral.weights.architectures import architecture
 from corral.weights.translate.cache import ViewCache
 
-# Rerankers that are asked for yes or no; the engine makes a probability of the two. Its prompt for them is an
-# instruction around query and document.
-_GENERATIVE_RERANKERS = ("qwen3", "qwen3vl")
+# The prompt of the engine for rerankers that are asked for yes or no: an instruction around query and document.
 _RERANK_PROMPT_TOKENS = 160
 _MAX_MESSAGES = 16_384
 _MAX_TOOLS = 2048
 
 
 class Inference:
-    """The service behind every surface that makes text or vectors."""
+    """The service for every surface that makes text or vectors."""
 
     def __init__(
         self, settings: Settings, profiles: Profiles, scheduler: Scheduler, translations: ViewCache
@@ -90,8 +89,7 @@ class Inference:
             prompt = await generate_prompt(turn, request)
             if common.is_render_only:
                 return Immediate("", prompt.text, len(prompt.images))
-            # A built-in parser gets what the request said, the inferred one what was made of it.
-            parser_think = common.think if profile.parser is not None else think
+            parser_think = common.think if profile.chat.quirks.reads_given_think else think
             final = await complete(turn, prompt, (), None, parser_think, emit, not request.is_raw)
             if final is not None:
                 await emit([final])
@@ -130,7 +128,7 @@ class Inference:
             return None
 
     async def count_tokens(self, request: ChatRequest) -> int:
-        """How many tokens the prompt of a chat has, uncut; pictures by an estimate.
+        """How many tokens the prompt of a chat has, uncut; images by an estimate.
 
         Raises:
             CorralError: as `chat` does.
@@ -202,7 +200,9 @@ class Inference:
             await self._wanted(profile, load, shift=None), request.keep_alive_ns
         ) as lease:
             stopwatch.grant()
-            is_generative = profile.gguf is not None and profile.gguf.architecture in _GENERATIVE_RERANKERS
+            is_generative = (
+                profile.gguf is not None and architecture(profile.gguf.architecture).reranks_by_answer
+            )
             return await rerank(
                 lease.runner,
                 request,

@@ -1,4 +1,4 @@
-"""Everything that a request needs to know of a model, worked out once for each manifest."""
+"""Everything that a request needs to know about a model, worked out once for each manifest."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,6 @@ from corral import API_VERSION
 from corral.apiversion import is_beyond_api
 from corral.bounded import BoundedCache
 from corral.chat.gotemplate import Template
-from corral.chat.parsing.known import ParserInfo, find_parser
-from corral.chat.rendering.known import RendererInfo, find_renderer
-from corral.chat.templates.jinja import ChatTemplate
-from corral.chat.templates.jinja_output import output_form
-from corral.chat.templates.marks import thinking_tags, tool_tag
 from corral.chat.templates.plain import PLAIN_TEMPLATE
 from corral.config import Settings
 from corral.errors import (
@@ -27,16 +21,17 @@ from corral.errors import (
     GGUFError,
     ModelNotFoundError,
     StoreError,
-    TemplateError,
 )
 from corral.inference import capabilities
+from corral.inference.chat_choice import choose_chat
+from corral.inference.chats import Chat
 from corral.inference.doubts import Doubts
 from corral.inference.recommended import recommended_parameters
 from corral.names import ModelName, ModelRef, parse_ref
 from corral.scheduler.shape import read_memory_shape
 from corral.scheduler.spec import MemoryShape
 from corral.store.models import Model, ModelStore
-from corral.weights.gguf import GGUFArray, GGUFFile, check_loadable
+from corral.weights.gguf import GGUFFile, check_loadable
 from corral.weights.translate import embeds_projector, needs_translation
 
 _log = logging.getLogger("corral.models")
@@ -51,11 +46,6 @@ _VALUE_BYTES = 400
 _TENSOR_BYTES = 700
 _headers: BoundedCache[tuple[str, int, int, int], GGUFFile] = BoundedCache(
     max_entries=_MAX_HEADERS, max_bytes=_MAX_BYTES
-)
-# What the engine uses for a model that brings no template of any kind.
-_DEFAULT_CHAT_TEMPLATE = (
-    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 
 
@@ -86,20 +76,13 @@ class ModelProfile:
 
     model: Model
     gguf: GGUFFile | None
-    path: capabilities.Path
+    chat: Chat
     capabilities: tuple[str, ...]
+    # The Go template, or the plain one: what fills gaps in a text.
     template: Template
-    chat_template: ChatTemplate | None
-    renderer: RendererInfo | None
-    parser: ParserInfo | None
-    thinking_tags: tuple[str, str] | None
-    tool_tag: str
     shape: MemoryShape
-    # Why the engine must not be given the weights, and why their chat template cannot be used (empty: it can).
+    # Why the engine must not be given the weights (empty: it may).
     problem: str
-    template_problem: str = ""
-    # For chats with tools, if the weights have another template for those.
-    tool_template: ChatTemplate | None = None
     # The model's stored parameters, over those that the weights recommend.
     parameters: Mapping[str, Any] = field(default_factory=dict)
     projector: GGUFFile | None = None
@@ -119,23 +102,9 @@ class ModelProfile:
         return self.model.config.family
 
     @property
-    def is_harmony(self) -> bool:
-        return capabilities.is_harmony(self.model)
-
-    @property
     def weights_key(self) -> str:
         """What identifies a runner: the weights, whatever names they have."""
         return str(self.model.weights_path or self.model.digest_hex)
-
-    @property
-    def parameter_count(self) -> int:
-        """The number that the config's text for people stands for; renderers that ask mean that one."""
-        text = self.model.config.parameter_size
-        scale = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}.get(text[-1:].upper(), 0)
-        try:
-            return int(float(text[:-1]) * scale)
-        except ValueError:
-            return 0
 
     @property
     def is_embedding(self) -> bool:
@@ -144,32 +113,6 @@ class ModelProfile:
     @property
     def is_reranker(self) -> bool:
         return "rerank" in self.capabilities
-
-    @property
-    def drops_old_thinking(self) -> bool:
-        return self.family == "qwen3" or self.model.name.model == "deepseek-r1"
-
-    def special_tokens(self) -> dict[str, str]:
-        """What Jinja templates are told of the tokenizer."""
-        metadata: Any = self.gguf.metadata if self.gguf else {}
-        return {f"{kind}_token": _special_token(metadata, kind) for kind in ("bos", "eos")}
-
-
-def _special_token(metadata: Any, kind: str) -> str:
-    number = metadata.get(f"tokenizer.ggml.{kind}_token_id")
-    tokens = metadata.get("tokenizer.ggml.tokens")
-    is_known = isinstance(tokens, GGUFArray) and tokens.element_type == "string"
-    if not isinstance(number, int) or not is_known or not 0 <= number < len(tokens):
-        return ""
-    return _token_text(tokens, number)
-
-
-@lru_cache(maxsize=256)
-def _token_text(tokens: Any, number: int) -> str:
-    for i, token in enumerate(tokens.byte_strings()):
-        if i == number:
-            return str(token, "utf-8", "replace")
-    return ""
 
 
 class Profiles:
@@ -248,61 +191,28 @@ class Profiles:
             problem = ""  # the translation is checked instead
         template = capabilities.parse_template(model.template)
         traits = capabilities.Traits(model, gguf, projector, template)
-        path = capabilities.choose_path(traits, go_template=self._settings.go_template)
-        chat_template, template_problem = None, ""
-        if path == "jinja":
-            source = traits.chat_template or _DEFAULT_CHAT_TEMPLATE
-            chat_template, template_problem = _parse_chat_template(source)
-            if template_problem and template is not None:
-                path = "go"  # better than nothing, even a template that would lose against a sound one
         go_template = template or Template.parse(PLAIN_TEMPLATE)
-        parts = (*model.projector_paths, *model.adapter_paths, model.draft_path)
-        tool_template = None
-        if path == "jinja" and traits.tool_template:
-            tool_template, _ = _parse_chat_template(traits.tool_template)
-        form = None
-        if path == "jinja":
-            form = output_form(tool_template.source if tool_template else traits.chat_template)
-        parser = _known_parser(model)
-        if parser is None and form is not None and form.parser:
-            parser = find_parser(form.parser)
         go_template.prepare()
+        chat, kind = choose_chat(traits, go_template, go_template=self._settings.go_template)
+        parts = (*model.projector_paths, *model.adapter_paths, model.draft_path)
         extra_bytes = sum(_size(part) for part in parts if part is not None)
-        profile = ModelProfile(
+        return ModelProfile(
             model=model,
             gguf=gguf,
-            path=path,
-            capabilities=capabilities.capabilities_of(traits, path),
+            chat=chat,
+            capabilities=capabilities.capabilities_of(traits, kind),
             template=go_template,
-            chat_template=chat_template,
-            renderer=_known_renderer(model.config.renderer if path == "renderer" else ""),
-            parser=parser,
-            thinking_tags=form.thinking_tags if form else thinking_tags(go_template),
-            tool_tag=form.tool_tag if form else tool_tag(go_template),
             shape=read_memory_shape(gguf, file_bytes=gguf.size_bytes, extra_bytes=extra_bytes)
             if gguf
             else MemoryShape(),
             problem=damage or problem,
             weights_stamp=stamp,
             damage_count=damage_count,
-            template_problem=template_problem,
-            tool_template=tool_template,
             parameters={**recommended_parameters(gguf), **model.parameters},
             projector=projector,
             needs_view=is_foreign,
             has_embedded_projector=is_foreign and gguf is not None and embeds_projector(gguf),
         )
-        if path == "jinja":
-            profile.special_tokens()  # found once: a vocabulary is long
-        return profile
-
-
-def _parse_chat_template(source: str) -> tuple[ChatTemplate | None, str]:
-    """The template of a file, or why it cannot be used: only what needs it fails then."""
-    try:
-        return ChatTemplate.parse(source), ""
-    except TemplateError as exc:
-        return None, str(exc)
 
 
 def _profile_bytes(profile: ModelProfile) -> int:
@@ -311,7 +221,7 @@ def _profile_bytes(profile: ModelProfile) -> int:
 
 
 def checked_name(name: str) -> tuple[ModelRef, ModelName]:
-    """A name as typed, of a model that would run here; whether there is one is another question.
+    """A name as typed, of a model that would run here; whether it exists is another question.
 
     Raises:
         InvalidRequestError: no name, or a bad one.
@@ -357,18 +267,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def _known_renderer(name: str) -> RendererInfo | None:
-    if not name:
-        return None
-
-    def unknown(_conversation: object) -> str:
-        raise TemplateError(f'unknown renderer "{name}"')
-
-    return find_renderer(name) or RendererInfo(name, unknown)
-
-
-def _known_parser(model: Model) -> ParserInfo | None:
-    name = model.config.parser or ("harmony" if capabilities.is_harmony(model) else "")
-    return find_parser(name) if name else None

@@ -6,35 +6,30 @@ than the context has tokens) is never sent there to be counted.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from corral.chat.parsing.harmony import rename_tools
+from corral.chat import marks
 from corral.chat.parsing.thinking import ThinkingParser
-from corral.chat.rendering.images import insert_image_tags
-from corral.chat.rendering.known import RendererInfo
-from corral.errors import CapabilityError, ContextOverflowError, InvalidRequestError, TemplateError
+from corral.errors import CapabilityError, ContextOverflowError
+from corral.inference.chats import Chat
 from corral.inference.profile import ModelProfile
-from corral.inference.rendering import is_large, render_go, render_jinja
 from corral.runner.interface import Runner
 from corral.types import Message, SamplingOptions, Think, Tool
 
-# What the engine needs for one picture, as Ollama estimates it.
+# Tokens that the engine needs for one image, as Ollama estimates it.
 _TOKENS_PER_IMAGE = 768
 _OVERFLOW_TEXT = (
     "the prompt is longer than the context length currently available to the model; shorten the prompt,"
     " adjust the context length in settings, or use a model with a longer context length"
 )
-# llama.cpp: tools/server, of the last message being the beginning of the reply.
-_TWO_ANSWERS_TEXT = "Cannot have 2 or more assistant messages at the end of the list."
 _IMAGE_TAG = re.compile(r"\[img-(\d+)\]")
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A rendered prompt with `[img-N]` tags, the pictures of the messages kept, and how many messages were not."""
+    """A rendered prompt with `[img-N]` tags, the images of the messages kept, and how many messages were not."""
 
     text: str
     images: tuple[bytes, ...] = ()
@@ -51,9 +46,10 @@ def chat_messages(profile: ModelProfile, messages: Sequence[Message]) -> list[Me
     conversation = [*model.messages, *messages]
     if model.system and not (messages and messages[0].role == "system"):
         conversation.insert(0, Message("system", model.system))
-    if profile.family == "mllama" and any(len(message.images) > 1 for message in conversation):
+    quirks = profile.chat.quirks
+    if quirks.takes_one_image and any(len(message.images) > 1 for message in conversation):
         raise CapabilityError("this model only supports one image while more than one image requested")
-    return _without_old_thinking(conversation) if profile.drops_old_thinking else conversation
+    return _without_old_thinking(conversation) if quirks.drops_old_thinking else conversation
 
 
 def _without_old_thinking(messages: list[Message]) -> list[Message]:
@@ -68,77 +64,10 @@ def _without_old_thinking(messages: list[Message]) -> list[Message]:
 
 
 def _after_thinking(content: str) -> str:
-    if "<think>" not in content:
+    if marks.OPEN_THINK not in content:
         return content
-    parser = ThinkingParser("<think>", "</think>")
+    parser = ThinkingParser(*marks.THINK)
     return parser.feed(content).content + parser.finish().content
-
-
-async def render(
-    profile: ModelProfile, messages: Sequence[Message], tools: Sequence[Tool], think: Think
-) -> tuple[str, tuple[bytes, ...]]:
-    """Render on the model's path; returns the text and the pictures in the order of their numbers.
-
-    Raises:
-        TemplateError
-        InvalidRequestError: two answers at the end, for a model with a template of its own.
-    """
-    images = tuple(image for message in messages for image in message.images)
-    if profile.renderer is not None:
-        if images and profile.renderer.has_image_tags:
-            messages = insert_image_tags(messages, separator=True)
-        text = await _render_builtin(profile, profile.renderer, messages, tools, think)
-    elif profile.path == "jinja":
-        if [message.role for message in messages[-2:]] == ["assistant", "assistant"]:
-            raise InvalidRequestError(_TWO_ANSWERS_TEXT)
-        if profile.chat_template is None:
-            raise TemplateError(
-                f"the chat template in the weights of {profile.model.name.short()} cannot be used:"
-                f" {profile.template_problem}; a model created from it with a TEMPLATE does not need it"
-            )
-        if images:
-            messages = _append_image_tags(messages)
-        options = {"think": think, **profile.special_tokens()}
-        template = profile.tool_template if tools and profile.tool_template else profile.chat_template
-        text = await render_jinja(template, messages, tools, options)
-    else:
-        if images:
-            messages = insert_image_tags(messages, separator=False)
-        if profile.is_harmony:
-            tools, think = rename_tools(tools), "high" if think == "max" else think
-        text = await render_go(profile.template, messages, tools, think)
-    return text, images
-
-
-async def _render_builtin(
-    profile: ModelProfile,
-    renderer: RendererInfo,
-    messages: Sequence[Message],
-    tools: Sequence[Tool],
-    think: Think,
-) -> str:
-    """With one of our own renderers, which take time in proportion to what they get."""
-
-    def write() -> str:
-        return renderer.render(
-            messages,
-            tools,
-            think,
-            model_name=profile.model.name.short(),
-            parameter_count=profile.parameter_count,
-        )
-
-    return await asyncio.to_thread(write) if is_large(messages, tools) else write()
-
-
-def _append_image_tags(messages: Sequence[Message]) -> list[Message]:
-    """Pictures follow the text, as the engine's own chat route places them."""
-    tagged, count = [], 0
-    for message in messages:
-        tags = "".join(f"[img-{count + i}]" for i in range(len(message.images)))
-        count += len(message.images)
-        tagged.append(replace(message, content=message.content + tags))
-    return tagged
 
 
 async def fit_messages(
@@ -156,17 +85,18 @@ async def fit_messages(
     The last message is kept whatever its size. With `is_allowed` False nothing is dropped.
 
     Raises:
-        TemplateError
+        TemplateError, InvalidRequestError: as `Chat.prompt`.
     """
+    chat = profile.chat
 
     def kept_from(start: int) -> list[Message]:
         return [message for message in messages[:start] if message.role == "system"] + list(messages[start:])
 
     async def fits(start: int) -> bool:
         kept = kept_from(start)
-        text, _ = await render(profile, [replace(message, images=()) for message in kept], tools, think)
-        pictures = sum(len(message.images) for message in kept) if profile.has_projector else 0
-        limit = num_ctx - pictures * _TOKENS_PER_IMAGE
+        text = await chat.prompt([replace(message, images=()) for message in kept], tools, think)
+        images = sum(len(message.images) for message in kept) if profile.has_projector else 0
+        limit = num_ctx - images * _TOKENS_PER_IMAGE
         return limit >= 0 and await _has_at_most(runner, text, limit)
 
     start = 0
@@ -181,33 +111,34 @@ async def fit_messages(
                 low = middle + 1
         start = high
     kept = kept_from(start)
-    text, images = await render(profile, kept, tools, think)
-    if profile.path == "jinja":
-        text = without_doubled_bos(text, profile, runner)
+    text = await chat.prompt(kept, tools, think)
+    if not chat.quirks.shows_bos:
+        text = without_doubled_bos(text, chat, runner)
+    images = tuple(image for message in kept for image in message.images)
     return Prompt(text, images, len(messages) - len(kept))
 
 
 async def count_tokens(
     profile: ModelProfile, messages: Sequence[Message], tools: Sequence[Tool], think: Think, runner: Runner
 ) -> int:
-    """Tokens of a whole conversation as the engine would be given it; pictures by estimate.
+    """Tokens of a whole conversation as the engine would be given it; images by estimate.
 
     Raises:
-        TemplateError
+        TemplateError, InvalidRequestError: as `Chat.prompt`.
     """
-    text, _ = await render(profile, [replace(message, images=()) for message in messages], tools, think)
-    text = without_doubled_bos(text, profile, runner)
+    bare = [replace(message, images=()) for message in messages]
+    text = without_doubled_bos(await profile.chat.prompt(bare, tools, think), profile.chat, runner)
     image_count = sum(len(message.images) for message in messages)
     return len(await runner.tokenize(text, add_special=True)) + image_count * _TOKENS_PER_IMAGE
 
 
-def without_doubled_bos(text: str, profile: ModelProfile, runner: Runner) -> str:
-    """Take a BOS off that the tokenizer will add by itself, and an EOS that a model's own template wrote likewise."""
-    if profile.path == "jinja" and runner.facts.adds_eos and runner.facts.eos_token:
+def without_doubled_bos(text: str, chat: Chat, runner: Runner) -> str:
+    """Take off a BOS that the tokenizer will add itself, and an EOS that a template in the weights wrote likewise."""
+    if chat.quirks.cuts_eos and runner.facts.adds_eos and runner.facts.eos_token:
         text = text.removesuffix(runner.facts.eos_token)
     if not runner.facts.adds_bos:
         return text
-    written = (profile.renderer.bos if profile.renderer is not None else "", "<bos>", runner.facts.bos_token)
+    written = (chat.bos, marks.BOS, runner.facts.bos_token)
     return next((text[len(bos) :] for bos in written if bos and text.startswith(bos)), text)
 
 
@@ -251,7 +182,7 @@ async def fit_tokens(
 
 
 def with_media_markers(text: str, images: Sequence[bytes], marker: str) -> tuple[str, tuple[bytes, ...]]:
-    """Replace `[img-N]` tags by the engine's marker; returns the text and the pictures in marker order."""
+    """Replace `[img-N]` tags by the engine's marker; returns the text and the images in marker order."""
     ordered: list[bytes] = []
 
     def place(match: re.Match[str]) -> str:

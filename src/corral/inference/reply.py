@@ -8,16 +8,14 @@ from dataclasses import replace
 from corral.chat.parsing.events import OutputParser
 from corral.errors import ContextOverflowError
 from corral.inference import constraint, prompting
+from corral.inference.chats import Quirks
 from corral.inference.completion import CompletionRun
 from corral.inference.generation import Turn, chat_prompt
 from corral.inference.images import prepare_images
-from corral.inference.profile import ModelProfile
-from corral.inference.reply_parser import choose_parser, preserved_tokens
 from corral.inference.requests import Emit
 from corral.inference.thinking import (
     ThinkingEndedError,
     ThinkingRun,
-    closed_thinking,
     counted_whole,
     within_budget,
 )
@@ -35,11 +33,10 @@ async def chat_reply(
 ) -> Chunk | None:
     """One run, or two: a format must not bind the thinking before the answer, and that may have a budget."""
     last = messages[-1] if messages else None
-    reads_thinking = turn.profile.parser is not None or turn.profile.thinking_tags is not None
     is_free = bool(
         not constraint.is_forced(choice)
         and turn.think
-        and reads_thinking
+        and turn.profile.chat.replies.reads_thinking
         and "thinking" in turn.profile.capabilities
     )
     is_delayed = is_free and constraint.is_bound(turn.common)
@@ -82,9 +79,7 @@ async def _thought_first(
         if run.thinking:
             messages = [*messages, Message("assistant", thinking="".join(run.thinking))]
             prompt = await chat_prompt(turn, messages, tools)
-            if turn.profile.is_harmony:
-                text = prompt.text + "<|end|><|start|>assistant<|channel|>final<|message|>"
-                prompt = replace(prompt, text=text)
+            prompt = replace(prompt, text=prompt.text + turn.profile.chat.quirks.answer_start)
         return await complete(turn, prompt, (), None, False, emit, False)
     except ContextOverflowError:
         if final is None:
@@ -100,7 +95,7 @@ async def _within_budget(
     budget: int,
     emit: Emit,
 ) -> Chunk | None:
-    """A run that thinks, and when that takes too long another one that goes on behind the thinking."""
+    """A run that thinks, and when that takes too long another one that continues after the thinking."""
     last = messages[-1] if messages else None
     thinking: list[str] = []
     try:
@@ -108,9 +103,10 @@ async def _within_budget(
         return await complete(turn, prompt, tools, last, turn.think, watched, False)
     except ThinkingEndedError:
         pass
-    thought, tags = "".join(thinking), turn.profile.thinking_tags
-    if tags is not None and turn.profile.parser is None:
-        after = replace(prompt, text=closed_thinking(prompt.text, thought, tags))
+    thought = "".join(thinking)
+    text = turn.profile.chat.replies.closed_thinking(prompt.text, thought)
+    if text is not None:
+        after = replace(prompt, text=text)
     else:
         after = await chat_prompt(turn, [*messages, Message("assistant", thinking=thought)], tools)
     limit = turn.sampling.num_predict
@@ -120,7 +116,7 @@ async def _within_budget(
     final = await complete(turn, after, tools, None, False, emit, False)
     if final is None or prompt.images:
         return final
-    text = prompting.without_doubled_bos(prompt.text, turn.profile, turn.runner)
+    text = prompting.without_doubled_bos(prompt.text, turn.profile.chat, turn.runner)
     return counted_whole(final, len(await turn.runner.tokenize(text, add_special=True)))
 
 
@@ -136,7 +132,8 @@ async def complete(
 ) -> Chunk | None:
     """Run the engine once; returns the last chunk (None: the reply ended without one)."""
     profile, runner = turn.profile, turn.runner
-    text = prompting.without_doubled_bos(prompt.text, profile, runner)
+    chat, quirks = profile.chat, profile.chat.quirks
+    text = prompting.without_doubled_bos(prompt.text, chat, runner)
     text, images = prompting.with_media_markers(text, prompt.images, runner.facts.media_marker)
     if profile.has_projector:  # without one the engine refuses them, whatever they are
         images = await prepare_images(images)
@@ -149,15 +146,15 @@ async def complete(
             turn.sampling,
             num_ctx=turn.num_ctx,
             # A chat by the file's own template goes to the engine as it is, which refuses what does not fit.
-            is_allowed=turn.may_truncate and (wants_context or profile.path != "jinja"),
+            is_allowed=turn.may_truncate and (wants_context or quirks.cuts_prompts),
             has_shift=turn.has_shift,
         )
         cut_count += token_count
 
     def new_parser() -> OutputParser | None:
-        return choose_parser(profile, text, tools, last_message, think, is_strict=bool(turn.common.format))
+        return chat.replies.reader(text, tools, last_message, think, is_strict=bool(turn.common.format))
 
-    binding = constraint.binding_of(profile, turn.common, tools, choice, think, new_parser())
+    binding = constraint.binding_of(chat, turn.common, tools, choice, think, new_parser())
     grammar = await constraint.bound_grammar(binding)
     # Nothing but the answer is possible then, whatever the prompt began.
     is_answer_only = bool(grammar.text) and not binding.calls
@@ -165,11 +162,11 @@ async def complete(
         runner,
         CompletionRequest(
             content,
-            _sampling_for(turn.sampling, profile),
+            _sampling_for(turn.sampling, quirks),
             images,
             grammar=grammar.text,
             top_logprobs=turn.common.top_logprobs if turn.common.logprobs else None,
-            preserved_tokens=preserved_tokens(profile, tools),
+            preserved_tokens=chat.replies.preserved_tokens(tools),
             logit_bias=turn.common.logit_bias,
         ),
         turn.stopwatch,
@@ -177,9 +174,8 @@ async def complete(
         parser=None if is_answer_only and constraint.begins_thinking(new_parser()) else new_parser(),
         truncated_count=cut_count,
         wants_text=wants_context,
-        has_repeat_guard=profile.path != "jinja",
-        # The real server sends a line for every step of a generate whose thinking it reads, empty ones too.
-        emits_empty=wants_context and profile.parser is None,
+        has_repeat_guard=quirks.guards_repeats,
+        emits_empty=wants_context and quirks.emits_empty_chunks,
     )
     final = await run.run()
     if final is not None:
@@ -189,8 +185,5 @@ async def complete(
     return final
 
 
-def _sampling_for(sampling: SamplingOptions, profile: ModelProfile) -> SamplingOptions:
-    if sampling.num_predict == 0:
-        # A rendered prompt is sent without a bound then; the engine's own chat route makes one token.
-        return replace(sampling, num_predict=1 if profile.path == "jinja" else -1)
-    return sampling
+def _sampling_for(sampling: SamplingOptions, quirks: Quirks) -> SamplingOptions:
+    return sampling if sampling.num_predict else replace(sampling, num_predict=quirks.zero_predicts)

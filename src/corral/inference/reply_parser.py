@@ -1,14 +1,16 @@
-"""Chooses how a reply is read: the model's own parser, or thinking tags and tool calls inferred from its template."""
+"""How a model's replies are read: by its own parser, or by the tags of thinking and calls that its template shows."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from corral.chat.families.family import Parser
 from corral.chat.parsing.events import OutputParser, Parsed
 from corral.chat.parsing.thinking import ThinkingParser
 from corral.chat.parsing.tools import ToolParser
-from corral.inference.profile import ModelProfile
+from corral.inference.bindings import FormKey
 from corral.inference.requests import Emit
 from corral.types import Chunk, Message, Think, Tool
 
@@ -37,44 +39,77 @@ class _Chain:
         return Parsed(rest.content + end.content, parsed.thinking, calls)
 
 
-def choose_parser(
-    profile: ModelProfile,
-    prompt: str,
-    tools: Sequence[Tool],
-    last_message: Message | None,
-    think: Think,
-    *,
-    is_strict: bool = False,
-) -> OutputParser | None:
-    """The parser of a reply to `prompt`; None when its text is content as it is.
+@dataclass(frozen=True, slots=True)
+class Replies:
+    """What is known of a model's replies.
 
-    `is_strict`: an answer may be JSON too, so that only an object which is nothing but a call counts as one.
+    `thinking_tags` and `tool_tag` are those that the template shows; `parser`, if there is one, comes first.
+    `arguments_key`: under which name the template writes the arguments of a call. `closes_tool_tag`: the tag that
+    closes a call is a token that the engine has to show, too.
     """
-    chosen: OutputParser | None = None
-    info = profile.parser
-    if info is not None:
-        chosen = info.create(tools, last_message, think)
-        if info.has_tools or not tools:
+
+    parser: Parser | None
+    thinking_tags: tuple[str, str] | None
+    tool_tag: str
+    arguments_key: str = "arguments"
+    closes_tool_tag: bool = False
+
+    @property
+    def reads_thinking(self) -> bool:
+        return self.parser is not None or self.thinking_tags is not None
+
+    def reader(
+        self,
+        prompt: str,
+        tools: Sequence[Tool],
+        last_message: Message | None,
+        think: Think,
+        *,
+        is_strict: bool = False,
+    ) -> OutputParser | None:
+        """The parser of a reply to `prompt`; None when its text is content as it is.
+
+        `is_strict`: an answer may be JSON too, so that only an object which is nothing but a call counts as one.
+        """
+        chosen: OutputParser | None = None
+        if self.parser is not None:
+            chosen = self.parser.create(tools, last_message, think)
+            if self.parser.has_tools or not tools:
+                return chosen
+        elif think and self.thinking_tags is not None:
+            open_tag, close_tag = self.thinking_tags
+            chosen = ThinkingParser(open_tag, close_tag, started=prompt.rstrip().endswith(open_tag))
+        if not tools:
             return chosen
-    elif think and profile.thinking_tags is not None:
-        open_tag, close_tag = profile.thinking_tags
-        chosen = ThinkingParser(open_tag, close_tag, started=prompt.rstrip().endswith(open_tag))
-    if not tools:
-        return chosen
-    tool_parser = ToolParser(profile.tool_tag, tools, is_strict=is_strict)
-    return tool_parser if chosen is None else _Chain(chosen, tool_parser)
+        tool_parser = ToolParser(self.tool_tag, tools, is_strict=is_strict)
+        return tool_parser if chosen is None else _Chain(chosen, tool_parser)
 
+    def preserved_tokens(self, tools: Sequence[Tool]) -> tuple[str, ...]:
+        """Special tokens that have to show up in the text, because the reader looks for them."""
+        tokens: list[str] = [] if self.parser is None else list(self.parser.tokens)
+        if self.thinking_tags is not None:
+            tokens += self.thinking_tags
+        if tools and (match := _FIRST_BRACKETED.search(self.tool_tag)):
+            tokens.append(match[0])
+            if self.closes_tool_tag:
+                tokens.append(match[0].replace("<", "</", 1))
+        return tuple(dict.fromkeys(tokens))
 
-def preserved_tokens(profile: ModelProfile, tools: Sequence[Tool]) -> tuple[str, ...]:
-    """Special tokens that have to show up in the text, because the parser looks for them."""
-    tokens: list[str] = list(profile.parser.preserved_tokens) if profile.parser is not None else []
-    if profile.thinking_tags is not None:
-        tokens += profile.thinking_tags
-    if tools and (match := _FIRST_BRACKETED.search(profile.tool_tag)):
-        tokens.append(match[0])
-        if profile.path == "jinja":
-            tokens.append(match[0].replace("<", "</", 1))
-    return tuple(dict.fromkeys(tokens))
+    def form_key(self) -> FormKey:
+        """The form in which the model writes calls."""
+        name = "" if self.parser is None else self.parser.name
+        return FormKey(name, self.tool_tag, self.arguments_key, self.thinking_tags)
+
+    def closed_thinking(self, prompt: str, thinking: str) -> str | None:
+        """A prompt with the thinking that followed it, closed, so that what comes next is the answer.
+
+        None: only the family knows how, when the thinking is rendered as part of the conversation.
+        """
+        if self.thinking_tags is None or self.parser is not None:
+            return None
+        opening, closing = self.thinking_tags
+        start = "" if prompt.rstrip().endswith(opening) else f"{opening}\n"
+        return f"{prompt}{start}{thinking.rstrip()}\n{closing}\n\n"
 
 
 def first_call_only(emit: Emit) -> Emit:

@@ -56,13 +56,6 @@ def within_budget(emit: Emit, thinking: list[str], budget: int) -> Emit:
     return pass_on
 
 
-def closed_thinking(prompt: str, thinking: str, tags: tuple[str, str]) -> str:
-    """A prompt with the thinking that followed it, closed, so that what comes next is the answer."""
-    opening, closing = tags
-    start = "" if prompt.rstrip().endswith(opening) else f"{opening}\n"
-    return f"{prompt}{start}{thinking.rstrip()}\n{closing}\n\n"
-
-
 def counted_whole(final: Chunk, prompt_count: int) -> Chunk:
     """The end of a second run with counts of both: what follows a prompt of `prompt_count` tokens is the reply."""
     metrics = final.metrics or GenerationMetrics()

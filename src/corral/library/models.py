@@ -126,8 +126,8 @@ class Library:
         projector = _open(model.projector_paths[0]) if model.projector_paths else None
         template = capabilities.parse_template(model.template)
         traits = capabilities.Traits(model, gguf, projector, template)
-        path = capabilities.choose_path(traits, go_template=self._settings.go_template)
-        return capabilities.capabilities_of(traits, path)
+        kind = capabilities.choose_kind(traits, go_template=self._settings.go_template)
+        return capabilities.capabilities_of(traits, kind)
 
     def show_pieces(self, request: ShowRequest) -> Iterator[bytes]:
         """The JSON of `show`, in pieces of bounded size.
@@ -157,7 +157,8 @@ class Library:
                 program=PROGRAM,
             ),
             "parameters": format_parameters(parameters),
-            "template": self._template(model, profile.path, profile.gguf),
+            "template": profile.chat.template_in_weights
+            or (PLAIN_TEMPLATE if model.template is None else model.template),
             "system": system,
             "details": details_of(model, profile.gguf),
             "messages": [{"role": m.role, "content": m.content} for m in model.messages],
@@ -222,12 +223,6 @@ class Library:
         if not model.problem and model.weights_path and not model.weights_path.exists():
             raise ModelNotFoundError(name.short())
         return model
-
-    def _template(self, model: Model, path: capabilities.Path, gguf: GGUFFile | None) -> str:
-        source = gguf.metadata.get("tokenizer.chat_template") if gguf else None
-        if path == "jinja" and isinstance(source, str) and source:
-            return source
-        return PLAIN_TEMPLATE if model.template is None else model.template
 
     def ps(self, loaded: list[LoadedInfo]) -> list[dict[str, Any]]:
         """The entries of `/api/ps`, those that expire last first."""

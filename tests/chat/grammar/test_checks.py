@@ -14,8 +14,8 @@ from corral.chat.grammar.budget import Budget, WorkLimitError
 from corral.chat.grammar.checks import check_grammar
 from corral.chat.grammar.gbnf import read_grammar
 from corral.chat.grammar.stacks import MAX_STACKS, Stacks, worst_text
-from corral.chat.parsing.bindings import Binding, bind
 from corral.errors import SchemaError
+from corral.inference.bindings import Binding, bind
 from tests.chat.grammar.engine_grammar import EngineGrammar
 
 JSON_GRAMMAR = r"""

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from corral.chat.families.known import find_parser, parser_names
 from corral.chat.parsing.events import OutputParser
-from corral.chat.parsing.known import find_parser, parser_names
 from corral.chat.parsing.thinking import ThinkingParser
 from corral.chat.parsing.tools import ToolParser
 from corral.types import Message, Think, Tool, ToolFunction, ToolParameters, ToolProperty

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from corral.chat.parsing.known import find_parser, parser_names
+from corral.chat.families.known import find_parser, parser_names
 from tests.chat.parsing.cases import TOOLS, join, make_parser, run
 
 __all__ = ["FORMS", "Envelope", "envelope", "readers", "replies", "words_of"]

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corral.chat.families.known import find_parser
 from corral.chat.parsing.events import MAX_HELD_CHARS
-from corral.chat.parsing.known import find_parser
 from corral.types import Message, Think, Tool
 from tests.chat.parsing.cases import PARSERS, TOOLS, join, make_parser, run
 

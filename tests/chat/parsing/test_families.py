@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from corral.chat.parsing.harmony import harmony_names, rename_tools
-from corral.chat.parsing.known import find_parser, parser_names
+from corral.chat.families.harmony import FAMILY as HARMONY
+from corral.chat.families.harmony import harmony_names
+from corral.chat.families.known import find_parser, parser_names
 from tests.chat.parsing.cases import TOOLS, join, make_parser, run
 
 _OPEN_ATEM, _CLOSE_ATEM = "<atem:function_calls>", "</atem:function_calls>"
@@ -145,7 +146,9 @@ def test_harmony_names() -> None:
     """Names become identifiers, each of them once; built-in ones stay."""
     names = ["a b", "a-b", "a.b", "1x", "é$", "!?", "browser.open", "python"]
     assert harmony_names(names) == ["a_b", "a_b_2", "a_b_3", "_1x", "é$", "unnamed", "browser.open", "python"]
-    assert [tool.function.name for tool in rename_tools(TOOLS)] == ["get_weather", "get", "my_tool_x"]
+    assert HARMONY.go_convention is not None
+    renamed = HARMONY.go_convention.renamed(TOOLS)
+    assert [tool.function.name for tool in renamed] == ["get_weather", "get", "my_tool_x"]
 
 
 def test_registry() -> None:

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
+from corral.chat.families.known import find_renderer, renderer_names
 from corral.chat.rendering.images import insert_image_tags
-from corral.chat.rendering.known import find_renderer, renderer_names
 from corral.errors import TemplateError
 from corral.types import Message, Tool, ToolCall, ToolFunction, ToolParameters, ToolProperty
 

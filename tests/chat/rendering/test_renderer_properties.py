@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corral.chat.families.known import find_renderer, renderer_names
 from corral.chat.rendering.images import insert_image_tags
 from corral.chat.rendering.jsontext import MAX_DEPTH
-from corral.chat.rendering.known import find_renderer, renderer_names
 from corral.errors import InvalidRequestError, TemplateError
 from corral.types import Message, Think, Tool, ToolCall, ToolFunction, ToolParameters, ToolProperty
 

@@ -6,7 +6,8 @@ import datetime
 
 import pytest
 
-from corral.chat.rendering.known import RendererInfo, find_renderer, renderer_names
+from corral.chat.families.family import Renderer
+from corral.chat.families.known import find_renderer, renderer_names
 from corral.errors import TemplateError
 from corral.types import Message, Think
 
@@ -41,7 +42,7 @@ _BOS = {
 _HI = [Message("user", "Hi")]
 
 
-def _find(name: str) -> RendererInfo:
+def _find(name: str) -> Renderer:
     info = find_renderer(name)
     assert info is not None
     return info

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corral.chat.gotemplate import Template
+from corral.chat.templates.go_output import thinking_tags, tool_tag
 from corral.chat.templates.gochat import collate, render_messages, render_suffix
-from corral.chat.templates.marks import thinking_tags, tool_tag
 from corral.errors import TemplateError
 from corral.types import Message, Tool, ToolCall, ToolFunction, ToolParameters, ToolProperty
 

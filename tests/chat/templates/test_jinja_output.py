@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from corral.chat.parsing.call_forms import call_form, generic_form
-from corral.chat.parsing.known import find_parser
+from corral.chat.parsing.call_forms import generic_form
 from corral.chat.parsing.tools import ToolParser
 from corral.chat.templates.jinja_output import output_form
 from corral.types import Tool, ToolFunction, ToolParameters, ToolProperty
@@ -47,8 +46,7 @@ MARKED = {
 def test_a_reply_in_the_family_s_form_is_read(name: str) -> None:
     """One call, whichever way the template leads to."""
     form = output_form(TEMPLATES[name])
-    info = find_parser(form.parser) if form.parser else None
-    parser = info.create(TOOLS, None, False) if info else ToolParser(form.tool_tag, TOOLS)
+    parser = form.parser.create(TOOLS, None, False) if form.parser else ToolParser(form.tool_tag, TOOLS)
     parsed, end = parser.feed(REPLIES[name]), parser.finish()
     calls = parsed.tool_calls + end.tool_calls
     assert [(call.name, call.arguments) for call in calls] == [("get_weather", {"city": "Rome"})]
@@ -59,7 +57,7 @@ def test_a_reply_in_the_family_s_form_is_read(name: str) -> None:
 def test_marks_choose_a_parser(name: str) -> None:
     """Templates that are known by their marks alone."""
     source, reply = MARKED[name]
-    info = find_parser(output_form(source).parser)
+    info = output_form(source).parser
     assert info is not None
     assert info.name == name
     parser = info.create(TOOLS, None, None)
@@ -75,4 +73,3 @@ def test_keys_of_arguments_are_those_of_the_template() -> None:
         form = output_form(TEMPLATES[name])
         text = generic_form(form.tool_tag, TEMPLATES[name], None).calls(rules := Rules(), TOOLS)
         assert f'\\"{key}\\": ' in rules.text(text), name
-    assert call_form("passthrough") is None

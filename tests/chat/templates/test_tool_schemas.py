@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from corral.chat.families.known import find_renderer, renderer_names
 from corral.chat.gotemplate import Template
-from corral.chat.rendering.known import find_renderer, renderer_names
 from corral.chat.templates.gochat import render_messages
 from corral.chat.templates.jinja import ChatTemplate
 from corral.types import Message, Tool, ToolFunction, ToolParameters, ToolProperty

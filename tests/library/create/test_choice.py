@@ -10,6 +10,7 @@ import pytest
 
 from corral.config import Settings
 from corral.errors import InvalidRequestError
+from corral.inference.chats import GoTemplateChat, JinjaChat
 from corral.inference.profile import Profiles
 from corral.library.create.request import CreateRequest
 from corral.library.create.service import Creator
@@ -110,9 +111,9 @@ def printed(store: ModelStore, name: str) -> str:
     return str(library.show(ShowRequest(name))["modelfile"])
 
 
-def path_of(store: ModelStore, name: str) -> str:
+def chat_of(store: ModelStore, name: str) -> type:
     settings = Settings.from_env({"OLLAMA_MODELS": str(store.folder)})
-    return Profiles(settings, store).describe(store.load(ModelName.parse(name))).path
+    return type(Profiles(settings, store).describe(store.load(ModelName.parse(name))).chat)
 
 
 def test_a_template_that_is_not_there(store: ModelStore, own: Path) -> None:
@@ -132,7 +133,7 @@ def test_the_plain_template_over_a_chat_template(store: ModelStore, own: Path, t
     second = create(store, "second", from_="own", template=template, parameters={"temperature": 0.5})
     for model in (first, second):
         assert model.template is None
-        assert path_of(store, model.name.short()) == "jinja"
+        assert chat_of(store, model.name.short()) is JinjaChat
 
 
 def test_the_plain_template_of_an_old_copy(store: ModelStore, own: Path, tmp_path: Path) -> None:
@@ -141,8 +142,8 @@ def test_the_plain_template_of_an_old_copy(store: ModelStore, own: Path, tmp_pat
     create(store, "other", from_="own", template="{{ .System }}{{ .Prompt }}")
     old = create(store, "old", from_="other", template="{{ .Prompt }}")
     assert old.template == "{{ .Prompt }}"
-    assert path_of(store, "old") == "jinja"
-    assert path_of(store, "other") == "go"
+    assert chat_of(store, "old") is JinjaChat
+    assert chat_of(store, "other") is GoTemplateChat
 
 
 @pytest.mark.parametrize(

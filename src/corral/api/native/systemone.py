@@ -20,8 +20,9 @@ from corral.api.reading.jsonread import JSONObject, plain, read_members
 from corral.errors import CorralError, InvalidRequestError
 from corral.golang.json import encode
 from corral.golang.quote import quoted
-from corral.inference.decision import Answer, DecisionRequest, DecisionResult, Option, Question
+from corral.inference.decision import Answer, DecisionRequest, DecisionResult
 from corral.inference.pipeline import Inference
+from corral.types import Option, Question
 
 _MAX_BODY_BYTES = 32 << 20
 _MAX_QUESTIONS = 64

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from corral.chat import marks
 from corral.chat.parsing.coerce import find_tool
 from corral.chat.parsing.glm_call import coerce_pairs, parse_glm_call
 from corral.chat.parsing.pythonic import parse_python_calls
@@ -99,8 +100,8 @@ def is_in_value(body: str) -> bool:
     in_parameter = is_in_parameter(body)
     if in_parameter is not None:
         return in_parameter
-    if "<arg_value>" in body:
-        return body.rfind("<arg_value>") > body.rfind("</arg_value>")
+    if marks.OPEN_VALUE in body:
+        return body.rfind(marks.OPEN_VALUE) > body.rfind(marks.CLOSE_VALUE)
     bracket = _ANY_BRACKET.search(body)
     if bracket is None:
         return False
@@ -138,7 +139,7 @@ def _read_marked(body: str, tools: Sequence[Tool], *, is_complete: bool, is_exac
                 return None
             calls, strays = mend_xml_calls(body, tools)
         return _with_inner_arguments(calls, strays)
-    if "<arg_key>" in head:
+    if marks.OPEN_KEY in head:
         return read_pairs(body, tools, is_complete=is_complete)
     return None
 

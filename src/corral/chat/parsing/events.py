@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from corral.types import ToolCall
+from corral.types import Message, ToolCall
 
 # A call that is still open after this many characters is text: no reply may fill the memory.
 MAX_HELD_CHARS = 1 << 20
@@ -30,3 +30,8 @@ class OutputParser(Protocol):
     def finish(self) -> Parsed:
         """The reply has ended: give out what was held back."""
         ...
+
+
+def is_prefilled(last_message: Message | None) -> bool:
+    """Whether the reply continues content that the client has begun."""
+    return last_message is not None and last_message.role == "assistant" and bool(last_message.content)

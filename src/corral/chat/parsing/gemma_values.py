@@ -1,4 +1,4 @@
-"""Calls in Gemma's form: `call:NAME{key:value,…}`, its strings between delimiters of its own.
+"""Calls in Gemma's form: `call:NAME{key:value,…}`, its strings between delimiters of the family.
 
 Reads strictly first; then repairs what these models get wrong: strings that are not closed or stand in single
 quotes, and missing closing brackets. Ollama: model/parsers/gemma4.go, functiongemma.go.
@@ -7,10 +7,15 @@ quotes, and missing closing brackets. Ollama: model/parsers/gemma4.go, functiong
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
+from corral.chat.parsing.calls import Calls, read_calls
 from corral.chat.parsing.values import parse_json
+from corral.types import Tool
 
+# Where the result of a call begins; the models repeat it after a call.
+GEMMA_RESPONSE = "<|tool_response>"
 _CALL = re.compile(r"\s*call:([^{]*)\{", re.DOTALL)
 _KEY = re.compile(r"[^:,{}\[\]]*")
 _BARE_END = re.compile(r"[,}\]]")
@@ -20,6 +25,20 @@ _INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?", re.ASCII)
 _CONSTANTS: dict[str, bool | None] = {"true": True, "false": False, "null": None}
 _MAX_DEPTH = 100
+
+
+def read_gemma_calls(body: str, delimiter: str, tools: Sequence[Tool], *, is_complete: bool) -> Calls | None:
+    """One or more calls in Gemma's form, or in another."""
+    found, rest = Calls(), body
+    try:
+        while not found.calls or rest.lstrip().startswith("call:"):
+            name, arguments, rest = parse_gemma_call(rest, delimiter)
+            found.calls.append((name, arguments))
+    except ValueError:
+        if not found.calls:
+            return read_calls(body, tools, is_complete=is_complete)
+    found.strays = rest.strip().lstrip("}").strip()
+    return found
 
 
 def parse_gemma_call(text: str, delimiter: str) -> tuple[str, dict[str, Any], str]:

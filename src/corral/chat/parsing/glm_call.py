@@ -9,11 +9,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from corral.chat import marks
 from corral.chat.parsing.coerce import coerce_parameter, find_tool
 from corral.types import Tool
 
-GLM_ARGUMENT_TAGS = ("<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>")
-_TAG = re.compile(r"</?arg_(?:key|value)>")
+_TAG = re.compile("|".join(marks.PAIRS))
 
 
 def parse_glm_call(body: str) -> tuple[str, list[tuple[str, str]], str]:
@@ -59,11 +59,11 @@ class _Reader:
             text = self._take_name(text, tag)
         opened, self._opened = self._opened, tag
         if self.key is None:
-            if tag in ("</arg_key>", "<arg_value>") and text.strip():
+            if tag in (marks.CLOSE_KEY, marks.OPEN_VALUE) and text.strip():
                 self.key = text.strip()
             elif text.strip():
                 self.strays.append(text)
-        elif opened == "<arg_value>" or (text.strip() and tag != "<arg_value>"):
+        elif opened == marks.OPEN_VALUE or (text.strip() and tag != marks.OPEN_VALUE):
             self.pairs.append((self.key, text))
             self.key = None
         elif text.strip():
@@ -72,7 +72,7 @@ class _Reader:
     def _take_name(self, text: str, tag: str) -> str:
         """The first word is the name; what follows it is a key whose opening tag is missing."""
         self._is_named = True
-        if tag in ("<arg_key>", ""):
+        if tag in (marks.OPEN_KEY, ""):
             self.name = text.strip()
             return ""
         self.name, *rest = text.split(maxsplit=1) or [""]

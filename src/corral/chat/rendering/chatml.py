@@ -8,35 +8,36 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from corral.chat import marks
 from corral.chat.rendering import jsontext
 from corral.chat.rendering.conversation import is_run_end, is_run_start
 from corral.types import Message, ToolCall
 
-OPEN = "<|im_start|>"
-CLOSE = "<|im_end|>\n"
+OPEN = marks.OPEN_TURN
+CLOSE = f"{marks.CLOSE_TURN}\n"
 
-FUNCTIONS_INTRODUCTION = "# Tools\n\nYou have access to the following functions:\n\n<tools>"
-CALL_FORMAT = """
+FUNCTIONS_INTRODUCTION = f"# Tools\n\nYou have access to the following functions:\n\n{marks.OPEN_TOOLS}"
+CALL_FORMAT = f"""
 
 If you choose to call a function ONLY reply in the following format with NO suffix:
 
-<tool_call>
-<function=example_function_name>
-<parameter=example_parameter_1>
+{marks.OPEN_CALL}
+{marks.FUNCTION}example_function_name>
+{marks.PARAMETER}example_parameter_1>
 value_1
-</parameter>
-<parameter=example_parameter_2>
+{marks.CLOSE_PARAMETER}
+{marks.PARAMETER}example_parameter_2>
 This is the value for the second parameter
 that can span
 multiple lines
-</parameter>
-</function>
-</tool_call>
+{marks.CLOSE_PARAMETER}
+{marks.CLOSE_FUNCTION}
+{marks.CLOSE_CALL}
 
 <IMPORTANT>
 Reminder:
-- Function calls MUST follow the specified format: an inner <function=...></function> block must be nested within \
-<tool_call></tool_call> XML tags
+- Function calls MUST follow the specified format: an inner {marks.FUNCTION}...>{marks.CLOSE_FUNCTION} block must \
+be nested within {marks.OPEN_CALL}{marks.CLOSE_CALL} XML tags
 - Required parameters MUST be specified
 - You may provide optional reasoning for your function call in natural language BEFORE the function call, \
 but NOT after
@@ -62,13 +63,15 @@ def format_argument(value: Any) -> str:
 def format_call(call: ToolCall, argument: Callable[[Any], str] = format_argument) -> str:
     """A call in XML form, without a line break around it."""
     parameters = "".join(
-        f"<parameter={name}>\n{argument(value)}\n</parameter>\n" for name, value in call.arguments.items()
+        f"{marks.PARAMETER}{name}>\n{argument(value)}\n{marks.CLOSE_PARAMETER}\n"
+        for name, value in call.arguments.items()
     )
-    return f"<tool_call>\n<function={call.name}>\n{parameters}</function>\n</tool_call>"
+    function = f"{marks.FUNCTION}{call.name}>\n{parameters}{marks.CLOSE_FUNCTION}"
+    return f"{marks.OPEN_CALL}\n{function}\n{marks.CLOSE_CALL}"
 
 
 def format_tool_result(messages: Sequence[Message], i: int, content: str) -> str:
     """A tool's answer; a run of them shares one user turn."""
     opening = f"{OPEN}user" if is_run_start(messages, i) else ""
     closing = CLOSE if is_run_end(messages, i) else ""
-    return f"{opening}\n<tool_response>\n{content}\n</tool_response>{closing}"
+    return f"{opening}\n{marks.OPEN_RESPONSE}\n{content}\n{marks.CLOSE_RESPONSE}{closing}"

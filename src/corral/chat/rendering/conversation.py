@@ -9,6 +9,7 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from corral.chat import marks
 from corral.types import Message, Think, Tool
 
 # ollama: strings.TrimSpace. Python's own list holds the separators U+001C to U+001F too.
@@ -58,7 +59,7 @@ def trim_right(text: str) -> str:
 
 def has_query_form(content: str) -> bool:
     """Whether a user's text is a question rather than a tool result that a client wrapped as one."""
-    return not (content.startswith("<tool_response>") and content.endswith("</tool_response>"))
+    return not (content.startswith(marks.OPEN_RESPONSE) and content.endswith(marks.CLOSE_RESPONSE))
 
 
 def last_query_index(messages: Sequence[Message]) -> int:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import jinja2
 from jinja2.exceptions import SecurityError
 
+from corral.chat import marks
 from corral.chat.templates.sandbox import QUICK_COMPARISONS, NotQuickError, Sandbox
 from corral.chat.toolschema import property_json
 from corral.errors import TemplateError, TemplateRaisedError
@@ -38,9 +39,9 @@ def has_tools(source: str) -> bool:
 
 def has_thinking(source: str) -> bool:
     """Whether a template writes thinking, or takes earlier thinking out."""
-    if "<think>" in source and "</think>" in source:
+    if marks.OPEN_THINK in source and marks.CLOSE_THINK in source:
         return True
-    splits = "content.split('</think>')" in source or 'content.split("</think>")' in source
+    splits = any(f"content.split({quote}{marks.CLOSE_THINK}{quote})" in source for quote in "'\"")
     return splits and "reasoning_content" not in source and "<SPECIAL_12>" not in source
 
 

@@ -8,24 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_THINK = ("<think>", "</think>")
-# All of these marks in the source: the parser that reads such replies.
-_PARSERS: tuple[tuple[tuple[str, ...], str], ...] = (
-    (("<|channel|>", "<|message|>", "<|start|>"), "harmony"),
-    (("<function=", "<parameter=", "<think>"), "qwen3.5"),
-    (("<function=", "<parameter="), "qwen3-coder"),
-    (("<arg_key>", "<arg_value>"), "glm-4.7"),
-    (("<｜tool▁calls▁begin｜>",), "deepseek3"),
-    (("<|START_ACTION|>",), "cohere"),
-    (("<|tool_call_start|>",), "lfm2"),
-    (("<start_function_call>",), "functiongemma"),
-    (("<|tool_call>",), "gemma4"),
-    (("<function_calls>",), "olmo3"),
-    (("[TOOL_CALLS]", "[ARGS]"), "ministral"),
-)
+from corral.chat import marks
+from corral.chat.families import ministral
+from corral.chat.families.family import Parser
+from corral.chat.families.known import parser_of_template
+
+# Where no parser is known: all of these marks in the source, and the tag that begins a call.
 _TAGS: tuple[tuple[tuple[str, ...], str], ...] = (
-    (("<tool_call>",), "<tool_call>"),
-    (("[TOOL_CALLS]",), "[TOOL_CALLS]"),
+    ((marks.OPEN_CALL,), marks.OPEN_CALL),
+    ((ministral.CALL,), ministral.CALL),
     (("<|tool_call|>",), "<|tool_call|>"),
     (("functools[",), "functools["),
     (("<|start_header_id|>", "tool_calls"), "{"),
@@ -34,16 +25,15 @@ _TAGS: tuple[tuple[tuple[str, ...], str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class OutputForm:
-    """`parser` is empty when tags are all that is known."""
+    """`parser` is None when tags are all that is known."""
 
-    parser: str
+    parser: Parser | None
     tool_tag: str
-    thinking_tags: tuple[str, str] = _THINK
+    thinking_tags: tuple[str, str] = marks.THINK
 
 
 def output_form(source: str) -> OutputForm:
-    """How the model behind a template writes. Without a mark: as ChatML models do."""
-    tag = next((tag for marks, tag in _TAGS if all(mark in source for mark in marks)), "<tool_call>")
-    thinking = ("[THINK]", "[/THINK]") if "[THINK]" in source and "<think>" not in source else _THINK
-    parser = next((name for marks, name in _PARSERS if all(mark in source for mark in marks)), "")
-    return OutputForm(parser, tag, thinking)
+    """How the model whose template this is writes. Without a mark: as ChatML models do."""
+    tag = next((tag for signs, tag in _TAGS if all(sign in source for sign in signs)), marks.OPEN_CALL)
+    is_other = ministral.OPEN_THINK in source and marks.OPEN_THINK not in source
+    return OutputForm(parser_of_template(source), tag, ministral.THINK if is_other else marks.THINK)

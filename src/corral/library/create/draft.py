@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from corral.chat.families.known import create_default
 from corral.chat.gotemplate import Template
 from corral.chat.templates.detection import detect
 from corral.chat.templates.plain import is_plain
@@ -24,15 +25,6 @@ from corral.store.models import Model
 from corral.store.texts import check_text_size
 from corral.store.workspace import Workspace
 from corral.weights.gguf import GGUFFile, format_parameter_count
-
-# Architectures whose prompts a built-in renderer and parser make: architecture -> name, extra stop words.
-_BUILT_IN: dict[str, tuple[str, tuple[str, ...]]] = {
-    "gemma4": ("gemma4", ("<turn|>",)),
-    "laguna": ("laguna", ()),
-    "nemotron_h": ("nemotron-3-nano", ()),
-    "nemotron_h_moe": ("nemotron-3-nano", ()),
-    "nemotron_h_omni": ("nemotron-3-nano", ()),
-}
 
 
 @dataclass(slots=True)
@@ -135,14 +127,16 @@ class ModelDraft:
 
     def _apply_built_in(self, request: CreateRequest) -> None:
         for gguf in self.headers:
-            if gguf.architecture not in _BUILT_IN:
+            default = create_default(gguf.architecture)
+            if default is None:
                 continue
-            name, stop = _BUILT_IN[gguf.architecture]
             self.config = replace(
-                self.config, renderer=self.config.renderer or name, parser=self.config.parser or name
+                self.config,
+                renderer=self.config.renderer or default.renderer,
+                parser=self.config.parser or default.parser,
             )
-            if stop and "stop" not in (request.parameters or {}):
-                self.parameters["stop"] = list(stop)
+            if default.stop and "stop" not in (request.parameters or {}):
+                self.parameters["stop"] = list(default.stop)
 
     def apply_info(self, info: dict[str, Any]) -> None:
         """Overrides of the config, as `parse_info` gives them."""

@@ -1,40 +1,51 @@
 """Harmony, the format of gpt-oss: messages with a channel, each `HEADER<|message|>TEXT<|end|>`.
 
 The analysis channel is thinking, a message with a recipient is a call, all else is content. Text where a header
-should be is content too. Ollama: harmony/harmonyparser.go.
+should be is content too. Prompts come from the model's Go template, with a few rules that it does not hold.
+Ollama: harmony/harmonyparser.go, server/routes.go.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
+from corral.chat import marks
+from corral.chat.families.family import LEVELS, Family, GoConvention, Parser, Sign
+from corral.chat.parsing.call_forms import (
+    CallForm,
+    json_call,
+)
 from corral.chat.parsing.calls import is_in_value, read_arguments
 from corral.chat.parsing.tags import Mode, Sink, TaggedParser, TagSet
 from corral.types import Message, Think, Tool
 
-_START, _END, _MESSAGE = "<|start|>", "<|end|>", "<|message|>"
-_CHANNEL, _CONSTRAIN = "<|channel|>", "<|constrain|>"
-HARMONY_TAGS = (_START, _END, _MESSAGE, _CHANNEL, _CONSTRAIN)
+START, MESSAGE, END = marks.START, marks.MESSAGE, "<|end|>"
+CHANNEL, CONSTRAIN = "<|channel|>", "<|constrain|>"
+TAGS = (START, END, MESSAGE, CHANNEL, CONSTRAIN)
+
+
+# --- replies -----------------------------------------------------------------------------------------------
+
 _BUILT_IN_NAMES = ("browser.open", "browser.search", "browser.find", "python")
 
-_HEADER = Mode(Sink.BODY, TagSet(_MESSAGE, _END, _START))
-_ENDS = TagSet(_END)
+_HEADER = Mode(Sink.BODY, TagSet(MESSAGE, END, START))
+_ENDS = TagSet(END)
 _CONTENT = Mode(Sink.CONTENT, _ENDS)
 _THOUGHT = Mode(Sink.THINKING, _ENDS)
 # The engine mostly keeps the tag that ends a call to itself.
 _CALL_END = "<|call|>"
-_CALL = Mode(Sink.BODY, TagSet(_END, _CALL_END, _START), is_inside=is_in_value)
+_CALL = Mode(Sink.BODY, TagSet(END, _CALL_END, START), is_inside=is_in_value)
 # Text without a header, until one comes.
-_BARE = Mode(Sink.CONTENT, TagSet(_START, _CHANNEL, _END))
-_HEADER_STARTS = TagSet(_START, _CHANNEL, _CONSTRAIN, _MESSAGE, "to=")
+_BARE = Mode(Sink.CONTENT, TagSet(START, CHANNEL, END))
+_HEADER_STARTS = TagSet(START, CHANNEL, CONSTRAIN, MESSAGE, "to=")
 _BEGIN = Mode(Sink.DROP, _HEADER_STARTS, otherwise=_BARE)
-_BETWEEN = Mode(Sink.DROP, TagSet(_START, _CHANNEL), otherwise=_BARE)
+_BETWEEN = Mode(Sink.DROP, TagSet(START, CHANNEL), otherwise=_BARE)
 _FIELDS = re.compile(
-    r"<\|channel\|>(?P<channel>[^\s<]*)|(?:^|(?<=[\s>]))to=(?P<recipient>[^\s<]+)|<\|constrain\|>[^\s<]*"
+    rf"{re.escape(CHANNEL)}(?P<channel>[^\s<]*)|(?:^|(?<=[\s>]))to=(?P<recipient>[^\s<]+)"
+    rf"|{re.escape(CONSTRAIN)}[^\s<]*"
 )
-_LABELS = re.compile(r"<\|c(?:hannel|onstrain)\|>[^\s<]*")
+_LABELS = re.compile(rf"(?:{re.escape(CHANNEL)}|{re.escape(CONSTRAIN)})[^\s<]*")
 _ROLES = ("assistant", "user", "system", "developer", "tool", "json", "code")
 
 
@@ -48,25 +59,25 @@ class _HarmonyParser(TaggedParser):
     def _on_tag(self, tag: str) -> None:
         if self._mode is _HEADER:
             self._end_header(tag)
-        elif tag == _MESSAGE:
+        elif tag == MESSAGE:
             self._enter(_CONTENT)
         elif self._mode is _CALL:
-            self._end_body("" if tag == _START else tag)
-            self._enter(_HEADER if tag == _START else _BETWEEN)
-        elif tag == _END:
+            self._end_body("" if tag == START else tag)
+            self._enter(_HEADER if tag == START else _BETWEEN)
+        elif tag == END:
             self._enter(_BETWEEN)
         else:
             self._enter(_HEADER)
-            self._append_body("" if tag == _START else tag)
+            self._append_body("" if tag == START else tag)
 
     def _end_header(self, tag: str) -> None:
-        channel = self._read_header(is_whole=tag == _MESSAGE)
-        if tag == _START:
+        channel = self._read_header(is_whole=tag == MESSAGE)
+        if tag == START:
             self._enter(_HEADER)
-        elif tag == _END:
+        elif tag == END:
             self._enter(_BETWEEN)
         elif channel in ("analysis", "commentary") and self._recipient:
-            self._enter(_CALL, opened=f"to={self._recipient}{_MESSAGE}")
+            self._enter(_CALL, opened=f"to={self._recipient}{MESSAGE}")
         else:
             self._enter(_THOUGHT if channel == "analysis" else _CONTENT)
 
@@ -115,15 +126,6 @@ def harmony_names(names: Iterable[str]) -> list[str]:
     return taken
 
 
-def rename_tools(tools: Sequence[Tool]) -> tuple[Tool, ...]:
-    """The tools under their names in a prompt; the parser maps the names of calls back."""
-    names = harmony_names(tool.function.name for tool in tools)
-    return tuple(
-        replace(tool, function=replace(tool.function, name=name)) if tool.function.name else tool
-        for tool, name in zip(tools, names, strict=True)
-    )
-
-
 def _identifier(name: str) -> str:
     kept = "".join(
         "_" if char in " -." else char
@@ -135,8 +137,31 @@ def _identifier(name: str) -> str:
     return "_" + kept if kept[0] in "0123456789" else kept
 
 
-def create_harmony(tools: Sequence[Tool], last_message: Message | None, think: Think) -> TaggedParser:
+def _create(tools: Sequence[Tool], last_message: Message | None, think: Think) -> TaggedParser:
     first = _BEGIN
     if last_message is not None and last_message.role == "assistant":
         first = _CONTENT if last_message.content else _THOUGHT if last_message.thinking else _BEGIN
     return _HarmonyParser(first, tools)
+
+
+# --- the family --------------------------------------------------------------------------------------------
+
+_FORM = CallForm(
+    json_call(f"{CHANNEL}commentary to=functions.", f" {CONSTRAIN}json{MESSAGE}", ""),
+    (" to=functions.", "commentary to="),
+    separator=None,
+    thinking=(f"{CHANNEL}analysis{MESSAGE}", f"{END}{START}assistant"),
+    names=harmony_names,
+)
+
+FAMILY = Family(
+    parsers=(Parser("harmony", _create, TAGS, _FORM, has_thinking=True, think_values=LEVELS),),
+    signs=(Sign((CHANNEL, MESSAGE, START), "harmony"),),
+    go_convention=GoConvention(
+        ("gptoss", "gpt-oss"),
+        (START, END),
+        "harmony",
+        harmony_names,
+        answer_start=f"{END}{START}assistant{CHANNEL}final{MESSAGE}",
+    ),
+)

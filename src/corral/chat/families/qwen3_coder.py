@@ -1,7 +1,7 @@
 """Qwen3-Coder: tools and calls in XML, one system turn.
 
 The first system message with text wins and the others are dropped; a system turn is invented when there are tools.
-Source: ollama: model/renderers/qwen3coder.go.
+Ollama: model/renderers/qwen3coder.go, model/parsers/qwen3coder.go.
 """
 
 from __future__ import annotations
@@ -9,14 +9,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from corral.chat import marks
+from corral.chat.families.family import Family, Parser, Renderer, Sign
+from corral.chat.parsing.call_forms import XML_IN_TAGS
+from corral.chat.parsing.qwen import (
+    create_plain,
+)
 from corral.chat.rendering import chatml, jsontext
 from corral.chat.rendering.conversation import Conversation
 from corral.types import Message, Tool, ToolProperty
 
+# --- prompts -----------------------------------------------------------------------------------------------
+
 _DEFAULT_SYSTEM = "You are Qwen, a helpful AI assistant that can interact with a computer to solve tasks."
 
 
-def render(conversation: Conversation) -> str:
+def _render(conversation: Conversation) -> str:
     """Render a conversation."""
     system = next((m.content for m in conversation.messages if m.role == "system" and m.content), "")
     messages = [m for m in conversation.messages if m.role != "system"]
@@ -49,7 +57,7 @@ def _content_and_calls(message: Message) -> str:
 
 def _tools_section(tools: Sequence[Tool]) -> str:
     functions = "".join(_format_tool(tool) for tool in tools)
-    return f"\n\n{chatml.FUNCTIONS_INTRODUCTION}{functions}\n</tools>{chatml.CALL_FORMAT}"
+    return f"\n\n{chatml.FUNCTIONS_INTRODUCTION}{functions}\n{marks.CLOSE_TOOLS}{chatml.CALL_FORMAT}"
 
 
 def _format_tool(tool: Tool) -> str:
@@ -61,7 +69,7 @@ def _format_tool(tool: Tool) -> str:
     parts += [_format_parameter(name, prop) for name, prop in (function.parameters.properties or {}).items()]
     schema = jsontext.parameters_object(function)
     parts += [_format_key(key, value) for key, value in schema.items() if key not in {"type", "properties"}]
-    parts.append("\n</parameters>\n</function>")
+    parts.append(f"\n</parameters>\n{marks.CLOSE_FUNCTION}")
     return "".join(parts)
 
 
@@ -73,9 +81,18 @@ def _format_parameter(name: str, prop: ToolProperty) -> str:
         parts.append(f"\n<description>{prop.description}</description>")
     schema = jsontext.property_object(prop)
     parts += [_format_key(key, value) for key, value in schema.items() if key not in {"type", "description"}]
-    parts.append("\n</parameter>")
+    parts.append(f"\n{marks.CLOSE_PARAMETER}")
     return "".join(parts)
 
 
 def _format_key(key: str, value: Any) -> str:
     return f"\n<{key}>{chatml.format_argument(value)}</{key}>"
+
+
+# --- the family --------------------------------------------------------------------------------------------
+
+FAMILY = Family(
+    renderers=(Renderer("qwen3-coder", _render),),
+    parsers=(Parser("qwen3-coder", create_plain, marks.CALL, XML_IN_TAGS),),
+    signs=(Sign((marks.FUNCTION, marks.PARAMETER), "qwen3-coder"),),
+)

@@ -9,13 +9,14 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from corral.chat.families.known import find_parser
 from corral.chat.grammar.budget import FULL_STEPS, Budget, WorkLimitError
 from corral.chat.grammar.checks import check_grammar
 from corral.chat.grammar.gbnf import read_grammar
 from corral.chat.grammar.rules import Rules, literal
 from corral.chat.grammar.schema import Grammar, SchemaCompiler
 from corral.chat.grammar.stacks import MAX_STACKS, worst_text
-from corral.chat.parsing.call_forms import CallForm, call_form, generic_form
+from corral.chat.parsing.call_forms import CallForm, generic_form
 from corral.errors import FormatError, SchemaError
 from corral.types import Tool
 
@@ -32,8 +33,10 @@ class FormKey:
     thinking: tuple[str, str] | None = None
 
     def form(self) -> CallForm:
-        built_in = call_form(self.parser) if self.parser else None
-        return built_in or generic_form(self.tag, self.arguments_key, self.thinking)
+        parser = find_parser(self.parser)
+        if parser is not None and parser.calls is not None:
+            return parser.calls
+        return generic_form(self.tag, self.arguments_key, self.thinking)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 Thinking of answers before the last user message is emptied to `<think></think>`. Nemotron 3 obeys `/think` and
 `/no_think` in user and system texts and removes them; 3.5 leaves texts alone and knows a medium effort.
-Source: ollama: model/renderers/nemotron3nano.go.
+Ollama: model/renderers/nemotron3nano.go, model/parsers/nemotron3nano.go.
 """
 
 from __future__ import annotations
@@ -11,12 +11,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from corral.chat import marks
+from corral.chat.families.family import (
+    SWITCH,
+    CreateDefault,
+    Family,
+    Parser,
+    Renderer,
+)
+from corral.chat.parsing.call_forms import XML_IN_TAGS
+from corral.chat.parsing.qwen import (
+    TOKENS,
+    create_thinking,
+)
 from corral.chat.rendering import chatml, jsontext
 from corral.chat.rendering.conversation import Conversation, is_run_end, is_run_start, trim
 from corral.golang.quote import quoted
 from corral.types import Message, Tool, ToolProperty
 
-_NO_THINKING = "<think></think>"
+# --- prompts -----------------------------------------------------------------------------------------------
+
+_NO_THINKING = marks.OPEN_THINK + marks.CLOSE_THINK
 _MEDIUM_EFFORT = "\n\n{reasoning effort: efficient}"
 
 
@@ -29,28 +44,29 @@ class _Version:
         """A user or system text as it is shown."""
         if not self.has_toggles:
             return content
-        return "</think>".join(
-            piece.replace("/think", "").replace("/no_think", "") for piece in content.split("</think>")
+        pieces = content.split(marks.CLOSE_THINK)
+        return marks.CLOSE_THINK.join(
+            piece.replace("/think", "").replace("/no_think", "") for piece in pieces
         )
 
 
-_NEMOTRON_3 = _Version(has_toggles=True, thinking_end="\n</think>\n")
-_NEMOTRON_3_5 = _Version(has_toggles=False, thinking_end="</think>")
+_NEMOTRON_3 = _Version(has_toggles=True, thinking_end=f"\n{marks.CLOSE_THINK}\n")
+_NEMOTRON_3_5 = _Version(has_toggles=False, thinking_end=marks.CLOSE_THINK)
 
 
-def render_3(conversation: Conversation) -> str:
+def _render_3(conversation: Conversation) -> str:
     """Render for Nemotron 3 Nano."""
     is_thinking = conversation.is_thinking(default=True)
     for message in conversation.messages:
         if message.role in {"user", "system"}:
-            if "/think" in message.content.replace("</think>", ""):
+            if "/think" in message.content.replace(marks.CLOSE_THINK, ""):
                 is_thinking = True
             elif "/no_think" in message.content:
                 is_thinking = False
     return _render(conversation, _NEMOTRON_3, is_thinking)
 
 
-def render_3_5(conversation: Conversation) -> str:
+def _render_3_5(conversation: Conversation) -> str:
     """Render for Nemotron 3.5 Nano."""
     return _render(conversation, _NEMOTRON_3_5, conversation.is_thinking(default=True))
 
@@ -77,30 +93,30 @@ def _render(conversation: Conversation, version: _Version, is_thinking: bool) ->
         elif message.role == "tool":
             if i > 0 and is_run_start(messages, i):  # none in front of everything: models saw it so
                 parts.append(f"{chatml.OPEN}user\n")
-            parts.append(f"<tool_response>\n{message.content}\n</tool_response>\n")
+            parts.append(f"{marks.OPEN_RESPONSE}\n{message.content}\n{marks.CLOSE_RESPONSE}\n")
             if is_run_end(messages, i):
                 parts.append(chatml.CLOSE)
         else:
             parts.append(chatml.format_turn(message.role, message.content))
-    parts.append(f"{chatml.OPEN}assistant\n{'<think>' + chr(10) if is_thinking else _NO_THINKING}")
+    parts.append(f"{chatml.OPEN}assistant\n{marks.OPEN_THINK + chr(10) if is_thinking else _NO_THINKING}")
     return "".join(parts)
 
 
 def _answer(message: Message, version: _Version, *, is_old: bool) -> str:
     content = _thinking_and_content(message, version)
     if not message.tool_calls:
-        if is_old and "<think>" in content and "</think>" in content:
-            content = _NO_THINKING + content.rpartition("</think>")[2]
+        if is_old and marks.OPEN_THINK in content and marks.CLOSE_THINK in content:
+            content = _NO_THINKING + content.rpartition(marks.CLOSE_THINK)[2]
         return trim(content)
     calls = "".join(f"{chatml.format_call(call, _format_argument)}\n" for call in message.tool_calls)
     if not trim(content):
         return _NO_THINKING + calls
     if not is_old:
         return f"{trim(content)}\n{calls}"
-    if "</think>" in content:
-        content = content.rpartition("</think>")[2]
+    if marks.CLOSE_THINK in content:
+        content = content.rpartition(marks.CLOSE_THINK)[2]
     else:
-        content = content.partition("<think>")[0]
+        content = content.partition(marks.OPEN_THINK)[0]
     if version.has_toggles:
         content = trim(content)
     return f"{_NO_THINKING}{content}\n{calls}"
@@ -109,15 +125,15 @@ def _answer(message: Message, version: _Version, *, is_old: bool) -> str:
 def _thinking_and_content(message: Message, version: _Version) -> str:
     thinking = message.thinking if version.has_toggles else message.thinking and trim(message.thinking)
     if thinking:
-        return f"<think>\n{message.thinking}{version.thinking_end}{message.content}"
-    if "<think>" not in message.content and "</think>" not in message.content:
+        return f"{marks.OPEN_THINK}\n{message.thinking}{version.thinking_end}{message.content}"
+    if marks.OPEN_THINK not in message.content and marks.CLOSE_THINK not in message.content:
         return _NO_THINKING + message.content
     return message.content
 
 
 def _tools_section(tools: Sequence[Tool]) -> str:
     functions = "".join(_format_tool(tool) for tool in tools)
-    return f"{chatml.FUNCTIONS_INTRODUCTION}{functions}\n</tools>{chatml.CALL_FORMAT}"
+    return f"{chatml.FUNCTIONS_INTRODUCTION}{functions}\n{marks.CLOSE_TOOLS}{chatml.CALL_FORMAT}"
 
 
 def _format_tool(tool: Tool) -> str:
@@ -135,7 +151,7 @@ def _format_tool(tool: Tool) -> str:
     if parameters.required:
         parts.append(f"\n<required>{_python_json(list(parameters.required))}</required>")
     parts += [f"\n<{key}>{_format_argument(value)}</{key}>" for key, value in parameters.others.items()]
-    parts.append("\n</parameters>\n</function>")
+    parts.append(f"\n</parameters>\n{marks.CLOSE_FUNCTION}")
     return "".join(parts)
 
 
@@ -152,7 +168,7 @@ def _format_parameter(name: str, prop: ToolProperty) -> str:
     keys = (key for key in ("enum", "anyOf", "items", "properties", "required") if key in schema)
     parts += [f"\n<{key}>{_python_json(schema[key])}</{key}>" for key in keys]
     parts += [f"\n<{key}>{_format_argument(value)}</{key}>" for key, value in prop.others.items()]
-    parts.append("\n</parameter>")
+    parts.append(f"\n{marks.CLOSE_PARAMETER}")
     return "".join(parts)
 
 
@@ -175,3 +191,20 @@ def _python_json(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(_python_json(element) for element in value)}]"
     return jsontext.format_json(value)
+
+
+# --- the family --------------------------------------------------------------------------------------------
+
+FAMILY = Family(
+    renderers=(
+        Renderer("nemotron-3-nano", _render_3, has_image_tags=True),
+        Renderer("nemotron-3.5-nano", _render_3_5, has_image_tags=True, think_values=(*SWITCH, "medium")),
+    ),
+    parsers=tuple(
+        Parser(name, create_thinking, TOKENS, XML_IN_TAGS, has_thinking=True)
+        for name in ("nemotron-3-nano", "nemotron-3.5-nano")
+    ),
+    create_default=CreateDefault(
+        ("nemotron_h", "nemotron_h_moe", "nemotron_h_omni"), "nemotron-3-nano", "nemotron-3-nano"
+    ),
+)

@@ -2,20 +2,28 @@
 
 Qwen3.5 shows the thinking of answers after the last question only; Ornith and Qwen3.8 give every answer its block.
 Qwen3.8 adds a line about effort, merges all system and developer messages and refuses a conversation without a
-question.
-Source: ollama: model/renderers/qwen35.go, ornith.go.
+question. Ollama: model/renderers/qwen35.go, ornith.go, model/parsers/qwen35.go.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from corral.chat import marks
+from corral.chat.families.family import LEVELS, Family, Parser, Renderer, Sign
+from corral.chat.parsing.call_forms import XML_IN_TAGS
+from corral.chat.parsing.qwen import (
+    TOKENS,
+    create_thinking,
+)
 from corral.chat.rendering import chatml, jsontext
 from corral.chat.rendering.conversation import Conversation, has_query_form, last_query_index, trim
 from corral.errors import TemplateError
 from corral.types import Message, Think, Tool
 
-_EMPTY_THINKING = "<think>\n\n</think>\n\n"
+# --- prompts -----------------------------------------------------------------------------------------------
+
+_EMPTY_THINKING = f"{marks.OPEN_THINK}\n\n{marks.CLOSE_THINK}\n\n"
 _EXTRA_HIGH_EFFORT = (
     "Reasoning effort is set to xhigh. Please think carefully through the task, validate key assumptions, consider "
     "plausible alternatives, and prioritize correctness, consistency, and clarity in the final answer."
@@ -26,19 +34,19 @@ _LOW_EFFORT = (
 )
 
 
-def render_qwen3_5(conversation: Conversation) -> str:
+def render(conversation: Conversation) -> str:
     """Render with thinking after the last question only."""
     is_thinking = conversation.is_thinking(default=True)
     first = last_query_index(conversation.messages) + 1 if is_thinking else len(conversation.messages)
     return _render_leading_system(conversation, is_thinking, first)
 
 
-def render_ornith(conversation: Conversation) -> str:
+def _render_ornith(conversation: Conversation) -> str:
     """Render with a thinking block in every answer."""
     return _render_leading_system(conversation, conversation.is_thinking(default=True), 0)
 
 
-def render_qwen3_8(conversation: Conversation) -> str:
+def _render_3_8(conversation: Conversation) -> str:
     """Render with one merged system turn.
 
     Raises:
@@ -93,11 +101,11 @@ def _render_leading_system(conversation: Conversation, is_thinking: bool, first_
 
 def _tools_section(tools: Sequence[Tool]) -> str:
     lines = "".join("\n" + jsontext.format_spaced(jsontext.tool_object(tool)) for tool in tools)
-    return f"{chatml.FUNCTIONS_INTRODUCTION}{lines}\n</tools>{chatml.CALL_FORMAT}"
+    return f"{chatml.FUNCTIONS_INTRODUCTION}{lines}\n{marks.CLOSE_TOOLS}{chatml.CALL_FORMAT}"
 
 
 def _generation_prompt(is_thinking: bool) -> str:
-    return f"{chatml.OPEN}assistant\n{'<think>' + chr(10) if is_thinking else _EMPTY_THINKING}"
+    return f"{chatml.OPEN}assistant\n{marks.OPEN_THINK + chr(10) if is_thinking else _EMPTY_THINKING}"
 
 
 def _render_turns(
@@ -123,18 +131,34 @@ def _render_turns(
 
 def _answer(message: Message, *, has_block: bool, has_field: bool) -> str:
     thinking, content = _split_thinking(message, has_field=has_field)
-    block = f"<think>\n{thinking}\n</think>\n\n" if has_block else ""
+    block = f"{marks.OPEN_THINK}\n{thinking}\n{marks.CLOSE_THINK}\n\n" if has_block else ""
     calls = "\n".join(chatml.format_call(call) for call in message.tool_calls)
     gap = "\n\n" if calls and trim(content) else ""
     return f"{block}{content}{gap}{calls}"
 
 
 def _split_thinking(message: Message, *, has_field: bool) -> tuple[str, str]:
-    """The thinking and the rest of an answer; without its own field it is looked for in the text."""
+    """The thinking and the rest of an answer; if it has no field, it is looked for in the text."""
     content = trim(message.content)
     if message.thinking and has_field:
         return trim(message.thinking), content
-    before, tag, after = content.partition("</think>")
+    before, tag, after = content.partition(marks.CLOSE_THINK)
     if not tag:
         return "", content
-    return trim(before.rpartition("<think>")[2]), after.lstrip("\n")
+    return trim(before.rpartition(marks.OPEN_THINK)[2]), after.lstrip("\n")
+
+
+# --- the family --------------------------------------------------------------------------------------------
+
+FAMILY = Family(
+    renderers=(
+        Renderer("qwen3.5", render, has_image_tags=True),
+        Renderer("ornith", _render_ornith, has_image_tags=True),
+        Renderer("qwen3.8", _render_3_8, "", True, (False, *LEVELS), "medium"),
+    ),
+    parsers=tuple(
+        Parser(name, create_thinking, TOKENS, XML_IN_TAGS, has_thinking=True)
+        for name in ("qwen3.5", "ornith")
+    ),
+    signs=(Sign((marks.FUNCTION, marks.PARAMETER, marks.OPEN_THINK), "qwen3.5"),),
+)

@@ -142,7 +142,7 @@ class _Resolver:
         return member
 
     def _target(self, reference: str) -> Any:
-        """What a reference points to; None where that cannot be told."""
+        """What a reference points to; None where that is unknown."""
         try:
             return self._references.resolve(reference)
         except (ValueError, WorkLimitError):

@@ -145,7 +145,7 @@ class _Writer:
             return ""
         if calls == "never":
             return self._rules.text_without(form.markers)
-        # Text that may begin with thinking of its own, which a call in the middle of it would break.
+        # Text that may begin with thinking, which a call in the middle of it would break.
         opening = form.thinking[:1] if form.thinking and self._binding.thinking == "may" else ()
         free = self._rules.text_without((*form.markers, *opening))
         return f'{self._thinking(form)} {free} ({self._calls(form)} | "")'.strip()
@@ -173,7 +173,7 @@ class _Writer:
         return root
 
     def _thinking(self, form: CallForm) -> str:
-        """What comes before a call: begun thinking has to end, thinking of the model's own may come."""
+        """What comes before a call: begun thinking has to end, thinking that the model begins may come."""
         if form.thinking is None or not self._binding.thinking:
             return ""
         opening, closing = form.thinking

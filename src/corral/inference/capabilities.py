@@ -32,7 +32,7 @@ class ChatKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What the lists are made of: the model, its header, and its Go template if it has one that parses."""
+    """What decides the lists: the model, its header, and its Go template if it has one that parses."""
 
     model: Model
     gguf: GGUFFile | None

@@ -135,7 +135,7 @@ def _parameter_count(text: str) -> int:
 
 
 def special_tokens(gguf: GGUFFile | None) -> dict[str, str]:
-    """What Jinja templates are told about the tokenizer."""
+    """What Jinja templates get to know about the tokenizer."""
     metadata: Any = gguf.metadata if gguf else {}
     return {f"{kind}_token": special_token(metadata, kind) for kind in ("bos", "eos")}
 

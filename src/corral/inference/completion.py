@@ -164,7 +164,7 @@ class CompletionRun:
 
 
 def with_ids(calls: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
-    """Give every call an id as the real server makes them: `call_` and eight letters or digits."""
+    """Give every call an id as Ollama makes them: `call_` and eight letters or digits."""
     if not calls:
         return ()
     return tuple(

@@ -1,7 +1,7 @@
 """What binds a reply: a grammar made of the request's format, its tool choice, or its own GBNF text.
 
 A grammar is tried on the event loop with a small budget of work, which is enough for nearly all; what takes more is
-worked out in a worker process. Those that were made are kept, as far as they fit into some megabytes.
+worked out in a worker process. Grammars are cached, up to some megabytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Weights that somebody has written to since they were known to be sound are compared with their digest once more.
+"""Weights that somebody has written to since they were last checked are compared with their digest once more.
 
 That takes as long as reading them, and happens before they are loaded, not while nothing is asked for.
 """

@@ -55,7 +55,7 @@ class EngineViews:
         model = profile.model
         weights = self._one(model.weights_digest, profile.gguf, "text")
         if model.projector_paths:
-            # A projector of its own is a file like any other, only older ones lack what tells their kind.
+            # A separate projector is a file like any other; only older ones do not name their kind.
             first = self._one(model.projector_digest, profile.projector, "text")
             return EnginePaths(weights, (first, *model.projector_paths[1:]) if first else ())
         projector = self._one(model.weights_digest, profile.gguf, "projector")

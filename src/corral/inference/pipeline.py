@@ -287,7 +287,7 @@ def _check_top_logprobs(common: InferenceOptions) -> None:
 
 
 def _resolve_think(profile: ModelProfile, common: InferenceOptions) -> Think:
-    """What the request asks for; a model that can think does so unless told otherwise.
+    """What the request asks for; a model that can think does so by default.
 
     Raises:
         CapabilityError: asked to think, and it cannot.

@@ -47,7 +47,7 @@ _NO_THINK = "/nothink"
 
 
 def _render(conversation: Conversation) -> str:
-    """Render for GLM-4.7, which thinks unless told not to."""
+    """Render for GLM-4.7, which thinks unless that is switched off."""
     messages = conversation.messages
     parts = [BEGIN, _tools_section(conversation.tools)]
     for i, message in enumerate(messages):
@@ -67,7 +67,7 @@ def _render(conversation: Conversation) -> str:
 
 
 def _render_ocr(conversation: Conversation) -> str:
-    """Render for GLM-OCR, which decides itself whether to think unless told not to."""
+    """Render for GLM-OCR, which decides whether to think unless that is switched off."""
     messages = conversation.messages
     must_not_think = conversation.think is False
     parts = [BEGIN, _tools_section(conversation.tools)]

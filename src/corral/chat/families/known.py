@@ -17,7 +17,7 @@ from corral.chat.families.family import (
 )
 
 # Of two families whose signs a template shows, the first one counts.
-_NAMES = (
+NAMES = (
     "harmony",
     "qwen3",
     "qwen3_5",
@@ -39,7 +39,7 @@ _NAMES = (
     "glimmer",
     "passthrough",
 )
-FAMILIES: tuple[Family, ...] = tuple(import_module(f"corral.chat.families.{name}").FAMILY for name in _NAMES)
+FAMILIES: tuple[Family, ...] = tuple(import_module(f"corral.chat.families.{name}").FAMILY for name in NAMES)
 
 _RENDERERS = {renderer.name: renderer for family in FAMILIES for renderer in family.renderers}
 _PARSERS = {parser.name: parser for family in FAMILIES for parser in family.parsers}

@@ -1,7 +1,8 @@
 """Qwen3-VL, instruct and thinking: tools and calls as JSON.
 
 Thinking of earlier answers is shown after the last question only. The instruct variant thinks when asked to, the
-thinking one unless told not to. A turn that has thinking but no text stays without its closing tag: models saw it so.
+thinking one unless it is switched off. A turn that has thinking but no text stays without its closing tag: models saw
+it so.
 Ollama: model/renderers/qwen3vl.go, model/parsers/qwen3vl.go.
 """
 
@@ -49,7 +50,7 @@ def _render_instruct(conversation: Conversation) -> str:
 
 
 def _render_thinking(conversation: Conversation) -> str:
-    """Render for a model that thinks unless told not to."""
+    """Render for a model that thinks unless that is switched off."""
     return _render(conversation, is_thinking=conversation.is_thinking(default=True))
 
 

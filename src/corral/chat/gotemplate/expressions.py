@@ -45,7 +45,7 @@ class Expressions:
         return slot
 
     def targets(self, pipe: nodes.Pipe) -> list[tuple[str, int | None]]:
-        """Declare the variables of a pipeline, or find those that it assigns; None: there is no such variable."""
+        """Declare the variables of a pipeline, or find those that it assigns; None: a variable is unknown."""
         names = [variable.names[0] for variable in pipe.declared]
         if pipe.is_assignment:
             return [(name, self._slot(name)) for name in names]

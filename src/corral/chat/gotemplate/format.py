@@ -55,7 +55,7 @@ class _Flags:
         return text.rjust(self.width, "0" if self.zero else " ")
 
     def pad_number(self, text: str) -> str:
-        """Pad with spaces, or with zeros behind the sign."""
+        """Pad with spaces, or with zeros after the sign."""
         if self.width is None or len(text) >= self.width:
             return text
         if self.minus:
@@ -339,7 +339,7 @@ class _Printf:
             self.is_index_good = False
 
     def _star(self) -> int | None:
-        """Take the operand of a `*`; None when it is no usable int."""
+        """Take the operand of a `*`; None when it is not a usable int."""
         self.position += 1
         value = self.args[self.next_arg] if self.next_arg < len(self.args) else None
         if self.next_arg < len(self.args):

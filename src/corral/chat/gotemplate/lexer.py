@@ -131,7 +131,7 @@ class Lexer:
         self._start = self._position = end
 
     def token(self, index: int) -> Token:
-        """The token at an index, read when it is first asked for; the last one stands for all behind it."""
+        """The token at an index, read when it is first asked for; the last one stands for all after it."""
         while index >= len(self._tokens) and not self._is_done:
             try:
                 self._step()

@@ -1,6 +1,6 @@
 """Go's constants as written in templates, and Go's quoting for messages and `%q`.
 
-Text values are `str`; a byte that is no UTF-8 (from `\\xff`, or from cutting inside a character) is a lone surrogate
+Text values are `str`; a byte that is not UTF-8 (from `\\xff`, or from cutting inside a character) is a lone surrogate
 U+DC80..U+DCFF, as Python's `surrogateescape` has it. Source of behaviour: Go's strconv and text/template/parse.
 """
 
@@ -76,7 +76,7 @@ def quote(text: str) -> str:
 
 
 def quote_char(code: int) -> str:
-    """Quote a code point like Go's strconv.QuoteRune; what is no character becomes U+FFFD."""
+    """Quote a code point like Go's strconv.QuoteRune; what is not a character becomes U+FFFD."""
     char = chr(code) if 0 <= code <= 0x10FFFF and not 0xD800 <= code <= 0xDFFF else "\ufffd"
     return "'" + _escape_char(char, "'") + "'"
 

@@ -93,7 +93,7 @@ class StringLiteral(Node):
 
 @dataclass(frozen=True, slots=True)
 class Chain(Node):
-    """A parenthesised pipeline or a function name with fields behind it."""
+    """A parenthesised pipeline or a function name with fields after it."""
 
     operand: Pipe | FunctionName | NilLiteral
     names: tuple[str, ...]

@@ -50,7 +50,7 @@ def _hexadecimal(value: float, precision: int | None) -> str:
     power = exponent - 1 if bits else 0
     fraction = (bits << 1) & ((1 << 53) - 1) if bits else 0
     lead = 1 if bits else 0
-    # 52 bits behind the point, as 13 hexadecimal digits.
+    # 52 bits after the point, as 13 hexadecimal digits.
     digits = f"{fraction >> 1:013x}"
     if precision is None:
         digits = digits.rstrip("0")

@@ -62,7 +62,7 @@ class _Parser:
         return self._lexer.token(self._next)
 
     def _take_visible(self) -> Token:
-        """Take the next token that is no white space."""
+        """Take the next token that is not white space."""
         token = self._take()
         return self._take() if token.kind is Kind.SPACE else token
 

@@ -1,7 +1,7 @@
 """What a template computes with: Go's values as Python ones.
 
     Go                        here
-    string                    str (bytes that are no UTF-8: see literals.py)
+    string                    str (bytes that are not UTF-8: see literals.py)
     int, float64, complex128  int, float, complex (whole numbers in float64 stay float)
     bool                      bool
     []byte                    bytes
@@ -156,7 +156,7 @@ def go_type(value: object) -> str:
 
 
 def holds_interfaces(value: object) -> bool:
-    """Whether the elements of a list or map have no type of their own: they are seen through an interface."""
+    """Whether the elements of a list or map do not have a fixed type: they are seen through an interface."""
     if isinstance(value, GoMap):
         return value.element_type == "interface {}"
     return type(value) in (dict, list, GoList)

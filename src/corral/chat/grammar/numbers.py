@@ -126,7 +126,7 @@ def number_range(
 ) -> str:
     """GBNF alternatives for the decimal numbers from `least` to `most`, without exponents.
 
-    None leaves a side free (to twelve digits); an open side excludes its bound. Empty when there is no such number.
+    None leaves a side free (to twelve digits); an open side excludes its bound. Empty when no number fits.
     """
     limit = Decimal(10**_MAX_WHOLE_DIGITS)
     low = max(least, -limit) if least is not None else -limit
@@ -201,7 +201,7 @@ def _fraction(low: str | None, high: str | None, is_open_low: bool, is_open_high
 
 
 def _beyond(low: str | None, high: str | None, is_open_low: bool, is_open_high: bool) -> list[str]:
-    """Digits behind the last one of a bound."""
+    """Digits after the last one of a bound."""
     if high is not None:
         is_possible = not is_open_high and not (low is not None and is_open_low)
         return [f'"0"{{1,{_MAX_FRACTION_DIGITS}}}'] if is_possible else []

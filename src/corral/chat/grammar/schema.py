@@ -77,7 +77,7 @@ class SchemaCompiler:
     """Adds the rules of one schema document to a grammar.
 
     `unheld`: what is left to the model, by its place. `place`: where the work is, for errors. With `takes_all` what
-    is no schema, or a reference to nothing, allows anything.
+    is not a schema, or a reference to nothing, allows anything.
 
     Raises (all of its methods):
         SchemaError: nothing is allowed, or the schema is none; with `is_strict` also what a grammar cannot hold.
@@ -317,7 +317,7 @@ class SchemaCompiler:
         return [self._counted_alone(one, hint, path) for one in listed]
 
     def _has_forks(self, shapes: Sequence[Shape]) -> bool:
-        """Whether a member of one name may have values of several kinds, each with an end of its own."""
+        """Whether a member of one name may have values of several kinds, each with a different end."""
         known: dict[str, str | None] = {}
         for shape in shapes:
             if len(shape.extras) > 1:

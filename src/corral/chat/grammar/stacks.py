@@ -1,7 +1,7 @@
 """How the engine reads a grammar: as stacks of places, one for each way to read a text so far.
 
 A model of llama.cpp's grammar (src/llama-grammar.cpp): rules are lists of alternatives, bounded repetitions are
-written out as rules of their own, and stacks that are the same are one.
+written out as separate rules, and stacks that are the same are one.
 """
 
 from __future__ import annotations

@@ -174,7 +174,7 @@ def _with_length(
 
 
 def fits(keywords: StringKeywords, text: Any, budget: Budget) -> bool:
-    """Whether a text fits, as far as that can be told."""
+    """Whether a text fits, as far as that can be decided."""
     if len(text) < keywords.least or (keywords.most is not None and len(text) > keywords.most):
         return False
     if text in keywords.excluded:

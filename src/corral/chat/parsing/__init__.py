@@ -1,1 +1,1 @@
-"""Reads replies while they stream: content, thinking and tool calls, whatever the cut of the stream."""
+"""What the parsers of several families share: reading content, thinking and calls in any cut of a stream."""

@@ -165,7 +165,7 @@ class Arguments:
         return automaton_expression(self.rules, self._harmless(allowed, stops), self.budget, is_bare=True)
 
     def _harmless(self, allowed: Automaton, stops: Sequence[str]) -> Automaton:
-        """Those of the allowed texts in which no stop begins, if there are any and they can be told."""
+        """Those of the allowed texts in which no stop begins, if there are any and they can be found out."""
         firsts = [(ord(stop[0]), ord(stop[0])) for stop in stops]
         other = Repeat(Chars(tuple(difference_of_ranges(((0, LAST_CODE),), firsts))), 0, None)
         try:

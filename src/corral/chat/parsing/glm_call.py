@@ -1,6 +1,6 @@
 """Calls of GLM and Laguna: a name, then `<arg_key>KEY</arg_key><arg_value>VALUE</arg_value>` pairs.
 
-Any of the four tags may be missing as long as keys and values can be told apart.
+Any of the four tags may be missing as long as keys and values can be distinguished.
 """
 
 from __future__ import annotations

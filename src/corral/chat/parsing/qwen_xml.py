@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from corral.chat import marks
 from corral.chat.parsing.coerce import coerce_parameter, find_tool
 from corral.types import Tool
 
@@ -60,7 +61,7 @@ def is_in_parameter(body: str) -> bool | None:
     opened = body.rfind("<parameter")
     if opened < 0:
         return False if "<function" in body else None
-    return opened > body.rfind("</parameter>")
+    return opened > body.rfind(marks.CLOSE_PARAMETER)
 
 
 def _name(match: re.Match[str]) -> str:

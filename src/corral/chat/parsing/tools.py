@@ -212,7 +212,7 @@ class ToolParser:
         return position
 
     def _give_back(self) -> None:
-        """What was collected is no call. A bare tag had its one chance, unless there were calls before."""
+        """What was collected is not a call. A bare tag had its one chance, unless there were calls before."""
         self._content += self._body
         self._body, self._body_size = [], 0
         self._state = _State.SEARCH if self._call_count or not self._is_bare else _State.DONE

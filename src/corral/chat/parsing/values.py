@@ -53,7 +53,7 @@ _CLOSINGS = ")]}"
 
 
 def parse_json(text: str) -> Any:
-    """Return the one value in `text`, which is sound JSON, but that strings may hold raw line breaks and the like.
+    """Return the one value in `text`, which is valid JSON, except that strings may hold raw line breaks and the like.
 
     Half a surrogate pair becomes U+FFFD.
 

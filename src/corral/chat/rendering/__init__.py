@@ -1,1 +1,1 @@
-"""Prompt formats of model families that bring no template of their own, one module a family."""
+"""What the renderers of several families share: conversations, ChatML, JSON as prompts hold it, image tags."""

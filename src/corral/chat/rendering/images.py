@@ -20,7 +20,7 @@ def insert_image_tags(messages: Sequence[Message], *, separator: bool) -> list[M
     """Give every image its tag: in place of the next literal `[img]` of its message, else in front of the text.
 
     `separator` follows the rule of built-in renderers: tags in front of a text are set off by a space, and a text
-    that has tags already stays as it is. Without it (Go templates) there is no space and every text is treated.
+    that has tags already stays as it is. Without it (Go templates) no space is added and every text gets its tags.
     """
     out: list[Message] = []
     number = 0

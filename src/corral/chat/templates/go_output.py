@@ -88,7 +88,7 @@ def _names_tool_calls(pipe: nodes.Pipe) -> bool:
 
 
 def _first_text(tree: nodes.NodeList) -> str | None:
-    """The first text that is not blank, inside the first block if one comes earlier; None behind what prints."""
+    """The first text that is not blank, inside the first block if one comes earlier; None after what prints."""
     for node in tree.nodes:
         if isinstance(node, nodes.Text) and node.text.strip():
             return node.text

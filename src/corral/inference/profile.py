@@ -15,13 +15,7 @@ from corral.bounded import BoundedCache
 from corral.chat.gotemplate import Template
 from corral.chat.templates.plain import PLAIN_TEMPLATE
 from corral.config import Settings
-from corral.errors import (
-    CapabilityError,
-    CloudDisabledError,
-    GGUFError,
-    ModelNotFoundError,
-    StoreError,
-)
+from corral.errors import CapabilityError, CloudDisabledError, GGUFError, ModelNotFoundError, StoreError
 from corral.inference import capabilities
 from corral.inference.chat_choice import choose_chat
 from corral.inference.chats import Chat

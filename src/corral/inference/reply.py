@@ -13,12 +13,7 @@ from corral.inference.completion import CompletionRun
 from corral.inference.generation import Turn, chat_prompt
 from corral.inference.images import prepare_images
 from corral.inference.requests import Emit
-from corral.inference.thinking import (
-    ThinkingEndedError,
-    ThinkingRun,
-    counted_whole,
-    within_budget,
-)
+from corral.inference.thinking import ThinkingEndedError, ThinkingRun, counted_whole, within_budget
 from corral.runner.interface import CompletionRequest
 from corral.types import Chunk, Message, SamplingOptions, Think, Tool
 

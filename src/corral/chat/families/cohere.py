@@ -13,10 +13,7 @@ from collections.abc import Sequence
 from corral.chat.families.family import Family, Parser, Renderer, Sign
 from corral.chat.grammar.rules import Rules, literal
 from corral.chat.parsing.call_arguments import Arguments
-from corral.chat.parsing.call_forms import (
-    CallForm,
-    joined,
-)
+from corral.chat.parsing.call_forms import CallForm, joined
 from corral.chat.parsing.calls import is_in_value, read_calls
 from corral.chat.parsing.events import is_prefilled
 from corral.chat.parsing.tags import Mode, Sink, TaggedParser, TagSet, Trim

@@ -12,10 +12,7 @@ from collections.abc import Sequence
 
 from corral.chat import marks
 from corral.chat.families.family import Family, Parser, Renderer, Sign
-from corral.chat.parsing.call_forms import (
-    CallForm,
-    gemma_call,
-)
+from corral.chat.parsing.call_forms import CallForm, gemma_call
 from corral.chat.parsing.gemma_values import read_gemma_calls
 from corral.chat.parsing.tags import Mode, Sink, TaggedParser, TagSet
 from corral.chat.rendering.conversation import Conversation, trim

@@ -13,10 +13,7 @@ from typing import Any
 
 from corral.chat import marks
 from corral.chat.families.family import CreateDefault, Family, Parser, Renderer, Sign
-from corral.chat.parsing.call_forms import (
-    CallForm,
-    gemma_call,
-)
+from corral.chat.parsing.call_forms import CallForm, gemma_call
 from corral.chat.parsing.gemma_values import GEMMA_RESPONSE, read_gemma_calls
 from corral.chat.parsing.tags import Mode, Sink, TaggedParser, TagSet, Trim
 from corral.chat.rendering import jsontext

@@ -16,10 +16,7 @@ from typing import Any
 
 from corral.chat import marks
 from corral.chat.families.family import LEVELS, Family, Parser, Renderer
-from corral.chat.parsing.call_forms import (
-    CallForm,
-    tagged_call,
-)
+from corral.chat.parsing.call_forms import CallForm, tagged_call
 from corral.chat.parsing.calls import Calls, read_arguments, read_calls, without_tags
 from corral.chat.parsing.coerce import coerce_parameter
 from corral.chat.parsing.tags import Mode, Sink, TaggedParser, TagSet, Trim

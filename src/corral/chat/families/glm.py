@@ -11,10 +11,7 @@ from collections.abc import Sequence
 
 from corral.chat import marks
 from corral.chat.families.family import Family, Parser, Renderer, Sign
-from corral.chat.parsing.call_forms import (
-    CallForm,
-    pairs_call,
-)
+from corral.chat.parsing.call_forms import CallForm, pairs_call
 from corral.chat.parsing.calls import is_in_value, read_calls, read_pairs, without_tags
 from corral.chat.parsing.tags import Mode, Sink, TaggedParser, TagSet, Trim
 from corral.chat.rendering import jsontext

@@ -12,10 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from corral.chat import marks
 from corral.chat.families.family import LEVELS, Family, GoConvention, Parser, Sign
-from corral.chat.parsing.call_forms import (
-    CallForm,
-    json_call,
-)
+from corral.chat.parsing.call_forms import CallForm, json_call
 from corral.chat.parsing.calls import is_in_value, read_arguments
 from corral.chat.parsing.tags import Mode, Sink, TaggedParser, TagSet
 from corral.types import Message, Think, Tool

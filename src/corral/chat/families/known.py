@@ -7,14 +7,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from corral.chat.families.family import (
-    CreateDefault,
-    DecisionForm,
-    Family,
-    GoConvention,
-    Parser,
-    Renderer,
-)
+from corral.chat.families.family import CreateDefault, DecisionForm, Family, GoConvention, Parser, Renderer
 
 # Of two families whose signs a template shows, the first one counts.
 NAMES = (

@@ -14,10 +14,7 @@ from collections.abc import Sequence
 
 from corral.chat import marks
 from corral.chat.families.family import CreateDefault, Family, Parser, Renderer
-from corral.chat.parsing.call_forms import (
-    CallForm,
-    pairs_call,
-)
+from corral.chat.parsing.call_forms import CallForm, pairs_call
 from corral.chat.parsing.calls import Calls, is_in_value, read_calls, read_pairs, without_tags
 from corral.chat.parsing.coerce import find_tool
 from corral.chat.parsing.scan import ObjectScanner

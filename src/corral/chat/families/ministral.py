@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from corral.chat.families.family import Family, Parser, Sign
-from corral.chat.parsing.call_forms import (
-    CallForm,
-    json_call,
-)
+from corral.chat.parsing.call_forms import CallForm, json_call
 from corral.chat.parsing.calls import read_arguments, read_calls
 from corral.chat.parsing.scan import ObjectScanner
 from corral.chat.parsing.tags import Mode, Sink, TaggedParser, TagSet, Trim

@@ -12,18 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from corral.chat import marks
-from corral.chat.families.family import (
-    SWITCH,
-    CreateDefault,
-    Family,
-    Parser,
-    Renderer,
-)
+from corral.chat.families.family import SWITCH, CreateDefault, Family, Parser, Renderer
 from corral.chat.parsing.call_forms import XML_IN_TAGS
-from corral.chat.parsing.qwen import (
-    TOKENS,
-    create_thinking,
-)
+from corral.chat.parsing.qwen import TOKENS, create_thinking
 from corral.chat.rendering import chatml, jsontext
 from corral.chat.rendering.conversation import Conversation, is_run_end, is_run_start, trim
 from corral.golang.quote import quoted

@@ -11,10 +11,7 @@ from collections.abc import Sequence
 
 from corral.chat import marks
 from corral.chat.families.family import Family, Parser, Renderer, Sign
-from corral.chat.parsing.call_forms import (
-    CallForm,
-    python_call,
-)
+from corral.chat.parsing.call_forms import CallForm, python_call
 from corral.chat.parsing.calls import is_in_value, read_listed_calls
 from corral.chat.parsing.events import is_prefilled
 from corral.chat.parsing.tags import Mode, Sink, TaggedParser, TagSet, Trim

@@ -12,10 +12,7 @@ from collections.abc import Sequence
 from corral.chat import marks
 from corral.chat.families.family import LEVELS, Family, Parser, Renderer, Sign
 from corral.chat.parsing.call_forms import XML_IN_TAGS
-from corral.chat.parsing.qwen import (
-    TOKENS,
-    create_thinking,
-)
+from corral.chat.parsing.qwen import TOKENS, create_thinking
 from corral.chat.rendering import chatml, jsontext
 from corral.chat.rendering.conversation import Conversation, has_query_form, last_query_index, trim
 from corral.errors import TemplateError

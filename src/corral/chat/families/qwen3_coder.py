@@ -12,9 +12,7 @@ from typing import Any
 from corral.chat import marks
 from corral.chat.families.family import Family, Parser, Renderer, Sign
 from corral.chat.parsing.call_forms import XML_IN_TAGS
-from corral.chat.parsing.qwen import (
-    create_plain,
-)
+from corral.chat.parsing.qwen import create_plain
 from corral.chat.rendering import chatml, jsontext
 from corral.chat.rendering.conversation import Conversation
 from corral.types import Message, Tool, ToolProperty

@@ -14,12 +14,7 @@ from corral.chat import marks
 from corral.chat.families.family import Family, Parser, Renderer
 from corral.chat.parsing.call_forms import JSON_IN_TAGS
 from corral.chat.parsing.events import is_prefilled
-from corral.chat.parsing.qwen import (
-    AFTER_VL_CALL,
-    TEXT,
-    VL_THOUGHT,
-    QwenParser,
-)
+from corral.chat.parsing.qwen import AFTER_VL_CALL, TEXT, VL_THOUGHT, QwenParser
 from corral.chat.rendering import chatml, jsontext
 from corral.chat.rendering.conversation import Conversation, last_query_index
 from corral.types import Message, Think, Tool, ToolCall

@@ -13,12 +13,7 @@ from copy import copy
 
 from corral.chat.gotemplate.literals import quote, quote_char, to_bytes, unicode_name
 from corral.chat.gotemplate.numeric import format_float_verb, format_int
-from corral.chat.gotemplate.values import (
-    NO_VALUE,
-    GoSequence,
-    GoStruct,
-    go_type,
-)
+from corral.chat.gotemplate.values import NO_VALUE, GoSequence, GoStruct, go_type
 
 # The longest text that one call may make.
 MAX_TEXT_CHARS = 16 * 1024 * 1024

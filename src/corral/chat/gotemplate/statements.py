@@ -6,12 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from corral.chat.gotemplate import nodes
-from corral.chat.gotemplate.evaluate import (
-    Body,
-    Execute,
-    ExecutionFailure,
-    State,
-)
+from corral.chat.gotemplate.evaluate import Body, Execute, ExecutionFailure, State
 from corral.chat.gotemplate.expressions import Expressions
 from corral.chat.gotemplate.format import format_value
 from corral.chat.gotemplate.functions import printable

@@ -1,6 +1,6 @@
 """The vocabulary that every layer shares: conversations, options, requests and the pieces of an answer.
 
-Frozen values without behaviour beyond construction. Wire formats live in `api/`, prompt formats in `prompt/`.
+Frozen values without behaviour beyond construction. Wire formats live in `api/`, prompt formats in `chat/`.
 """
 
 from __future__ import annotations

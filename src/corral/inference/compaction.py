@@ -14,7 +14,7 @@ from corral.errors import ContextOverflowError
 from corral.inference.requests import ChatRequest, Emit, Immediate, InferenceOptions
 from corral.types import Chunk, GenerationMetrics, Message
 
-Chat = Callable[[ChatRequest, Emit], Awaitable[Immediate | None]]
+ChatCall = Callable[[ChatRequest, Emit], Awaitable[Immediate | None]]
 
 _MAX_SUMMARY_TOKENS = 1024
 _MAX_PARTS = 64
@@ -40,7 +40,7 @@ class Summary:
     metrics: GenerationMetrics
 
 
-async def summarise(chat: Chat, common: InferenceOptions, messages: Sequence[Message]) -> Summary:
+async def summarise(chat: ChatCall, common: InferenceOptions, messages: Sequence[Message]) -> Summary:
     """Summarise a conversation; `common` names the model and its options.
 
     Raises:
@@ -83,7 +83,7 @@ def _parts(transcript: str, part_chars: int) -> list[str]:
     return parts[-_MAX_PARTS:]
 
 
-async def _in_parts(chat: Chat, common: InferenceOptions, parts: Sequence[str]) -> Summary:
+async def _in_parts(chat: ChatCall, common: InferenceOptions, parts: Sequence[str]) -> Summary:
     text = ""
     prompt_count = cached_count = answer_count = 0
     for part in parts:

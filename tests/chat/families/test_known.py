@@ -15,11 +15,11 @@ from tests.chat.families.test_tags import FAMILIES, spelled_in
 
 NOVEL = """
 from corral.chat.families.family import CreateDefault, DecisionForm, Family, Parser, Renderer, Sign
-from corral.chat.parsing.passthrough import create_passthrough
+from corral.chat.families.passthrough import create
 
 FAMILY = Family(
     renderers=(Renderer("novel-1", lambda conversation: "novel"),),
-    parsers=(Parser("novel", create_passthrough, has_thinking=True),),
+    parsers=(Parser("novel", create, has_thinking=True),),
     signs=(Sign(("<|novel|>",), "novel"),),
     create_default=CreateDefault(("novelarch",), "novel-1", "novel"),
     decision=DecisionForm("novel-1", lambda state, questions: lambda question: "?"),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from corral.chat.families.family import DecisionForm, Family, Parser
-from corral.chat.parsing.passthrough import create_passthrough
+from corral.chat.families.passthrough import create
 from corral.types import Question
 
 
@@ -39,6 +39,6 @@ def _escaped(value: Any) -> str:
 
 
 FAMILY = Family(
-    parsers=(Parser("clef", create_passthrough),),
+    parsers=(Parser("clef", create),),
     decision=DecisionForm("clef", ask, takes_images=True, uses_own_template=True),
 )

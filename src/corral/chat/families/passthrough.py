@@ -1,8 +1,24 @@
-"""Models whose replies are content as they stand, whatever is in them. Ollama: model/parsers/parsers.go."""
+"""Models whose replies are content as they stand. Ollama: model/parsers/parsers.go, PassthroughParser."""
 
 from __future__ import annotations
 
-from corral.chat.families.family import Family, Parser
-from corral.chat.parsing.passthrough import create_passthrough
+from collections.abc import Sequence
 
-FAMILY = Family(parsers=(Parser("passthrough", create_passthrough),))
+from corral.chat.families.family import Family, Parser
+from corral.chat.parsing.events import Parsed
+from corral.types import Message, Think, Tool
+
+
+class _PassthroughParser:
+    def feed(self, text: str) -> Parsed:
+        return Parsed(text)
+
+    def finish(self) -> Parsed:
+        return Parsed()
+
+
+def create(tools: Sequence[Tool], last_message: Message | None, think: Think) -> _PassthroughParser:
+    return _PassthroughParser()
+
+
+FAMILY = Family(parsers=(Parser("passthrough", create),))

@@ -14,10 +14,9 @@ import sys
 import time
 import traceback
 
-from corral.chat.templates.marks import thinking_tags, tool_tag
-
 from corral.chat.gotemplate import NotQuickError
 from corral.chat.gotemplate.template import Template
+from corral.chat.templates.go_output import thinking_tags, tool_tag
 from corral.chat.templates.gochat import render_messages, render_suffix
 from corral.errors import TemplateError
 from corral.types import Message, Tool, ToolCall, ToolFunction, ToolParameters, ToolProperty

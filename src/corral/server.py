@@ -204,7 +204,6 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "
         engine,
         max_waiting=max(settings.max_queue, 1),
         hang_timeout_s=settings.hang_timeout_ns / _NS_PER_S,
-        cache_ram_mib=settings.cache_ram_mib,
     )
     gpus = engine_gpus(settings, engine)
     scheduler = Scheduler.from_settings(settings, factory, lambda: gpus.is_used)

@@ -358,12 +358,10 @@ class EngineFactory:
         *,
         max_waiting: int = 512,
         hang_timeout_s: float = 300.0,
-        cache_ram_mib: int = 0,
     ) -> None:
         self._engine = engine
         self._max_waiting = max_waiting
         self._hang_timeout_s = hang_timeout_s
-        self._cache_ram_mib = cache_ram_mib
         self._folder: Path | None = None
         self._serial = itertools.count(1)
 
@@ -372,9 +370,7 @@ class EngineFactory:
             self._folder = make_socket_folder()
         socket_path = self._folder / f"{next(self._serial)}.sock"
         key = secrets.token_hex(16)
-        order = llama_server.start_order(
-            spec, self._engine, socket_path=str(socket_path), key=key, cache_ram_mib=self._cache_ram_mib
-        )
+        order = llama_server.start_order(spec, self._engine, socket_path=str(socket_path), key=key)
         process = await EngineProcess.spawn(order, self._engine.extra_env)
         try:
             await process.wait_ready(on_progress)

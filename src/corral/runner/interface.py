@@ -25,6 +25,7 @@ class RunnerSpec:
     `num_ctx` is per slot and already clamped; `memory_limit_bytes` bounds the child's private memory.
     `fits_memory`: the engine may move layers that do not fit out of a GPU; `fit_target_mib` MiB of it stay free then
     (0: the engine's default). `draft_tokens`: how many tokens the draft model proposes at a time.
+    `cache_ram_mib`: memory for the prompts of conversations that no slot holds.
     """
 
     weights_path: Path
@@ -47,6 +48,7 @@ class RunnerSpec:
     flash_attention: bool | None = None
     fits_memory: bool = True
     fit_target_mib: int = 0
+    cache_ram_mib: int = 0
     memory_limit_bytes: int | None = None
 
 

@@ -22,9 +22,7 @@ from corral.runner.logprobs import LogprobReader
 MEDIA_MARKER = f"<__media_{secrets.token_hex(8)}__>"
 
 
-def start_order(
-    spec: RunnerSpec, engine: EngineChoice, *, socket_path: str, key: str, cache_ram_mib: int
-) -> dict[str, Any]:
+def start_order(spec: RunnerSpec, engine: EngineChoice, *, socket_path: str, key: str) -> dict[str, Any]:
     """The line that `runner/child.py` reads; for an external binary it carries the argument list too."""
     # An embedding input is never split: the whole of it has to fit one physical batch.
     num_batch = max(spec.num_batch, spec.num_ctx) if spec.is_embedding else spec.num_batch
@@ -48,7 +46,7 @@ def start_order(
         "flash_attention": spec.flash_attention,
         "fits_memory": spec.fits_memory,
         "fit_target_mib": spec.fit_target_mib,
-        "cache_ram_mib": cache_ram_mib,
+        "cache_ram_mib": spec.cache_ram_mib,
         "adapters": [str(path) for path in spec.adapter_paths],
         "projector": str(spec.projector_paths[0]) if spec.projector_paths else "",
         # A draft that proposes nothing would only cost its memory.
@@ -126,9 +124,7 @@ def completion_body(request: CompletionRequest, num_ctx: int) -> dict[str, Any]:
         "frequency_penalty": options.frequency_penalty,
         "seed": options.seed,
         "stop": list(options.stop),
-        # Reuse of a cached prefix changes the last digits of the logits, hence sometimes the text: someone
-        # who asks for a seed asks for the same text again.
-        "cache_prompt": options.seed < 0,
+        "cache_prompt": options.cache_prompt,
     }
     if request.images:
         body["prompt"] = {

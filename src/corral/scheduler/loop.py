@@ -106,6 +106,7 @@ class Scheduler:
             is_cpu_only=settings.llm_library.startswith("cpu"),
             fits_memory=settings.fits_memory,
             fit_target_mib=settings.fit_target_mib,
+            cache_ram_mib=settings.cache_ram_mib,
         )
 
         def read() -> Machine:

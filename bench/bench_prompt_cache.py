@@ -19,12 +19,15 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from bench.peers import Server
 
 # Two tokens that are this close (natural logarithm of the probability) may change places.
 _CLOSE = 0.25
+_EMBEDDER = "embed"
+_EMBEDDER_FILE = Path(__file__).parent.parent / "tests" / "fixtures" / "embed.gguf"
 _WORDS = "river stone copper seven window garden letter winter music paper horse silver engine candle".split()
 
 
@@ -92,7 +95,7 @@ def converse(servers: tuple[Server, Server], model: str, number: int, turns: int
             cancel(cached, model, messages)
             tally.canceled += 1
         if rng.random() < 0.05:
-            cached.call("/api/embed", {"model": model, "input": words, "options": {"num_ctx": 4096}})
+            cached.call("/api/embed", {"model": _EMBEDDER, "input": words})
         start_s = time.perf_counter()
         found = chat(cached, model, messages, seed)
         elapsed_ms = (time.perf_counter() - start_s) * 1000
@@ -129,6 +132,7 @@ def main() -> int:
     try:
         for server in (cached, plain):
             server.call("/api/pull", {"model": model, "stream": False})
+            server.create(_EMBEDDER, _EMBEDDER_FILE)
         tally = Tally()
         with concurrent.futures.ThreadPoolExecutor(arguments.together) as pool:
             count = -(-arguments.answers // arguments.turns)

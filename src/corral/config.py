@@ -284,6 +284,14 @@ SETTINGS: tuple[Setting, ...] = (
         "most 8192, a quarter of the free memory and twice the model's KV cache",
     ),
     Setting(
+        "CORRAL_PROMPT_STATES",
+        "prompt_states_mib",
+        values.maybe_number,
+        "auto",
+        "MiB on disk for computed prompts of models that were unloaded, so that a long prompt need not be computed "
+        "again; 0: none. By default at most 4096 and a twentieth of the free space",
+    ),
+    Setting(
         "CORRAL_REGISTRY_PULL_THROUGH",
         "is_pull_through",
         values.boolean,
@@ -413,6 +421,7 @@ class Settings:
     is_pull_through: bool = False
     cloud_base_url: str = "https://ollama.com:443"
     cache_ram_mib: int | None = None
+    prompt_states_mib: int | None = None
     is_offline: bool = False
     registry: str = ""
     registry_mirrors: tuple[str, ...] = ()

@@ -21,6 +21,7 @@ from corral.runner.interface import (
     CompletionRequest,
     Final,
     Piece,
+    Runner,
     RunnerFacts,
     RunnerSpec,
     TokenScores,
@@ -48,6 +49,7 @@ class RecordingRunner:
         self.embedded: list[Any] = []
         self.is_closed = False
         self.left_early = 0
+        self.kept_count = 0
         self._replies = replies
 
     active_count = 0
@@ -117,6 +119,9 @@ class RecordingRunner:
     async def ping(self, timeout_s: float) -> bool:
         return True
 
+    async def keep_prompts(self, timeout_s: float) -> None:
+        self.kept_count += 1
+
     async def close(self) -> None:
         self.is_closed = True
 
@@ -159,7 +164,7 @@ class Recording:
         )
         self.store.manifests.write(ModelName.parse(name), manifest.encode())
 
-    async def start(self, spec: RunnerSpec, on_progress: Callable[[float], None]) -> RecordingRunner:
+    async def start(self, spec: RunnerSpec, on_progress: Callable[[float], None]) -> Runner:
         on_progress(1.0)
         runner = RecordingRunner(spec, self.replies)
         self.runners.append(runner)

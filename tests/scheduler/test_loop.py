@@ -91,6 +91,9 @@ class FakeRunner:
             raise self.is_healthy
         return self.is_healthy
 
+    async def keep_prompts(self, timeout_s: float) -> None:
+        self._factory.kept.append(self.spec.weights_key)
+
     async def close(self) -> None:
         await asyncio.sleep(0.05)
         if not self.is_closed:
@@ -150,6 +153,7 @@ class FakeFactory:
     def __init__(self) -> None:
         self.log: list[str] = []
         self.runners: list[FakeRunner] = []
+        self.kept: list[str] = []
         self.failures: dict[str, Exception] = {}
         self.load_s = 1.0
         self.progress_every_s = 0.0
@@ -214,6 +218,7 @@ def test_load_reuse_expire() -> None:
             assert factory.log == ["start a", "ready a"]
             await asyncio.sleep(1.2)
             assert factory.log == ["start a", "ready a", "close a"]
+            assert factory.kept == ["a"]  # nobody waits: its prompts may be written
             assert asyncio.get_running_loop().time() == pytest.approx(ends_s, abs=0.5)
             assert scheduler.loaded() == []
 
@@ -507,6 +512,7 @@ def test_leaving_closes_everything() -> None:
         with pytest.raises(SchedulingError, match="shutting down"):
             await waiter
         assert sorted(factory.log[4:]) == ["cancel c", "close a", "close b", "start c"]
+        assert factory.kept == ["a"]  # b made room for somebody who waited
         with pytest.raises(SchedulingError, match="shutting down"):
             await use(scheduler, wish("a"))
         assert scheduler.loaded() == []

@@ -12,8 +12,9 @@ import itertools
 import secrets
 import shutil
 from array import array
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,11 @@ from corral.errors import (
 )
 from corral.runner import llama_server, scoring
 from corral.runner.engine_http import EngineResponse, open_request
+from corral.runner.engines.choice import wheel_version
 from corral.runner.interface import (
     CompletionRequest,
     EngineChoice,
+    Final,
     Piece,
     Runner,
     RunnerFacts,
@@ -41,7 +44,9 @@ from corral.runner.interface import (
 from corral.runner.logprobs import LogprobReader
 from corral.runner.pace import Pace
 from corral.runner.process import EngineProcess, make_socket_folder
+from corral.runner.prompt_states import PromptStates, SavedPrompt
 from corral.runner.questions import PART_CHARS, Questions
+from corral.runner.slots import Slots
 from corral.supervise import log_failure
 
 _HEALTH_INTERVAL_S = 1.0
@@ -61,6 +66,8 @@ class EngineRunner:
         *,
         max_waiting: int,
         hang_timeout_s: float,
+        states: PromptStates | None = None,
+        prompts_folder: Path | None = None,
     ) -> None:
         self.spec = spec
         self.exited = process.exited
@@ -70,6 +77,9 @@ class EngineRunner:
         self._slots = asyncio.Semaphore(spec.num_parallel)
         self._questions = Questions(self.request_json)
         self._pace = Pace()
+        self._kept: Slots | None = None
+        if states is not None and prompts_folder is not None:
+            self._kept = Slots(spec.num_parallel, states, prompts_folder, self.request_json)
         self._max_waiting = max_waiting
         self._waiting_count = 0
         self._running_count = 0
@@ -98,15 +108,31 @@ class EngineRunner:
         if isinstance(request.prompt, str) and len(request.prompt) > PART_CHARS and not request.images:
             request = replace(request, prompt=await self._tokens_that_fit(request.prompt))
         body = llama_server.completion_body(request, self.spec.num_ctx)
-        async with self._slot(), self._open("POST", "/completion", body) as response:
-            if response.status != 200:
-                error = llama_server.engine_error(response.status, await response.read())
-                if request.grammar and llama_server.is_about_grammar(error):
-                    raise SchemaError(
-                        "invalid grammar: the engine cannot parse it, or finds it too large"
-                    ) from error
-                raise error
-            yield self._pieces(response, request.top_logprobs)
+        async with self._slot():
+            restored = await self._restored(request)
+            async with self._open("POST", "/completion", body) as response:
+                if response.status != 200:
+                    error = llama_server.engine_error(response.status, await response.read())
+                    if request.grammar and llama_server.is_about_grammar(error):
+                        raise SchemaError(
+                            "invalid grammar: the engine cannot parse it, or finds it too large"
+                        ) from error
+                    raise error
+                yield self._pieces(response, request.top_logprobs, partial(self._note_end, request, restored))
+
+    async def _restored(self, request: CompletionRequest) -> SavedPrompt | None:
+        """What was read from disk for a prompt."""
+        if self._kept is None or request.images or not request.sampling.cache_prompt:
+            return None
+        return await self._kept.prepare(request.prompt)
+
+    async def _note_end(self, request: CompletionRequest, restored: SavedPrompt | None, final: Final) -> None:
+        """Remember what lies in the slot of a completion that has ended."""
+        if self._kept is None or request.images:
+            return
+        self._kept.note(final.slot, request.prompt, final.prompt_count + final.predicted_count)
+        if restored is not None:
+            await self._kept.check(restored, request.prompt, final.cached_count)
 
     async def _tokens_that_fit(self, text: str) -> list[int]:
         """The tokens of a long prompt. The engine is spared one that it would refuse."""
@@ -115,7 +141,12 @@ class EngineRunner:
             raise llama_server.too_long(len(tokens), self.facts.num_ctx)
         return list(tokens)
 
-    async def _pieces(self, response: EngineResponse, top_logprobs: int | None) -> AsyncIterator[list[Piece]]:
+    async def _pieces(
+        self,
+        response: EngineResponse,
+        top_logprobs: int | None,
+        on_end: Callable[[Final], Awaitable[None]] | None = None,
+    ) -> AsyncIterator[list[Piece]]:
         tail = b""
         logprobs = LogprobReader(top_logprobs) if top_logprobs is not None else None
         while data := await response.next_bytes():
@@ -127,8 +158,11 @@ class EngineRunner:
             except CorralError as error:
                 failure = error
             if pieces:
+                final = pieces[-1].final
+                if final is not None and on_end is not None:
+                    await on_end(final)
                 yield pieces  # what was said before an error is said
-                if pieces[-1].final is not None:
+                if final is not None:
                     return
             if failure is not None:
                 raise failure
@@ -226,6 +260,13 @@ class EngineRunner:
                 return response.status == 200
         except (TimeoutError, RunnerExitedError):
             return False
+
+    async def keep_prompts(self, timeout_s: float) -> None:
+        if self._kept is None or self.active_count or self.exited.done():
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._kept.save(self.spec.kv_bytes_per_token)
 
     async def close(self) -> None:
         self._watchdog.cancel()
@@ -358,7 +399,9 @@ class EngineFactory:
         *,
         max_waiting: int = 512,
         hang_timeout_s: float = 300.0,
+        states: PromptStates | None = None,
     ) -> None:
+        self._states = states
         self._engine = engine
         self._max_waiting = max_waiting
         self._hang_timeout_s = hang_timeout_s
@@ -371,6 +414,8 @@ class EngineFactory:
         socket_path = self._folder / f"{next(self._serial)}.sock"
         key = secrets.token_hex(16)
         order = llama_server.start_order(spec, self._engine, socket_path=str(socket_path), key=key)
+        folder = await self._prompts_folder(order)
+        order = llama_server.with_arguments(order, folder)
         process = await EngineProcess.spawn(order, self._engine.extra_env)
         try:
             await process.wait_ready(on_progress)
@@ -381,6 +426,8 @@ class EngineFactory:
                 key,
                 max_waiting=self._max_waiting,
                 hang_timeout_s=self._hang_timeout_s,
+                states=self._states,
+                prompts_folder=folder,
             )
             try:
                 await runner.load_facts()
@@ -393,6 +440,12 @@ class EngineFactory:
             await process.close()
             raise
         return runner
+
+    async def _prompts_folder(self, order: dict[str, Any]) -> Path | None:
+        if self._states is None:
+            return None
+        name = str(self._engine.server_path or self._engine.package_folder or "wheel")
+        return await asyncio.to_thread(self._states.folder_of, order, f"{name} {wheel_version()}")
 
     def close(self) -> None:
         """Remove the socket folder; call after the last runner is closed."""

@@ -35,6 +35,9 @@ from corral.supervise import log_failure
 
 _log = logging.getLogger("corral.scheduler")
 _PING_TIMEOUT_S = 10.0
+# How long the end of a runner may wait for its prompts to be written: that of an idle one, and that of the server.
+_KEEP_PROMPTS_S = 10.0
+_KEEP_PROMPTS_AT_END_S = 3.0
 # What ggml, CUDA, Metal and the C++ library say, in lower case.
 _OUT_OF_MEMORY_MARKS = (
     "insufficient memory",
@@ -135,6 +138,7 @@ class Scheduler:
         await asyncio.gather(*starting, *self._endings, return_exceptions=True)
         runners = list(self._runners.values())
         self._runners.clear()
+        await asyncio.gather(*(runner.keep_prompts(_KEEP_PROMPTS_AT_END_S) for runner in runners))
         await asyncio.gather(*(_close(runner) for runner in runners))
 
     @contextlib.asynccontextmanager
@@ -306,6 +310,8 @@ class Scheduler:
         runner = self._runners.pop(runner_id, None)
         self._expiries.pop(runner_id, None)
         if runner is not None:
+            if self._state is not None and not self._state.waiting_count:
+                await runner.keep_prompts(_KEEP_PROMPTS_S)
             vram_bytes = self._vram_bytes(runner_id)
             before = await self._measure() if vram_bytes else None
             await _close(runner)

@@ -177,6 +177,7 @@ def plan_load(
         fits_memory=config.fits_memory,
         fit_target_mib=config.fit_target_mib,
         cache_ram_mib=cache_mib,
+        kv_bytes_per_token=estimate.kv_bytes // max(num_ctx * num_parallel, 1),
         memory_limit_bytes=_memory_limit(
             estimate, cache_mib, machine, is_offloaded=is_offloaded, is_retry=retry is not None
         ),

@@ -31,6 +31,7 @@ from corral.errors import (
 from corral.runner import llama_server, scoring
 from corral.runner.engine_http import EngineResponse, open_request
 from corral.runner.engines.choice import wheel_version
+from corral.runner.gathering import Gathering
 from corral.runner.interface import (
     CompletionRequest,
     EngineChoice,
@@ -77,6 +78,9 @@ class EngineRunner:
         self._slots = asyncio.Semaphore(spec.num_parallel)
         self._questions = Questions(self.request_json)
         self._pace = Pace()
+        self._gathering = Gathering(
+            partial(self._slot, is_continued=True), self._framed_tokens, self._embed_tokens
+        )
         self._kept: Slots | None = None
         if states is not None and prompts_folder is not None:
             self._kept = Slots(spec.num_parallel, states, prompts_folder, self.request_json)
@@ -97,7 +101,7 @@ class EngineRunner:
 
     @property
     def active_count(self) -> int:
-        return self._waiting_count + self._running_count
+        return self._waiting_count + self._running_count + len(self._gathering)
 
     @property
     def turn_bytes(self) -> int:
@@ -172,14 +176,32 @@ class EngineRunner:
     async def embed(
         self, inputs: Sequence[str] | Sequence[Sequence[int]], *, is_continued: bool = False
     ) -> tuple[list[array[float]], int]:
+        if self._slots.locked() and not is_continued and self._gathering.may_join(inputs):
+            if self._waiting_count + len(self._gathering) >= self._max_waiting:
+                raise QueueFullError
+            return await self._gathering.embed(inputs)
+        async with self._slot(is_continued=is_continued):
+            return await self._embed(inputs)
+
+    async def _embed(self, inputs: Sequence[str] | Sequence[Sequence[int]]) -> tuple[list[array[float]], int]:
         content = [entry if isinstance(entry, str) else list(entry) for entry in inputs]
         body = {"input": content, "encoding_format": "base64"}
         size_bytes = sum(
             len(entry) * (1 if isinstance(entry, str) else _BYTES_OF_A_TOKEN) for entry in content
         )
-        answer = await self._take_turn("/v1/embeddings", body, size_bytes, is_continued=is_continued)
+        answer = await self._timed("/v1/embeddings", body, size_bytes)
         rows = [llama_server.vector(row["embedding"]) for row in sorted(answer["data"], key=_row_index)]
         return rows, answer["usage"]["prompt_tokens"]
+
+    async def _framed_tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """The tokens of texts as the engine reads a text by itself."""
+        bos = [] if self.facts.bos_id is None or not self.facts.adds_bos else [self.facts.bos_id]
+        eos = [] if self.facts.eos_id is None or not self.facts.adds_eos else [self.facts.eos_id]
+        return [[*bos, *tokens, *eos] for tokens in await self.tokenize_many(texts)]
+
+    async def _embed_tokens(self, tokens: Sequence[Sequence[int]]) -> list[array[float]]:
+        rows, _ = await self._embed(tokens)
+        return rows
 
     async def rerank(
         self, query: str, documents: Sequence[str], *, is_continued: bool = False
@@ -216,10 +238,13 @@ class EngineRunner:
         self, path: str, body: dict[str, Any], size_bytes: int, *, is_continued: bool
     ) -> Any:
         async with self._slot(is_continued=is_continued):
-            started_s = self._loop.time()
-            answer = await self.request_json(path, body)
-            self._pace.note(size_bytes, self._loop.time() - started_s)
-            return answer
+            return await self._timed(path, body, size_bytes)
+
+    async def _timed(self, path: str, body: dict[str, Any], size_bytes: int) -> Any:
+        started_s = self._loop.time()
+        answer = await self.request_json(path, body)
+        self._pace.note(size_bytes, self._loop.time() - started_s)
+        return answer
 
     async def tokenize(
         self, text: str, *, add_special: bool = False, parse_special: bool = True
@@ -270,6 +295,7 @@ class EngineRunner:
 
     async def close(self) -> None:
         self._watchdog.cancel()
+        self._gathering.close()
         await self._process.close()
         with contextlib.suppress(OSError):
             Path(self._socket_path).unlink(missing_ok=True)

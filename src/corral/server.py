@@ -53,10 +53,10 @@ from corral.logs import set_up_logging
 from corral.loopguard import LoopGuard
 from corral.registry.key import default_key_path, ensure_key
 from corral.responses.store import ResponseArchive
-from corral.runner.engine import EngineFactory
 from corral.runner.engines.choice import chosen_name, find_engine, home_folder
 from corral.runner.engines.environment import engine_variables
 from corral.runner.engines.gpus import EngineGPUs
+from corral.runner.factory import EngineFactory
 from corral.runner.interface import EngineChoice
 from corral.runner.prompt_states import PromptStates
 from corral.scheduler.loop import Scheduler

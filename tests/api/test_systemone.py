@@ -17,7 +17,8 @@ from corral.api.native.systemone import read_systemone
 from corral.errors import InvalidRequestError
 from corral.inference.decision import Answer, DecisionRequest, Option, Question, asker_of
 from corral.runner import scoring
-from corral.runner.engine import EngineFactory, EngineRunner
+from corral.runner.engine import EngineRunner
+from corral.runner.factory import EngineFactory
 from corral.runner.interface import EngineChoice, RunnerSpec
 from tests.conftest import FIXTURES, Server
 

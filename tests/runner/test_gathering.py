@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from corral.errors import CorralError, EngineError, RunnerExitedError
-from corral.runner.engine import EngineFactory
+from corral.runner.factory import EngineFactory
 from corral.runner.gathering import Gathering
 from corral.runner.interface import EngineChoice, RunnerSpec
 from tests.conftest import FIXTURES

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from corral.digest import Digest
 from corral.errors import EngineError
-from corral.runner.engine import EngineFactory
+from corral.runner.factory import EngineFactory
 from corral.runner.interface import CompletionRequest, EngineChoice, Final, RunnerSpec
 from corral.runner.prompt_states import Prompt, PromptStates, shared_length
 from corral.runner.slots import Slots

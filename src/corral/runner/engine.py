@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
-import secrets
-import shutil
 from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,34 +22,41 @@ from corral.errors import (
     EngineError,
     QueueFullError,
     RunnerExitedError,
-    RunnerStartError,
     SchemaError,
 )
 from corral.runner import llama_server, scoring
 from corral.runner.engine_http import EngineResponse, open_request
-from corral.runner.engines.choice import wheel_version
 from corral.runner.gathering import Gathering
 from corral.runner.interface import (
     CompletionRequest,
-    EngineChoice,
     Final,
     Piece,
-    Runner,
     RunnerFacts,
     RunnerSpec,
     TokenScores,
 )
 from corral.runner.logprobs import LogprobReader
 from corral.runner.pace import Pace
-from corral.runner.process import EngineProcess, make_socket_folder
+from corral.runner.process import EngineProcess
 from corral.runner.prompt_states import PromptStates, SavedPrompt
 from corral.runner.questions import PART_CHARS, Questions
 from corral.runner.slots import Slots
+from corral.runner.steps import Steps
 from corral.supervise import log_failure
 
 _HEALTH_INTERVAL_S = 1.0
 # Of ordinary text, to compare token lists with texts.
 _BYTES_OF_A_TOKEN = 4
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    """A completion. `restored`: what was read from disk for it; `computed_count`: tokens that went ahead in steps."""
+
+    request: CompletionRequest
+    restored: SavedPrompt | None
+    computed_count: int = 0
+    computed_ms: float = 0.0
 
 
 class EngineRunner:
@@ -78,6 +82,7 @@ class EngineRunner:
         self._slots = asyncio.Semaphore(spec.num_parallel)
         self._questions = Questions(self.request_json)
         self._pace = Pace()
+        self._steps = Steps()
         self._gathering = Gathering(
             partial(self._slot, is_continued=True), self._framed_tokens, self._embed_tokens
         )
@@ -113,7 +118,9 @@ class EngineRunner:
             request = replace(request, prompt=await self._tokens_that_fit(request.prompt))
         body = llama_server.completion_body(request, self.spec.num_ctx)
         async with self._slot():
-            restored = await self._restored(request)
+            under_way = _UnderWay(request, await self._restored(request))
+            if self._running_count > 1 and not request.images and request.sampling.cache_prompt:
+                body["prompt"] = await self._step_by_step(under_way)
             async with self._open("POST", "/completion", body) as response:
                 if response.status != 200:
                     error = llama_server.engine_error(response.status, await response.read())
@@ -122,7 +129,7 @@ class EngineRunner:
                             "invalid grammar: the engine cannot parse it, or finds it too large"
                         ) from error
                     raise error
-                yield self._pieces(response, request.top_logprobs, partial(self._note_end, request, restored))
+                yield self._pieces(response, request.top_logprobs, partial(self._end, under_way))
 
     async def _restored(self, request: CompletionRequest) -> SavedPrompt | None:
         """What was read from disk for a prompt."""
@@ -130,13 +137,38 @@ class EngineRunner:
             return None
         return await self._kept.prepare(request.prompt)
 
-    async def _note_end(self, request: CompletionRequest, restored: SavedPrompt | None, final: Final) -> None:
-        """Remember what lies in the slot of a completion that has ended."""
-        if self._kept is None or request.images:
-            return
-        self._kept.note(final.slot, request.prompt, final.prompt_count + final.predicted_count)
-        if restored is not None:
-            await self._kept.check(restored, request.prompt, final.cached_count)
+    async def _step_by_step(self, under_way: _UnderWay) -> str | list[int]:
+        """Compute most of a long prompt in steps, as long as others have streams; what to send in the end."""
+        prompt = under_way.request.prompt
+        if not self._steps.is_worth_it(len(prompt)):
+            return prompt
+        tokens = list(await self.tokenize(prompt, add_special=True)) if isinstance(prompt, str) else prompt
+        end = 0
+        while self._running_count > 1 and self._steps.is_worth_it(len(tokens) - end):
+            end += self._steps.size
+            body = {"prompt": tokens[:end], "n_predict": 0, "cache_prompt": True}
+            timings = (await self.request_json("/completion", body))["timings"]
+            end = max(end, int(timings["cache_n"]))
+            under_way.computed_count += timings["prompt_n"]
+            under_way.computed_ms += timings["prompt_ms"]
+            self._steps.note_step(timings["prompt_n"], timings["prompt_ms"] / 1000)
+        return tokens
+
+    async def _end(self, under_way: _UnderWay, final: Final) -> Final:
+        """Note what a completion leaves in its slot; its end with what was computed before it was sent."""
+        self._steps.note_stream(final.predicted_count, final.predicted_duration_ns / 1e9)
+        if under_way.computed_count:
+            final = replace(
+                final,
+                cached_count=max(final.cached_count - under_way.computed_count, 0),
+                prompt_duration_ns=final.prompt_duration_ns + int(under_way.computed_ms * 1e6),
+            )
+        request = under_way.request
+        if self._kept is not None and not request.images:
+            self._kept.note(final.slot, request.prompt, final.prompt_count + final.predicted_count)
+            if under_way.restored is not None:
+                await self._kept.check(under_way.restored, request.prompt, final.cached_count)
+        return final
 
     async def _tokens_that_fit(self, text: str) -> list[int]:
         """The tokens of a long prompt. The engine is spared one that it would refuse."""
@@ -149,7 +181,7 @@ class EngineRunner:
         self,
         response: EngineResponse,
         top_logprobs: int | None,
-        on_end: Callable[[Final], Awaitable[None]] | None = None,
+        on_end: Callable[[Final], Awaitable[Final]] | None = None,
     ) -> AsyncIterator[list[Piece]]:
         tail = b""
         logprobs = LogprobReader(top_logprobs) if top_logprobs is not None else None
@@ -164,7 +196,7 @@ class EngineRunner:
             if pieces:
                 final = pieces[-1].final
                 if final is not None and on_end is not None:
-                    await on_end(final)
+                    pieces[-1].final = await on_end(final)
                 yield pieces  # what was said before an error is said
                 if final is not None:
                     return
@@ -414,67 +446,3 @@ def _take_events(data: bytes, logprobs: LogprobReader | None, pieces: list[Piece
         if not llama_server.is_progress(event):
             pieces.append(llama_server.parse_event(event, logprobs))
     return tail
-
-
-class EngineFactory:
-    """Starts children. Owns the folder of their sockets; `close` removes it."""
-
-    def __init__(
-        self,
-        engine: EngineChoice,
-        *,
-        max_waiting: int = 512,
-        hang_timeout_s: float = 300.0,
-        states: PromptStates | None = None,
-    ) -> None:
-        self._states = states
-        self._engine = engine
-        self._max_waiting = max_waiting
-        self._hang_timeout_s = hang_timeout_s
-        self._folder: Path | None = None
-        self._serial = itertools.count(1)
-
-    async def start(self, spec: RunnerSpec, on_progress: Callable[[float], None]) -> Runner:
-        if self._folder is None:
-            self._folder = make_socket_folder()
-        socket_path = self._folder / f"{next(self._serial)}.sock"
-        key = secrets.token_hex(16)
-        order = llama_server.start_order(spec, self._engine, socket_path=str(socket_path), key=key)
-        folder = await self._prompts_folder(order)
-        order = llama_server.with_arguments(order, folder)
-        process = await EngineProcess.spawn(order, self._engine.extra_env)
-        try:
-            await process.wait_ready(on_progress)
-            runner = EngineRunner(
-                spec,
-                process,
-                socket_path,
-                key,
-                max_waiting=self._max_waiting,
-                hang_timeout_s=self._hang_timeout_s,
-                states=self._states,
-                prompts_folder=folder,
-            )
-            try:
-                await runner.load_facts()
-            except (EngineError, RunnerExitedError, KeyError, orjson.JSONDecodeError) as exc:
-                await runner.close()
-                raise RunnerStartError(
-                    f"llama-server does not answer as expected: {exc}", log_tail=process.log_tail
-                ) from exc
-        except BaseException:
-            await process.close()
-            raise
-        return runner
-
-    async def _prompts_folder(self, order: dict[str, Any]) -> Path | None:
-        if self._states is None:
-            return None
-        name = str(self._engine.server_path or self._engine.package_folder or "wheel")
-        return await asyncio.to_thread(self._states.folder_of, order, f"{name} {wheel_version()}")
-
-    def close(self) -> None:
-        """Remove the socket folder; call after the last runner is closed."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None

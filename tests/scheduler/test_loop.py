@@ -178,12 +178,14 @@ class FakeFactory:
         return runner
 
 
-def make(factory: FakeFactory, config: SchedulerConfig | None = None, machine: Machine = ROOMY) -> Scheduler:
+def make(
+    factory: FakeFactory, config: SchedulerConfig | None = None, machine: Machine = ROOMY, **more: Any
+) -> Scheduler:
     async def measure() -> Machine:
         await asyncio.sleep(0)
         return machine
 
-    return Scheduler(config or SchedulerConfig(), factory, measure=measure, clock_ns=clock_ns)
+    return Scheduler(config or SchedulerConfig(), factory, measure=measure, clock_ns=clock_ns, **more)
 
 
 def wish(key: str = "a", num_ctx: int = 0) -> LoadRequest:
@@ -596,3 +598,24 @@ def test_many_clients_many_models() -> None:
 def test_is_out_of_memory(error: CorralError, expected: bool) -> None:
     """What the engines say when memory ran out, and what is something else."""
     assert is_out_of_memory(error) is expected
+
+
+def test_weights_are_read_ahead() -> None:
+    """From the moment a request comes that no runner can serve, also while room is made; not for those that one can."""
+
+    async def test() -> None:
+        factory = FakeFactory()
+        read: list[str] = []
+        config = SchedulerConfig(max_loaded_models=1)
+        async with make(factory, config, read_ahead=lambda path: read.append(path.name)) as scheduler:
+            first = asyncio.create_task(use(scheduler, wish("a"), 30))
+            await asyncio.sleep(2)
+            await use(scheduler, wish("a"))
+            assert read == ["a"]
+            second = asyncio.create_task(use(scheduler, wish("b")))
+            await asyncio.sleep(0.1)
+            assert read == ["a", "b"]
+            assert not first.done()
+            await asyncio.gather(first, second)
+
+    run(test)

@@ -15,10 +15,12 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from corral.config import Settings
 from corral.devices import Machine, read_machine
+from corral.disk import ReadAhead
 from corral.errors import (
     CorralError,
     InsufficientMemoryError,
@@ -64,7 +66,8 @@ class Lease:
 class Scheduler:
     """Use it as an async context manager: leaving it kills every child.
 
-    `measure` reads the machine as it is now; it may take seconds and does not raise.
+    `measure` reads the machine as it is now; it may take seconds and does not raise. `read_ahead` gets the path of
+    weights that will be loaded, and does not block.
     """
 
     def __init__(
@@ -74,11 +77,13 @@ class Scheduler:
         *,
         measure: Callable[[], Awaitable[Machine]],
         clock_ns: Callable[[], int] = time.monotonic_ns,
+        read_ahead: Callable[[Path], None] = lambda _path: None,
     ) -> None:
         self._config = config
         self._factory = factory
         self._measure = measure
         self._clock_ns = clock_ns
+        self._read_ahead = read_ahead
         self._state: SchedulerState | None = None
         self._tickets = itertools.count(1)
         self._answers: dict[int, asyncio.Future[int]] = {}
@@ -118,7 +123,7 @@ class Scheduler:
         async def measure() -> Machine:
             return await asyncio.to_thread(read)
 
-        return cls(config, factory, measure=measure)
+        return cls(config, factory, measure=measure, read_ahead=ReadAhead())
 
     async def __aenter__(self) -> Scheduler:
         self._state = SchedulerState(self._config, await self._measure())
@@ -156,6 +161,8 @@ class Scheduler:
         self._answers[ticket] = answer
         try:
             self._tell(events.RequestArrived(ticket, request, keep_alive_ns))
+            if not answer.done():
+                self._expect(request)
             runner_id = answer.result() if answer.done() else await answer
         except asyncio.CancelledError:
             if answer.done() and not answer.cancelled():
@@ -171,6 +178,15 @@ class Scheduler:
             yield Lease(runner)
         finally:
             self._tell(events.LeaseEnded(ticket))
+
+    def _expect(self, request: LoadRequest) -> None:
+        """Begin to read weights that are not loaded, while room is made and a child starts."""
+        residents = self._state.residents if self._state is not None else ()
+        is_under_way = any(
+            r.spec.weights_key == request.weights_key and r.phase is not Phase.LOADING for r in residents
+        )
+        if not is_under_way:
+            self._read_ahead(request.weights_path)
 
     def unload(self, weights_key: str) -> None:
         """Unload a model as soon as it is idle; does not wait for that."""

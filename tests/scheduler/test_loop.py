@@ -601,7 +601,7 @@ def test_is_out_of_memory(error: CorralError, expected: bool) -> None:
 
 
 def test_weights_are_read_ahead() -> None:
-    """From the moment a request comes that no runner can serve, also while room is made; not for those that one can."""
+    """From the moment a request comes that no runner can serve, also while room is made."""
 
     async def test() -> None:
         factory = FakeFactory()

@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import platform
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -142,12 +143,14 @@ def _sizes(arguments: argparse.Namespace, peers: Sequence[Peer]) -> Sizes:
 def _compete(
     arguments: argparse.Namespace, peers: Sequence[Peer], sizes: Sizes, wanted: Sequence[Part], seed: str
 ) -> Results:
-    """All rounds. What was measured until Ctrl-C counts."""
+    """All rounds. What was measured until Ctrl-C or SIGTERM counts."""
     results = Results([figure for part in wanted for figure in part.figures], [peer.name for peer in peers])
     rounds = arguments.rounds or (2 if arguments.quick else 5)
 
+    begin, end = ("\r\033[K", "") if sys.stderr.isatty() else ("", "\n")
+
     def progress(text: str) -> None:
-        print(f"\r\033[Kround {number + 1}/{rounds}: {text}", end="", file=sys.stderr, flush=True)
+        print(f"{begin}round {number + 1}/{rounds}: {text}", end=end, file=sys.stderr, flush=True)
 
     try:
         scale = measure_scale(peers)
@@ -159,17 +162,17 @@ def _compete(
                 sizes,
                 lambda part, number=number: PromptMaker(f"{seed} {number} {part}", scale),  # type: ignore[misc]
                 results,
-                progress if sys.stderr.isatty() else lambda _text: None,
+                progress,
             )
     except KeyboardInterrupt:
         print("\nstopped; what was measured so far:", file=sys.stderr)
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr)
+    print(begin, end="", file=sys.stderr)
     return results
 
 
 def main() -> int:
     arguments = parse_arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers that were started are stopped
     core_count = os.cpu_count() or 1
     start_load = os.getloadavg()[0]
     seed = arguments.seed or str(time.time_ns())

@@ -70,7 +70,8 @@ def markdown(content: Table) -> str:
 
     marks = ["---", "---", "---", *("---:" for _ in content.head[3:])]
     lines = [row(content.head), row(marks), *(row(cells) for cells in content.rows)]
-    return "\n".join([*lines, *_notes(content)])
+    notes = [f"- {line}" if line else "" for line in _notes(content)]
+    return "\n".join([*lines, *notes])
 
 
 def terminal(content: Table) -> str:

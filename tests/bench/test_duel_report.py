@@ -46,7 +46,7 @@ def test_markdown(results: Results) -> None:
     lines = markdown(table(results)).splitlines()
     assert lines[0] == "| figure (median, p95) | unit | better | old | new | new / old |"
     assert lines[1] == "| --- | --- | --- | ---: | ---: | ---: |"
-    assert lines[-1] == "[1] new: out of memory"
+    assert lines[-2:] == ["", "- [1] new: out of memory"]
 
 
 def test_terminal_columns_line_up(results: Results) -> None:

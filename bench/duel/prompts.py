@@ -48,5 +48,9 @@ class PromptMaker:
         return self.text(self._scale.words(token_count))
 
     def story(self) -> str:
-        """A short request for a long reply."""
+        """A short request for a long reply, in words that nobody can foresee."""
         return f"{self.text(6)}. Tell me a very long story about these words, with many details."
+
+    def count(self) -> str:
+        """A short request for a reply that goes on and on."""
+        return f"{self.text(6)}. Now count from 1 to 1000, one number a line, and leave none out."

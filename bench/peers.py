@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from corral.runner.interface import CompletionRequest, EngineChoice, RunnerSpec
-from corral.runner.llama_server import completion_body, start_order
+from corral.runner.llama_server import completion_body, start_order, with_arguments
 from corral.runner.process import EngineProcess
 from corral.types import SamplingOptions
 
@@ -158,9 +158,8 @@ class BareEngine:
         self._key = secrets.token_hex(8)
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
-        order = start_order(
-            spec, engine or EngineChoice(), socket_path=self._socket, key=self._key, cache_ram_mib=0
-        )
+        order = start_order(spec, engine or EngineChoice(), socket_path=self._socket, key=self._key)
+        order = with_arguments(order, None)
         start_s = time.perf_counter()
         self._process = asyncio.run_coroutine_threadsafe(self._start(order, engine), self._loop).result(300)
         self.load_s = time.perf_counter() - start_s

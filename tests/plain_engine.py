@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from corral.runner.engine import EngineFactory, EngineRunner
+from corral.runner.engine import EngineRunner
+from corral.runner.factory import EngineFactory
 from corral.runner.interface import EngineChoice, RunnerSpec
 
 Array = np.ndarray[Any, Any]

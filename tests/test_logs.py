@@ -83,7 +83,7 @@ def test_an_unread_pipe_holds_nobody_up(pipe: tuple[int, int]) -> None:
     lines: list[str] = []
     reader = threading.Thread(target=lambda: lines.extend(drain(read_end)))
     reader.start()
-    writer.drain()
+    writer.drain(60)
     os.close(write_end)
     reader.join()
     assert f"({dropped_count} log lines were dropped: nobody read them in time)" in lines

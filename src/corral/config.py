@@ -278,9 +278,18 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "CORRAL_CACHE_RAM",
         "cache_ram_mib",
-        values.number,
-        "0",
-        "MiB that an engine may keep evicted prompts in",
+        values.maybe_number,
+        "auto",
+        "MiB of memory in which an engine keeps prompts of conversations that no slot holds; 0: none. By default at "
+        "most 8192, a quarter of the free memory and twice the model's KV cache",
+    ),
+    Setting(
+        "CORRAL_PROMPT_STATES",
+        "prompt_states_mib",
+        values.maybe_number,
+        "auto",
+        "MiB on disk for computed prompts of models that were unloaded, so that a long prompt need not be computed "
+        "again; 0: none. By default at most 4096 and a twentieth of the free space",
     ),
     Setting(
         "CORRAL_REGISTRY_PULL_THROUGH",
@@ -411,7 +420,8 @@ class Settings:
     registry_mode: str = "off"
     is_pull_through: bool = False
     cloud_base_url: str = "https://ollama.com:443"
-    cache_ram_mib: int = 0
+    cache_ram_mib: int | None = None
+    prompt_states_mib: int | None = None
     is_offline: bool = False
     registry: str = ""
     registry_mirrors: tuple[str, ...] = ()

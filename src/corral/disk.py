@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
+import threading
 import time
 from pathlib import Path
 from typing import BinaryIO
@@ -86,6 +87,37 @@ def write_all(target: int, data: bytes | memoryview, offset: int) -> None:
 def write_padding(out: BinaryIO, file_bytes: int) -> None:
     """Bring a file to its full size; what lies between tensors and behind the last reads as zeros."""
     os.truncate(out.fileno(), file_bytes)
+
+
+class ReadAhead:
+    """Has the kernel read files that will be needed in a moment. A call returns at once and raises nothing."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._paths: set[Path] = set()
+
+    def __call__(self, path: Path) -> None:
+        with self._lock:
+            if path in self._paths or not hasattr(os, "posix_fadvise"):  # macOS does not have it
+                return
+            self._paths.add(path)
+        with contextlib.suppress(RuntimeError):  # there is no room for another thread
+            threading.Thread(target=self._read, args=(path,), name="read-ahead", daemon=True).start()
+            return
+        self._paths.discard(path)
+
+    def _read(self, path: Path) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                # What would drive much else out of memory is left to whoever reads it.
+                if os.fstat(handle).st_size <= memory_bytes // 2:
+                    os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_WILLNEED)
+            finally:
+                os.close(handle)
+        with self._lock:
+            self._paths.discard(path)
 
 
 def sync_folder(folder: Path) -> None:

@@ -53,11 +53,12 @@ from corral.logs import set_up_logging
 from corral.loopguard import LoopGuard
 from corral.registry.key import default_key_path, ensure_key
 from corral.responses.store import ResponseArchive
-from corral.runner.engine import EngineFactory
 from corral.runner.engines.choice import chosen_name, find_engine, home_folder
 from corral.runner.engines.environment import engine_variables
 from corral.runner.engines.gpus import EngineGPUs
+from corral.runner.factory import EngineFactory
 from corral.runner.interface import EngineChoice
+from corral.runner.prompt_states import PromptStates
 from corral.scheduler.loop import Scheduler
 from corral.store.folder import check_models_folder
 from corral.store.models import ModelStore
@@ -198,13 +199,14 @@ async def _warn_of_unused_gpus(gpus: EngineGPUs) -> None:
 def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "127.0.0.1") -> _Parts:
     set_work_timeout(settings.work_timeout_ns / _NS_PER_S)
     translations = ViewCache(settings.models_dir)
-    store = ModelStore(settings.models_dir, (translations,))
+    states = PromptStates(settings.models_dir / "corral" / "prompts", settings.prompt_states_mib)
+    store = ModelStore(settings.models_dir, (translations, states))
     profiles = Profiles(settings, store)
     factory = EngineFactory(
         engine,
         max_waiting=max(settings.max_queue, 1),
         hang_timeout_s=settings.hang_timeout_ns / _NS_PER_S,
-        cache_ram_mib=settings.cache_ram_mib,
+        states=states,
     )
     gpus = engine_gpus(settings, engine)
     scheduler = Scheduler.from_settings(settings, factory, lambda: gpus.is_used)

@@ -33,6 +33,11 @@ def number(text: str) -> int:
     return int(text)
 
 
+def maybe_number(text: str) -> int | None:
+    """None for `auto`."""
+    return None if text.lower() == "auto" else number(text)
+
+
 def boolean(text: str) -> bool:
     # Any other text that is not empty means yes, as for Ollama; the reader of the settings says so.
     return text not in FALSE

@@ -121,6 +121,8 @@ class SamplingOptions:
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     stop: tuple[str, ...] = ()
+    # An option of our own: False computes the whole prompt again, for answers that are equal to the last bit.
+    cache_prompt: bool = True
 
 
 @dataclass(frozen=True, slots=True)

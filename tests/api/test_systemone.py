@@ -18,7 +18,8 @@ from corral.chat.families.known import decision_form
 from corral.errors import InvalidRequestError
 from corral.inference.decision import CHAT_FORM, Answer, DecisionRequest
 from corral.runner import scoring
-from corral.runner.engine import EngineFactory, EngineRunner
+from corral.runner.engine import EngineRunner
+from corral.runner.factory import EngineFactory
 from corral.runner.interface import EngineChoice, RunnerSpec
 from corral.types import Option, Question
 from tests.conftest import FIXTURES, Server

@@ -107,7 +107,7 @@ def test_the_engine_gets_numbers_that_it_can_hold(stored: dict[str, float]) -> N
         main_gpu=load.main_gpu,
         num_thread=load.num_thread,
     )
-    order = start_order(spec, EngineChoice(), socket_path="s", key="k", cache_ram_mib=0)
+    order = start_order(spec, EngineChoice(), socket_path="s", key="k")
     body = completion_body(CompletionRequest("x", sampling), 64)
     assert order["num_batch"] >= 2
     assert body["repeat_last_n"] <= 64
@@ -125,7 +125,7 @@ def test_one_step_holds_a_token_of_every_slot() -> None:
         spec = RunnerSpec(
             Path("m"), "m", num_parallel=num_parallel, num_batch=1, draft_path=draft, draft_tokens=4
         )
-        order = start_order(spec, EngineChoice(), socket_path="s", key="k", cache_ram_mib=0)
+        order = start_order(spec, EngineChoice(), socket_path="s", key="k")
         assert order["num_batch"] == order["num_ubatch"] == least
 
 

@@ -21,7 +21,8 @@ from corral.errors import (
     RunnerExitedError,
     RunnerStartError,
 )
-from corral.runner.engine import EngineFactory, EngineRunner
+from corral.runner.engine import EngineRunner
+from corral.runner.factory import EngineFactory
 from corral.runner.interface import CompletionRequest, EngineChoice, Piece, RunnerSpec
 from corral.types import SamplingOptions
 from tests.waiting import wait_until
@@ -324,7 +325,7 @@ def test_no_orphan_when_the_parent_is_killed() -> None:
     program = f"""
 import asyncio
 from pathlib import Path
-from corral.runner.engine import EngineFactory
+from corral.runner.factory import EngineFactory
 from corral.runner.interface import EngineChoice, RunnerSpec
 
 async def main():

@@ -91,6 +91,9 @@ class FakeRunner:
             raise self.is_healthy
         return self.is_healthy
 
+    async def keep_prompts(self, timeout_s: float) -> None:
+        self._factory.kept.append(self.spec.weights_key)
+
     async def close(self) -> None:
         await asyncio.sleep(0.05)
         if not self.is_closed:
@@ -150,6 +153,7 @@ class FakeFactory:
     def __init__(self) -> None:
         self.log: list[str] = []
         self.runners: list[FakeRunner] = []
+        self.kept: list[str] = []
         self.failures: dict[str, Exception] = {}
         self.load_s = 1.0
         self.progress_every_s = 0.0
@@ -174,12 +178,14 @@ class FakeFactory:
         return runner
 
 
-def make(factory: FakeFactory, config: SchedulerConfig | None = None, machine: Machine = ROOMY) -> Scheduler:
+def make(
+    factory: FakeFactory, config: SchedulerConfig | None = None, machine: Machine = ROOMY, **more: Any
+) -> Scheduler:
     async def measure() -> Machine:
         await asyncio.sleep(0)
         return machine
 
-    return Scheduler(config or SchedulerConfig(), factory, measure=measure, clock_ns=clock_ns)
+    return Scheduler(config or SchedulerConfig(), factory, measure=measure, clock_ns=clock_ns, **more)
 
 
 def wish(key: str = "a", num_ctx: int = 0) -> LoadRequest:
@@ -214,6 +220,7 @@ def test_load_reuse_expire() -> None:
             assert factory.log == ["start a", "ready a"]
             await asyncio.sleep(1.2)
             assert factory.log == ["start a", "ready a", "close a"]
+            assert factory.kept == ["a"]  # nobody waits: its prompts may be written
             assert asyncio.get_running_loop().time() == pytest.approx(ends_s, abs=0.5)
             assert scheduler.loaded() == []
 
@@ -507,6 +514,7 @@ def test_leaving_closes_everything() -> None:
         with pytest.raises(SchedulingError, match="shutting down"):
             await waiter
         assert sorted(factory.log[4:]) == ["cancel c", "close a", "close b", "start c"]
+        assert factory.kept == ["a"]  # b made room for somebody who waited
         with pytest.raises(SchedulingError, match="shutting down"):
             await use(scheduler, wish("a"))
         assert scheduler.loaded() == []
@@ -590,3 +598,24 @@ def test_many_clients_many_models() -> None:
 def test_is_out_of_memory(error: CorralError, expected: bool) -> None:
     """What the engines say when memory ran out, and what is something else."""
     assert is_out_of_memory(error) is expected
+
+
+def test_weights_are_read_ahead() -> None:
+    """From the moment a request comes that no runner can serve, also while room is made."""
+
+    async def test() -> None:
+        factory = FakeFactory()
+        read: list[str] = []
+        config = SchedulerConfig(max_loaded_models=1)
+        async with make(factory, config, read_ahead=lambda path: read.append(path.name)) as scheduler:
+            first = asyncio.create_task(use(scheduler, wish("a"), 30))
+            await asyncio.sleep(2)
+            await use(scheduler, wish("a"))
+            assert read == ["a"]
+            second = asyncio.create_task(use(scheduler, wish("b")))
+            await asyncio.sleep(0.1)
+            assert read == ["a", "b"]
+            assert not first.done()
+            await asyncio.gather(first, second)
+
+    run(test)

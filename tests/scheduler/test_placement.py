@@ -191,10 +191,50 @@ def test_retry_gives_up_slots_and_context() -> None:
 def test_memory_limit() -> None:
     """A child's private memory is bounded well above the prediction, never above the machine, not with a GPU."""
     plan = plan_load(wish(), CONFIG, cpu_machine(64, 64))
-    assert plan.spec.memory_limit_bytes == 2 * plan.estimate.private_bytes + GIB
+    assert (
+        plan.spec.memory_limit_bytes
+        == 2 * plan.estimate.private_bytes + (plan.spec.cache_ram_mib << 20) + GIB
+    )
     assert plan_load(wish(LLAMA_8B), CONFIG, cpu_machine(8, 8)).spec.memory_limit_bytes == 8 * GIB
     assert plan_load(wish(), CONFIG, gpu_machine(24)).spec.memory_limit_bytes is None
     assert plan_load(wish(), CONFIG, Machine(CPU(1, 1), 0, 0)).spec.memory_limit_bytes is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "config", "machine", "expected_mib"),
+    [
+        # One slot of 4096 tokens has 512 MiB, the automatic four have 2 GiB.
+        ({}, {}, cpu_machine(64, 64), 4096),  # twice that
+        ({}, {}, cpu_machine(15, 16), 1024),  # one slot now
+        ({}, {}, cpu_machine(13, 16), 919),  # what is left of the share that a model may take
+        ({}, {}, cpu_machine(1, 16), 0),
+        ({"options": LoadOptions(num_ctx=131_072)}, {}, cpu_machine(256, 256), 8192),
+        ({}, {}, gpu_machine(80), 4096),  # beside a GPU it lies in the main memory
+        ({}, {"cache_ram_mib": 0}, cpu_machine(64, 64), 0),
+        ({}, {"cache_ram_mib": 77}, cpu_machine(1, 16), 77),
+        ({"has_completion": False}, {}, cpu_machine(64, 64), 0),
+    ],
+)
+def test_memory_for_prompts_that_no_slot_holds(
+    changes: dict[str, Any], config: dict[str, Any], machine: Machine, expected_mib: int
+) -> None:
+    """Bounded by the cache of the model, by a quarter of the free memory, and by what makes the model fit."""
+    options = {"options": LoadOptions(num_ctx=4096), **changes}
+    plan = plan_load(wish(LLAMA_8B, **options), SchedulerConfig(**config), machine)
+    assert plan.spec.cache_ram_mib == pytest.approx(expected_mib, abs=40)
+
+
+def test_the_cache_of_prompts_never_makes_a_model_not_fit() -> None:
+    """What fits without it fits with it, and the limit of the child leaves room for it."""
+    for free_gib in range(1, 65):
+        machine = cpu_machine(free_gib, 64)
+        plan = plan_load(wish(LLAMA_8B), CONFIG, machine)
+        needed = plan.estimate.total_bytes + (plan.spec.cache_ram_mib << 20)
+        assert plan.spec.cache_ram_mib == 0 or needed * 5 <= machine.free_bytes * 4
+        assert plan.spec.memory_limit_bytes is not None
+        assert plan.spec.memory_limit_bytes >= min(
+            plan.estimate.private_bytes + (plan.spec.cache_ram_mib << 20), machine.total_bytes
+        )
 
 
 def test_spec_carries_the_request() -> None:

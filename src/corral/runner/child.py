@@ -75,6 +75,7 @@ def _common_params(order: dict[str, Any]) -> Any:
     # We render prompts ourselves; a broken template inside the file must not keep the model from loading.
     p.chat_template = "chatml"
     p.cache_ram_mib = order["cache_ram_mib"]
+    p.slot_save_path = order["prompts"]
     p.ctx_shift = order["context_shift"]
     p.n_gpu_layers = order["num_gpu"]
     if order["main_gpu"] is not None:

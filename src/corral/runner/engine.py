@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
-import secrets
-import shutil
 from array import array
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,29 +22,41 @@ from corral.errors import (
     EngineError,
     QueueFullError,
     RunnerExitedError,
-    RunnerStartError,
     SchemaError,
 )
 from corral.runner import llama_server, scoring
 from corral.runner.engine_http import EngineResponse, open_request
+from corral.runner.gathering import Gathering
 from corral.runner.interface import (
     CompletionRequest,
-    EngineChoice,
+    Final,
     Piece,
-    Runner,
     RunnerFacts,
     RunnerSpec,
     TokenScores,
 )
 from corral.runner.logprobs import LogprobReader
 from corral.runner.pace import Pace
-from corral.runner.process import EngineProcess, make_socket_folder
+from corral.runner.process import EngineProcess
+from corral.runner.prompt_states import PromptStates, SavedPrompt
 from corral.runner.questions import PART_CHARS, Questions
+from corral.runner.slots import Slots
+from corral.runner.steps import Steps
 from corral.supervise import log_failure
 
 _HEALTH_INTERVAL_S = 1.0
 # Of ordinary text, to compare token lists with texts.
 _BYTES_OF_A_TOKEN = 4
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    """A completion. `restored`: what was read from disk for it; `computed_count`: tokens that went ahead in steps."""
+
+    request: CompletionRequest
+    restored: SavedPrompt | None
+    computed_count: int = 0
+    computed_ms: float = 0.0
 
 
 class EngineRunner:
@@ -61,6 +71,8 @@ class EngineRunner:
         *,
         max_waiting: int,
         hang_timeout_s: float,
+        states: PromptStates | None = None,
+        prompts_folder: Path | None = None,
     ) -> None:
         self.spec = spec
         self.exited = process.exited
@@ -70,6 +82,13 @@ class EngineRunner:
         self._slots = asyncio.Semaphore(spec.num_parallel)
         self._questions = Questions(self.request_json)
         self._pace = Pace()
+        self._steps = Steps()
+        self._gathering = Gathering(
+            partial(self._slot, is_continued=True), self._framed_tokens, self._embed_tokens
+        )
+        self._kept: Slots | None = None
+        if states is not None and prompts_folder is not None:
+            self._kept = Slots(spec.num_parallel, states, prompts_folder, self.request_json)
         self._max_waiting = max_waiting
         self._waiting_count = 0
         self._running_count = 0
@@ -87,7 +106,7 @@ class EngineRunner:
 
     @property
     def active_count(self) -> int:
-        return self._waiting_count + self._running_count
+        return self._waiting_count + self._running_count + len(self._gathering)
 
     @property
     def turn_bytes(self) -> int:
@@ -98,15 +117,58 @@ class EngineRunner:
         if isinstance(request.prompt, str) and len(request.prompt) > PART_CHARS and not request.images:
             request = replace(request, prompt=await self._tokens_that_fit(request.prompt))
         body = llama_server.completion_body(request, self.spec.num_ctx)
-        async with self._slot(), self._open("POST", "/completion", body) as response:
-            if response.status != 200:
-                error = llama_server.engine_error(response.status, await response.read())
-                if request.grammar and llama_server.is_about_grammar(error):
-                    raise SchemaError(
-                        "invalid grammar: the engine cannot parse it, or finds it too large"
-                    ) from error
-                raise error
-            yield self._pieces(response, request.top_logprobs)
+        async with self._slot():
+            under_way = _UnderWay(request, await self._restored(request))
+            if self._running_count > 1 and not request.images and request.sampling.cache_prompt:
+                body["prompt"] = await self._step_by_step(under_way)
+            async with self._open("POST", "/completion", body) as response:
+                if response.status != 200:
+                    error = llama_server.engine_error(response.status, await response.read())
+                    if request.grammar and llama_server.is_about_grammar(error):
+                        raise SchemaError(
+                            "invalid grammar: the engine cannot parse it, or finds it too large"
+                        ) from error
+                    raise error
+                yield self._pieces(response, request.top_logprobs, partial(self._end, under_way))
+
+    async def _restored(self, request: CompletionRequest) -> SavedPrompt | None:
+        """What was read from disk for a prompt."""
+        if self._kept is None or request.images or not request.sampling.cache_prompt:
+            return None
+        return await self._kept.prepare(request.prompt)
+
+    async def _step_by_step(self, under_way: _UnderWay) -> str | list[int]:
+        """Compute most of a long prompt in steps, as long as others have streams; what to send in the end."""
+        prompt = under_way.request.prompt
+        if not self._steps.is_worth_it(len(prompt)):
+            return prompt
+        tokens = list(await self.tokenize(prompt, add_special=True)) if isinstance(prompt, str) else prompt
+        end = 0
+        while self._running_count > 1 and self._steps.is_worth_it(len(tokens) - end):
+            end += self._steps.size
+            body = {"prompt": tokens[:end], "n_predict": 0, "cache_prompt": True}
+            timings = (await self.request_json("/completion", body))["timings"]
+            end = max(end, int(timings["cache_n"]))
+            under_way.computed_count += timings["prompt_n"]
+            under_way.computed_ms += timings["prompt_ms"]
+            self._steps.note_step(timings["prompt_n"], timings["prompt_ms"] / 1000)
+        return tokens
+
+    async def _end(self, under_way: _UnderWay, final: Final) -> Final:
+        """Note what a completion leaves in its slot; its end with what was computed before it was sent."""
+        self._steps.note_stream(final.predicted_count, final.predicted_duration_ns / 1e9)
+        if under_way.computed_count:
+            final = replace(
+                final,
+                cached_count=max(final.cached_count - under_way.computed_count, 0),
+                prompt_duration_ns=final.prompt_duration_ns + int(under_way.computed_ms * 1e6),
+            )
+        request = under_way.request
+        if self._kept is not None and not request.images:
+            self._kept.note(final.slot, request.prompt, final.prompt_count + final.predicted_count)
+            if under_way.restored is not None:
+                await self._kept.check(under_way.restored, request.prompt, final.cached_count)
+        return final
 
     async def _tokens_that_fit(self, text: str) -> list[int]:
         """The tokens of a long prompt. The engine is spared one that it would refuse."""
@@ -115,7 +177,12 @@ class EngineRunner:
             raise llama_server.too_long(len(tokens), self.facts.num_ctx)
         return list(tokens)
 
-    async def _pieces(self, response: EngineResponse, top_logprobs: int | None) -> AsyncIterator[list[Piece]]:
+    async def _pieces(
+        self,
+        response: EngineResponse,
+        top_logprobs: int | None,
+        on_end: Callable[[Final], Awaitable[Final]] | None = None,
+    ) -> AsyncIterator[list[Piece]]:
         tail = b""
         logprobs = LogprobReader(top_logprobs) if top_logprobs is not None else None
         while data := await response.next_bytes():
@@ -127,8 +194,11 @@ class EngineRunner:
             except CorralError as error:
                 failure = error
             if pieces:
+                final = pieces[-1].final
+                if final is not None and on_end is not None:
+                    pieces[-1].final = await on_end(final)
                 yield pieces  # what was said before an error is said
-                if pieces[-1].final is not None:
+                if final is not None:
                     return
             if failure is not None:
                 raise failure
@@ -138,14 +208,32 @@ class EngineRunner:
     async def embed(
         self, inputs: Sequence[str] | Sequence[Sequence[int]], *, is_continued: bool = False
     ) -> tuple[list[array[float]], int]:
+        if self._slots.locked() and not is_continued and self._gathering.may_join(inputs):
+            if self._waiting_count + len(self._gathering) >= self._max_waiting:
+                raise QueueFullError
+            return await self._gathering.embed(inputs)
+        async with self._slot(is_continued=is_continued):
+            return await self._embed(inputs)
+
+    async def _embed(self, inputs: Sequence[str] | Sequence[Sequence[int]]) -> tuple[list[array[float]], int]:
         content = [entry if isinstance(entry, str) else list(entry) for entry in inputs]
         body = {"input": content, "encoding_format": "base64"}
         size_bytes = sum(
             len(entry) * (1 if isinstance(entry, str) else _BYTES_OF_A_TOKEN) for entry in content
         )
-        answer = await self._take_turn("/v1/embeddings", body, size_bytes, is_continued=is_continued)
+        answer = await self._timed("/v1/embeddings", body, size_bytes)
         rows = [llama_server.vector(row["embedding"]) for row in sorted(answer["data"], key=_row_index)]
         return rows, answer["usage"]["prompt_tokens"]
+
+    async def _framed_tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """The tokens of texts as the engine reads a text by itself."""
+        bos = [] if self.facts.bos_id is None or not self.facts.adds_bos else [self.facts.bos_id]
+        eos = [] if self.facts.eos_id is None or not self.facts.adds_eos else [self.facts.eos_id]
+        return [[*bos, *tokens, *eos] for tokens in await self.tokenize_many(texts)]
+
+    async def _embed_tokens(self, tokens: Sequence[Sequence[int]]) -> list[array[float]]:
+        rows, _ = await self._embed(tokens)
+        return rows
 
     async def rerank(
         self, query: str, documents: Sequence[str], *, is_continued: bool = False
@@ -182,10 +270,13 @@ class EngineRunner:
         self, path: str, body: dict[str, Any], size_bytes: int, *, is_continued: bool
     ) -> Any:
         async with self._slot(is_continued=is_continued):
-            started_s = self._loop.time()
-            answer = await self.request_json(path, body)
-            self._pace.note(size_bytes, self._loop.time() - started_s)
-            return answer
+            return await self._timed(path, body, size_bytes)
+
+    async def _timed(self, path: str, body: dict[str, Any], size_bytes: int) -> Any:
+        started_s = self._loop.time()
+        answer = await self.request_json(path, body)
+        self._pace.note(size_bytes, self._loop.time() - started_s)
+        return answer
 
     async def tokenize(
         self, text: str, *, add_special: bool = False, parse_special: bool = True
@@ -227,8 +318,16 @@ class EngineRunner:
         except (TimeoutError, RunnerExitedError):
             return False
 
+    async def keep_prompts(self, timeout_s: float) -> None:
+        if self._kept is None or self.active_count or self.exited.done():
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._kept.save(self.spec.kv_bytes_per_token)
+
     async def close(self) -> None:
         self._watchdog.cancel()
+        self._gathering.close()
         await self._process.close()
         with contextlib.suppress(OSError):
             Path(self._socket_path).unlink(missing_ok=True)
@@ -347,59 +446,3 @@ def _take_events(data: bytes, logprobs: LogprobReader | None, pieces: list[Piece
         if not llama_server.is_progress(event):
             pieces.append(llama_server.parse_event(event, logprobs))
     return tail
-
-
-class EngineFactory:
-    """Starts children. Owns the folder of their sockets; `close` removes it."""
-
-    def __init__(
-        self,
-        engine: EngineChoice,
-        *,
-        max_waiting: int = 512,
-        hang_timeout_s: float = 300.0,
-        cache_ram_mib: int = 0,
-    ) -> None:
-        self._engine = engine
-        self._max_waiting = max_waiting
-        self._hang_timeout_s = hang_timeout_s
-        self._cache_ram_mib = cache_ram_mib
-        self._folder: Path | None = None
-        self._serial = itertools.count(1)
-
-    async def start(self, spec: RunnerSpec, on_progress: Callable[[float], None]) -> Runner:
-        if self._folder is None:
-            self._folder = make_socket_folder()
-        socket_path = self._folder / f"{next(self._serial)}.sock"
-        key = secrets.token_hex(16)
-        order = llama_server.start_order(
-            spec, self._engine, socket_path=str(socket_path), key=key, cache_ram_mib=self._cache_ram_mib
-        )
-        process = await EngineProcess.spawn(order, self._engine.extra_env)
-        try:
-            await process.wait_ready(on_progress)
-            runner = EngineRunner(
-                spec,
-                process,
-                socket_path,
-                key,
-                max_waiting=self._max_waiting,
-                hang_timeout_s=self._hang_timeout_s,
-            )
-            try:
-                await runner.load_facts()
-            except (EngineError, RunnerExitedError, KeyError, orjson.JSONDecodeError) as exc:
-                await runner.close()
-                raise RunnerStartError(
-                    f"llama-server does not answer as expected: {exc}", log_tail=process.log_tail
-                ) from exc
-        except BaseException:
-            await process.close()
-            raise
-        return runner
-
-    def close(self) -> None:
-        """Remove the socket folder; call after the last runner is closed."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None

@@ -25,6 +25,8 @@ class RunnerSpec:
     `num_ctx` is per slot and already clamped; `memory_limit_bytes` bounds the child's private memory.
     `fits_memory`: the engine may move layers that do not fit out of a GPU; `fit_target_mib` MiB of it stay free then
     (0: the engine's default). `draft_tokens`: how many tokens the draft model proposes at a time.
+    `cache_ram_mib`: memory for the prompts of conversations that no slot holds. `kv_bytes_per_token`: about what a
+    token takes in the KV cache.
     """
 
     weights_path: Path
@@ -47,6 +49,8 @@ class RunnerSpec:
     flash_attention: bool | None = None
     fits_memory: bool = True
     fit_target_mib: int = 0
+    cache_ram_mib: int = 0
+    kv_bytes_per_token: int = 0
     memory_limit_bytes: int | None = None
 
 
@@ -87,7 +91,7 @@ class CompletionRequest:
 class Final:
     """The end of a completion. Counts in tokens, durations in nanoseconds.
 
-    `prompt_count` includes the `cached_count` tokens that were reused.
+    `prompt_count` includes the `cached_count` tokens that were reused. `slot`: where it ran; -1: not known.
     """
 
     reason: Literal["stop", "length"]
@@ -97,6 +101,7 @@ class Final:
     predicted_count: int
     predicted_duration_ns: int
     stopping_word: str = ""
+    slot: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +219,10 @@ class Runner(Protocol):
 
     async def ping(self, timeout_s: float) -> bool:
         """Whether the engine's main loop answers in time."""
+        ...
+
+    async def keep_prompts(self, timeout_s: float) -> None:
+        """Write what is worth it of the computed prompts to disk. Raises nothing; call it when nobody waits."""
         ...
 
     async def close(self) -> None:

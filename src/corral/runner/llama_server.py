@@ -10,6 +10,7 @@ import base64
 import os
 import secrets
 from array import array
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -22,10 +23,8 @@ from corral.runner.logprobs import LogprobReader
 MEDIA_MARKER = f"<__media_{secrets.token_hex(8)}__>"
 
 
-def start_order(
-    spec: RunnerSpec, engine: EngineChoice, *, socket_path: str, key: str, cache_ram_mib: int
-) -> dict[str, Any]:
-    """The line that `runner/child.py` reads; for an external binary it carries the argument list too."""
+def start_order(spec: RunnerSpec, engine: EngineChoice, *, socket_path: str, key: str) -> dict[str, Any]:
+    """The line that `runner/child.py` reads."""
     # An embedding input is never split: the whole of it has to fit one physical batch.
     num_batch = max(spec.num_batch, spec.num_ctx) if spec.is_embedding else spec.num_batch
     # The engine aborts where one step does not hold a token of every slot, drafts included, or holds one alone.
@@ -48,7 +47,7 @@ def start_order(
         "flash_attention": spec.flash_attention,
         "fits_memory": spec.fits_memory,
         "fit_target_mib": spec.fit_target_mib,
-        "cache_ram_mib": cache_ram_mib,
+        "cache_ram_mib": spec.cache_ram_mib,
         "adapters": [str(path) for path in spec.adapter_paths],
         "projector": str(spec.projector_paths[0]) if spec.projector_paths else "",
         # A draft that proposes nothing would only cost its memory.
@@ -63,8 +62,15 @@ def start_order(
         order["package_folder"] = str(engine.package_folder)
     if engine.server_path is not None:
         order["server_path"] = str(engine.server_path)
-        order["args"] = _server_args(order)
     return order
+
+
+def with_arguments(order: dict[str, Any], prompts_folder: Path | None) -> dict[str, Any]:
+    """The same with the folder for states of prompts, and for an external binary with its argument list."""
+    whole = {**order, "prompts": f"{prompts_folder}/" if prompts_folder else ""}
+    if "server_path" in order:
+        whole["args"] = _server_args(whole)
+    return whole
 
 
 def _server_args(order: dict[str, Any]) -> list[str]:
@@ -77,6 +83,8 @@ def _server_args(order: dict[str, Any]) -> list[str]:
     args += ["--no-ui", "--log-verbosity", "1", "--metrics", "--chat-template", "chatml"]
     args += ["--cache-ram", str(order["cache_ram_mib"])]
     args += ["--context-shift" if order["context_shift"] else "--no-context-shift"]
+    if order["prompts"]:
+        args += ["--slot-save-path", order["prompts"]]
     if order["num_gpu"] >= 0:
         args += ["-ngl", str(order["num_gpu"])]
     if order["main_gpu"] is not None:
@@ -126,9 +134,7 @@ def completion_body(request: CompletionRequest, num_ctx: int) -> dict[str, Any]:
         "frequency_penalty": options.frequency_penalty,
         "seed": options.seed,
         "stop": list(options.stop),
-        # Reuse of a cached prefix changes the last digits of the logits, hence sometimes the text: someone
-        # who asks for a seed asks for the same text again.
-        "cache_prompt": options.seed < 0,
+        "cache_prompt": options.cache_prompt,
     }
     if request.images:
         body["prompt"] = {
@@ -178,6 +184,7 @@ def parse_event(event: dict[str, Any], logprobs: LogprobReader | None) -> Piece:
         predicted_count=timings["predicted_n"],
         predicted_duration_ns=int(timings["predicted_ms"] * 1_000_000),
         stopping_word=event.get("stopping_word", ""),
+        slot=event.get("id_slot", -1),
     )
     return Piece(event["content"], entries, final)
 

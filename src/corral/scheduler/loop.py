@@ -15,10 +15,12 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from corral.config import Settings
 from corral.devices import Machine, read_machine
+from corral.disk import ReadAhead
 from corral.errors import (
     CorralError,
     InsufficientMemoryError,
@@ -35,6 +37,9 @@ from corral.supervise import log_failure
 
 _log = logging.getLogger("corral.scheduler")
 _PING_TIMEOUT_S = 10.0
+# How long the end of a runner may wait for its prompts to be written: that of an idle one, and that of the server.
+_KEEP_PROMPTS_S = 10.0
+_KEEP_PROMPTS_AT_END_S = 3.0
 # What ggml, CUDA, Metal and the C++ library say, in lower case.
 _OUT_OF_MEMORY_MARKS = (
     "insufficient memory",
@@ -61,7 +66,8 @@ class Lease:
 class Scheduler:
     """Use it as an async context manager: leaving it kills every child.
 
-    `measure` reads the machine as it is now; it may take seconds and does not raise.
+    `measure` reads the machine as it is now; it may take seconds and does not raise. `read_ahead` gets the path of
+    weights that will be loaded, and does not block.
     """
 
     def __init__(
@@ -71,11 +77,13 @@ class Scheduler:
         *,
         measure: Callable[[], Awaitable[Machine]],
         clock_ns: Callable[[], int] = time.monotonic_ns,
+        read_ahead: Callable[[Path], None] = lambda _path: None,
     ) -> None:
         self._config = config
         self._factory = factory
         self._measure = measure
         self._clock_ns = clock_ns
+        self._read_ahead = read_ahead
         self._state: SchedulerState | None = None
         self._tickets = itertools.count(1)
         self._answers: dict[int, asyncio.Future[int]] = {}
@@ -106,6 +114,7 @@ class Scheduler:
             is_cpu_only=settings.llm_library.startswith("cpu"),
             fits_memory=settings.fits_memory,
             fit_target_mib=settings.fit_target_mib,
+            cache_ram_mib=settings.cache_ram_mib,
         )
 
         def read() -> Machine:
@@ -114,7 +123,7 @@ class Scheduler:
         async def measure() -> Machine:
             return await asyncio.to_thread(read)
 
-        return cls(config, factory, measure=measure)
+        return cls(config, factory, measure=measure, read_ahead=ReadAhead())
 
     async def __aenter__(self) -> Scheduler:
         self._state = SchedulerState(self._config, await self._measure())
@@ -134,6 +143,7 @@ class Scheduler:
         await asyncio.gather(*starting, *self._endings, return_exceptions=True)
         runners = list(self._runners.values())
         self._runners.clear()
+        await asyncio.gather(*(runner.keep_prompts(_KEEP_PROMPTS_AT_END_S) for runner in runners))
         await asyncio.gather(*(_close(runner) for runner in runners))
 
     @contextlib.asynccontextmanager
@@ -151,6 +161,8 @@ class Scheduler:
         self._answers[ticket] = answer
         try:
             self._tell(events.RequestArrived(ticket, request, keep_alive_ns))
+            if not answer.done():
+                self._expect(request)
             runner_id = answer.result() if answer.done() else await answer
         except asyncio.CancelledError:
             if answer.done() and not answer.cancelled():
@@ -166,6 +178,15 @@ class Scheduler:
             yield Lease(runner)
         finally:
             self._tell(events.LeaseEnded(ticket))
+
+    def _expect(self, request: LoadRequest) -> None:
+        """Begin to read weights that are not loaded, while room is made and a child starts."""
+        residents = self._state.residents if self._state is not None else ()
+        is_under_way = any(
+            r.spec.weights_key == request.weights_key and r.phase is not Phase.LOADING for r in residents
+        )
+        if not is_under_way:
+            self._read_ahead(request.weights_path)
 
     def unload(self, weights_key: str) -> None:
         """Unload a model as soon as it is idle; does not wait for that."""
@@ -305,6 +326,8 @@ class Scheduler:
         runner = self._runners.pop(runner_id, None)
         self._expiries.pop(runner_id, None)
         if runner is not None:
+            if self._state is not None and not self._state.waiting_count:
+                await runner.keep_prompts(_KEEP_PROMPTS_S)
             vram_bytes = self._vram_bytes(runner_id)
             before = await self._measure() if vram_bytes else None
             await _close(runner)

@@ -26,6 +26,9 @@ _DEFAULT_NUM_BATCH = 512
 _SMALL_GPU_NUM_BATCH = 256
 _MAX_EMBEDDING_BATCH = 2048
 _MODELS_PER_DEVICE = 3
+# A runner beside others may take this share of the free memory.
+_FIT_SHARE = (4, 5)
+_MAX_CACHE_BYTES = 8 * _GIB
 _AUTOMATIC_SLOTS = (4, 2)
 # Weights that one core reads faster than two agree on who reads what.
 _ONE_THREAD_BYTES = 16 << 20
@@ -136,6 +139,7 @@ def plan_load(
         is_last = num_parallel == candidates[-1]
         if is_last or _is_comfortable(request, config, estimate, num_ctx, num_parallel, free):
             break
+    cache_mib = _cache_mib(request, config, machine, estimate, is_offloaded=is_offloaded)
     spec = RunnerSpec(
         weights_path=request.weights_path,
         weights_key=request.weights_key,
@@ -157,8 +161,10 @@ def plan_load(
         flash_attention=config.flash_attention,
         fits_memory=config.fits_memory,
         fit_target_mib=config.fit_target_mib,
+        cache_ram_mib=cache_mib,
+        kv_bytes_per_token=estimate.kv_bytes // max(num_ctx * num_parallel, 1),
         memory_limit_bytes=_memory_limit(
-            estimate, machine, is_offloaded=is_offloaded, is_retry=retry is not None
+            estimate, cache_mib, machine, is_offloaded=is_offloaded, is_retry=retry is not None
         ),
     )
     vram = min(estimate.total_bytes, machine.vram_free_bytes) if is_offloaded else 0
@@ -208,7 +214,25 @@ def _estimate(
     )
 
 
-def _memory_limit(estimate: Estimate, machine: Machine, *, is_offloaded: bool, is_retry: bool) -> int | None:
+def _cache_mib(
+    request: LoadRequest, config: SchedulerConfig, machine: Machine, estimate: Estimate, *, is_offloaded: bool
+) -> int:
+    """Memory for prompts that no slot holds: a client that comes back need not wait for its whole prompt again.
+
+    Automatic is at most a quarter of the free memory, and so little that the model still counts as one that fits.
+    """
+    if not request.has_completion:
+        return 0
+    if config.cache_ram_mib is not None:
+        return config.cache_ram_mib
+    free = machine.free_bytes
+    beside = free if is_offloaded else free * _FIT_SHARE[0] // _FIT_SHARE[1] - estimate.total_bytes
+    return max(min(_MAX_CACHE_BYTES, free // 4, beside, 2 * estimate.kv_bytes), 0) >> 20
+
+
+def _memory_limit(
+    estimate: Estimate, cache_mib: int, machine: Machine, *, is_offloaded: bool, is_retry: bool
+) -> int | None:
     """A bound that turns a mistake into a clean failure, well above any honest need.
 
     A GPU driver reserves address space far beyond memory, so an offloaded child has none. The second attempt
@@ -218,7 +242,7 @@ def _memory_limit(estimate: Estimate, machine: Machine, *, is_offloaded: bool, i
         return None
     if is_retry:
         return machine.total_bytes
-    return min(2 * estimate.private_bytes + _GIB, machine.total_bytes)
+    return min(2 * estimate.private_bytes + (cache_mib << 20) + _GIB, machine.total_bytes)
 
 
 # --- memory and victims ------------------------------------------------------------------------------------
@@ -238,7 +262,7 @@ def fits(plan: Plan, config: SchedulerConfig, machine: Machine) -> bool:
         free = sum(max(gpu.free_bytes - config.gpu_overhead_bytes, 0) for gpu in machine.gpus)
     else:
         free = machine.free_bytes
-    return plan.estimate.total_bytes * 5 <= free * 4
+    return plan.estimate.total_bytes * _FIT_SHARE[1] <= free * _FIT_SHARE[0]
 
 
 class _Evictable(Protocol):

@@ -70,7 +70,7 @@ class LoadRequest:
 
 @dataclass(frozen=True, slots=True)
 class SchedulerConfig:
-    """The settings that the scheduler obeys; zeros mean automatic, as in the environment variables.
+    """The settings that the scheduler obeys; zeros and None mean automatic, as in the environment variables.
 
     `load_timeout_ns` is a stall timeout, 0 or less waits forever. `keep_alive_ns` negative is for ever.
     """
@@ -87,6 +87,7 @@ class SchedulerConfig:
     is_cpu_only: bool = False
     fits_memory: bool = True
     fit_target_mib: int = 0
+    cache_ram_mib: int | None = None
     # A runner that was idle for longer is asked for a sign of life before it gets a request.
     ping_after_idle_ns: int = 30_000_000_000
 

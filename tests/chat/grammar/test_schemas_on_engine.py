@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from corral.chat.grammar import json_object_grammar, schema_grammar
-from corral.runner.engine import EngineFactory
+from corral.runner.factory import EngineFactory
 from corral.runner.interface import CompletionRequest, EngineChoice, RunnerSpec
 from corral.types import SamplingOptions
 

@@ -64,14 +64,14 @@ def test_hosts_that_are_none(text: str) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "warning"),
     [
-        ("OLLAMA_NOPRUNE", "no", "'no' is taken as yes; write 0 for no"),
-        ("OLLAMA_FLASH_ATTENTION", "off", "'off' is taken as yes"),
-        ("OLLAMA_KV_CACHE_TYPE", "q9", "is not understood, using f16"),
-        ("OLLAMA_KEEP_ALIVE", "soon", "is not understood, using 5m"),
-        ("OLLAMA_NUM_PARALLEL", "-2", "is not understood, using 0"),
-        ("OLLAMA_CONTEXT_LENGTH", "4k", "is not understood, using 0"),
-        ("CORRAL_LOCAL_FILES", "maybe", "is not understood, using link"),
-        ("CORRAL_REGISTRY", "yes", "is not understood, using off"),
+        ("OLLAMA_NOPRUNE", "no", "'no' is read as true; write 0 for false"),
+        ("OLLAMA_FLASH_ATTENTION", "off", "'off' is read as true"),
+        ("OLLAMA_KV_CACHE_TYPE", "q9", "is invalid, using f16"),
+        ("OLLAMA_KEEP_ALIVE", "soon", "is invalid, using 5m"),
+        ("OLLAMA_NUM_PARALLEL", "-2", "is invalid, using 0"),
+        ("OLLAMA_CONTEXT_LENGTH", "4k", "is invalid, using 0"),
+        ("CORRAL_LOCAL_FILES", "maybe", "is invalid, using link"),
+        ("CORRAL_REGISTRY", "yes", "is invalid, using off"),
         ("OLLAMA_NUM_PARALEL", "2", "did you mean OLLAMA_NUM_PARALLEL?"),
         ("OLLAMA_HOST", "https://x", "the server speaks plain HTTP"),
     ],
@@ -108,7 +108,7 @@ def test_values_and_fallbacks() -> None:
     assert settings.models_dir == Path("/models")
     queue, vulkan = settings.warnings
     assert "OLLAMA_MAX_QUEUE" in queue
-    assert "OLLAMA_VULCAN is not a setting" in vulkan
+    assert "OLLAMA_VULCAN is not a known setting" in vulkan
 
 
 @pytest.mark.parametrize(("origins", "text"), [("example.com", "bad origin"), ("http://*.*", "only one")])

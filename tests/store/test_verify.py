@@ -91,7 +91,7 @@ def test_one_flipped_byte(odd: OddRegistry, start_server: StartServer) -> None:
     server.post("/api/generate", {"model": name, "keep_alive": 0})
     done = corral(server, "verify", name)
     assert done.returncode == 1
-    assert f"{name}:latest  {blob.name[:19]}  the content is not what its digest says" in done.stdout
+    assert f"{name}:latest  {blob.name[:19]}  the content does not match its digest" in done.stdout
     assert "pull" in done.stderr
     found = json.loads(corral(server, "verify", "--json").stdout)
     assert [one["model"] for one in found["damaged"]] == [f"{name}:latest"]

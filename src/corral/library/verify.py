@@ -134,7 +134,7 @@ class Verifier:
         except OSError as exc:
             return f"the file cannot be read: {(exc.strerror or str(exc)).lower()}"
         await asyncio.to_thread(self._note, blob.digest, (info.st_size, info.st_mtime_ns), is_sound)
-        return "" if is_sound else "the content is not what its digest says"
+        return "" if is_sound else "the content does not match its digest"
 
     def _note(self, digest: Digest, stamp: tuple[int, int], is_sound: bool) -> None:
         try:

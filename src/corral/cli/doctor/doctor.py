@@ -1,4 +1,4 @@
-"""`doctor`: looks at all that a working server needs, and says what to do. Changes nothing; needs no server."""
+"""`doctor`: checks everything that a working server needs and says what to do. Changes nothing, needs no server."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _look() -> Iterator[Finding]:
 def _settings() -> Settings:
     try:
         return Settings.from_env()
-    except CorralError:  # the check of the variables tells
+    except CorralError:  # reported by the check of the variables
         return Settings.from_env({k: v for k, v in os.environ.items() if k != "OLLAMA_ORIGINS"})
 
 
@@ -74,7 +74,7 @@ def _print(finding: Finding) -> None:
 
 
 def _lines(text: str) -> list[str]:
-    """On a terminal as many as its width wants; elsewhere one."""
+    """Wrapped to the width of a terminal; one line elsewhere."""
     if not text:
         return []
     if not is_terminal(sys.stdout):

@@ -147,7 +147,7 @@ def test_accounts_where_the_server_has_none(recorded: Replay) -> None:
     """The page that registers this machine's key is named; there is nothing to sign out of."""
     missing = run(recorded, "signin")
     assert (missing.returncode, missing.stdout) == (1, "")
-    assert "a server makes one when it starts" in missing.stderr
+    assert "a server creates one when it starts" in missing.stderr
     (recorded.home / ".ollama").mkdir()
     line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIESJJrYn here"
     (recorded.home / ".ollama" / "id_ed25519.pub").write_text(line + "\n")
@@ -171,7 +171,7 @@ def test_accounts_without_a_network(replay: Callable[..., Replay]) -> None:
     assert "https://ollama.com/connect?name=" in signin.stdout
     signout = run(double, "signout")
     assert signout.returncode == 1
-    assert signout.stderr.startswith("Error: account unavailable: ollama.com was not reached")
+    assert signout.stderr.startswith("Error: account unavailable: ollama.com could not be reached")
 
 
 def test_tool_calls_are_told(replay: Callable[..., Replay]) -> None:

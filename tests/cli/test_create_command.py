@@ -129,7 +129,7 @@ def test_reference_needs_a_server_of_ones_own(maker: Server, tmp_path: Path) -> 
         code, _, log = corral(
             other, tmp_path, "create", "m", "--reference", "-f", "-", text="FROM ./m.gguf\n"
         )
-        assert (code, "--reference needs a server of your own" in log) == (1, True)
+        assert (code, "--reference needs a server on this machine" in log) == (1, True)
         code, _, log = corral(other, tmp_path, "create", "m", "-f", "-", text="FROM ./m.gguf\n")
         assert (code, "copying file sha256:" in log) == (0, True)
         code, _, log = corral(other, tmp_path, "create", "m", "-f", "-", text="FROM ./m.gguf\n")

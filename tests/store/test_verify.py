@@ -71,7 +71,7 @@ def test_all_is_well(start_server: StartServer) -> None:
     assert len(set(digests)) == events[-1]["blobs"]
     assert events[-2]["all_completed"] == events[-2]["all_total"] == events[-1]["bytes"]
     done = corral(server, "verify")
-    assert (done.returncode, done.stdout.startswith("all is as it should be: ")) == (0, True), done
+    assert (done.returncode, done.stdout.startswith("no damage found: ")) == (0, True), done
     status, body = server.request("POST", "/api/verify", {"models": ["nope"], "stream": False})
     assert (status, json.loads(body)) == (404, {"error": "model 'nope' not found"})
     status, _ = server.request("POST", "/api/verify", {"model": "no//name", "stream": False})

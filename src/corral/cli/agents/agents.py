@@ -218,11 +218,11 @@ UNSUPPORTED: dict[str, str] = {
     ),
     **dict.fromkeys(
         ("chatgpt", "codex-app", "codex-desktop", "codex-gui"),
-        "it reads the settings of Codex: corral launch codex --config",
+        "it shares the settings of Codex: corral launch codex --config",
     ),
     **dict.fromkeys(
         ("claude-desktop", "claude-app"),
-        "in its developer settings, a gateway for third-party inference: {url}, any key",
+        "in its developer settings, set a gateway for third-party inference: {url}, any key",
     ),
 }
 

@@ -85,7 +85,7 @@ class ForeignSettings:
         before = self._parse_toml(rest)
         if _look_up(before, keys) is not _ABSENT:
             raise SettingsError(
-                f"{self.path} has a [{'.'.join(keys)}] of its own; nothing was changed",
+                f"{self.path} already has a [{'.'.join(keys)}]; nothing was changed",
                 hint="rename or remove it, and try again",
             )
         gap = "" if not rest or rest.endswith("\n\n") else "\n" if rest.endswith("\n") else "\n\n"
@@ -94,7 +94,7 @@ class ForeignSettings:
         _delete(after, keys)
         _prune(after, keys[:-1], before)
         if after != before:
-            raise SettingsError(f"{self.path} cannot be added to safely; nothing was changed", hint=lines)
+            raise SettingsError(f"{self.path} cannot be extended safely; nothing was changed", hint=lines)
         return self._save(text, new, self._load_record())
 
     def undo(self) -> None:
@@ -104,7 +104,7 @@ class ForeignSettings:
             SettingsError: nothing was put in, or the file cannot be understood any more.
         """
         if not self.has_record:
-            raise SettingsError(f"nothing was changed in {self.path}, so there is nothing to take back")
+            raise SettingsError(f"{self.path} was never changed, so there is nothing to restore")
         record = self._load_record()
         text = self._read()
         if text is not None:
@@ -161,7 +161,7 @@ class ForeignSettings:
         except FileNotFoundError:
             return None
         except UnicodeDecodeError:
-            raise SettingsError(f"{self.path} is no UTF-8 text; nothing was changed") from None
+            raise SettingsError(f"{self.path} is not UTF-8 text; nothing was changed") from None
 
     def _load_record(self) -> dict[str, Any]:
         try:
@@ -171,7 +171,7 @@ class ForeignSettings:
         except ValueError:
             raise SettingsError(
                 f"{self._record_path} is damaged, so nothing was changed",
-                hint="it holds the former text of the settings; move it away once you have looked",
+                hint="it holds the original settings; move it away after you have checked it",
             ) from None
         return record
 
@@ -180,7 +180,7 @@ class ForeignSettings:
             root = json.loads(text) if text and text.strip() else [] if is_list else {}
         except (ValueError, RecursionError) as exc:
             raise SettingsError(
-                f"{self.path} is no plain JSON ({exc}); nothing was changed",
+                f"{self.path} is not plain JSON ({exc}); nothing was changed",
                 hint="files with comments have to be edited by hand",
             ) from None
         if not isinstance(root, list if is_list else dict):
@@ -255,7 +255,8 @@ def _without_block(text: str) -> str:
     _, mark, tail = rest.partition(_END)
     if not mark:
         raise SettingsError(
-            "the end of Corral's part is missing; nothing was changed", hint=f"expected {_END.strip()!r}"
+            "the end mark of Corral's settings is missing; nothing was changed",
+            hint=f"expected {_END.strip()!r}",
         )
     head = head[:-1] if head.endswith("\n\n") else head
     return head + tail

@@ -96,9 +96,11 @@ def _settings(agent: Agent) -> ForeignSettings | None:
 def _undo(agent: Agent) -> None:
     settings = _settings(agent)
     if settings is None:
-        raise CorralError(f"{agent.name} does not support --restore", hint="no file of it is ever changed")
+        raise CorralError(
+            f"{agent.name} does not support --restore", hint="it has no settings file to restore"
+        )
     settings.undo()
-    print(f"{settings.path} is as it was before", file=sys.stderr)
+    print(f"{settings.path} is restored", file=sys.stderr)
 
 
 def _model(client: Client, agent: Agent, wanted: str) -> str:
@@ -113,7 +115,7 @@ def _model(client: Client, agent: Agent, wanted: str) -> str:
         except APIError as error:
             if error.status != 404:
                 raise
-            raise APIError(f"{error}\nget it first: {PROGRAM} pull {wanted}", error.status) from None
+            raise APIError(f"{error}\npull it first: {PROGRAM} pull {wanted}", error.status) from None
         return wanted
     if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
         raise CorralError(
@@ -125,7 +127,7 @@ def _model(client: Client, agent: Agent, wanted: str) -> str:
         if "completion" in model.get("capabilities", ("completion",))
     ]
     if not names:
-        raise CorralError("there is no model yet", hint=f"get one: {PROGRAM} pull MODEL")
+        raise CorralError("no models found", hint=f"pull one: {PROGRAM} pull MODEL")
     return _choose(names, _remembered(agent))
 
 
@@ -144,8 +146,8 @@ def _context_of(client: Client, model: str) -> int:
     if known and min(known) < _LEAST_CONTEXT:
         print(
             safe(
-                f"Warning: {model} has a context of {min(known)} tokens; the first request of an agent alone has "
-                "9,000 to 50,000"
+                f"Warning: {model} has a context of {min(known)} tokens; the first request of a coding agent "
+                "takes 9,000 to 50,000"
             ),
             file=sys.stderr,
         )
@@ -166,7 +168,7 @@ def _choose(names: list[str], last: str) -> str:
             return names[int(answer) - 1]
         if answer in names or f"{answer}:latest" in names:
             return answer
-        print(safe(f"there is no {answer}"), file=sys.stderr)
+        print(safe(f"no model named {answer}"), file=sys.stderr)
 
 
 def _target(client: Client, agent: Agent, model: str) -> Target:
@@ -197,15 +199,15 @@ def _configure(agent: Agent, target: Target) -> None:
         for name, value in agent.env(target).items():
             print(f"export {name}={shlex.quote(value)}")
         command = shlex.join([agent.program, *agent.words(target)])
-        print(f"{agent.title} has no settings file for this; start it with: {command}", file=sys.stderr)
+        print(f"{agent.title} reads no settings file for this; start it with: {command}", file=sys.stderr)
         return
     if agent.toml is not None:
         is_changed = settings.put_toml_table(*agent.toml(target))
     else:
         assert agent.changes is not None
         is_changed = settings.put_json(agent.changes(target))
-    print(f"{settings.path} {'was changed' if is_changed else 'is as it should be'}", file=sys.stderr)
-    print(f"take it back with: {PROGRAM} launch {agent.name} --restore", file=sys.stderr)
+    print(f"{settings.path} {'was changed' if is_changed else 'is already up to date'}", file=sys.stderr)
+    print(f"undo this with: {PROGRAM} launch {agent.name} --restore", file=sys.stderr)
     if agent.hint is not None:
         print(f"start it with: {agent.hint(target)}", file=sys.stderr)
 

@@ -104,5 +104,5 @@ def script(shell: str) -> str:
         UsageError
     """
     if shell not in _SCRIPTS:
-        raise UsageError(f"unknown shell: {shell}; {PROGRAM} completion knows bash, zsh and fish")
+        raise UsageError(f"unknown shell: {shell}; supported shells are bash, zsh and fish")
     return _SCRIPTS[shell]

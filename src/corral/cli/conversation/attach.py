@@ -95,7 +95,7 @@ def _begins_word(prompt: str, start: int) -> bool:
 
 
 def _missing(candidate: str) -> APIError:
-    return APIError(f"couldn't find {_path(candidate)}, so nothing was sent; is the path right?")
+    return APIError(f"couldn't find {_path(candidate)}, so nothing was sent; check the path")
 
 
 def _path(candidate: str) -> Path:

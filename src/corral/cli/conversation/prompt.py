@@ -66,7 +66,7 @@ class HistoryFile(History):
         except OSError as error:
             temporary.unlink(missing_ok=True)
             self.keeps = False  # said once
-            print(f"warning: the history cannot be kept: {error}", file=sys.stderr)
+            print(f"warning: cannot write the history: {error}", file=sys.stderr)
 
     def _read(self) -> list[str]:
         try:

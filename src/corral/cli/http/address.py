@@ -60,7 +60,7 @@ def print_version() -> None:
         return
     if ours is None:
         print(f"ollama version is {safe(str(theirs))}")
-        print(f"Warning: the server at {client.address.url()} is Ollama, or another one with its API")
+        print(f"Warning: the server at {client.address.url()} is Ollama, or another server with its API")
     else:
         print(f"{PROGRAM} version is {safe(str(ours))}")
     if ours != __version__:

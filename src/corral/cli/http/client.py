@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from typing import Any, BinaryIO
 
-_LOST = "the connection to the server was lost before its answer was complete"
+_LOST = "the connection to the server was lost before the response was complete"
 _READ_BYTES = 1 << 16
 
 
@@ -81,7 +81,7 @@ class Client:
         try:
             return json.loads(answer.body)
         except ValueError:
-            raise APIError(f"the answer of {self.address.url()}{path} is not JSON") from None
+            raise APIError(f"the response of {self.address.url()}{path} is not JSON") from None
 
     def stream(self, path: str, body: Any) -> Generator[dict[str, Any], None, None]:
         """Send JSON, yield the objects of the answer as they come; closing the iterator cancels the request.
@@ -106,7 +106,7 @@ class Client:
         except (OSError, HTTPException):
             raise APIError(_LOST) from None
         except ValueError:
-            raise APIError(f"the answer of {self.address.url()}{path} is not JSON") from None
+            raise APIError(f"the response of {self.address.url()}{path} is not JSON") from None
         finally:
             # Both: the response holds the socket too. Closing it is what stops the server's work.
             response.close()
@@ -185,7 +185,7 @@ class Client:
 
     def _refused(self) -> NoServerError:
         source = " (from OLLAMA_HOST)" if os.environ.get("OLLAMA_HOST") else ""
-        return NoServerError(hint=f"nothing listens at {self.address.url()}{source}")
+        return NoServerError(hint=f"nothing is listening at {self.address.url()}{source}")
 
     def _unreachable(self, error: Exception) -> NoServerError:
         reason = str(getattr(error, "strerror", "") or error or type(error).__name__)

@@ -80,16 +80,16 @@ def _read_answer(connection: socket.socket, *, has_body: bool) -> Answer:
     while b"\r\n\r\n" not in data:
         piece = connection.recv(_READ_BYTES)
         if not piece or len(data) > _MAX_HEAD_BYTES:
-            raise GarbledAnswerError("the answer is not HTTP")
+            raise GarbledAnswerError("the response is not HTTP")
         data += piece
     head, _, rest = data.partition(b"\r\n\r\n")
     status_line, *header_lines = head.decode("latin-1").split("\r\n")
     version, _, status_text = status_line.partition(" ")
     status, _, reason = status_text.partition(" ")
     if not version.startswith("HTTP/") or not status.isdecimal():
-        raise GarbledAnswerError("the answer is not HTTP")
+        raise GarbledAnswerError("the response is not HTTP")
     if status == "100":  # "go on": the answer proper follows
-        raise GarbledAnswerError("an answer that was not asked for")
+        raise GarbledAnswerError("unexpected 100 Continue response")
     headers = {
         name.strip().lower(): value.strip()
         for name, _, value in (line.partition(":") for line in header_lines)
@@ -110,7 +110,7 @@ def _read_body(connection: socket.socket, rest: bytes, headers: Mapping[str, str
         pieces.append(piece)
         size += len(piece)
     if wanted is not None and size < wanted:
-        raise GarbledAnswerError("the server closed the connection in the middle of its answer")
+        raise GarbledAnswerError("the server closed the connection in the middle of the response")
     data = b"".join(pieces)
     return _join_chunks(data) if is_chunked else data
 
@@ -125,7 +125,7 @@ def _join_chunks(data: bytes) -> bytes:
         except ValueError:
             size = -1
         if size < 0 or end + 2 + size > len(data):
-            raise GarbledAnswerError("the server closed the connection in the middle of its answer")
+            raise GarbledAnswerError("the server closed the connection in the middle of the response")
         if size == 0:
             return b"".join(parts)
         parts.append(data[end + 2 : end + 2 + size])

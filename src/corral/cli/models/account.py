@@ -34,9 +34,11 @@ def signout(client: Client, _arguments: Arguments) -> None:
         client.call("POST", "/api/signout", {})
     except APIError as error:
         if error.status == 404:
-            raise APIError(f"this server keeps no account; its key is removed at {_KEYS_URL}", 404) from None
+            raise APIError(
+                f"this server does not support sign-out; remove its key at {_KEYS_URL}", 404
+            ) from None
         if error.status in (500, 503):
-            text = f"{error}: ollama.com was not reached; keys are removed at {_KEYS_URL}"
+            text = f"{error}: ollama.com could not be reached; remove the key at {_KEYS_URL}"
             raise APIError(text, error.status) from None
         if error.status != 401:
             raise
@@ -68,7 +70,7 @@ def _connect_url() -> str:
     try:
         line = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
-        raise APIError(f"there is no key at {path}: a server makes one when it starts") from None
+        raise APIError(f"there is no key at {path}; a server creates one when it starts") from None
     key = base64.urlsafe_b64encode(line.encode()).decode("ascii").rstrip("=")
     return f"{_CONNECT_URL}?{urlencode({'name': socket.gethostname(), 'key': key})}"
 

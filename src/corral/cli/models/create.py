@@ -56,7 +56,7 @@ def _request(name: str, fields: ModelfileFields, arguments: Arguments) -> dict[s
     if "draft_quantize" in request and not fields.drafts:
         raise ModelfileError("--draft-quantize requires a DRAFT model")
     if arguments.has("experimental"):
-        told = "--experimental changes nothing here: safetensors become GGUF with and without it"
+        told = "--experimental has no effect: safetensors models are always converted to GGUF"
         print(told, file=sys.stderr)
     return request
 
@@ -84,11 +84,11 @@ def _base_name(client: Client, value: str, folder: Path) -> str:
     except InvalidRequestError:
         path = local_path(value, folder)
         raise ModelfileError(
-            f"FROM {value}: {path} does not exist, and no model can have this name"
+            f"FROM {value}: {path} does not exist, and this is not a valid model name"
         ) from None
     if looks_like_file(value) and shown(client, value) is None:
         path = local_path(value, folder)
-        raise ModelfileError(f"FROM {value}: {path} does not exist, and there is no model of this name")
+        raise ModelfileError(f"FROM {value}: {path} does not exist, and no model has this name")
     return value
 
 
@@ -106,7 +106,7 @@ def _read(arguments: Arguments) -> tuple[ModelfileFields, Path, dict[str, dict[s
             folder, directives = Path(), parse_modelfile(_bounded(sys.stdin.buffer, "standard input"))
         elif path.is_dir():
             raise ModelfileError(
-                f"{place} is a folder, not a Modelfile: FROM {place} in a Modelfile makes a model of it"
+                f"{place} is a folder, not a Modelfile; to create a model from it, write FROM {place} in a Modelfile"
             )
         elif path.exists():
             folder, directives = path.parent, _directives(path)
@@ -139,7 +139,9 @@ def _bounded(file: BinaryIO, what: str) -> bytes:
     """Raises ModelfileError: there is more than any Modelfile has."""
     data = file.read(_MAX_MODELFILE_BYTES + 1)
     if len(data) > _MAX_MODELFILE_BYTES:
-        raise ModelfileError(f"{what} is larger than {_MAX_MODELFILE_BYTES >> 20} MiB: it is not a Modelfile")
+        raise ModelfileError(
+            f"{what} is larger than {_MAX_MODELFILE_BYTES >> 20} MiB, so it is not a Modelfile"
+        )
     return data
 
 

@@ -38,7 +38,7 @@ def _header(file: Path) -> GGUFFile | None:
         return GGUFFile.open(file)
     except GGUFCutShortError as error:
         raise ModelfileError(
-            f"{file.name} is cut short: the download failed or the disk was full; download it again ({error})"
+            f"{file.name} is truncated, by a failed download or a full disk; download it again ({error})"
         ) from None
     except GGUFError:
         return None

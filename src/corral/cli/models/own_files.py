@@ -29,7 +29,7 @@ def model_named(client: Client, word: str) -> str:
     """
     name = name_of_link(word)
     if name != word:
-        print(safe(f"{word} is {name}"), file=sys.stderr)
+        print(safe(f"{word} means the model {name}"), file=sys.stderr)
         return name
     if not looks_like_file(word) or (_may_be_name(word) and shown(client, word) is not None):
         return word
@@ -37,7 +37,7 @@ def model_named(client: Client, word: str) -> str:
 
     path = local_path(word, Path())
     if not path.exists():
-        other = f", and there is no model {word!r}" if _may_be_name(word) else ""
+        other = f", and no model is named {word!r}" if _may_be_name(word) else ""
         raise APIError(f"{path} does not exist{other}")
     return _model_of(client, word, path)
 
@@ -51,7 +51,9 @@ def name_of_file(path: Path) -> str:
     stem = path.name if path.is_dir() else _SUFFIX.sub("", path.name)
     name = _NOT_IN_NAMES.sub("-", stem).strip("-.")[:_MAX_NAME]
     if not name:
-        raise APIError(f"{path}: no model can be named after this file; {_how_to_name('NAME', str(path))}")
+        raise APIError(
+            f"{path}: this file name cannot become a model name; {_how_to_name('NAME', str(path))}"
+        )
     return name
 
 
@@ -59,14 +61,12 @@ def advice_about(word: str) -> str:
     """What to do about a word that is a file where only a model's name helps; empty if it is none."""
     # Path would raise at a word that is too long for a file, or at a home that is not known.
     if looks_like_file(word) and os.path.exists(os.path.expanduser(word)):  # noqa: PTH110, PTH111
-        return (
-            f"{word} is a file: `{PROGRAM} run {word}` makes a model of it, or {_how_to_name('NAME', word)}"
-        )
+        return f"{word} is a file: `{PROGRAM} run {word}` creates a model from it, or {_how_to_name('NAME', word)}"
     return ""
 
 
 def _how_to_name(name: str, path: str) -> str:
-    return f"`echo FROM {path} | {PROGRAM} create {name} -f -` makes one with a name of your choice"
+    return f"`echo FROM {path} | {PROGRAM} create {name} -f -` creates one with a name of your choice"
 
 
 def _may_be_name(word: str) -> bool:
@@ -97,20 +97,20 @@ def _model_of(client: Client, word: str, path: Path) -> str:
     name = name_of_file(path)
     files = named_files(path)
     with Progress() as progress:
-        progress.status(f"looking at {path.name}")
+        progress.status(f"checking {path.name}")
         known = shown(client, name)
         if known is not None and len(files) > 1:
             # What a model is made of several files cannot be told from it.
-            print(safe(f"there is a model {name} already, and it is run"), file=sys.stderr)
+            print(safe(f"using the existing model {name}"), file=sys.stderr)
             return name
         digests = send_files(client, progress, files)
         if known is None:
             show_events(progress, client.stream("/api/create", {"model": name, "files": digests}))
     if known is None:
-        print(safe(f"{word} is the model {name} now"), file=sys.stderr)
+        print(safe(f"created the model {name} from {word}"), file=sys.stderr)
     elif next(iter(digests.values())).replace(":", "-") not in known.get("modelfile", ""):
         raise APIError(
-            f"there is a model {name} already, and it was not made of {word}: `{PROGRAM} run {name}` runs it; "
+            f"a model {name} already exists and was not created from {word}: `{PROGRAM} run {name}` runs it; "
             + _how_to_name("NAME", word)
         )
     return name

@@ -26,7 +26,7 @@ def pull(client: Client, arguments: Arguments) -> int:
 
     name = arguments.words[0]
     if advice := advice_about(name):
-        raise APIError(f"only models of a registry can be pulled: {advice}")
+        raise APIError(f"only models from a registry can be pulled: {advice}")
     pull_model(client, {"model": name_of_link(name), **body})
     return 0
 
@@ -39,7 +39,7 @@ def _rate(text: str) -> int:
         return parse_rate(text)
     except InvalidRequestError:
         raise UsageError(
-            f'invalid argument "{text}" for "--limit-rate" flag: give bytes a second like 500K or 20M'
+            f'invalid argument "{text}" for "--limit-rate" flag: give bytes per second, like 500K or 20M'
         ) from None
 
 
@@ -75,8 +75,8 @@ def _pull_all(client: Client, body: dict[str, Any]) -> int:
     if failed:
         parts.append(f"{len(failed)} failed{_listed(failed)}")
     if len(origins) > len(names):
-        parts.append(f"{len(origins) - len(names)} made here and left alone")
-    _tell(f"{len(names)} of {len(origins)} models came from registries: {', '.join(parts)}")
+        parts.append(f"{len(origins) - len(names)} created locally and left alone")
+    _tell(f"{len(names)} of {len(origins)} models were pulled from registries: {', '.join(parts)}")
     return 1 if failed else 0
 
 
@@ -91,8 +91,8 @@ def _origins(client: Client) -> dict[str, str]:
         if error.status != 404:
             raise
         raise APIError(
-            "this server does not say which of its models came from a registry, and pulling one that was made "
-            f"there would replace it; name the models: {PROGRAM} pull MODEL"
+            "this server does not report which of its models came from a registry, and a pull would replace "
+            f"models created locally; name the models: {PROGRAM} pull MODEL"
         ) from None
     return origins
 

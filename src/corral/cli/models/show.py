@@ -27,7 +27,7 @@ def show(client: Client, arguments: Arguments) -> None:
             "only one of '--license', '--modelfile', '--parameters', '--system', or '--template' can be specified"
         )
     if chosen and arguments.has("json"):
-        raise UsageError(f"'--json' cannot be combined with '--{chosen[0]}': it prints all of them")
+        raise UsageError(f"'--json' cannot be combined with '--{chosen[0]}': JSON includes all of them")
     name = arguments.words[0]
     if "://" in name:
         from corral.cli.models.weblinks import name_of_link

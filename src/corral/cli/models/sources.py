@@ -156,8 +156,8 @@ def _tell_of_others(weights: list[Path], others: list[Path]) -> None:
     if others:
         print(
             safe(
-                f"{weights[0].parent} has weights in two forms: {weights[0].name} is taken, "
-                f"{others[0].name} is left out; name the file in FROM if that is the one"
+                f"{weights[0].parent} has weights in two formats: using {weights[0].name}, ignoring "
+                f"{others[0].name}; to use the other one, name the file in FROM"
             ),
             file=sys.stderr,
         )

@@ -19,17 +19,17 @@ NOT_IN_REGISTRY = "pull model manifest: file does not exist"
 _ADVICE = (
     (
         "server gave HTTP response to HTTPS client",
-        "this registry speaks plain http: if you trust the network between, add --insecure",
+        "this registry speaks plain HTTP; add --insecure if you trust the network",
     ),
     (
         "has a private address and was not named by you",
-        "if that is meant, name the host in CORRAL_REGISTRY_TRUSTED_HOSTS of the server",
+        "if this is intended, add the host to CORRAL_REGISTRY_TRUSTED_HOSTS of the server",
     ),
     (
         "digest mismatch, file must be downloaded again",
-        "the registry sent wrong bytes, and they are gone: pull again",
+        "the registry sent damaged data, which was deleted: pull again",
     ),
-    ("max retries exceeded", "what was downloaded is kept: pull again to go on"),
+    ("max retries exceeded", "the partial download is kept: pull again to resume it"),
     ("unauthorized: access denied", "store credentials for the registry with `docker login HOST`"),
 )
 _ACCOUNT_HOSTS = (".ollama.ai", ".ollama.com")
@@ -46,7 +46,8 @@ def pull_model(client: Client, body: dict[str, Any], *, verb: str = "pull") -> N
             show_events(progress, events)
     except KeyboardInterrupt:
         print(
-            f"stopped; what was downloaded is kept, `{PROGRAM} pull {body['model']}` goes on", file=sys.stderr
+            f"stopped; the partial download is kept, `{PROGRAM} pull {body['model']}` resumes it",
+            file=sys.stderr,
         )
         raise
     except APIError as error:

@@ -63,7 +63,7 @@ class Uploader:
             self._token = self._find_token()
         if not self._token:
             if self._mode == "reference":
-                raise APIError("--reference needs a server of your own on this machine")
+                raise APIError("--reference needs a server on this machine that runs as you")
             return ""
         body = {"path": str(file.resolve()), "mode": self._mode, "token": self._token}
         digest = ""
@@ -115,7 +115,7 @@ def _hash(file: Path, size_bytes: int) -> str:
                 break
             hasher.update(chunk)
     if left_bytes:
-        raise APIError(f"{file} changes while it is read")
+        raise APIError(f"{file} changed while it was read")
     return f"sha256:{hasher.hexdigest()}"
 
 

@@ -40,13 +40,13 @@ def verify(client: Client, arguments: Arguments) -> int:
 def _print(result: dict[str, Any], damaged: list[dict[str, str]]) -> None:
     checked = f"{result.get('blobs', 0)} files, {format_bytes(result.get('bytes', 0))}"
     if not damaged:
-        print(f"all is as it should be: {checked}")
+        print(f"no damage found: {checked}")
         return
     print(f"damaged, of {checked}:")
     for found in damaged:
         what = found["digest"].replace(":", "-")[:19] or "manifest"
         print(safe(f"  {found['model']}  {what}  {found['problem']}"))
     print(
-        f"`{PROGRAM} pull MODEL` gets a published model again; one that was made here has to be created again",
+        f"`{PROGRAM} pull MODEL` downloads a published model again; a local one has to be created again",
         file=sys.stderr,
     )

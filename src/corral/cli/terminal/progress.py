@@ -178,7 +178,7 @@ class Progress:
         if line.is_done:
             _print(f"{line.text} {total}")
         elif seen is None and line.resumed_bytes:
-            _print(f"{line.text} going on at {format_bytes(line.resumed_bytes)} of {total}")
+            _print(f"{line.text} resuming at {format_bytes(line.resumed_bytes)} of {total}")
         else:
             _print(f"{line.text} {percent}% of {total}{line._speed(now_s)}")
 

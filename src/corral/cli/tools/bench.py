@@ -139,7 +139,7 @@ def bench(client: Client, arguments: Arguments) -> None:
         for level in levels:
 
             def tell(text: str, level: int = level) -> None:
-                progress.status(f"{level} at a time: {text}", replace=True)
+                progress.status(f"{level} concurrent: {text}", replace=True)
 
             results.append((level, *_measure(client, settings, level, tell)))
     if arguments.has("json"):
@@ -242,7 +242,7 @@ def measure_round(client: Client, settings: Settings, prompts: Sequence[str], to
 
 
 def _nothing_to_measure(model: str) -> APIError:
-    return APIError(f"{model} answers without a token, so there is nothing to measure")
+    return APIError(f"{model} generates no tokens, so there is nothing to measure")
 
 
 def _request(client: Client, settings: Settings, prompt: str, tokens: int) -> Sample | None:
@@ -295,20 +295,16 @@ def _print_report(settings: Settings, medians: list[tuple[int, Round]], samples:
     tokens = statistics.median(sample.tokens for sample in samples)
     print(
         screen_text(
-            f"{settings.model}: prompts of {prompt_tokens:.0f} tokens, answers of {tokens:.0f}, "
+            f"{settings.model}: prompts of {prompt_tokens:.0f} tokens, responses of {tokens:.0f}, "
             f"median of {settings.rounds} rounds after a warm-up, seed {settings.seed}, measured at the client"
         )
     )
     if missing := sum(level for level, _ in medians) * settings.rounds - len(samples):
-        print(screen_text(f"note: {missing} answers had no token and do not count"))
+        print(screen_text(f"note: {missing} responses had no tokens and are not counted"))
     if tokens < settings.tokens:
-        print(screen_text(f"note: answers ended before the {settings.tokens} tokens that were asked for"))
+        print(screen_text(f"note: responses ended before the requested {settings.tokens} tokens"))
     if prompt_tokens < 0.9 * settings.prompt_tokens:
-        print(
-            screen_text(
-                "note: prompts were cut; give the model a larger num_ctx, or a smaller --prompt-tokens"
-            )
-        )
+        print(screen_text("note: prompts were truncated; use a larger num_ctx or a smaller --prompt-tokens"))
     rows = [
         (
             str(level),
@@ -319,7 +315,7 @@ def _print_report(settings: Settings, medians: list[tuple[int, Round]], samples:
         )
         for level, each in medians
     ]
-    header = ("AT A TIME", "PROMPT TOK/S", "FIRST TOKEN", "TOK/S EACH", "TOK/S ALL")
+    header = ("CONCURRENT", "PROMPT TOK/S", "FIRST TOKEN", "TOK/S EACH", "TOK/S ALL")
     print(f"\n{screen_table(rows, header=header)}")
     width = _BAR_CHARACTERS
     if is_terminal(sys.stdout):

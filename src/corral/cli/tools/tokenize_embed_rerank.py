@@ -124,7 +124,7 @@ def _call(client: Client, name: str, path: str, body: dict[str, Any]) -> Any:
             return client.call("POST", path, body)
     except APIError as error:
         if error.status == 404 and str(error).startswith("404 page not found"):
-            raise APIError(f"this server has no {path}; it takes a Corral server", 404) from None
+            raise APIError(f"this server has no {path}; a Corral server is required", 404) from None
         raise
 
 
@@ -141,7 +141,7 @@ def _read_stdin() -> str:
         UsageError: a person would have to type it.
     """
     if sys.stdin is None or is_terminal(sys.stdin):
-        raise UsageError("there is no text: give it as an argument or on standard input")
+        raise UsageError("no text given: pass it as an argument or on standard input")
     return sys.stdin.buffer.read().decode("utf-8", "replace")
 
 
@@ -150,5 +150,5 @@ def _read_lines() -> list[str]:
     lines = [line.rstrip("\r") for line in _read_stdin().split("\n")]
     kept = [line for line in lines if line.strip()]
     if not kept:
-        raise UsageError("there is no text: standard input is empty")
+        raise UsageError("no text given: standard input is empty")
     return kept

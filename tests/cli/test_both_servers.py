@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.cli.http import short_http as quick
+from corral.cli.http import short_http
 from tests.cli.replay import Replay
 from tests.conftest import FIXTURES
 
@@ -237,10 +237,10 @@ class Raw:
         self._listener.close()
 
 
-def fetch(data: bytes) -> quick.Answer:
+def fetch(data: bytes) -> short_http.Response:
     server = Raw(data)
     try:
-        return quick.exchange("127.0.0.1", server.port, "GET", "/", None, {"Host": "x"})
+        return short_http.exchange("127.0.0.1", server.port, "GET", "/", None, {"Host": "x"})
     finally:
         server.close()
 
@@ -298,7 +298,7 @@ def test_any_bytes_are_an_answer_or_an_error(head: bytes, pieces: list[bytes]) -
     """Whatever a port says: a whole answer, or OSError."""
     connection: Any = Bytes([head, *pieces])
     try:
-        answer = quick._read_answer(connection, has_body=True)
+        answer = short_http._read_response(connection, has_body=True)
     except OSError:
         return
     assert answer.status >= 0
@@ -309,7 +309,7 @@ def test_any_bytes_are_an_answer_or_an_error(head: bytes, pieces: list[bytes]) -
 def test_other_services(tmp_path: Path) -> None:
     """What answers there is no model server: the person is told."""
     for data, said in (
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "the answer is not http"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "the response is not http"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", "is not JSON"),
         (
             b"HTTP/1.1 301 Moved\r\nLocation: https://other/\r\nContent-Length: 0\r\n\r\n",

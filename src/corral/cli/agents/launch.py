@@ -1,4 +1,4 @@
-"""`launch`: starts a coding agent on a model of this server, or writes its settings (ollama: cmd/launch)."""
+"""`launch`: starts a coding agent that uses a model of the server, or writes its settings (ollama: cmd/launch)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LEAST_CONTEXT = 32_768
 
 
 def launch(arguments: Arguments) -> None:
-    """Run the agent in place of this program; returns only where nothing is started."""
+    """Replace this process by the agent; returns only if nothing is started."""
     extra = arguments.passed_on
     words = arguments.words[: len(arguments.words) - len(extra)]
     is_undo = arguments.has("restore") or arguments.has("undo")
@@ -104,10 +104,10 @@ def _undo(agent: Agent) -> None:
 
 
 def _model(client: Client, agent: Agent, wanted: str) -> str:
-    """The model that was named, or is chosen from the list.
+    """The model that was named, or that the user chooses from a list.
 
     Raises:
-        APIError: it is not there, or nobody can choose.
+        APIError: it does not exist, or nobody can be asked.
     """
     if wanted:
         try:
@@ -132,10 +132,9 @@ def _model(client: Client, agent: Agent, wanted: str) -> str:
 
 
 def _context_of(client: Client, model: str) -> int:
-    """How long the model's context is known to be, 0 if unknown.
+    """The model's context length, 0 if unknown. Prints a warning if it is too short for an agent's first request.
 
-    Says so where that is too short for an agent's first request. Without `num_ctx` the server decides, and does not
-    tell before it loads the model.
+    Without `num_ctx` the server decides, and does not report the length before it loads the model.
     """
     info = client.call("POST", "/api/show", {"model": model})
     facts = info.get("model_info") or {}
@@ -184,7 +183,7 @@ def _target(client: Client, agent: Agent, model: str) -> Target:
 
 
 def _write_files(agent: Agent, target: Target) -> None:
-    """The files of this launch; they are in a folder of ours."""
+    """Write the files of this launch, into a folder of our own."""
     for name, text in (agent.files(target) if agent.files is not None else {}).items():
         path = target.folder / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -192,7 +191,7 @@ def _write_files(agent: Agent, target: Target) -> None:
 
 
 def _configure(agent: Agent, target: Target) -> None:
-    """Write the agent's settings; one that has none is told by variables, which are printed."""
+    """Write the agent's settings; for an agent without a settings file, print the variables to set."""
     settings = _settings(agent)
     if settings is None:
         _write_files(agent, target)
@@ -225,7 +224,7 @@ def _start(agent: Agent, target: Target, program: str, extra: list[str]) -> NoRe
 
 
 def _proxy_exception(url: str, env: Mapping[str, str]) -> dict[str, str]:
-    """Agents would send requests for this machine to a proxy, too, unless they are told not to."""
+    """Variables that keep agents from sending requests for this machine to a proxy."""
     host = url.partition("://")[2].rpartition(":")[0].strip("[]")
     has_proxy = any(env.get(name) for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"))
     if not has_proxy or not (host == "localhost" or host == "::1" or host.startswith("127.")):
@@ -258,11 +257,11 @@ def _remembered(agent: Agent) -> str:
 
 
 def _remember(agent: Agent, model: str) -> None:
-    """In the file where the original has it. That this fails is no reason not to launch."""
+    """Remember the model, in the same file as Ollama. A failure does not stop the launch."""
     path = _state_path()
     state = _state()
     if not state and path.exists():
-        return  # not ours to replace
+        return  # cannot be parsed, and must not be replaced
     try:
         entry = state.setdefault("integrations", {}).setdefault(agent.name, {})
         entry["models"] = [model, *(name for name in entry.get("models") or () if name != model)]

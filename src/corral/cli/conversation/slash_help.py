@@ -1,4 +1,4 @@
-"""What `/?`, `/set` and `/show` say about themselves (ollama: cmd/interactive.go)."""
+"""The help texts of `/?`, `/set` and `/show` (ollama: cmd/interactive.go)."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from corral.cli.doctor.machine_checks import (
 )
 from corral.cli.doctor.store_checks import Finding, check_key, check_store
 from corral.cli.frame.flags import Arguments
-from corral.cli.terminal.jsonout import print_json
+from corral.cli.terminal.json_output import print_json
 from corral.cli.terminal.screen import RESET, has_colors, is_terminal, safe, terminal_size
 from corral.config import Settings
 from corral.errors import CorralError

@@ -17,10 +17,10 @@ _SHOWN_LOG_LINES = 5
 
 
 def start_server(client: Client) -> None:
-    """Start a server that outlives this program, and return when it answers. Its log goes to a file.
+    """Start a server that outlives this program, and return when it is ready. Its log goes to a file.
 
     Raises:
-        CorralError: the address is another machine's, or the server ended or did not answer in time.
+        CorralError: the address is not local, or the server ended or did not become ready in time.
     """
     if not client.address.is_loopback:
         raise CorralError(

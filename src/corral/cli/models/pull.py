@@ -1,4 +1,4 @@
-"""`pull`: one model, or all that came from a registry one after another, with a summary at the end."""
+"""`pull`: one model, or one after another all that were pulled before, with a summary at the end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def pull(client: Client, arguments: Arguments) -> int:
         body["rate_limit"] = _rate(limit)
     if arguments.has("all"):
         return _pull_all(client, body)
-    from corral.cli.models.own_files import advice_about
+    from corral.cli.models.model_from_file import advice_about
     from corral.cli.models.weblinks import name_of_link
 
     name = arguments.words[0]
@@ -44,12 +44,12 @@ def _rate(text: str) -> int:
 
 
 def _pull_all(client: Client, body: dict[str, Any]) -> int:
-    """Update the models; the exit status is 1 if one of them could not be.
+    """Update the models; the exit status is 1 if one of them failed.
 
-    What was made on the server itself is left alone: a registry may have another model of that name.
+    Models created on the server itself are left alone: a registry may have another model of that name.
 
     Raises:
-        APIError: the server does not say where its models came from.
+        APIError: the server does not report where its models came from.
         NoServerError
     """
     before = _digests(client)
@@ -58,11 +58,11 @@ def _pull_all(client: Client, body: dict[str, Any]) -> int:
     failed: list[str] = []
     unknown: list[str] = []
     for number, name in enumerate(names, 1):
-        _tell(f"{name} ({number} of {len(names)})")
+        _report(f"{name} ({number} of {len(names)})")
         try:
             pull_model(client, {"model": name, **body})
         except APIError as error:
-            _tell(f"Error: {name}: {error}")
+            _report(f"Error: {name}: {error}")
             (unknown if str(error).startswith(NOT_IN_REGISTRY) else failed).append(name)
     after = _digests(client)
     changed = [name for name in names if name in after and after[name] != before[name]]
@@ -76,7 +76,7 @@ def _pull_all(client: Client, body: dict[str, Any]) -> int:
         parts.append(f"{len(failed)} failed{_listed(failed)}")
     if len(origins) > len(names):
         parts.append(f"{len(origins) - len(names)} created locally and left alone")
-    _tell(f"{len(names)} of {len(origins)} models were pulled from registries: {', '.join(parts)}")
+    _report(f"{len(names)} of {len(origins)} models were pulled from registries: {', '.join(parts)}")
     return 1 if failed else 0
 
 
@@ -101,5 +101,5 @@ def _listed(names: list[str]) -> str:
     return f" ({', '.join(names)})" if names else ""
 
 
-def _tell(text: str) -> None:
+def _report(text: str) -> None:
     print(safe(text), file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""`verify`: compares the files of models with their digests, on the server."""
+"""`verify`: has the server check the files of models against their digests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_FOUND = 1
+_DAMAGE_FOUND = 1
 
 
 def verify(client: Client, arguments: Arguments) -> int:
@@ -29,12 +29,12 @@ def verify(client: Client, arguments: Arguments) -> int:
                 result = event
     damaged: list[dict[str, str]] = result.get("damaged") or []
     if arguments.has("json"):
-        from corral.cli.terminal.jsonout import print_json
+        from corral.cli.terminal.json_output import print_json
 
         print_json({name: value for name, value in result.items() if name != "status"})
     else:
         _print(result, damaged)
-    return _FOUND if damaged else 0
+    return _DAMAGE_FOUND if damaged else 0
 
 
 def _print(result: dict[str, Any], damaged: list[dict[str, str]]) -> None:

@@ -1,4 +1,4 @@
-"""`engine`: which build of the engine serves, how another one is made, and how it is chosen. Needs no server."""
+"""`engine`: lists, builds and selects engines. Needs no server."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _list() -> None:
 
 
 def _instructions(features: str) -> str:
-    """`CPU : SSE3 = 1 | AVX = 1 | ...` without what is off."""
+    """The features that are on in `CPU : SSE3 = 1 | AVX = 1 | ...`."""
     names = []
     for entry in features.partition(":")[2].split("|"):
         name, mark, value = entry.partition("=")
@@ -86,7 +86,7 @@ def _show_bar(share: float, line: str) -> None:
 
 
 class _Steps:
-    """Where lines cannot be rewritten: one line for each few percent."""
+    """Progress where lines cannot be rewritten: one line every few percent."""
 
     def __init__(self) -> None:
         self._next = 0

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from corral.cli.http.client import APIError
-from corral.cli.models.own_files import name_of_file
+from corral.cli.models.model_from_file import name_of_file
 from corral.cli.models.weblinks import name_of_link
 from tests.conftest import FIXTURES, Server
 

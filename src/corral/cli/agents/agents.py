@@ -208,8 +208,8 @@ AGENTS: tuple[Agent, ...] = (
         ),
     ),
 )
-# Programs that Ollama launches and Corral does not, with how to configure them by hand. Their settings are in files
-# that cannot be changed without loss (YAML with comments, JSON5, databases), they need a daemon, or do not run on Linux.
+# Programs that Ollama launches and Corral does not, and how to configure them by hand. Their settings are in files
+# that cannot be changed without loss (YAML with comments, JSON5, databases), or they need a daemon or another system.
 UNSUPPORTED: dict[str, str] = {
     **dict.fromkeys(
         ("openclaw", "clawdbot", "moltbot"),

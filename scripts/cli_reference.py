@@ -1,4 +1,4 @@
-"""Writes what is made of the command table, the reference in docs/cli.md and the manual page docs/corral.1.
+"""Writes what is generated from the command table: the reference in docs/cli.md and the manual page docs/corral.1.
 
 `python -m scripts.cli_reference`
 """
@@ -14,9 +14,7 @@ from corral.cli.frame.manpage import manual_page
 
 MANUAL = Path(__file__).parent.parent / "docs" / "corral.1"
 PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
-MARK = (
-    "<!-- From here on made from src/corral/cli/frame/commands.py by `python -m scripts.cli_reference`. -->\n"
-)
+MARK = "<!-- From here on generated from src/corral/cli/frame/commands.py by `python -m scripts.cli_reference`. -->\n"
 
 
 def reference() -> str:
@@ -33,7 +31,7 @@ def reference() -> str:
             f"## Flags of `{PROGRAM}` alone\n",
             flags,
             "## Variables\n",
-            "What the client commands read; those of `serve` are on the page on configuration.\n",
+            "Environment variables of the client commands; those of `serve` are in [configuration.md](configuration.md).\n",
             f"| variable | meaning |\n|---|---|\n{rows}",
         ]
     )

@@ -31,7 +31,7 @@ def reference() -> str:
             f"## Flags of `{PROGRAM}` alone\n",
             flags,
             "## Variables\n",
-            "Environment variables of the client commands; those of `serve` are in [configuration.md](configuration.md).\n",
+            "Variables of the client commands; those of `serve` are in [configuration.md](configuration.md).\n",
             f"| variable | meaning |\n|---|---|\n{rows}",
         ]
     )

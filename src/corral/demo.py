@@ -79,7 +79,7 @@ def _show(base: str) -> bool:
         print(piece, end="", flush=True)
     print(f"\n  ({_tokens_per_s(event)})")
 
-    print("\nembed: two texts in one request, on a variant of the model that may embed")
+    print("\nembed: two texts in one request, on a variant of the model for embeddings")
     variant = {"model": _VARIANT, "from": _MODEL, "info": {"capabilities": ["embedding"]}, "stream": False}
     list(_call(base, "/api/create", variant))
     (result,) = _call(base, "/api/embed", {"model": _VARIANT, "input": ["hello", "good morning"]})

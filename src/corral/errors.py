@@ -172,7 +172,9 @@ class DiskFullError(StoreError):
     """The disk of the models folder has no room. Sizes are zero where they are not known."""
 
     def __init__(self, message: str, *, needed_bytes: int = 0, free_bytes: int = 0) -> None:
-        super().__init__(message, hint="free some space, or let OLLAMA_MODELS name a folder on another disk")
+        super().__init__(
+            message, hint="free some disk space, or set OLLAMA_MODELS to a folder on another disk"
+        )
         self.needed_bytes = needed_bytes
         self.free_bytes = free_bytes
 

@@ -78,7 +78,7 @@ def host_problem(text: str) -> str:
         return f"{scheme}:// is not supported, only http:// and https://"
     hostport = (rest if mark else text).partition("/")[0]
     if not hostport:
-        return "" if not text else "it names no host"
+        return "" if not text else "the host is missing"
     return _hostport_problem(hostport)
 
 
@@ -92,7 +92,7 @@ def _hostport_problem(hostport: str) -> str:
         return _address_problem(hostport)
     host, _, port = hostport.partition(":")
     if wrong := sorted(set(host) - _NAME_CHARACTERS):
-        return f"{wrong[0]!r} cannot stand in the name of a host" if host.isascii() else ""
+        return f"{wrong[0]!r} is not allowed in a host name" if host.isascii() else ""
     return _port_problem(port)
 
 

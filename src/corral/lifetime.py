@@ -85,10 +85,10 @@ class Lifetime:
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         name = signal.Signals(number).name
         if self._is_asked:
-            self._end(f"{name} again: ended at once")
+            self._end(f"{name} again: exiting at once")
         self._is_asked = True
         _log.info("stopping signal=%s", name)
-        clock = threading.Timer(_TOTAL_S, self._end, [f"not ended within {_TOTAL_S:g} s: broken off"])
+        clock = threading.Timer(_TOTAL_S, self._end, [f"not finished within {_TOTAL_S:g} s: exiting"])
         clock.daemon = True
         clock.start()
         if self._loop is not None:

@@ -19,9 +19,9 @@ _MAX_DESCRIPTORS = 1 << 16
 _SPARE_DESCRIPTORS = 64
 
 _HINTS = {
-    errno.EADDRINUSE: "another server may be running; OLLAMA_HOST chooses another address",
-    errno.EACCES: "ports below 1024 need privileges; OLLAMA_HOST chooses another port",
-    errno.EADDRNOTAVAIL: "no interface of this machine has this address; correct OLLAMA_HOST",
+    errno.EADDRINUSE: "another server may be running; set OLLAMA_HOST to use another address",
+    errno.EACCES: "ports below 1024 need privileges; set OLLAMA_HOST to use another port",
+    errno.EADDRNOTAVAIL: "this machine does not have this address; correct OLLAMA_HOST",
 }
 
 
@@ -83,7 +83,7 @@ def public_warning(host: str, port: int) -> str:
     """What a bind that others can reach means, in one line."""
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return (
-        f"ANYONE WHO CAN REACH {where} CAN USE, CHANGE AND DELETE THE MODELS HERE: there are no passwords. "
-        "Unless this is wanted, set OLLAMA_HOST=127.0.0.1, or limit who reaches the port with a firewall "
+        f"ANYONE WHO CAN REACH {where} CAN USE, CHANGE AND DELETE THE MODELS: there is no authentication. "
+        "If this is not intended, set OLLAMA_HOST=127.0.0.1, or restrict access to the port with a firewall "
         "or a reverse proxy"
     )

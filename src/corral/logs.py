@@ -174,4 +174,4 @@ def _open_standard_streams() -> None:
 def _log_thread_end(args: threading.ExceptHookArgs) -> None:
     if args.exc_type is not SystemExit and args.exc_value is not None:
         name = args.thread.name if args.thread else "?"
-        logging.getLogger("corral").error("a thread died name=%s", name, exc_info=args.exc_value)
+        logging.getLogger("corral").error("a thread failed name=%s", name, exc_info=args.exc_value)

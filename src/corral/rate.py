@@ -26,7 +26,7 @@ def parse_rate(value: object) -> int:
     match = _RATE.fullmatch(text)
     if match is None:
         raise InvalidRequestError(
-            f"invalid rate limit: {text!r}", hint='write bytes a second, as in "10MB" or "500KiB"'
+            f"invalid rate limit: {text!r}", hint='use bytes per second, such as "10MB" or "500KiB"'
         )
     unit = 1024 if match[3] else 1000
     return int(float(match[1]) * unit ** _POWERS[match[2].lower()])

@@ -108,7 +108,7 @@ def serve(settings: Settings) -> None:
         raise
     except Exception as exc:
         _log.debug("the server failed", exc_info=exc)
-        raise CorralError(f"the server ended: {type(exc).__name__}: {exc}") from exc
+        raise CorralError(f"the server failed: {type(exc).__name__}: {exc}") from exc
     finally:
         lifetime.close()
         logs.drain()
@@ -186,7 +186,7 @@ async def _prepare(store: ModelStore, *, may_prune: bool, show: Callable[[str], 
     try:
         await asyncio.to_thread(prepare_store, store, may_prune=may_prune)
     except OSError as exc:
-        _log.warning("the models folder is not tidied: %s", exc)
+        _log.warning("the models folder cannot be pruned: %s", exc)
 
 
 async def _warn_of_unused_gpus(gpus: EngineGPUs) -> None:
@@ -264,7 +264,9 @@ def _make_key(show: Callable[[str], None]) -> None:
     try:
         public = ensure_key(path)
     except OSError as exc:
-        _log.warning("cannot make %s (%s): registries that want a key will refuse", path, exc.strerror)
+        _log.warning(
+            "cannot create %s (%s): registries that require a key will refuse access", path, exc.strerror
+        )
         return
     if public is not None:
         show(f"Couldn't find '{path}'. Generating new private key.\nYour new public key is: \n\n{public}\n\n")

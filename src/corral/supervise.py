@@ -12,4 +12,4 @@ _log = logging.getLogger("corral")
 def log_failure(task: asyncio.Task[Any]) -> None:
     """A done callback; asyncio itself would speak only when the task is collected, if ever."""
     if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("a background task died name=%s", task.get_name(), exc_info=error)
+        _log.error("a background task failed name=%s", task.get_name(), exc_info=error)

@@ -152,7 +152,7 @@ def test_quantize_with_a_matrix(maker: Server, tmp_path: Path) -> None:
     [
         (
             "FROM x\nSYSTM y\n",
-            "Modelfile:2: 'SYSTM' is no command",
+            "Modelfile:2: 'SYSTM' is not a command",
             "Error: (line 2): command must be one of",
         ),
         ('FROM x\n\nSYSTEM """y\n', 'Modelfile:3: the """ opened', "Error: unexpected EOF"),
@@ -221,8 +221,8 @@ def test_what_is_cut_short_or_something_else(maker: Server, tmp_path: Path) -> N
     """Said before anything is sent, and by the server too."""
     whole = (FIXTURES / "tiny.gguf").read_bytes()
     for name, data, words in (
-        ("half.gguf", whole[: len(whole) // 2], "cut short"),
-        ("head.gguf", whole[:100], "cut short"),
+        ("half.gguf", whole[: len(whole) // 2], "is truncated"),
+        ("head.gguf", whole[:100], "is truncated"),
         ("page.gguf", b"<!DOCTYPE html><html>", "web page"),
         ("pointer.gguf", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         ("none.gguf", b"", "is empty"),

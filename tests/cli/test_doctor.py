@@ -104,7 +104,7 @@ def test_a_damaged_store(well: Server) -> None:
     (store / "blobs" / f"sha256-{'b' * 64}").write_bytes(b"x" * 70)
     found = {f.check: f for f in check_store(store)}
     assert "is missing" in found["blobs"].text
-    assert found["downloads"].text.startswith("1 cut short")
+    assert found["downloads"].text.startswith("1 interrupted downloads")
     assert found["leftovers"].text == "1 unreferenced files, 70 B"
     assert set(before) - {*store.rglob("*")} == {blob, library / "bad" / "latest"}
     assert findings(well.env)[0] is False

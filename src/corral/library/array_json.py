@@ -37,7 +37,7 @@ def answer_pieces(answer: Mapping[str, Any]) -> Iterator[bytes]:
         raise InvalidRequestError(
             f"the arrays of this model are too large to be shown: {size_bytes >> 20} MiB"
             f" (at most {MAX_ARRAY_BYTES >> 20} MiB)",
-            hint='ask without "verbose"',
+            hint='omit "verbose"',
         )
     return _pieces(parts)
 

@@ -61,7 +61,8 @@ class Puller:
             return
         if self._settings.is_offline:
             raise CorralError(
-                f"pull model manifest: {name.short()} is not here, and this server is offline (CORRAL_OFFLINE)"
+                f"pull model manifest: {name.short()} is not available locally and this server is offline "
+                "(CORRAL_OFFLINE)"
             )
         gateway = await self.open_gateway()
         name = await asyncio.to_thread(self._store.manifests.resolve, name)

@@ -157,7 +157,7 @@ class Mirror:
                 count = min(available, last + 1 - pos, _READ_BYTES)
                 data = await asyncio.to_thread(os.pread, handle, count, pos)
                 if not data:
-                    raise RegistryUnavailableError(f"{digest} was fetched anew from its beginning")
+                    raise RegistryUnavailableError(f"the download of {digest} was restarted")
                 pos += len(data)
                 await write(data)
         finally:

@@ -144,7 +144,7 @@ def hosted_manifest(data: bytes) -> HostedManifest:
     try:
         media_type = json.loads(data).get("mediaType") or MANIFEST_MEDIA_TYPE
     except (ValueError, RecursionError, AttributeError) as exc:
-        raise CorruptManifestError(f"manifest is no JSON object: {exc}") from None
+        raise CorruptManifestError(f"manifest is not a JSON object: {exc}") from None
     if not isinstance(media_type, str) or not media_type.isascii() or not media_type.isprintable():
-        raise CorruptManifestError("manifest has no sound media type")
+        raise CorruptManifestError("manifest has an invalid media type")
     return HostedManifest(data, media_type, Digest.of(data))

@@ -130,7 +130,7 @@ class _Reader:
             raise ModelfileError(
                 f'(line {number}): command must be one of {wanted}, or "{COMMANDS[-1]}"',
                 line=line,
-                detail=f"{word!r} is no command" if name not in COMMANDS else f"nothing follows {word!r}",
+                detail=f"{word!r} is not a command" if name not in COMMANDS else f"nothing follows {word!r}",
             )
         key = ""
         if name in ("parameter", "message"):
@@ -152,7 +152,7 @@ class _Reader:
             raise ModelfileError(
                 f'(line {self._next}): message role must be one of "system", "user", or "assistant"',
                 line=self._next,
-                detail=f"{key!r} is no role",
+                detail=f"{key!r} is not a role",
             )
         return key, rest
 
@@ -209,7 +209,7 @@ class _Reader:
         command = self._marks.next_command(closing)
         if command is not None and command <= end:
             raise ModelfileError(
-                f"(line {closing + 1}): there is text behind the closing {quote} of a value", line=closing + 1
+                f"(line {closing + 1}): there is text after the closing {quote} of a value", line=closing + 1
             )
 
 

@@ -73,7 +73,7 @@ def kind_of_files(blobs: BlobStore, files: Mapping[str, str]) -> Literal["gguf",
             named.setdefault(suffix, name)
     if len(named) == 2:
         raise InvalidRequestError(
-            f"two kinds of weights, {named['.gguf']} and {named['.safetensors']}: send one of them"
+            f"two kinds of weights, {named['.gguf']} and {named['.safetensors']}: send only one of them"
         )
     if named:
         return "gguf" if ".gguf" in named else "safetensors"
@@ -176,7 +176,9 @@ def check_one_of_each(files: Iterable[tuple[Kind, str]]) -> None:
         names = by_kind.get(kind, [])
         if len(names) > 1:
             listed = f"{', '.join(names[:-1])} and {names[-1]}"
-            raise InvalidRequestError(f"{len(names)} {what} where one is wanted: {listed}; name one of them")
+            raise InvalidRequestError(
+                f"{len(names)} {what} where one is expected: {listed}; choose one of them"
+            )
 
 
 def check_model(gguf: GGUFFile, name: str) -> None:

@@ -40,7 +40,7 @@ def take_in(source: Path, destination: Path, mode: str, report: Progress) -> dic
     handle = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise StoreError(f"{source} is no regular file")
+        raise StoreError(f"{source} is not a regular file")
     with os.fdopen(handle, "rb") as file:
         before = os.fstat(file.fileno())
         method = _share(file, source, destination, mode, before)

@@ -77,7 +77,7 @@ class Jobs:
                 limit=_MAX_LINE_BYTES,
             )
         except OSError as exc:
-            raise CorralError(f"could not start a process for the work: {exc}") from exc
+            raise CorralError(f"could not start a worker process: {exc}") from exc
         assert process.stdin is not None
         process.stdin.write(json.dumps({**order, "memory_limit_bytes": limit_bytes}).encode() + b"\n")
         return process
@@ -108,9 +108,9 @@ def _error(value: dict[str, str]) -> CorralError:
 
 def _death(code: int | None, log_tail: str) -> str:
     if code == -signal.SIGKILL:
-        return "the process that did the work was killed; is there too little memory?"
+        return "the worker process was killed, probably for lack of memory"
     last = log_tail.strip().splitlines()[-1:] or ["no output"]
-    return f"the process that did the work ended unexpectedly (status {code}): {last[0]}"
+    return f"the worker process exited unexpectedly (status {code}): {last[0]}"
 
 
 async def _read_tail(stream: asyncio.StreamReader | None) -> str:

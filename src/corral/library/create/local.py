@@ -79,14 +79,14 @@ class LocalFiles:
 
     def _check_policy(self) -> None:
         if self._policy == "off":
-            raise LocalFilesError("this server takes no local files (CORRAL_LOCAL_FILES is off)")
+            raise LocalFilesError("this server does not import local files (CORRAL_LOCAL_FILES is off)")
 
     def check(self, token: str, origin: str) -> None:
         """Raises LocalFilesError: the caller may not have files read. No web page ever may."""
         self._check_policy()
         if origin or not hmac.compare_digest(token.encode(), self._token.encode()):
             raise LocalFilesError(
-                "only programs that can read the server's token file may name local files; upload the file instead"
+                "only programs that can read the server's token file may import local files; upload the file instead"
             )
 
     def parse(self, path: str, mode: str) -> LocalSource:
@@ -109,7 +109,7 @@ class LocalFiles:
             path = await in_thread(source.path.resolve)
         except (OSError, RuntimeError) as exc:  # RuntimeError: links in a circle
             raise StoreError(
-                f"{source.path} cannot be followed: {getattr(exc, 'strerror', None) or exc}"
+                f"{source.path} cannot be resolved:  {getattr(exc, 'strerror', None) or exc}"
             ) from exc
         digest = await in_thread(self._known, path)
         method = "existing"

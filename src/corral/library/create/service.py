@@ -134,7 +134,7 @@ class Creator:
         kind = await asyncio.to_thread(kind_of_files, self._store.blobs, files)
         if kind == "safetensors":
             raise InvalidRequestError(
-                "a draft model in safetensors form cannot be converted; convert it to GGUF first"
+                "a draft model in safetensors format cannot be converted; convert it to GGUF first"
             )
         await weights.import_files(files, as_draft=True)
 

@@ -129,7 +129,7 @@ class Weights:
             InvalidRequestError: an importance matrix without anything to use it for.
         """
         if request.imatrix and not request.quantize:
-            raise InvalidRequestError("imatrix needs a type to quantize to: name one in quantize")
+            raise InvalidRequestError("imatrix needs a type to quantize to: set quantize")
         imatrix = await in_thread(self._hold, request.imatrix) if request.imatrix else None
         for kind, wanted in (("model", request.quantize), ("draft", request.draft_quantize)):
             for index in self._draft.weights((kind,)):

@@ -152,9 +152,7 @@ def main() -> None:
     except CorralError as error:
         _say({"error": {"kind": type(error).__name__, "message": str(error), "hint": error.hint}})
     except MemoryError:
-        message = (
-            f"the work needs more than the {order['memory_limit_bytes'] / 1e9:.1f} GB of memory that are free"
-        )
+        message = f"this needs more than the {order['memory_limit_bytes'] / 1e9:.1f} GB of available memory"
         _say({"error": {"kind": "CorralError", "message": message, "hint": ""}})
     except OSError as error:
         message = f"{error.filename}: {error.strerror}" if error.filename else str(error)

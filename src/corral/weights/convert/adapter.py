@@ -66,7 +66,7 @@ def convert_adapter(
     """
     checkpoint = Checkpoint(files)
     if checkpoint.path("adapter_config.json") is None:
-        raise ConversionError("adapter_config.json is missing: an adapter is converted from its whole folder")
+        raise ConversionError("adapter_config.json is missing: the adapter's whole folder is needed")
     options = AdapterOptions(Config(checkpoint.object("adapter_config.json"), "adapter_config.json"))
     try:
         model = GGUFFile.open(base)
@@ -116,9 +116,9 @@ class _Base:
                 f'"{label}" is changed, but the base model uses its embedding there: merge the adapter into it first'
             )
         if tensor is None:
-            raise ConversionError(f'the base model has nothing for "{label}"')
+            raise ConversionError(f'the base model has no weights for "{label}"')
         if len(tensor.shape) != 2:
-            raise ConversionError(f'"{label}" is not a matrix, and the engine changes only those')
+            raise ConversionError(f'"{label}" is not a matrix, and the engine can only adapt matrices')
         if tensor.name == _EMBEDDING and is_tied:
             raise ConversionError(
                 f'"{label}" is changed, but the base model uses it for its output too: '
@@ -218,7 +218,7 @@ def _heads(model: GGUFFile) -> dict[str, int]:
     for kind in ("head_count", "head_count_kv"):
         count = model.get_arch(f"attention.{kind}", model.get_arch("attention.head_count"))
         if type(count) is not int or count < 1:
-            raise ConversionError(f"the base model does not say its {kind}")
+            raise ConversionError(f"the metadata of the base model has no {kind}")
         found[kind] = count
     return found
 
@@ -261,7 +261,7 @@ def _saved_module(name: str, options: AdapterOptions) -> str:
     module, _dot, kind = _without_prefix(name).rpartition(".")
     module = re.sub(r"\.modules_to_save(\.default)?$", "", module)
     if kind == "bias":
-        raise ConversionError(f'tensor "{label}": trained biases cannot be kept in an adapter')
+        raise ConversionError(f'tensor "{label}": trained biases cannot be stored in an adapter')
     if kind != "weight" or not module.endswith((*options.saved_modules, *_EMBEDDINGS)):
         raise ConversionError(f'tensor "{label}" does not belong to a LoRA adapter')
     return module

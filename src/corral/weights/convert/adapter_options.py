@@ -15,14 +15,14 @@ from corral.weights.convert.config import Config
 _FILE = "adapter_config.json"
 # Option -> why an adapter that uses it is refused.
 _REFUSED = {
-    "use_dora": "DoRA scales the base model's weights, which an adapter of the engine cannot",
-    "use_qalora": "QA-LoRA pools the inputs in groups, which the engine does not",
-    "use_bdlora": "block-diagonal LoRA is not known to the engine",
-    "lora_bias": "biases of the adapter's matrices have no place in an adapter of the engine",
+    "use_dora": "DoRA scales the base model's weights, which the engine's adapters cannot do",
+    "use_qalora": "QA-LoRA pools the inputs in groups, which the engine does not support",
+    "use_bdlora": "the engine does not support block-diagonal LoRA",
+    "lora_bias": "the engine's adapters cannot have biases",
     "layer_replication": "it repeats layers of the base model, so it belongs to another model than the base",
-    "alora_invocation_tokens": "it works from certain tokens on only, and the engine would apply it everywhere",
+    "alora_invocation_tokens": "it is only active after certain tokens, but the engine would apply it everywhere",
     "trainable_token_indices": "it changes single rows of the embedding; merge it into the base model first",
-    "arrow_config": "it mixes several adapters by the input, which the engine does not",
+    "arrow_config": "it mixes several adapters depending on the input, which the engine does not support",
     "megatron_config": "it was trained on Megatron's split layers",
     "kasa_config": "it changes the base model's weights; merge it into the base model first",
 }
@@ -72,20 +72,20 @@ def _check(config: Config) -> None:
     tuning = config.text("fine_tune_type", default="lora")  # MLX
     for text in (kind, tuning):
         if text.upper() != "LORA":
-            raise ConversionError(f"{_FILE}: adapters of type {text[:40]} cannot be converted, LORA can")
+            raise ConversionError(f"{_FILE}: adapters of type {text[:40]} cannot be converted, only LORA")
     for name, reason in _REFUSED.items():
         if config.values.get(name):
             raise ConversionError(f"{_FILE}: {name} cannot be converted: {reason}")
     start = config.values.get("init_lora_weights")
     if isinstance(start, str) and start.lower().startswith(_CHANGES_BASE):
         raise ConversionError(
-            f"{_FILE}: init_lora_weights {start[:40]!r} took something away from the base model's weights: save the "
-            "adapter with path_initial_model_for_weight_conversion, or merge it into its base model"
+            f"{_FILE}: init_lora_weights {start[:40]!r} changed the base model's weights: save the adapter with "
+            "path_initial_model_for_weight_conversion, or merge it into its base model"
         )
     unknown = [name for name, value in config.values.items() if name.startswith("use_") and value is True]
     if odd := [name for name in unknown if name != "use_rslora"]:
         raise ConversionError(
-            f"{_FILE}: {odd[0][:60]} is not known, so the adapter might be wrong without it"
+            f"{_FILE}: {odd[0][:60]} is an unknown option, and without it the adapter might be wrong"
         )
 
 
@@ -124,9 +124,7 @@ def _patterns(config: Config, name: str) -> list[tuple[re.Pattern[str], float]]:
         try:
             pattern = re.compile(rf"(.*\.)?({text})$")
         except re.error as exc:
-            raise ConversionError(
-                f"{_FILE}: {name} has a pattern that is not one: {text[:60]!r} ({exc})"
-            ) from None
+            raise ConversionError(f"{_FILE}: {name} has an invalid pattern:  {text[:60]!r} ({exc})") from None
         found.append((pattern, section.number(text)))
     return found
 

@@ -53,7 +53,7 @@ class Checkpoint:
             ConversionError: there is none.
         """
         if "config.json" not in self._files:
-            raise ConversionError("config.json is missing: a model is converted from its whole folder")
+            raise ConversionError("config.json is missing: the model's whole folder is needed")
         return Config(self.object("config.json"))
 
     def tensors(self, *, is_adapter: bool = False) -> dict[str, StoredTensor]:
@@ -77,7 +77,7 @@ class Checkpoint:
         # MLX keeps those of earlier steps beside the last ones.
         preferred = [n for n in names if n in ("adapter_model.safetensors", "adapters.safetensors")]
         if not names:
-            raise ConversionError("no safetensors file was given for the adapter; others are not read")
+            raise ConversionError("the adapter has no safetensors file; other formats are not supported")
         return preferred[:1] or names
 
     def _weight_files(self) -> list[str]:
@@ -95,7 +95,7 @@ class Checkpoint:
             raise ConversionError(
                 "PyTorch pickle files are not read, because they can run code; convert them to safetensors first"
             )
-        raise ConversionError("unknown tensor format: no safetensors file was given")
+        raise ConversionError("unknown tensor format: there is no safetensors file")
 
     def _indexed(self) -> list[str]:
         weight_map = self.object(_INDEX).get("weight_map")
@@ -104,5 +104,5 @@ class Checkpoint:
         names = sorted(set(weight_map.values()))
         for name in names:
             if name not in self._files:
-                raise ConversionError(f"{_INDEX} names {name[:200]!r}, which was not given")
+                raise ConversionError(f"{_INDEX} names {name[:200]!r}, which is missing")
         return names

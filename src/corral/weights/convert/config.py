@@ -32,7 +32,7 @@ class Config:
     def _fail(self, names: tuple[str, ...], expected: str) -> ConversionError:
         value = self._find(names)
         shown = "is missing" if value is None else f"is {str(value)[:60]!r}"
-        return ConversionError(f"{self._where}: {names[0]} {shown}, {expected} is expected")
+        return ConversionError(f"{self._where}: {names[0]} {shown}, expected {expected}")
 
     def integer(self, *names: str, default: int | None = None, minimum: int = 1) -> int:
         """The first of several names that is there.

@@ -38,7 +38,7 @@ def parse_object(data: bytes, name: str, *, max_containers: int = _MAX_CONTAINER
     """
     value = parse_json(data, name, max_containers=max_containers)
     if not isinstance(value, dict):
-        raise ConversionError(f"parse {name}: a JSON object is expected")
+        raise ConversionError(f"parse {name}: expected a JSON object")
     return value
 
 

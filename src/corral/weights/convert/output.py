@@ -77,7 +77,7 @@ class Output:
         try:
             encoded = encode_value(value, kind)
         except UnicodeEncodeError as exc:
-            raise ConversionError(f"{key} has text that is no Unicode") from exc
+            raise ConversionError(f"{key} contains invalid Unicode") from exc
         self._values[self.architecture + key if key.startswith(".") else key] = encoded
 
     def add(self, name: str, values: Lazy) -> None:

@@ -61,7 +61,7 @@ def _check_blocks(gguf: GGUFFile) -> None:
     if count is None:
         return
     if not _is_whole(count) or not 0 < count <= _MAX_BLOCKS:
-        raise GGUFError(f"{gguf.architecture}.block_count is {count}, which no model has")
+        raise GGUFError(f"{gguf.architecture}.block_count is {count}, which is out of range")
     found = {int(match[1]) for tensor in gguf.tensors if (match := _BLOCK.match(tensor.name))}
     # Some files count blocks that hold no tensors of this name (encoders, extra prediction layers).
     if found and count > 2 * (max(found) + 1) + 64:
@@ -87,7 +87,7 @@ def _check_numbers(gguf: GGUFFile) -> None:
     key_length = gguf.get_arch("attention.key_length")
     if _is_whole(heads) and _is_whole(embedding) and key_length is None and heads and embedding % heads:
         raise GGUFError(
-            f"{gguf.architecture}.embedding_length {embedding} is no multiple of {heads} attention heads"
+            f"{gguf.architecture}.embedding_length {embedding} is not a multiple of {heads} attention heads"
         )
 
 
@@ -124,7 +124,7 @@ def _check_experts(gguf: GGUFFile) -> None:
         raise GGUFError(f"{architecture}.nextn_predict_layers is {extra}, more than there are blocks")
     scaling = gguf.get_arch("rope.scaling.type")
     if scaling is not None and scaling not in _ROPE_SCALINGS:
-        raise GGUFError(f"{architecture}.rope.scaling.type is {scaling!r}, which no engine knows")
+        raise GGUFError(f"{architecture}.rope.scaling.type is {scaling!r}, which is unknown")
 
 
 def _check_tokens(gguf: GGUFFile) -> None:
@@ -132,7 +132,7 @@ def _check_tokens(gguf: GGUFFile) -> None:
     if not isinstance(tokens, GGUFArray):
         return
     if tokens.element_type != "string":
-        raise GGUFError("tokenizer.ggml.tokens is no array of strings")
+        raise GGUFError("tokenizer.ggml.tokens is not an array of strings")
     if len(tokens) > _MAX_TOKENS:
         raise GGUFError(f"tokenizer.ggml.tokens has {len(tokens)} tokens, at most {_MAX_TOKENS} are accepted")
     seen: set[bytes] = set()

@@ -157,7 +157,7 @@ def _check(
         if matrix is None:
             raise QuantizeError(
                 f"quantizing to {file_type} requires an importance matrix (tensor {tensor.name} becomes {new_type})",
-                hint="make one with llama-imatrix and give it as imatrix, or choose a type from Q2_K on",
+                hint="create one with llama-imatrix and pass it as imatrix, or choose Q2_K or a larger type",
             )
         raise QuantizeError(
             f"the importance matrix has no values for tensor {tensor.name}, which {new_type} needs"
@@ -214,7 +214,7 @@ def _importance(matrix: Imatrix, tensor: TensorInfo) -> array[float] | None:
         return None
     raise QuantizeError(
         f"imatrix size {length} is different from tensor size {expected} for {tensor.name}: "
-        "the importance matrix is another model's"
+        "the importance matrix belongs to another model"
     )
 
 

@@ -52,7 +52,7 @@ class Imatrix:
         except GGUFError as exc:
             raise QuantizeError(f"importance matrix {path.name}: {exc}") from exc
         except struct.error as exc:
-            raise QuantizeError(f"{path.name} is no importance matrix, or is cut short") from exc
+            raise QuantizeError(f"{path.name} is not an importance matrix, or is truncated") from exc
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -76,7 +76,7 @@ class Imatrix:
             file.seek(entry.counts_offset)
             counts = _floats(file.read(4 * entry.counts_length))
         if len(sums) != entry.length or len(counts) != entry.counts_length:
-            raise QuantizeError(f"importance matrix {self.path.name} is cut short")
+            raise QuantizeError(f"importance matrix {self.path.name} is truncated")
         if entry.counts_length:
             result = _normalized(sums, counts)
         else:
@@ -113,7 +113,7 @@ def _open_gguf(path: Path) -> Imatrix:
     gguf = GGUFFile.open(path)
     missing = [key for key in _METADATA if key not in gguf.metadata]
     if missing:
-        raise QuantizeError(f"{path.name} is no importance matrix: it has no {missing[0]}")
+        raise QuantizeError(f"{path.name} is not an importance matrix: it has no {missing[0]}")
     tensors = {tensor.name: tensor for tensor in gguf.tensors}
     entries = {}
     for name, sums in tensors.items():
@@ -151,17 +151,17 @@ def _open_legacy(path: Path) -> Imatrix:
 
         count = number()
         if not 0 < count <= _MAX_ENTRIES:
-            raise QuantizeError(f"{path.name} is no importance matrix")
+            raise QuantizeError(f"{path.name} is not an importance matrix")
         entries = {}
         for _ in range(count):
             name_bytes = number()
             if not 0 < name_bytes <= _MAX_NAME_BYTES:
-                raise QuantizeError(f"{path.name} is no importance matrix")
+                raise QuantizeError(f"{path.name} is not an importance matrix")
             name = file.read(name_bytes).decode("utf-8", "replace")
             calls, length = number(), number()
             offset = file.tell()
             if length < 1 or offset + 4 * length > size:
-                raise QuantizeError(f"importance matrix {path.name} is cut short")
+                raise QuantizeError(f"importance matrix {path.name} is truncated")
             entries[name] = _Entry(offset, length, calls)
             file.seek(4 * length, 1)
         rest = file.read(8)

@@ -365,7 +365,7 @@ class TypeChooser:
         match = _BLOCK.match(tensor.name)
         if match is None or int(match[1]) >= self._facts.n_layers:
             raise QuantizeError(
-                f"cannot tell the layer of tensor {tensor.name} of {self._facts.n_layers} layers"
+                f"cannot determine the layer of tensor {tensor.name} of {self._facts.n_layers} layers"
             )
         return int(match[1])
 

@@ -109,7 +109,7 @@ def merge_splits(
     groups = group_splits(named)
     if len(groups) != 1:
         raise GGUFError(
-            f"{len(parts)} files are no parts of one model: {', '.join(name for name, _ in named)}"
+            f"{len(parts)} files are not parts of one model: {', '.join(name for name, _ in named)}"
         )
     files = [gguf for _, gguf in groups[0]]
     sources: dict[str, tuple[GGUFFile, TensorInfo]] = {}
@@ -120,7 +120,7 @@ def merge_splits(
             sources[tensor.name] = (gguf, tensor)
     expected = _split_value(files[0], "split.tensors.count")
     if expected is not None and expected != len(sources):
-        raise GGUFError(f"the parts have {len(sources)} tensors, {expected} are announced")
+        raise GGUFError(f"the parts have {len(sources)} tensors, but {expected} are expected")
     values = llama_values(files[0], files[0].metadata.get("general.file_type"))
     architecture = files[0].architecture
     for key in _SPLIT_KEYS:

@@ -42,7 +42,7 @@ def _modules(checkpoint: Checkpoint) -> list[dict[str, Any]]:
     if modules is None:
         return []
     if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
-        raise ConversionError("modules.json: a list of objects is expected")
+        raise ConversionError("modules.json: expected a list of objects")
     return modules
 
 

@@ -107,7 +107,7 @@ def _add_surroundings(
             special.setdefault("eos", special["seperator"])
     for name in ("bos", "eos"):
         if flags.get(f"add_{name}_token") and name not in special:
-            raise ConversionError(f"the tokenizer adds a {name} token, but does not say which")
+            raise ConversionError(f"the tokenizer adds a {name} token, but does not name it")
 
 
 def _templates(
@@ -132,7 +132,7 @@ def _templates(
 
 def _pair_item(value: Any) -> str:
     if not isinstance(value, list) or not value or not isinstance(value[0], str):
-        raise ConversionError("tokenizer.json: the post_processor is not sound")
+        raise ConversionError("tokenizer.json: invalid post_processor")
     return value[0]
 
 
@@ -160,12 +160,12 @@ def add_chat_templates(vocabulary: Vocabulary, checkpoint: Checkpoint) -> None:
     elif isinstance(given, list):
         for entry in given:
             if not isinstance(entry, dict) or not isinstance(entry.get("template"), str):
-                raise ConversionError("invalid chat_template: a name and a template are expected")
+                raise ConversionError("invalid chat_template: expected a name and a template")
             name = str(entry.get("name"))
             if name.replace("_", "").isalnum() and name.isascii():
                 vocabulary.chat_templates[name] = entry["template"]
     elif given is not None:
-        raise ConversionError("invalid chat_template: a text or a list is expected")
+        raise ConversionError("invalid chat_template: expected a text or a list")
     separate = checkpoint.text("chat_template.jinja")
     if separate is not None:
         vocabulary.chat_templates["default"] = separate

@@ -69,7 +69,7 @@ def vocabulary_of(tokenizer: Mapping[str, Any], *, keeps_spaces: bool) -> Vocabu
     """
     model = tokenizer.get("model")
     if not isinstance(model, dict):
-        raise ConversionError("tokenizer.json: there is no model")
+        raise ConversionError("tokenizer.json: model is missing")
     kind = model.get("type")
     if kind is None and "merges" in model:
         kind = "BPE"
@@ -252,7 +252,7 @@ def word_pieces(
 ) -> Vocabulary:
     """Word pieces as the engine spells them: words begin with a mark, their continuations have none."""
     if continuation != "##":
-        raise ConversionError("tokenizer.json: the engine knows word pieces that continue with ## only")
+        raise ConversionError("tokenizer.json: the engine only supports word pieces that continue with ##")
     special = {"unknown": tokens.index(unknown)} if unknown in tokens else {}
     spelled = [
         text if kind == TokenType.CONTROL else text[2:] if text.startswith("##") else _SPACE + text

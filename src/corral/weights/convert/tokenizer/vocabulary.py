@@ -51,7 +51,7 @@ class Vocabulary:
         excess = range(n_rows, len(self.tokens))
         if any(self.types[token] in (TokenType.NORMAL, TokenType.BYTE) for token in excess):
             raise ConversionError(
-                f"the tokenizer has {len(self.tokens)} tokens, but the model has vectors for {n_rows} only"
+                f"the tokenizer has {len(self.tokens)} tokens, but the model only has vectors for {n_rows}"
             )
         del self.tokens[n_rows:], self.types[n_rows:]
         if self.scores is not None:

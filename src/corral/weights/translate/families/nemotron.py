@@ -112,7 +112,7 @@ def _shape_patches(view: View, patch: int, width: int) -> None:
         return
     channels = tensor.shape[0] // (patch * patch)
     if channels * patch * patch != tensor.shape[0] or tensor.shape[1] != width:
-        raise GGUFError(f"{name} has shape {tensor.shape}, which is no patch of {patch} x {patch}")
+        raise GGUFError(f"{name} has shape {tensor.shape}, which is not a patch of {patch} x {patch}")
     view.tensors[name] = ViewTensor((patch, patch, channels, width), "F32", make=tensor.floats)
 
 

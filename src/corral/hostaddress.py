@@ -1,6 +1,6 @@
-"""Where a server listens or is reached, as `OLLAMA_HOST` says it (ollama: envconfig/config.go, Host).
+"""The address of a server, as in `OLLAMA_HOST` (ollama: envconfig/config.go, Host).
 
-Imports nothing: every command of the command line reads this before anything else.
+Imports nothing, because every CLI command loads this first.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class HostAddress:
 
     @classmethod
     def parse(cls, text: str) -> HostAddress:
-        """Read `OLLAMA_HOST` in any of its forms; what cannot be read falls back to the default part."""
+        """Read `OLLAMA_HOST` in any of its forms; invalid parts get their defaults."""
         text = strip_setting(text)
         scheme, mark, rest = text.partition("://")
         if not mark:
@@ -68,9 +68,9 @@ def _split_port(text: str, default: int) -> tuple[str, int]:
 
 
 def host_problem(text: str) -> str:
-    """What is wrong with a value of `OLLAMA_HOST`; empty if nothing is.
+    """What is wrong with a value of `OLLAMA_HOST`; empty if it is valid.
 
-    Ollama listens on its default port then, without a word to whoever wanted another one.
+    Ollama silently uses its default port for an invalid value.
     """
     text = strip_setting(text)
     scheme, mark, rest = text.partition("://")

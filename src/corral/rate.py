@@ -1,4 +1,4 @@
-"""Bandwidth as people write it."""
+"""Bandwidth limits as users write them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
 def parse_rate(value: object) -> int:
-    """Bytes a second from a number or a text such as `10MB`, `1.5MiB/s` or `500k`; 0 means no limit.
+    """Bytes per second from a number or a text such as `10MB`, `1.5MiB/s` or `500k`; 0 means no limit.
 
     Raises:
         InvalidRequestError

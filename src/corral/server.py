@@ -37,7 +37,7 @@ from corral.library.create.local import LocalFiles
 from corral.library.create.service import Creator, Report
 from corral.library.models import Library
 from corral.library.pull import Puller
-from corral.library.pull_through import Mirror
+from corral.library.pull_through import PullThrough
 from corral.library.registry_server import Hosting
 from corral.library.verify import Verifier
 from corral.lifetime import Lifetime
@@ -310,7 +310,7 @@ def _registry(settings: Settings, store: ModelStore, puller: Puller) -> Registry
     mirror = None
     if settings.is_pull_through and not settings.is_offline:
         trusted = settings.registry_trusted_hosts
-        mirror = Mirror(store, hosting, puller, puller.open_gateway, trusted_hosts=trusted)
+        mirror = PullThrough(store, hosting, puller, puller.open_gateway, trusted_hosts=trusted)
     may_push = settings.registry_mode == "push"
     return RegistryRoutes(hosting, store.blobs, uploads, may_push=may_push, mirror=mirror)
 

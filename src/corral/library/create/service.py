@@ -154,9 +154,12 @@ class Creator:
             raise InvalidRequestError(str(exc), hint=exc.hint) from exc
 
     async def _finish(self, name: ModelName, draft: ModelDraft, report: Report) -> set[Digest]:
-        """Write config and manifest. Returns blobs that may now be unused: those of the old manifest, and
-        intermediate
-        ones, such as a conversion that was then quantised."""
+        """Write config and manifest.
+
+        Returns:
+            Blobs that may be unused now: those of the old manifest, and intermediate ones, such as a conversion that
+            was then quantised.
+        """
         config = await in_thread(draft.workspace.put_bytes, draft.config.encode())
         for layer in draft.layers:
             await report({"status": draft.status_of(layer)})

@@ -1,4 +1,4 @@
-"""What a file is that somebody takes for a model: told by its first bytes, with what to do about it."""
+"""Recognises files that are not models by their first bytes, and says what to do about them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WEB_PAGE_TEXT = (
     "file's own link has /resolve/ where the link of its page has /blob/"
 )
 _ONNX = "is an ONNX model: get the model as GGUF or safetensors"
-# Offset, first bytes, what it is.
+# Offset, first bytes, description.
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"version https://git-lfs", _LFS_POINTER),
     (0, b"FUGG", "is a GGUF file for big-endian machines: get the usual, little-endian one"),
@@ -53,7 +53,7 @@ _ONNX_START = re.compile(rb"\x08[\x01-\x20][\x12\x1a\x22\x28\x32\x3a\x42]")
 
 
 def explain_file(path: Path) -> str:
-    """Why a file cannot be what a model is made of; empty if it may be one. Never waits for a pipe.
+    """Why a file cannot be a model; empty if it may be one. Never blocks on a pipe.
 
     Raises:
         OSError: it cannot be read.
@@ -66,7 +66,7 @@ def explain_file(path: Path) -> str:
 
 
 def explain_stand_in(path: Path, name: str) -> str:
-    """Why a file beside the weights is not what its name says; empty if it may be. `name` is what users call it.
+    """Why a file next to the weights is not what its name says; empty if it may be. `name` is for the user.
 
     Raises:
         OSError: it cannot be read.
@@ -77,7 +77,7 @@ def explain_stand_in(path: Path, name: str) -> str:
 
 
 def explain_content(head: bytes, size_bytes: int) -> str:
-    """The same for a content, by its first 4 KiB and its size. Words that go on after the name of the file."""
+    """The same for a content, by its first 4 KiB and its size. The text continues a sentence after the file name."""
     if not size_bytes:
         return f"is empty: {_AGAIN}"
     if len(head) >= 16 and not any(head):

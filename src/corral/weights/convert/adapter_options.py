@@ -1,4 +1,4 @@
-"""What adapter_config.json says: how strongly each module is changed, and what no adapter of the engine can express.
+"""The options in adapter_config.json: the strength of each module, and options that the engine does not support.
 
 PEFT: tuners/lora/config.py and layer.py, utils/other.py get_pattern_key. MLX: mlx_lm/tuner/lora.py.
 """
@@ -26,18 +26,18 @@ _REFUSED = {
     "megatron_config": "it was trained on Megatron's split layers",
     "kasa_config": "it changes the base model's weights; merge it into the base model first",
 }
-# Ways to begin a training that take something away from the base model's weights: on the usual base such an adapter
-# is wrong. PEFT converts them when it saves (`path_initial_model_for_weight_conversion`).
+# Initialisations that change the base model's weights: such an adapter is wrong on the original base. PEFT can
+# convert it when it is saved (`path_initial_model_for_weight_conversion`).
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 _MAX_PATTERNS = 4096
 _MAX_PATTERN_CHARS = 512
-# Signs that make a pattern of regular expressions repeat itself; two after another can take forever.
+# Quantifiers in regular expressions; nested ones can take forever.
 _REPEAT = re.compile(r"[*+{]")
 _MAX_REPEATS = 4
 
 
 class AdapterOptions:
-    """The options of one adapter, checked."""
+    """The validated options of one adapter."""
 
     def __init__(self, config: Config) -> None:
         _check(config)
@@ -49,10 +49,10 @@ class AdapterOptions:
         self._ranks = _patterns(config, "rank_pattern")
 
     def scale(self, module: str, rank: int) -> float:
-        """The factor of B A for a module, named as in the base model; `rank` is that of its matrices.
+        """The factor of B A for a module, by its name in the base model; `rank` is the rank of its matrices.
 
         Raises:
-            ConversionError: the configuration gives it another rank.
+            ConversionError: its rank in the configuration is different.
         """
         if self._scale is not None:
             return self._scale
@@ -67,7 +67,7 @@ class AdapterOptions:
 
 
 def _check(config: Config) -> None:
-    """Refuse what the engine's adapters cannot express."""
+    """Refuse options that the engine's adapters do not support."""
     kind = config.text("peft_type", default="LORA")
     tuning = config.text("fine_tune_type", default="lora")  # MLX
     for text in (kind, tuning):
@@ -90,7 +90,7 @@ def _check(config: Config) -> None:
 
 
 def _strength(config: Config) -> tuple[float, float | None]:
-    """Alpha, and the factor itself where that is given (MLX). MLX: `scale`, with old versions' alpha by rank."""
+    """Alpha, and the factor itself if given (MLX: `scale`, in old versions times alpha over rank)."""
     section = config.section("lora_parameters")
     if section is not None and section.has("scale"):
         scale = section.number("scale")
@@ -103,10 +103,10 @@ def _strength(config: Config) -> tuple[float, float | None]:
 
 
 def _patterns(config: Config, name: str) -> list[tuple[re.Pattern[str], float]]:
-    """Patterns of modules' names with their numbers, in PEFT's order: the first that fits counts.
+    """Patterns of module names with their numbers, in PEFT's order: the first match is used.
 
     Raises:
-        ConversionError: one that is not a pattern, or that could take too long.
+        ConversionError: an invalid pattern, or one that could take too long.
     """
     section = config.section(name)
     if section is None:

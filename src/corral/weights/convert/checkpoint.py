@@ -1,4 +1,4 @@
-"""A folder of model files by their names: configuration, weights (one file or sharded), helper files."""
+"""The files of a model by name: configuration, weights (one file or several), tokenizer and other files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _INDEX = "model.safetensors.index.json"
 
 
 class Checkpoint:
-    """Names are only ever keys here: no file is opened that was not given."""
+    """Names are only keys: no other files than the given ones are opened."""
 
     def __init__(self, files: Mapping[str, Path]) -> None:
         self._files = files
@@ -25,7 +25,7 @@ class Checkpoint:
         return self._files.get(name)
 
     def json(self, name: str) -> Any:
-        """The value in a JSON file, or None when it was not given.
+        """The value in a JSON file; None if the file is missing.
 
         Raises:
             ConversionError
@@ -34,7 +34,7 @@ class Checkpoint:
         return None if path is None else parse_json(read_bytes(path, name), name)
 
     def object(self, name: str) -> dict[str, Any]:
-        """The JSON object in a file; empty when it was not given.
+        """The JSON object in a file; empty if the file is missing.
 
         Raises:
             ConversionError
@@ -50,7 +50,7 @@ class Checkpoint:
         """The model's configuration.
 
         Raises:
-            ConversionError: there is none.
+            ConversionError: it is missing.
         """
         if "config.json" not in self._files:
             raise ConversionError("config.json is missing: the model's whole folder is needed")
@@ -60,7 +60,7 @@ class Checkpoint:
         """All weights of the model, or of the adapter.
 
         Raises:
-            ConversionError: there are none, an index names what was not given, or a file is not sound.
+            ConversionError: there are none, a file of the index is missing, or a file is invalid.
         """
         found: dict[str, StoredTensor] = {}
         for name in self._adapter_files() if is_adapter else self._weight_files():
@@ -74,7 +74,7 @@ class Checkpoint:
 
     def _adapter_files(self) -> list[str]:
         names = sorted(n for n in self._files if n.endswith(".safetensors") and "/" not in n)
-        # MLX keeps those of earlier steps beside the last ones.
+        # MLX keeps the adapters of earlier steps next to the last one.
         preferred = [n for n in names if n in ("adapter_model.safetensors", "adapters.safetensors")]
         if not names:
             raise ConversionError("the adapter has no safetensors file; other formats are not supported")

@@ -1,4 +1,4 @@
-"""Special tokens and chat templates: which token begins and ends a text, and who says so."""
+"""Special tokens and chat templates: which tokens begin and end a text, and which files define them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _MAX_TEMPLATE_BYTES = 2**20
 def add_special_tokens(
     vocabulary: Vocabulary, checkpoint: Checkpoint, config: Config, tokenizer: Mapping[str, Any]
 ) -> None:
-    """Set ids of special tokens and whether they are added to a text.
+    """Set the ids of special tokens, and whether they are added to texts.
 
-    Names in tokenizer_config.json and special_tokens_map.json come before numbers in config.json; the end tokens
-    of generation_config.json are all ends.
+    Names in tokenizer_config.json and special_tokens_map.json take precedence over ids in config.json; all end tokens
+    of generation_config.json are used.
 
     Raises:
         ConversionError
@@ -61,7 +61,7 @@ def _number(value: Any, count: int) -> int | None:
 
 
 def _add_ends(vocabulary: Vocabulary, checkpoint: Checkpoint, config: Config) -> None:
-    """Every token that ends an answer: the engine has three names for them."""
+    """Set all tokens that end a response; the engine has three names for them."""
     ends: list[int] = []
     for values in (checkpoint.object("generation_config.json"), config.values):
         given = values.get("eos_token_id")
@@ -82,7 +82,7 @@ def _add_ends(vocabulary: Vocabulary, checkpoint: Checkpoint, config: Config) ->
 def _add_surroundings(
     vocabulary: Vocabulary, named: Mapping[str, Any], tokenizer: Mapping[str, Any], ids: Mapping[str, int]
 ) -> None:
-    """Whether a text gets a first and a last token. The tokenizer's own post-processor shows it best."""
+    """Whether a first and a last token are added to texts, preferably according to the post-processor."""
     flags, special = vocabulary.flags, vocabulary.special
     single, pair = _templates(tokenizer)
     if single is not None:
@@ -113,7 +113,7 @@ def _add_surroundings(
 def _templates(
     tokenizer: Mapping[str, Any],
 ) -> tuple[list[str | None] | None, list[str | None] | None]:
-    """What surrounds one text and a pair, None standing for a text; None where the tokenizer does not say."""
+    """The tokens around one text and around a pair (None stands for a text); None if unknown."""
     processor = tokenizer.get("post_processor")
     if not isinstance(processor, dict):
         return ([None], None) if tokenizer else (None, None)
@@ -147,7 +147,7 @@ def _items(template: Any) -> list[str | None]:
 
 
 def add_chat_templates(vocabulary: Vocabulary, checkpoint: Checkpoint) -> None:
-    """Chat templates: chat_template.jinja before those inside JSON files.
+    """Chat templates; chat_template.jinja takes precedence over those inside JSON files.
 
     Raises:
         ConversionError

@@ -10,7 +10,7 @@ from corral.weights.convert.families.encoder import Encoder
 from corral.weights.convert.families.rope import Rope
 from corral.weights.convert.output import Output
 
-# The length the models were trained for; config.json says up to what they may be stretched.
+# The context length in training; config.json has the length to which it may be extended.
 _TRAINED_POSITIONS = 2048
 
 

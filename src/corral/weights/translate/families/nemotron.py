@@ -125,7 +125,7 @@ def _resample_positions(view: View, side: int) -> None:
     width, rows = tensor.shape[0], tensor.n_elements // tensor.shape[0]
     old_side = math.isqrt(rows)
     if old_side * old_side != rows or not 0 < side <= 4096:
-        raise GGUFError(f"{name} has {rows} rows, which are no square")
+        raise GGUFError(f"{name} has {rows} rows, which is not a square number")
 
     def make(read: Read) -> bytes:
         data = tensor.floats(read)

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from corral.config import HostAddress, Settings, format_settings_markdown
+from corral.config import HostAddress, Settings
 from corral.errors import CorralError
-
-DOCS = Path(__file__).parent.parent / "docs"
+from scripts.cli_reference import CONFIGURATION, configuration_page
 
 
 @pytest.mark.parametrize(
@@ -120,4 +119,4 @@ def test_origins_that_can_never_match(origins: str, text: str) -> None:
 
 def test_the_page_is_made_of_the_table() -> None:
     """docs/configuration.md lists every setting, in the words of the table."""
-    assert (DOCS / "configuration.md").read_text() == format_settings_markdown()
+    assert CONFIGURATION.read_text() == configuration_page()

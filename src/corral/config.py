@@ -22,7 +22,6 @@ __all__ = [
     "Setting",
     "Settings",
     "environment_of",
-    "format_settings_markdown",
 ]
 
 _SECOND_NS = 1_000_000_000
@@ -494,30 +493,6 @@ def environment_of(command: str) -> list[tuple[str, str]]:
         for setting in SETTINGS
         if command == "serve" or setting.name == "OLLAMA_HOST"
     ]
-
-
-def format_settings_markdown() -> str:
-    """docs/configuration.md, generated from the table."""
-    rows = [f"| `{s.name}` | {f'`{s.shown}`' if s.shown else ''} | {s.meaning} |" for s in SETTINGS]
-    return "\n".join(
-        [
-            "# Configuration",
-            "",
-            "The settings of `corral serve`, for whoever runs a server. The defaults suit one machine and one user.",
-            "Every setting is an environment variable:",
-            "",
-            "    OLLAMA_HOST=0.0.0.0 OLLAMA_KEEP_ALIVE=1h30m corral serve",
-            "",
-            "Durations are written like `90s`, `5m` or `1h30m`. Blanks and quotes around a value are ignored.",
-            "`corral serve --help` prints this list, and `corral doctor` reports variables that are unknown or",
-            "invalid. This page is generated from the table in `src/corral/config.py`.",
-            "",
-            "| variable | default | meaning |",
-            "|---|---|---|",
-            *rows,
-            "",
-        ]
-    )
 
 
 assert {setting.field for setting in SETTINGS} == {f.name for f in fields(Settings)} - {"warnings"}

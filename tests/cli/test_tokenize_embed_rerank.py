@@ -115,7 +115,7 @@ def test_a_terminal_is_no_text(env: dict[str, str], terminal: Callable[..., Scre
     """Nothing waits for a person who does not know that it waits."""
     screen = terminal(env, "tokenize", "say")
     assert screen.wait_for_end() == 1
-    assert "there is no text" in screen.text
+    assert "no text given" in screen.text
 
 
 def test_a_server_without_the_route(replay: Callable[..., Replay]) -> None:

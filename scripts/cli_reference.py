@@ -1,4 +1,4 @@
-"""Writes what is made of the command table, the reference in docs/cli.md and the manual page docs/corral.1.
+"""Writes the generated pages: the reference in docs/cli.md, the manual page docs/corral.1, docs/configuration.md.
 
 `python -m scripts.cli_reference`
 """
@@ -11,12 +11,12 @@ from corral.cli.frame.commands import COMMANDS, ROOT
 from corral.cli.frame.flags import PROGRAM, Command, Flag
 from corral.cli.frame.help import CLIENT_VARIABLES
 from corral.cli.frame.manpage import manual_page
+from corral.config import SETTINGS
 
 MANUAL = Path(__file__).parent.parent / "docs" / "corral.1"
 PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
-MARK = (
-    "<!-- From here on made from src/corral/cli/frame/commands.py by `python -m scripts.cli_reference`. -->\n"
-)
+CONFIGURATION = Path(__file__).parent.parent / "docs" / "configuration.md"
+MARK = "<!-- From here on generated from src/corral/cli/frame/commands.py by `python -m scripts.cli_reference`. -->\n"
 
 
 def reference() -> str:
@@ -33,7 +33,7 @@ def reference() -> str:
             f"## Flags of `{PROGRAM}` alone\n",
             flags,
             "## Variables\n",
-            "What the client commands read; those of `serve` are on the page on configuration.\n",
+            "Variables of the client commands; those of `serve` are in [configuration.md](configuration.md).\n",
             f"| variable | meaning |\n|---|---|\n{rows}",
         ]
     )
@@ -72,6 +72,32 @@ def page_with(text: str) -> str:
     return f"{head}{MARK}\n{reference()}"
 
 
+def configuration_page() -> str:
+    """docs/configuration.md, from the table of settings."""
+    rows = [f"| `{s.name}` | {f'`{s.shown}`' if s.shown else ''} | {s.meaning} |" for s in SETTINGS]
+    return "\n".join(
+        [
+            "# Configuration",
+            "",
+            "The settings of `corral serve`, for administrators. The defaults suit one machine and one user. Every",
+            "setting is an environment variable:",
+            "",
+            "    OLLAMA_HOST=0.0.0.0 OLLAMA_KEEP_ALIVE=1h30m corral serve",
+            "",
+            "Durations are written like `90s`, `5m` or `1h30m`. Blanks and quotes around a value are ignored.",
+            "`corral serve --help` prints this list, and `corral doctor` reports unknown and invalid variables.",
+            "",
+            "| variable | default | meaning |",
+            "|---|---|---|",
+            *rows,
+            "",
+            "This page is generated from `src/corral/config.py` by `python -m scripts.cli_reference`.",
+            "",
+        ]
+    )
+
+
 if __name__ == "__main__":
     PAGE.write_text(page_with(PAGE.read_text()))
     MANUAL.write_text(manual_page())
+    CONFIGURATION.write_text(configuration_page())

@@ -2,5 +2,5 @@
 
 __version__ = "0.1.0"
 
-# The version of Ollama whose API the server speaks. Clients ask for it: editors and agents want a minimum.
+# The version of Ollama whose API the server implements. Clients check it: some require a minimum.
 API_VERSION = "0.40.2"

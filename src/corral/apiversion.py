@@ -1,4 +1,4 @@
-"""Compares versions that models ask for (`REQUIRES`) with the version of Ollama whose API is spoken here."""
+"""Compares the version that a model requires (`REQUIRES`) with the Ollama version whose API is implemented."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _NUMBERS = re.compile(r"v?(\d{1,9})(?:\.(\d{1,9}))?(?:\.(\d{1,9}))?")
 
 
 def is_beyond_api(wanted: str) -> bool:
-    """Whether a model asks for a later version than ours. A text that is not a version asks for nothing."""
+    """Whether a model requires a later version than ours. A text that is not a version requires nothing."""
     found, ours = _NUMBERS.match(wanted.strip()), _NUMBERS.match(API_VERSION)
     if found is None or ours is None:
         return False

@@ -1,4 +1,4 @@
-"""A cache that is bounded by entries and by bytes: what was used longest ago goes first."""
+"""A cache bounded by entries and bytes: the least recently used entry is dropped first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _Value = TypeVar("_Value")
 
 
 class BoundedCache(Generic[_Key, _Value]):
-    """Safe in threads. An entry that is larger than the whole cache may be is not kept."""
+    """Thread-safe. An entry larger than the whole cache is not kept."""
 
     def __init__(self, *, max_entries: int, max_bytes: int) -> None:
         self._max_entries = max_entries
@@ -33,7 +33,7 @@ class BoundedCache(Generic[_Key, _Value]):
             return found[0]
 
     def put(self, key: _Key, value: _Value, size_bytes: int) -> None:
-        """Keep a value; `size_bytes` is what it takes, as well as that is known."""
+        """Keep a value; `size_bytes` is its approximate size."""
         with self._lock:
             self._remove(key)
             if size_bytes > self._max_bytes:

@@ -1,6 +1,6 @@
-"""What the programs that Corral starts learn of its environment: what libraries and drivers need, and no secret.
+"""The environment of programs that Corral starts: what libraries and drivers need, and no secrets.
 
-The engine reads model files that strangers made: tokens, cloud keys and proxies with passwords stay out of its reach.
+The engine reads untrusted model files, so tokens, cloud keys and proxies with passwords are kept from it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
-# How to load libraries, and what time it is.
+# Loading of libraries, and the time zone.
 _LIBRARIES = ("TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH", "SYSTEMROOT")
 _SYSTEM = (
     *_LIBRARIES,
@@ -38,7 +38,8 @@ _SYSTEM = (
     "PYTHONPYCACHEPREFIX",
     "VIRTUAL_ENV",
 )
-# Of the engine's backends and their drivers: ggml, OpenMP and BLAS, CUDA, ROCm, Vulkan, SYCL, OpenCL, Metal.
+# Variables of the engine's backends and their drivers: ggml, OpenMP and BLAS, CUDA, ROCm, Vulkan, SYCL, OpenCL,
+# Metal.
 _ENGINE = (
     *("GGML_*", "LLAMA_*"),
     *("OMP_*", "GOMP_*", "KMP_*", "OPENBLAS_*", "BLIS_*", "MKL_*", "VECLIB_*"),
@@ -48,7 +49,7 @@ _ENGINE = (
     *("SYCL_*", "ONEAPI_*", "ZE_*", "ZES_*", "UR_*", "OCL_*", "OPENCL_*"),
     *("MTL_*", "METAL_*"),
 )
-# The command line of a llama-server can be written as variables: they would contradict ours.
+# llama-server's options can be set by variables, which would contradict our command line.
 _NEVER = ("LLAMA_ARG_*", "LLAMA_API_KEY", "LLAMA_CACHE", "AIP_*")
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH", re.IGNORECASE)
 
@@ -56,7 +57,7 @@ _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH", re.IGNORECASE)
 def child_environment(wanted: Sequence[str] = (), env: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The environment of an engine, of a process that converts weights, or of a tool that asks a driver.
 
-    `wanted`: names of further variables, or patterns such as `FOO_*`, that somebody wants them to have.
+    `wanted`: names of further variables, or patterns such as `FOO_*`.
     """
     return {
         name: value
@@ -67,7 +68,7 @@ def child_environment(wanted: Sequence[str] = (), env: Mapping[str, str] = os.en
 
 
 def worker_environment(env: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment of a process that runs code of ours only."""
+    """The environment of a process that only runs Corral's own code."""
     return {name: env[name] for name in _LIBRARIES if name in env}
 
 

@@ -16,22 +16,13 @@ from corral import settingvalues as values
 from corral.errors import CorralError
 from corral.hostaddress import HostAddress, host_problem, strip_setting
 
-__all__ = [
-    "SETTINGS",
-    "HostAddress",
-    "Setting",
-    "Settings",
-    "environment_of",
-    "format_settings_markdown",
-]
-
 _SECOND_NS = 1_000_000_000
 _MINUTE_NS = 60 * _SECOND_NS
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A variable: the field it fills, how its text is read, and what it means. `shown` is the default as told."""
+    """A variable: the field it fills, how its text is read, and what it means. `shown` is the default as printed."""
 
     name: str
     field: str
@@ -41,143 +32,161 @@ class Setting:
 
 
 def _doubt(setting: Setting, text: str) -> str:
-    """What to warn of although the text has a meaning."""
+    """The warning for a value that is accepted but probably a mistake; empty if there is none."""
     is_switch = setting.read in (values.boolean, values.maybe_boolean)
     if is_switch and text not in values.TRUE + values.FALSE and text.lower() not in ("yes", "y", "on"):
-        return f"{setting.name}={text!r} is taken as yes; write 0 for no"
+        return f"{setting.name}={text!r} is read as true; write 0 for false"
     if setting.name == "OLLAMA_SCHED_SPREAD" and text in values.FALSE:
         return f"{setting.name}={text!r} has no effect: {setting.meaning}"
     if setting.name == "OLLAMA_HOST" and text.startswith("https://"):
-        return "OLLAMA_HOST begins with https://, but the server speaks plain HTTP: put a proxy with TLS in front"
+        return "OLLAMA_HOST begins with https://, but the server speaks plain HTTP: put a TLS proxy in front of it"
     return ""
 
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("OLLAMA_HOST", "host", HostAddress.parse, "127.0.0.1:11434", "Address to listen on"),
-    Setting("OLLAMA_MODELS", "models_dir", Path, "~/.ollama/models", "Folder of the models"),
+    Setting("OLLAMA_MODELS", "models_dir", Path, "~/.ollama/models", "Folder that holds the models"),
     Setting(
         "OLLAMA_KEEP_ALIVE",
         "keep_alive_ns",
         values.keep_alive,
         "5m",
-        "How long a model stays loaded after its last request (negative: for ever)",
+        "How long a model stays loaded after its last request (negative: forever)",
     ),
     Setting(
         "OLLAMA_LOAD_TIMEOUT",
         "load_timeout_ns",
         values.duration,
         "5m",
-        "How long a load may make no progress before it is given up (0: no limit)",
+        "Abort a load that makes no progress for this long (0: never)",
     ),
     Setting(
         "OLLAMA_CONTEXT_LENGTH",
         "context_length",
         values.number,
         "0",
-        "Context length unless the model or the request says one (0: by memory of the GPU)",
+        "Context length unless the model or the request sets one (0: chosen by GPU memory)",
     ),
     Setting(
         "OLLAMA_NUM_PARALLEL",
         "num_parallel",
         values.number,
         "0",
-        "Requests that one model serves at a time (0: up to 4, as memory allows)",
+        "Concurrent requests per model (0: up to 4, as memory allows)",
     ),
     Setting(
         "OLLAMA_MAX_LOADED_MODELS",
         "max_loaded_models",
         values.number,
         "0",
-        "Models loaded at a time (0: three for each GPU, or three)",
+        "Maximum number of loaded models (0: three per GPU, or three without a GPU)",
     ),
     Setting(
-        "OLLAMA_MAX_QUEUE", "max_queue", values.number, "512", "Requests that may wait before others get 503"
+        "OLLAMA_MAX_QUEUE",
+        "max_queue",
+        values.number,
+        "512",
+        "Maximum number of queued requests; further ones get 503",
     ),
     Setting(
-        "OLLAMA_ORIGINS", "origins", values.entries, "", "Origins of web pages allowed beside the local ones"
+        "OLLAMA_ORIGINS",
+        "origins",
+        values.entries,
+        "",
+        "Additional allowed CORS origins, separated by commas; local ones are always allowed",
     ),
-    Setting("OLLAMA_DEBUG", "log_level", values.log_level, "INFO", "1 logs more, a negative number less"),
+    Setting("OLLAMA_DEBUG", "log_level", values.log_level, "INFO", "1: debug log; negative: warnings only"),
     Setting(
-        "OLLAMA_FLASH_ATTENTION", "flash_attention", values.maybe_boolean, "auto", "Flash attention on or off"
+        "OLLAMA_FLASH_ATTENTION",
+        "flash_attention",
+        values.maybe_boolean,
+        "auto",
+        "Turn flash attention on (1) or off (0)",
     ),
     Setting(
         "OLLAMA_KV_CACHE_TYPE",
         "kv_cache_type",
         values.kv_cache_type,
         "f16",
-        "Type of the KV cache (f16, q8_0, q4_0)",
+        "KV cache type (f16, q8_0, q4_0)",
     ),
     Setting(
         "OLLAMA_GO_TEMPLATE",
         "go_template",
         values.maybe_boolean,
         "auto",
-        "Prefer (1) or ignore (0) Go templates of models that also bring a Jinja template",
+        "Prefer (1) or ignore (0) the Go template of models that also have a Jinja template",
     ),
     Setting(
         "OLLAMA_LLAMA_CPP_COMPAT",
         "translates",
         values.boolean,
         "true",
-        "Translate models in layouts that the engine does not load (0: give it every file as it is)",
+        "Translate models whose layout the engine cannot load (0: pass every file to it unchanged)",
     ),
-    Setting("OLLAMA_GPU_OVERHEAD", "gpu_overhead_bytes", values.number, "0", "Bytes of each GPU left alone"),
-    Setting("OLLAMA_NOPRUNE", "no_prune", values.boolean, "false", "Keep blobs that nothing refers to"),
+    Setting(
+        "OLLAMA_GPU_OVERHEAD",
+        "gpu_overhead_bytes",
+        values.number,
+        "0",
+        "VRAM to reserve on each GPU, in bytes",
+    ),
+    Setting("OLLAMA_NOPRUNE", "no_prune", values.boolean, "false", "Keep unreferenced blobs"),
     Setting(
         "CORRAL_LLAMA_SERVER",
         "llama_server",
         str,
         "",
-        "A llama-server binary to use as engine; `path` looks for one on PATH",
+        "A llama-server binary to use as the engine; `path` takes the one on PATH",
     ),
     Setting(
         "CORRAL_ENGINE",
         "engine",
         str,
         "",
-        "The engine: `builtin`, `native`, or a binary (default: what `corral engine use` chose)",
+        "The engine: `builtin`, `native`, or a llama-server binary (default: the choice of `corral engine use`)",
     ),
     Setting(
         "CORRAL_ENGINE_ENV",
         "engine_env",
         values.entries,
         "",
-        "Further variables that engines get, by name or as `FOO_*`; secrets of the server are kept from them",
+        "Further environment variables to pass to engines, by name or as `FOO_*`; by default they get no secrets",
     ),
     Setting(
         "OLLAMA_LLM_LIBRARY",
         "llm_library",
         str.lower,
         "",
-        "The only backend that may find GPUs: `cuda`, `rocm`, `vulkan`, or `cpu` for none",
+        "Restrict GPU discovery to one backend: `cuda`, `rocm` or `vulkan`; `cpu` disables GPUs",
     ),
     Setting(
         "OLLAMA_LIBRARY_PATH",
         "library_path",
         str,
         "",
-        "Folders where the engine looks for shared libraries first",
+        "Folders that the engine searches first for shared libraries",
     ),
     Setting(
         "OLLAMA_VULKAN",
         "uses_vulkan",
         values.boolean,
         "true",
-        "0 hides Vulkan's devices from the engine, which has to be built for them",
+        "0 hides Vulkan devices from an engine that is built with Vulkan",
     ),
     Setting(
         "OLLAMA_IGPU_ENABLE",
         "counts_integrated",
         values.boolean,
         "false",
-        "Count graphics inside a processor (AMD) as a GPU when memory is planned",
+        "Count integrated graphics (AMD) as a GPU when memory is planned",
     ),
     Setting(
         "OLLAMA_SCHED_SPREAD",
         "is_spread",
         values.boolean,
         "true",
-        "A model is spread over all visible GPUs in any case; hide some with `CUDA_VISIBLE_DEVICES` or"
+        "Models are always spread over all visible GPUs; hide some with `CUDA_VISIBLE_DEVICES` or"
         " `ROCR_VISIBLE_DEVICES`",
     ),
     Setting(
@@ -185,133 +194,137 @@ SETTINGS: tuple[Setting, ...] = (
         "fits_memory",
         values.on_off,
         "on",
-        "Whether the engine itself moves layers that do not fit out of a GPU",
+        "Let the engine move layers that do not fit into a GPU to the CPU",
     ),
     Setting(
         "LLAMA_ARG_FIT_TARGET",
         "fit_target_mib",
         values.number,
         "0",
-        "MiB of each GPU that it leaves free when it does (0: the engine's default)",
+        "MiB to leave free on each GPU when it does so (0: the engine's default)",
     ),
     Setting(
         "OLLAMA_MAX_TRANSFER_STREAMS",
         "transfer_streams",
         values.number,
         "0",
-        "Most connections for one blob of a pull (0: up to 16, as many as help)",
+        "Maximum connections per blob of a pull (0: up to 16, adapted to the throughput)",
     ),
     Setting(
         "OLLAMA_DEBUG_LOG_REQUESTS",
         "logs_requests",
         values.boolean,
         "false",
-        "Keep the bodies of inference requests in a temporary folder, with scripts that send them again",
+        "Save the bodies of inference requests in a temporary folder, with scripts that replay them",
     ),
     Setting(
         "CORRAL_HANG_TIMEOUT",
         "hang_timeout_ns",
         values.duration,
         "5m",
-        "A busy engine that says nothing for so long is stopped (0: never)",
+        "Kill an engine that is busy but has produced nothing for this long (0: never)",
     ),
     Setting(
         "CORRAL_CLIENT_TIMEOUT",
         "client_timeout_ns",
         values.duration,
         "5m",
-        "A client that sends half a request, or does not read its answer, for so long is dropped (0: never)",
+        "Drop clients that stall mid-request or stop reading the response for this long (0: never)",
     ),
     Setting(
         "CORRAL_MAX_BODY_BYTES",
         "max_body_bytes",
         values.number,
         "67108864",
-        "Largest request body, uploads apart",
+        "Largest request body, excluding uploads",
     ),
     Setting(
         "CORRAL_MAX_BODIES_BYTES",
         "max_bodies_bytes",
         values.number,
         "134217728",
-        "All request bodies that are held at a time; beyond it large requests get 503",
+        "Memory for all request bodies together; when it is used up, large requests get 503",
     ),
     Setting(
         "CORRAL_MAX_CONNECTIONS",
         "max_connections",
         values.number,
         "0",
-        "Open connections; beyond it idle ones are closed, then new ones get 503 (0: by the limit of open files)",
+        "Maximum open connections; beyond it idle ones are closed, then new ones get 503 (0: by the open-file limit)",
     ),
     Setting(
         "CORRAL_WORK_TIMEOUT",
         "work_timeout_ns",
         values.duration,
         "5s",
-        "Processor time that a template or a schema may take; a large request body twice, an image three times that",
+        "CPU time limit for a template or a schema; a large request body gets twice, an image three times as much",
     ),
     Setting(
         "CORRAL_LOOP_GUARD",
         "loop_guard_ns",
         values.duration,
         "0",
-        "Log work that uses so much processor time on the event loop without a pause (0: none)",
+        "Log work that holds the event loop for this much CPU time (0: never)",
     ),
     Setting(
         "CORRAL_LOCAL_FILES",
         "local_files",
         values.local_files,
         "link",
-        "What create does with files of this machine: `link` shares their blocks where it can, `copy` never links, "
-        "`off` has clients upload them",
+        "How create takes local files: `link` shares their blocks where possible, `copy` never links, "
+        "`off` makes clients upload them",
     ),
     Setting(
-        "CORRAL_MAX_JSON_DEPTH", "max_json_depth", values.number, "500", "Deepest nesting of request JSON"
+        "CORRAL_MAX_JSON_DEPTH",
+        "max_json_depth",
+        values.number,
+        "500",
+        "Maximum nesting depth of request JSON",
     ),
     Setting(
         "CORRAL_REGISTRY",
         "registry_mode",
         values.registry_mode,
         "off",
-        "Offer the models to other machines under /v2/: `pull`, or `push` to take new ones too",
+        "Serve the models to other machines under /v2/: `pull`, or `push` to accept new ones too",
     ),
     Setting(
         "CORRAL_CACHE_RAM",
         "cache_ram_mib",
         values.maybe_number,
         "auto",
-        "MiB of memory in which an engine keeps prompts of conversations that no slot holds; 0: none. By default at "
-        "most 8192, a quarter of the free memory and twice the model's KV cache",
+        "RAM, in MiB, for prompts that no slot of an engine holds any more (0: none; automatic: at most 8192, a "
+        "quarter of the free memory, and twice the model's KV cache)",
     ),
     Setting(
         "CORRAL_PROMPT_STATES",
         "prompt_states_mib",
         values.maybe_number,
         "auto",
-        "MiB on disk for computed prompts of models that were unloaded, so that a long prompt need not be computed "
-        "again; 0: none. By default at most 4096 and a twentieth of the free space",
+        "Disk space, in MiB, for computed prompts of unloaded models, which need not be computed again (0: none; "
+        "automatic: at most 4096, and a twentieth of the free space)",
     ),
     Setting(
         "CORRAL_REGISTRY_PULL_THROUGH",
         "is_pull_through",
         values.boolean,
         "false",
-        "Fetch a model that another machine asks for under /v2/ and that is missing, once, and keep it",
+        "Fetch a missing model that another machine asks for under /v2/, and keep it",
     ),
     Setting(
         "OLLAMA_CLOUD_BASE_URL",
         "cloud_base_url",
         str,
         "https://ollama.com:443",
-        "Where the account is that signs pushes (`signin`, `signout`); nothing else goes there",
+        "Account service of `signin` and `signout`; used for nothing else",
     ),
-    Setting("CORRAL_OFFLINE", "is_offline", values.boolean, "false", "Never talk to a registry"),
+    Setting("CORRAL_OFFLINE", "is_offline", values.boolean, "false", "Never contact a registry"),
     Setting(
         "CORRAL_DEFAULT_REGISTRY",
         "registry",
         str,
         "https://registry.ollama.ai",
-        "Where names without a host are pulled from and pushed to",
+        "Registry for model names without a host",
     ),
     Setting(
         "CORRAL_REGISTRY_MIRRORS",
@@ -325,14 +338,14 @@ SETTINGS: tuple[Setting, ...] = (
         "registry_trusted_hosts",
         values.entries,
         "",
-        "`host` or `host:port` that registries may send us to, private or not, also for their tokens",
+        "Hosts (`host` or `host:port`) that redirects and token services may point to, even private ones",
     ),
     Setting(
         "CORRAL_PULL_RATE",
         "pull_bytes_per_s",
         values.rate,
         "0",
-        "Bandwidth of all downloads, as in `10MB` a second (0: all)",
+        "Bandwidth limit of all downloads together, per second, as in `10MB` (0: unlimited)",
     ),
     Setting("HF_TOKEN", "hugging_face_token", str, "", "Token for private repositories on Hugging Face"),
     Setting(
@@ -340,39 +353,39 @@ SETTINGS: tuple[Setting, ...] = (
         "pull_stall_timeout_ns",
         values.duration,
         "30s",
-        "A part of a download that brings nothing for so long is started again",
+        "Restart a download part that receives nothing for this long",
     ),
     Setting(
         "CORRAL_PULL_RETRY_DELAY",
         "pull_retry_delay_ns",
         values.duration,
         "1s",
-        "Pause after the first failure of a part; it doubles with each further one, up to the sixth",
+        "Pause after the first failure of a download part; it doubles with each of the next five",
     ),
     Setting(
         "CORRAL_RESPONSES_DB",
         "responses_db",
         Path,
         "~/.ollama/responses.sqlite3",
-        "File of the responses that clients of `/v1/responses` asked to store",
+        "Database of stored responses (`/v1/responses`)",
     ),
     Setting(
         "CORRAL_RESPONSES_MAX_AGE",
         "responses_max_age_ns",
         values.duration,
         "720h",
-        "How long a stored response is kept after its conversation was last used (0: none is stored)",
+        "How long a stored response is kept after its conversation was last used (0: store none)",
     ),
     Setting(
         "CORRAL_RESPONSES_MAX_BYTES",
         "responses_max_bytes",
         values.number,
         "268435456",
-        "How much stored responses may hold before the oldest are dropped",
+        "Maximum size of all stored responses; beyond it the oldest are deleted",
     ),
 )
 
-# Not in the table, yet nothing to warn of: what the command line reads, and what always holds here.
+# Not in the table and yet no reason to warn: read by the command line, or always in effect.
 _KNOWN = frozenset({"OLLAMA_NOHISTORY", "OLLAMA_EDITOR", "OLLAMA_NO_CLOUD", "CORRAL_HOME"})
 
 
@@ -433,7 +446,7 @@ class Settings:
     responses_db: Path = field(default_factory=lambda: Path.home() / ".ollama" / "responses.sqlite3")
     responses_max_age_ns: int = 720 * 60 * _MINUTE_NS
     responses_max_bytes: int = 256 << 20
-    # What could not be read and was replaced by its default, for the log.
+    # For the log: values that could not be read (the default holds), and values that look like mistakes.
     warnings: tuple[str, ...] = ()
 
     @classmethod
@@ -441,7 +454,7 @@ class Settings:
         """Read the settings.
 
         Raises:
-            CorralError: an origin that can match nothing, or an address that is none.
+            CorralError: an origin that can never match, or an invalid address.
         """
         if problem := host_problem(env.get("OLLAMA_HOST", "")):
             raise CorralError(f"OLLAMA_HOST={env['OLLAMA_HOST']!r}: {problem}", hint="correct OLLAMA_HOST")
@@ -454,13 +467,13 @@ class Settings:
             try:
                 found[setting.field] = setting.read(text)
             except values.UnreadableError:
-                warnings.append(f"{setting.name}={text!r} is not understood, using {setting.shown or 'none'}")
+                warnings.append(f"{setting.name}={text!r} is invalid, using {setting.shown or 'none'}")
                 continue
             if doubt := _doubt(setting, text):
                 warnings.append(doubt)
         known = _KNOWN | {setting.name for setting in SETTINGS}
         warnings += [
-            f"{name} is not a setting of this server and has no effect{_suggestion(name, known)}"
+            f"{name} is not a known setting and has no effect{_suggestion(name, known)}"
             for name in sorted(env)
             if name.startswith(("OLLAMA_", "CORRAL_")) and name not in known
         ]
@@ -476,31 +489,12 @@ def _suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def environment_of(command: str) -> list[tuple[str, str]]:
-    """The variables that a command of the command line reads, with their meanings."""
+    """The variables that a CLI command reads, with their meanings."""
     return [
         (setting.name, f"{setting.meaning} (default {setting.shown})" if setting.shown else setting.meaning)
         for setting in SETTINGS
         if command == "serve" or setting.name == "OLLAMA_HOST"
     ]
-
-
-def format_settings_markdown() -> str:
-    """docs/configuration.md, made of the table."""
-    rows = [f"| `{s.name}` | {f'`{s.shown}`' if s.shown else ''} | {s.meaning} |" for s in SETTINGS]
-    return "\n".join(
-        [
-            "# Configuration",
-            "",
-            "Every setting is an environment variable of `corral serve`. Blanks and quotes around a value do not",
-            "count; durations are written like `90s`, `5m` or `1h30m`. This page is made from the table in",
-            "`src/corral/config.py`.",
-            "",
-            "| variable | default | meaning |",
-            "|---|---|---|",
-            *rows,
-            "",
-        ]
-    )
 
 
 assert {setting.field for setting in SETTINGS} == {f.name for f in fields(Settings)} - {"warnings"}

@@ -1,7 +1,7 @@
-"""`python -m corral.demo`: a throw-away server shown at work. This is what `./dev demo` runs.
+"""`python -m corral.demo`: starts a temporary server and shows what it does. `./dev demo` runs this.
 
-It uses nothing but HTTP and the built-in model, touches no folder outside a temporary one, and ends with 0 only
-if the answers are right.
+It uses only HTTP and the built-in model, writes only to a temporary folder, and exits with 0 only if the answers are
+right.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _START_TIMEOUT_S = 30.0
 
 
 def _call(base: str, path: str, body: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
-    """The JSON objects that a route answers with, as they arrive."""
+    """The JSON objects of a response, as they arrive."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(base + path, data=data)
     with urllib.request.urlopen(request, timeout=120) as response:
@@ -33,7 +33,7 @@ def _call(base: str, path: str, body: dict[str, Any] | None = None) -> Iterator[
 
 
 def _start_server(folder: str) -> tuple[subprocess.Popen[str], str]:
-    """Start `corral serve` on a port that the system picks; returns it and its address."""
+    """Start `corral serve` on a free port; returns the process and its address."""
     env = {**os.environ, "OLLAMA_HOST": "127.0.0.1:0", "OLLAMA_MODELS": folder}
     server = subprocess.Popen(
         [sys.executable, "-m", "corral.cli.main", "serve"], env=env, stderr=subprocess.PIPE, text=True
@@ -54,7 +54,7 @@ def _tokens_per_s(final: dict[str, Any]) -> str:
 
 
 def _show(base: str) -> bool:
-    """Run the three requests; True when the capital was named."""
+    """Run the three requests; True if the capital was right."""
     print(f"pull {_MODEL} (from the package, no network)")
     for step in _call(base, "/api/pull", {"model": _MODEL}):
         if step.get("status") == "success":
@@ -79,7 +79,7 @@ def _show(base: str) -> bool:
         print(piece, end="", flush=True)
     print(f"\n  ({_tokens_per_s(event)})")
 
-    print("\nembed: two texts in one request, on a variant of the model that may embed")
+    print("\nembed: two texts in one request, on a variant of the model for embeddings")
     variant = {"model": _VARIANT, "from": _MODEL, "info": {"capabilities": ["embedding"]}, "stream": False}
     list(_call(base, "/api/create", variant))
     (result,) = _call(base, "/api/embed", {"model": _VARIANT, "input": ["hello", "good morning"]})

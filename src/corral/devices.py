@@ -1,9 +1,8 @@
 """CPUs, GPUs and memory of this machine as plain values.
 
-Reads what the system reports (`/proc`, `/sys`, `sysctl`, `nvidia-smi`, `rocm-smi`); it decides nothing and
-never raises: what cannot be read counts as absent. A container's limits count as the machine's: a number is
-the smaller of what the kernel has and what our cgroup and CPU set may use. Parsers take text, readers take a
-root folder.
+Reads what the system reports (`/proc`, `/sys`, `sysctl`, `nvidia-smi`, `rocm-smi`) without judging it, and never
+raises: what cannot be read counts as absent. The limits of a container count as the machine's: each number is the
+smaller of the kernel's and of what our cgroup and CPU set may use. Parsers take text, readers take a root folder.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ _GIB = 1 << 30
 _TOOL_TIMEOUT_S = 5.0
 _NVIDIA_FIELDS = "index,name,memory.total,memory.free,compute_cap"
 _STAT_LINE = re.compile(r"^(\w+) (\d+)$", re.MULTILINE)
-# A graphics core inside a processor reports a carve-out like this as its own memory (Raphael: 64 MiB).
+# Integrated graphics reports a carve-out of this order as its own memory (Raphael: 64 MiB).
 _SMALLEST_DISCRETE_BYTES = _GIB
 
 
 @dataclass(frozen=True, slots=True)
 class CPU:
-    """Cores that this process may use. `physical_count` leaves out hyper-threads; both are at least 1."""
+    """Cores that this process may use. `physical_count` excludes hyper-threads; both are at least 1."""
 
     physical_count: int
     logical_count: int
@@ -55,7 +54,7 @@ class GPU:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What a load can count on at one moment. `free_bytes`: what a new process can take without swapping."""
+    """The resources at one moment. `free_bytes`: what a new process can use without swapping."""
 
     cpu: CPU
     total_bytes: int
@@ -72,8 +71,8 @@ class Machine:
 
 
 def read_machine(*, with_gpus: bool, with_integrated: bool = False) -> Machine:
-    """Read this machine. `with_gpus`: the engine can use them; asking the drivers takes up to seconds.
-    `with_integrated`: graphics inside a processor counts too.
+    """Read this machine. `with_gpus`: the engine can use GPUs; asking the drivers takes up to seconds.
+    `with_integrated`: integrated graphics counts too.
 
     Without GPUs this takes well under a millisecond on Linux.
     """
@@ -102,7 +101,7 @@ def read_cpu(root: Path = Path("/")) -> CPU:
 
 
 def _count_physical_cores(root: Path, allowed: set[int]) -> int:
-    """Count distinct (package, core) pairs among the allowed CPUs; 0 when the kernel does not tell."""
+    """Count distinct (package, core) pairs among the allowed CPUs; 0 if the kernel does not report them."""
     cores: set[tuple[str, str]] = set()
     for number in allowed:
         topology = root / f"sys/devices/system/cpu/cpu{number}/topology"
@@ -130,7 +129,7 @@ def read_cpu_quota(root: Path) -> float | None:
 
 
 def read_memory(root: Path = Path("/")) -> tuple[int, int]:
-    """Total and free bytes; (0, 0) when the system does not tell."""
+    """Total and free bytes; (0, 0) if the system does not report them."""
     if sys.platform == "darwin":
         return _read_mac_memory()
     total, free = parse_meminfo(_read_text(root / "proc/meminfo"))
@@ -152,10 +151,10 @@ def parse_meminfo(text: str) -> tuple[int, int]:
 
 
 def _read_memory_limit(folder: Path) -> tuple[float, int]:
-    """A group's limit (infinite: none) and what it really uses: what the kernel takes back at need does not count.
+    """A group's limit (infinite: none) and what it really uses, without what the kernel can reclaim.
 
-    That is the file cache, looked at once (inactive) or more often (active), as well as the weights that engines
-    have mapped, and kernel objects. Above `memory.high` a group is slowed down until it is of no use.
+    Reclaimable are the file cache, inactive and active, the weights that engines have mapped, and kernel objects.
+    Above `memory.high` a group is throttled until it is unusable.
     """
     stat = {name: int(count) for name, count in _STAT_LINE.findall(_read_text(folder / "memory.stat"))}
     for limit_names, usage_name, reclaimable in (
@@ -168,7 +167,7 @@ def _read_memory_limit(folder: Path) -> tuple[float, int]:
     ):
         limits = [_parse_int(_read_text(folder / name)) for name in limit_names]
         if usage_name == "memory.usage_in_bytes":
-            # A container may see its own group only: this is the tightest limit of those around it.
+            # A container may see only its own group; this is the tightest limit of the groups around it.
             limits.append(stat.get("hierarchical_memory_limit"))
         if known := [limit for limit in limits if limit is not None]:
             usage = _parse_int(_read_text(folder / usage_name)) or 0
@@ -242,8 +241,8 @@ def parse_nvidia_smi(text: str, total_bytes: int, free_bytes: int) -> tuple[GPU,
 
 
 def parse_rocm_smi(text: str, *, with_integrated: bool = False) -> tuple[GPU, ...]:
-    """Parse `rocm-smi --showproductname --showmeminfo vram --json`; graphics inside a CPU is left out by default."""
-    start = text.find("{")  # warnings may stand before the object
+    """Parse `rocm-smi --showproductname --showmeminfo vram --json`; integrated graphics is left out by default."""
+    start = text.find("{")  # warnings may precede the object
     try:
         cards = json.loads(text[start:]) if start >= 0 else {}
     except ValueError:
@@ -263,7 +262,7 @@ def parse_rocm_smi(text: str, *, with_integrated: bool = False) -> tuple[GPU, ..
 
 
 def read_cards(root: Path = Path("/")) -> list[tuple[str, int]]:
-    """The vendor's PCI number and the memory in bytes (0: not told) of each graphics card that the kernel sees."""
+    """The vendor's PCI number and the memory in bytes (0: unknown) of each graphics card that the kernel sees."""
     cards = []
     for device in sorted((root / "sys/bus/pci/devices").glob("*")):
         if _read_text(device / "class").startswith("0x03"):  # display controllers
@@ -279,7 +278,7 @@ def _metal_gpus(total_bytes: int, free_bytes: int) -> tuple[GPU, ...]:
 
 
 def _visible(gpus: tuple[GPU, ...]) -> tuple[GPU, ...]:
-    """Honour the variables that hide GPUs from the engine. Identifiers other than numbers keep all."""
+    """Apply the variables that hide GPUs from the engine. Identifiers other than numbers are ignored."""
     names = (
         ("CUDA_VISIBLE_DEVICES",)
         if gpus and gpus[0].library == "cuda"
@@ -306,7 +305,7 @@ def _visible(gpus: tuple[GPU, ...]) -> tuple[GPU, ...]:
 
 def _read_mac_cpu() -> CPU:
     logical = os.cpu_count() or 1
-    # Efficiency cores slow down the others at every barrier: count the fast ones where the chip has both.
+    # Efficiency cores slow down the others at every barrier: if the chip has both, count the fast ones.
     text = _run(["sysctl", "-n", "hw.perflevel0.physicalcpu"]) or _run(["sysctl", "-n", "hw.physicalcpu"])
     return CPU(_parse_int(text) or logical, logical)
 
@@ -344,7 +343,7 @@ def _parse_int(text: str) -> int | None:
 
 
 def _run(command: Sequence[str]) -> str:
-    """A tool's output, empty when it is missing, fails or takes too long (a driver that hangs)."""
+    """A tool's output; empty if the tool is missing, fails or takes too long (a driver that hangs)."""
     path = shutil.which(command[0])
     if path is None:
         return ""

@@ -1,4 +1,4 @@
-"""Content digests: `sha256:` and 64 hexadecimal digits, as a type that can be put into a path."""
+"""Content digests: `sha256:` and 64 hexadecimal digits, as a type that is safe in paths."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """`hex` keeps the case in which it was given, because file names do."""
+    """`hex` keeps its letter case, because file names do."""
 
     hex: str
 

@@ -1,4 +1,4 @@
-"""Files on the disk: is there room, copies inside the kernel, and writes that survive a crash."""
+"""Files on the disk: free space, copies inside the kernel, and writes that survive a crash."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FOLDER_ATTEMPTS = 20
 
 
 def check_space(destination: Path, needed_bytes: int) -> None:
-    """Say so before hours of work end in a full disk.
+    """Raise an error if there is not enough space, before hours of work end with a full disk.
 
     Raises:
         StoreError
@@ -35,13 +35,13 @@ def check_space(destination: Path, needed_bytes: int) -> None:
 
 
 def copy_range(source: int, source_offset: int, target: int, target_offset: int, count: int) -> None:
-    """Copy bytes between open files by descriptor; file systems that can share the blocks do.
+    """Copy bytes between open files by descriptor, sharing blocks if the file system can.
 
     Raises:
         OSError: the source is shorter than it was, the disk is full, ...
     """
     if (source_offset - target_offset) % _BLOCK_BYTES == 0:
-        # Only whole blocks are shared: what lies before the first goes by itself.
+        # Only whole blocks can be shared; the part before the first one is copied separately.
         head = min(-source_offset % _BLOCK_BYTES, count)
         _copy(source, source_offset, target, target_offset, head)
         source_offset, target_offset, count = source_offset + head, target_offset + head, count - head
@@ -85,7 +85,7 @@ def write_all(target: int, data: bytes | memoryview, offset: int) -> None:
 
 
 def write_padding(out: BinaryIO, file_bytes: int) -> None:
-    """Bring a file to its full size; what lies between tensors and behind the last reads as zeros."""
+    """Extend a file to its full size; gaps between tensors and after the last one read as zeros."""
     os.truncate(out.fileno(), file_bytes)
 
 
@@ -131,10 +131,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int | None = None) -> None:
-    """Write a file beside its place and rename it: readers see the old content or the new one, also after a crash.
+    """Write a temporary file and rename it: readers see the old content or the new one, even after a crash.
 
-    `mode`: the permissions of the file; by default what the umask leaves. Another process may remove the folder while
-    it is empty: then it is made again.
+    `mode`: the permissions of the file; by default those of the umask. The folder is created again if another process
+    removes it while it is empty.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
     for attempt in range(_FOLDER_ATTEMPTS):

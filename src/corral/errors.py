@@ -11,42 +11,42 @@
     │   ├── ConversionError          safetensors files that cannot become a GGUF file
     │   │   └── UnsupportedArchitectureError
     │   └── ContextOverflowError     the prompt does not fit and must not be cut
-    ├── TemplateError                a prompt template does not parse or fails while it runs
+    ├── TemplateError                a prompt template that does not parse, or fails while it runs
     │   └── TemplateRaisedError      it refuses the conversation
-    ├── CloudDisabledError           a model that runs elsewhere
+    ├── CloudDisabledError           a model of the hosted service
     ├── ModelNotFoundError
-    ├── LocalFilesError              a caller that may not have files of this machine read
+    ├── LocalFilesError              a caller that is not allowed to import local files
     ├── StoreError
     │   ├── DigestMismatchError
     │   ├── CorruptManifestError
-    │   ├── GGUFError                a model file that is not sound
+    │   ├── GGUFError                an invalid model file
     │   └── DiskFullError
-    ├── RegistryError                a registry refused, lied, or cannot be reached
+    ├── RegistryError                a registry refused, answered wrongly, or cannot be reached
     │   ├── RegistryAuthError
-    │   ├── RegistryUnavailableError no answer
-    │   ├── RegistryStatusError      an answer with an error status
-    │   ├── RegistryProtocolError    an answer that breaks the protocol
-    │   └── TransferCancelledError   nobody waits for it any more
-    ├── QuantizeError                weights cannot be brought to the type that was asked for
+    │   ├── RegistryUnavailableError no response
+    │   ├── RegistryStatusError      a response with an error status
+    │   ├── RegistryProtocolError    a response that breaks the protocol
+    │   └── TransferCancelledError   no client waits for it any more
+    ├── QuantizeError                weights that cannot be converted to the requested type
     ├── SchedulingError
     │   ├── QueueFullError
     │   ├── RequestCanceledError
     │   └── InsufficientMemoryError
     ├── WorkerError                  a job in a worker process failed
-    │   └── WorkerLimitError         it took more time or memory than it may have
+    │   └── WorkerLimitError         it exceeded its time or memory limit
     └── RunnerError                  the engine child
         ├── RunnerStartError
         ├── RunnerExitedError
         └── EngineError              the engine refused one request (its own status and body)
 
-Facts are attributes; the message is what a person reads. `api/http/errors.py` alone turns a class into a status.
+Facts are attributes; the message is for people. Only `api/http/errors.py` maps classes to statuses.
 """
 
 from __future__ import annotations
 
 
 class CorralError(Exception):
-    """The root: `str()` is the text for the person, `hint` what to do next (may be empty)."""
+    """The root: `str()` is the message, `hint` says what to do (may be empty)."""
 
     hint: str
 
@@ -76,11 +76,11 @@ class InvalidDigestError(InvalidRequestError):
 
 
 class CapabilityError(InvalidRequestError):
-    """The model lacks a capability; the message is the wire text."""
+    """The model does not have a capability; the message is the wire text."""
 
 
 class OptionError(InvalidRequestError):
-    """An option has the wrong type (Ollama answers 500 here, so does `api/http/errors.py`)."""
+    """An option has the wrong type (500, as in Ollama; see `api/http/errors.py`)."""
 
 
 class SchemaError(InvalidRequestError):
@@ -88,7 +88,7 @@ class SchemaError(InvalidRequestError):
 
 
 class FormatError(InvalidRequestError):
-    """A `format` of another kind (Ollama answers 500 here, so does `api/http/errors.py`)."""
+    """A `format` that is neither "json" nor a schema (500, as in Ollama; see `api/http/errors.py`)."""
 
 
 class ConversionError(InvalidRequestError):
@@ -107,7 +107,7 @@ class UnsupportedArchitectureError(ConversionError):
 
 
 class ContextOverflowError(InvalidRequestError):
-    """The prompt is longer than the context and may not be cut. Counts in tokens, zero where they are not known."""
+    """The prompt is longer than the context and must not be truncated. Counts in tokens, 0 if unknown."""
 
     def __init__(self, message: str, *, prompt_count: int = 0, num_ctx: int = 0) -> None:
         super().__init__(message)
@@ -124,7 +124,7 @@ class TemplateRaisedError(TemplateError):
 
 
 class CloudDisabledError(CorralError):
-    """A model that runs elsewhere; this server runs models here."""
+    """A model of the hosted service, which this server does not use."""
 
 
 class ModelNotFoundError(CorralError):
@@ -136,7 +136,7 @@ class ModelNotFoundError(CorralError):
 
 
 class LocalFilesError(CorralError):
-    """A caller that has not shown that it may have files of this machine read."""
+    """A caller that has not proven that it may read files of this machine."""
 
 
 class StoreError(CorralError):
@@ -144,7 +144,7 @@ class StoreError(CorralError):
 
 
 class DigestMismatchError(StoreError):
-    """Content that does not hash to the digest it was announced with."""
+    """Content that does not match its digest."""
 
     def __init__(self, expected: str, actual: str) -> None:
         super().__init__(f'digest mismatch, expected "{expected}", got "{actual}"')
@@ -165,32 +165,34 @@ class GGUFCutShortError(GGUFError):
 
 
 class QuantizeError(CorralError):
-    """Weights that cannot be brought to the type that was asked for; the message says why."""
+    """Weights that cannot be converted to the requested type; the message says why."""
 
 
 class DiskFullError(StoreError):
-    """The disk of the models folder has no room. Sizes are zero where they are not known."""
+    """The disk of the models folder is full. Sizes are 0 if unknown."""
 
     def __init__(self, message: str, *, needed_bytes: int = 0, free_bytes: int = 0) -> None:
-        super().__init__(message, hint="free some space, or let OLLAMA_MODELS name a folder on another disk")
+        super().__init__(
+            message, hint="free some disk space, or set OLLAMA_MODELS to a folder on another disk"
+        )
         self.needed_bytes = needed_bytes
         self.free_bytes = free_bytes
 
 
 class RegistryError(CorralError):
-    """Something about a registry; the message is the wire text."""
+    """An error of a registry; the message is the wire text."""
 
 
 class RegistryAuthError(RegistryError):
-    """A registry wants credentials that we do not have, or may not be given those that we have."""
+    """A registry requires credentials that we do not have, or must not get those that we have."""
 
 
 class RegistryUnavailableError(RegistryError):
-    """No answer: no address, no connection, or it broke off."""
+    """No response: no address, no connection, or it broke off."""
 
 
 class RegistryStatusError(RegistryError):
-    """A registry answered with an error. `retry_after_s` is what it asked for, if anything."""
+    """A registry answered with an error. `retry_after_s` is its Retry-After, if any."""
 
     def __init__(
         self, status: int, body: str, *, retry_after_s: float | None = None, is_final: bool = True
@@ -203,16 +205,16 @@ class RegistryStatusError(RegistryError):
         self.status = status
         self.body = body
         self.retry_after_s = retry_after_s
-        # Asking again will not help.
+        # Whether a retry cannot help.
         self.is_final = is_final and 400 <= status < 500 and status not in (408, 425, 429)
 
 
 class RegistryProtocolError(RegistryError):
-    """A registry's answer is not what was asked for, or not sound."""
+    """A registry's response is invalid, or not what was requested."""
 
 
 class TransferCancelledError(RegistryError):
-    """A transfer ended because nobody waits for it."""
+    """A transfer ended because no client waits for it."""
 
     def __init__(self) -> None:
         super().__init__("context canceled")
@@ -230,14 +232,14 @@ class QueueFullError(SchedulingError):
 
 
 class RequestCanceledError(SchedulingError):
-    """The caller left before a runner was granted."""
+    """The client disconnected before a runner was granted."""
 
     def __init__(self) -> None:
         super().__init__("request canceled")
 
 
 class InsufficientMemoryError(SchedulingError):
-    """The model cannot fit into the memory of this machine."""
+    """The model does not fit into the memory of this machine."""
 
     def __init__(self, message: str, *, needed_bytes: int, free_bytes: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -246,15 +248,15 @@ class InsufficientMemoryError(SchedulingError):
 
 
 class WorkerError(CorralError):
-    """A job in a worker process failed: its worker died, or the job has a fault."""
+    """A job in a worker process failed: its worker died, or the job raised an unexpected exception."""
 
 
 class WorkerLimitError(WorkerError):
-    """A job took more time, memory or output than it may have; the text says which."""
+    """A job exceeded its limit of time, memory or output; the text says which."""
 
 
 class RunnerError(CorralError):
-    """Something about the engine child."""
+    """An error of the engine child."""
 
 
 class RunnerStartError(RunnerError):
@@ -269,7 +271,7 @@ class RunnerStartError(RunnerError):
 
 
 class RunnerExitedError(RunnerError):
-    """The child died or went silent while it served."""
+    """The child died or stopped responding during a request."""
 
     def __init__(self, message: str, *, exit_code: int | None = None, log_tail: str = "") -> None:
         super().__init__(message)

@@ -1,6 +1,6 @@
-"""Where a server listens or is reached, as `OLLAMA_HOST` says it (ollama: envconfig/config.go, Host).
+"""The address of a server, as in `OLLAMA_HOST` (ollama: envconfig/config.go, Host).
 
-Imports nothing: every command of the command line reads this before anything else.
+Imports nothing, because every CLI command loads this first.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class HostAddress:
 
     @classmethod
     def parse(cls, text: str) -> HostAddress:
-        """Read `OLLAMA_HOST` in any of its forms; what cannot be read falls back to the default part."""
+        """Read `OLLAMA_HOST` in any of its forms; invalid parts get their defaults."""
         text = strip_setting(text)
         scheme, mark, rest = text.partition("://")
         if not mark:
@@ -68,9 +68,9 @@ def _split_port(text: str, default: int) -> tuple[str, int]:
 
 
 def host_problem(text: str) -> str:
-    """What is wrong with a value of `OLLAMA_HOST`; empty if nothing is.
+    """What is wrong with a value of `OLLAMA_HOST`; empty if it is valid.
 
-    Ollama listens on its default port then, without a word to whoever wanted another one.
+    Ollama silently uses its default port for an invalid value.
     """
     text = strip_setting(text)
     scheme, mark, rest = text.partition("://")
@@ -78,7 +78,7 @@ def host_problem(text: str) -> str:
         return f"{scheme}:// is not supported, only http:// and https://"
     hostport = (rest if mark else text).partition("/")[0]
     if not hostport:
-        return "" if not text else "it names no host"
+        return "" if not text else "the host is missing"
     return _hostport_problem(hostport)
 
 
@@ -92,7 +92,7 @@ def _hostport_problem(hostport: str) -> str:
         return _address_problem(hostport)
     host, _, port = hostport.partition(":")
     if wrong := sorted(set(host) - _NAME_CHARACTERS):
-        return f"{wrong[0]!r} cannot stand in the name of a host" if host.isascii() else ""
+        return f"{wrong[0]!r} is not allowed in a host name" if host.isascii() else ""
     return _port_problem(port)
 
 

@@ -1,7 +1,7 @@
 """How long the server runs: until a signal.
 
-The first SIGTERM, SIGINT or SIGHUP asks the server to end and starts a clock: what has not ended when its time is up
-is broken off. A second signal ends the process at once; its children die with it.
+The first SIGTERM, SIGINT or SIGHUP asks the server to stop and starts a timer; when the timer fires, the process
+exits whatever is still running. A second signal exits at once. The children die with the server.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Lifetime:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def catch_signals(self) -> None:
-        """From now on a signal asks the server to end instead of ending the process."""
+        """From now on a signal asks the server to stop instead of killing the process."""
         for number in _SIGNALS:
             previous = signal.getsignal(number)
             if number == signal.SIGHUP and previous == signal.SIG_IGN:
@@ -45,17 +45,17 @@ class Lifetime:
             self._previous[number] = signal.signal(number, self._on_signal)
 
     def close(self) -> None:
-        """Give the signals back, and write what is left for standard output."""
+        """Restore the signal handlers, and write the rest of standard output."""
         for number, previous in self._previous.items():
             signal.signal(number, previous)
         self._output.drain()
 
     def show(self, text: str) -> None:
-        """Print on standard output; whether somebody reads it or not, nobody waits."""
+        """Print on standard output, without waiting for a reader."""
         self._output.put(text)
 
     def run(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run the server's main coroutine on a loop of its own; raises what it raises."""
+        """Run the server's main coroutine on a new event loop; raises what it raises."""
         with asyncio.Runner(loop_factory=_new_loop()) as runner:
             runner.run(self._run(main))
 
@@ -72,7 +72,7 @@ class Lifetime:
         await self._stopped.wait()
 
     def watch(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run something beside that serving does not depend on: an exception in it is logged."""
+        """Run a background task that serving does not depend on; its exceptions are logged."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -85,10 +85,10 @@ class Lifetime:
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         name = signal.Signals(number).name
         if self._is_asked:
-            self._end(f"{name} again: ended at once")
+            self._end(f"{name} again: exiting at once")
         self._is_asked = True
         _log.info("stopping signal=%s", name)
-        clock = threading.Timer(_TOTAL_S, self._end, [f"not ended within {_TOTAL_S:g} s: broken off"])
+        clock = threading.Timer(_TOTAL_S, self._end, [f"not finished within {_TOTAL_S:g} s: exiting"])
         clock.daemon = True
         clock.start()
         if self._loop is not None:
@@ -110,5 +110,5 @@ def _new_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def _log_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what nobody waited for as one event."""
+    """Log an error of the event loop as one event."""
     _log.error("in the background: %s", context.get("message", "error"), exc_info=context.get("exception"))

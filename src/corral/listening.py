@@ -1,4 +1,4 @@
-"""The listening socket, the descriptors for its connections, and what to say about the address."""
+"""The listening socket, the descriptors for its connections, and warnings about the address."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from corral.errors import CorralError
 from corral.hostaddress import HostAddress
 
 BACKLOG = 2048
-# More than this no machine of a person needs, and no hostile one should get.
+# More than a personal machine needs, and more than a hostile client should get.
 _MAX_CONNECTIONS = 4096
 _MAX_DESCRIPTORS = 1 << 16
-# What is not a connection: models, pipes to children, the store.
+# For everything but connections: models, pipes to children, the store.
 _SPARE_DESCRIPTORS = 64
 
 _HINTS = {
-    errno.EADDRINUSE: "another server may be running; OLLAMA_HOST chooses another address",
-    errno.EACCES: "ports below 1024 need privileges; OLLAMA_HOST chooses another port",
-    errno.EADDRNOTAVAIL: "no interface of this machine has this address; correct OLLAMA_HOST",
+    errno.EADDRINUSE: "another server may be running; set OLLAMA_HOST to use another address",
+    errno.EACCES: "ports below 1024 need privileges; set OLLAMA_HOST to use another port",
+    errno.EADDRNOTAVAIL: "this machine does not have this address; correct OLLAMA_HOST",
 }
 
 
@@ -55,7 +55,7 @@ def listen(address: HostAddress) -> socket.socket:
 
 
 def raise_descriptor_limit() -> int:
-    """Raise the soft limit of open files to the hard one, as Go does; what it is then."""
+    """Raise the soft limit of open files to the hard one, as Go does; returns the new limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MAX_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -66,13 +66,13 @@ def raise_descriptor_limit() -> int:
 
 
 def connection_limit(descriptors: int) -> int:
-    """How many connections fit: each may need one more descriptor, to the engine."""
+    """The number of connections that fit: each may need a second descriptor, to the engine."""
     spare = min(_SPARE_DESCRIPTORS, descriptors // 4)
     return max(min((descriptors - spare) // 2, _MAX_CONNECTIONS), 8)
 
 
 def is_public(host: str) -> bool:
-    """Whether other machines can reach what listens there. A name is taken to be what it resolves to."""
+    """Whether other machines can reach a server that listens there. Names other than localhost count as public."""
     try:
         return not ipaddress.ip_address(host or "0.0.0.0").is_loopback
     except ValueError:
@@ -80,10 +80,10 @@ def is_public(host: str) -> bool:
 
 
 def public_warning(host: str, port: int) -> str:
-    """What a bind that others can reach means, in one line."""
+    """The warning about an address that other machines can reach, in one line."""
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return (
-        f"ANYONE WHO CAN REACH {where} CAN USE, CHANGE AND DELETE THE MODELS HERE: there are no passwords. "
-        "Unless this is wanted, set OLLAMA_HOST=127.0.0.1, or limit who reaches the port with a firewall "
+        f"ANYONE WHO CAN REACH {where} CAN USE, CHANGE AND DELETE THE MODELS: there is no authentication. "
+        "If this is not intended, set OLLAMA_HOST=127.0.0.1, or restrict access to the port with a firewall "
         "or a reverse proxy"
     )

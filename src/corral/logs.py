@@ -1,7 +1,7 @@
-"""The server's log: one line an event that cannot be forged, written by a thread, so that nobody waits for a reader.
+"""The server's log: one line per event, which clients cannot forge, written by a thread that nobody waits for.
 
-Whoever starts the server may give it a pipe and never read it, close it, or let the disk run full. Lines then wait
-in a bounded queue; what does not fit is dropped and counted.
+The server's stderr may be a pipe that nobody reads, a closed one, or a file on a full disk. Lines then wait in a
+bounded queue; what does not fit is dropped and counted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from collections import deque
 
 _MAX_QUEUED_BYTES = 4 << 20
-# What ends lines, moves the cursor, colours, or turns the direction of writing.
+# Characters that end lines, move the cursor, set colours, or change the direction of text.
 _CONTROLS = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
 )
@@ -25,7 +25,7 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def escape_controls(text: str) -> str:
-    """The text with every character that could do more than be seen written as an escape."""
+    """The text with all control characters written as escapes."""
     return text if text.isprintable() else _CONTROLS.sub(_escape, text)
 
 
@@ -37,7 +37,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 class LineFormatter(logging.Formatter):
-    """One line an event: time, level, logger, then `key=value` words. Lines of a traceback are set in."""
+    """One line per event: time, level, logger, then `key=value` words. Tracebacks are indented."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -54,7 +54,7 @@ class LineFormatter(logging.Formatter):
 
 
 class Sparing:
-    """Logs what clients may cause at will: a few lines a minute, then silence until the minute is over."""
+    """Limits log lines that clients can cause at will: a few per minute, then none until the minute is over."""
 
     def __init__(self, log: logging.Logger, *, lines_per_minute: int = 20) -> None:
         self._log = log
@@ -74,7 +74,7 @@ class Sparing:
 
 
 class LogWriter(logging.Handler):
-    """Writes lines to a descriptor in a thread of its own; `emit` and `put` never wait."""
+    """Writes lines to a descriptor in its own thread; `emit` and `put` never wait."""
 
     def __init__(self, descriptor: int, *, max_queued_bytes: int = _MAX_QUEUED_BYTES) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class LogWriter(logging.Handler):
         self._max_queued_bytes = max_queued_bytes
         self._lines: deque[bytes] = deque()
         self._queued_bytes = 0
-        self._untold_count = 0
+        self._dropped_count = 0
         self._is_closing = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
@@ -98,19 +98,19 @@ class LogWriter(logging.Handler):
         self.put(line)
 
     def put(self, text: str) -> None:
-        """Write a text as it is, if there is room for it."""
+        """Write a text unchanged, if the queue has room."""
         data = text.encode("utf-8", "backslashreplace")
         with self._changed:
             if self._is_closing or self._queued_bytes + len(data) > self._max_queued_bytes:
                 self.dropped_count += 1
-                self._untold_count += 1
+                self._dropped_count += 1
                 return
             self._lines.append(data)
             self._queued_bytes += len(data)
             self._changed.notify()
 
     def drain(self, timeout_s: float = 2.0) -> None:
-        """Wait until everything is written, or nothing was for so long; lines put after this are dropped."""
+        """Wait until everything is written, or nothing was for this long; later lines are dropped."""
         with self._changed:
             self._is_closing = True
             self._changed.notify()
@@ -132,9 +132,9 @@ class LogWriter(logging.Handler):
                 if self._is_closing:
                     return None
                 self._changed.wait()
-            if self._untold_count and self._queued_bytes < self._max_queued_bytes // 2:
-                note = b"(%d log lines were dropped: nobody read them in time)\n" % self._untold_count
-                self._untold_count = 0
+            if self._dropped_count and self._queued_bytes < self._max_queued_bytes // 2:
+                note = b"(%d log lines were dropped: nobody read them in time)\n" % self._dropped_count
+                self._dropped_count = 0
                 self._queued_bytes += len(note)
                 return note
             return self._lines.popleft()
@@ -149,7 +149,7 @@ class LogWriter(logging.Handler):
 
 
 def set_up_logging(level: str) -> LogWriter:
-    """Send what is logged to standard error, and what threads die of to the log."""
+    """Send the log to standard error, and uncaught exceptions of threads to the log."""
     _open_standard_streams()
     writer = LogWriter(2)
     logging.basicConfig(level=logging.WARNING, handlers=[writer], force=True)
@@ -159,7 +159,7 @@ def set_up_logging(level: str) -> LogWriter:
 
 
 def _open_standard_streams() -> None:
-    """Put /dev/null where a standard stream is closed, or a socket would get its number and the log with it."""
+    """Open /dev/null for closed standard streams; otherwise a socket would get that number, and the log."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
@@ -174,4 +174,4 @@ def _open_standard_streams() -> None:
 def _log_thread_end(args: threading.ExceptHookArgs) -> None:
     if args.exc_type is not SystemExit and args.exc_value is not None:
         name = args.thread.name if args.thread else "?"
-        logging.getLogger("corral").error("a thread died name=%s", name, exc_info=args.exc_value)
+        logging.getLogger("corral").error("a thread failed name=%s", name, exc_info=args.exc_value)

@@ -1,9 +1,9 @@
-"""Measures how long single pieces of work hold the event loop, and names them.
+"""Measures how long single callbacks hold the event loop, and logs where.
 
-A beat runs on the loop every few milliseconds. Between two beats the loop's thread can use little more processor
-time than their distance unless one callback runs long; what it used beyond that is how long the others had to wait.
-Processor time counts, not the time of day, so a busy machine does not show up as a slow callback. A second thread
-looks at the loop's thread while the time is being used up and keeps the innermost lines of the project's own code.
+A beat runs on the loop every few milliseconds. Unless a callback runs long, the loop's thread uses little more CPU
+time between two beats than their distance; the excess is how long the other callbacks had to wait. CPU time is
+measured, not wall time, so a busy machine does not look like a slow callback. Meanwhile a second thread samples the
+stack of the loop's thread.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MAX_FRAMES = 6
 
 
 class LoopGuard:
-    """Logs work that uses more than `bound_s` of processor time on the event loop without a pause."""
+    """Logs callbacks that use more than `bound_s` of CPU time on the event loop."""
 
     def __init__(self, bound_s: float) -> None:
         self._bound_s = bound_s
@@ -38,7 +38,7 @@ class LoopGuard:
         self.longest_s = 0.0
 
     def start(self) -> None:
-        """Begin; call it on the loop."""
+        """Start; call it on the event loop."""
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
         self._clock = time.pthread_getcpuclockid(self._thread_id)
@@ -74,6 +74,6 @@ class LoopGuard:
 
 
 def _describe(frame: FrameType) -> str:
-    """The innermost lines, first the one that runs."""
+    """The innermost lines of a stack, the running one first."""
     frames = traceback.extract_stack(frame, limit=_MAX_FRAMES)
     return " < ".join(f"{entry.filename.rpartition('corral/')[2]}:{entry.lineno}" for entry in frames[::-1])

@@ -1,4 +1,4 @@
-"""Gives memory back to the system after something large: the allocator keeps it otherwise, for good."""
+"""Returns memory to the system after large requests; otherwise the allocator would keep it forever."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import gc
 from functools import cache
 from typing import Any
 
-# Until then whoever worked on it has dropped it.
+# By then the last user has released it.
 _DELAY_S = 1.0
 
 
 class Trimmer:
-    """Trims the heap a moment after it was asked to; asked often, it does so once."""
+    """Trims the heap a moment after it was asked to, once for several requests."""
 
     def __init__(self) -> None:
         self._is_due = False
@@ -33,7 +33,7 @@ class Trimmer:
 @cache
 def _malloc_trim() -> Any:
     with contextlib.suppress(OSError, AttributeError):
-        return ctypes.CDLL(None).malloc_trim  # glibc alone has it
+        return ctypes.CDLL(None).malloc_trim  # only glibc has it
     return None
 
 

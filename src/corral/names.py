@@ -1,4 +1,4 @@
-"""Model names: parsed once, so that an invalid one cannot exist, and never touches a path before.
+"""Model names: parsed once, so an invalid name cannot exist and cannot become a path.
 
 Grammar: `[host/][namespace/]model[:tag]`. Ollama: types/model/name.go, internal/modelref.
 """
@@ -20,7 +20,7 @@ DEFAULT_TAG = "latest"
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,349}", re.ASCII)
 _NAMESPACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}", re.ASCII)
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}", re.ASCII)
-# Stands for a part that a separator promised and nothing filled; it is not valid in any part.
+# Stands for an empty part next to a separator; it is not valid in any part.
 _MISSING = "!MISSING!"
 
 
@@ -28,7 +28,7 @@ _MISSING = "!MISSING!"
 class ModelName:
     """A valid, fully qualified name. Make one with `parse`; parts keep the case they were typed in.
 
-    `scheme` is what stood before `://` (`https` by default); it does not count for equality.
+    `scheme` is the text before `://` (`https` by default); it is ignored in comparisons.
     """
 
     host: str
@@ -52,14 +52,14 @@ class ModelName:
         return _parse(text)
 
     def path_parts(self) -> tuple[str, str, str, str]:
-        """The folders and the file of the manifest below `manifests/`."""
+        """The path of the manifest below `manifests/`."""
         return (self.host, self.namespace, self.model, self.tag)
 
     def full(self) -> str:
         return f"{self.host}/{self.namespace}/{self.model}:{self.tag}"
 
     def short(self) -> str:
-        """Without the default host, and then without the default namespace; the tag is always there."""
+        """Without the default host, and then without the default namespace, but always with the tag."""
         if self.host.lower() != DEFAULT_HOST:
             return self.full()
         if self.namespace.lower() != DEFAULT_NAMESPACE:
@@ -75,7 +75,7 @@ class ModelName:
 
 
 def completed_text(text: str) -> str:
-    """Any text as a whole name, valid or not, as errors show it: with `!MISSING!` for a part that may not lack.
+    """Any text as a complete name, valid or not, as errors show it: with `!MISSING!` for a missing part.
 
     Ollama: types/model/name.go.
     """
@@ -84,7 +84,7 @@ def completed_text(text: str) -> str:
 
 
 def _parts(text: str) -> tuple[str, str, str, str, str]:
-    """Host, namespace, model, tag and scheme, none of them checked."""
+    """Host, namespace, model, tag and scheme, not validated."""
     untagged, tag = text, DEFAULT_TAG
     if text.rfind(":") > text.rfind("/"):
         untagged, _, tag = text.rpartition(":")
@@ -110,7 +110,7 @@ def _parse(text: str) -> ModelName:
 
 
 def _cut(text: str) -> tuple[str | None, str]:
-    """What stands before and after the last slash; None before, if there is none."""
+    """The text before and after the last slash; before it None if there is no slash."""
     head, slash, tail = text.rpartition("/")
     if not slash:
         return None, text
@@ -122,9 +122,9 @@ _FILE_SUFFIXES = (".gguf", ".ggml", ".safetensors", ".bin", ".pt", ".pth", ".onn
 
 
 def looks_like_file(text: str) -> bool:
-    """Whether a text is a file's path rather than a model's name, as far as its letters tell.
+    """Whether a text looks like a file path rather than a model name.
 
-    A name with a host or a tag may end like a file: Hugging Face takes files' names as tags.
+    A name with a host or a tag may end like a file: Hugging Face accepts file names as tags.
     """
     if text.startswith(_FILE_STARTS) or "\\" in text:
         return True
@@ -137,7 +137,7 @@ Source = Literal["", "cloud", "local"]
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """A name as typed, split from the suffix that says where the model has to run."""
+    """A name as typed, without the suffix that says where the model has to run."""
 
     base: str
     source: Source
@@ -160,7 +160,7 @@ def parse_ref(text: str) -> ModelRef:
 
 
 def pull_text(ref: ModelRef) -> str:
-    """The name to ask a registry for: a model that runs elsewhere is a tag there. Ollama: internal/modelref."""
+    """The name to request from a registry: cloud models are tags there. Ollama: internal/modelref."""
     if ref.source != "cloud":
         return ref.base
     has_tag = ref.base.rfind(":") > ref.base.rfind("/")

@@ -1,4 +1,4 @@
-"""Bandwidth as people write it."""
+"""Bandwidth limits as users write them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
 def parse_rate(value: object) -> int:
-    """Bytes a second from a number or a text such as `10MB`, `1.5MiB/s` or `500k`; 0 means no limit.
+    """Bytes per second from a number or a text such as `10MB`, `1.5MiB/s` or `500k`; 0 means no limit.
 
     Raises:
         InvalidRequestError
@@ -26,7 +26,7 @@ def parse_rate(value: object) -> int:
     match = _RATE.fullmatch(text)
     if match is None:
         raise InvalidRequestError(
-            f"invalid rate limit: {text!r}", hint='write bytes a second, as in "10MB" or "500KiB"'
+            f"invalid rate limit: {text!r}", hint='use bytes per second, such as "10MB" or "500KiB"'
         )
     unit = 1024 if match[3] else 1000
     return int(float(match[1]) * unit ** _POWERS[match[2].lower()])

@@ -1,4 +1,4 @@
-"""Puts the parts together: settings, store, scheduler, services, routes, and the web server around them."""
+"""Assembles the server: settings, store, scheduler, services, routes, and the web server."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from corral.library.create.local import LocalFiles
 from corral.library.create.service import Creator, Report
 from corral.library.models import Library
 from corral.library.pull import Puller
-from corral.library.pull_through import Mirror
+from corral.library.pull_through import PullThrough
 from corral.library.registry_server import Hosting
 from corral.library.verify import Verifier
 from corral.lifetime import Lifetime
@@ -74,7 +74,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("corral")
 _NS_PER_S = 1_000_000_000
 _HEAD_TIMEOUT_S = 30.0
-# How long requests may go on after a signal to stop before they are broken off.
+# How long requests may continue after a signal to stop before they are aborted.
 _GRACE_S = 1.5
 
 
@@ -82,7 +82,7 @@ def serve(settings: Settings) -> None:
     """Listen and serve until a signal.
 
     Raises:
-        CorralError: the address cannot be listened on, the models folder cannot be used, or the named engine does
+        CorralError: the address or the models folder cannot be used, or the configured engine does
             not exist.
     """
     logs = set_up_logging(settings.log_level)
@@ -109,17 +109,17 @@ def serve(settings: Settings) -> None:
         raise
     except Exception as exc:
         _log.debug("the server failed", exc_info=exc)
-        raise CorralError(f"the server ended: {type(exc).__name__}: {exc}") from exc
+        raise CorralError(f"the server failed: {type(exc).__name__}: {exc}") from exc
     finally:
         lifetime.close()
         logs.drain()
 
 
 def choose_engine(settings: Settings) -> EngineChoice:
-    """The engine that the settings name.
+    """The configured engine.
 
     Raises:
-        CorralError: there is no such engine.
+        CorralError: it does not exist.
     """
     home = home_folder()
     name = settings.llama_server or settings.engine or chosen_name(home)
@@ -128,7 +128,7 @@ def choose_engine(settings: Settings) -> EngineChoice:
 
 
 def engine_gpus(settings: Settings, engine: EngineChoice) -> EngineGPUs:
-    """What is known of the GPUs and the engine; nothing is asked yet."""
+    """The GPUs of the engine; they are looked up later."""
     return EngineGPUs(
         server_path=engine.server_path,
         package_folder=engine.package_folder,
@@ -140,7 +140,7 @@ def engine_gpus(settings: Settings, engine: EngineChoice) -> EngineGPUs:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What the server is made of; `close` runs when it ends, after the scheduler."""
+    """The parts of the server; `close` runs at its end, after the scheduler."""
 
     app: App
     scheduler: Scheduler
@@ -154,7 +154,7 @@ class _Parts:
 async def _serve(
     settings: Settings, parts: _Parts, listener: socket.socket, max_connections: int, lifetime: Lifetime
 ) -> None:
-    """Own the scheduler, and with it every child, as long as the server runs."""
+    """Own the scheduler, and with it every child, while the server runs."""
     guard = LoopGuard(settings.loop_guard_ns / _NS_PER_S) if settings.loop_guard_ns else None
     head_timeout_s = min(settings.client_timeout_ns / _NS_PER_S or _HEAD_TIMEOUT_S, _HEAD_TIMEOUT_S)
     web = WebServer(
@@ -182,12 +182,12 @@ async def _serve(
 
 
 async def _prepare(store: ModelStore, *, may_prune: bool, show: Callable[[str], None]) -> None:
-    """What is done once at the start beside serving; nothing in it is needed to serve."""
+    """Work that is done once in the background after the start; serving does not depend on it."""
     await asyncio.to_thread(_make_key, show)
     try:
         await asyncio.to_thread(prepare_store, store, may_prune=may_prune)
     except OSError as exc:
-        _log.warning("the models folder is not tidied: %s", exc)
+        _log.warning("the models folder cannot be pruned: %s", exc)
 
 
 async def _warn_of_unused_gpus(gpus: EngineGPUs) -> None:
@@ -261,12 +261,14 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "
 
 
 def _make_key(show: Callable[[str], None]) -> None:
-    """Who this machine is to registries, made once; the person registers the public half with an account."""
+    """Create this machine's key for registries, once; users register its public half with an account."""
     path = default_key_path()
     try:
         public = ensure_key(path)
     except OSError as exc:
-        _log.warning("cannot make %s (%s): registries that want a key will refuse", path, exc.strerror)
+        _log.warning(
+            "cannot create %s (%s): registries that require a key will refuse access", path, exc.strerror
+        )
         return
     if public is not None:
         show(f"Couldn't find '{path}'. Generating new private key.\nYour new public key is: \n\n{public}\n\n")
@@ -299,7 +301,7 @@ def _routes(inference: InferenceRoutes, library: LibraryRoutes, making: MakingRo
 
 
 def _account(settings: Settings) -> Account:
-    from corral.registry.account import Account  # TLS is loaded when somebody asks
+    from corral.registry.account import Account  # imports TLS, so only when needed
 
     return Account(settings.cloud_base_url, default_key_path())
 
@@ -310,7 +312,7 @@ def _registry(settings: Settings, store: ModelStore, puller: Puller) -> Registry
     mirror = None
     if settings.is_pull_through and not settings.is_offline:
         trusted = settings.registry_trusted_hosts
-        mirror = Mirror(store, hosting, puller, puller.open_gateway, trusted_hosts=trusted)
+        mirror = PullThrough(store, hosting, puller, puller.open_gateway, trusted_hosts=trusted)
     may_push = settings.registry_mode == "push"
     return RegistryRoutes(hosting, store.blobs, uploads, may_push=may_push, mirror=mirror)
 
@@ -323,7 +325,7 @@ def _with_elsewhere(router: Router, elsewhere: ElsewhereRoutes) -> Router:
 
 
 def _cloud_source() -> str:
-    """`env` where the variable for it is set, as Ollama says."""
+    """`env` if the variable is set, as in Ollama."""
     return "env" if os.environ.get("OLLAMA_NO_CLOUD", "").lower() in ("1", "t", "true") else "config"
 
 

@@ -1,4 +1,4 @@
-"""What the texts of settings mean. Each function takes the text of a variable and raises `UnreadableError`."""
+"""Parsers for the values of settings. Each takes the text of a variable and raises `UnreadableError`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ORIGIN_SCHEMES = (
 
 
 class UnreadableError(Exception):
-    """The text of a setting has no meaning; the default counts."""
+    """The value of a setting cannot be parsed; the default is used."""
 
 
 def number(text: str) -> int:
@@ -39,7 +39,7 @@ def maybe_number(text: str) -> int | None:
 
 
 def boolean(text: str) -> bool:
-    # Any other text that is not empty means yes, as for Ollama; the reader of the settings says so.
+    # Any other non-empty text is true, as in Ollama; the reader of the settings warns about it.
     return text not in FALSE
 
 
@@ -80,7 +80,7 @@ def kv_cache_type(text: str) -> str:
 
 
 def rate(text: str) -> int:
-    """Bytes a second."""
+    """Bytes per second."""
     try:
         return parse_rate(text)
     except InvalidRequestError:

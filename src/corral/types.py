@@ -1,6 +1,6 @@
-"""The vocabulary that every layer shares: conversations, options, requests and the pieces of an answer.
+"""The types that every layer shares: conversations, options, requests and the pieces of a response.
 
-Frozen values without behaviour beyond construction. Wire formats live in `api/`, prompt formats in `chat/`.
+Frozen values without behaviour. Wire formats are in `api/`, prompt formats in `chat/`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ Capability = Literal[
     "completion", "tools", "insert", "vision", "embedding", "thinking", "image", "audio", "rerank", "decision"
 ]
 
-# None: not said. True/False: on/off. A string: a level ("low", "medium", "high", "max").
+# None: not set. True/False: on/off. A string: a level ("low", "medium", "high", "max").
 Think = bool | Literal["low", "medium", "high", "max"] | None
 
 # None: free text. "json": any JSON object. A dict: a JSON schema (member order kept).
@@ -21,7 +21,7 @@ Format = Literal["json"] | dict[str, Any] | None
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call that the model made. `arguments` keeps the order in which it was written."""
+    """A call that the model made. `arguments` keeps the order in which the model wrote them."""
 
     name: str
     arguments: dict[str, Any]
@@ -31,7 +31,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation. `images` are decoded bytes (pictures, or audio)."""
+    """One turn of a conversation. `images` are decoded bytes (images or audio)."""
 
     role: str
     content: str = ""
@@ -90,9 +90,9 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """Options that are fixed when a model is loaded; two requests with equal values share a runner.
+    """Options that are fixed when a model is loaded; requests with equal values share a runner.
 
-    `num_ctx` 0 and `num_batch` None mean automatic, `num_gpu` -1 likewise, `num_thread` 0 leaves it to us.
+    Automatic values: `num_ctx` 0, `num_batch` None, `num_gpu` -1, `num_thread` 0.
     """
 
     num_ctx: int = 0
@@ -134,7 +134,7 @@ class TopLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Logprob:
-    """Log probability (natural, before sampling) of one emitted token, with its rivals if asked for."""
+    """Log probability (natural, before sampling) of one emitted token, with the top alternatives if requested."""
 
     token: str
     logprob: float
@@ -144,9 +144,9 @@ class Logprob:
 
 @dataclass(frozen=True, slots=True)
 class GenerationMetrics:
-    """Counts and durations of a whole reply; durations in nanoseconds.
+    """Counts and durations of a whole response; durations in nanoseconds.
 
-    `prompt_eval_count` counts cached tokens too; `cached_count` says how many those were.
+    `prompt_eval_count` includes cached tokens; `cached_count` is their number.
     """
 
     total_duration_ns: int = 0
@@ -160,9 +160,9 @@ class GenerationMetrics:
 
 @dataclass(slots=True)
 class Chunk:
-    """One piece of an answer as it goes to a surface. The last one has `done` and, normally, metrics.
+    """One piece of a response on its way to a surface. The last one has `done` and, normally, metrics.
 
-    `choice` numbers the answers of a request that asked for several. `stop_word` is the stop sequence that ended it.
+    `choice` numbers the choices of a request for several. `stop_word` is the stop sequence that ended it.
 
     Not frozen: one is made for every token, and a frozen dataclass costs three times as much to build.
     """

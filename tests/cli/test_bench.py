@@ -131,7 +131,7 @@ def test_a_real_model(server: Server) -> None:
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     assert lines[0].startswith("tiny: prompts of ")
-    header = lines.index("AT A TIME    PROMPT TOK/S    FIRST TOKEN    TOK/S EACH    TOK/S ALL ")
+    header = lines.index("CONCURRENT    PROMPT TOK/S    FIRST TOKEN    TOK/S EACH    TOK/S ALL ")
     assert [line.split()[0] for line in lines[header + 1 : header + 3]] == ["1", "2"]
     assert all(float(line.split()[1]) > 0 for line in lines[header + 1 : header + 3])
     assert "first token, milliseconds" in lines
@@ -152,14 +152,14 @@ def test_answers_without_a_token(replay: Callable[..., Replay]) -> None:
     words = ("m", "-c", "2", "--rounds", "1", "--tokens", "3")
     result = bench(replay([*version, empty]).env, *words)
     assert result.returncode == 1
-    assert "m answers without a token, so there is nothing to measure" in result.stderr
+    assert "m generates no tokens, so there is nothing to measure" in result.stderr
     # The first trial has none, and one of the two requests that count.
     once = {**empty, "once": True}
     full = answer("POST", "/api/generate", [*said, end])
     order = [once, {**full, "once": True}, *[{**full, "once": True}] * 2, once, full]
     result = bench(replay([*version, *order]).env, *words)
     assert result.returncode == 0, result.stderr
-    assert "note: 1 answers had no token and do not count" in result.stdout
+    assert "note: 1 responses had no tokens and are not counted" in result.stdout
     # A whole round without a token is tried again with other words.
     order = [{**full, "once": True}, once, {**full, "once": True}, once, once, full]
     result = bench(replay([*version, *order]).env, "m", "-c", "1", "--rounds", "1", "--tokens", "3")

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.cli.http import short_http as quick
+from corral.cli.http import short_http
 from tests.cli.replay import Replay
 from tests.conftest import FIXTURES
 
@@ -147,7 +147,7 @@ def test_accounts_where_the_server_has_none(recorded: Replay) -> None:
     """The page that registers this machine's key is named; there is nothing to sign out of."""
     missing = run(recorded, "signin")
     assert (missing.returncode, missing.stdout) == (1, "")
-    assert "a server makes one when it starts" in missing.stderr
+    assert "a server creates one when it starts" in missing.stderr
     (recorded.home / ".ollama").mkdir()
     line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIESJJrYn here"
     (recorded.home / ".ollama" / "id_ed25519.pub").write_text(line + "\n")
@@ -171,7 +171,7 @@ def test_accounts_without_a_network(replay: Callable[..., Replay]) -> None:
     assert "https://ollama.com/connect?name=" in signin.stdout
     signout = run(double, "signout")
     assert signout.returncode == 1
-    assert signout.stderr.startswith("Error: account unavailable: ollama.com was not reached")
+    assert signout.stderr.startswith("Error: account unavailable: ollama.com could not be reached")
 
 
 def test_tool_calls_are_told(replay: Callable[..., Replay]) -> None:
@@ -237,10 +237,10 @@ class Raw:
         self._listener.close()
 
 
-def fetch(data: bytes) -> quick.Answer:
+def fetch(data: bytes) -> short_http.Response:
     server = Raw(data)
     try:
-        return quick.exchange("127.0.0.1", server.port, "GET", "/", None, {"Host": "x"})
+        return short_http.exchange("127.0.0.1", server.port, "GET", "/", None, {"Host": "x"})
     finally:
         server.close()
 
@@ -298,7 +298,7 @@ def test_any_bytes_are_an_answer_or_an_error(head: bytes, pieces: list[bytes]) -
     """Whatever a port says: a whole answer, or OSError."""
     connection: Any = Bytes([head, *pieces])
     try:
-        answer = quick._read_answer(connection, has_body=True)
+        answer = short_http._read_response(connection, has_body=True)
     except OSError:
         return
     assert answer.status >= 0
@@ -309,7 +309,7 @@ def test_any_bytes_are_an_answer_or_an_error(head: bytes, pieces: list[bytes]) -
 def test_other_services(tmp_path: Path) -> None:
     """What answers there is no model server: the person is told."""
     for data, said in (
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "the answer is not http"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "the response is not http"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", "is not JSON"),
         (
             b"HTTP/1.1 301 Moved\r\nLocation: https://other/\r\nContent-Length: 0\r\n\r\n",

@@ -127,7 +127,7 @@ def test_without_a_server(cli: Cli) -> None:
     assert result.returncode == 1
     assert result.stderr == (
         "Error: could not connect to corral server, run 'corral serve' to start it\n"
-        "nothing listens at http://127.0.0.1:1 (from OLLAMA_HOST)\n"
+        "nothing is listening at http://127.0.0.1:1 (from OLLAMA_HOST)\n"
     )
     assert "Warning: client version is" in cli("--version", OLLAMA_HOST="127.0.0.1:1").stdout
 

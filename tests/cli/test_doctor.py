@@ -75,7 +75,7 @@ def test_another_folder(well: Server, tmp_path: Path, terminal: Callable[..., Sc
     env = {**well.env, "OLLAMA_MODELS": str(tmp_path / "other"), "CORRAL_HOME": str(tmp_path)}
     is_ok, checks = findings(env)
     assert is_ok
-    assert "(m:latest): it uses another one" in checks["store"][-1]["text"]
+    assert "(m:latest): it uses another folder" in checks["store"][-1]["text"]
     screen = terminal(env, "doctor", columns=110, lines=50)
     assert screen.wait_for_end() == 0
     lines = screen.text.splitlines()
@@ -104,8 +104,8 @@ def test_a_damaged_store(well: Server) -> None:
     (store / "blobs" / f"sha256-{'b' * 64}").write_bytes(b"x" * 70)
     found = {f.check: f for f in check_store(store)}
     assert "is missing" in found["blobs"].text
-    assert found["downloads"].text.startswith("1 cut short")
-    assert found["leftovers"].text == "1 files that no model refers to, 70 B"
+    assert found["downloads"].text.startswith("1 interrupted downloads")
+    assert found["leftovers"].text == "1 unreferenced files, 70 B"
     assert set(before) - {*store.rglob("*")} == {blob, library / "bad" / "latest"}
     assert findings(well.env)[0] is False
 
@@ -153,8 +153,8 @@ def listener() -> Iterator[Callable[[bytes], int]]:
 @pytest.mark.parametrize(
     ("answer", "text"),
     [
-        (b"SSH-2.0-x\r\n\r\n", "is no server for models"),
-        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno", "is no server for models"),
+        (b"SSH-2.0-x\r\n\r\n", "is answered by another program"),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno", "is answered by another program"),
         (b"", "does not answer within 5 seconds"),
     ],
 )

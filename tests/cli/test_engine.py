@@ -37,7 +37,7 @@ def test_what_cannot_be(tmp_path: Path) -> None:
     """Errors say what to do."""
     missing = engine(tmp_path, "use", "native")
     assert missing.returncode == 1
-    assert missing.stderr == "Error: there is no native build of the engine\nmake one: corral engine build\n"
+    assert missing.stderr == "Error: there is no native build of the engine\nbuild it: corral engine build\n"
     assert "usage: corral engine [list | build" in engine(tmp_path, "repair").stderr
     without = engine(tmp_path, "build", PATH=str(tmp_path))
     assert without.returncode == 1

@@ -38,7 +38,7 @@ def test_where_there_is_room() -> None:
 
 def test_headings_break_at_blanks() -> None:
     """The columns of `bench` at 40 columns."""
-    header = ("AT A TIME", "PROMPT TOK/S", "FIRST TOKEN", "TOK/S EACH", "TOK/S ALL")
+    header = ("CONCURRENT", "PROMPT TOK/S", "FIRST TOKEN", "TOK/S EACH", "TOK/S ALL")
     text = fit_table([("1", "2021", "19 ms", "286.2", "286.2")], header=header, width=40)
     words = {word for name in header for word in name.split()}
     assert words == set(text.split()) - {"1", "2021", "19", "ms", "286.2"}

@@ -218,7 +218,7 @@ def test_configure_and_restore(ready: Replay, name: str) -> None:
     assert run(ready, name, "--config", "--model", "one").returncode == 0
     once = path.read_text()
     again = run(ready, name, "--config", "--model", "one")
-    assert "is as it should be" in again.stderr
+    assert "is already up to date" in again.stderr
     assert path.read_text() == once
     assert url_of(ready) in once
     assert path.stat().st_mode & 0o777 == 0o640
@@ -238,7 +238,7 @@ def test_configure_and_restore(ready: Replay, name: str) -> None:
     assert path.stat().st_mode & 0o777 == 0o640
     nothing = run(ready, name, "--undo")
     assert nothing.returncode == 1
-    assert "nothing was changed in" in nothing.stderr
+    assert "was never changed" in nothing.stderr
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -347,7 +347,7 @@ def test_config_of_variables_alone(ready: Replay) -> None:
             "--restore cannot be combined with --model, --config, or extra args",
         ),
         (["claude"], "model selection requires an interactive terminal; use --model to run in headless mode"),
-        (["claude", "--model", "nope"], "get it first: corral pull nope"),
+        (["claude", "--model", "nope"], "pull it first: corral pull nope"),
         (["hermes"], "hermes cannot be set up by corral\nhermes model, then More providers"),
         (
             ["clawdbot"],
@@ -414,7 +414,7 @@ def test_choosing_on_a_terminal(ready: Replay, terminal: Callable[..., Screen]) 
     screen = terminal(ready.env, "launch", "claude")
     screen.wait_for("[one:latest]:")
     screen.enter("9")
-    screen.wait_for("there is no 9")
+    screen.wait_for("no model named 9")
     screen.enter("2")
     assert screen.wait_for_end() == 0
     assert '"argv": ["--model", "two:latest"]' in screen.raw

@@ -82,7 +82,7 @@ def test_a_pull_that_nobody_watches(replay: Callable[..., Replay]) -> None:
     assert (result.returncode, result.stdout) == (0, "")
     assert result.stderr.splitlines() == [
         "pulling manifest",
-        "pulling dde5aa3fc5ff: going on at 1 GB of 2 GB",
+        "pulling dde5aa3fc5ff: resuming at 1 GB of 2 GB",
         "pulling dde5aa3fc5ff: 2 GB",
         "pulling a1b2c3d4e5f6: 1.5 KB",
         "verifying sha256 digest",
@@ -99,7 +99,7 @@ def test_an_interrupted_pull(replay: Callable[..., Replay], terminal: Callable[.
     screen.wait_for("pulling dde5aa3fc5ff")
     screen.type("\x03")
     assert screen.wait_for_end() == 130
-    assert "stopped; what was downloaded is kept, `corral pull m` goes on" in screen.text
+    assert "stopped; the partial download is kept, `corral pull m` resumes it" in screen.text
     wait_until(lambda: any(request.get("cancelled") for request in double.requests))
 
 
@@ -169,7 +169,7 @@ def test_a_server_in_the_background(tmp_path: Path) -> None:
     refused = corral("run", "corral-tiny", "hi")
     assert refused.stderr == (
         "Error: could not connect to corral server, run 'corral serve' to start it\n"
-        f"nothing listens at http://127.0.0.1:{port} (from OLLAMA_HOST)\n"
+        f"nothing is listening at http://127.0.0.1:{port} (from OLLAMA_HOST)\n"
     )
     started = corral("run", "--serve", "corral-tiny", "What is the capital of France?", "--think=false")
     pid = int(started.stderr.partition("process ")[2].partition(",")[0])
@@ -181,7 +181,7 @@ def test_a_server_in_the_background(tmp_path: Path) -> None:
         assert "corral-tiny" in corral("list", CORRAL_AUTOSERVE="1").stdout
     finally:
         os.kill(pid, signal.SIGTERM)
-    with pytest.raises(CorralError, match="one can be started on this machine only"):
+    with pytest.raises(CorralError, match="a server can only be started on this machine"):
         start_server(Client(HostAddress.parse("192.0.2.1:1")))
 
 

@@ -202,9 +202,9 @@ def test_pull_all(start_server: Callable[..., Server]) -> None:
     changed = f"{registry.host}/lib/b:latest"
     assert {name for name in after if after[name] != before[name]} == {changed}
     assert result.stderr.splitlines()[-1] == (
-        f"4 of 5 models came from registries: 1 updated ({changed}), 1 up to date, "
+        f"4 of 5 models were pulled from registries: 1 updated ({changed}), 1 up to date, "
         f"1 not in the registry ({registry.host}/lib/copy:latest), 1 failed ({lost.host}/lib/c:latest), "
-        "1 made here and left alone"
+        "1 created locally and left alone"
     )
     assert f"Error: {lost.host}/lib/c:latest: pull model manifest:" in result.stderr
 
@@ -216,7 +216,7 @@ def test_what_to_do_about_a_registry(start_server: Callable[..., Server]) -> Non
     assert result.returncode == 1
     error, advice = result.stderr.splitlines()[-2:]
     assert error.endswith("http: server gave HTTP response to HTTPS client")
-    assert advice.endswith("add --insecure")
+    assert advice.endswith("add --insecure if you trust the network")
 
 
 def test_pull_all_takes_no_names(replay: Callable[..., Replay]) -> None:
@@ -231,4 +231,4 @@ def test_pull_all_of_another_server(replay: Callable[..., Replay]) -> None:
     """A server that cannot say what was made on it is not asked to replace that."""
     result = run(replay(tags(*THREE)).env, "pull", "--all")
     assert result.returncode == 1
-    assert "does not say which of its models came from a registry" in result.stderr
+    assert "does not report which of its models came from a registry" in result.stderr

@@ -374,7 +374,7 @@ def test_a_failure_does_not_end_the_conversation(terminal: Terminal, replay: Sta
     screen.wait_for("out of paper")
     screen.wait_for_prompt()
     screen.enter("two")
-    screen.wait_for("Error: the connection to the server was lost before its answer was complete")
+    screen.wait_for("Error: the connection to the server was lost before the response was complete")
     screen.wait_for_prompt()
     screen.enter("three")
     screen.wait_for("fine")

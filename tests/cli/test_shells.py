@@ -237,7 +237,7 @@ def test_an_unknown_shell(env: dict[str, str]) -> None:
         ["corral", "completion", "csh"], env=env, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert done.stderr == "Error: unknown shell: csh; corral completion knows bash, zsh and fish\n"
+    assert done.stderr == "Error: unknown shell: csh; supported shells are bash, zsh and fish\n"
 
 
 @needs("mandoc")

@@ -108,7 +108,7 @@ def test_keeps_what_the_original_loses(text: str, commands: list[tuple[str, ...]
         ('FROM a\nSYSTEM """never\n\n', "unexpected EOF", 2),
         (
             'FROM a\nSYSTEM """\nb""" c\nTEMPLATE """d"""',
-            '(line 3): there is text behind the closing """ of a value',
+            '(line 3): there is text after the closing """ of a value',
             3,
         ),
     ],

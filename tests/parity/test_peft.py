@@ -103,7 +103,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "repeated layers": ("llama2", {"layer_replication": [[0, 2], [1, 3]]}, "layer_replication"),
     "from a token on": ("llama2", {"alora_invocation_tokens": [5, 5]}, "alora_invocation_tokens"),
-    "router": ("mixtral", {"target_parameters": ["mlp.experts.gate_up_proj"]}, "base model has nothing"),
+    "router": ("mixtral", {"target_parameters": ["mlp.experts.gate_up_proj"]}, "base model has no weights"),
 }
 
 

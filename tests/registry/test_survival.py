@@ -190,7 +190,7 @@ def test_offline(start_server: StartServer) -> None:
     server = start_server(CORRAL_OFFLINE="1")
     events = server.stream("/api/pull", {"model": "llama3"})
     assert events[-1]["error"] == (
-        "pull model manifest: llama3:latest is not here, and this server is offline (CORRAL_OFFLINE)"
+        "pull model manifest: llama3:latest is not available locally and this server is offline (CORRAL_OFFLINE)"
     )
     assert server.stream("/api/pull", {"model": "corral-tiny"})[-1] == {"status": "success"}
 

@@ -71,7 +71,7 @@ def test_all_is_well(start_server: StartServer) -> None:
     assert len(set(digests)) == events[-1]["blobs"]
     assert events[-2]["all_completed"] == events[-2]["all_total"] == events[-1]["bytes"]
     done = corral(server, "verify")
-    assert (done.returncode, done.stdout.startswith("all is as it should be: ")) == (0, True), done
+    assert (done.returncode, done.stdout.startswith("no damage found: ")) == (0, True), done
     status, body = server.request("POST", "/api/verify", {"models": ["nope"], "stream": False})
     assert (status, json.loads(body)) == (404, {"error": "model 'nope' not found"})
     status, _ = server.request("POST", "/api/verify", {"model": "no//name", "stream": False})
@@ -91,13 +91,13 @@ def test_one_flipped_byte(odd: OddRegistry, start_server: StartServer) -> None:
     server.post("/api/generate", {"model": name, "keep_alive": 0})
     done = corral(server, "verify", name)
     assert done.returncode == 1
-    assert f"{name}:latest  {blob.name[:19]}  the content is not what its digest says" in done.stdout
+    assert f"{name}:latest  {blob.name[:19]}  the content does not match its digest" in done.stdout
     assert "pull" in done.stderr
     found = json.loads(corral(server, "verify", "--json").stdout)
     assert [one["model"] for one in found["damaged"]] == [f"{name}:latest"]
     status, body = server.request("POST", "/api/generate", {"model": name, **FEW})
-    assert (status, "not what its digest says" in json.loads(body)["error"]) == (500, True), body
-    assert "is not what its digest says" in corral(server, "doctor").stdout
+    assert (status, "does not match its digest" in json.loads(body)["error"]) == (500, True), body
+    assert "does not match its digest" in corral(server, "doctor").stdout
     assert server.post("/api/generate", {"model": "other", **FEW})["done"]
     assert server.stream("/api/pull", {"model": name, "insecure": True})[-1] == {"status": "success"}
     assert blob.read_bytes() == say_layers()["model"]
@@ -164,7 +164,7 @@ def test_weights_that_were_written_to(start_server: StartServer) -> None:
     assert server.post("/api/generate", {"model": "m", **FEW, "keep_alive": 0})["done"]
     flip(blob, keeps_time=False)
     status, body = server.request("POST", "/api/generate", {"model": "m", **FEW})
-    assert (status, "not what its digest says" in json.loads(body)["error"]) == (500, True), body
+    assert (status, "does not match its digest" in json.loads(body)["error"]) == (500, True), body
     blob.write_bytes((FIXTURES / "say.gguf").read_bytes())
     assert server.post("/api/generate", {"model": "m", **FEW})["done"]
 

@@ -1,4 +1,4 @@
-"""Runs the command that was typed. What it needs is imported when it is needed: start-up is felt every time."""
+"""Runs a command. Modules are imported when they are needed, because start-up time is felt at every command."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-_INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
+_INTERRUPTED = 130  # the status that shells report after Ctrl-C
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run a command and leave the process with its exit status."""
+    """Run a command and exit with its status."""
     words = sys.argv[1:] if argv is None else argv
     _prepare_output()
     try:
@@ -27,18 +27,18 @@ def main(argv: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         status = _INTERRUPTED
     except BrokenPipeError:
-        # The reader has what it wants; a second error at exit would only confuse.
+        # The reader has closed the pipe; avoid a second error at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except Exception as error:
         status = _fail(error)
     if argv is None and words[:1] not in (["serve"], ["start"]):
-        _leave(status)
+        _exit_now(status)
     sys.exit(status)
 
 
 def _prepare_output() -> None:
-    """Stand-ins for streams that are closed, and a mark for what the terminal's encoding cannot say."""
+    """Replace closed streams, and characters that the terminal's encoding does not have."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -47,8 +47,8 @@ def _prepare_output() -> None:
             stream.reconfigure(errors="replace")
 
 
-def _leave(status: int) -> NoReturn:
-    """End at once: to take the interpreter down in good order costs as much as all our imports."""
+def _exit_now(status: int) -> NoReturn:
+    """Exit without finalising the interpreter, which takes as long as all our imports."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):
             stream.flush()
@@ -61,7 +61,7 @@ def _text(word: str) -> str:
 
 
 def _fail(error: Exception) -> int:
-    """Print what went wrong; what is not a known kind of error keeps its traceback."""
+    """Print an error; an unknown kind of error keeps its traceback."""
     from corral.cli.http.client import APIError, NoServerError, no_server_text
     from corral.errors import CorralError
 
@@ -74,9 +74,9 @@ def _fail(error: Exception) -> int:
     from corral.cli.terminal.screen import is_terminal, safe
 
     hint = getattr(error, "hint", "")
-    told = f"Error: {text}" + (f"\n{hint}" if hint else "")
-    # Parts of it may come from a registry that nobody vouches for.
-    print(safe(told) if is_terminal(sys.stderr) else told, file=sys.stderr)
+    message = f"Error: {text}" + (f"\n{hint}" if hint else "")
+    # Parts of the text may come from an untrusted registry.
+    print(safe(message) if is_terminal(sys.stderr) else message, file=sys.stderr)
     return 1
 
 
@@ -97,7 +97,7 @@ def _run(words: Sequence[str]) -> int:
         _print_help(command)
         return 0
     module, _, function = command.target.partition(":")
-    # Not importlib.import_module: its module alone costs as much as three of ours.
+    # Not importlib.import_module: importing importlib costs as much as three of our modules.
     implementation = getattr(__import__(f"corral.cli.{module}", fromlist=[function]), function)
     if not command.needs_server:
         return implementation(arguments) or 0
@@ -108,14 +108,14 @@ def _run(words: Sequence[str]) -> int:
         return implementation(client, arguments) or 0
     except Exception as error:
         if arguments.words and getattr(error, "hint", None) == "":
-            from corral.cli.models.own_files import advice_about
+            from corral.cli.models.model_from_file import advice_about
 
             error.hint = advice_about(arguments.words[0])  # type: ignore[attr-defined]
         raise
 
 
 def _split(words: Sequence[str]) -> tuple[str, list[str]]:
-    """The command's name and all other words; flags of the program itself may stand before the name."""
+    """The command's name and all other words; global flags may precede the name."""
     known = {f"--{flag.name}" for flag in ROOT.flags} | {
         f"-{flag.short}" for flag in ROOT.flags if flag.short
     }
@@ -133,7 +133,7 @@ def _split(words: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def _take_host(arguments: Arguments) -> None:
-    """`--host` counts for all that reads OLLAMA_HOST, programs that are started included."""
+    """`--host` sets OLLAMA_HOST, for programs started from here too."""
     if (host := arguments.flags.pop(HOST.name, None)) is not None:
         os.environ["OLLAMA_HOST"] = host
 

@@ -1,6 +1,6 @@
-"""JSON as Go's encoder writes it: compact, `<`, `>` and `&` escaped, its number forms.
+"""JSON as Go's encoder writes it: compact, with `<`, `>` and `&` escaped, and Go's number formats.
 
-Digests of stored blobs depend on these bytes, and one string of the hot path is encoded for every token.
+Digests of stored blobs depend on these bytes. On the hot path, one string is encoded per token.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _unpack = struct.Struct("<f").unpack
 
 
 class Float32(float):
-    """A number that Go holds in 32 bits: it prints with as many digits as those need."""
+    """A number that Go stores in 32 bits; it is printed with only as many digits as these need."""
 
     __slots__ = ()
 
@@ -48,12 +48,12 @@ def escape_string(text: str) -> bytes:
 
 
 def encode_plain(value: Any) -> bytes:
-    """A value of lists, whole numbers and texts as JSON, at the speed of orjson."""
+    """A value that consists of lists, integers and strings as JSON, at the speed of orjson."""
     return _with_escapes(orjson.dumps(value))
 
 
 def _with_escapes(data: bytes) -> bytes:
-    """JSON with what Go escapes beyond what has to be: these letters are in strings only."""
+    """JSON with Go's additional escapes; these characters only occur in strings."""
     if b"<" in data:
         data = data.replace(b"<", b"\\u003c")
     if b">" in data:
@@ -111,7 +111,7 @@ def _append(parts: list[bytes], value: Any, *, is_sorted: bool) -> None:
 
 
 def finite_or_text(value: float) -> float | str:
-    """A number that JSON has, or the name that Go gives to one that it does not have."""
+    """A number, or Go's name for one that JSON does not have (NaN, infinities)."""
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
@@ -122,7 +122,7 @@ def _utf8_name(item: tuple[Any, Any]) -> bytes:
 
 
 def _number(value: float) -> str:
-    """A float in Go's form: exponent only below 1e-6 and from 1e21, whole numbers without a point.
+    """A float in Go's format: exponents only below 1e-6 and from 1e21 on, integers without a point.
 
     Raises:
         ValueError: NaN or infinity, which JSON does not have.
@@ -156,7 +156,7 @@ def _positional(mantissa: str, exponent: int) -> str:
 
 
 def _shortest32(value: float) -> str:
-    """The fewest digits that give the same 32-bit number back."""
+    """The shortest decimal that is the same 32-bit number."""
     wanted = _unpack(_pack(value))[0]
     for digits in (6, 7, 8):
         text = f"{wanted:.{digits}g}"
@@ -168,9 +168,9 @@ def _shortest32(value: float) -> str:
 
 
 def encode_float32_list(values: Sequence[float]) -> bytes:
-    """A list of numbers as 32-bit ones, each with as many digits as it needs, at the speed of orjson.
+    """A list of 32-bit numbers, each with as few digits as possible, at the speed of orjson.
 
-    Only the forms that Go writes differently are touched.
+    Only numbers that Go formats differently are rewritten.
     """
     import numpy
 
@@ -185,7 +185,7 @@ _OTHER_FORM = re.compile(rb"-?[\d.]+e[-+]?\d+|-?\d+\.0(?=[,\]])")
 
 
 def shorten_float32(value: float) -> float:
-    """The shortest decimal that gives the same 32-bit number."""
+    """The shortest decimal text of a 32-bit number."""
     return float(_shortest32(value))
 
 

@@ -1,4 +1,4 @@
-"""Texts in quotes as Go writes them into errors: what a client sent cannot end the quotes, or the line."""
+"""Quoted texts as in Go's errors: text from a client cannot end the quotes or the line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ESCAPES = {
 
 
 def quoted(text: str) -> str:
-    """A text in double quotes, with escapes for quotes and for what cannot be seen (Go: strconv.Quote)."""
+    """A text in double quotes, with quotes and invisible characters escaped (Go: strconv.Quote)."""
     if text.isprintable() and '"' not in text and "\\" not in text:
         return f'"{text}"'
     return '"' + "".join(_shown(character) for character in text) + '"'

@@ -1,4 +1,4 @@
-"""Times and durations as Go writes and reads them: RFC 3339 with nanoseconds, `1h2m3s`, keep_alive values."""
+"""Go's formats of times and durations: RFC 3339 with nanoseconds, `1h2m3s`, keep_alive values."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from corral.errors import InvalidRequestError
 
-# The longest duration that Go has, about 292 years: what "never" is on the wire.
-# Python refuses to read numbers of thousands of digits; no duration has a tenth of it.
+# Go's longest duration, about 292 years: "never" on the wire.
+# Python refuses to parse numbers of thousands of digits; durations are much shorter.
 _MAX_CHARS = 400
 FOREVER_NS = 2**63 - 1
 _SECOND_NS = 1_000_000_000
@@ -32,7 +32,7 @@ _cached_second = (-1, "")
 
 
 def format_utc_now() -> str:
-    """The present in UTC, with up to nine digits of a second."""
+    """The current time in UTC, with up to nine fractional digits."""
     global _cached_second
     second, nanosecond = divmod(time.time_ns(), _SECOND_NS)
     cached, prefix = _cached_second
@@ -43,7 +43,7 @@ def format_utc_now() -> str:
 
 
 def format_local_time(epoch_ns: int) -> str:
-    """A moment with the offset of this machine's time zone; `Z` where that is UTC."""
+    """A time in this machine's time zone; `Z` for UTC."""
     second, nanosecond = divmod(epoch_ns, _SECOND_NS)
     try:
         moment = datetime.datetime.fromtimestamp(second, datetime.UTC).astimezone()
@@ -59,7 +59,7 @@ def parse_duration_ns(text: str) -> int:
     """Read a duration like `1h30m` or `-1.5s`.
 
     Raises:
-        InvalidRequestError: with Go's text.
+        InvalidRequestError: with Go's message.
     """
     invalid = InvalidRequestError(f"time: invalid duration {_quoted(text)}")
     rest = text[1:] if text[:1] in ("+", "-") else text
@@ -89,7 +89,7 @@ def parse_duration_ns(text: str) -> int:
 
 
 def _quoted(text: str) -> str:
-    """A text in quotes as Go's package of times writes it: with the bytes of what is not plain."""
+    """A quoted text as Go's time package writes it: non-ASCII characters as bytes."""
     shown = "".join(
         "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "replace"))
         if character < " " or character > "\x7f"
@@ -104,9 +104,9 @@ def _quoted(text: str) -> str:
 def parse_keep_alive(value: Any) -> int | None:
     """A request's `keep_alive` in nanoseconds: None if absent, FOREVER_NS for any negative value.
 
-    Numbers are seconds, and so are numbers written as texts, which Ollama refuses for lack of a unit. A number that
-    overflows Go's durations turns negative after the check for negative ones there, and the model goes as soon as
-    it is idle.
+    Numbers are seconds. So are numbers in strings, which Ollama refuses because the unit is missing. In Ollama, a
+    number that overflows Go's durations becomes negative after the check for negative ones, and the model is unloaded
+    as soon as it is idle.
 
     Raises:
         InvalidRequestError
@@ -118,7 +118,7 @@ def parse_keep_alive(value: Any) -> int | None:
     if isinstance(value, int | float):
         if value < 0:
             return FOREVER_NS
-        # 1 ns: over before anybody can ask, yet not the explicit zero that means "unload now".
+        # 1 ns: expires at once, but is not the explicit zero that means "unload now".
         return int(value * _SECOND_NS) if value <= FOREVER_NS // _SECOND_NS else 1
     if isinstance(value, str):
         if _SECONDS.fullmatch(value):
@@ -130,7 +130,7 @@ def parse_keep_alive(value: Any) -> int | None:
 
 
 def format_duration(duration_ns: int) -> str:
-    """A duration as Go prints it: `1.5s`, `987.654µs`, `1h2m3s`."""
+    """A duration in Go's format: `1.5s`, `987.654µs`, `1h2m3s`."""
     if duration_ns == 0:
         return "0s"
     sign, left = ("-", -duration_ns) if duration_ns < 0 else ("", duration_ns)

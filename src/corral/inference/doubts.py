@@ -49,4 +49,4 @@ class Doubts:
         _log.info("blob=%s was written to since it was verified, verifying it again", digest)
         with suppress(OSError):
             if not self._blobs.check(digest):
-                _log.warning("blob=%s is not what its digest says; pull or create its models again", digest)
+                _log.warning("blob=%s does not match its digest; pull or create its models again", digest)

@@ -1,4 +1,4 @@
-"""Answers with arrays of model files in them as JSON, a piece at a time: a vocabulary is never in memory at once."""
+"""Responses that contain arrays of model files, as JSON in pieces, so that no vocabulary is in memory as a whole."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from corral.errors import GGUFError, InvalidRequestError
 from corral.golang.json import Float32, encode, encode_float32_list, escape_string, finite_or_text
 from corral.weights.gguf import GGUFArray
 
-# Of all arrays in one answer, as they are in the files. The largest vocabularies in use have 20 MiB.
+# Of all arrays in one response, as stored in the files. The largest vocabularies in use have 20 MiB.
 MAX_ARRAY_BYTES = 256 << 20
 _PIECE_BYTES = 1 << 16
-# Elements of a piece; divisible by three, so that base64 of bytes can be put together.
+# Elements per piece; divisible by three, so that pieces of base64 can be concatenated.
 _PIECE_ELEMENTS = 3 * 4096
 _U64 = struct.Struct("<Q").unpack
 
 
 def answer_pieces(answer: Mapping[str, Any]) -> Iterator[bytes]:
-    """The JSON of an answer in pieces of some 64 KiB. Everything but the arrays is encoded before the first comes.
+    """The JSON of a response in pieces of about 64 KiB. Everything but the arrays is encoded before the first piece.
 
     Raises:
-        InvalidRequestError: the arrays are too large to be shown.
-        ValueError: a number that JSON does not have.
-        GGUFError: the file became shorter, while pieces are taken.
+        InvalidRequestError: the arrays are too large.
+        ValueError: NaN or infinity.
+        GGUFError: while iterating: the file became shorter.
     """
     parts = _joined(list(_parts(answer)))
     size_bytes = sum(part.size_bytes for part in parts if isinstance(part, GGUFArray))
@@ -37,13 +37,13 @@ def answer_pieces(answer: Mapping[str, Any]) -> Iterator[bytes]:
         raise InvalidRequestError(
             f"the arrays of this model are too large to be shown: {size_bytes >> 20} MiB"
             f" (at most {MAX_ARRAY_BYTES >> 20} MiB)",
-            hint='ask without "verbose"',
+            hint='omit "verbose"',
         )
     return _pieces(parts)
 
 
 def _parts(value: Any) -> Iterator[bytes | GGUFArray]:
-    """JSON with gaps where the arrays belong."""
+    """JSON, with the arrays in between."""
     if isinstance(value, GGUFArray):
         yield value
     elif isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The model library: list, show, copy, delete, and what is loaded. Members in the order of the wire."""
+"""The model library: list, show, copy, delete, and loaded models. Members are in wire order."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _TAGS_MAX_AGE_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ShowRequest:
-    """`options` go into the Modelfile alone; `basename` replaces one fact for a client that wants it so."""
+    """`options` only affect the Modelfile; `basename` replaces `general.basename` for a client that needs it."""
 
     model: str
     system: str = ""
@@ -58,21 +58,21 @@ class Library:
         self._settings = settings
         self._store = store
         self._profiles = profiles
-        # The entry of a model in the list as JSON, and the model that it was made of.
+        # The list entry of a model as JSON, with the model that it was made from.
         self._entries: dict[ModelName, tuple[Model, bytes]] = {}
         self._tags: tuple[bytes, int, float] = (b"", -1, 0.0)
 
     def recent_tags_json(self) -> bytes | None:
-        """The last answer of `/api/tags` if it still holds.
+        """The last response of `/api/tags`, if it is still valid.
 
-        Changes through this server show at once, those of other programs in the folder after a second.
+        Changes made by this server are visible at once, those of other programs after a second.
         """
         answer, generation, made_s = self._tags
         is_recent = time.monotonic() - made_s < _TAGS_MAX_AGE_S
         return answer if is_recent and generation == self._store.manifests.generation else None
 
     def tags_json(self) -> bytes:
-        """The answer of `/api/tags`, from the folder."""
+        """The response of `/api/tags`, read from the folder."""
         generation = self._store.manifests.generation
         entries: dict[ModelName, tuple[Model, bytes]] = {}
         answers = []
@@ -90,9 +90,9 @@ class Library:
         return result
 
     def _entry_json(self, model: Model) -> tuple[bytes, bool]:
-        """An entry of the list, and whether it holds as long as the model is the same.
+        """An entry of the list, and whether it can be cached for this model.
 
-        Whatever a file of one model holds, the others are listed.
+        A damaged model never keeps the others from being listed.
         """
         try:
             return encode(self._tags_entry(model)), not model.weights_path or _header(model) is not None
@@ -117,7 +117,7 @@ class Library:
         }
         is_unreadable = model.weights_path is not None and gguf is None
         if problem := model.problem or ("its weights are missing or damaged" if is_unreadable else ""):
-            entry["problem"] = problem  # a member of our own: why it cannot be run
+            entry["problem"] = problem  # an additional member: why it cannot be run
         if found := capabilities.tags_order(self._capabilities(model, gguf), gguf):
             entry["capabilities"] = list(found)
         return entry
@@ -138,7 +138,7 @@ class Library:
         return answer_pieces(self.show(request))
 
     def show(self, request: ShowRequest) -> dict[str, Any]:
-        """The answer of `/api/show`. With `is_verbose` arrays of the file are left in it as GGUFArray.
+        """The response of `/api/show`. With `is_verbose` it contains arrays of the file as GGUFArray.
 
         Raises:
             InvalidRequestError, ModelNotFoundError, CorruptManifestError
@@ -183,9 +183,9 @@ class Library:
         return {name: value for name, value in answer.items() if value or name in kept}
 
     def origins(self) -> dict[str, str]:
-        """Where each model came from, by its short name: `registry`, or `local` for one that was made here.
+        """The origin of each model by short name: `registry`, or `local` if it was created on this server.
 
-        What Hugging Face keeps in several files is put together by a create, and came from there all the same.
+        Split models from Hugging Face are assembled by a create, but count as `registry`.
         """
         return {
             stored.name.short(): "local"
@@ -195,7 +195,7 @@ class Library:
         }
 
     def list_models(self) -> list[Model]:
-        """All models that can be read, those changed last first."""
+        """All readable models, the most recently changed first."""
         return [model for model in self._store.list() if not model.is_damaged]
 
     def find_model(self, name: str) -> Model:
@@ -203,7 +203,7 @@ class Library:
 
         Raises:
             InvalidRequestError, ModelNotFoundError, CorruptManifestError
-            CloudDisabledError: a name that asks for a model elsewhere.
+            CloudDisabledError: the name of a cloud model.
         """
         ref = parse_ref(name)
         if ref.source == "cloud":
@@ -225,7 +225,7 @@ class Library:
         return model
 
     def ps(self, loaded: list[LoadedInfo]) -> list[dict[str, Any]]:
-        """The entries of `/api/ps`, those that expire last first."""
+        """The entries of `/api/ps`, the last to expire first."""
         entries = []
         for info in sorted(loaded, key=_expiry):
             assert isinstance(info.details, Model)
@@ -260,7 +260,7 @@ class Library:
             raise ModelNotFoundError(source, f"model {quoted(source)} not found") from None
 
     def delete(self, name: str) -> None:
-        """Remove a model and the blobs that no other model uses.
+        """Delete a model and the blobs that no other model uses.
 
         Raises:
             InvalidRequestError, ModelNotFoundError, CorruptManifestError
@@ -281,7 +281,7 @@ class Library:
 
 
 def _printed_template(model: Model, gguf: GGUFFile | None) -> str:
-    """The template that a Modelfile has to name; empty if the weights bring the one that counts."""
+    """The template for a Modelfile; empty if the weights have the one that is used."""
     if model.template is not None:
         return model.template
     has_own = gguf is not None and bool(gguf.metadata.get("tokenizer.chat_template"))
@@ -289,7 +289,7 @@ def _printed_template(model: Model, gguf: GGUFFile | None) -> str:
 
 
 def _cloud_tag(base: str) -> str:
-    """The name of the stub that stands for a cloud model."""
+    """The name of the stub of a cloud model."""
     return f"{base}-cloud" if base.rfind(":") > base.rfind("/") else f"{base}:cloud"
 
 

@@ -1,6 +1,6 @@
-"""Pull and push: brings models into the store and sends them out, telling the steps as Ollama does.
+"""Pull and push: downloads models into the store and uploads them, with Ollama's progress messages.
 
-The registry client is imported when it is first needed, so that a server that never pulls stays small.
+The registry client is imported on first use, so a server that never pulls needs less memory.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Report = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Puller:
-    """Brings models into the store, and sends them to registries."""
+    """Downloads models into the store, and uploads them to registries."""
 
     def __init__(self, settings: Settings, store: ModelStore, creator: Creator) -> None:
         self._settings = settings
@@ -49,10 +49,10 @@ class Puller:
         return ModelName.parse(pull_text(parse_ref(text)))
 
     async def pull(self, name: ModelName, report: Report, request: TransferRequest | None = None) -> None:
-        """Bring a model into the store. Cancel the call to leave; a download that others wait for goes on.
+        """Pull a model into the store. Cancelling only ends the download if no other caller waits for it.
 
         Raises:
-            CorralError: the store is as it was; what was downloaded so far is kept for the next time.
+            CorralError: the store is unchanged; partial downloads are kept for the next attempt.
         """
         await report({"status": "pulling manifest"})
         is_ours = (name.host.lower(), name.namespace.lower()) == (DEFAULT_HOST, DEFAULT_NAMESPACE)
@@ -61,7 +61,8 @@ class Puller:
             return
         if self._settings.is_offline:
             raise CorralError(
-                f"pull model manifest: {name.short()} is not here, and this server is offline (CORRAL_OFFLINE)"
+                f"pull model manifest: {name.short()} is not available locally and this server is offline "
+                "(CORRAL_OFFLINE)"
             )
         gateway = await self.open_gateway()
         name = await asyncio.to_thread(self._store.manifests.resolve, name)
@@ -72,7 +73,7 @@ class Puller:
         await gateway.pull(name, report, request or TransferRequest(), assemble)
 
     async def pull_base(self, text: str, report: Report) -> None:
-        """Pull what a create is based on; its end is not the end of the create."""
+        """Pull the base model of a create, without reporting success."""
         await self.pull(self.parse(text), all_but_success(report))
 
     async def open_gateway(self) -> Gateway:
@@ -83,12 +84,12 @@ class Puller:
         return self._gateway
 
     async def close(self) -> None:
-        """End all transfers; downloads go on where they were when they are asked for again."""
+        """Cancel all transfers; a later request resumes the downloads."""
         if self._gateway is not None:
             await self._gateway.close()
 
     async def _install(self, name: ModelName, report: Report) -> None:
-        """The built-in model, with the steps of a pull."""
+        """Install the built-in model, with the progress messages of a pull."""
         with as_file(files("corral") / "assets" / f"{BUILT_IN_MODEL}.gguf") as path:
             result = await asyncio.to_thread(self._import, path)
         title = f"pulling {result['digest'].removeprefix('sha256:')[:12]}"
@@ -96,7 +97,7 @@ class Puller:
         await report({"status": "verifying sha256 digest"})
 
         async def quiet(_event: dict[str, Any]) -> None:
-            """The steps of a create are not those of a pull."""
+            """Drops the progress messages of the create."""
 
         request = CreateRequest(
             model=name.full(),
@@ -121,7 +122,7 @@ class Puller:
         return {"digest": str(result.digest), "total": result.size_bytes, "completed": result.size_bytes}
 
     async def push(self, text: str, report: Report, request: TransferRequest | None = None) -> None:
-        """Send a model to its registry.
+        """Push a model to its registry.
 
         Raises:
             CorralError
@@ -142,7 +143,7 @@ class Puller:
 
 
 def all_but_success(report: Report) -> Report:
-    """Passes on what a part of a larger work reports, but for its end."""
+    """Forwards all progress messages except the final success."""
 
     async def pass_on(event: dict[str, Any]) -> None:
         if event != {"status": "success"}:

@@ -1,8 +1,8 @@
-"""Models that other machines ask this one for and that it does not have: fetched once from their registry, and kept.
+"""Pull-through: a missing model that another machine asks for is downloaded from its registry, once, and kept.
 
-A client gets the manifest as soon as the upstream registry has answered; from then on the whole model is on its way
-here, and what the client asks for is passed on as it arrives. Those bytes are not proven yet: the client compares
-the digest, as it does with any registry, and so do we before we keep them.
+The client gets the manifest as soon as the upstream registry has answered. At that moment a pull of the whole model
+starts, and the blobs that the client asks for are forwarded as they arrive. These bytes are not verified yet: the
+client compares the digest, as with any registry, and so does the pull before it keeps a blob.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from corral.registry.download import BlobDownload
     from corral.registry.gateway import Gateway
 
-_log = logging.getLogger("corral.mirror")
+_log = logging.getLogger("corral.pull_through")
 _HOSTS = frozenset({DEFAULT_HOST, "hf.co", "huggingface.co"})
 _READ_BYTES = 1 << 20
 _POLL_S = 0.05
-# A client's own patience is half a minute; one that waits for longer has gone.
+# Clients give up after half a minute; one that would wait longer than this is gone.
 _STALL_S = 120.0
 _MAX_KNOWN_BLOBS = 10_000
 
@@ -41,14 +41,14 @@ Write = Callable[[bytes], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class GrowingBlob:
-    """A blob that is here or on its way: its size, and how to send the bytes from one to another as they come."""
+    """A blob that is complete or being downloaded: its size, and how to send a range of it as it arrives."""
 
     size_bytes: int
     send: Callable[[int, int, Write], Awaitable[None]]
 
 
-class Mirror:
-    """Owns the pulls that other machines' requests have begun. `close` ends them; they go on when asked for again."""
+class PullThrough:
+    """Owns the pulls started by requests of other machines. `close` cancels them; a later request resumes them."""
 
     def __init__(
         self,
@@ -63,17 +63,17 @@ class Mirror:
         self._hosting = hosting
         self._puller = puller
         self._open_gateway = open_gateway
-        # Only these: a machine in the network must not make us ask an address of its choice.
+        # Only these hosts: another machine must not make us contact addresses of its choice.
         self._hosts = _HOSTS | {host.lower() for host in trusted_hosts}
         self._pulls: dict[ModelName, asyncio.Task[None]] = {}
         self._sizes: dict[Digest, tuple[int, ModelName]] = {}
 
     async def manifest(self, repository: str, reference: str, origin: str) -> HostedManifest:
-        """The upstream's manifest; the model's pull has begun when this returns.
+        """The manifest from upstream; when this returns, the pull of the model has started.
 
         Raises:
-            ModelNotFoundError: the upstream does not have it either, or is none of those that are mirrored.
-            CorralError: the upstream cannot be asked.
+            ModelNotFoundError: upstream does not have it either, or the host is not allowed.
+            CorralError: upstream cannot be reached.
         """
         name = await asyncio.to_thread(self._hosting.name_of, repository, DEFAULT_TAG, origin)
         if ":" in reference or name.host.lower() not in self._hosts:
@@ -96,7 +96,7 @@ class Mirror:
         return hosted_manifest(data)
 
     async def blob(self, digest: Digest) -> GrowingBlob:
-        """A blob of a model whose manifest was asked for.
+        """A blob of a model whose manifest was requested before.
 
         Raises:
             UnknownBlobError
@@ -117,13 +117,13 @@ class Mirror:
 
     def _begin(self, name: ModelName) -> None:
         if name not in self._pulls:
-            task = asyncio.create_task(self._pull(name), name=f"mirror {name}")
+            task = asyncio.create_task(self._pull(name), name=f"pull-through {name}")
             self._pulls[name] = task
             task.add_done_callback(lambda _done: self._pulls.pop(name, None))
 
     async def _pull(self, name: ModelName) -> None:
         async def quiet(_event: dict[str, object]) -> None:
-            """Nobody watches."""
+            """Drops the progress messages."""
 
         try:
             await self._puller.pull(name, quiet)
@@ -132,10 +132,10 @@ class Mirror:
             _log.warning("mirroring failed model=%s error=%s", name.full(), exc)
 
     async def _send(self, digest: Digest, name: ModelName, first: int, last: int, write: Write) -> None:
-        """Write the bytes from `first` to `last`, as they come.
+        """Write the bytes from `first` to `last` as they arrive.
 
         Raises:
-            RegistryUnavailableError: the pull has failed, or brings nothing for long.
+            RegistryUnavailableError: the pull has failed, or received nothing for a long time.
         """
         handle, pos = -1, first
         waited_s = 0.0
@@ -157,7 +157,7 @@ class Mirror:
                 count = min(available, last + 1 - pos, _READ_BYTES)
                 data = await asyncio.to_thread(os.pread, handle, count, pos)
                 if not data:
-                    raise RegistryUnavailableError(f"{digest} was fetched anew from its beginning")
+                    raise RegistryUnavailableError(f"the download of {digest} was restarted")
                 pos += len(data)
                 await write(data)
         finally:
@@ -165,7 +165,7 @@ class Mirror:
                 os.close(handle)
 
     def _open(self, digest: Digest, download: BlobDownload | None) -> int:
-        """The file of a blob, finished or not; -1 if there is none yet. A rename does not change what is open."""
+        """The open file of a blob, complete or not; -1 if there is none yet. It survives a rename."""
         for path in (self._store.blobs.path(digest), download.growing(0)[0] if download else None):
             if path is not None:
                 with contextlib.suppress(FileNotFoundError):

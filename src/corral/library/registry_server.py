@@ -1,7 +1,7 @@
-"""The library as a registry: which repositories and tags there are, and manifests in and out, byte for byte.
+"""The library as a registry: lists repositories and tags, reads and writes manifests byte for byte.
 
 A repository is `namespace/model` of the default registry, or `host/namespace/model` of any other; a client that
-mirrors another registry may name that as `origin` instead (containerd's `ns` parameter). Blobs are the store's.
+mirrors another registry may pass that as `origin` instead (containerd's `ns` parameter).
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from corral.store.models import ModelStore
 
 
 class UnknownRepositoryError(ModelNotFoundError):
-    """No model of any tag has this name."""
+    """There is no model with this name, whatever the tag."""
 
     def __init__(self, repository: str) -> None:
         super().__init__(repository, "repository name not known to registry")
 
 
 class UnknownBlobError(ModelNotFoundError):
-    """A blob that is not here."""
+    """The blob is not in the store."""
 
     def __init__(self, digest: Digest) -> None:
         super().__init__(str(digest), f"blob unknown to registry: {digest}")
 
 
 class MissingBlobError(InvalidRequestError):
-    """A manifest that refers to a blob which was not uploaded, or has another size."""
+    """A manifest refers to a blob that was not uploaded or has another size."""
 
     def __init__(self, digest: Digest) -> None:
         super().__init__(f"blob unknown to registry: {digest}")
@@ -43,7 +43,7 @@ class MissingBlobError(InvalidRequestError):
 
 @dataclass(frozen=True, slots=True)
 class HostedManifest:
-    """The bytes of a manifest, and what they are."""
+    """The bytes of a manifest, with media type and digest."""
 
     data: bytes
     media_type: str
@@ -51,13 +51,13 @@ class HostedManifest:
 
 
 class Hosting:
-    """Reads and writes manifests on behalf of other machines. Every method blocks on the disk."""
+    """Reads and writes manifests for other machines. Every method blocks on the disk."""
 
     def __init__(self, store: ModelStore) -> None:
         self._store = store
 
     def name_of(self, repository: str, tag: str, origin: str = "") -> ModelName:
-        """The model behind a repository and a tag, in the letter case of the disk.
+        """The model of a repository and a tag, in the letter case of the disk.
 
         Raises:
             InvalidModelNameError
@@ -90,7 +90,7 @@ class Hosting:
         return found
 
     def manifest(self, repository: str, reference: str, origin: str = "") -> HostedManifest:
-        """The manifest of a tag or digest; of a list, that of the variant that runs here.
+        """The manifest of a tag or digest; for a list, that of the variant that this server runs.
 
         Raises:
             ModelNotFoundError, CorruptManifestError, InvalidModelNameError, InvalidDigestError
@@ -109,12 +109,12 @@ class Hosting:
             raise ModelNotFoundError(repository, "manifest unknown") from None
 
     def put_manifest(self, repository: str, reference: str, data: bytes, origin: str = "") -> Digest:
-        """Store a manifest whose blobs are all here.
+        """Store a manifest whose blobs are all present.
 
         Raises:
-            CorruptManifestError, RegistryProtocolError: not a manifest of a model.
+            CorruptManifestError, RegistryProtocolError: it is not a valid manifest of a model.
             MissingBlobError
-            InvalidRequestError: pushed by a digest that no tag has.
+            InvalidRequestError: a push by digest instead of a tag.
         """
         if ":" in reference:
             raise InvalidRequestError("a manifest is pushed by its tag")
@@ -144,7 +144,7 @@ def hosted_manifest(data: bytes) -> HostedManifest:
     try:
         media_type = json.loads(data).get("mediaType") or MANIFEST_MEDIA_TYPE
     except (ValueError, RecursionError, AttributeError) as exc:
-        raise CorruptManifestError(f"manifest is no JSON object: {exc}") from None
+        raise CorruptManifestError(f"manifest is not a JSON object: {exc}") from None
     if not isinstance(media_type, str) or not media_type.isascii() or not media_type.isprintable():
-        raise CorruptManifestError("manifest has no sound media type")
+        raise CorruptManifestError("manifest has an invalid media type")
     return HostedManifest(data, media_type, Digest.of(data))

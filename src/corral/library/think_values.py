@@ -1,7 +1,7 @@
-"""What `think` may be for a model, as `/api/show` tells it.
+"""The values of `think` that a model supports, as `/api/show` reports them.
 
-Ollama from 0.34.3 on has it for built-in renderers, gpt-oss and a few templates by their digest; here templates are
-looked at.
+Ollama has this since 0.34.3, for built-in renderers, gpt-oss and a few templates recognised by digest. Corral
+inspects the template.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from corral.inference.profile import ModelProfile
 
 
 def thinking_member(profile: ModelProfile) -> dict[str, Any] | None:
-    """The values that make a difference, and what counts when a request says nothing; None: it does not think."""
+    """The supported values and the default; None if the model does not think."""
     if "thinking" not in profile.capabilities:
         return None
     values, default = profile.chat.think_values()

@@ -1,6 +1,6 @@
-"""Compares blobs with their digests: of some models or of all. Finds what a disk or a person has changed.
+"""Verifies the blobs of some or all models against their digests, to find damage.
 
-Nothing is repaired here. What was found damaged is noted, so that it is not run, and is fetched again by a pull.
+Nothing is repaired. Damage is recorded, so that the model is not run and the next pull downloads the blob again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _REPORT_EVERY_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A blob of a model, or its manifest if `digest` is empty, and what is wrong with it."""
+    """The fault of a blob of a model, or of its manifest if `digest` is empty."""
 
     model: str
     digest: str
@@ -40,7 +40,7 @@ class Damage:
 
 @dataclass(slots=True)
 class _Blob:
-    """A blob and the models that need it; `size_bytes` as their manifests say, None if none does."""
+    """A blob and the models that need it; `size_bytes` is from their manifests, None if unknown."""
 
     digest: Digest
     size_bytes: int | None
@@ -49,21 +49,21 @@ class _Blob:
 
 @dataclass(slots=True)
 class _Sizes:
-    """Bytes of all blobs, and of those that were looked at."""
+    """Bytes of all blobs, and of those already checked."""
 
     total: int
     before: int = 0
 
 
 class Verifier:
-    """Verifies one store. One request reads at a time: a disk is not faster for two."""
+    """Verifies one store. Requests take turns, because two at a time would not be faster."""
 
     def __init__(self, store: ModelStore) -> None:
         self._store = store
         self._lock = asyncio.Lock()
 
     async def verify(self, names: Sequence[str], report: Report) -> None:
-        """Verify the models of these names, or all. The last object lists all damage.
+        """Verify the named models, or all. The last object lists all damage.
 
         Raises:
             InvalidModelNameError, ModelNotFoundError
@@ -90,7 +90,7 @@ class Verifier:
         )
 
     def _gather(self, names: Sequence[str]) -> tuple[list[_Blob], list[Damage]]:
-        """The blobs of some models, each once, and what is wrong with their manifests."""
+        """The blobs of some models, each once, and faults of their manifests."""
         found: dict[str, _Blob] = {}
         damage = []
         for name in self._names(names):
@@ -124,23 +124,23 @@ class Verifier:
             yield name
 
     async def _check(self, blob: _Blob, sizes: _Sizes, report: Report) -> str:
-        """What is wrong with a blob; empty if nothing is."""
+        """The fault of a blob; empty if it is valid."""
         path = self._store.blobs.path(blob.digest)
         try:
             info = await asyncio.to_thread(path.stat)
             if blob.size_bytes is not None and info.st_size != blob.size_bytes:
                 return f"the file has {info.st_size} bytes instead of {blob.size_bytes}"
-            is_sound = await self._has_digest(blob, path, sizes, report)
+            is_valid = await self._has_digest(blob, path, sizes, report)
         except OSError as exc:
             return f"the file cannot be read: {(exc.strerror or str(exc)).lower()}"
-        await asyncio.to_thread(self._note, blob.digest, (info.st_size, info.st_mtime_ns), is_sound)
-        return "" if is_sound else "the content is not what its digest says"
+        await asyncio.to_thread(self._note, blob.digest, (info.st_size, info.st_mtime_ns), is_valid)
+        return "" if is_valid else "the content does not match its digest"
 
-    def _note(self, digest: Digest, stamp: tuple[int, int], is_sound: bool) -> None:
+    def _note(self, digest: Digest, stamp: tuple[int, int], is_valid: bool) -> None:
         try:
-            self._store.blobs.checked.note(digest, stamp, is_sound=is_sound)
+            self._store.blobs.checked.note(digest, stamp, is_sound=is_valid)
         except OSError:
-            return  # a store that cannot be written; the answer tells all the same
+            return  # the store is read-only; the response reports the damage anyway
 
     async def _has_digest(self, blob: _Blob, path: Path, sizes: _Sizes, report: Report) -> bool:
         hashing = _Hashing(path)
@@ -168,7 +168,7 @@ def _progress(blob: _Blob, done_bytes: int, sizes: _Sizes) -> dict[str, Any]:
 
 
 class _Hashing:
-    """Reads a file once; the pages that nobody else uses do not stay in memory afterwards."""
+    """Reads a file once, and does not leave it in the page cache."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

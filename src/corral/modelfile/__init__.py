@@ -1,4 +1,4 @@
-"""Modelfiles: text to directives and back, and what the directives ask of a create."""
+"""Modelfiles: text to directives and back, and directives to create requests."""
 
 from corral.modelfile.fields import ModelfileFields, fields_of
 from corral.modelfile.parameters import is_float_parameter, is_integer_parameter, parse_parameters

@@ -1,6 +1,6 @@
-"""Bytes to text: UTF-8, UTF-16 and UTF-32, told by a mark or by where the zeros are. Nothing is guessed beyond that.
+"""Bytes to text: UTF-8, UTF-16 and UTF-32, recognised by a byte-order mark or by their zero bytes.
 
-Ollama puts U+FFFD in the place of what it cannot decode, so that a name in Latin-1 loses its letters in silence.
+Ollama replaces invalid bytes by U+FFFD, so text in Latin-1 silently loses its letters.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _MARKS = (
 
 
 class EncodingError(ValueError):
-    """Bytes that are not a text in the encoding that they seem to have. `line` counts from 1."""
+    """Bytes that are invalid in their encoding. `line` counts from 1."""
 
     def __init__(self, message: str, *, line: int, detail: str) -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ def decode_text(data: bytes) -> str:
 
 
 def _unmarked(data: bytes) -> str:
-    """The encoding of a text without a mark: in UTF-16 every other byte of plain letters is zero."""
+    """The encoding of a text without a byte-order mark: in UTF-16 every other byte of ASCII letters is zero."""
     if len(data) % 2 == 0 and b"\0" in data:
         even, odd = data[::2].count(0), data[1::2].count(0)
         for encoding, zeros, others in (("utf-16-le", odd, even), ("utf-16-be", even, odd)):

@@ -1,4 +1,4 @@
-"""What a Modelfile asks of a create, apart from where its files are."""
+"""The fields of a create request that a Modelfile sets; its files are left as written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SEMVER = re.compile(rf"v?{_NUMBER}(\.{_NUMBER}(\.{_NUMBER}(-{_WORDS})?(\+{_WORD
 
 @dataclass(frozen=True, slots=True)
 class ModelfileFields:
-    """`request` has members of a create request. The rest are arguments as written: names or paths, in order."""
+    """`request` has fields of a create request. The others are arguments as written: names or paths, in order."""
 
     request: dict[str, Any]
     sources: tuple[str, ...]

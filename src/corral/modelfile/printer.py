@@ -1,4 +1,4 @@
-"""Directives to text that reads back as the same directives. Ollama: parser/parser.go, quote."""
+"""Directives to text that can be parsed back. Ollama: parser/parser.go, quote."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from corral.modelfile.reader import Directive, ModelfileError, read_directives
 
 
 def format_modelfile(directives: Iterable[Directive]) -> str:
-    """Directives as text that reads back as the same directives."""
+    """Directives as text that parses to the same directives."""
     return "".join(f"{_format(directive)}\n" for directive in directives)
 
 
@@ -21,7 +21,7 @@ def _format(directive: Directive) -> str:
 
 
 def _quote(text: str) -> str:
-    """The first way to write a value that reads back as it is; the original's comes first."""
+    """The first way of quoting a value that parses back to it; Ollama's way is tried first."""
     for candidate in _candidates(text):
         if _reads_back(candidate, text):
             return candidate
@@ -39,7 +39,7 @@ def _candidates(text: str) -> Iterator[str]:
 
 def _reads_back(candidate: str, text: str) -> bool:
     if not candidate.startswith('"') and "\r" not in candidate:
-        return candidate.strip() == text  # the usual case needs no reader
+        return candidate.strip() == text  # the usual case needs no parser
     try:
         return [directive.value for directive in read_directives(f"FROM {candidate}\n")] == [text]
     except ModelfileError:

@@ -1,9 +1,8 @@
 """Modelfile text to directives. Ollama: parser/parser.go.
 
-The grammar is the original's with its faults mended where it loses what people wrote: line numbers count a CRLF
-once, invisible characters inside values stay, and text behind a closing quote does not make a value swallow the
-commands that follow. A fenced value is our addition, written by `printer.py` alone, for texts that the original's
-quotes cannot hold:
+The grammar is Ollama's, except where it loses text: line numbers count a CRLF once, invisible characters inside
+values are kept, and text after a closing quote does not make a value swallow the following commands. Fenced values
+are an extension for texts that Ollama's quotes cannot hold; `printer.py` writes them:
 
     SYSTEM \"\"\"<<END
     any text at all
@@ -42,8 +41,8 @@ _COMMAND_LINE = re.compile(rf"[ \t]*({'|'.join(COMMANDS).upper()})[ \t]")
 
 
 class ModelfileError(InvalidRequestError):
-    """Text that is no Modelfile. `line` is where (from 1, 0: nowhere in particular), `detail` says more than the
-    message, whose words are the original's; it may be empty."""
+    """An invalid Modelfile. `line` counts from 1 (0: unknown). The message is Ollama's; `detail` says more and may be
+    empty."""
 
     def __init__(self, message: str, *, line: int = 0, detail: str = "") -> None:
         super().__init__(message)
@@ -53,7 +52,7 @@ class ModelfileError(InvalidRequestError):
 
 @dataclass(frozen=True, slots=True)
 class Directive:
-    """One command. `name` is a command in lower case; for a parameter `key` is its name, for a message its role."""
+    """One command. `name` is in lower case; `key` is the name of a parameter or the role of a message."""
 
     name: str
     value: str
@@ -62,7 +61,7 @@ class Directive:
 
 
 def parse_modelfile(data: bytes) -> list[Directive]:
-    """Read a Modelfile; UTF-8, or what its byte-order mark says. Time and memory grow with its size alone.
+    """Parse a Modelfile. Time and memory are linear in its size.
 
     Raises:
         ModelfileError
@@ -78,7 +77,7 @@ def parse_modelfile(data: bytes) -> list[Directive]:
 
 
 def read_directives(text: str) -> list[Directive]:
-    """The commands of a text, with or without a FROM.
+    """The directives of a text, with or without a FROM.
 
     Raises:
         ModelfileError
@@ -87,18 +86,18 @@ def read_directives(text: str) -> list[Directive]:
 
 
 def _is_visible(char: str) -> bool:
-    """Letters, marks, numbers, punctuation and symbols: what may be part of a command word."""
+    """Whether a character may be part of a command word: letters, marks, numbers, punctuation, symbols."""
     return unicodedata.category(char)[0] in "LMNPS"
 
 
 class _Reader:
-    """Walks the text line by line; `_next` is the index of the line that is taken next."""
+    """Reads the text line by line; `_next` is the index of the next line."""
 
     def __init__(self, text: str) -> None:
         # Content and newline of each line; a text that ends with a newline has an empty last line.
         self._lines = [(match[1], match[2]) for match in _LINE.finditer(text)]
         if len(self._lines) > 1 and self._lines[-1] == ("", "") and self._lines[-2][1] == "":
-            self._lines.pop()  # an empty match behind a last line without newline
+            self._lines.pop()  # an empty match after a last line without newline
         self._next = 0
 
     def directives(self) -> Iterator[Directive]:
@@ -125,12 +124,12 @@ class _Reader:
             raise ModelfileError("unexpected EOF", line=line, detail=f"nothing follows {word!r}")
         if name not in COMMANDS or rest is None:
             wanted = ", ".join(f'"{command}"' for command in COMMANDS[:-1])
-            # The original has read the newline by then when a word has nothing behind it.
+            # If nothing follows the word, Ollama has already read the newline.
             number = line + (rest is None and word.isascii() and word.isalpha())
             raise ModelfileError(
                 f'(line {number}): command must be one of {wanted}, or "{COMMANDS[-1]}"',
                 line=line,
-                detail=f"{word!r} is no command" if name not in COMMANDS else f"nothing follows {word!r}",
+                detail=f"{word!r} is not a command" if name not in COMMANDS else f"nothing follows {word!r}",
             )
         key = ""
         if name in ("parameter", "message"):
@@ -152,12 +151,12 @@ class _Reader:
             raise ModelfileError(
                 f'(line {self._next}): message role must be one of "system", "user", or "assistant"',
                 line=self._next,
-                detail=f"{key!r} is no role",
+                detail=f"{key!r} is not a role",
             )
         return key, rest
 
     def _value(self, text: str) -> str:
-        """The rest of the line, or a quoted text that may go on over lines."""
+        """The rest of the line, or a quoted text that may span lines."""
         start = text.strip()
         if fence := _FENCE.fullmatch(start):
             fenced = self._fenced(f'{fence[1]}"""')
@@ -178,7 +177,7 @@ class _Reader:
         return text[:-1]  # the last newline belongs to the fence
 
     def _quoted(self, text: str, quote: str) -> str:
-        """A value in quotes: it ends with the first line that ends with the quote."""
+        """A value in quotes: it extends to the first line that ends with the quote."""
         first = text.rstrip()
         if len(first) >= 2 * len(quote) and first.endswith(quote):
             return first[len(quote) : -len(quote)]
@@ -199,9 +198,9 @@ class _Reader:
         return f"{text[len(quote) :]}{self._lines[opened - 1][1]}{inner}{content.removesuffix(quote)}"
 
     def _check_inside(self, start: int, end: int, quote: str) -> None:
-        """Refuse a triple quote that closes inside a line, has text behind it, and then swallows commands.
+        """Refuse a triple quote that is closed inside a line, followed by text, and then swallows commands.
 
-        A single quote tells nothing there: it is common in prose.
+        A single quote inside a line means nothing, as it is common in prose.
         """
         closing = self._marks.next_closing(start) if len(quote) == 3 else None
         if closing is None or closing >= end:
@@ -209,12 +208,12 @@ class _Reader:
         command = self._marks.next_command(closing)
         if command is not None and command <= end:
             raise ModelfileError(
-                f"(line {closing + 1}): there is text behind the closing {quote} of a value", line=closing + 1
+                f"(line {closing + 1}): there is text after the closing {quote} of a value", line=closing + 1
             )
 
 
 class _Marks:
-    """Where in the text lines end with quotes or look like commands; found once, so that no file takes long."""
+    """The lines that end with quotes or look like commands; found once, so parsing takes linear time."""
 
     def __init__(self, lines: list[tuple[str, str]]) -> None:
         self._contents = [content.rstrip() for content, _ in lines]
@@ -229,7 +228,7 @@ class _Marks:
             self._equal.setdefault(self._contents[i], []).append(i)
 
     def next_line(self, start: int, quote: str, *, equal_to: str = "") -> int | None:
-        """The first line from `start` on that ends with a quote, or that is a given text."""
+        """The first line from `start` on that ends with a quote, or that equals a text."""
         return _first_from(self._equal.get(equal_to, []) if equal_to else self._ends[quote], start)
 
     def next_closing(self, start: int) -> int | None:

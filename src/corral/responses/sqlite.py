@@ -1,8 +1,8 @@
-"""Kept responses in one SQLite database: a file, or memory. Everything here blocks; one thread at a time.
+"""Stored responses in one SQLite database: a file, or in memory. Everything blocks; one thread at a time.
 
-A response row holds the object that was answered; its input and output are rows of their own, in order, because
-what follows a response is made of them. `used_s` moves with every response that continues from one, for the whole
-line of them, so a conversation in use never loses its beginning to age.
+A response row has the response object; its input and output are separate rows, in order, because continuations are
+made from them. Every continuation updates `used_s` of all its predecessors, so a conversation in use never loses its
+beginning to age.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class KeptResponse:
-    """A response with what it was made from. `previous_id` is empty at the start of a conversation."""
+    """A response with its input. `previous_id` is empty at the start of a conversation."""
 
     id: str
     previous_id: str
@@ -60,7 +60,7 @@ class KeptResponse:
 
 
 class ResponsesDB:
-    """One database. `path` None keeps everything in memory."""
+    """One database; in memory if `path` is None."""
 
     def __init__(self, path: Path | None, *, max_age_s: int, max_bytes: int) -> None:
         self._max_age_s = max_age_s
@@ -71,7 +71,7 @@ class ResponsesDB:
         self._connection.close()
 
     def previous_id(self, response_id: str) -> str | None:
-        """What a response continues from; None when there is no such response."""
+        """The id of the previous response; None if there is no such response."""
         row = self._connection.execute(
             "SELECT previous_id FROM responses WHERE id = ? AND used_s >= ?",
             (response_id, int(time.time()) - self._max_age_s),
@@ -105,7 +105,7 @@ class ResponsesDB:
         return None if row is None else json.loads(row[0])
 
     def save(self, kept: list[KeptResponse], touched: list[str]) -> bool:
-        """Keep responses, all or none, and mark others as used; False if they do not fit the bound.
+        """Store responses, all or none, and mark others as used; False if they exceed the limit of size.
 
         Raises:
             sqlite3.Error
@@ -130,18 +130,18 @@ class ResponsesDB:
         return True
 
     def delete(self, response_id: str) -> bool:
-        """Delete a response; whether it was there. Its text is then in none of the database's files."""
+        """Delete a response; returns whether it existed. Its text is erased from all files of the database."""
         with self._transaction() as cursor:
             cursor.execute("DELETE FROM responses WHERE id = ?", (response_id,))
             is_deleted = bool(cursor.rowcount)
         self._connection.execute("PRAGMA incremental_vacuum").fetchall()
         if is_deleted:
-            # Until it is emptied the write-ahead log still has what was overwritten in the file.
+            # Until it is truncated, the write-ahead log still has what was overwritten in the file.
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return is_deleted
 
     def _prune(self, cursor: sqlite3.Cursor, now_s: int) -> None:
-        """Drop what is too old, then what was used longest ago until the rest fits."""
+        """Delete what is too old, then the least recently used until the rest fits."""
         cursor.execute("DELETE FROM responses WHERE used_s < ?", (now_s - self._max_age_s,))
         (total,) = cursor.execute("SELECT total(size_bytes) FROM responses").fetchone()
         while total > self._max_bytes:
@@ -185,7 +185,7 @@ def _open(path: Path | None) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         return _connect_file(path)
-    except sqlite3.OperationalError:  # locked, not readable, no space: nothing that a new file would mend
+    except sqlite3.OperationalError:  # locked, unreadable, no space: a new file would not help
         raise
     except sqlite3.DatabaseError as exc:
         aside = path.with_name(f"{path.name}.broken-{int(time.time())}")
@@ -199,7 +199,7 @@ def _open(path: Path | None) -> sqlite3.Connection:
 
 
 def _connect_file(path: Path) -> sqlite3.Connection:
-    # Conversations are nobody else's business.
+    # Conversations are private.
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     return _connect(str(path))
 
@@ -211,7 +211,7 @@ def _connect(name: str) -> sqlite3.Connection:
             connection.execute(f"PRAGMA {pragma}")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > _SCHEMA_VERSION:
-            raise sqlite3.DatabaseError(f"made by a later version ({version})")
+            raise sqlite3.DatabaseError(f"created by a later version ({version})")
         if version < _SCHEMA_VERSION:
             connection.executescript(_SCHEMA)
         connection.execute("PRAGMA journal_mode = WAL").fetchall()

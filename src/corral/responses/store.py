@@ -1,6 +1,6 @@
-"""Responses that clients refer to later: on disk if they said `store`, else in memory for an hour.
+"""Responses that clients refer to later: on disk if they set `store`, else in memory for an hour.
 
-SQLite blocks, so everything runs in one thread of its own. Databases are opened on first use.
+SQLite blocks, so everything runs in a separate thread. Databases are opened on first use.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 
 
 class ResponseNotFoundError(StoreError):
-    """No such response is kept, or an earlier one that it continues from is not any more."""
+    """The response is not stored, or an earlier one that it continues is gone."""
 
     def __init__(self, response_id: str) -> None:
         super().__init__(f"Response with id '{response_id}' not found.")
@@ -33,7 +33,7 @@ class ResponseNotFoundError(StoreError):
 
 
 class ItemNotFoundError(StoreError):
-    """No kept response has such an item."""
+    """No stored response has this item."""
 
     def __init__(self, item_id: str) -> None:
         super().__init__(
@@ -44,7 +44,7 @@ class ItemNotFoundError(StoreError):
 
 
 class ResponseArchive:
-    """Both databases behind asynchronous calls."""
+    """Asynchronous access to both databases."""
 
     def __init__(self, path: Path, *, max_age_s: int, max_bytes: int) -> None:
         self._path = path
@@ -56,11 +56,11 @@ class ResponseArchive:
         self._is_closed = False
 
     async def save(self, response: KeptResponse, *, is_lasting: bool) -> bool:
-        """Keep a response; whether it is kept. On disk its whole conversation is, and stays when the server dies."""
+        """Store a response; returns whether it is stored. On disk its whole conversation is, and survives a crash."""
         try:
             return await self._run(lambda: self._save(response, is_lasting=is_lasting))
         except StoreError as exc:
-            _log.error("a response was not kept id=%s: %s", response.id, exc)
+            _log.error("a response was not stored id=%s: %s", response.id, exc)
             return False
 
     async def find(self, response_id: str) -> KeptResponse:
@@ -68,7 +68,7 @@ class ResponseArchive:
         return await self._run(lambda: self._find(response_id))
 
     async def history(self, response_id: str) -> list[Item]:
-        """Input and output of a response and of all those that it continues from, oldest first.
+        """Input and output of a response and of all responses that it continues, oldest first.
 
         Raises:
             ResponseNotFoundError
@@ -88,7 +88,7 @@ class ResponseArchive:
         """Raises ResponseNotFoundError."""
 
         def delete() -> None:
-            # From both, for a conversation may have been copied to disk.
+            # From both: a conversation may have been copied to disk.
             deleted = [db.delete(response_id) for db in self._databases()]
             if not any(deleted):
                 raise ResponseNotFoundError(response_id)
@@ -96,7 +96,7 @@ class ResponseArchive:
         await self._run(delete)
 
     def close(self) -> None:
-        """End the thread; what is under way is finished."""
+        """End the thread after the current work."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -115,7 +115,8 @@ class ResponseArchive:
                 return work()
             except (sqlite3.Error, OSError) as exc:
                 raise StoreError(
-                    f"kept responses are not available: {exc}", hint=f"see {self._path} (CORRAL_RESPONSES_DB)"
+                    f"stored responses are not available:  {exc}",
+                    hint=f"see {self._path} (CORRAL_RESPONSES_DB)",
                 ) from exc
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
@@ -133,7 +134,7 @@ class ResponseArchive:
         return self._lasting_db
 
     def _databases(self) -> list[ResponsesDB]:
-        """Those that may hold something; a file is not made just to look into it."""
+        """The databases that may contain something; reading does not create the file."""
         has_file = self._lasting_db is not None or self._path.exists()
         return [self._recent, self._lasting] if has_file else [self._recent]
 
@@ -150,7 +151,7 @@ class ResponseArchive:
         raise ItemNotFoundError(item_id)
 
     def _line(self, response_id: str) -> list[str]:
-        """The ids of a response and of those before it, oldest first."""
+        """The ids of a response and of its predecessors, oldest first."""
         line: list[str] = []
         while response_id:
             line.append(response_id)

@@ -114,7 +114,7 @@ class BlobStore:
         if size_bytes and info.st_size != size_bytes:
             return f"the file has {info.st_size} bytes instead of {size_bytes}"
         is_damaged = self.checked.state(digest, _stamp(info)) == "damaged"
-        return "the content is not what its digest says" if is_damaged else ""
+        return "the content does not match its digest" if is_damaged else ""
 
     def is_doubtful(self, digest: Digest) -> bool:
         """Whether a file was written to since its content was known to be sound. Raises OSError."""

@@ -105,7 +105,9 @@ class WorkerProcess:
             self._send([head, *chunks], deadline_s)
             kind, is_last, length = REPLY.unpack(self._receive(REPLY.size, deadline_s).getvalue())
             if length > limits.result_bytes:
-                raise WorkerLimitError(f"{limits.what} makes too much: more than {limits.result_bytes} bytes")
+                raise WorkerLimitError(
+                    f"{limits.what} has too large a result:  more than {limits.result_bytes} bytes"
+                )
             value = load_result(self._receive(length, deadline_s))
         except TimeoutError:
             self.is_usable = False
@@ -137,7 +139,7 @@ class WorkerProcess:
             return limits.time_error(limits.cpu_s, " of processor time")
         if status in (-signal.SIGKILL, EXIT_MEMORY):
             return limits.memory_error()
-        return WorkerError(f"{_ENDED} (status {status}) while {limits.what} was worked on")
+        return WorkerError(f"{_ENDED} (status {status}) while processing {limits.what}")
 
     def _send(self, chunks: list[bytes], deadline_s: float) -> None:
         for chunk in chunks:

@@ -60,7 +60,7 @@ class _PlainUnpickler(pickle.Unpickler):
         found = getattr(sys.modules.get(module), name, None) if module.startswith("corral.") else None
         if isinstance(found, type) and (dataclasses.is_dataclass(found) or "is_only_data" in vars(found)):
             return found
-        raise pickle.UnpicklingError(f"a worker may not make a {module}.{name}")
+        raise pickle.UnpicklingError(f"a worker must not return a {module}.{name}")
 
 
 def load_result(data: io.BytesIO) -> Any:

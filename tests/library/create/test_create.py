@@ -138,7 +138,7 @@ def test_importance_matrix(maker: Server, tmp_path: Path) -> None:
     status, data = maker.request(
         "POST", "/api/create", {**body, "quantize": "", "imatrix": maker.upload(matrix)}
     )
-    assert (status, "name one in quantize" in json.loads(data)["error"]) == (400, True)
+    assert (status, "set quantize" in json.loads(data)["error"]) == (400, True)
 
 
 def make_imatrix(model: Path) -> bytes:

@@ -162,10 +162,10 @@ def test_what_is_no_file(maker: Server, tmp_path: Path) -> None:
     (tmp_path / "circle").symlink_to("circle")
     token = token_of(maker)
     for path, text in (
-        (tmp_path, f"{tmp_path} is no regular file"),
-        (tmp_path / "pipe", f"{tmp_path / 'pipe'} is no regular file"),
-        (Path("/dev/zero"), "/dev/zero is no regular file"),
-        (tmp_path / "circle", f"{tmp_path / 'circle'} cannot be followed: "),
+        (tmp_path, f"{tmp_path} is not a regular file"),
+        (tmp_path / "pipe", f"{tmp_path / 'pipe'} is not a regular file"),
+        (Path("/dev/zero"), "/dev/zero is not a regular file"),
+        (tmp_path / "circle", f"{tmp_path / 'circle'} cannot be resolved: "),
     ):
         _, data = maker.request("POST", "/api/local-blobs", {"path": str(path), "token": token})
         assert json.loads(data)["error"].startswith(text)

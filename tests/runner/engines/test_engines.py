@@ -66,7 +66,7 @@ def test_a_native_build_can_be_chosen(tmp_path: Path) -> None:
 def test_a_build_of_another_version_is_refused(tmp_path: Path) -> None:
     """After an update of Corral the old build does not serve in silence."""
     put_native(tmp_path, "2020.1.1")
-    with pytest.raises(UnknownEngineError, match=r"is of version 2020\.1\.1") as caught:
+    with pytest.raises(UnknownEngineError, match=r"has version 2020\.1\.1") as caught:
         find_engine("native", tmp_path)
     assert "corral engine build" in caught.value.hint
 

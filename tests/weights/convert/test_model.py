@@ -148,7 +148,7 @@ def test_file_names_are_no_paths(tmp_path: Path) -> None:
     converted(moved, tmp_path)
     index = {"weight_map": {"model.norm.weight": "../../etc/passwd"}}
     moved["model.safetensors.index.json"].write_text(json.dumps(index))
-    with pytest.raises(ConversionError, match="which was not given"):
+    with pytest.raises(ConversionError, match="which is missing"):
         converted(moved, tmp_path)
 
 

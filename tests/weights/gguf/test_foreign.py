@@ -24,14 +24,14 @@ def zipped(name: str) -> bytes:
 
 CONTENTS: list[tuple[bytes, str]] = [
     (b"", "is empty"),
-    (bytes(4096), "zeros alone"),
+    (bytes(4096), "nothing but zeros"),
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "git lfs pull"),
     (b"<!DOCTYPE html>\n<html>", "web page"),
     (b"\n  <html lang='en'>", "web page"),
     (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "XML"),
     (b'{"metadata": {}, "weight_map": {"a": "b"}}', "index of a model"),
     (b'{"error": "Repository not found"}', "error message of a server"),
-    (b'{\n  "architectures": ["LlamaForCausalLM"]\n}', "config of a model"),
+    (b'{\n  "architectures": ["LlamaForCausalLM"]\n}', "configuration of a model"),
     (zipped("archive/data.pkl"), "PyTorch"),
     (zipped("model.gguf"), "zip archive: unpack"),
     (pickle.dumps({"a": 1}, protocol=2), "PyTorch"),

@@ -84,7 +84,7 @@ def test_sound_models_pass(name: str) -> None:
         ({"llama.attention.layer_norm_rms_epsilon": float("nan")}, "must be a number"),
         ({"llama.attention.layer_norm_rms_epsilon": -1.0}, "must be a number"),
         ({"llama.attention.head_count": 0}, "head_count is 0"),
-        ({"llama.attention.head_count": 3}, "no multiple of 3 attention heads"),
+        ({"llama.attention.head_count": 3}, "not a multiple of 3 attention heads"),
         ({"tokenizer.ggml.tokens": ["a", "b", "a"]}, "token b'a' twice"),
         ({"tokenizer.ggml.scores": [1.0]}, "has 1 entries for 3 tokens"),
     ],

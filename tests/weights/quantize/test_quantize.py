@@ -247,7 +247,7 @@ def test_another_models_importance_matrix(tmp_path: Path, tiny: Path) -> None:
     matrix = write_imatrix_gguf(BY_NAME["odder-rows"], tmp_path / "other.gguf")
     with pytest.raises(QuantizeError, match=r"imatrix size \d+ is different from tensor size 256 for blk"):
         quantize_file(tiny, tmp_path / "out.gguf", "Q4_K_M", imatrix=matrix)
-    with pytest.raises(QuantizeError, match=r"no importance matrix: it has no imatrix\.datasets"):
+    with pytest.raises(QuantizeError, match=r"not an importance matrix: it has no imatrix\.datasets"):
         quantize_file(tiny, tmp_path / "out.gguf", "Q4_K_M", imatrix=tiny)
     legacy = write_imatrix_legacy(BY_NAME["tiny"], tmp_path / "a.dat").read_bytes()
     for cut in (0, 3, 9, 30, 500, len(legacy) // 2):

@@ -19,7 +19,7 @@ from corral.api.registry.uploads import UploadRoutes, absolute
 from corral.digest import Digest
 from corral.errors import CorralError, ModelNotFoundError
 from corral.golang.json import encode
-from corral.library.pull_through import GrowingBlob, Mirror, Write
+from corral.library.pull_through import GrowingBlob, PullThrough, Write
 from corral.library.registry_server import Hosting, UnknownBlobError
 from corral.store.blobs import BlobStore
 from corral.store.uploads import UploadStore
@@ -41,7 +41,7 @@ class RegistryRoutes:
         uploads: UploadStore,
         *,
         may_push: bool,
-        mirror: Mirror | None = None,
+        mirror: PullThrough | None = None,
     ) -> None:
         self._hosting = hosting
         self._blobs = blobs

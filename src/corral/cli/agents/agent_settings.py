@@ -1,4 +1,4 @@
-"""How each coding agent is told where the server is: variables, arguments, settings. Sources: their documentation."""
+"""How each coding agent is pointed at the server: variables, arguments, settings. Sources: their documentation."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from corral.cli.agents.foreign_settings import Change
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The server and the model. `url` has no slash at its end; `key` is what to send as one.
+    """The server and the model. `url` has no trailing slash; `key` is the API key to send.
 
-    `context_tokens`: how long the context is known to be; `folder`: one that is for launches of the agent.
+    `context_tokens`: the context length as far as known; `folder`: for files of launches of this agent.
     """
 
     url: str
@@ -55,7 +55,7 @@ def _codex_provider(target: Target) -> list[tuple[str, str]]:
 
 
 def codex_words(target: Target) -> list[str]:
-    # Given as arguments, which all versions take alike; profiles have moved between files.
+    # As arguments, which all versions accept; profiles have moved between files.
     table = ", ".join(f"{name} = {json.dumps(value)}" for name, value in _codex_provider(target))
     overrides = ['model_provider="corral"', f"model_providers.corral={{{table}}}"]
     return [*(word for text in overrides for word in ("-c", text)), "-m", target.model]
@@ -167,12 +167,12 @@ def kimi_words(target: Target) -> list[str]:
 
 
 def muse_env(target: Target) -> dict[str, str]:
-    # Its settings have one place for a server: those of the person stay what they are in another folder.
+    # Its settings hold only one server, so the user's own stay untouched in another folder.
     return {"XDG_CONFIG_HOME": str(target.folder)}
 
 
 def muse_files(target: Target) -> dict[str, str]:
-    """Muse keeps its own settings in the folder too: what it wrote there stays."""
+    """Muse keeps its own settings in this folder too, and they are kept."""
     usual = user_folder("XDG_CONFIG_HOME", ".config") / "muse" / "settings.json"
     kept = _json_object(target.folder / "muse" / "settings.json") or _json_object(usual)
     row = {
@@ -205,7 +205,7 @@ def dsh_words(target: Target) -> list[str]:
 
 
 def dsh_files(target: Target) -> dict[str, str]:
-    """A settings document in place of the person's own, for this launch alone. JSON is YAML."""
+    """A settings document that replaces the user's for this launch only. JSON is valid YAML."""
     provider = {
         "displayName": "Corral",
         "apiKeyEnv": "CORRAL_LAUNCH_DSH_KEY",

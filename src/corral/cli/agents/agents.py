@@ -1,7 +1,7 @@
-"""The coding agents that `launch` knows.
+"""The coding agents that `launch` supports.
 
-An agent that takes all it needs from its environment or arguments is started with those, and no file is touched.
-`settings` are for `launch --config`, or for agents that read nothing else.
+An agent that can be configured by environment or arguments is started that way, and no file is changed. Its settings
+file is written for `launch --config`, or if it reads nothing else.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from corral.cli.agents import agent_settings as told
+from corral.cli.agents import agent_settings
 from corral.cli.agents.agent_settings import Target
 from corral.cli.agents.foreign_settings import Change
 
@@ -28,11 +28,11 @@ def _no_words(_target: Target) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """One agent. `settings_path` None: it has no file; `changes` or `toml` is what goes into the file.
+    """One agent. `settings_path` None: it has no settings file; `changes` or `toml` is what goes into the file.
 
-    `files` are files of a launch by their path in `Target.folder`: they are ours, and no file of the person's.
+    `files` are written for a launch, by their path in `Target.folder`; they are never the user's own files.
 
-    `needs_file`: it is not enough to start it with `env` and `words`. `hint` says how to start it once configured.
+    `needs_file`: `env` and `words` are not enough to configure it. `hint` says how to start it once configured.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Agent:
 def _vscode_folder() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Application Support" / "Code" / "User"
-    return told.user_folder("XDG_CONFIG_HOME", ".config") / "Code" / "User"
+    return agent_settings.user_folder("XDG_CONFIG_HOME", ".config") / "Code" / "User"
 
 
 AGENTS: tuple[Agent, ...] = (
@@ -64,10 +64,10 @@ AGENTS: tuple[Agent, ...] = (
         "claude",
         "https://code.claude.com/docs/en/quickstart",
         "npm install -g @anthropic-ai/claude-code",
-        env=told.claude_env,
+        env=agent_settings.claude_env,
         words=lambda target: ["--model", target.model],
-        settings_path=lambda: told.user_folder("CLAUDE_CONFIG_DIR", ".claude") / "settings.json",
-        changes=told.claude_changes,
+        settings_path=lambda: agent_settings.user_folder("CLAUDE_CONFIG_DIR", ".claude") / "settings.json",
+        changes=agent_settings.claude_changes,
     ),
     Agent(
         "codex",
@@ -75,9 +75,9 @@ AGENTS: tuple[Agent, ...] = (
         "codex",
         "https://developers.openai.com/codex/cli/",
         "npm install -g @openai/codex",
-        words=told.codex_words,
-        settings_path=lambda: told.user_folder("CODEX_HOME", ".codex") / "config.toml",
-        toml=told.codex_toml,
+        words=agent_settings.codex_words,
+        settings_path=lambda: agent_settings.user_folder("CODEX_HOME", ".codex") / "config.toml",
+        toml=agent_settings.codex_toml,
         hint=lambda target: f"codex -c model_provider=corral -m {target.model}",
     ),
     Agent(
@@ -86,9 +86,11 @@ AGENTS: tuple[Agent, ...] = (
         "opencode",
         "https://opencode.ai",
         "npm install -g opencode-ai",
-        env=told.opencode_env,
-        settings_path=lambda: told.user_folder("XDG_CONFIG_HOME", ".config") / "opencode" / "opencode.json",
-        changes=told.opencode_changes,
+        env=agent_settings.opencode_env,
+        settings_path=lambda: (
+            agent_settings.user_folder("XDG_CONFIG_HOME", ".config") / "opencode" / "opencode.json"
+        ),
+        changes=agent_settings.opencode_changes,
     ),
     Agent(
         "cline",
@@ -97,7 +99,7 @@ AGENTS: tuple[Agent, ...] = (
         "https://cline.bot/cli",
         "npm install -g cline",
         settings_path=lambda: Path.home() / ".cline" / "data" / "globalState.json",
-        changes=told.cline_changes,
+        changes=agent_settings.cline_changes,
         needs_file=True,
     ),
     Agent(
@@ -106,7 +108,7 @@ AGENTS: tuple[Agent, ...] = (
         "droid",
         "https://docs.factory.ai/cli/getting-started/quickstart",
         settings_path=lambda: Path.home() / ".factory" / "settings.json",
-        changes=told.droid_changes,
+        changes=agent_settings.droid_changes,
         needs_file=True,
         hint=lambda target: f"droid, and choose {target.model} (Corral) with /model",
     ),
@@ -117,7 +119,7 @@ AGENTS: tuple[Agent, ...] = (
         "https://docs.github.com/en/copilot/how-tos/set-up/install-copilot-cli",
         "npm install -g @github/copilot",
         aliases=("copilot-cli",),
-        env=told.copilot_env,
+        env=agent_settings.copilot_env,
     ),
     Agent(
         "qwen",
@@ -125,14 +127,14 @@ AGENTS: tuple[Agent, ...] = (
         "qwen",
         "https://qwenlm.github.io/qwen-code-docs/",
         "npm install -g @qwen-code/qwen-code",
-        env=told.qwen_env,
+        env=agent_settings.qwen_env,
     ),
     Agent(
         "kimi",
         "Kimi Code CLI",
         "kimi",
         "https://code.kimi.com",
-        words=told.kimi_words,
+        words=agent_settings.kimi_words,
     ),
     Agent(
         "muse",
@@ -140,15 +142,15 @@ AGENTS: tuple[Agent, ...] = (
         "muse",
         "https://dev.meta.ai",
         aliases=("muse-code",),
-        env=told.muse_env,
-        files=told.muse_files,
+        env=agent_settings.muse_env,
+        files=agent_settings.muse_files,
     ),
     Agent(
         "omp",
         "OMP",
         "omp",
         "https://omp.sh",
-        env=told.omp_env,
+        env=agent_settings.omp_env,
         words=lambda target: ["--model", f"ollama/{target.model}"],
     ),
     Agent(
@@ -158,8 +160,10 @@ AGENTS: tuple[Agent, ...] = (
         "https://pi.dev",
         "npm install -g @mariozechner/pi-coding-agent",
         words=lambda target: ["--provider", "corral", "--model", target.model],
-        settings_path=lambda: told.user_folder("PI_CODING_AGENT_DIR", ".pi", "agent") / "models.json",
-        changes=told.pi_changes,
+        settings_path=lambda: (
+            agent_settings.user_folder("PI_CODING_AGENT_DIR", ".pi", "agent") / "models.json"
+        ),
+        changes=agent_settings.pi_changes,
         needs_file=True,
         hint=lambda target: f"pi --provider corral --model {target.model}",
     ),
@@ -168,7 +172,7 @@ AGENTS: tuple[Agent, ...] = (
         "Pool",
         "pool",
         "https://github.com/poolsideai/pool",
-        env=told.pool_env,
+        env=agent_settings.pool_env,
         words=lambda target: ["-m", target.model],
     ),
     Agent(
@@ -178,16 +182,16 @@ AGENTS: tuple[Agent, ...] = (
         "https://www.npmjs.com/package/@deepseek-ai/dsh",
         "npm install -g @deepseek-ai/dsh",
         aliases=("deepseek-harness",),
-        env=told.dsh_env,
-        words=told.dsh_words,
-        files=told.dsh_files,
+        env=agent_settings.dsh_env,
+        words=agent_settings.dsh_words,
+        files=agent_settings.dsh_files,
     ),
     Agent(
         "talos",
         "Talos",
         "talos",
         "https://talos-agent.ch",
-        env=told.talos_env,
+        env=agent_settings.talos_env,
         words=lambda _target: ["chat"],
     ),
     Agent(
@@ -197,15 +201,15 @@ AGENTS: tuple[Agent, ...] = (
         "https://code.visualstudio.com",
         aliases=("code",),
         settings_path=lambda: _vscode_folder() / "chatLanguageModels.json",
-        changes=told.vscode_changes,
+        changes=agent_settings.vscode_changes,
         needs_file=True,
         hint=lambda target: (
             f"code, and choose {target.model} in the model picker of Copilot Chat (Other models)"
         ),
     ),
 )
-# Programs that Ollama launches and Corral does not, and what to enter in them. They keep their settings in files that
-# cannot be changed without loss (YAML with comments, JSON5, databases), need a daemon, or are not made for Linux.
+# Programs that Ollama launches and Corral does not, and how to configure them by hand. Their settings are in files
+# that cannot be changed without loss (YAML with comments, JSON5, databases), or they need a daemon or another system.
 UNSUPPORTED: dict[str, str] = {
     **dict.fromkeys(
         ("openclaw", "clawdbot", "moltbot"),
@@ -218,11 +222,11 @@ UNSUPPORTED: dict[str, str] = {
     ),
     **dict.fromkeys(
         ("chatgpt", "codex-app", "codex-desktop", "codex-gui"),
-        "it reads the settings of Codex: corral launch codex --config",
+        "it shares the settings of Codex: corral launch codex --config",
     ),
     **dict.fromkeys(
         ("claude-desktop", "claude-app"),
-        "in its developer settings, a gateway for third-party inference: {url}, any key",
+        "in its developer settings, set a gateway for third-party inference: {url}, any key",
     ),
 }
 

@@ -1,9 +1,8 @@
-"""Changes to settings files of other programs, which can be taken back.
+"""Changes to settings files of other programs, which can be undone.
 
-Before a file is changed for the first time its text goes into a record below `~/.corral/launch`, with each value that
-is about to be replaced. Taking back restores the file byte for byte if nobody touched it since; otherwise what was
-put in is taken out, and all that the person or the program changed meanwhile stays. A file that cannot be understood
-is never written.
+Before a file is changed for the first time, its text is saved in a record below `~/.corral/launch`, with each value
+that is about to be replaced. Undoing restores the file byte for byte if it was not changed since; otherwise it only
+removes our values, and other changes stay. A file that cannot be parsed is never written.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import Any
 from corral.disk import write_atomically
 from corral.errors import CorralError
 
-# Where a value goes, and the value. A step `id=x` is the element of a list whose member "id" is x; `name=x` likewise.
+# The path of a value, and the value. A step `id=x` is the list element whose member "id" is x; `name=x` likewise.
 Change = tuple[tuple[str, ...], Any]
 _BEGIN = "# >>> corral launch >>>\n"
 _END = "# <<< corral launch <<<\n"
@@ -27,14 +26,14 @@ _ABSENT = object()
 
 
 class SettingsError(CorralError):
-    """A file that cannot be changed safely; it was left as it is."""
+    """A file that cannot be changed safely; it was not changed."""
 
 
 class ForeignSettings:
-    """One file. `records` is the folder of the records, `name` the program's name."""
+    """One settings file. `records` is the folder of the records, `name` the program's name."""
 
     def __init__(self, path: Path, records: Path, name: str) -> None:
-        # A link, as people have who keep their settings in a repository, stays a link.
+        # A symbolic link stays one: some people keep their settings in a repository.
         self.path = path.resolve()
         mark = hashlib.sha256(str(self.path).encode()).hexdigest()[:8]
         self._record_path = records / f"{name}-{mark}.json"
@@ -44,7 +43,7 @@ class ForeignSettings:
         return self._record_path.is_file()
 
     def put_json(self, changes: Sequence[Change]) -> bool:
-        """Set values in a JSON file; False if it has them already.
+        """Set values in a JSON file; False if it already has them.
 
         Raises:
             SettingsError
@@ -70,12 +69,12 @@ class ForeignSettings:
                     }
                 )
             self._put(root, keys, new)
-        # What an earlier call set and this one does not stays known, so that it can be taken back.
+        # Values that only an earlier call set stay in the record, so that they can be undone.
         entries += known.values()
         return self._save(text, _dump(root, text), {**record, "changes": entries})
 
     def put_toml_table(self, keys: tuple[str, ...], lines: str) -> bool:
-        """Put a table (its header and lines) at the end of a TOML file, in place of one put there before.
+        """Put a table (its header and lines) at the end of a TOML file, replacing one put there before.
 
         Raises:
             SettingsError
@@ -85,7 +84,7 @@ class ForeignSettings:
         before = self._parse_toml(rest)
         if _look_up(before, keys) is not _ABSENT:
             raise SettingsError(
-                f"{self.path} has a [{'.'.join(keys)}] of its own; nothing was changed",
+                f"{self.path} already has a [{'.'.join(keys)}]; nothing was changed",
                 hint="rename or remove it, and try again",
             )
         gap = "" if not rest or rest.endswith("\n\n") else "\n" if rest.endswith("\n") else "\n\n"
@@ -94,17 +93,17 @@ class ForeignSettings:
         _delete(after, keys)
         _prune(after, keys[:-1], before)
         if after != before:
-            raise SettingsError(f"{self.path} cannot be added to safely; nothing was changed", hint=lines)
+            raise SettingsError(f"{self.path} cannot be extended safely; nothing was changed", hint=lines)
         return self._save(text, new, self._load_record())
 
     def undo(self) -> None:
-        """Take back all that was put in.
+        """Undo all changes.
 
         Raises:
-            SettingsError: nothing was put in, or the file cannot be understood any more.
+            SettingsError: nothing was changed, or the file can no longer be parsed.
         """
         if not self.has_record:
-            raise SettingsError(f"nothing was changed in {self.path}, so there is nothing to take back")
+            raise SettingsError(f"{self.path} was never changed, so there is nothing to restore")
         record = self._load_record()
         text = self._read()
         if text is not None:
@@ -127,7 +126,7 @@ class ForeignSettings:
         self._record_path.unlink()
 
     def _save(self, old: str | None, new: str, record: dict[str, Any]) -> bool:
-        """Write the record, then the file: a kill between the two leaves a record that takes back nothing."""
+        """Write the record, then the file: a kill between the two leaves a record that undoes nothing."""
         if new == old:
             return False
         is_first = "written" not in record
@@ -161,7 +160,7 @@ class ForeignSettings:
         except FileNotFoundError:
             return None
         except UnicodeDecodeError:
-            raise SettingsError(f"{self.path} is no UTF-8 text; nothing was changed") from None
+            raise SettingsError(f"{self.path} is not UTF-8 text; nothing was changed") from None
 
     def _load_record(self) -> dict[str, Any]:
         try:
@@ -171,7 +170,7 @@ class ForeignSettings:
         except ValueError:
             raise SettingsError(
                 f"{self._record_path} is damaged, so nothing was changed",
-                hint="it holds the former text of the settings; move it away once you have looked",
+                hint="it holds the original settings; move it away after you have checked it",
             ) from None
         return record
 
@@ -180,7 +179,7 @@ class ForeignSettings:
             root = json.loads(text) if text and text.strip() else [] if is_list else {}
         except (ValueError, RecursionError) as exc:
             raise SettingsError(
-                f"{self.path} is no plain JSON ({exc}); nothing was changed",
+                f"{self.path} is not plain JSON ({exc}); nothing was changed",
                 hint="files with comments have to be edited by hand",
             ) from None
         if not isinstance(root, list if is_list else dict):
@@ -241,28 +240,29 @@ def _delete(root: Any, keys: tuple[str, ...]) -> None:
 
 
 def _prune(root: Any, keys: tuple[str, ...], original: Any) -> None:
-    """Remove containers on the way that are empty now and were not there at first."""
+    """Remove containers along a path that are empty now and did not exist originally."""
     while keys and _look_up(root, keys) in ({}, []) and _look_up(original, keys) is _ABSENT:
         _delete(root, keys)
         keys = keys[:-1]
 
 
 def _without_block(text: str) -> str:
-    """The text without what was put there; the empty line before it goes too."""
+    """The text without our block and the empty line before it."""
     head, mark, rest = text.partition(_BEGIN)
     if not mark:
         return text
     _, mark, tail = rest.partition(_END)
     if not mark:
         raise SettingsError(
-            "the end of Corral's part is missing; nothing was changed", hint=f"expected {_END.strip()!r}"
+            "the end mark of Corral's settings is missing; nothing was changed",
+            hint=f"expected {_END.strip()!r}",
         )
     head = head[:-1] if head.endswith("\n\n") else head
     return head + tail
 
 
 def _dump(root: Any, old: str | None) -> str:
-    """JSON indented as the file was."""
+    """JSON with the indentation of the old text."""
     lines = (old or "").split("\n")
     lead = next((line[: len(line) - len(line.lstrip())] for line in lines[1:] if line.strip("}] \t")), "  ")
     return json.dumps(root, indent=lead or "  ", ensure_ascii=False) + "\n"

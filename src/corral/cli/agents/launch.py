@@ -1,4 +1,4 @@
-"""`launch`: starts a coding agent on a model of this server, or writes its settings (ollama: cmd/launch)."""
+"""`launch`: starts a coding agent that uses a model of the server, or writes its settings (ollama: cmd/launch)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LEAST_CONTEXT = 32_768
 
 
 def launch(arguments: Arguments) -> None:
-    """Run the agent in place of this program; returns only where nothing is started."""
+    """Replace this process by the agent; returns only if nothing is started."""
     extra = arguments.passed_on
     words = arguments.words[: len(arguments.words) - len(extra)]
     is_undo = arguments.has("restore") or arguments.has("undo")
@@ -96,16 +96,18 @@ def _settings(agent: Agent) -> ForeignSettings | None:
 def _undo(agent: Agent) -> None:
     settings = _settings(agent)
     if settings is None:
-        raise CorralError(f"{agent.name} does not support --restore", hint="no file of it is ever changed")
+        raise CorralError(
+            f"{agent.name} does not support --restore", hint="it has no settings file to restore"
+        )
     settings.undo()
-    print(f"{settings.path} is as it was before", file=sys.stderr)
+    print(f"{settings.path} is restored", file=sys.stderr)
 
 
 def _model(client: Client, agent: Agent, wanted: str) -> str:
-    """The model that was named, or is chosen from the list.
+    """The model that was named, or that the user chooses from a list.
 
     Raises:
-        APIError: it is not there, or nobody can choose.
+        APIError: it does not exist, or nobody can be asked.
     """
     if wanted:
         try:
@@ -113,7 +115,7 @@ def _model(client: Client, agent: Agent, wanted: str) -> str:
         except APIError as error:
             if error.status != 404:
                 raise
-            raise APIError(f"{error}\nget it first: {PROGRAM} pull {wanted}", error.status) from None
+            raise APIError(f"{error}\npull it first: {PROGRAM} pull {wanted}", error.status) from None
         return wanted
     if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
         raise CorralError(
@@ -125,15 +127,14 @@ def _model(client: Client, agent: Agent, wanted: str) -> str:
         if "completion" in model.get("capabilities", ("completion",))
     ]
     if not names:
-        raise CorralError("there is no model yet", hint=f"get one: {PROGRAM} pull MODEL")
+        raise CorralError("no models found", hint=f"pull one: {PROGRAM} pull MODEL")
     return _choose(names, _remembered(agent))
 
 
 def _context_of(client: Client, model: str) -> int:
-    """How long the model's context is known to be, 0 if unknown.
+    """The model's context length, 0 if unknown. Prints a warning if it is too short for an agent's first request.
 
-    Says so where that is too short for an agent's first request. Without `num_ctx` the server decides, and does not
-    tell before it loads the model.
+    Without `num_ctx` the server decides, and does not report the length before it loads the model.
     """
     info = client.call("POST", "/api/show", {"model": model})
     facts = info.get("model_info") or {}
@@ -144,8 +145,8 @@ def _context_of(client: Client, model: str) -> int:
     if known and min(known) < _LEAST_CONTEXT:
         print(
             safe(
-                f"Warning: {model} has a context of {min(known)} tokens; the first request of an agent alone has "
-                "9,000 to 50,000"
+                f"Warning: {model} has a context of {min(known)} tokens; the first request of a coding agent "
+                "takes 9,000 to 50,000"
             ),
             file=sys.stderr,
         )
@@ -166,7 +167,7 @@ def _choose(names: list[str], last: str) -> str:
             return names[int(answer) - 1]
         if answer in names or f"{answer}:latest" in names:
             return answer
-        print(safe(f"there is no {answer}"), file=sys.stderr)
+        print(safe(f"no model named {answer}"), file=sys.stderr)
 
 
 def _target(client: Client, agent: Agent, model: str) -> Target:
@@ -182,7 +183,7 @@ def _target(client: Client, agent: Agent, model: str) -> Target:
 
 
 def _write_files(agent: Agent, target: Target) -> None:
-    """The files of this launch; they are in a folder of ours."""
+    """Write the files of this launch, into a folder of our own."""
     for name, text in (agent.files(target) if agent.files is not None else {}).items():
         path = target.folder / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -190,22 +191,22 @@ def _write_files(agent: Agent, target: Target) -> None:
 
 
 def _configure(agent: Agent, target: Target) -> None:
-    """Write the agent's settings; one that has none is told by variables, which are printed."""
+    """Write the agent's settings; for an agent without a settings file, print the variables to set."""
     settings = _settings(agent)
     if settings is None:
         _write_files(agent, target)
         for name, value in agent.env(target).items():
             print(f"export {name}={shlex.quote(value)}")
         command = shlex.join([agent.program, *agent.words(target)])
-        print(f"{agent.title} has no settings file for this; start it with: {command}", file=sys.stderr)
+        print(f"{agent.title} reads no settings file for this; start it with: {command}", file=sys.stderr)
         return
     if agent.toml is not None:
         is_changed = settings.put_toml_table(*agent.toml(target))
     else:
         assert agent.changes is not None
         is_changed = settings.put_json(agent.changes(target))
-    print(f"{settings.path} {'was changed' if is_changed else 'is as it should be'}", file=sys.stderr)
-    print(f"take it back with: {PROGRAM} launch {agent.name} --restore", file=sys.stderr)
+    print(f"{settings.path} {'was changed' if is_changed else 'is already up to date'}", file=sys.stderr)
+    print(f"undo this with: {PROGRAM} launch {agent.name} --restore", file=sys.stderr)
     if agent.hint is not None:
         print(f"start it with: {agent.hint(target)}", file=sys.stderr)
 
@@ -223,7 +224,7 @@ def _start(agent: Agent, target: Target, program: str, extra: list[str]) -> NoRe
 
 
 def _proxy_exception(url: str, env: Mapping[str, str]) -> dict[str, str]:
-    """Agents would send requests for this machine to a proxy, too, unless they are told not to."""
+    """Variables that keep agents from sending requests for this machine to a proxy."""
     host = url.partition("://")[2].rpartition(":")[0].strip("[]")
     has_proxy = any(env.get(name) for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"))
     if not has_proxy or not (host == "localhost" or host == "::1" or host.startswith("127.")):
@@ -256,11 +257,11 @@ def _remembered(agent: Agent) -> str:
 
 
 def _remember(agent: Agent, model: str) -> None:
-    """In the file where the original has it. That this fails is no reason not to launch."""
+    """Remember the model, in the same file as Ollama. A failure does not stop the launch."""
     path = _state_path()
     state = _state()
     if not state and path.exists():
-        return  # not ours to replace
+        return  # cannot be parsed, and must not be replaced
     try:
         entry = state.setdefault("integrations", {}).setdefault(agent.name, {})
         entry["models"] = [model, *(name for name in entry.get("models") or () if name != model)]

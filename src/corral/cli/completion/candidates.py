@@ -1,4 +1,4 @@
-"""What may follow on a command line: commands, flags, models, values. Asked by the shells through `__complete`."""
+"""Completion candidates: commands, flags, models, values. The shell scripts ask for them through `__complete`."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from collections.abc import Iterable
 from corral.cli.frame.commands import COMMANDS, ROOT, find_command
 from corral.cli.frame.flags import HOST, Command, Flag
 
-# Words and their descriptions.
+# Words with their descriptions.
 Candidates = dict[str, str]
 
-FILES: Candidates = {}  # compared by identity: the shell completes names of files
+FILES: Candidates = {}  # compared by identity: the shell completes file names
 _HELP = Flag("help", "Show help", short="h")
-_MODEL_COMMANDS = ("MODEL", "SOURCE")  # how the usage of commands that take models begins
+_MODEL_COMMANDS = ("MODEL", "SOURCE")  # the usage of a command that takes models begins with one of these
 _NEW_NAMES = ("create", "pull")  # their first word is not the name of a local model
 _FILE_FLAGS = ("file", "imatrix")
-# The characters of model names: a name that holds others is not one, and could mean more to a shell than a word.
+# Names with any other character are dropped: they are not model names, and a shell could interpret them.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
 
 
 def candidates_for(typed: list[str], current: str) -> Candidates:
-    """The words that the word under the cursor can become; FILES where it is the name of a file.
+    """The completions of the word under the cursor; FILES if it is a file name.
 
-    `typed` are the words before it, without the program's name. Never raises for what a server answers.
+    `typed` are the words before it, without the program's name. Errors of a server mean no completions.
     """
     name, host, previous = _read(typed)
     command = find_command(name)
@@ -61,7 +61,7 @@ def _flags_of(command: Command | None) -> list[Flag]:
 
 
 def _value_flag(flags: Iterable[Flag], word: str) -> Flag | None:
-    """The flag whose value comes after this word."""
+    """The flag whose value follows this word."""
     for flag in flags:
         spellings = (f"--{flag.name}", f"-{flag.short}" if flag.short else None)
         if flag.kind not in ("bool", "think") and word in spellings:
@@ -117,7 +117,7 @@ def _words_of(command: Command, host: str) -> Candidates:
 
 
 def _values(flag: Flag, host: str) -> Candidates:
-    """Values of a flag; nothing where any text will do."""
+    """Values of a flag; empty if any text is allowed."""
     if flag.name in _FILE_FLAGS:
         return FILES
     if flag.name == "model":
@@ -140,7 +140,7 @@ def _starting_with(found: Candidates, start: str) -> Candidates:
 
 
 def _models(host: str) -> Candidates:
-    """Names of the server's models; none if it cannot be asked."""
+    """Names of the server's models; none if it cannot be reached."""
     from corral.cli.http.address import server_client
     from corral.cli.http.client import APIError, NoServerError
 

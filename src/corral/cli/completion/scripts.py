@@ -1,8 +1,7 @@
-"""`completion bash|zsh|fish`: scripts that ask `corral __complete` at each use, and what that answers.
+"""`completion bash|zsh|fish`: shell scripts that call `corral __complete`, and the output of that command.
 
-The scripts hold no knowledge: commands, flags, models and values come from candidates.py. They never evaluate an
-answer. Names that a server sends end up on somebody's command line, so candidates.py drops all that a shell could
-read as more than a word.
+The scripts are stubs: commands, flags, models and values come from candidates.py. They never evaluate an answer, and
+because names from a server end up on a command line, candidates.py drops every name that a shell could interpret.
 """
 
 from __future__ import annotations
@@ -85,7 +84,7 @@ def completion(arguments: Arguments) -> None:
 
 
 def complete(arguments: Arguments) -> None:
-    """Print the candidates for the last word, one a line with a tab before its description."""
+    """Print the candidates for the last word, one per line, with a tab before the description."""
     from corral.cli.completion.candidates import FILES, candidates_for
 
     *typed, current = arguments.words or [""]
@@ -104,5 +103,5 @@ def script(shell: str) -> str:
         UsageError
     """
     if shell not in _SCRIPTS:
-        raise UsageError(f"unknown shell: {shell}; {PROGRAM} completion knows bash, zsh and fish")
+        raise UsageError(f"unknown shell: {shell}; supported shells are bash, zsh and fish")
     return _SCRIPTS[shell]

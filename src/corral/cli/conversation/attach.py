@@ -1,7 +1,7 @@
-"""Images and sounds named in a prompt: found, checked and taken out of the text (ollama: cmd/interactive.go).
+"""Images and audio files named in a prompt: found, checked and removed from the text (ollama: cmd/interactive.go).
 
-What looks like a path and is none is an error, where Ollama sends it to the model as text: a model then describes an
-image that it never saw.
+A path that does not exist is an error. Ollama sends it to the model as text, which then describes an image that it
+never saw.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from pathlib import Path
 from corral.cli.http.client import APIError
 
 _MAX_BYTES = 100 << 20
-# A path with a slash somewhere at its start, up to the first known ending.
+# A path with a slash near its start, up to the first known extension.
 _CANDIDATE = re.compile(
     r"(?:~|[a-zA-Z]:)?(?:\./|/|\\)[\S\\ ]{1,4096}?\.(?:jpe?g|png|webp|wav)\b", re.IGNORECASE
 )
 _ESCAPED = re.compile(r"\\([ ()\[\]{}$&;'\\*?~])")
-# A blank that no backslash makes part of a name.
+# A blank that is not escaped.
 _BLANK = re.compile(r"(?<!\\)\s")
 _ACCEPTED = ("image/jpeg", "image/png", "image/webp", "audio/wave")
-# Type, first bytes, and what stands behind a RIFF header's length.
+# Type, first bytes, and the form type of a RIFF header.
 _MAGIC: tuple[tuple[str, bytes, bytes], ...] = (
     ("image/jpeg", b"\xff\xd8\xff", b""),
     ("image/png", b"\x89PNG\r\n\x1a\n", b""),
@@ -40,10 +40,10 @@ _TEXT_CONTROLS = frozenset(b"\t\n\x0c\r\x1b")
 
 
 def extract_files(prompt: str) -> tuple[str, list[str]]:
-    """The prompt without the files it names, and these as base64.
+    """The prompt without the files that it names, and these files as base64.
 
     Raises:
-        APIError: a file that is not there, or cannot be used.
+        APIError: a file that does not exist or cannot be used.
     """
     encoded = []
     for candidate in _candidates(prompt):
@@ -62,10 +62,10 @@ def extract_files(prompt: str) -> tuple[str, list[str]]:
 
 
 def _candidates(prompt: str) -> list[str]:
-    """Texts of a prompt that name files.
+    """The parts of a prompt that name files.
 
     Raises:
-        APIError: one that can only be meant as a path names nothing.
+        APIError: one that can only be a path does not exist.
     """
     found = []
     position = 0
@@ -85,17 +85,17 @@ def _candidates(prompt: str) -> list[str]:
 def _exists(candidate: str) -> bool:
     try:
         return _path(candidate).exists()
-    except OSError:  # a name that is too long for one, a folder that may not be entered
+    except OSError:  # the name is too long, or a folder cannot be entered
         return False
 
 
 def _begins_word(prompt: str, start: int) -> bool:
-    """Whether a path may begin there: not inside a word or a link."""
+    """Whether a path may begin here: not inside a word or a link."""
     return not start or prompt[start - 1].isspace() or prompt[start - 1] in "'\"`("
 
 
 def _missing(candidate: str) -> APIError:
-    return APIError(f"couldn't find {_path(candidate)}, so nothing was sent; is the path right?")
+    return APIError(f"couldn't find {_path(candidate)}, so nothing was sent; check the path")
 
 
 def _path(candidate: str) -> Path:
@@ -109,7 +109,7 @@ def _is_quoted(prompt: str, match: re.Match[str]) -> bool:
 
 
 def looks_like_file(line: str) -> bool:
-    """Whether a line that begins with a slash may be the path of a file rather than a command."""
+    """Whether a line that begins with a slash may be a file path rather than a command."""
     return bool(_CANDIDATE.match(line))
 
 

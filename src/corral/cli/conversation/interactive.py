@@ -1,4 +1,4 @@
-"""The conversation at a terminal: messages, commands that begin with a slash, Ctrl-C for the answer alone."""
+"""The interactive conversation: messages, slash commands, and Ctrl-C to stop a response."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def converse(
     """Talk until /bye or Ctrl-D.
 
     Raises:
-        APIError, NoServerError: the model cannot be loaded to begin with.
+        APIError, NoServerError: the model cannot be loaded.
     """
     session = Session(
         client,
@@ -69,19 +69,19 @@ def _converse(session: Session) -> None:
 
 
 def is_open(text: str) -> bool:
-    '''Whether a text has begun with """ (or `/set system """`) and has not ended with it.'''
+    '''Whether a text begins with """ (or `/set system """`) and does not end with it.'''
     match = _QUOTED.match(text)
     return match is not None and not text[match.end() :].endswith(QUOTE)
 
 
 def _take(session: Session, prompt: MessagePrompt, text: str) -> bool:
-    """Do what a message says; False ends the conversation."""
+    """Handle one message; False ends the conversation."""
     if text.startswith(QUOTE):
         text = unquote(text)
         if text.strip():
             session.ask(text)
         return True
-    # What was pasted over several lines is a message, whatever its first line looks like.
+    # Text pasted over several lines is a message, whatever its first line looks like.
     is_command = text.startswith("/") and ("\n" not in text.strip() or bool(_QUOTED.match(text)))
     if is_command and text.startswith(("/bye", "/exit")):
         return False
@@ -93,7 +93,7 @@ def _take(session: Session, prompt: MessagePrompt, text: str) -> bool:
 
 
 def _print_error(error: Exception) -> None:
-    """Say what went wrong, and go on: a conversation is not thrown away for it."""
+    """Print an error; the conversation continues."""
     text = safe(str(error))
     if isinstance(error, NoServerError) and not text:
         text = f"{no_server_text()}\n{error.hint}"

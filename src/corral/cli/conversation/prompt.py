@@ -1,7 +1,7 @@
 """The line editor of the interactive prompt, on prompt_toolkit: keys, history file, multi-line messages, paste.
 
-Keys and the history file are the original's (ollama: readline/). One prompt holds a whole message: earlier lines of
-it can still be edited.
+Keys and the history file are Ollama's (ollama: readline/). One prompt holds a whole message, so its earlier lines can
+still be edited.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-# A terminal that does not answer a question about the cursor would get a warning printed into the conversation.
+# Otherwise a terminal that does not report its cursor position gets a warning in the middle of the conversation.
 os.environ.setdefault("PROMPT_TOOLKIT_NO_CPR", "1")
 
 from prompt_toolkit import PromptSession
@@ -38,9 +38,9 @@ _GREY = "fg:ansibrightblack"
 
 
 class HistoryFile(History):
-    """The last messages, one a line, in a file that Ollama's prompt shares.
+    """The last messages, one per line, in the file that Ollama's prompt uses too.
 
-    A message of several lines comes back as several entries, as it does there.
+    A message of several lines becomes several entries, as in Ollama.
     """
 
     def __init__(self, path: Path, *, keeps: bool) -> None:
@@ -52,11 +52,11 @@ class HistoryFile(History):
         return reversed(self._read())
 
     def store_string(self, string: str) -> None:
-        """Add an entry to what the file holds now: another prompt may have written since."""
+        """Add an entry to the file as it is now: another prompt may have changed it."""
         if not self.keeps or not string.strip():
             return
         entries = [*self._read(), *string.split("\n")]
-        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")  # another prompt may write just now
+        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")  # another prompt may be writing too
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -65,8 +65,8 @@ class HistoryFile(History):
             temporary.replace(self._path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
-            self.keeps = False  # said once
-            print(f"warning: the history cannot be kept: {error}", file=sys.stderr)
+            self.keeps = False  # warn once
+            print(f"warning: cannot write the history: {error}", file=sys.stderr)
 
     def _read(self) -> list[str]:
         try:
@@ -77,7 +77,7 @@ class HistoryFile(History):
 
 
 class _Hint(Processor):
-    """A grey hint behind an empty last line of a message."""
+    """A grey hint after an empty last line of a message."""
 
     def __init__(self, hint_for: Callable[[str], str]) -> None:
         self._hint_for = hint_for
@@ -91,7 +91,7 @@ class _Hint(Processor):
 
 
 class MessagePrompt:
-    """Reads messages. `is_open` says of a text whether Enter goes on with it instead of sending it."""
+    """Reads messages. `is_open` decides whether Enter continues a text instead of sending it."""
 
     def __init__(
         self, history: HistoryFile, completions: Iterable[str], is_open: Callable[[str], bool]
@@ -126,11 +126,11 @@ class MessagePrompt:
 
         Raises:
             EOFError: Ctrl-D on an empty line.
-            KeyboardInterrupt: Ctrl-C; `interrupted_text` is what stood there.
+            KeyboardInterrupt: Ctrl-C; `interrupted_text` is the text at that moment.
         """
         try:
             return self._session.prompt()
-        except SystemExit:  # the event loop was left from a signal handler, behind the editor's back
+        except SystemExit:  # a signal handler left the event loop without the editor's knowledge
             output = self._session.app.output
             output.disable_bracketed_paste()
             output.write("\n")
@@ -182,12 +182,12 @@ class MessagePrompt:
 
 
 def _placeholder() -> FormattedText:
-    """What an empty prompt shows, until it is left."""
+    """The hint in an empty prompt, until it ends."""
     return FormattedText([] if get_app().is_done else [(_GREY, "Send a message (/? for help)")])
 
 
 def _edit_text(text: str) -> str:
-    """A text as it comes back from the person's editor; unchanged if there is none."""
+    """A text as edited in the user's editor; unchanged if there is no editor."""
     named = (os.environ.get(name, "").strip() for name in ("OLLAMA_EDITOR", "VISUAL", "EDITOR"))
     command = shlex.split(next(filter(None, named), "vi"))
     if shutil.which(command[0]) is None:

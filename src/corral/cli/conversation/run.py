@@ -1,4 +1,4 @@
-"""`corral run MODEL [PROMPT]`: one answer, streamed; without a prompt on a terminal a conversation."""
+"""`corral run MODEL [PROMPT]`: one streamed response; without a prompt, on a terminal, a conversation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from contextlib import closing
 from typing import Any
 
-from corral.cli.conversation.answer import Answer, print_timings
+from corral.cli.conversation.response_printer import ResponsePrinter, print_timings
 from corral.cli.conversation.spinner import Spinner
 from corral.cli.frame.flags import PROGRAM, Arguments
 from corral.cli.http.client import APIError, Client
@@ -15,7 +15,7 @@ from corral.cli.models.account import print_signin_hint
 from corral.cli.terminal.screen import is_terminal
 from corral.golang.time import parse_duration_ns
 
-# Without any of these a word is neither a file's path nor a link.
+# A word without any of these is neither a file path nor a link.
 _FILE_MARKS = "./~\\"
 _THINK_VALUES = ("true", "false", "high", "medium", "low", "max")
 
@@ -28,7 +28,7 @@ def run(client: Client, arguments: Arguments) -> None:
         words.insert(0, piped)
     prompt = " ".join(words)
     if any(mark in name for mark in _FILE_MARKS):
-        from corral.cli.models.own_files import model_named
+        from corral.cli.models.model_from_file import model_named
 
         name = model_named(client, name)
     try:
@@ -58,7 +58,7 @@ def _read_stdin() -> str:
 
 
 def _options(arguments: Arguments) -> dict[str, Any]:
-    """Request members that flags stand for.
+    """The request members that flags set.
 
     Raises:
         APIError, InvalidRequestError
@@ -109,7 +109,7 @@ def _answer_once(
         request["prompt"], images = extract_files(prompt)
         if images:
             request["images"] = images
-    answer = Answer(
+    answer = ResponsePrinter(
         hides_thinking=arguments.has("hidethinking"),
         wraps=not arguments.has("nowordwrap"),
         renders_markdown=arguments.has("markdown"),

@@ -1,4 +1,4 @@
-"""A conversation: the model, what was said, what was set, and the requests made of them."""
+"""A conversation: the model, the messages, the settings, and the requests made from them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from corral.cli.conversation.answer import Answer, print_timings
 from corral.cli.conversation.attach import extract_files
+from corral.cli.conversation.response_printer import ResponsePrinter, print_timings
 from corral.cli.conversation.spinner import Spinner
 from corral.cli.http.client import Client
 from corral.cli.terminal.screen import quiet_keys
@@ -19,7 +19,7 @@ from corral.cli.terminal.screen import quiet_keys
 
 @dataclass(slots=True)
 class Session:
-    """`info` is the answer of show; `loaded_messages` came with the model and the server sends them itself."""
+    """`info` is the answer of show. `loaded_messages` belong to the model; the server adds them by itself."""
 
     client: Client
     model: str
@@ -47,7 +47,7 @@ class Session:
         return self.info.get("messages") or []
 
     def switch(self, model: str, info: dict[str, Any]) -> None:
-        """Go on with another model and an empty conversation."""
+        """Continue with another model and an empty conversation."""
         self.model, self.info = model, info
         self.messages.clear()
         if not self.has_explicit_think:
@@ -56,7 +56,7 @@ class Session:
                 self.options["think"] = True
 
     def load(self) -> None:
-        """Have the model loaded, with a spinner.
+        """Load the model, with a spinner.
 
         Raises:
             APIError, NoServerError
@@ -83,12 +83,12 @@ class Session:
             if message["role"] == "user":
                 print(f">>> {message['content']}")
             elif message["role"] == "assistant":
-                answer = self._answer()
+                answer = self._printer()
                 answer.show("", message["content"])
                 answer.end()
 
     def set_system(self, text: str) -> None:
-        """What is said from now on is under this system message; an unused one is replaced."""
+        """Set the system message for the following messages; one that was not used yet is replaced."""
         self.system = text
         if self.messages and self.messages[-1]["role"] == "system":
             self.messages.pop()
@@ -100,12 +100,12 @@ class Session:
             self.messages.append({"role": "system", "content": self.system})
 
     def ask(self, text: str) -> None:
-        """Send a message and print the answer. Ctrl-C ends the answer; what there is of it is kept.
+        """Send a message and print the response. Ctrl-C stops the response; its text so far is kept.
 
-        A message that was stopped before its answer began is taken back, too.
+        A message that is stopped before its response begins is removed from the conversation.
 
         Raises:
-            APIError, NoServerError: the message is taken back then.
+            APIError, NoServerError: the message is removed from the conversation.
         """
         message: dict[str, Any] = {"role": "user", "content": text}
         if self.takes_files:
@@ -116,7 +116,7 @@ class Session:
         request: dict[str, Any] = {"model": self.model, "messages": self.messages, **self.options}
         if self.parameters:
             request["options"] = self.parameters
-        answer, final = self._answer(), {}
+        answer, final = self._printer(), {}
         try:
             with (
                 interruptible(),
@@ -148,15 +148,15 @@ class Session:
         if self.is_verbose and final.get("done"):
             print_timings(final)
 
-    def _answer(self) -> Answer:
-        return Answer(
+    def _printer(self) -> ResponsePrinter:
+        return ResponsePrinter(
             hides_thinking=self.hides_thinking, wraps=self.wraps, renders_markdown=self.renders_markdown
         )
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Ctrl-C raises KeyboardInterrupt once; more of them do not disturb the cleaning up after it."""
+    """Ctrl-C raises KeyboardInterrupt once; further ones do not disturb the clean-up."""
     is_over = False
 
     def on_interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -32,13 +32,13 @@ COMPLETIONS = (
 
 
 class HistorySwitch(Protocol):
-    """Whatever keeps the history."""
+    """The owner of the history."""
 
     keeps_history: bool
 
 
 def run_command(session: Session, history: HistorySwitch, line: str) -> None:
-    """Do what a line that begins with a slash says. Commands are found by their beginnings, in this order.
+    """Run a slash command. A command is recognised by the beginning of the line, in this order.
 
     Raises:
         APIError, NoServerError
@@ -112,7 +112,7 @@ def _save(session: Session, words: list[str]) -> None:
         except APIError:
             if not parent or parent == session.model:
                 raise
-            # The parent may be gone, or be a file: the model itself is always there.
+            # The parent may be deleted, or be a file; the model itself always exists.
             session.client.call("POST", "/api/create", {**request, "from": session.model})
     except APIError as error:
         if "invalid model name" not in str(error):
@@ -142,9 +142,9 @@ def _set(session: Session, history: HistorySwitch, words: list[str], line: str) 
         case ["history" | "nohistory" as word, *_]:
             history.keeps_history = word == "history"
         case [name, *_] if name in switches:
-            attribute, value, said = switches[name]
+            attribute, value, message = switches[name]
             setattr(session, attribute, value)
-            print(said)
+            print(message)
         case ["think" | "nothink" as word, *level]:
             _set_think(session, word, level[0] if level else "")
         case ["format", "json"]:

@@ -1,4 +1,4 @@
-"""What `/?`, `/set` and `/show` say about themselves (ollama: cmd/interactive.go)."""
+"""The help texts of `/?`, `/set` and `/show` (ollama: cmd/interactive.go)."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ Available Commands:
   /set nohistory         Disable history
   /set wordwrap          Enable wordwrap
   /set nowordwrap        Disable wordwrap
-  /set markdown          Render Markdown in answers
-  /set nomarkdown        Show answers as they are
+  /set markdown          Render Markdown in responses
+  /set nomarkdown        Show responses as plain text
   /set format json       Enable JSON mode
   /set noformat          Disable formatting
   /set verbose           Show LLM stats

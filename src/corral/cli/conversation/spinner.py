@@ -1,4 +1,4 @@
-"""A spinner on stderr for the time before an answer begins, with the share of the model that is loaded."""
+"""A spinner on stderr until a response begins, with the progress of a load."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _ERASE = "\x1b[1G\x1b[K"
 
 
 class Spinner:
-    """Drawn while entered, or until `stop`; not at all where stderr is no terminal.
+    """Drawn inside its `with` block or until `stop`; only if stderr is a terminal.
 
-    How far a load has come is asked of the server (`GET /api/loading`); one that does not know the question, like
-    Ollama, is asked once.
+    The progress of a load is polled from the server (`GET /api/loading`); a server without this route, like Ollama,
+    is asked once.
     """
 
     def __init__(self, client: Client | None = None, model: str = "") -> None:
@@ -41,7 +41,7 @@ class Spinner:
         self.stop()
 
     def stop(self) -> None:
-        """Erase it; nothing is drawn afterwards. The thread may still wait for an answer, and ends after it."""
+        """Erase it; nothing is drawn afterwards. The thread ends after a request that may be under way."""
         with self._lock:
             self._is_on = False
             if self._is_drawn:
@@ -61,7 +61,7 @@ class Spinner:
             with self._lock:
                 if not self._is_on:
                     return
-                # A line that wraps would not be erased, and the next one stands below it.
+                # A line that wraps would not be erased, so it must fit.
                 line = cut(f"{frame} {label}", terminal_size(sys.stderr)[0] - 1)
                 sys.stderr.write(f"\x1b[?25l{_ERASE}{line}\x1b[?25h")
                 sys.stderr.flush()
@@ -79,14 +79,14 @@ class Spinner:
 
 
 def _fitting(model: str, share: str) -> str:
-    """What loads and how far it is, in one line of the screen: the name gives way."""
+    """The model and its progress in one line of the screen; the name is dropped if it does not fit."""
     room = terminal_size(sys.stderr)[0] - len("⠋ ") - 2
     full, short = f"loading {model} {share} ", f"loading {share} "
     return next((text for text in (safe(full), short) if display_width(text) <= room), share)
 
 
 def _share_of(loading: list[dict[str, float | str]], model: str) -> float | None:
-    """The share of a model by its name; of another only if nothing else loads (names may share weights)."""
+    """The progress of a model by name; that of another model if it is the only load (names may share weights)."""
     for entry in loading:
         name = str(entry["name"])
         if model in (name, name.removesuffix(":latest")):

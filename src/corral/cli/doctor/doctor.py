@@ -1,4 +1,4 @@
-"""`doctor`: looks at all that a working server needs, and says what to do. Changes nothing; needs no server."""
+"""`doctor`: checks everything that a working server needs and says what to do. Changes nothing, needs no server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from corral.cli.doctor.machine_checks import (
 )
 from corral.cli.doctor.store_checks import Finding, check_key, check_store
 from corral.cli.frame.flags import Arguments
-from corral.cli.terminal.jsonout import print_json
+from corral.cli.terminal.json_output import print_json
 from corral.cli.terminal.screen import RESET, has_colors, is_terminal, safe, terminal_size
 from corral.config import Settings
 from corral.errors import CorralError
@@ -62,7 +62,7 @@ def _look() -> Iterator[Finding]:
 def _settings() -> Settings:
     try:
         return Settings.from_env()
-    except CorralError:  # the check of the variables tells
+    except CorralError:  # reported by the check of the variables
         return Settings.from_env({k: v for k, v in os.environ.items() if k != "OLLAMA_ORIGINS"})
 
 
@@ -74,7 +74,7 @@ def _print(finding: Finding) -> None:
 
 
 def _lines(text: str) -> list[str]:
-    """On a terminal as many as its width wants; elsewhere one."""
+    """Wrapped to the width of a terminal; one line elsewhere."""
     if not text:
         return []
     if not is_terminal(sys.stdout):

@@ -30,7 +30,7 @@ from corral.store.catalog import ManifestStore
 
 _ANSWER_TIMEOUT_S = 5.0
 _LITTLE_MEMORY_BYTES = 1 << 30
-# What the kernel calls a feature of the CPU, and the engine its use of it. In the order of their worth.
+# Features of the CPU as the kernel names them and as the engine does, the most useful first.
 _FEATURES = (
     ("avx512f", "AVX512"),
     ("avx512_vnni", "AVX512_VNNI"),
@@ -44,7 +44,7 @@ _FEATURES = (
 
 
 def check_server() -> Iterator[Finding]:
-    """Whether somebody answers at OLLAMA_HOST, who that is, and whom it lets in."""
+    """Whether a server answers at OLLAMA_HOST, which one, and who can reach it."""
     address = HostAddress.parse(os.environ.get("OLLAMA_HOST", ""))
     client = server_client()
     url = client.address.url()
@@ -52,8 +52,8 @@ def check_server() -> Iterator[Finding]:
     if answer is None:
         yield fail(
             "server",
-            f"{url} takes connections and does not answer within {_ANSWER_TIMEOUT_S:.0f} seconds",
-            "look at its log, and end it if it hangs",
+            f"{url} accepts connections but does not answer within {_ANSWER_TIMEOUT_S:.0f} seconds",
+            "look at its log; stop it if it hangs",
         )
         return
     if isinstance(answer, Finding):
@@ -66,14 +66,18 @@ def check_server() -> Iterator[Finding]:
     version, is_ours = answer
     kind = PROGRAM.capitalize() if is_ours else "Ollama, or another server with its API"
     if is_ours and version != __version__:
-        yield warn("server", f"{url}: {kind} {version}, this program is {__version__}", "restart the server")
+        yield warn(
+            "server",
+            f"{url}: {kind} {version}, this program is {__version__}",
+            "restart the server to update it",
+        )
     else:
         yield ok("server", f"{url}: {kind} {version}")
     if address.host in ("", "0.0.0.0", "::"):
         yield warn(
             "server",
-            "OLLAMA_HOST listens on every interface, and everybody who reaches it may use and delete models",
-            "keep it behind a firewall, or behind a proxy that asks who is there",
+            "OLLAMA_HOST listens on every interface; anyone who can reach it can use and delete models",
+            "put it behind a firewall or an authenticating proxy",
         )
 
 
@@ -85,7 +89,9 @@ def _ask(client: Client) -> tuple[str, bool] | Finding:
         version = str(answer["version"])
     except NoServerError as error:
         advice = (
-            start if client.address.is_loopback else "look at OLLAMA_HOST, and whether the server runs there"
+            start
+            if client.address.is_loopback
+            else "check OLLAMA_HOST, and whether the server is running on that machine"
         )
         if "is not HTTP" in str(error) or "not http" in str(error):
             return _foreign(url)
@@ -99,13 +105,13 @@ def _ask(client: Client) -> tuple[str, bool] | Finding:
 def _foreign(url: str) -> Finding:
     return fail(
         "server",
-        f"what answers at {url} is no server for models",
-        "find out which program has the port (ss -ltnp), or set OLLAMA_HOST to another",
+        f"{url} is answered by another program, not a model server",
+        "find out which program uses the port (ss -ltnp), or set OLLAMA_HOST to another one",
     )
 
 
 def check_same_store(folder: Path) -> Iterator[Finding]:
-    """Whether the server of this machine has the models that were looked at, or those of another folder."""
+    """Whether the local server uses the folder that was checked, or another one."""
     client = server_client()
     if not client.address.is_loopback:
         return
@@ -116,7 +122,7 @@ def check_same_store(folder: Path) -> Iterator[Finding]:
     if others := sorted(set(names) - here):
         yield warn(
             "store",
-            f"the server has models that are not in this folder ({', '.join(others[:3])}): it uses another one",
+            f"the server has models that are not in this folder ({', '.join(others[:3])}): it uses another folder",
             f"run {PROGRAM} doctor with the server's OLLAMA_MODELS",
         )
 
@@ -129,7 +135,7 @@ def _names(client: Client) -> list[str]:
 
 
 def _within(seconds: float, work: Any) -> Any:
-    """The result of a function; None if it takes longer. The thread is left behind: it cannot be ended."""
+    """The result of a function; None if it takes longer. Its thread cannot be stopped and goes on."""
     result: list[Any] = []
     thread = threading.Thread(target=lambda: result.append(work()), daemon=True)
     thread.start()
@@ -149,16 +155,14 @@ def _can_listen(address: HostAddress) -> bool:
 
 
 def check_memory() -> Iterator[Finding]:
-    """What a model could be loaded into."""
+    """How much memory is free for models."""
     machine = read_machine(with_gpus=False)
     text = (
         f"{format_bytes(machine.free_bytes)} free of {format_bytes(machine.total_bytes)}, "
         f"{machine.cpu.physical_count} cores"
     )
     if 0 < machine.free_bytes < _LITTLE_MEMORY_BYTES:
-        yield warn(
-            "memory", text, f"end something, or take models out of memory: {PROGRAM} ps, {PROGRAM} stop"
-        )
+        yield warn("memory", text, f"close other programs, or unload models: {PROGRAM} ps, {PROGRAM} stop")
     else:
         yield ok("memory", text)
 
@@ -170,7 +174,7 @@ def check_gpus(env: Mapping[str, str]) -> Iterator[Finding]:
     try:
         engine = find_engine(settings.llama_server or settings.engine or chosen_name(home), home)
     except UnknownEngineError:
-        return  # the engine's own check says so
+        return  # reported by the check of the engine
     gpus = EngineGPUs(
         server_path=engine.server_path,
         package_folder=engine.package_folder,
@@ -187,7 +191,7 @@ def check_gpus(env: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def check_engine(env: Mapping[str, str]) -> Iterator[Finding]:
-    """Which engine serves, whether it runs, and what of this CPU it leaves unused."""
+    """Which engine is selected, whether it runs, and which CPU features it does not use."""
     home = home_folder(env)
     name = env.get("CORRAL_LLAMA_SERVER") or env.get("CORRAL_ENGINE") or chosen_name(home)
     try:
@@ -200,22 +204,20 @@ def check_engine(env: Mapping[str, str]) -> Iterator[Finding]:
         yield fail("engine", str(exc), exc.hint or f"{PROGRAM} engine list")
         return
     except BuildFailedError as exc:
-        yield fail("engine", str(exc), f"install {PROGRAM} anew, or {PROGRAM} engine build")
+        yield fail("engine", str(exc), f"reinstall {PROGRAM}, or run {PROGRAM} engine build")
         return
     missing = missing_features(_cpu_flags(), features)
     if not missing:
-        yield ok("engine", f"{engine.name}, uses all of this CPU that it can")
+        yield ok("engine", f"{engine.name}, uses every CPU feature that it supports")
         return
-    advice = (
-        f"{PROGRAM} engine build compiles it for this CPU (ten minutes on two cores); prompts are read faster"
-    )
+    advice = f"for faster prompt processing, build it for this CPU (ten minutes on two cores): {PROGRAM} engine build"
     if not any(shutil.which(compiler) for compiler in ("c++", "g++", "clang++")):
-        advice += "; that takes a C++ compiler: apt install g++"
-    yield warn("engine", f"{engine.name}, leaves unused: {' '.join(missing)}", advice)
+        advice += "; this needs a C++ compiler: apt install g++"
+    yield warn("engine", f"{engine.name}, not using: {' '.join(missing)}", advice)
 
 
 def missing_features(cpu_flags: set[str], engine_features: str) -> list[str]:
-    """Features that the CPU has and the engine was not built for, in the engine's words."""
+    """Features that the CPU has and the engine was not built for, by the engine's names."""
     used = {
         entry.partition("=")[0].strip().rpartition(":")[2].strip()
         for entry in engine_features.split("|")
@@ -234,7 +236,7 @@ def _cpu_flags() -> set[str]:
 
 
 def check_proxies(env: Mapping[str, str], registry_url: str) -> Iterator[Finding]:
-    """Which proxy downloads take, and whether one would catch requests for this machine."""
+    """Which proxy downloads use, and whether one would get requests meant for this machine."""
     names = ("http_proxy", "https_proxy", "all_proxy")
     present = [name for lower in names for name in (lower, lower.upper()) if env.get(name)]
     if not present:
@@ -253,7 +255,7 @@ def check_proxies(env: Mapping[str, str], registry_url: str) -> Iterator[Finding
     if not exceptions & {"*"} and not {"localhost", "127.0.0.1"} <= exceptions:
         yield warn(
             "proxies",
-            f"programs other than {PROGRAM} (curl, client packages) may send requests for localhost to the proxy",
+            f"programs other than {PROGRAM} (curl, client libraries) may send requests for localhost to the proxy",
             "export no_proxy=localhost,127.0.0.1,::1",
         )
 
@@ -264,15 +266,15 @@ def _without_password(url: str) -> str:
 
 
 def check_environment(env: Mapping[str, str]) -> Iterator[Finding]:
-    """Variables that say nothing to the server or that it cannot read."""
+    """Variables that are unknown or invalid."""
     clients = {name for name, _, _ in CLIENT_VARIABLES}
     try:
         warnings = Settings.from_env(env).warnings
     except CorralError as exc:
         yield fail("variables", str(exc), exc.hint)
         return
-    told = [text for text in warnings if text.partition(" ")[0] not in clients]
-    for text in told:
-        yield warn("variables", text, "correct or unset it; docs/configuration.md lists the settings")
-    if not told:
-        yield ok("variables", "every OLLAMA_ and CORRAL_ variable of this shell has a meaning")
+    doubts = [text for text in warnings if text.partition(" ")[0] not in clients]
+    for text in doubts:
+        yield warn("variables", text, f"correct or unset it; {PROGRAM} serve --help lists the settings")
+    if not doubts:
+        yield ok("variables", "all OLLAMA_* and CORRAL_* variables in this shell are recognised")

@@ -23,14 +23,14 @@ from corral.store.references import References, survey
 _GIB = 1 << 30
 _LOW_DISK_BYTES = 5 * _GIB
 _NO_DISK_BYTES = _GIB // 2
-# Where the package of the original for Linux keeps the models of its service.
+# Where Ollama's Linux package keeps the models of its service.
 _SERVICE_FOLDER = Path("/usr/share/ollama/.ollama/models")
 _SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`check` names what was looked at, `advice` says what to do; empty if nothing."""
+    """`check` names what was checked, `advice` says what to do (may be empty)."""
 
     check: str
     level: Literal["ok", "warn", "fail"]
@@ -51,7 +51,7 @@ def fail(check: str, text: str, advice: str) -> Finding:
 
 
 def check_store(folder: Path) -> Iterator[Finding]:
-    """The folder itself, then what is in it. Nothing is changed."""
+    """The folder itself, then its content. Changes nothing."""
     if not folder.is_dir():
         yield from _check_missing_folder(folder)
         return
@@ -60,8 +60,8 @@ def check_store(folder: Path) -> Iterator[Finding]:
             user = part.owner()
             yield fail(
                 "store",
-                f"{part} belongs to {user} and cannot be read and written by this user",
-                f"run {PROGRAM} as {user}, or give the folder away: sudo chown -R $USER {folder}",
+                f"{part} belongs to {user}; this user cannot read and write it",
+                f"run {PROGRAM} as {user}, or change the owner: sudo chown -R $USER {folder}",
             )
             return
     store = ModelStore(folder)
@@ -69,7 +69,7 @@ def check_store(folder: Path) -> Iterator[Finding]:
         names = list(store.manifests.names())
         used_bytes = sum(_size_on_disk(folder / "blobs" / name) for name in store.blobs.names())
     except OSError as exc:
-        yield fail("store", f"{folder} cannot be read: {exc.strerror}", "look at its permissions")
+        yield fail("store", f"{folder} cannot be read: {exc.strerror}", "check its permissions")
         return
     yield ok("store", f"{folder}, models: {len(names)}, {format_bytes(used_bytes)}")
     yield _check_disk(folder)
@@ -79,17 +79,17 @@ def check_store(folder: Path) -> Iterator[Finding]:
 def _check_missing_folder(folder: Path) -> Iterator[Finding]:
     parent = next(parent for parent in folder.parents if parent.exists())
     if folder.exists():
-        yield fail("store", f"{folder} is no folder", "move it away, or set OLLAMA_MODELS to a folder")
+        yield fail("store", f"{folder} is not a folder", "move it away, or set OLLAMA_MODELS to a folder")
     elif not os.access(parent, os.W_OK | os.X_OK):
-        yield fail("store", f"{folder} is not there, and {parent} cannot be written", "set OLLAMA_MODELS")
+        yield fail("store", f"{folder} does not exist, and {parent} is not writable", "set OLLAMA_MODELS")
     elif _SERVICE_FOLDER.is_dir():
         yield warn(
             "store",
-            f"{folder} is not there yet; an Ollama service has models in {_SERVICE_FOLDER}",
-            f"to use those: OLLAMA_MODELS={_SERVICE_FOLDER}, as a user who may write there",
+            f"{folder} does not exist yet; an Ollama service has models in {_SERVICE_FOLDER}",
+            f"to use those, set OLLAMA_MODELS={_SERVICE_FOLDER} and run as a user who may write to it",
         )
     else:
-        yield ok("store", f"{folder} is not there yet; the first model makes it")
+        yield ok("store", f"{folder} does not exist yet; it is created with the first model")
 
 
 def _size_on_disk(path: Path) -> int:
@@ -102,8 +102,10 @@ def _size_on_disk(path: Path) -> int:
 
 def _check_disk(folder: Path) -> Finding:
     free_bytes = shutil.disk_usage(folder).free
-    text = f"{format_bytes(free_bytes)} free where the models are"
-    advice = f"make room: {PROGRAM} list --sort size shows the largest models, {PROGRAM} rm removes them"
+    text = f"{format_bytes(free_bytes)} free on the disk of the models"
+    advice = (
+        f"free some space: {PROGRAM} list --sort size shows the largest models, {PROGRAM} rm removes them"
+    )
     if free_bytes < _NO_DISK_BYTES:
         return fail("disk", text, advice)
     return warn("disk", text, advice) if free_bytes < _LOW_DISK_BYTES else ok("disk", text)
@@ -126,22 +128,26 @@ def _check_models(store: ModelStore, names: list[ModelName]) -> Iterator[Finding
         yield fail(
             "manifests",
             f"cannot be read: {_some(corrupt)}",
-            f"get the model again ({PROGRAM} pull) or remove it ({PROGRAM} rm); until then no blob is deleted",
+            f"download the model again ({PROGRAM} pull) or remove it ({PROGRAM} rm); pruning stays off until then",
         )
     elif references.unclear:
         yield warn(
             "manifests",
-            f"{store.folder} holds what may refer to blobs and is not understood: {_some(references.unclear)}",
-            "until it is moved away no blob is deleted, because another program may need it",
+            f"{store.folder} holds unknown files that may refer to blobs: {_some(references.unclear)}",
+            "pruning stays off until they are moved away, because another program may need the blobs",
         )
     else:
-        yield ok("manifests", "all can be read")
+        yield ok("manifests", "all are readable")
     if broken:
         listed = _some([f"{name} ({problem})" for name, problem in broken.items()])
-        yield fail("blobs", f"models that lack files: {listed}", f"get them again: {PROGRAM} pull NAME")
+        yield fail(
+            "blobs",
+            f"models with missing or damaged files: {listed}",
+            f"download them again: {PROGRAM} pull NAME",
+        )
     else:
-        sizes = "all files of all models are there, with the right sizes"
-        yield ok("blobs", f"{sizes} ({PROGRAM} verify compares their content)")
+        sizes = "every file of every model is present and has the right size"
+        yield ok("blobs", f"{sizes} ({PROGRAM} verify checks their content)")
     yield from _check_leftovers(store, references)
 
 
@@ -155,22 +161,22 @@ def _problem(store: ModelStore, layer: Layer) -> str:
     except OSError as exc:
         return f"{path.name[:19]}: {exc.strerror}"
     if not os.access(path, os.R_OK):
-        return f"{path.name[:19]} cannot be read by this user"
+        return f"{path.name[:19]} is not readable by this user"
     if size_bytes != layer.size_bytes:
         return f"{path.name[:19]} has {size_bytes} bytes instead of {layer.size_bytes}"
     if store.blobs.problem(layer.digest, layer.size_bytes):
-        return f"{path.name[:19]} is not what its digest says"
+        return f"{path.name[:19]} does not match its digest"
     return links.problem(path)
 
 
 def _check_leftovers(store: ModelStore, references: References) -> Iterator[Finding]:
-    """Parts of downloads, and blobs that nothing refers to."""
+    """Interrupted downloads and unreferenced blobs."""
     partial_bytes = unused_bytes = partial_count = unused_count = 0
     for name in store.blobs.names():
         path = store.blobs.folder / name
         if "-partial" in name:
             partial_count += name.endswith("-partial")
-            # A part is a sparse file of the full length: what counts are its blocks.
+            # A partial file is sparse and has the full length: its blocks are its size.
             partial_bytes += path.lstat().st_blocks * 512
             continue
         try:
@@ -183,13 +189,13 @@ def _check_leftovers(store: ModelStore, references: References) -> Iterator[Find
     if partial_count:
         yield warn(
             "downloads",
-            f"{partial_count} cut short, {format_bytes(partial_bytes)} on disk",
-            f"{PROGRAM} pull of the same model goes on with them; after seven days they are removed",
+            f"{partial_count} interrupted downloads, {format_bytes(partial_bytes)} on disk",
+            f"{PROGRAM} pull of the same model resumes them; they are deleted after seven days",
         )
     if unused_count:
         yield warn(
             "leftovers",
-            f"{unused_count} files that no model refers to, {format_bytes(unused_bytes)}",
+            f"{unused_count} unreferenced files, {format_bytes(unused_bytes)}",
             _leftovers_advice(store, references),
         )
     if not partial_count and not unused_count:
@@ -198,13 +204,13 @@ def _check_leftovers(store: ModelStore, references: References) -> Iterator[Find
 
 def _leftovers_advice(store: ModelStore, references: References) -> str:
     if references.unclear or references.absent or not references.manifest_count:
-        return "nothing is deleted, because it is not clear what they are for"
+        return "none is deleted, because it is not clear whether they are needed"
     if Orphans(store.blobs).names():
         return (
-            "some were here without any manifest and stay: bring the manifests back, or delete "
-            f"{Orphans(store.blobs).path} and start the server again"
+            "some were here before any manifest and are kept: restore the manifests, or delete "
+            f"{Orphans(store.blobs).path} and restart the server"
         )
-    return "the next start of the server removes those older than an hour, unless OLLAMA_NOPRUNE is set"
+    return "the next server start deletes those older than an hour, unless OLLAMA_NOPRUNE is set"
 
 
 def _some(texts: list[str]) -> str:
@@ -213,15 +219,15 @@ def _some(texts: list[str]) -> str:
 
 
 def check_key(path: Path) -> Finding:
-    """The key that signs for this machine at registries."""
+    """The key with which this machine authenticates to registries."""
     from corral.registry.key import Identity
 
     if not path.exists():
-        return ok("key", f"{path} is not there yet; the first start of the server makes it")
+        return ok("key", f"{path} does not exist yet; the server creates it on its first start")
     try:
         Identity.load(path)
     except RegistryAuthError as exc:
-        return fail("key", str(exc), "move it away: the next start of the server makes a new one")
+        return fail("key", str(exc), "move it away; the next server start creates a new one")
     if path.stat().st_mode & 0o077:
-        return warn("key", f"{path} can be read by others", f"chmod 600 {path}")
+        return warn("key", f"{path} is readable by other users", f"chmod 600 {path}")
     return ok("key", str(path))

@@ -1,15 +1,15 @@
-"""The command table: one entry a command, in the order of the help.
+"""The command table: one entry per command, in the order of the help.
 
-A new command is an entry here and a module with its function; nothing else has to know of it. The module is
-imported when the command runs, and not before.
+A new command is an entry here and a module with its function, nothing else. The module is not imported before the
+command runs.
 """
 
 from __future__ import annotations
 
 from corral.cli.frame.flags import PROGRAM, Command, Flag
 
-_JSON = Flag("json", "Print JSON as the server's API has it", is_own=True)
-_YES = Flag("yes", "Do not ask", short="y", is_own=True)
+_JSON = Flag("json", "Print the API's JSON", is_own=True)
+_YES = Flag("yes", "Skip the confirmation", short="y", is_own=True)
 _INSECURE = Flag("insecure", "Use an insecure registry")
 _VERBOSE = Flag("verbose", "Show timings for response")
 _NO_WRAP = Flag("nowordwrap", "Don't wrap words to the next line automatically")
@@ -17,11 +17,11 @@ _CREATE_FLAGS = (
     Flag("draft-quantize", "Quantize draft model to this level", "string"),
     Flag("experimental", "Enable experimental safetensors model creation"),
     Flag("file", "Name of the Modelfile", "string", "f", default="Modelfile"),
-    Flag("imatrix", "Importance matrix for quantizing (a file of llama-imatrix)", "string", is_own=True),
+    Flag("imatrix", "Importance matrix for quantization (a file from llama-imatrix)", "string", is_own=True),
     Flag("quantize", "Quantize model to this level (e.g. q4_K_M)", "string", "q"),
     Flag(
         "reference",
-        "Keep large local files where they are instead of taking them into the store",
+        "Reference large local files in place instead of copying them into the store",
         is_own=True,
     ),
 )
@@ -36,7 +36,7 @@ _SHOW_FLAGS = (
 )
 _LIST_FLAGS = (
     _JSON,
-    Flag("sort", "Order: name, size (largest first) or modified (newest first)", "string", is_own=True),
+    Flag("sort", "Sort by name, size (largest first) or modified (newest first)", "string", is_own=True),
 )
 _RUN_FLAGS = (
     Flag("dimensions", "Truncate output embeddings to specified dimension (embedding models only)", "int"),
@@ -52,44 +52,44 @@ _RUN_FLAGS = (
         "Set --truncate=false to error instead",
     ),
     _VERBOSE,
-    Flag("markdown", "Render Markdown in answers on a terminal", is_own=True),
-    Flag("serve", "Start a server in the background if none runs", is_own=True),
+    Flag("markdown", "Render Markdown in responses on a terminal", is_own=True),
+    Flag("serve", "Start a server in the background if none is running", is_own=True),
 )
 _PULL_FLAGS = (
     _INSECURE,
-    Flag("all", "Update every model that came from a registry", is_own=True, replaces_words=True),
-    Flag("limit-rate", "Most bytes a second to download, e.g. 500K or 20M", "string", is_own=True),
+    Flag("all", "Update every model that was pulled from a registry", is_own=True, replaces_words=True),
+    Flag("limit-rate", "Maximum download rate in bytes per second, e.g. 500K or 20M", "string", is_own=True),
 )
 _TOKENIZE_FLAGS = (
-    Flag("ids", "Print the numbers alone, on one line"),
-    Flag("count", "Print how many there are"),
-    Flag("json", "Print JSON as the server's API has it"),
-    Flag("special", "Add the tokens that the model begins and ends a text with"),
+    Flag("ids", "Print only the token ids, on one line"),
+    Flag("count", "Print the number of tokens"),
+    Flag("json", "Print the API's JSON"),
+    Flag("special", "Include the special tokens that the model adds around a text"),
 )
 _EMBED_FLAGS = (
     Flag("dimensions", "Truncate output embeddings to specified dimension", "int"),
-    Flag("json", "Print JSON as the server's API has it"),
+    Flag("json", "Print the API's JSON"),
     Flag("truncate", "Truncate texts that exceed the context length (default: true)"),
 )
 _RERANK_FLAGS = (
-    Flag("json", "Print JSON as the server's API has it"),
-    Flag("raw", "Print the model's scores instead of shares between 0 and 1"),
-    Flag("top-n", "Print so many of the best documents (default: all)", "int", "n"),
+    Flag("json", "Print the API's JSON"),
+    Flag("raw", "Print the model's raw scores instead of values between 0 and 1"),
+    Flag("top-n", "Print only this many of the best documents (default: all)", "int", "n"),
 )
 _LAUNCH_FLAGS = (
     Flag("config", "Configure without launching"),
     Flag("model", "Model to use", "string"),
     Flag("restore", "Restore an integration to its default profile"),
     Flag("yes", "Automatically answer yes to confirmation prompts", short="y"),
-    Flag("undo", "The same as --restore", is_own=True),
+    Flag("undo", "Same as --restore", is_own=True),
 )
 _BENCH_FLAGS = (
-    Flag("concurrency", "Numbers of requests at a time", "string", "c", default="1,2,4,8"),
-    Flag("json", "Print JSON, every round in it"),
-    Flag("prompt-tokens", "Length of the prompts", "int", default="512"),
-    Flag("rounds", "Rounds that count", "int", default="3"),
-    Flag("seed", "What the words of the prompts are drawn with", "int", default="1"),
-    Flag("tokens", "Length of the answers", "int", default="128"),
+    Flag("concurrency", "Numbers of concurrent requests to measure", "string", "c", default="1,2,4,8"),
+    Flag("json", "Print JSON that includes every round"),
+    Flag("prompt-tokens", "Prompt length in tokens", "int", default="512"),
+    Flag("rounds", "Measured rounds", "int", default="3"),
+    Flag("seed", "Random seed for the prompts", "int", default="1"),
+    Flag("tokens", "Response length in tokens", "int", default="128"),
 )
 
 COMMANDS: tuple[Command, ...] = (
@@ -117,7 +117,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("rm", "Remove a model", "models.rm:remove", "MODEL [MODEL...]", (_YES,), at_least=1),
     Command(
         "launch",
-        "Launch a coding agent on a model of the server",
+        "Launch a coding agent that uses a model of the server",
         "agents.launch:launch",
         "[INTEGRATION] [-- [EXTRA_ARGS...]]",
         _LAUNCH_FLAGS,
@@ -126,12 +126,12 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "engine",
-        "List, build and choose the engine that runs models",
+        "List, build and select the inference engine",
         "tools.engine:engine",
         "[list | build | use NAME]",
         (
-            Flag("jobs", "Compilers at a time (default: one a core)", "int", "j"),
-            Flag("no-use", "Only build; do not choose the build"),
+            Flag("jobs", "Parallel compile jobs (default: one per core)", "int", "j"),
+            Flag("no-use", "Build without selecting the build"),
         ),
         needs_server=False,
         is_own=True,
@@ -139,7 +139,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "tokenize",
-        "Show the tokens of a text",
+        "Tokenize a text",
         "tools.tokenize_embed_rerank:tokenize",
         "MODEL [TEXT]",
         _TOKENIZE_FLAGS,
@@ -148,7 +148,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "embed",
-        "Print the vectors of texts",
+        "Print the embeddings of texts",
         "tools.tokenize_embed_rerank:embed",
         "MODEL [TEXT...]",
         _EMBED_FLAGS,
@@ -157,7 +157,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "rerank",
-        "Order documents by how well they fit a query",
+        "Rank documents by relevance to a query",
         "tools.tokenize_embed_rerank:rerank",
         "MODEL QUERY [DOCUMENT...]",
         _RERANK_FLAGS,
@@ -166,7 +166,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "bench",
-        "Measure how fast a model is",
+        "Measure the speed of a model",
         "tools.bench:bench",
         "MODEL",
         _BENCH_FLAGS,
@@ -175,7 +175,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "verify",
-        "Compare the files of models, or of all, with their digests",
+        "Check the files of models (default: all) against their digests",
         "models.verify:verify",
         "[MODEL...]",
         (Flag("json", "Print JSON"),),
@@ -192,7 +192,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "completion",
-        "Print a script that completes commands, flags and models",
+        "Print a shell completion script",
         "completion.scripts:completion",
         "bash|zsh|fish",
         count=1,
@@ -202,7 +202,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "man",
-        "Print the manual page in roff",
+        "Print the manual page in roff format",
         "frame.manpage:man",
         count=0,
         needs_server=False,

@@ -1,8 +1,8 @@
-"""Command-line arguments in the manner of the original (Go's pflag and cobra): flags anywhere, its error texts.
+"""Command-line arguments as Ollama reads them (Go's pflag and cobra): flags anywhere, the same error texts.
 
-The standard library's argparse words its errors differently, has no optional values of the `--think[=level]` kind
-that never take the next word, and takes as long to import as the interpreter to start. For the same reason the
-classes here are plain ones, and `typing` is not imported (docs/decisions/0023-a-quick-command-line.md).
+argparse has other error texts, cannot express `--think[=level]` (an optional value that never takes the next word),
+and takes as long to import as the interpreter takes to start. For the same reason the classes here are plain ones,
+and `typing` is not imported (docs/decisions/0023-a-quick-command-line.md).
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _INT_RANGE = range(-(2**63), 2**63)
 
 
 class UsageError(Exception):
-    """What the person typed cannot be meant; the text goes after `Error: `."""
+    """Invalid arguments; the text is printed after `Error: `."""
 
 
 class Flag:
     """`kind` is bool, string, int or think.
 
-    "think" takes a value only in the form `--name=value` and means `implied` without one. `is_own` marks a flag
-    that the original does not have: help lists it apart. One that `replaces_words` stands where the words would.
+    "think" takes a value only in the form `--name=value`; without one it is `implied`. `is_own` marks a flag that
+    Ollama does not have; help lists it separately. A flag that `replaces_words` is given instead of the words.
     """
 
     __slots__ = ("default", "implied", "is_own", "kind", "name", "replaces_words", "short", "text")
@@ -51,11 +51,11 @@ class Flag:
 
 
 class Command:
-    """One command: what it is called, what it takes, and where it lives.
+    """One command: its name, its arguments, and the function that runs it.
 
-    `target` is `module:function` below `corral.cli`; the function gets a Client and the Arguments, without
-    `needs_server` the Arguments alone, and nothing has been sent then. `count` is the exact number of words,
-    `at_least` the smallest, whichever is given. `is_own` marks a command that the original does not have.
+    `target` is `module:function` below `corral.cli`. The function gets a Client and the Arguments; without
+    `needs_server` it gets the Arguments alone, and nothing has been sent to a server. `count` is the exact number of
+    words, `at_least` the minimum; at most one of them is given. `is_own` marks a command that Ollama does not have.
     """
 
     __slots__ = (
@@ -104,7 +104,7 @@ class Command:
 
 
 class Arguments:
-    """Words and flag values; `flags` has only those that were given, `passed_on` the words behind a `--`."""
+    """Words and flag values. `flags` has only those that were given, `passed_on` the words after a `--`."""
 
     __slots__ = ("flags", "passed_on", "wants_help", "words")
 
@@ -122,7 +122,7 @@ class Arguments:
         return self.flags.get(name, default)
 
     def integer(self, name: str, default: int = 0) -> int:
-        """The value of an int flag (it was checked when it was read)."""
+        """The value of an int flag (`parse` has checked it)."""
         return parse_integer(self.flags[name]) if name in self.flags else default
 
 
@@ -154,7 +154,7 @@ def parse(command: Command, argv: Sequence[str]) -> Arguments:
 
 _HELP = Flag("help", "", short="h")
 # Every command takes these.
-HOST = Flag("host", "Address of the server, instead of OLLAMA_HOST", "string", is_own=True)
+HOST = Flag("host", "Server address; overrides OLLAMA_HOST", "string", is_own=True)
 _EVERYWHERE = (HOST, _HELP)
 
 

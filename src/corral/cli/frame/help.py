@@ -1,4 +1,4 @@
-"""Help pages in the original's layout, and the error for a command that does not exist."""
+"""Help pages in Ollama's layout, and the error for a command that does not exist."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from corral.cli.frame.flags import HOST, PROGRAM, Command, Flag, UsageError
 
-# What a client command reads: name, meaning, and the commands it concerns (none: all).
+# The variables of client commands: name, meaning, and the commands that read it (none: all).
 CLIENT_VARIABLES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("OLLAMA_EDITOR", "Path to editor for interactive prompt editing (Ctrl+G)", ("run",)),
     ("OLLAMA_HOST", f"IP Address for the {PROGRAM} server (default 127.0.0.1:11434)", ()),
     ("OLLAMA_NOHISTORY", "Do not preserve readline history", ("run",)),
-    ("OLLAMA_API_KEY", "Key sent to the server as a bearer token", ()),
-    ("CORRAL_AUTOSERVE", "Start a server in the background when none runs on this machine", ()),
+    ("OLLAMA_API_KEY", "API key, sent to the server as a bearer token", ()),
+    ("CORRAL_AUTOSERVE", "Start a server in the background if none is running on this machine", ()),
 )
 _GENERIC_USAGE = 'Use "{0} [command] --help" for more information about a command.'
 
@@ -80,7 +80,7 @@ def _flag_lines(flags: Sequence[Flag], command_name: str = "") -> list[str]:
 
 
 def unknown_command(name: str, commands: Sequence[Command]) -> UsageError:
-    """The error for a command that does not exist, with those it resembles in the order of the help."""
+    """The error for a command that does not exist, with similar names in the order of the help."""
     similar = [
         command.name
         for command in commands

@@ -1,4 +1,4 @@
-"""`man`: the manual page in roff, made from the command table. `corral man | man -l -` shows it."""
+"""`man`: the manual page in roff, generated from the command table. `corral man | man -l -` shows it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from corral.cli.frame.help import CLIENT_VARIABLES
 
 _FILES = (
     ("~/.ollama/models", "The models, unless OLLAMA_MODELS names another folder."),
-    ("~/.ollama/id_ed25519", "The key that signs for this machine at registries."),
-    ("~/.ollama/history", "What was typed at the prompt of run."),
-    ("~/.ollama/logs", "Logs of servers that were started in the background."),
-    ("~/.corral", "Engines that were built here, and settings of other programs as they were before launch."),
+    ("~/.ollama/id_ed25519", "The key with which this machine authenticates to registries."),
+    ("~/.ollama/history", "The history of the prompt of run."),
+    ("~/.ollama/logs", "Logs of servers started in the background."),
+    ("~/.corral", "Locally built engines, and the original settings of programs configured by launch."),
 )
 
 
@@ -34,9 +34,9 @@ def manual_page() -> str:
         rf"\fB{PROGRAM}\fR \fIcommand\fR [\fIarguments\fR] [\fIflags\fR]",
         ".SH DESCRIPTION",
         _escaped(
-            f"{title} serves language models over HTTP ({PROGRAM} serve) and is the client of such a server. It "
-            "takes the commands of ollama, and works with servers of either. Flags may stand anywhere; what follows "
-            "a -- is no flag. A command's own help: "
+            f"{title} serves language models over HTTP ({PROGRAM} serve); every other command is a client of such a "
+            "server. The commands are those of ollama, and work with an Ollama server too. Flags may stand anywhere "
+            "on the command line; words after -- are never flags. Help for a command: "
         )
         + rf"\fB{PROGRAM} help\fR \fIcommand\fR.",
         ".SH COMMANDS",
@@ -47,9 +47,9 @@ def manual_page() -> str:
     lines += [".SH FLAGS", *_flags((*ROOT.flags, HOST, Flag("help", "Show help", short="h")))]
     lines += [".SH ENVIRONMENT"]
     lines += _terms((name, f"{text}.") for name, text, _ in CLIENT_VARIABLES)
-    lines += [".P", "The settings of the server are shown by", rf"\fB{PROGRAM} serve \-\-help\fR."]
+    lines += [".P", "The settings of the server are listed by", rf"\fB{PROGRAM} serve \-\-help\fR."]
     lines += [".SH FILES", *_terms(_FILES), ".SH EXIT STATUS"]
-    lines += ["0 if all went well, 1 after an error, 130 after Ctrl\\-C."]
+    lines += ["0 on success, 1 after an error, 130 after Ctrl\\-C."]
     return "\n".join(lines) + "\n"
 
 
@@ -84,6 +84,6 @@ def _terms(pairs: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def _escaped(text: str) -> str:
-    """Text that roff prints as it is."""
+    """Text escaped so that roff prints it unchanged."""
     text = text.replace("\\", r"\e").replace("-", r"\-")
     return rf"\&{text}" if text.startswith((".", "'")) else text

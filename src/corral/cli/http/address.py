@@ -1,4 +1,4 @@
-"""Where the server is, by `OLLAMA_HOST`, whether it runs, and what version it has."""
+"""The server's address (`OLLAMA_HOST`), whether it is running, and its version."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ def server_client() -> Client:
     if problem := host_problem(text):
         raise CorralError(f"OLLAMA_HOST={text!r}: {problem}")
     address = HostAddress.parse(text)
-    # An address to listen on everywhere is reached on this machine.
+    # Addresses that mean "all interfaces" to a server are reached over the loopback interface.
     host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
     return Client(HostAddress(address.scheme, host, address.port, address.path))
 
 
 def autoserves() -> bool:
-    """Whether `CORRAL_AUTOSERVE` asks for a server in the background; text that is no word for no means yes."""
+    """Whether `CORRAL_AUTOSERVE` asks for a server in the background; any text but a false value does."""
     value = strip_setting(os.environ.get("CORRAL_AUTOSERVE", ""))
     return value not in ("", "0", "f", "F", "false", "FALSE", "False")
 
 
 def reach_server(*, may_start: bool = False) -> Client:
-    """A client of a server that answers; started in the background if that is wanted and none runs here.
+    """A client of a running server, which is started in the background if this is asked for and none is running.
 
     Raises:
         NoServerError, CorralError
@@ -49,7 +49,7 @@ def reach_server(*, may_start: bool = False) -> Client:
 
 
 def print_version() -> None:
-    """The version of Corral that answers, or whose it is if that is not Corral; this program's where it differs."""
+    """The version of the server, a note if it is not Corral, and this program's version if it differs."""
     client = server_client()
     try:
         answer = client.call("GET", "/api/version")
@@ -60,7 +60,7 @@ def print_version() -> None:
         return
     if ours is None:
         print(f"ollama version is {safe(str(theirs))}")
-        print(f"Warning: the server at {client.address.url()} is Ollama, or another one with its API")
+        print(f"Warning: the server at {client.address.url()} is Ollama, or another server with its API")
     else:
         print(f"{PROGRAM} version is {safe(str(ours))}")
     if ours != __version__:

@@ -17,15 +17,15 @@ _SHOWN_LOG_LINES = 5
 
 
 def start_server(client: Client) -> None:
-    """Start a server that outlives this program, and return when it answers. Its log goes to a file.
+    """Start a server that outlives this program, and return when it is ready. Its log goes to a file.
 
     Raises:
-        CorralError: the address is another machine's, or the server ended or did not answer in time.
+        CorralError: the address is not local, or the server ended or did not become ready in time.
     """
     if not client.address.is_loopback:
         raise CorralError(
-            f"no server answers at {client.address.url()}, and one can be started on this machine only",
-            hint="set OLLAMA_HOST to an address of this machine, or unset it",
+            f"no server answers at {client.address.url()}, and a server can only be started on this machine",
+            hint="set OLLAMA_HOST to a local address, or unset it",
         )
     log = Path.home() / ".ollama" / "logs" / f"{PROGRAM}-serve.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -46,10 +46,8 @@ def start_server(client: Client) -> None:
         with log.open("rb") as file:
             file.seek(start)
             lines = file.read().decode("utf-8", "replace").splitlines()
-        what = f"ended with status {ended}" if ended is not None else "did not answer in time"
-        raise CorralError(
-            f"the server {what}", hint="\n".join([*lines[-_SHOWN_LOG_LINES:], f"its log: {log}"])
-        )
+        what = f"ended with status {ended}" if ended is not None else "did not become ready in time"
+        raise CorralError(f"the server {what}", hint="\n".join([*lines[-_SHOWN_LOG_LINES:], f"log: {log}"]))
     print(f"started a server (process {child.pid}, log {log})", file=sys.stderr)
 
 

@@ -1,7 +1,7 @@
 """A small blocking client of the HTTP API on the standard library, because start-up time is felt at every command.
 
-It speaks to Corral and to Ollama alike. Short calls over plain HTTP go through quick.py; streams, uploads, TLS and
-proxies through `http.client`, imported when the first of them is made.
+It speaks to Corral and to Ollama alike. Short calls over plain HTTP go through short_http.py; streams, uploads, TLS
+and proxies use `http.client`, which is imported when first needed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 
 from corral import __version__
 from corral.cli.frame.flags import PROGRAM
-from corral.cli.http import short_http as quick
+from corral.cli.http import short_http
 from corral.hostaddress import HostAddress
 
 TYPE_CHECKING = False
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from typing import Any, BinaryIO
 
-_LOST = "the connection to the server was lost before its answer was complete"
+_LOST = "the connection to the server was lost before the response was complete"
 _READ_BYTES = 1 << 16
 
 
 class APIError(Exception):
-    """An error answer. The text is what the person reads, `hint` what to do about it (may be empty);
-    `signin_url` is where an account is asked for."""
+    """An error response. The text is the message, `hint` says what to do (may be empty), `signin_url` is where to
+    sign in if an account is required."""
 
     def __init__(self, text: str, status: int = 0, signin_url: str = "", hint: str = "") -> None:
         super().__init__(text)
@@ -36,7 +36,7 @@ class APIError(Exception):
 
 
 class NoServerError(Exception):
-    """Nobody answers at the address. The text is empty for a plain refusal; `hint` names the address then."""
+    """No server answers. The text is empty if the connection was refused; then `hint` names the address."""
 
     def __init__(self, text: str = "", hint: str = "") -> None:
         super().__init__(text)
@@ -48,7 +48,7 @@ def no_server_text() -> str:
 
 
 class Client:
-    """One server. Every call opens its own connection; there is no time limit on answers, models are slow."""
+    """One server. Every call opens its own connection. Responses have no time limit: models are slow."""
 
     def __init__(self, address: HostAddress) -> None:
         self.address = address
@@ -64,11 +64,11 @@ class Client:
             self._headers["Authorization"] = f"Bearer {key}"
 
     def check(self) -> None:
-        """Raise NoServerError unless somebody answers."""
+        """Raise NoServerError unless a server answers."""
         self._ask("HEAD", "/", None)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Send JSON, return the decoded answer (None if it has no body).
+        """Send JSON, return the decoded response (None if it has no body).
 
         Raises:
             APIError, NoServerError
@@ -81,10 +81,10 @@ class Client:
         try:
             return json.loads(answer.body)
         except ValueError:
-            raise APIError(f"the answer of {self.address.url()}{path} is not JSON") from None
+            raise APIError(f"the response of {self.address.url()}{path} is not JSON") from None
 
     def stream(self, path: str, body: Any) -> Generator[dict[str, Any], None, None]:
-        """Send JSON, yield the objects of the answer as they come; closing the iterator cancels the request.
+        """Send JSON, yield the objects of the response as they arrive; closing the iterator cancels the request.
 
         Raises:
             APIError: also for an error record inside the stream, and when it breaks off.
@@ -106,9 +106,9 @@ class Client:
         except (OSError, HTTPException):
             raise APIError(_LOST) from None
         except ValueError:
-            raise APIError(f"the answer of {self.address.url()}{path} is not JSON") from None
+            raise APIError(f"the response of {self.address.url()}{path} is not JSON") from None
         finally:
-            # Both: the response holds the socket too. Closing it is what stops the server's work.
+            # Both: the response holds the socket too, and only a closed socket stops the server's work.
             response.close()
             connection.close()
 
@@ -130,8 +130,8 @@ class Client:
         if answer.status >= 300:
             raise self._error(answer, is_stream=False)
 
-    def _ask(self, method: str, path: str, body: bytes | None) -> quick.Answer:
-        """One whole answer, whatever its status."""
+    def _ask(self, method: str, path: str, body: bytes | None) -> short_http.Response:
+        """One complete response, whatever its status."""
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if not self._is_plain:
             connection, response = self._send(method, path, body, headers)
@@ -141,7 +141,9 @@ class Client:
                 connection.close()
         host, port = self.address.host, self.address.port
         try:
-            return quick.exchange(host, port, method, self._prefix + path, body, {**self._headers, **headers})
+            return short_http.exchange(
+                host, port, method, self._prefix + path, body, {**self._headers, **headers}
+            )
         except ConnectionRefusedError as exc:
             raise self._refused() from exc
         except OSError as exc:
@@ -155,10 +157,10 @@ class Client:
         connection = self._connection()
         target = self._prefix + path
         if self.address.scheme != "https" and not self._is_plain:
-            target = f"http://{self._headers['Host']}{target}"  # what a proxy wants to see
+            target = f"http://{self._headers['Host']}{target}"  # proxies need the full URL
         try:
             connection.connect()
-            quick.prepare_socket(connection.sock)
+            short_http.prepare_socket(connection.sock)
             connection.request(method, target, body, {**self._headers, **headers})
             return connection, connection.getresponse()
         except ConnectionRefusedError as exc:
@@ -176,16 +178,16 @@ class Client:
         kind = HTTPSConnection if is_tls else HTTPConnection
         proxy = "" if address.is_loopback else _proxy_of(address)
         if not proxy:
-            return kind(address.host, address.port, timeout=quick.CONNECT_TIMEOUT_S)
+            return kind(address.host, address.port, timeout=short_http.CONNECT_TIMEOUT_S)
         middle = HostAddress.parse(proxy)
-        connection = kind(middle.host, middle.port, timeout=quick.CONNECT_TIMEOUT_S)
+        connection = kind(middle.host, middle.port, timeout=short_http.CONNECT_TIMEOUT_S)
         if is_tls:
             connection.set_tunnel(address.host, address.port)
         return connection
 
     def _refused(self) -> NoServerError:
         source = " (from OLLAMA_HOST)" if os.environ.get("OLLAMA_HOST") else ""
-        return NoServerError(hint=f"nothing listens at {self.address.url()}{source}")
+        return NoServerError(hint=f"nothing is listening at {self.address.url()}{source}")
 
     def _unreachable(self, error: Exception) -> NoServerError:
         reason = str(getattr(error, "strerror", "") or error or type(error).__name__)
@@ -193,8 +195,8 @@ class Client:
             f"could not connect to {PROGRAM} server at {self.address.url()}: {reason.lower()}"
         )
 
-    def _error(self, answer: quick.Answer, *, is_stream: bool) -> APIError:
-        """The error of an answer: a stream's carries the status in its text (ollama: api/client.go)."""
+    def _error(self, answer: short_http.Response, *, is_stream: bool) -> APIError:
+        """The error of a response; that of a stream has the status in its text (ollama: api/client.go)."""
         status = f"{answer.status} {answer.reason}".strip()
         if answer.status < 400:
             location = answer.headers.get("location", "")
@@ -213,7 +215,7 @@ class Client:
 
 
 def _proxy_of(address: HostAddress) -> str:
-    """The proxy that the environment names for an address on another machine; empty for none."""
+    """The proxy that the environment sets for an address on another machine; empty if none."""
     name = f"{'https' if address.scheme == 'https' else 'http'}_proxy"
     if not (os.environ.get(name) or os.environ.get(name.upper())):
         return ""
@@ -228,13 +230,13 @@ def _encode(body: Any) -> bytes | None:
     return None if body is None else json.dumps(body).encode()
 
 
-def _whole(response: http.client.HTTPResponse) -> quick.Answer:
+def _whole(response: http.client.HTTPResponse) -> short_http.Response:
     headers = {name.lower(): value for name, value in response.getheaders()}
-    return quick.Answer(response.status, response.reason, headers, response.read())
+    return short_http.Response(response.status, response.reason, headers, response.read())
 
 
 def _lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    """Lines as they arrive, empty ones left out."""
+    """Lines as they arrive, without empty ones."""
     rest = b""
     while data := response.read1(_READ_BYTES):
         *lines, rest = (rest + data).split(b"\n")

@@ -1,8 +1,8 @@
-"""One short HTTP call over plain TCP, for commands that are over before `http.client` would be imported.
+"""One short HTTP call over plain TCP, for commands that finish before `http.client` would be imported.
 
 The standard library's client (with its email parser) takes three times as long to import as the interpreter to
-start; `list` and `--version` have no time for that (docs/decisions/0023-a-quick-command-line.md). This speaks the
-part of HTTP/1.1 that a single call needs: a body with a length, in chunks, or up to the end of the connection.
+start, which is noticeable in `list` and `--version` (docs/decisions/0023-a-quick-command-line.md). This module
+implements what a single call needs of HTTP/1.1: a body with a length, in chunks, or up to the end of the connection.
 Streams, uploads, TLS and proxies go through `http.client` (see client.py).
 """
 
@@ -16,12 +16,12 @@ _READ_BYTES = 1 << 16
 _MAX_HEAD_BYTES = 1 << 16
 
 
-class GarbledAnswerError(OSError):
-    """What came back is no HTTP answer, or only a part of one."""
+class InvalidResponseError(OSError):
+    """The response is not HTTP, or is incomplete."""
 
 
-class Answer:
-    """A whole answer. Header names are in lower case."""
+class Response:
+    """A complete response. Header names are in lower case."""
 
     __slots__ = ("body", "headers", "reason", "status")
 
@@ -34,11 +34,11 @@ class Answer:
 
 def exchange(
     host: str, port: int, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
-) -> Answer:
-    """Send one request and read its answer; there is no limit on how long the server thinks.
+) -> Response:
+    """Send one request and read its response, however long the server takes.
 
     Raises:
-        OSError: nobody listens, or the connection broke; GarbledAnswerError for an answer that makes no sense.
+        OSError: nothing is listening, or the connection broke; InvalidResponseError for an invalid response.
     """
     lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     lines.append("Connection: close")
@@ -47,11 +47,11 @@ def exchange(
     request = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace") + (body or b"")
     with _connect(host, port) as connection:
         connection.sendall(request)
-        return _read_answer(connection, has_body=method != "HEAD")
+        return _read_response(connection, has_body=method != "HEAD")
 
 
 def _connect(host: str, port: int) -> socket.socket:
-    """What `socket.create_connection` does, without the codec for international names, which takes 2 ms to load."""
+    """`socket.create_connection` without the codec for international names, which takes 2 ms to load."""
     refusal: OSError | None = None
     name = host.encode() if host.isascii() else host
     for family, kind, protocol, _, address in socket.getaddrinfo(name, port, 0, socket.SOCK_STREAM):
@@ -69,33 +69,33 @@ def _connect(host: str, port: int) -> socket.socket:
 
 
 def prepare_socket(connection: socket.socket) -> None:
-    """No time limit on answers, but notice a machine that went away; no delay for small requests."""
+    """No time limit on responses, but notice a machine that went away; no delay for small requests."""
     connection.settimeout(None)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _read_answer(connection: socket.socket, *, has_body: bool) -> Answer:
+def _read_response(connection: socket.socket, *, has_body: bool) -> Response:
     data = b""
     while b"\r\n\r\n" not in data:
         piece = connection.recv(_READ_BYTES)
         if not piece or len(data) > _MAX_HEAD_BYTES:
-            raise GarbledAnswerError("the answer is not HTTP")
+            raise InvalidResponseError("the response is not HTTP")
         data += piece
     head, _, rest = data.partition(b"\r\n\r\n")
     status_line, *header_lines = head.decode("latin-1").split("\r\n")
     version, _, status_text = status_line.partition(" ")
     status, _, reason = status_text.partition(" ")
     if not version.startswith("HTTP/") or not status.isdecimal():
-        raise GarbledAnswerError("the answer is not HTTP")
-    if status == "100":  # "go on": the answer proper follows
-        raise GarbledAnswerError("an answer that was not asked for")
+        raise InvalidResponseError("the response is not HTTP")
+    if status == "100":  # the client never sends Expect: 100-continue
+        raise InvalidResponseError("unexpected 100 Continue response")
     headers = {
         name.strip().lower(): value.strip()
         for name, _, value in (line.partition(":") for line in header_lines)
     }
     body = _read_body(connection, rest, headers) if has_body and status not in ("204", "304") else b""
-    return Answer(int(status), reason, headers, body)
+    return Response(int(status), reason, headers, body)
 
 
 def _read_body(connection: socket.socket, rest: bytes, headers: Mapping[str, str]) -> bytes:
@@ -110,7 +110,7 @@ def _read_body(connection: socket.socket, rest: bytes, headers: Mapping[str, str
         pieces.append(piece)
         size += len(piece)
     if wanted is not None and size < wanted:
-        raise GarbledAnswerError("the server closed the connection in the middle of its answer")
+        raise InvalidResponseError("the server closed the connection in the middle of the response")
     data = b"".join(pieces)
     return _join_chunks(data) if is_chunked else data
 
@@ -125,7 +125,7 @@ def _join_chunks(data: bytes) -> bytes:
         except ValueError:
             size = -1
         if size < 0 or end + 2 + size > len(data):
-            raise GarbledAnswerError("the server closed the connection in the middle of its answer")
+            raise InvalidResponseError("the server closed the connection in the middle of the response")
         if size == 0:
             return b"".join(parts)
         parts.append(data[end + 2 : end + 2 + size])

@@ -1,7 +1,7 @@
-"""`signin` and `signout`, and how a server that asks for an account is answered (ollama: cmd/cmd.go).
+"""`signin` and `signout`, and what to do when a server asks for an account (ollama: cmd/cmd.go).
 
-The server asks ollama.com who is signed in. An account is needed only to push there, and ollama.com knows a machine
-by its key: where nobody can be asked (no network, an older server) the page that registers the key is named anyway.
+The server asks ollama.com who is signed in. An account is only needed to push there, and ollama.com identifies a
+machine by its key. If it cannot be asked (no network, an older server), the page that registers the key is printed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from corral.cli.frame.flags import Arguments
 from corral.cli.http.client import APIError, Client
 from corral.cli.terminal.screen import safe
 
-_CANNOT_TELL = (404, 503)  # the server keeps no account; it has no way to ollama.com
+_CANNOT_TELL = (404, 503)  # the server does not support accounts; it cannot reach ollama.com
 _CONNECT_URL = "https://ollama.com/connect"
 _KEYS_URL = "https://ollama.com/settings/keys"
 
@@ -34,9 +34,11 @@ def signout(client: Client, _arguments: Arguments) -> None:
         client.call("POST", "/api/signout", {})
     except APIError as error:
         if error.status == 404:
-            raise APIError(f"this server keeps no account; its key is removed at {_KEYS_URL}", 404) from None
+            raise APIError(
+                f"this server does not support sign-out; remove its key at {_KEYS_URL}", 404
+            ) from None
         if error.status in (500, 503):
-            text = f"{error}: ollama.com was not reached; keys are removed at {_KEYS_URL}"
+            text = f"{error}: ollama.com could not be reached; remove the key at {_KEYS_URL}"
             raise APIError(text, error.status) from None
         if error.status != 401:
             raise
@@ -46,7 +48,7 @@ def signout(client: Client, _arguments: Arguments) -> None:
 
 
 def print_signin_hint(text: str, url: str) -> None:
-    """Say where to sign in, and open the page where there is a browser."""
+    """Print where to sign in, and open the page if there is a browser."""
     print(f"{text}\n")
     if url:
         _open_browser(url)
@@ -68,7 +70,7 @@ def _connect_url() -> str:
     try:
         line = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
-        raise APIError(f"there is no key at {path}: a server makes one when it starts") from None
+        raise APIError(f"there is no key at {path}; a server creates one when it starts") from None
     key = base64.urlsafe_b64encode(line.encode()).decode("ascii").rstrip("=")
     return f"{_CONNECT_URL}?{urlencode({'name': socket.gethostname(), 'key': key})}"
 
@@ -79,9 +81,9 @@ def _open_browser(url: str) -> None:
     import webbrowser
 
     if not url.startswith("https://"):
-        return  # whatever the server says, nothing but a web page is opened
+        return  # never open anything but a web page, whatever the server says
     if sys.platform.startswith("linux") and not (
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     ):
-        return  # a text browser in this terminal is not what was meant
+        return  # do not open a text browser in this terminal
     webbrowser.open(url)

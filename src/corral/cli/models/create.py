@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 from corral.cli.frame.flags import Arguments
 from corral.cli.http.client import Client
-from corral.cli.models.own_files import model_named, shown
+from corral.cli.models.model_from_file import model_named, shown
 from corral.cli.models.sources import existing_path, find_sources, local_path, named_files, named_together
 from corral.cli.models.upload import Uploader
 from corral.cli.models.weblinks import name_of_link
@@ -48,7 +48,7 @@ def create(client: Client, arguments: Arguments) -> None:
 
 
 def _request(name: str, fields: ModelfileFields, arguments: Arguments) -> dict[str, Any]:
-    """What the Modelfile and the flags ask for, without files. Raises ModelfileError."""
+    """The request that the Modelfile and the flags describe, without files. Raises ModelfileError."""
     request: dict[str, Any] = {"model": name, **fields.request}
     for flag, member in (("quantize", "quantize"), ("draft-quantize", "draft_quantize")):
         if level := arguments.get(flag):
@@ -56,8 +56,8 @@ def _request(name: str, fields: ModelfileFields, arguments: Arguments) -> dict[s
     if "draft_quantize" in request and not fields.drafts:
         raise ModelfileError("--draft-quantize requires a DRAFT model")
     if arguments.has("experimental"):
-        told = "--experimental changes nothing here: safetensors become GGUF with and without it"
-        print(told, file=sys.stderr)
+        note = "--experimental has no effect: safetensors models are always converted to GGUF"
+        print(note, file=sys.stderr)
     return request
 
 
@@ -72,11 +72,11 @@ def _regular_file(value: str) -> Path | None:
 
 
 def _base_name(client: Client, value: str, folder: Path) -> str:
-    """The model that a FROM names which is not a file here.
+    """The model that a FROM names, if it does not name a local file.
 
     Raises:
         ModelfileError: it is a file that does not exist, rather than a model.
-        APIError: a link that stands for no model.
+        APIError: a link that is not to a model.
     """
     value = name_of_link(value)
     try:
@@ -84,20 +84,20 @@ def _base_name(client: Client, value: str, folder: Path) -> str:
     except InvalidRequestError:
         path = local_path(value, folder)
         raise ModelfileError(
-            f"FROM {value}: {path} does not exist, and no model can have this name"
+            f"FROM {value}: {path} does not exist, and this is not a valid model name"
         ) from None
     if looks_like_file(value) and shown(client, value) is None:
         path = local_path(value, folder)
-        raise ModelfileError(f"FROM {value}: {path} does not exist, and there is no model of this name")
+        raise ModelfileError(f"FROM {value}: {path} does not exist, and no model has this name")
     return value
 
 
 def _read(arguments: Arguments) -> tuple[ModelfileFields, Path, dict[str, dict[str, Path]], list[str]]:
-    """The Modelfile, the folder that its paths start from, its files by the member of the request, and what its
-    FROM lines name that is not a file.
+    """The Modelfile, the folder that its paths are relative to, its files by member of the request, and the models
+    that its FROM lines name.
 
     Raises:
-        ModelfileError: after a line that says where, like a compiler's.
+        ModelfileError: its place is printed first, in the format of compilers.
     """
     place = arguments.get("file", "Modelfile")
     path = Path(place)
@@ -106,7 +106,7 @@ def _read(arguments: Arguments) -> tuple[ModelfileFields, Path, dict[str, dict[s
             folder, directives = Path(), parse_modelfile(_bounded(sys.stdin.buffer, "standard input"))
         elif path.is_dir():
             raise ModelfileError(
-                f"{place} is a folder, not a Modelfile: FROM {place} in a Modelfile makes a model of it"
+                f"{place} is a folder, not a Modelfile; to create a model from it, write FROM {place} in a Modelfile"
             )
         elif path.exists():
             folder, directives = path.parent, _directives(path)
@@ -124,7 +124,7 @@ def _read(arguments: Arguments) -> tuple[ModelfileFields, Path, dict[str, dict[s
 
 
 def _directives(path: Path) -> list[Directive]:
-    """The commands of a Modelfile; weights in its place stand for a Modelfile that names them.
+    """The directives of a Modelfile; a weights file is treated as a Modelfile that names it.
 
     Raises:
         ModelfileError
@@ -136,15 +136,17 @@ def _directives(path: Path) -> list[Directive]:
 
 
 def _bounded(file: BinaryIO, what: str) -> bytes:
-    """Raises ModelfileError: there is more than any Modelfile has."""
+    """Raises ModelfileError: too large for a Modelfile."""
     data = file.read(_MAX_MODELFILE_BYTES + 1)
     if len(data) > _MAX_MODELFILE_BYTES:
-        raise ModelfileError(f"{what} is larger than {_MAX_MODELFILE_BYTES >> 20} MiB: it is not a Modelfile")
+        raise ModelfileError(
+            f"{what} is larger than {_MAX_MODELFILE_BYTES >> 20} MiB, so it is not a Modelfile"
+        )
     return data
 
 
 def _files(fields: ModelfileFields, folder: Path) -> tuple[dict[str, dict[str, Path]], list[str]]:
-    """Files by the member of the request, and what the FROM lines name besides.
+    """Files by member of the request, and the models that the FROM lines name.
 
     Raises:
         ModelfileError

@@ -1,4 +1,4 @@
-"""Looks at local files before they are sent: what cannot be a model is said at once, by what it is."""
+"""Checks local files before they are sent, so that a file that cannot be a model is reported at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SNIFF_BYTES = 512
 
 
 def check_weights(files: list[Path]) -> None:
-    """Raises ModelfileError: one of them is something else, or there are two where one is wanted."""
+    """Raises ModelfileError: one of them is not a model file, or there are several where one is needed."""
     headers = []
     for file in files:
         if problem := explain_file(file):
@@ -30,7 +30,7 @@ def check_weights(files: list[Path]) -> None:
 
 
 def _header(file: Path) -> GGUFFile | None:
-    """The header of a GGUF file. What is wrong with a whole one, the server will say."""
+    """The header of a GGUF file. Faults in a complete file are left to the server to report."""
     with file.open("rb") as stream:
         if stream.read(4) != b"GGUF":
             return None
@@ -38,14 +38,14 @@ def _header(file: Path) -> GGUFFile | None:
         return GGUFFile.open(file)
     except GGUFCutShortError as error:
         raise ModelfileError(
-            f"{file.name} is cut short: the download failed or the disk was full; download it again ({error})"
+            f"{file.name} is truncated, by a failed download or a full disk; download it again ({error})"
         ) from None
     except GGUFError:
         return None
 
 
 def _check_safetensors(file: Path) -> None:
-    """Raises ModelfileError: it has the beginning of such a file, but not the rest."""
+    """Raises ModelfileError: it begins like a safetensors file but is not a valid one."""
     from corral.weights.convert.safetensors import read_header
 
     with file.open("rb") as stream:
@@ -61,7 +61,7 @@ def _check_choice(headers: list[tuple[str, GGUFFile]]) -> None:
     try:
         groups = [group[0] for group in group_splits(headers)]
     except GGUFError:
-        return  # the server will say which part is missing
+        return  # the server reports the missing part
     unlike: list[tuple[str, GGUFFile]] = []
     for name, header in groups:
         if not any(_is_same(header.path, other.path) for _, other in unlike):
@@ -77,7 +77,7 @@ def _is_same(first: Path, second: Path) -> bool:
 
 
 def check_companion(file: Path) -> None:
-    """Raises ModelfileError: a text that is not one, or a stand-in for a file that was not fetched."""
+    """Raises ModelfileError: a text file with binary content, or a placeholder of a file that was not downloaded."""
     if problem := explain_stand_in(file, file.name):
         raise ModelfileError(f"{file.name} {problem}")
     with file.open("rb") as stream:

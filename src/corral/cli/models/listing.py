@@ -1,4 +1,4 @@
-"""`list`, `ps`, `cp`, `stop`: one call each, and how its answer is printed."""
+"""`list`, `ps`, `cp`, `stop`: one call each, and the output of its result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def list_models(client: Client, arguments: Arguments) -> None:
     if order:
         models = _sorted(models, order)
     if arguments.has("json"):
-        from corral.cli.terminal.jsonout import print_json
+        from corral.cli.terminal.json_output import print_json
 
         print_json({"models": models})
         return
@@ -37,7 +37,7 @@ def list_models(client: Client, arguments: Arguments) -> None:
 
 
 def model_table(client: Client, prefix: str) -> str:
-    """The table of the models whose names begin with a prefix, in any case."""
+    """The table of the models whose names begin with a prefix, ignoring case."""
     return _table(_models(client, prefix))
 
 
@@ -48,7 +48,7 @@ def _models(client: Client, prefix: str) -> list[dict[str, Any]]:
 
 
 def _sorted(models: list[dict[str, Any]], order: str) -> list[dict[str, Any]]:
-    """By name from a to z, else the largest or the newest first; equal ones by name."""
+    """By name, or the largest or newest first; equal ones by name."""
     models = sorted(models, key=lambda model: model["name"].lower())
     if order == "size":
         models.sort(key=lambda model: -model["size"])
@@ -76,7 +76,7 @@ def ps(client: Client, arguments: Arguments) -> None:
     answer = client.call("GET", "/api/ps")["models"] or ()
     models = [model for model in answer if model["name"].startswith(prefix)]
     if arguments.has("json"):
-        from corral.cli.terminal.jsonout import print_json
+        from corral.cli.terminal.json_output import print_json
 
         print_json({"models": models})
         return
@@ -97,7 +97,7 @@ def ps(client: Client, arguments: Arguments) -> None:
 
 
 def processor_of(size_bytes: int, vram_bytes: int) -> str:
-    """Where a model is: on the CPU, on GPUs, or in what shares on both."""
+    """Where a model is loaded: on the CPU, on GPUs, or in which proportion on both."""
     if vram_bytes == 0:
         return "100% CPU"
     if vram_bytes == size_bytes:
@@ -125,7 +125,7 @@ def stop(client: Client, arguments: Arguments) -> None:
 
 
 def unload(client: Client, name: str) -> None:
-    """Take a model out of memory; one that is not loaded is no error.
+    """Unload a model; it is not an error if it is not loaded.
 
     Raises:
         APIError, NoServerError

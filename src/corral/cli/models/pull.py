@@ -1,4 +1,4 @@
-"""`pull`: one model, or all that came from a registry one after another, with a summary at the end."""
+"""`pull`: one model, or one after another all that were pulled before, with a summary at the end."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def pull(client: Client, arguments: Arguments) -> int:
         body["rate_limit"] = _rate(limit)
     if arguments.has("all"):
         return _pull_all(client, body)
-    from corral.cli.models.own_files import advice_about
+    from corral.cli.models.model_from_file import advice_about
     from corral.cli.models.weblinks import name_of_link
 
     name = arguments.words[0]
     if advice := advice_about(name):
-        raise APIError(f"only models of a registry can be pulled: {advice}")
+        raise APIError(f"only models from a registry can be pulled: {advice}")
     pull_model(client, {"model": name_of_link(name), **body})
     return 0
 
@@ -39,17 +39,17 @@ def _rate(text: str) -> int:
         return parse_rate(text)
     except InvalidRequestError:
         raise UsageError(
-            f'invalid argument "{text}" for "--limit-rate" flag: give bytes a second like 500K or 20M'
+            f'invalid argument "{text}" for "--limit-rate" flag: give bytes per second, like 500K or 20M'
         ) from None
 
 
 def _pull_all(client: Client, body: dict[str, Any]) -> int:
-    """Update the models; the exit status is 1 if one of them could not be.
+    """Update the models; the exit status is 1 if one of them failed.
 
-    What was made on the server itself is left alone: a registry may have another model of that name.
+    Models created on the server itself are left alone: a registry may have another model of that name.
 
     Raises:
-        APIError: the server does not say where its models came from.
+        APIError: the server does not report where its models came from.
         NoServerError
     """
     before = _digests(client)
@@ -58,11 +58,11 @@ def _pull_all(client: Client, body: dict[str, Any]) -> int:
     failed: list[str] = []
     unknown: list[str] = []
     for number, name in enumerate(names, 1):
-        _tell(f"{name} ({number} of {len(names)})")
+        _report(f"{name} ({number} of {len(names)})")
         try:
             pull_model(client, {"model": name, **body})
         except APIError as error:
-            _tell(f"Error: {name}: {error}")
+            _report(f"Error: {name}: {error}")
             (unknown if str(error).startswith(NOT_IN_REGISTRY) else failed).append(name)
     after = _digests(client)
     changed = [name for name in names if name in after and after[name] != before[name]]
@@ -75,8 +75,8 @@ def _pull_all(client: Client, body: dict[str, Any]) -> int:
     if failed:
         parts.append(f"{len(failed)} failed{_listed(failed)}")
     if len(origins) > len(names):
-        parts.append(f"{len(origins) - len(names)} made here and left alone")
-    _tell(f"{len(names)} of {len(origins)} models came from registries: {', '.join(parts)}")
+        parts.append(f"{len(origins) - len(names)} created locally and left alone")
+    _report(f"{len(names)} of {len(origins)} models were pulled from registries: {', '.join(parts)}")
     return 1 if failed else 0
 
 
@@ -91,8 +91,8 @@ def _origins(client: Client) -> dict[str, str]:
         if error.status != 404:
             raise
         raise APIError(
-            "this server does not say which of its models came from a registry, and pulling one that was made "
-            f"there would replace it; name the models: {PROGRAM} pull MODEL"
+            "this server does not report which of its models came from a registry, and a pull would replace "
+            f"models created locally; name the models: {PROGRAM} pull MODEL"
         ) from None
     return origins
 
@@ -101,5 +101,5 @@ def _listed(names: list[str]) -> str:
     return f" ({', '.join(names)})" if names else ""
 
 
-def _tell(text: str) -> None:
+def _report(text: str) -> None:
     print(safe(text), file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""`rm`: models by name, and by patterns that are matched against the list before anything is deleted."""
+"""`rm`: deletes models by name, or by patterns that are matched against the list first."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def remove(client: Client, arguments: Arguments) -> int:
 
 
 def is_pattern(text: str) -> bool:
-    """Whether a word has what no model's name can have: `*`, `?` or `[`."""
+    """Whether a word has characters that model names cannot have: `*`, `?` or `[`."""
     return any(mark in text for mark in "*?[")
 
 
 def matching(pattern: str, names: Iterable[str]) -> list[str]:
-    """The names that a shell's pattern fits; no wildcard reaches over a slash, `:latest` may be left out."""
+    """The names that match a shell pattern. Wildcards do not match slashes, `:latest` may be omitted."""
     from fnmatch import fnmatchcase
 
     def fits(name: str) -> bool:
@@ -46,10 +46,10 @@ def matching(pattern: str, names: Iterable[str]) -> list[str]:
 
 
 def _expand(client: Client, words: Iterable[str]) -> tuple[list[str], int]:
-    """All names in the order of the words, each once, and how many of them patterns found.
+    """All names in the order of the words, each once, and the number of names found by patterns.
 
     Raises:
-        UsageError: a pattern fits nothing.
+        UsageError: a pattern matches nothing.
     """
     listed = [model["name"] for model in client.call("GET", "/api/tags")["models"] or ()]
     names: dict[str, None] = {}
@@ -69,7 +69,7 @@ def _expand(client: Client, words: Iterable[str]) -> tuple[list[str], int]:
 
 
 def _agrees(names: list[str]) -> bool:
-    """Whether the person wants them gone; where nobody can be asked the pattern counts as the word."""
+    """Ask for confirmation; without a terminal nobody can be asked, and the answer is yes."""
     if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
         return True
     print(safe("\n".join(names)), file=sys.stderr)

@@ -16,7 +16,7 @@ _TEXT_FLAGS = ("license", "modelfile", "parameters", "system", "template")
 _SAMPLE_COLUMNS = 10
 _TEXT_WIDTH = 100
 _LEAST_TEXT_WIDTH = 20
-# Four columns before a cell, two more before what continues it, four after it.
+# Four columns before a cell, two more before a continuation line, four after it.
 _MARGINS = 10
 
 
@@ -27,7 +27,7 @@ def show(client: Client, arguments: Arguments) -> None:
             "only one of '--license', '--modelfile', '--parameters', '--system', or '--template' can be specified"
         )
     if chosen and arguments.has("json"):
-        raise UsageError(f"'--json' cannot be combined with '--{chosen[0]}': it prints all of them")
+        raise UsageError(f"'--json' cannot be combined with '--{chosen[0]}': JSON includes all of them")
     name = arguments.words[0]
     if "://" in name:
         from corral.cli.models.weblinks import name_of_link
@@ -36,14 +36,16 @@ def show(client: Client, arguments: Arguments) -> None:
     body = {"model": name, "verbose": arguments.has("verbose")}
     answer = client.call("POST", "/api/show", body)
     if arguments.has("json"):
-        from corral.cli.terminal.jsonout import print_json
+        from corral.cli.terminal.json_output import print_json
 
         print_json(answer)
         return
     if chosen:
         text = answer.get(chosen[0], "")
         if chosen[0] == "modelfile" and answer.get("requires"):
-            text += f"REQUIRES {answer['requires']}\n"  # the answer has it apart; a Modelfile needs it inside
+            text += (
+                f"REQUIRES {answer['requires']}\n"  # a separate member of the answer, but part of a Modelfile
+            )
         text = safe(text) if sys.stdout.isatty() else text
         sys.stdout.write(text if chosen[0] in ("system", "template") else text + "\n")
         return
@@ -56,7 +58,7 @@ def show(client: Client, arguments: Arguments) -> None:
 
 
 def format_blocks(answer: dict[str, Any], *, is_verbose: bool = False, text_width: int = _TEXT_WIDTH) -> str:
-    """Everything known of a model, as titled tables; texts have so many columns, if the usual are too many."""
+    """The facts about a model as titled tables; `text_width` limits the width of its texts."""
     text_width = max(min(text_width, _TEXT_WIDTH), _LEAST_TEXT_WIDTH)
     info = answer.get("model_info") or {}
     blocks = [_block("Model", _model_rows(answer, info))]
@@ -111,7 +113,7 @@ def _projector_rows(info: dict[str, Any]) -> list[list[str]]:
 
 
 def _value(value: Any) -> str:
-    """A metadata value; of a list as many elements as ten columns or so hold, the first in any case."""
+    """A metadata value; of a list, the elements that fit into about ten columns, but at least the first."""
     if not isinstance(value, list):
         return "" if value is None else _scalar(value)
     shown: list[str] = []

@@ -1,4 +1,4 @@
-"""Which local files a FROM, ADAPTER or DRAFT line means. Ollama: parser/parser.go, filesForModel; cmd/cmd.go."""
+"""Finds the local files of a FROM, ADAPTER or DRAFT line. Ollama: parser/parser.go, filesForModel; cmd/cmd.go."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from corral.cli.models.examine import check_companion, check_weights
 from corral.cli.terminal.screen import safe
 from corral.modelfile import ModelfileError
 
-# The first pattern that matches anything decides which files of a folder are the weights.
+# The first pattern that matches a file decides which files of a folder are the weights.
 _WEIGHT_PATTERNS = (
     ("model*.safetensors", "*/model*.safetensors"),
     ("consolidated*.safetensors",),
@@ -30,10 +30,10 @@ _SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})(\.gguf)", re.IGNORECASE)
 
 
 def local_path(value: str, folder: Path) -> Path:
-    """What a value means as a path, seen from the Modelfile's folder.
+    """A value as a path, relative to the Modelfile's folder.
 
     Raises:
-        ModelfileError: the home of a user that there is not.
+        ModelfileError: the home folder of a user that does not exist.
     """
     if value.startswith("~"):
         expanded = os.path.expanduser(value)  # noqa: PTH111 - Path.expanduser raises another error
@@ -44,7 +44,7 @@ def local_path(value: str, folder: Path) -> Path:
 
 
 def existing_path(value: str, folder: Path) -> Path:
-    """Raises ModelfileError: there is nothing at the path."""
+    """Raises ModelfileError: the path does not exist."""
     path = local_path(value, folder)
     if not path.exists():
         raise ModelfileError(f"stat {os.path.normpath(path)}: no such file or directory")
@@ -52,7 +52,7 @@ def existing_path(value: str, folder: Path) -> Path:
 
 
 def find_sources(value: str, folder: Path) -> dict[str, Path]:
-    """The files that a FROM line means, by the names that a server is told; none if it names a model.
+    """The files of a FROM line by the names that are sent to the server; empty if it names a model.
 
     A file, a folder, a pattern (`./part-*.gguf`), or one part of a split model, which means all of them.
 
@@ -69,10 +69,10 @@ def find_sources(value: str, folder: Path) -> dict[str, Path]:
 
 
 def named_files(path: Path) -> dict[str, Path]:
-    """A file, with the other parts if it is one of a split model, or the files of a folder that make a model.
+    """A file, with all other parts if it is part of a split model, or the model files of a folder.
 
     Raises:
-        ModelfileError: nothing here is a model, or it is not clear which of several.
+        ModelfileError: there is no model, or it is not clear which of several is meant.
     """
     if path.is_dir():
         return _named(_files_of(path))
@@ -84,10 +84,10 @@ def named_files(path: Path) -> dict[str, Path]:
 
 
 def named_together(several: Iterable[dict[str, Path]]) -> dict[str, Path]:
-    """The files of several FROM lines, as one model is made of all of them.
+    """The files of several FROM lines, which together make one model.
 
     Raises:
-        ModelfileError: there are two where one is wanted.
+        ModelfileError: there are several where one is needed.
     """
     files = list(dict.fromkeys(path for named in several for path in named.values()))
     check_weights([file for file in files if file.suffix.lower() == ".gguf" or not file.suffix])
@@ -100,7 +100,7 @@ def _checked(weights: list[Path]) -> dict[str, Path]:
 
 
 def _named(files: list[Path]) -> dict[str, Path]:
-    """Base names, or paths from the deepest folder that has all of them."""
+    """Files by their path below the deepest folder that contains all of them."""
     if not files:
         return {}
     root = Path(os.path.commonpath([file.parent for file in files]))
@@ -120,7 +120,7 @@ def _files_of(folder: Path) -> list[Path]:
     check_weights(weights)
     if weights[0].suffix.lower() == ".gguf":
         return weights
-    _tell_of_others(weights, _matching(present, ("*.gguf",)))
+    _warn_of_others(weights, _matching(present, ("*.gguf",)))
     tokenizers = [file for file in present.values() if file.name == "tokenizer.model"]
     companions = _matching(present, _COMPANIONS) + tokenizers[:1]
     for file in companions:
@@ -130,7 +130,7 @@ def _files_of(folder: Path) -> list[Path]:
 
 
 def _list_files(root: Path) -> dict[str, Path]:
-    """Regular files of a folder and of the folders in it, by their path from there; hidden ones left out."""
+    """Regular files of a folder and of its direct subfolders, by relative path; hidden ones are left out."""
     near = sorted(path for path in root.iterdir() if not path.name.startswith("."))
     found = {path.name: path for path in near if path.is_file()}
     for folder in near:
@@ -141,7 +141,7 @@ def _list_files(root: Path) -> dict[str, Path]:
 
 
 def _matching(present: dict[str, Path], patterns: Iterable[str]) -> list[Path]:
-    """Files by any of the patterns, in letters of either case, pattern after pattern."""
+    """Files that match any of the patterns, ignoring case, in the order of the patterns."""
     return list(
         dict.fromkeys(
             path
@@ -152,19 +152,19 @@ def _matching(present: dict[str, Path], patterns: Iterable[str]) -> list[Path]:
     )
 
 
-def _tell_of_others(weights: list[Path], others: list[Path]) -> None:
+def _warn_of_others(weights: list[Path], others: list[Path]) -> None:
     if others:
         print(
             safe(
-                f"{weights[0].parent} has weights in two forms: {weights[0].name} is taken, "
-                f"{others[0].name} is left out; name the file in FROM if that is the one"
+                f"{weights[0].parent} has weights in two formats: using {weights[0].name}, ignoring "
+                f"{others[0].name}; to use the other one, name the file in FROM"
             ),
             file=sys.stderr,
         )
 
 
 def _check_inside(file: Path, root: Path) -> None:
-    """A link out of the folder would take in what the person did not mean; a download cache's own blobs are meant.
+    """Refuse links that leave the folder, except into the blobs of a Hugging Face download cache.
 
     Raises:
         ModelfileError

@@ -1,4 +1,4 @@
-"""Models from and to a registry: a stream of steps, shown as bars."""
+"""Pulls from and pushes to a registry, with progress bars."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
     from typing import Any
 
 NOT_IN_REGISTRY = "pull model manifest: file does not exist"
-# What the server says of registries -> what to do about it.
+# Error texts of the server -> what to do about them.
 _ADVICE = (
     (
         "server gave HTTP response to HTTPS client",
-        "this registry speaks plain http: if you trust the network between, add --insecure",
+        "this registry speaks plain HTTP; add --insecure if you trust the network",
     ),
     (
         "has a private address and was not named by you",
-        "if that is meant, name the host in CORRAL_REGISTRY_TRUSTED_HOSTS of the server",
+        "if this is intended, add the host to CORRAL_REGISTRY_TRUSTED_HOSTS of the server",
     ),
     (
         "digest mismatch, file must be downloaded again",
-        "the registry sent wrong bytes, and they are gone: pull again",
+        "the registry sent damaged data, which was deleted: pull again",
     ),
-    ("max retries exceeded", "what was downloaded is kept: pull again to go on"),
+    ("max retries exceeded", "the partial download is kept: pull again to resume it"),
     ("unauthorized: access denied", "store credentials for the registry with `docker login HOST`"),
 )
 _ACCOUNT_HOSTS = (".ollama.ai", ".ollama.com")
 
 
 def pull_model(client: Client, body: dict[str, Any], *, verb: str = "pull") -> None:
-    """Pull with bars; `verb` is what the person typed, for advice.
+    """Pull with progress bars; `verb` is the command that was typed, for advice.
 
     Raises:
         APIError, NoServerError
@@ -46,7 +46,8 @@ def pull_model(client: Client, body: dict[str, Any], *, verb: str = "pull") -> N
             show_events(progress, events)
     except KeyboardInterrupt:
         print(
-            f"stopped; what was downloaded is kept, `{PROGRAM} pull {body['model']}` goes on", file=sys.stderr
+            f"stopped; the partial download is kept, `{PROGRAM} pull {body['model']}` resumes it",
+            file=sys.stderr,
         )
         raise
     except APIError as error:
@@ -61,7 +62,7 @@ def _advice(error: str) -> str:
 
 
 def _cloud_advice(client: Client, body: dict[str, Any], error: str, verb: str) -> str:
-    """What to try where a name exists as a cloud model only (ollama: cmd/cmd.go)."""
+    """A hint for a name that exists only as a cloud model (ollama: cmd/cmd.go)."""
     name = body["model"]
     is_plain = not body.get("insecure") and ":" not in name and name.count("/") < 2
     if error != NOT_IN_REGISTRY or not is_plain:
@@ -93,9 +94,9 @@ def push(client: Client, arguments: Arguments) -> None:
 
 
 def _destination(text: str) -> tuple[str, bool]:
-    """Where a pushed model is found afterwards, and whether its host asks for an account.
+    """Where a pushed model can be found, and whether its host requires an account.
 
-    A name that cannot be parsed is left for the server to refuse.
+    An invalid name is left for the server to refuse.
     """
     from corral.errors import CorralError
     from corral.names import ModelName
@@ -110,7 +111,7 @@ def _destination(text: str) -> tuple[str, bool]:
 
 
 def _is_signed_in(client: Client) -> bool:
-    """Whether there is an account to push with; if not, how to sign in has been said."""
+    """Whether an account is signed in; if not, prints how to sign in."""
     try:
         client.call("POST", "/api/me", {})
     except APIError as error:
@@ -118,5 +119,5 @@ def _is_signed_in(client: Client) -> bool:
             text = "You need to be signed in to push models to ollama.com."
             print_signin_hint(text, error.signin_url)
             return False
-        # The server does not know or cannot ask: the registry will say.
+        # The server cannot find out; the registry will.
     return True

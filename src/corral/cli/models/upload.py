@@ -1,7 +1,7 @@
-"""Brings local files to the server as blobs: only those that it lacks, and without a copy where that can be.
+"""Makes local files blobs of the server: only those that it does not have, and without a copy if possible.
 
-A server on this machine that can read the same files is asked to take them in itself, which shares their blocks
-instead of sending them through a socket; any other gets an upload.
+A server on this machine that can read the same files is asked to import them itself, which shares their blocks
+instead of sending them through a socket. Any other server gets an upload.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from corral.cli.terminal.progress import Progress
 from corral.library.create.token import TOKEN_FILE_NAME, is_token
 
 _CHUNK_BYTES = 1 << 20
-# A smaller file is sent faster than a server starts work on it.
+# Smaller files are uploaded faster than a server could import them.
 _LEAST_LOCAL_BYTES = 8 << 20
 _MAX_TOKEN_BYTES = 200
 
@@ -32,20 +32,20 @@ class Uploader:
         self._digests: dict[Path, str] = {}
 
     def digest_of(self, file: Path) -> str:
-        """The digest of a file that is a blob of the server now.
+        """Make a file a blob of the server; returns its digest.
 
         Raises:
             APIError, NoServerError, OSError
         """
         key = file.resolve()
         if key not in self._digests:
-            self._digests[key] = self._bring(file)
+            self._digests[key] = self._ensure_blob(file)
         return self._digests[key]
 
-    def _bring(self, file: Path) -> str:
+    def _ensure_blob(self, file: Path) -> str:
         size_bytes = file.stat().st_size
         if self._mode == "reference" or size_bytes >= _LEAST_LOCAL_BYTES:
-            digest = self._take_in(file)
+            digest = self._import_locally(file)
             if digest:
                 return digest
         digest = _hash(file, size_bytes)
@@ -53,17 +53,17 @@ class Uploader:
             self._send(digest, file, size_bytes)
         return digest
 
-    def _take_in(self, file: Path) -> str:
-        """Have the server take a file in; empty if it will not.
+    def _import_locally(self, file: Path) -> str:
+        """Have the server import a file; returns its digest, or an empty text if the server will not.
 
         Raises:
-            APIError: a reference was asked for and cannot be had.
+            APIError: a reference was asked for and is not possible.
         """
         if self._token is None:
             self._token = self._find_token()
         if not self._token:
             if self._mode == "reference":
-                raise APIError("--reference needs a server of your own on this machine")
+                raise APIError("--reference needs a server on this machine that runs as you")
             return ""
         body = {"path": str(file.resolve()), "mode": self._mode, "token": self._token}
         digest = ""
@@ -74,15 +74,15 @@ class Uploader:
                 elif event.get("status") == "success":
                     digest = str(event["digest"])
         except APIError:
-            # It may not see the file as we do (a sandbox, a container); what else is wrong the upload will tell.
+            # The server may not see the file (a sandbox, a container); any other fault shows at the upload.
             if self._mode == "reference":
                 raise
         return digest
 
     def _find_token(self) -> str:
-        """The token of a server that is ours to talk to so; empty if there is none.
+        """The token for local files of a server that runs as our user; empty if there is none.
 
-        The file that a server names is believed only if it holds such a token and nothing else.
+        The file that a server names is trusted only if it holds such a token and nothing else.
         """
         if not self._client.address.is_loopback:
             return ""
@@ -105,7 +105,7 @@ class Uploader:
 
 
 def _hash(file: Path, size_bytes: int) -> str:
-    """Raises APIError: the file is not as large as it said."""
+    """Raises APIError: the size of the file changed."""
     hasher = hashlib.sha256()
     left_bytes = size_bytes
     with file.open("rb") as stream:
@@ -115,12 +115,12 @@ def _hash(file: Path, size_bytes: int) -> str:
                 break
             hasher.update(chunk)
     if left_bytes:
-        raise APIError(f"{file} changes while it is read")
+        raise APIError(f"{file} changed while it was read")
     return f"sha256:{hasher.hexdigest()}"
 
 
 class _CountingFile:
-    """A file that tells the progress display how much of it was read."""
+    """A file that reports to the progress display how much of it was read."""
 
     def __init__(self, file: Any, progress: Progress, label: str, size_bytes: int) -> None:
         self._file = file
@@ -140,7 +140,7 @@ class _CountingFile:
 
 
 def send_files(client: Client, progress: Progress, files: Mapping[str, Path]) -> dict[str, str]:
-    """Digests of files that are blobs of the server now: referred to where it can see them, else sent.
+    """Make files blobs of the server, by reference if it can see them, else by upload; returns their digests.
 
     Raises:
         APIError, NoServerError, OSError

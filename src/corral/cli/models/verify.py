@@ -1,4 +1,4 @@
-"""`verify`: compares the files of models with their digests, on the server."""
+"""`verify`: has the server check the files of models against their digests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_FOUND = 1
+_DAMAGE_FOUND = 1
 
 
 def verify(client: Client, arguments: Arguments) -> int:
@@ -29,24 +29,24 @@ def verify(client: Client, arguments: Arguments) -> int:
                 result = event
     damaged: list[dict[str, str]] = result.get("damaged") or []
     if arguments.has("json"):
-        from corral.cli.terminal.jsonout import print_json
+        from corral.cli.terminal.json_output import print_json
 
         print_json({name: value for name, value in result.items() if name != "status"})
     else:
         _print(result, damaged)
-    return _FOUND if damaged else 0
+    return _DAMAGE_FOUND if damaged else 0
 
 
 def _print(result: dict[str, Any], damaged: list[dict[str, str]]) -> None:
     checked = f"{result.get('blobs', 0)} files, {format_bytes(result.get('bytes', 0))}"
     if not damaged:
-        print(f"all is as it should be: {checked}")
+        print(f"no damage found: {checked}")
         return
     print(f"damaged, of {checked}:")
     for found in damaged:
         what = found["digest"].replace(":", "-")[:19] or "manifest"
         print(safe(f"  {found['model']}  {what}  {found['problem']}"))
     print(
-        f"`{PROGRAM} pull MODEL` gets a published model again; one that was made here has to be created again",
+        f"`{PROGRAM} pull MODEL` downloads a published model again; a local one has to be created again",
         file=sys.stderr,
     )

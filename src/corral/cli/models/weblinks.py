@@ -1,4 +1,4 @@
-"""Links to models on the web as names that can be pulled."""
+"""Turns links to models on the web into names that can be pulled."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
 
 
 def name_of_link(text: str) -> str:
-    """The name that stands for a link to Hugging Face; any other text as it is.
+    """The model name for a link to Hugging Face; any other text unchanged.
 
     Raises:
-        APIError: a link to a file elsewhere; it says what to do.
+        APIError: a link to a file elsewhere; the text says what to do.
     """
     if "://" not in text:
         return text

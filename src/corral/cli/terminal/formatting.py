@@ -1,4 +1,4 @@
-"""Sizes, counts, times and tables as the original prints them. Ollama: format/, tablewriter settings."""
+"""Sizes, counts, times and tables as Ollama prints them. Ollama: format/, tablewriter settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _GAP = "    "
 
 
 def format_bytes(size_bytes: int) -> str:
-    """Decimal units: whole (cut) from 10 on, else one decimal unless it is whole."""
+    """Decimal units: truncated to a whole number from 10 on, else with one decimal unless it is zero."""
     value, unit = float(size_bytes), 0
     while value >= 1000 and unit < len(_UNITS) - 1:
         value, unit = value / 1000, unit + 1
@@ -75,7 +75,7 @@ def _span(seconds: float) -> str:
 
 
 def display_width(text: str) -> int:
-    """Columns of a terminal that a text takes."""
+    """The width of a text in terminal columns."""
     if text.isascii():
         return len(text)
     from wcwidth import wcswidth
@@ -93,7 +93,7 @@ def format_table(
 ) -> str:
     """Columns four blanks apart, wide cells wrapped at blanks; ends with a newline unless there is nothing.
 
-    Control characters become their pictures: cells hold what servers and model files say.
+    Control characters become visible symbols: cells hold text from servers and model files.
     """
     lines = [([*header], False)] if header else []
     for row in rows:
@@ -108,7 +108,7 @@ def format_table(
     for number, (cells, is_continued) in enumerate(lines):
         cells += [""] * (count - len(cells))
         padded = [_pad(cell, width) + _GAP for cell, width in zip(cells, widths, strict=True)]
-        if header and number == 0:  # the original cuts the padding of its last heading
+        if header and number == 0:  # Ollama cuts the padding of its last heading
             padded[-1] = _pad(cells[-1], widths[-1]) + " "
         out.append(indent + ("  " if is_continued else "") + "".join(padded))
     return "\n".join(out) + "\n"
@@ -119,22 +119,22 @@ def _pad(cell: str, width: int) -> str:
 
 
 def _wrap_row(row: Sequence[str], cell_width: int) -> list[tuple[list[str], bool]]:
-    """One row as lines, each with whether it continues the one above."""
+    """One row as lines, each with whether it continues the line above."""
     columns = [wrap_words(cell, cell_width) for cell in row]
     height = max(map(len, columns), default=1)
     return [([column[i] if i < len(column) else "" for column in columns], i > 0) for i in range(height)]
 
 
 def wrap_words(cell: str, limit: int) -> list[str]:
-    """Lines no wider than the limit (or the widest word), with the least sum of squared slack but the last's."""
-    words = safe(cell).split()  # Ollama, too, turns all white space inside a cell into single blanks
+    """Lines no wider than the limit (or the widest word), with the least squared slack in all but the last line."""
+    words = safe(cell).split()  # Ollama collapses white space in cells too
     joined = " ".join(words)
     if display_width(joined) <= limit:
         return [joined]
     sizes = [display_width(word) for word in words]
     limit = max(limit, *sizes)
     count = len(words)
-    # cost[i]: of the words from i on; cut[i]: where the line that begins at i ends.
+    # cost[i]: least cost of the words from i on; cut[i]: where the line that begins at i ends.
     cost, cut = [0] * (count + 1), [count] * (count + 1)
     for start in range(count - 1, -1, -1):
         best, width = None, -1

@@ -1,4 +1,4 @@
-"""Markdown rendered block by block: a block is printed once it is complete, so that an answer still streams."""
+"""Markdown rendered block by block: a block is printed as soon as it is complete, so responses still stream."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
-# Lists and tables are shown whole: the items of a list may be apart by empty lines.
+# Lists and tables are rendered whole: empty lines may separate the items of a list.
 _GOES_ON = re.compile(r"\s+\S|[-*+] |\d+[.)] |\|")
 
 
 class MarkdownPrinter:
-    """`feed` takes any cut of the text; `finish` prints what is left."""
+    """`feed` takes the text in pieces of any size; `finish` prints the rest."""
 
     def __init__(self) -> None:
         self._console = Console(file=sys.stdout, highlight=False)

@@ -1,7 +1,7 @@
-"""Progress on stderr: spinners and bars on a terminal, one line for each change anywhere else.
+"""Progress on stderr: spinners and bars on a terminal, one line per change elsewhere.
 
-Layout and figures of the lines are the original's (ollama: progress/bar.go, spinner.go); they shrink on narrow
-terminals, where the original's wrap.
+The layout and the figures are Ollama's (ollama: progress/bar.go, spinner.go). On narrow terminals the lines shrink,
+where Ollama's wrap.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 FRAME_S = 0.1
 _SAMPLES = 10
 _SMALLEST_BAR = 5
-# Where lines cannot be rewritten a transfer gets one at each tenth, but not more often than this.
+# Where lines cannot be rewritten, a transfer prints one at each tenth, but not more often than this.
 _LOG_STEP = 10
 _LOG_EVERY_S = 5.0
 
@@ -45,7 +45,7 @@ class Line:
         self.completed_bytes, self.total_bytes = completed_bytes, total_bytes
 
     def rate(self, now_s: float) -> float:
-        """Bytes a second over the last samples, one a second; 0 while unknown."""
+        """Bytes per second over the last samples, taken once a second; 0 while unknown."""
         if not self._samples:
             self._samples.append((self._started_s, self.resumed_bytes))
         if now_s - self._samples[-1][0] >= 1:
@@ -55,7 +55,7 @@ class Line:
         return max(end_bytes - start_bytes, 0) / span_s if span_s else 0.0
 
     def render(self, width: int, frame: str, now_s: float) -> str:
-        """The line for a terminal of so many columns."""
+        """The line for a terminal of this width."""
         if not self.total_bytes:
             return cut(f"{self.text} " if self.is_done else f"{self.text} {frame} ", width)
         share = min(self.completed_bytes / self.total_bytes, 1.0)
@@ -87,7 +87,7 @@ class Line:
 
 
 def cut(text: str, width: int) -> str:
-    """As much of a line as fits into so many columns."""
+    """The part of a line that fits into this width."""
     while display_width(text) > width:
         text = text[:-1]
     return text
@@ -104,7 +104,7 @@ def _span(seconds: float) -> str:
 
 
 class Progress:
-    """A display of several lines, redrawn ten times a second while it is entered."""
+    """A display of several lines, redrawn ten times a second inside its `with` block."""
 
     def __init__(self) -> None:
         self._lines: list[Line] = []
@@ -142,7 +142,7 @@ class Progress:
             _print(text)
 
     def share(self, text: str, completed_bytes: int, total_bytes: int) -> None:
-        """Show how far a step is: a status with a percentage, or lines now and then where none can be rewritten."""
+        """Show the progress of a step: a status with a percentage, or a few lines where none can be rewritten."""
         if self._is_terminal or not total_bytes:
             percent = 100 * completed_bytes // total_bytes if total_bytes else 100
             self.status(f"{text} {percent}%", replace=completed_bytes > 0)
@@ -150,7 +150,7 @@ class Progress:
             self.bar(text, completed_bytes, total_bytes)
 
     def bar(self, text: str, completed_bytes: int, total_bytes: int, resumed_bytes: int = 0) -> None:
-        """Show how far a transfer is; one bar for each text. `resumed_bytes` were there before it began."""
+        """Show the progress of a transfer, one bar per text. `resumed_bytes` were present before it began."""
         now_s = time.monotonic()
         with self._lock:
             line = next((line for line in self._lines if line.text == text), None)
@@ -165,20 +165,20 @@ class Progress:
             self._log(line, now_s)
 
     def _log(self, line: Line, now_s: float) -> None:
-        """A line where nobody watches: at the beginning, at the end, and at some tenths between."""
+        """Print a line at the beginning, at the end, and at some tenths between, where no bar can be drawn."""
         percent = 100 * line.completed_bytes // line.total_bytes
         seen = self._logged.get(line.text)
         if seen is not None:
-            said_s, said_percent = seen
-            is_step = percent // _LOG_STEP > said_percent // _LOG_STEP and now_s - said_s >= _LOG_EVERY_S
-            if not is_step and not (line.is_done and said_percent < 100):
+            logged_s, logged_percent = seen
+            is_step = percent // _LOG_STEP > logged_percent // _LOG_STEP and now_s - logged_s >= _LOG_EVERY_S
+            if not is_step and not (line.is_done and logged_percent < 100):
                 return
         self._logged[line.text] = (now_s, percent)
         total = format_bytes(line.total_bytes)
         if line.is_done:
             _print(f"{line.text} {total}")
         elif seen is None and line.resumed_bytes:
-            _print(f"{line.text} going on at {format_bytes(line.resumed_bytes)} of {total}")
+            _print(f"{line.text} resuming at {format_bytes(line.resumed_bytes)} of {total}")
         else:
             _print(f"{line.text} {percent}% of {total}{line._speed(now_s)}")
 
@@ -210,7 +210,7 @@ def _print(text: str) -> None:
 def show_events(progress: Progress, events: Iterable[dict[str, Any]]) -> None:
     """Show the status objects of a pull, push or create stream.
 
-    A server that goes on with a partial download may say in `resumed` how much of it was there already.
+    A server that resumes a partial download may report in `resumed` how much of it was present.
     """
     for event in events:
         status, digest = event.get("status", ""), event.get("digest", "")

@@ -1,4 +1,4 @@
-"""What the other modules need to know of the terminal: its width, its colours, and how to keep it safe."""
+"""The terminal: its size, its colours, and protection from control characters."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 GREY = "\x1b[38;5;245m"
 BOLD_GREY = "\x1b[38;5;245m\x1b[1m"
 RESET = "\x1b[0m"
-# Control characters that text from a model, a registry or a server must not send to a terminal: they could set its
-# title, its clipboard or its colours. Each becomes its picture (␛ for escape).
+# Text from a model, a registry or a server must not send control characters to a terminal: they could set its title,
+# its clipboard or its colours. Each is replaced by its visible symbol (␛ for escape).
 _CONTROL: dict[int, int | None] = {0x7F: 0x2421}
 _CONTROL.update((code, 0x2400 + code) for code in range(32) if chr(code) not in "\n\t\r")
 _CONTROL.update((code, 0xFFFD) for code in range(0x80, 0xA0))
@@ -24,7 +24,7 @@ _CONTROL[0x0D] = None  # CRLF texts are common and harmless without the CR
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether a person looks at it."""
+    """Whether a person reads this stream."""
     return stream is not None and stream.isatty()
 
 
@@ -38,7 +38,7 @@ def safe(text: str) -> str:
 
 
 def terminal_size(stream: TextIO) -> tuple[int, int]:
-    """Columns and lines of the terminal behind a stream; 80 by 24 where there is none."""
+    """Columns and lines of a stream's terminal; 80 by 24 if it is not a terminal."""
     try:
         size = os.get_terminal_size(stream.fileno())
     except (OSError, ValueError):
@@ -48,19 +48,19 @@ def terminal_size(stream: TextIO) -> tuple[int, int]:
 
 @contextmanager
 def quiet_keys() -> Iterator[None]:
-    """While an answer is printed keys are not echoed into it; what is typed stays for the next prompt."""
+    """Do not echo keys while a response is printed; typed text is kept for the next prompt."""
     try:
         import termios
 
         descriptor = sys.stdin.fileno()
         before = termios.tcgetattr(descriptor)
-    except (ImportError, OSError, ValueError):  # no terminal, or none of this kind
+    except (ImportError, OSError, ValueError):  # not a terminal, or not a POSIX one
         yield
         return
     muted = [*before]
     muted[0] &= ~termios.ICRNL  # Enter stays Enter for the prompt that will read it
     muted[3] &= ~(termios.ECHO | termios.ICANON)
-    muted[3] |= termios.NOFLSH  # Ctrl-C does not throw away what was typed before it
+    muted[3] |= termios.NOFLSH  # Ctrl-C does not discard typed text
     termios.tcsetattr(descriptor, termios.TCSADRAIN, muted)
     try:
         yield
@@ -70,7 +70,7 @@ def quiet_keys() -> Iterator[None]:
 
 @contextmanager
 def tidy_end() -> Iterator[None]:
-    """SIGTERM ends the program by way of its `finally` clauses, so that the terminal is left as it was found."""
+    """Make SIGTERM run `finally` clauses, so that the terminal is restored."""
     import signal
 
     def on_term(number: int, _frame: FrameType | None) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Tables on a terminal that is narrower than they are, where Ollama's break in the middle of words."""
+"""Tables fitted to narrow terminals; Ollama's break in the middle of words there."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _TIGHT = 2
 def screen_table(
     rows: Sequence[Sequence[str]], *, header: Sequence[str], dispensable: Sequence[str] = ()
 ) -> str:
-    """A table for stdout: as wide as it is in a pipe, fitted to the screen on a terminal."""
+    """A table for stdout: at full width in a pipe, fitted to the screen on a terminal."""
     if not is_terminal(sys.stdout):
         return format_table(rows, header=header)
     return fit_table(rows, header=header, width=terminal_size(sys.stdout)[0], dispensable=dispensable)
 
 
 def screen_text(text: str) -> str:
-    """A paragraph for stdout: broken at blanks on a terminal."""
+    """A paragraph for stdout, wrapped on a terminal."""
     if not is_terminal(sys.stdout):
         return text
     return "\n".join(wrap_words(text, max(terminal_size(sys.stdout)[0] - 1, 1)))
@@ -31,10 +31,10 @@ def screen_text(text: str) -> str:
 def fit_table(
     rows: Sequence[Sequence[str]], *, header: Sequence[str], width: int, dispensable: Sequence[str] = ()
 ) -> str:
-    """A table in so many columns of a screen.
+    """A table that fits into `width` columns of the screen.
 
-    What gives way, in this order: blanks at the ends of lines, gaps between columns, headings in one line, rows in
-    one line, columns (`dispensable` names them, the first to go first). Names are never cut.
+    To fit, it gives up in this order: trailing blanks, wide gaps between columns, headings on one line, rows on one
+    line, and whole columns (`dispensable` names them, the first one is dropped first). Names are never cut.
     """
     text = format_table(rows, header=header)
     if _width(text) <= width:
@@ -67,12 +67,12 @@ def _column_width(rows: Sequence[Sequence[str]], place: int) -> int:
 
 
 def _wrapped(rows: Sequence[Sequence[str]], names: list[str]) -> list[list[str]]:
-    """Headings on as many lines as the cells below them want, broken at blanks."""
+    """Headings wrapped to the width of the cells below them."""
     return [wrap_words(name, max(_column_width(rows, i), 1)) for i, name in enumerate(names)]
 
 
 def _layout(rows: Sequence[Sequence[str]], headings: list[list[str]], gap: int) -> str:
-    """Lines without blanks at their ends."""
+    """Lines without trailing blanks."""
     height = max(map(len, headings))
     head = [[(cell[i] if i < len(cell) else "") for cell in headings] for i in range(height)]
     lines = [*head, *map(list, rows)]
@@ -87,7 +87,7 @@ def _layout(rows: Sequence[Sequence[str]], headings: list[list[str]], gap: int) 
 
 
 def _in_two_lines(rows: Sequence[Sequence[str]], names: list[str]) -> tuple[str, int]:
-    """The first column on a line of its own, the others below it; and how wide these are."""
+    """The first column on its own line and the others below it; also the width of these."""
     below = [row[1:] for row in rows]
     text = _layout(below, _wrapped(below, names[1:]), _TIGHT)
     rest = text.removesuffix("\n").split("\n")

@@ -1,7 +1,7 @@
-"""Word wrap for text that arrives in pieces: a word that would pass the edge moves to the next line.
+"""Word wrap for text that arrives in pieces: a word that does not fit moves to the next line.
 
-On a terminal the part of the word already printed is taken back. Into a pipe or file nothing is wrapped and no
-control sequence is written: what reads it wants the text.
+On a terminal the printed part of such a word is erased. In a pipe or file nothing is wrapped and no control sequence
+is written.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SKIN_TONES = range(0x1F3FB, 0x1F400)
 
 
 class WordWrap:
-    """`write` takes any cut of the text."""
+    """`write` takes the text in pieces of any size."""
 
     def __init__(self, stream: TextIO, *, is_on: bool, width: int = 0) -> None:
         self._stream = stream
@@ -61,7 +61,7 @@ class WordWrap:
         self._out.append(char)
         self._column += width
         if not width and not self._word:
-            return  # it belongs to a wide character, which no line break parts it from
+            return  # it belongs to a wide character and stays on its line
         if char in " \t" or width > 1:  # a wide character ends a word: lines may break after it
             self._word, self._word_width = "", 0
         else:
@@ -69,7 +69,7 @@ class WordWrap:
             self._word_width += width
 
     def _break(self, width: int) -> None:
-        """Start a new line, and take the word under way along unless it fills a line by itself."""
+        """Start a new line and move the current word to it, unless the word fills a line by itself."""
         word, word_width = self._word, self._word_width
         if word and word_width + width <= self._width - _MARGIN and word_width < self._column:
             self._out.append(f"\x1b[{word_width}D\x1b[K\n{word}" if word_width else f"\n{word}")

@@ -1,9 +1,9 @@
-"""`bench`: how fast a model reads prompts and writes, at several numbers of requests at a time.
+"""`bench`: measures prompt processing and generation at several numbers of concurrent requests.
 
-Everything is measured here, at the client, from a stream: the first token when it arrives, the rate from the first to
-the last. No prompt is like another from its first words on, so that no cache of the server answers for it; they are
-words drawn with a seed, raw, of a length that a trial request has shown. Each number of requests is warmed up with a
-short round that does not count, then measured in rounds, of which medians are reported.
+Everything is measured at the client, from a stream: the first token when it arrives, the rate from the first token to
+the last. Prompts are sent raw and consist of random words, whose number is calibrated with a trial request. They
+differ from their first words on, so that no prompt cache helps. Each level begins with a short warm-up round that is
+not counted; the medians of the rounds after it are reported.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 from corral.cli.frame.flags import Arguments, UsageError
 from corral.cli.http.client import APIError, Client
-from corral.cli.terminal.jsonout import print_json
+from corral.cli.terminal.json_output import print_json
 from corral.cli.terminal.progress import Progress
 from corral.cli.terminal.screen import is_terminal, terminal_size
 from corral.cli.terminal.tables import screen_table, screen_text
@@ -33,16 +33,16 @@ _WORDS = (
 ).split()
 _TRIAL_WORDS = 64
 _WARM_UP_TOKENS = 8
-# A small model may end its answer to random words at once.
+# A small model may end its response to random words at once.
 _ATTEMPTS = 8
 _BAR_CHARACTERS = 40
-# No model writes a token so soon after another.
+# No model generates tokens in such quick succession.
 _SAME_PACKET_S = 0.0003
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`prompt_words` is what gave about `prompt_tokens`."""
+    """`prompt_words` is the number of words that makes about `prompt_tokens`."""
 
     model: str
     prompt_tokens: int
@@ -56,7 +56,7 @@ class Settings:
 class Sample:
     """One request. Times are seconds of the monotonic clock; counts are the server's.
 
-    `first_tokens` came with the first packet. `writing_s` is the server's own measure, 0 if it tells none.
+    `first_tokens` came with the first packet. `writing_s` is the server's own figure, 0 if it reports none.
     """
 
     started_s: float
@@ -69,7 +69,7 @@ class Sample:
 
     @property
     def rate(self) -> float:
-        """Tokens a second after the first packet; the server's figure if there is no other packet."""
+        """Tokens per second after the first packet; the server's figure if there is only one packet."""
         if self.last_s > self.first_s:
             return _rate(self.tokens - self.first_tokens, self.last_s - self.first_s)
         return _rate(self.tokens, self.writing_s)
@@ -77,10 +77,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Figures of requests that ran at the same time; tokens a second, milliseconds.
+    """Figures of concurrent requests; rates in tokens per second.
 
-    `prompt_rate`: all prompt tokens by the time until the last request had its first token. `decode_rate` and
-    `first_token_ms`: the median request. `total_rate`: all tokens by the time from the first one to the last.
+    `prompt_rate`: all prompt tokens over the time until the last request had its first token. `decode_rate` and
+    `first_token_ms`: the median request. `total_rate`: all tokens over the time from the first one to the last.
     """
 
     prompt_rate: float
@@ -94,7 +94,7 @@ class Round:
         reading_s = max(sample.first_s for sample in samples) - begin_s
         first_s = min(sample.first_s for sample in samples)
         writing_s = max(sample.last_s for sample in samples) - first_s
-        # What came with the first packet of all opens the span, so it is not written in it.
+        # The tokens of the very first packet open the span, so they are not part of it.
         written = sum(s.tokens for s in samples) - min(samples, key=_first_time).first_tokens
         return cls(
             prompt_rate=_rate(sum(sample.prompt_tokens for sample in samples), reading_s),
@@ -138,10 +138,10 @@ def bench(client: Client, arguments: Arguments) -> None:
         settings = _calibrated(client, model, numbers)
         for level in levels:
 
-            def tell(text: str, level: int = level) -> None:
-                progress.status(f"{level} at a time: {text}", replace=True)
+            def report(text: str, level: int = level) -> None:
+                progress.status(f"{level} concurrent: {text}", replace=True)
 
-            results.append((level, *_measure(client, settings, level, tell)))
+            results.append((level, *_measure(client, settings, level, report)))
     if arguments.has("json"):
         print_json(
             {
@@ -168,7 +168,7 @@ def _levels(text: str) -> list[int]:
 
 
 def _calibrated(client: Client, model: str, numbers: dict[str, int]) -> Settings:
-    """Load the model, and find how many words make a prompt of the wanted length."""
+    """Load the model, and find how many words make a prompt of the required length."""
     wanted, words = numbers["prompt-tokens"], _TRIAL_WORDS
     settings = Settings(model, wanted, words, numbers["tokens"], numbers["rounds"], numbers["seed"])
     trial = None
@@ -182,21 +182,21 @@ def _calibrated(client: Client, model: str, numbers: dict[str, int]) -> Settings
 
 
 def make_prompt(settings: Settings, place: str, nonce: int) -> str:
-    """Words by the seed and the place in the run, behind a head that is new in each run."""
+    """Words chosen by the seed and the place in the run, after a beginning that is new in each run."""
     drawn = random.Random(f"{settings.seed} {place}")
     head = random.Random(f"{nonce} {place}").choices(_WORDS, k=min(8, settings.prompt_words))
     return " ".join([*head, *drawn.choices(_WORDS, k=settings.prompt_words - len(head))])
 
 
 def _measure(
-    client: Client, settings: Settings, level: int, tell: Callable[[str], None]
+    client: Client, settings: Settings, level: int, report: Callable[[str], None]
 ) -> tuple[list[Round], list[Sample]]:
     rounds: list[Round] = []
     samples: list[Sample] = []
     nonce = time.time_ns()
     for number in range(settings.rounds + 1):
         is_warm_up = number == 0
-        tell("warm-up" if is_warm_up else f"round {number} of {settings.rounds}")
+        report("warm-up" if is_warm_up else f"round {number} of {settings.rounds}")
         tokens = min(_WARM_UP_TOKENS, settings.tokens) if is_warm_up else settings.tokens
         for attempt in range(_ATTEMPTS):
             places = [f"{level}/{number}/{i}{f'/{attempt}' if attempt else ''}" for i in range(level)]
@@ -213,7 +213,7 @@ def _measure(
 
 
 def measure_round(client: Client, settings: Settings, prompts: Sequence[str], tokens: int) -> list[Sample]:
-    """Send all prompts at the same moment; answers without a token are left out.
+    """Send all prompts at the same moment; responses without tokens are left out.
 
     Raises:
         APIError, NoServerError: of the first request that failed.
@@ -228,7 +228,7 @@ def measure_round(client: Client, settings: Settings, prompts: Sequence[str], to
             sample = _request(client, settings, prompt, tokens)
             if sample is not None:
                 samples.append(sample)
-        except Exception as error:  # it belongs to the thread that waits
+        except Exception as error:  # raised again in the waiting thread
             errors.append(error)
 
     threads = [threading.Thread(target=work, args=(prompt,), daemon=True) for prompt in prompts]
@@ -242,11 +242,11 @@ def measure_round(client: Client, settings: Settings, prompts: Sequence[str], to
 
 
 def _nothing_to_measure(model: str) -> APIError:
-    return APIError(f"{model} answers without a token, so there is nothing to measure")
+    return APIError(f"{model} generates no tokens, so there is nothing to measure")
 
 
 def _request(client: Client, settings: Settings, prompt: str, tokens: int) -> Sample | None:
-    """One request; None for an answer without a token."""
+    """One request; None for a response without tokens."""
     options = {"num_predict": tokens, "temperature": 0, "seed": settings.seed}
     body = {"model": settings.model, "prompt": prompt, "raw": True, "options": options}
     arrivals: list[float] = []
@@ -261,7 +261,7 @@ def _request(client: Client, settings: Settings, prompt: str, tokens: int) -> Sa
 
 
 def sample_of(started_s: float, arrivals: Sequence[float], final: dict[str, Any]) -> Sample:
-    """What the times of a stream's pieces say. Pieces that come at once came in one packet, of no duration."""
+    """A sample from the arrival times of a stream. Pieces that arrive at once count as one packet."""
     packets = [arrivals[0]]
     in_first = len(arrivals)
     for i in range(1, len(arrivals)):
@@ -295,20 +295,16 @@ def _print_report(settings: Settings, medians: list[tuple[int, Round]], samples:
     tokens = statistics.median(sample.tokens for sample in samples)
     print(
         screen_text(
-            f"{settings.model}: prompts of {prompt_tokens:.0f} tokens, answers of {tokens:.0f}, "
+            f"{settings.model}: prompts of {prompt_tokens:.0f} tokens, responses of {tokens:.0f}, "
             f"median of {settings.rounds} rounds after a warm-up, seed {settings.seed}, measured at the client"
         )
     )
     if missing := sum(level for level, _ in medians) * settings.rounds - len(samples):
-        print(screen_text(f"note: {missing} answers had no token and do not count"))
+        print(screen_text(f"note: {missing} responses had no tokens and are not counted"))
     if tokens < settings.tokens:
-        print(screen_text(f"note: answers ended before the {settings.tokens} tokens that were asked for"))
+        print(screen_text(f"note: responses ended before the requested {settings.tokens} tokens"))
     if prompt_tokens < 0.9 * settings.prompt_tokens:
-        print(
-            screen_text(
-                "note: prompts were cut; give the model a larger num_ctx, or a smaller --prompt-tokens"
-            )
-        )
+        print(screen_text("note: prompts were truncated; use a larger num_ctx or a smaller --prompt-tokens"))
     rows = [
         (
             str(level),
@@ -319,7 +315,7 @@ def _print_report(settings: Settings, medians: list[tuple[int, Round]], samples:
         )
         for level, each in medians
     ]
-    header = ("AT A TIME", "PROMPT TOK/S", "FIRST TOKEN", "TOK/S EACH", "TOK/S ALL")
+    header = ("CONCURRENT", "PROMPT TOK/S", "FIRST TOKEN", "TOK/S EACH", "TOK/S ALL")
     print(f"\n{screen_table(rows, header=header)}")
     width = _BAR_CHARACTERS
     if is_terminal(sys.stdout):
@@ -330,7 +326,7 @@ def _print_report(settings: Settings, medians: list[tuple[int, Round]], samples:
 
 
 def plot(title: str, levels: Sequence[int], values: Sequence[float], width: int) -> str:
-    """Bars from zero, one a line, in eighths of a character."""
+    """Bars from zero, one per line, in eighths of a character."""
     top = max(values) or 1.0
     lines = [title]
     for level, value in zip(levels, values, strict=True):

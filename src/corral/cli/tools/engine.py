@@ -1,4 +1,4 @@
-"""`engine`: which build of the engine serves, how another one is made, and how it is chosen. Needs no server."""
+"""`engine`: lists, builds and selects engines. Needs no server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def engine(arguments: Arguments) -> None:
             _build(use=not arguments.has("no-use"), jobs=int(arguments.get("jobs") or 0))
         case ["use", name]:
             chosen = use_engine(name, home_folder())
-            print(f"engine '{chosen.name}' serves models that are loaded by servers started from now on")
+            print(f"engine '{chosen.name}' will be used by every server started from now on")
         case _:
             raise UsageError(f"usage: {PROGRAM} engine [list | build | use builtin|native|llama-server|PATH]")
 
@@ -47,7 +47,7 @@ def _list() -> None:
 
 
 def _instructions(features: str) -> str:
-    """`CPU : SSE3 = 1 | AVX = 1 | ...` without what is off."""
+    """The features that are on in `CPU : SSE3 = 1 | AVX = 1 | ...`."""
     names = []
     for entry in features.partition(":")[2].split("|"):
         name, mark, value = entry.partition("=")
@@ -62,7 +62,7 @@ def _build(*, use: bool, jobs: int) -> None:
     home = home_folder()
     print(
         f"Compiling the engine for this CPU into {home / 'engines'}: about ten minutes on two cores. "
-        "Ctrl-C ends it; nothing is changed before it is ready.",
+        "Ctrl-C cancels; nothing is changed before the build is complete.",
         file=sys.stderr,
     )
     show = _show_bar if is_terminal(sys.stderr) else _Steps().show
@@ -71,9 +71,9 @@ def _build(*, use: bool, jobs: int) -> None:
         print(file=sys.stderr)
     if use:
         use_engine("native", home)
-        print("The native engine is ready, and serves from the next start of the server on.")
+        print("The native engine is ready and will be used from the next server start on.")
     else:
-        print(f"The native engine is ready. `{PROGRAM} engine use native` chooses it.")
+        print(f"The native engine is ready. To use it: {PROGRAM} engine use native")
 
 
 def _show_bar(share: float, line: str) -> None:
@@ -86,7 +86,7 @@ def _show_bar(share: float, line: str) -> None:
 
 
 class _Steps:
-    """Where lines cannot be rewritten: one line for each few percent."""
+    """Progress where lines cannot be rewritten: one line every few percent."""
 
     def __init__(self) -> None:
         self._next = 0

@@ -1,4 +1,4 @@
-"""`tokenize`, `embed` and `rerank`: texts from the arguments or standard input, through the API and into a table."""
+"""`tokenize`, `embed` and `rerank`: texts from the arguments or standard input; results as tables or JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-# Texts of one request: enough to keep the engine busy, few enough to see results soon.
+# Texts per request: enough to keep the engine busy, few enough to see results soon.
 _BATCH = 64
 _UNCUT = 10**6
 
@@ -49,7 +49,7 @@ def tokenize(client: Client, arguments: Arguments) -> None:
 
 
 def _piece(piece: str | list[int]) -> str:
-    """In quotes, with nothing in it that does not show; bytes that are no whole character in hexadecimal."""
+    """A piece in quotes with all characters visible; bytes that are not a whole character in hexadecimal."""
     if isinstance(piece, list):
         return " ".join(f"<{byte:02X}>" for byte in piece)
     return safe(json.dumps(piece, ensure_ascii=False)).replace(" ", "\N{NO-BREAK SPACE}")
@@ -94,7 +94,7 @@ def rerank(client: Client, arguments: Arguments) -> None:
 
 
 def _cut_table(rows: list[tuple[str, str, str]]) -> str:
-    """Best first. On a terminal the documents are cut to its width, elsewhere only their line breaks go."""
+    """The best first. On a terminal documents are cut to its width; elsewhere only line breaks are removed."""
     room = _UNCUT
     if is_terminal(sys.stdout):
         room = max(terminal_size(sys.stdout)[0] - 40, 20)
@@ -124,24 +124,24 @@ def _call(client: Client, name: str, path: str, body: dict[str, Any]) -> Any:
             return client.call("POST", path, body)
     except APIError as error:
         if error.status == 404 and str(error).startswith("404 page not found"):
-            raise APIError(f"this server has no {path}; it takes a Corral server", 404) from None
+            raise APIError(f"this server has no {path}; a Corral server is required", 404) from None
         raise
 
 
 def _print_json(answer: Any) -> None:
-    from corral.cli.terminal.jsonout import print_json
+    from corral.cli.terminal.json_output import print_json
 
     print_json(answer)
 
 
 def _read_stdin() -> str:
-    """All of standard input as it is.
+    """All of standard input, unchanged.
 
     Raises:
-        UsageError: a person would have to type it.
+        UsageError: standard input is a terminal.
     """
     if sys.stdin is None or is_terminal(sys.stdin):
-        raise UsageError("there is no text: give it as an argument or on standard input")
+        raise UsageError("no text given: pass it as an argument or on standard input")
     return sys.stdin.buffer.read().decode("utf-8", "replace")
 
 
@@ -150,5 +150,5 @@ def _read_lines() -> list[str]:
     lines = [line.rstrip("\r") for line in _read_stdin().split("\n")]
     kept = [line for line in lines if line.strip()]
     if not kept:
-        raise UsageError("there is no text: standard input is empty")
+        raise UsageError("no text given: standard input is empty")
     return kept

@@ -1,1 +1,1 @@
-"""Makes models: from uploaded files or from a model that is there, to layers, a config and a manifest."""
+"""Creates models from uploaded files or existing models: layers, a config and a manifest."""

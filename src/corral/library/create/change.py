@@ -1,4 +1,4 @@
-"""A workspace for the time of an asynchronous change of the store."""
+"""A workspace for an asynchronous change of the store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from corral.store.workspace import Workspace
 
 @asynccontextmanager
 async def working(store: ModelStore) -> AsyncIterator[Workspace]:
-    """A workspace; if what is done in it fails or is cancelled, what it added to the store goes again."""
+    """A workspace; if the change fails or is cancelled, everything it added to the store is deleted."""
     opening = asyncio.ensure_future(asyncio.to_thread(Workspace, store.blobs))
     try:
         workspace = await asyncio.shield(opening)

@@ -1,4 +1,4 @@
-"""A model under construction: layers in order, a config, and the rules by which texts replace or add to each other.
+"""A model under construction: ordered layers, a config, and the rules for which texts replace or add to others.
 
 Ollama: server/create.go, setTemplate, setSystem, setLicense, setParameters, setMessages.
 """
@@ -29,24 +29,24 @@ from corral.weights.gguf import GGUFFile, format_parameter_count
 
 @dataclass(slots=True)
 class ModelDraft:
-    """Everything that the manifest will say."""
+    """Everything that the manifest will contain."""
 
     workspace: Workspace
     config: ModelConfig = field(default_factory=ModelConfig)
     layers: list[Layer] = field(default_factory=list)
-    # Headers of weights that came as files, for what follows from their architecture.
+    # Headers of weights from files; some settings follow from their architecture.
     headers: list[GGUFFile] = field(default_factory=list)
     families: list[str] = field(default_factory=list)
     statuses: dict[Digest, str] = field(default_factory=dict)
-    # Layers that this create has made or was the first to use.
+    # Layers that this create made, or is the first to use.
     fresh: set[Digest] = field(default_factory=set)
-    # Uploads that became layers as Ollama would store them too: they go with the last model that has them.
+    # Uploads stored unchanged, as in Ollama: they are deleted with the last model that has them.
     taken_over: set[Digest] = field(default_factory=set)
     parameters: dict[str, Any] = field(default_factory=dict)
     base_weights: Path | None = None
 
     def take_base(self, base: Model) -> None:
-        """Start from another model: all its layers, marked as coming from it."""
+        """Start from another model: inherit all its layers, and record where they come from."""
         short = base.name.short()
         self.layers = [replace(layer, from_=short) for layer in base.layers]
         self.parameters = dict(base.parameters)
@@ -54,7 +54,7 @@ class ModelDraft:
         self.base_weights = base.weights_path
 
     def add_file(self, group: GGUFGroup, digest: Digest, path: Path, gguf: GGUFFile) -> None:
-        """Add the layer of a file, as it came or as it was made of what came."""
+        """Add the layer of a file, unchanged or converted."""
         is_as_it_came = digest == group.digests[0]
         source = group.names[0] if is_as_it_came and group.is_untouched else ""
         if source:
@@ -78,7 +78,7 @@ class ModelDraft:
             self._detect_template(gguf)
 
     def replace_weights(self, index: int, digest: Digest, path: Path, file_type: str) -> None:
-        """Put quantised weights in the place of a layer."""
+        """Replace a layer by its quantised weights."""
         kind = self.layers[index].media_type
         self.layers[index] = Layer(kind, digest, path.stat().st_size)
         self.fresh.add(digest)
@@ -86,7 +86,7 @@ class ModelDraft:
             self.config = replace(self.config, file_type=file_type)
 
     def _detect_template(self, gguf: GGUFFile) -> None:
-        """Add the Go template that is known for a file's own chat template."""
+        """Add the known Go template for a file's own chat template."""
         source = gguf.metadata.get("tokenizer.chat_template")
         found = detect(source) if isinstance(source, str) and source else None
         if found is None:
@@ -97,11 +97,11 @@ class ModelDraft:
         self._put("params", encode_sorted({"stop": list(found.stop)}) + b"\n")
 
     def apply_texts(self, request: CreateRequest) -> None:
-        """Template, system, licences, parameters and messages of the request, over those inherited.
+        """Apply template, system, licences, parameters and messages of the request over inherited ones.
 
         Raises:
             InvalidRequestError: the template does not parse, or a text is too long.
-            CorralError: a licence that is no text.
+            CorralError: a licence that is not a text.
         """
         self._apply_built_in(request)
         if request.template:
@@ -139,7 +139,7 @@ class ModelDraft:
                 self.parameters["stop"] = list(default.stop)
 
     def apply_info(self, info: dict[str, Any]) -> None:
-        """Overrides of the config, as `parse_info` gives them."""
+        """Apply overrides of the config, as returned by `parse_info`."""
         names = {
             "model_family": "family",
             "base_name": "base_name",
@@ -165,7 +165,7 @@ class ModelDraft:
         )
 
     def _uses_chat_template(self) -> bool:
-        """Whether prompts are made by a chat template that the weights bring, with nothing put over it."""
+        """Whether prompts are made by the chat template of the weights, and no template overrides it."""
         if self.base_weights is not None and any(layer.kind == "template" for layer in self.layers):
             return False
         headers = self.headers

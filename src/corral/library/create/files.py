@@ -1,4 +1,4 @@
-"""Uploaded files and what they are: each GGUF checked before anything refers to it, split ones joined in groups.
+"""Uploaded files and their kinds: each GGUF is checked before anything refers to it, split ones are grouped.
 
 Ollama: server/create.go convertModelFromFiles, ggufLayers.
 """
@@ -22,7 +22,7 @@ from corral.weights.quantize import group_splits
 _EMBEDDED_PREFIXES = ("a.", "mm.", "mtp.", "s.", "v.")
 
 Kind = Literal["model", "projector", "adapter", "draft"]
-# What a model has at most one of.
+# Kinds of which a model has at most one.
 _SINGLE: dict[Kind, str] = {"model": "models", "projector": "projectors", "draft": "draft models"}
 
 
@@ -31,14 +31,14 @@ def layer_media_type(kind: str) -> str:
 
 
 class MissingBlobError(StoreError):
-    """A create names a blob that is not in the store."""
+    """A create refers to a blob that is not in the store."""
 
 
 @dataclass(frozen=True, slots=True)
 class GGUFGroup:
-    """One layer to be: a file, or the parts of a split one in order. `gguf` is the header of the first.
+    """The files of one future layer: one file, or the parts of a split one in order. `gguf` is the first header.
 
-    `is_untouched`: the reference would store it byte for byte too.
+    `is_untouched`: Ollama would store it byte for byte too.
     """
 
     kind: Kind
@@ -61,11 +61,11 @@ class GGUFGroup:
 
 
 def kind_of_files(blobs: BlobStore, files: Mapping[str, str]) -> Literal["gguf", "safetensors"]:
-    """What a set of files is: by their names, else by their contents.
+    """The kind of a set of files, by their names or else by their contents.
 
     Raises:
-        InvalidRequestError: nothing tells, or two things are told.
-        StoreError: a blob is not there.
+        InvalidRequestError: the kind is unknown, or the files are of two kinds.
+        StoreError: a blob is missing.
     """
     named: dict[str, str] = {}
     for name in files:
@@ -73,7 +73,7 @@ def kind_of_files(blobs: BlobStore, files: Mapping[str, str]) -> Literal["gguf",
             named.setdefault(suffix, name)
     if len(named) == 2:
         raise InvalidRequestError(
-            f"two kinds of weights, {named['.gguf']} and {named['.safetensors']}: send one of them"
+            f"two kinds of weights, {named['.gguf']} and {named['.safetensors']}: send only one of them"
         )
     if named:
         return "gguf" if ".gguf" in named else "safetensors"
@@ -92,7 +92,7 @@ def read_head(path: Path, size: int) -> bytes:
 
 
 def check_content(path: Path, name: str) -> None:
-    """Raises InvalidRequestError: weights that are known to be something else, or a file that never came."""
+    """Raises InvalidRequestError: weights that are something else, or a placeholder of a file."""
     explain = explain_file if name.endswith(".safetensors") else partial(explain_stand_in, name=name)
     if problem := explain(path):
         raise InvalidRequestError(f"{name} {problem}")
@@ -106,7 +106,7 @@ def blob_path(blobs: BlobStore, digest: str) -> Path:
     """The file of an uploaded blob.
 
     Raises:
-        StoreError: no digest, or it was never uploaded, or the file that it stands for has gone or changed.
+        StoreError: an invalid digest, a blob that was never uploaded, or a linked file that is gone or changed.
     """
     try:
         path = blobs.path(Digest.parse(digest))
@@ -120,11 +120,11 @@ def blob_path(blobs: BlobStore, digest: str) -> Path:
 
 
 def open_gguf(path: Path, name: str = "") -> GGUFFile:
-    """The header of a file that somebody says is a model, and calls `name`.
+    """The header of a file that should be a model; `name` is the client's name for it.
 
     Raises:
         InvalidRequestError: it is not a GGUF file.
-        CorralError: it is not a sound one; the text says why.
+        CorralError: it is invalid; the text says why.
     """
     if read_head(path, 4) != b"GGUF":
         problem = explain_file(path)
@@ -137,10 +137,10 @@ def open_gguf(path: Path, name: str = "") -> GGUFFile:
 
 
 def group_files(files: list[tuple[str, str, Path, GGUFFile]], *, as_draft: bool = False) -> list[GGUFGroup]:
-    """Files (name, digest, path, header) as layers to be, in the order of their first parts.
+    """Files (name, digest, path, header) grouped by future layer, in the order of their first parts.
 
     Raises:
-        CorralError: parts that do not fit, or a model that the engine would not load.
+        CorralError: parts that do not fit together, or a model that the engine would not load.
     """
     by_path = {header.path: (name, digest) for name, digest, _, header in files}
     groups = []
@@ -164,10 +164,10 @@ def group_files(files: list[tuple[str, str, Path, GGUFFile]], *, as_draft: bool 
 
 
 def check_one_of_each(files: Iterable[tuple[Kind, str]]) -> None:
-    """Refuse two files where the engine takes one, by kind and name of each file.
+    """Refuse several files of a kind of which the engine takes one.
 
     Raises:
-        InvalidRequestError: it names all of them.
+        InvalidRequestError: the text names all of them.
     """
     by_kind: dict[Kind, list[str]] = {}
     for kind, name in files:
@@ -176,7 +176,9 @@ def check_one_of_each(files: Iterable[tuple[Kind, str]]) -> None:
         names = by_kind.get(kind, [])
         if len(names) > 1:
             listed = f"{', '.join(names[:-1])} and {names[-1]}"
-            raise InvalidRequestError(f"{len(names)} {what} where one is wanted: {listed}; name one of them")
+            raise InvalidRequestError(
+                f"{len(names)} {what} where one is expected: {listed}; choose one of them"
+            )
 
 
 def check_model(gguf: GGUFFile, name: str) -> None:
@@ -188,7 +190,7 @@ def check_model(gguf: GGUFFile, name: str) -> None:
 
 
 def kind_of(gguf: GGUFFile) -> Kind:
-    """What a file is to a model."""
+    """The role of a file in a model."""
     general = gguf.metadata.get("general.type")
     if general == "adapter":
         return "adapter"

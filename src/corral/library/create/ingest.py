@@ -1,7 +1,7 @@
-"""Takes a file of this machine into the store: sharing its blocks where the file system can, copying it elsewhere.
+"""Imports a local file into the store: shares its blocks if the file system can, else copies it.
 
-The digest is computed here and never believed. What the file is called, and whether the person may have it read, is
-decided before (see docs/decisions/0015-local-files.md).
+The digest is always computed here. Whether the caller may import the file is decided before (see
+docs/decisions/0015-local-files.md).
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ Progress = Callable[[int, int], None]
 
 
 def take_in(source: Path, destination: Path, mode: str, report: Progress) -> dict[str, Any]:
-    """Make `destination` a file with the content of `source`; tells digest, size, and the way it was done.
+    """Make `destination` a file with the content of `source`; returns digest, size, and how it was done.
 
     Modes: `link` shares blocks (a clone if the file system has those, else a hard link, else a copy), `copy` never
     links, `reference` leaves the file where it is.
 
     Raises:
-        StoreError: no regular file, or it changed meanwhile, or there is no space.
+        StoreError: not a regular file, changed meanwhile, or not enough space.
         OSError: it cannot be read.
     """
-    # A named pipe must not hold us up before we see what it is.
+    # Opening a named pipe must not block.
     handle = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise StoreError(f"{source} is no regular file")
+        raise StoreError(f"{source} is not a regular file")
     with os.fdopen(handle, "rb") as file:
         before = os.fstat(file.fileno())
         method = _share(file, source, destination, mode, before)
@@ -57,7 +57,7 @@ def take_in(source: Path, destination: Path, mode: str, report: Progress) -> dic
 
 
 def _share(file: BinaryIO, source: Path, destination: Path, mode: str, info: os.stat_result) -> str:
-    """Try the ways that copy nothing; the last, `copy`, is the caller's to do."""
+    """Try the methods that copy nothing. `copy` means that the caller has to copy."""
     if mode == "reference":
         destination.symlink_to(source)
         return "reference"
@@ -75,7 +75,7 @@ def _share(file: BinaryIO, source: Path, destination: Path, mode: str, info: os.
 
 
 def _clone(file: BinaryIO, destination: Path) -> bool:
-    """Share the blocks, each file changing on its own from then on (Btrfs, XFS, bcachefs)."""
+    """Share the blocks, copy-on-write (Btrfs, XFS, bcachefs)."""
     with destination.open("wb") as new:
         try:
             fcntl.ioctl(new.fileno(), _FICLONE, file.fileno())
@@ -88,12 +88,12 @@ def _clone(file: BinaryIO, destination: Path) -> bool:
 
 
 def _read(file: BinaryIO, copy_to: Path | None, total_bytes: int, report: Progress) -> str:
-    """Hash a file, and write what is read if there is a place for it."""
+    """Hash a file, and copy it to `copy_to` if given."""
     hasher = hashlib.sha256()
     done_bytes = 0
     with contextlib.ExitStack() as stack:
         out = stack.enter_context(copy_to.open("wb")) if copy_to is not None else None
-        # A file that grows faster than it is read would have no end.
+        # Stop at the original size: the file may grow faster than it is read.
         while done_bytes <= total_bytes and (chunk := file.read(_CHUNK_BYTES)):
             hasher.update(chunk)
             if out is not None:

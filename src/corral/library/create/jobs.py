@@ -1,4 +1,4 @@
-"""Runs one order in a worker process (see `worker.py`) and passes its progress on. Cancelling kills the process."""
+"""Runs one order in a worker process (see `worker.py`) and forwards its progress. Cancelling kills the process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CLOSE_TIMEOUT_S = 10.0
 
 
 class JobResult:
-    """The file that a job made. `method` tells how a file was taken in."""
+    """The file that a job made. `method` is how a local file was imported."""
 
     def __init__(self, value: dict[str, Any]) -> None:
         self.digest = Digest.parse(value["digest"])
@@ -37,16 +37,16 @@ class JobResult:
 
 
 class Jobs:
-    """Worker processes, a bounded number at a time: more would fight over the same disk and cores."""
+    """Worker processes, a limited number at a time: more would compete for the same disk and cores."""
 
     def __init__(self, max_running: int = 2) -> None:
         self._slots = asyncio.Semaphore(max_running)
 
     async def run(self, order: dict[str, Any], on_progress: OnProgress) -> JobResult:
-        """Do an order; waits for a place first.
+        """Run an order, after waiting for a free slot.
 
         Raises:
-            CorralError: what the worker refused, in its own class; or that it ended without a word.
+            CorralError: the worker's error, in its own class; or the worker exited without a result.
         """
         async with self._slots:
             process = await self._spawn(order)
@@ -77,14 +77,14 @@ class Jobs:
                 limit=_MAX_LINE_BYTES,
             )
         except OSError as exc:
-            raise CorralError(f"could not start a process for the work: {exc}") from exc
+            raise CorralError(f"could not start a worker process: {exc}") from exc
         assert process.stdin is not None
         process.stdin.write(json.dumps({**order, "memory_limit_bytes": limit_bytes}).encode() + b"\n")
         return process
 
 
 async def _follow(process: asyncio.subprocess.Process, on_progress: OnProgress) -> JobResult | None:
-    """Pass progress on until the result; None if the process ends without one."""
+    """Forward progress until the result; None if the process ends without one."""
     assert process.stdout is not None
     while line := await process.stdout.readline():
         message = json.loads(line)
@@ -98,7 +98,7 @@ async def _follow(process: asyncio.subprocess.Process, on_progress: OnProgress) 
 
 
 def _error(value: dict[str, str]) -> CorralError:
-    """The error of a worker: of the nearest class above its own that a message makes up."""
+    """The error of a worker, as the nearest base class that can be constructed from a message."""
     kind = getattr(errors, value["kind"], CorralError)
     near = next(c for c in kind.__mro__ if c is CorralError or "__init__" not in vars(c))
     error = near(value["message"], hint=value["hint"])
@@ -108,9 +108,9 @@ def _error(value: dict[str, str]) -> CorralError:
 
 def _death(code: int | None, log_tail: str) -> str:
     if code == -signal.SIGKILL:
-        return "the process that did the work was killed; is there too little memory?"
+        return "the worker process was killed, probably for lack of memory"
     last = log_tail.strip().splitlines()[-1:] or ["no output"]
-    return f"the process that did the work ended unexpectedly (status {code}): {last[0]}"
+    return f"the worker process exited unexpectedly (status {code}): {last[0]}"
 
 
 async def _read_tail(stream: asyncio.StreamReader | None) -> str:
@@ -122,7 +122,7 @@ async def _read_tail(stream: asyncio.StreamReader | None) -> str:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill the process and see it end; a second cancellation does not hurry that."""
+    """Kill the process and wait for its end, even if cancelled again."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

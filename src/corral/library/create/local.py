@@ -1,7 +1,7 @@
-"""Files of this machine as blobs, without a trip through HTTP: for programs that can prove who they are.
+"""Imports local files as blobs without sending them through HTTP, for programs that can prove their identity.
 
-The proof is a token in a file that only our own user can read: whoever knows it can read what we can read, and gains
-nothing by asking us. A web page, or a client behind a proxy or tunnel, does not. See
+The proof is a token in a file that only our own user can read. A program that knows it can read everything that the
+server can read, so it gains nothing. A web page, or a client behind a proxy or tunnel, does not know it. See
 docs/decisions/0015-local-files.md.
 """
 
@@ -38,14 +38,14 @@ Report = Callable[[dict[str, Any]], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class LocalSource:
-    """A file to take in: an absolute path without symbolic links, and how."""
+    """A file to import: an absolute path without symbolic links, and the mode."""
 
     path: Path
     mode: str
 
 
 class LocalFiles:
-    """Takes files in, for those who know the token of this server."""
+    """Imports files for clients that know the token of this server."""
 
     def __init__(self, store: ModelStore, jobs: Jobs, policy: Policy) -> None:
         self._store = store
@@ -56,10 +56,10 @@ class LocalFiles:
         self._lock = threading.Lock()
 
     def token_file(self) -> Path:
-        """The file with the token, in a folder that only our user can enter; made when first asked for.
+        """The file with the token, in a folder that only our user can enter; created on first use.
 
         Raises:
-            LocalFilesError: the setting forbids local files.
+            LocalFilesError: local files are turned off.
         """
         self._check_policy()
         with self._lock:
@@ -79,14 +79,14 @@ class LocalFiles:
 
     def _check_policy(self) -> None:
         if self._policy == "off":
-            raise LocalFilesError("this server takes no local files (CORRAL_LOCAL_FILES is off)")
+            raise LocalFilesError("this server does not import local files (CORRAL_LOCAL_FILES is off)")
 
     def check(self, token: str, origin: str) -> None:
-        """Raises LocalFilesError: the caller may not have files read. No web page ever may."""
+        """Raises LocalFilesError: the caller may not import files. Web pages never may."""
         self._check_policy()
         if origin or not hmac.compare_digest(token.encode(), self._token.encode()):
             raise LocalFilesError(
-                "only programs that can read the server's token file may name local files; upload the file instead"
+                "only programs that can read the server's token file may import local files; upload the file instead"
             )
 
     def parse(self, path: str, mode: str) -> LocalSource:
@@ -100,16 +100,16 @@ class LocalFiles:
         return LocalSource(Path(path), "copy" if self._policy == "copy" else mode)
 
     async def take_in(self, source: LocalSource, report: Report) -> None:
-        """Make a file a blob. The last object has its digest and how it was done.
+        """Import a file as a blob. The last object has its digest and the method.
 
         Raises:
             StoreError
         """
         try:
             path = await in_thread(source.path.resolve)
-        except (OSError, RuntimeError) as exc:  # RuntimeError: links in a circle
+        except (OSError, RuntimeError) as exc:  # RuntimeError: a loop of links
             raise StoreError(
-                f"{source.path} cannot be followed: {getattr(exc, 'strerror', None) or exc}"
+                f"{source.path} cannot be resolved:  {getattr(exc, 'strerror', None) or exc}"
             ) from exc
         digest = await in_thread(self._known, path)
         method = "existing"
@@ -118,7 +118,7 @@ class LocalFiles:
         await report({"status": "success", "digest": str(digest), "method": method})
 
     def _known(self, path: Path) -> Digest | None:
-        """The digest of a file that is a blob already, or that was linked before and has not changed."""
+        """The digest of a file that is already a blob, or that was linked before and has not changed."""
         with suppress(InvalidDigestError, OSError):
             if path.parent.samefile(self._store.blobs.folder):
                 digest = Digest.parse(path.name)

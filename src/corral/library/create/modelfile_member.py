@@ -1,8 +1,8 @@
-"""The `modelfile` member of old create requests: a whole Modelfile as a text, which many scripts still send.
+"""The `modelfile` field of old create requests: a whole Modelfile as a string, which many scripts still send.
 
-What it says counts as if it stood in the request; members of the request itself win. The server reads no files on
-behalf of a client: a FROM names a model, an uploaded blob (`@sha256:...`, as old clients wrote it), or a blob of this
-store by its path, as `show --modelfile` prints it.
+Its directives act like fields of the request; the request's own fields take precedence. The server reads no files for
+a client: a FROM names a model, an uploaded blob (`@sha256:...`, as old clients wrote it), or a blob of this store by
+its path, as `show --modelfile` prints it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from corral.store.blobs import BlobStore
 
 
 def with_modelfile(request: CreateRequest, text: str, blobs: BlobStore) -> CreateRequest:
-    """A request with what a Modelfile adds to it.
+    """A request extended by a Modelfile.
 
     Raises:
-        InvalidRequestError: it does not parse, or it names files.
+        InvalidRequestError: the Modelfile does not parse, or names files.
     """
     try:
         fields = fields_of(parse_modelfile(text.encode("utf-8", "replace")))
@@ -76,7 +76,7 @@ def _blobs(values: Iterable[str], blobs: BlobStore, command: str) -> dict[str, s
 
 
 def _digest(value: str, blobs: BlobStore) -> Digest | None:
-    """The blob that a value names, if it names one."""
+    """The blob that a value names; None if it names none."""
     path = Path(value)
     text = value[1:] if value.startswith("@") else path.name if path.parent == blobs.folder else ""
     try:

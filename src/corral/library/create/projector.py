@@ -1,4 +1,4 @@
-"""Old projector files that do not say of which kind they are. Ollama: server/create.go, projector metadata."""
+"""Old projector files without a projector type. Ollama: server/create.go, projector metadata."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _COPY_BYTES = 64 << 20
 
 
 def lacks_projector_type(gguf: GGUFFile) -> bool:
-    """Whether the engine would not know what to do with a vision projector."""
+    """Whether a vision projector has no type, which the engine needs."""
     return (
         gguf.architecture == "clip"
         and gguf.metadata.get("clip.has_vision_encoder") is True
@@ -25,7 +25,7 @@ def lacks_projector_type(gguf: GGUFFile) -> bool:
 def set_projector_type(
     source: Path, destination: Path, *, on_progress: Callable[[int, int], None], kind: str = "mlp"
 ) -> None:
-    """Copy a file with its projector type added. Raises GGUFError, StoreError, OSError."""
+    """Copy a file and add its projector type. Raises GGUFError, StoreError, OSError."""
     gguf = GGUFFile.open(source)
     values = gguf.raw_values() | {_KEY: encode_value(kind, "string")}
     header = build_header(values, [NewTensor(t.name, t.shape, t.type_name) for t in gguf.tensors])

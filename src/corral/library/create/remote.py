@@ -1,4 +1,4 @@
-"""Addresses of servers that remote models live on, in one form. Ollama: server/create.go, bad remote."""
+"""Normalised addresses of the servers of remote models. Ollama: server/create.go, bad remote."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def normalize_remote(text: str) -> str:
     """A full URL with scheme, host and port.
 
     Raises:
-        InvalidRequestError: no URL can be made of it.
+        InvalidRequestError: it is not a valid address.
     """
     if text.startswith("/"):
         return "http://localhost:11434" + posixpath.normpath(text)

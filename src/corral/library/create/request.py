@@ -1,4 +1,4 @@
-"""What a create asks for, checked as far as that needs neither the store nor the files."""
+"""The create request, with all checks that need neither the store nor the files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NUMBER_INFO = ("context_length", "embedding_length")
 
 @dataclass(frozen=True, slots=True)
 class CreateRequest:
-    """Maps go from file names to digests; None means that the member was absent, which an empty map is not."""
+    """Maps are from file names to digests. None means that the field was absent; an empty map is different."""
 
     model: str
     from_: str = ""
@@ -62,10 +62,10 @@ def _is_local(path: str) -> bool:
 
 
 def parse_licenses(value: Any) -> list[str]:
-    """A text or a list of texts; an empty text alone means none.
+    """A string or a list of strings; an empty string means none.
 
     Raises:
-        LicenseTypeError
+        CorralError: another type.
     """
     if value is None or value == "":
         return []
@@ -88,7 +88,7 @@ def _license_error(value: Any, wanted: str) -> Exception:
 
 
 def parse_info(info: Mapping[str, Any]) -> dict[str, Any]:
-    """Overrides of the config, typed.
+    """Typed overrides of the config.
 
     Raises:
         InvalidRequestError: a member of the wrong type.

@@ -1,7 +1,7 @@
-"""The create pipeline: progress objects out, in the order and words of the original; one manifest at the end.
+"""The create pipeline: progress objects with Ollama's texts and order, and one manifest at the end.
 
-Nothing refers to a new layer before the manifest is written, and layers that a failed create made are removed, so a
-create that fails leaves the store as it was. What takes long runs in a worker process that ends with the create.
+Nothing refers to a new layer before the manifest is written, and layers of a failed create are deleted, so a failure
+leaves the store unchanged. Long work runs in a worker process that ends with the create.
 Ollama: server/create.go.
 """
 
@@ -33,9 +33,9 @@ from corral.store.models import Model, ModelStore
 from corral.store.references import digests_of
 from corral.store.workspace import Workspace
 
-# Takes one progress object of the answer.
+# Takes one progress object of the response.
 Report = Callable[[dict[str, Any]], Awaitable[None]]
-# Pulls a model that a FROM names and that is not here.
+# Pulls a model that a FROM names and that is missing.
 PullBase = Callable[[str, Report], Awaitable[None]]
 
 
@@ -51,7 +51,7 @@ class Creator:
         self._jobs = jobs or Jobs()
 
     def check(self, request: CreateRequest) -> None:
-        """What is refused before anything starts.
+        """Checks before anything starts.
 
         Raises:
             InvalidRequestError
@@ -63,7 +63,7 @@ class Creator:
         """Create the model that a request describes.
 
         Raises:
-            CorralError: any of its classes; no manifest was written then.
+            CorralError: of any class; then no manifest was written.
         """
         name = await asyncio.to_thread(self._store.manifests.resolve, ModelName.parse(request.model))
         async with working(self._store) as workspace:
@@ -82,7 +82,7 @@ class Creator:
     async def _gather(
         self, draft: ModelDraft, weights: Weights, request: CreateRequest, report: Report
     ) -> None:
-        """Base layers: of another model, of files, then drafts and adapters."""
+        """Add the base layers, from another model or from files, then drafts and adapters."""
         if request.from_:
             await self._take_base(draft, request, report)
         elif request.files is not None:
@@ -124,7 +124,7 @@ class Creator:
         draft.take_base(base)
 
     def _hold_base(self, workspace: Workspace, name: ModelName, *, is_exact: bool = True) -> Model:
-        """A model whose blobs stay even if it is deleted meanwhile. Raises ModelNotFoundError."""
+        """A model whose blobs are kept even if it is deleted meanwhile. Raises ModelNotFoundError."""
         load = self._store.load if is_exact else self._store.find
         for layer in load(name).layers:
             workspace.hold(layer.digest)
@@ -134,12 +134,12 @@ class Creator:
         kind = await asyncio.to_thread(kind_of_files, self._store.blobs, files)
         if kind == "safetensors":
             raise InvalidRequestError(
-                "a draft model in safetensors form cannot be converted; convert it to GGUF first"
+                "a draft model in safetensors format cannot be converted; convert it to GGUF first"
             )
         await weights.import_files(files, as_draft=True)
 
     async def _take_adapters(self, weights: Weights, adapters: Mapping[str, str]) -> None:
-        """Whatever is wrong with an adapter is the request's fault."""
+        """Faults of an adapter are errors of the request."""
         try:
             kind = await asyncio.to_thread(kind_of_files, self._store.blobs, adapters)
             if kind == "safetensors":
@@ -154,8 +154,12 @@ class Creator:
             raise InvalidRequestError(str(exc), hint=exc.hint) from exc
 
     async def _finish(self, name: ModelName, draft: ModelDraft, report: Report) -> set[Digest]:
-        """Config and manifest. Returns what may be in nobody's use now: what the old manifest had, and steps on the
-        way, such as a conversion that was then quantised."""
+        """Write config and manifest.
+
+        Returns:
+            Blobs that may be unused now: those of the old manifest, and intermediate ones, such as a conversion that
+            was then quantised.
+        """
         config = await in_thread(draft.workspace.put_bytes, draft.config.encode())
         for layer in draft.layers:
             await report({"status": draft.status_of(layer)})
@@ -167,10 +171,10 @@ class Creator:
         return ((old if self._may_prune else set()) | draft.workspace.added) - manifest.digests()
 
     def _write(self, name: ModelName, manifest: Manifest) -> set[Digest]:
-        """Write the manifest; the digests of the one before.
+        """Write the manifest; returns the digests of the previous one.
 
         Raises:
-            StoreError: a layer has vanished, whoever did that.
+            StoreError: a layer was deleted by another program.
         """
         for digest in manifest.digests():
             blob_path(self._store.blobs, str(digest))

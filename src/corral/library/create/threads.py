@@ -1,4 +1,4 @@
-"""Blocking work in a thread that is not left alone when its caller is cancelled."""
+"""Blocking work in a thread that a cancelled caller waits for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ R = TypeVar("R")
 
 
 async def in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run short work in a thread. A cancelled caller waits for its end first, so that what follows sees all of it."""
+    """Run short work in a thread. A cancelled caller first waits for its end, so clean-up sees its effects."""
     task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
     try:
         return await asyncio.shield(task)

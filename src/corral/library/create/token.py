@@ -1,4 +1,4 @@
-"""The token that a server and programs on its machine share through a file (see `local.py`)."""
+"""The token that a server shares with programs on its machine through a file (see `local.py`)."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ _TOKEN = re.compile(TOKEN_PREFIX + "[0-9a-f]{64}")
 
 
 def is_token(text: str) -> bool:
-    """Whether a text is such a token: a client checks before it sends what it found in a file."""
+    """Whether a text has the form of a token; clients check this before they send the content of a file."""
     return _TOKEN.fullmatch(text) is not None

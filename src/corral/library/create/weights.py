@@ -1,4 +1,4 @@
-"""Weights of a model under construction: imported, joined, converted and quantised, each step told as it goes.
+"""The weights of a model under construction: imported, merged, converted, quantised, with progress of each step.
 
 Ollama: server/create.go, convertFromSafetensors, ggufLayers, quantizeLayer.
 """
@@ -30,14 +30,14 @@ from corral.store.prune import keep_for_a_while
 from corral.weights.gguf import GGUFFile
 from corral.weights.quantize import parse_file_type
 
-# Progress of work that has no digest yet carries this one, as the original's does.
+# The digest in progress objects of work without a digest, as in Ollama.
 _NO_DIGEST = "0" * 19
 _FLOAT_TYPES = frozenset({"F32", "F16", "BF16"})
 _OLD_FLOAT_NAMES = ("F16", "BF16", "F32")
 
 
 class Weights:
-    """Adds weights to one draft. `checked_count`: model files that the original would have rewritten."""
+    """Adds weights to one draft. `checked_count`: model files that Ollama would have rewritten."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Weights:
         self.checked_count = 0
 
     async def import_files(self, files: Mapping[str, str], *, as_draft: bool = False) -> None:
-        """Take GGUF files in the order of their names.
+        """Import GGUF files in the order of their names.
 
         Raises:
             CorralError
@@ -85,10 +85,10 @@ class Weights:
         await in_thread(self._draft.add_file, group, digest, path, gguf)
 
     async def convert(self, files: Mapping[str, str], *, quantize: str) -> None:
-        """Convert a safetensors model; `quantize` is the type that it is brought to next, if any.
+        """Convert a safetensors model; `quantize` is the type that it is quantised to next, if any.
 
         Raises:
-            CorralError: what the conversion has to say, or that there is no such type.
+            CorralError: the conversion failed, or the type does not exist.
         """
         keep_float32 = bool(quantize) and bool(parse_file_type(quantize))
         await self._report({"status": "converting model"})
@@ -107,7 +107,7 @@ class Weights:
         """Convert a LoRA adapter for the weights that the draft has.
 
         Raises:
-            InvalidRequestError: there are none.
+            InvalidRequestError: the draft has no weights.
             CorralError
         """
         await self._report({"status": "converting adapter"})
@@ -122,14 +122,14 @@ class Weights:
         await in_thread(self._draft.add_weights, "adapter", digest, path, gguf)
 
     async def quantize(self, request: CreateRequest) -> None:
-        """Bring weights, and those of drafts, to the types that the request names.
+        """Quantise the weights, and those of draft models, to the requested types.
 
         Raises:
-            CorralError: no such type, or weights that are quantised already.
-            InvalidRequestError: an importance matrix without anything to use it for.
+            CorralError: an unknown type, or weights that are already quantised.
+            InvalidRequestError: an importance matrix without a type.
         """
         if request.imatrix and not request.quantize:
-            raise InvalidRequestError("imatrix needs a type to quantize to: name one in quantize")
+            raise InvalidRequestError("imatrix needs a type to quantize to: set quantize")
         imatrix = await in_thread(self._hold, request.imatrix) if request.imatrix else None
         for kind, wanted in (("model", request.quantize), ("draft", request.draft_quantize)):
             for index in self._draft.weights((kind,)):
@@ -138,7 +138,7 @@ class Weights:
                     await self._quantize_layer(index, wanted_type, imatrix)
 
     async def _automatic_type(self, index: int) -> str:
-        """Weights that were in 8 bits before they were converted go back to 8 bits."""
+        """Weights that had 8 bits before the conversion are quantised to 8 bits again."""
         layer = self._draft.layers[index]
         header = next((h for h in self._draft.headers if h.path == self._blobs.path(layer.digest)), None)
         if header is None or header.get_arch("source_quantization") != "hf_fp8":
@@ -173,7 +173,7 @@ class Weights:
             self.checked_count += 1
 
     async def _make(self, order: dict[str, Any], status: str) -> Digest:
-        """Have a file made; it is a blob then."""
+        """Have a worker make a file, and add it as a blob."""
         destination = self._draft.workspace.path("made.gguf")
 
         async def on_progress(done_bytes: int, total_bytes: int) -> None:
@@ -194,7 +194,7 @@ class Weights:
         return paths
 
     def _hold(self, digest: str) -> Path:
-        """The file of an uploaded blob: it stays as long as this create goes on, and for a while after this use.
+        """The file of an uploaded blob, which is kept during this create and for a while afterwards.
 
         Raises:
             StoreError
@@ -206,7 +206,7 @@ class Weights:
 
 
 def _type_name(gguf: GGUFFile) -> str:
-    """The type that a file's weights have, by its matrices where its metadata does not say."""
+    """The type of a file's weights; by its matrices if the metadata does not say."""
     name = gguf.file_type_name
     if name != "unknown":
         return name

@@ -1,8 +1,8 @@
-"""The program that converts, quantises, joins and takes in files: `python -m corral.library.create.worker`.
+"""The program that converts, quantises, merges and imports files: `python -m corral.library.create.worker`.
 
 It reads one JSON line from stdin (the order), writes JSON lines to stdout (progress, then a result or an error), and
-ends at once when stdin does: then the server has gone, or does not want the result any more. It runs with low
-priority and bounded memory, so that a server that answers others does not feel it.
+exits as soon as stdin is closed: then the server is gone, or does not need the result any more. It runs with low
+priority and limited memory, so the server is not slowed down.
 
     {"progress": [done_bytes, total_bytes]}
     {"result": {"digest": "sha256:...", "size": n, "method": "copy"}}
@@ -31,7 +31,7 @@ _SIGKILL = 9
 
 
 class _Reporter:
-    """Progress at most ten times a second, and always its end."""
+    """Reports progress at most ten times a second, and always the end."""
 
     def __init__(self) -> None:
         self._last_s = 0.0
@@ -119,7 +119,7 @@ def _work(order: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _limit_self(memory_limit_bytes: int) -> None:
-    """Bound private memory, give way to everybody else, die with the parent."""
+    """Limit private memory, lower the priority, die with the parent."""
     if memory_limit_bytes:
         import resource
 
@@ -136,14 +136,14 @@ def _limit_self(memory_limit_bytes: int) -> None:
 
 
 def _end_with_stdin() -> None:
-    """Wait until the other side closes; whatever it still says does not matter."""
+    """Wait until the other side closes the pipe; ignore anything it sends."""
     while os.read(0, 4096):
         continue
     os._exit(0)
 
 
 def main() -> None:
-    """Do one order."""
+    """Run one order."""
     order = json.loads(sys.stdin.buffer.readline())
     _limit_self(order["memory_limit_bytes"])
     threading.Thread(target=_end_with_stdin, daemon=True).start()
@@ -152,9 +152,7 @@ def main() -> None:
     except CorralError as error:
         _say({"error": {"kind": type(error).__name__, "message": str(error), "hint": error.hint}})
     except MemoryError:
-        message = (
-            f"the work needs more than the {order['memory_limit_bytes'] / 1e9:.1f} GB of memory that are free"
-        )
+        message = f"this needs more than the {order['memory_limit_bytes'] / 1e9:.1f} GB of available memory"
         _say({"error": {"kind": "CorralError", "message": message, "hint": ""}})
     except OSError as error:
         message = f"{error.filename}: {error.strerror}" if error.filename else str(error)

@@ -85,12 +85,12 @@ def find_engine(name: str, home: Path) -> Engine:
         native = _native(home)
         if native is None:
             raise UnknownEngineError(
-                "there is no native build of the engine", hint="make one: corral engine build"
+                "there is no native build of the engine", hint="build it: corral engine build"
             )
         if wheel_version() and native.version != wheel_version():
             raise UnknownEngineError(
-                f"the native build of the engine is of version {native.version}, Corral needs {wheel_version()}",
-                hint="make it anew: corral engine build; or go back: corral engine use builtin",
+                f"the native build of the engine has version {native.version}, Corral needs {wheel_version()}",
+                hint="rebuild it with corral engine build, or switch back with corral engine use builtin",
             )
         return native
     if name == BUILTIN:
@@ -99,7 +99,7 @@ def find_engine(name: str, home: Path) -> Engine:
     if found is None:
         raise UnknownEngineError(
             f"error starting llama-server: llama-server binary not found (checked: {name})",
-            hint="name builtin, native, or the path of a llama-server binary",
+            hint="use builtin, native, or the path of a llama-server binary",
         )
     return Engine("llama-server", server_path=Path(found).absolute())
 

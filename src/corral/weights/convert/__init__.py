@@ -1,6 +1,6 @@
-"""Conversion of safetensors folders (models and PEFT adapters) to GGUF. Synchronous; run it in a process of its own.
+"""Conversion of safetensors folders (models and PEFT adapters) to GGUF. Synchronous; run it in a separate process.
 
-Nothing in the files is trusted, names in them are never paths, and no pickle is read. numpy is loaded
+Nothing in the files is trusted: names in them are never used as paths, and pickles are never read. numpy is imported
 on first use.
 """
 

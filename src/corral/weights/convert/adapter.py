@@ -1,4 +1,4 @@
-"""Conversion of LoRA adapters: PEFT's safetensors, and MLX's, whose matrices lie the other way round."""
+"""Conversion of LoRA adapters: PEFT's safetensors, and MLX's, whose matrices are transposed."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from corral.weights.gguf import GGUFFile, TensorInfo
 _PART = re.compile(r"(?P<module>.+?)\.lora_(?P<kind>embedding_)?(?P<part>[ABab])(?:\.default)?(?:\.weight)?")
 _PREFIXES = ("base_model.model.", "base_model.")
 _EMBEDDING = "token_embd.weight"
-# Endings of tensors that belong to variants of LoRA, and what they are.
+# Suffixes of tensors of LoRA variants, and what they are.
 _FOREIGN = (
     (".lora_magnitude_vector", "a DoRA magnitude"),
     (".lora_magnitude_vector.weight", "a DoRA magnitude"),
     (".lora_B.bias", "a bias of the adapter's matrices"),
     (".trainable_tokens_delta", "a change of single rows of the embedding"),
 )
-# What a use of the adapter does without: PEFT's copy of an embedding that the adapter changes, and a helper of
-# training (VeLoRA).
+# Not needed to use the adapter: PEFT's copy of an embedding that the adapter changes, and a helper of training
+# (VeLoRA).
 _LEFT_OUT = (".base_layer.weight", ".lora_velora_embed")
-# PEFT saves these whole without being asked when the vocabulary might have changed.
+# PEFT saves these automatically if the vocabulary might have changed.
 _EMBEDDINGS = ("embed_tokens", "lm_head")
-# Relative difference of weights that were rounded to 16 bits, with some room.
+# Relative difference of weights that were rounded to 16 bits, with some margin.
 _ROUNDED = 2e-3
 
 # The two matrices of a module: `a` (rank, inputs) and `b` (outputs, rank).
@@ -55,18 +55,18 @@ def convert_adapter(
     """Write the GGUF file of a LoRA adapter.
 
     Args:
-        files: names relative to the adapter's folder and where each file lies; adapter_config.json is needed.
+        files: names relative to the adapter's folder, and the path of each file; adapter_config.json is required.
         base: the GGUF file of the model that the adapter was trained on.
-        destination: is created or overwritten; what an error leaves there is of no use.
-        on_progress: takes bytes written and bytes in total.
+        destination: is created or overwritten; after an error it may be incomplete.
+        on_progress: takes the bytes written and the total bytes.
 
     Raises:
-        ConversionError: the files cannot be converted, or do not fit the base.
+        ConversionError: the files cannot be converted, or do not match the base.
         OSError: a file cannot be read or written.
     """
     checkpoint = Checkpoint(files)
     if checkpoint.path("adapter_config.json") is None:
-        raise ConversionError("adapter_config.json is missing: an adapter is converted from its whole folder")
+        raise ConversionError("adapter_config.json is missing: the adapter's whole folder is needed")
     options = AdapterOptions(Config(checkpoint.object("adapter_config.json"), "adapter_config.json"))
     try:
         model = GGUFFile.open(base)
@@ -80,7 +80,7 @@ def convert_adapter(
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """What is added to one weight: `scale` times B A. Matrices as the engine wants them."""
+    """The change of one weight: `scale` times B A. The matrices are in the engine's layout."""
 
     name: str
     a: Lazy
@@ -90,7 +90,7 @@ class _Change:
 
 
 class _Base:
-    """The model that an adapter changes: names, shapes, and how heads lie."""
+    """The model that an adapter changes: names, shapes, and the order of heads."""
 
     def __init__(self, model: GGUFFile) -> None:
         self.model = model
@@ -107,7 +107,7 @@ class _Base:
         self._n_block = n_block if isinstance(n_block, int) else 0
 
     def find(self, module: str, label: str) -> TensorInfo:
-        """The weight of a module. Raises ConversionError: the model has none, or the engine cannot change it."""
+        """The weight of a module. Raises ConversionError: it does not exist, or the engine cannot adapt it."""
         name = _name(module, self.families, self._n_block)
         tensor = self.tensors.get(name or "")
         is_tied = "output.weight" not in self.tensors
@@ -116,9 +116,9 @@ class _Base:
                 f'"{label}" is changed, but the base model uses its embedding there: merge the adapter into it first'
             )
         if tensor is None:
-            raise ConversionError(f'the base model has nothing for "{label}"')
+            raise ConversionError(f'the base model has no weights for "{label}"')
         if len(tensor.shape) != 2:
-            raise ConversionError(f'"{label}" is not a matrix, and the engine changes only those')
+            raise ConversionError(f'"{label}" is not a matrix, and the engine can only adapt matrices')
         if tensor.name == _EMBEDDING and is_tied:
             raise ConversionError(
                 f'"{label}" is changed, but the base model uses it for its output too: '
@@ -127,7 +127,7 @@ class _Base:
         return tensor
 
     def has_already(self, module: str, new: Lazy) -> bool:
-        """Whether the values of a module are the base model's, but for rounding."""
+        """Whether the values of a module are the base model's, except for rounding."""
         tensor = self.tensors.get(_name(module, self.families, self._n_block) or "")
         if tensor is None or new.shape != tensor.shape[::-1]:
             return False
@@ -144,7 +144,7 @@ class _Base:
 
 
 def _output_of(changes: Sequence[_Change], base: _Base) -> Output:
-    """Metadata and matrices. The engine multiplies by alpha and divides by the rank of the matrices."""
+    """Write metadata and matrices. The engine multiplies by alpha and divides by the rank of the matrices."""
     out = Output(base.model.architecture, only_float32=True)
     out.set("general.type", "adapter")
     out.set("general.version", "v0.2")
@@ -174,7 +174,7 @@ def _low_rank(pairs: Mapping[str, _Pair], base: _Base, options: AdapterOptions) 
 
 
 def _replaced(whole: Mapping[str, StoredTensor], base: _Base) -> Iterator[_Change]:
-    """Weights that the adapter brings whole, as what they add to the base's, in matrices of full rank."""
+    """Weights that the adapter contains as a whole, as differences to the base's, in matrices of full rank."""
     for module, stored in whole.items():
         label = module[:200]
         if base.has_already(module, stored.lazy()):
@@ -204,7 +204,7 @@ def _identity(size: int) -> Lazy:
 
 
 def _common_alpha(wanted: Sequence[float]) -> float:
-    """The alpha that most modules want: their matrices stay as they are. Never 0, which means none to the engine."""
+    """The alpha of most modules, whose matrices are then unchanged. Never 0, which the engine treats as none."""
     counts = Counter(value for value in wanted if value)
     return counts.most_common(1)[0][0] if counts else 1.0
 
@@ -218,7 +218,7 @@ def _heads(model: GGUFFile) -> dict[str, int]:
     for kind in ("head_count", "head_count_kv"):
         count = model.get_arch(f"attention.{kind}", model.get_arch("attention.head_count"))
         if type(count) is not int or count < 1:
-            raise ConversionError(f"the base model does not say its {kind}")
+            raise ConversionError(f"the metadata of the base model has no {kind}")
         found[kind] = count
     return found
 
@@ -226,7 +226,7 @@ def _heads(model: GGUFFile) -> dict[str, int]:
 def _sorted_out(
     tensors: Mapping[str, StoredTensor], options: AdapterOptions
 ) -> tuple[dict[str, _Pair], dict[str, StoredTensor]]:
-    """Matrices by the module that they belong to, and weights that are there whole. Modules as the base names them.
+    """Matrices by module, and weights stored as a whole. Modules have the base model's names.
 
     Raises:
         ConversionError: a tensor that is neither.
@@ -246,7 +246,7 @@ def _sorted_out(
             raise ConversionError(f'tensor "{label}" is not a matrix')
         part = match["part"]
         if part.islower():
-            # MLX multiplies from the other side.
+            # MLX's matrices are transposed.
             values = _transposed(values)
         pairs.setdefault(_without_prefix(match["module"]), {})[part.lower()] = values
     return pairs, whole
@@ -261,7 +261,7 @@ def _saved_module(name: str, options: AdapterOptions) -> str:
     module, _dot, kind = _without_prefix(name).rpartition(".")
     module = re.sub(r"\.modules_to_save(\.default)?$", "", module)
     if kind == "bias":
-        raise ConversionError(f'tensor "{label}": trained biases cannot be kept in an adapter')
+        raise ConversionError(f'tensor "{label}": trained biases cannot be stored in an adapter')
     if kind != "weight" or not module.endswith((*options.saved_modules, *_EMBEDDINGS)):
         raise ConversionError(f'tensor "{label}" does not belong to a LoRA adapter')
     return module
@@ -282,9 +282,9 @@ def _name(module: str, families: Sequence[type[Decoder]], n_block: int) -> str |
 
 
 def _oriented(label: str, pair: _Pair, shape: tuple[int, ...], *, is_embedding: bool) -> tuple[Lazy, Lazy]:
-    """Both matrices, checked against the weight they change, whose shape is given fastest dimension first.
+    """Both matrices, checked against the shape (fastest dimension first) of the weight that they change.
 
-    Those of an embedding take tokens in and give dimensions out.
+    For an embedding, tokens are the inputs and dimensions the outputs.
     """
     if pair.keys() != {"a", "b"}:
         raise ConversionError(f'one of the two matrices of "{label}" is missing')

@@ -1,4 +1,4 @@
-"""What adapter_config.json says: how strongly each module is changed, and what no adapter of the engine can express.
+"""The options in adapter_config.json: the strength of each module, and options that the engine does not support.
 
 PEFT: tuners/lora/config.py and layer.py, utils/other.py get_pattern_key. MLX: mlx_lm/tuner/lora.py.
 """
@@ -15,29 +15,29 @@ from corral.weights.convert.config import Config
 _FILE = "adapter_config.json"
 # Option -> why an adapter that uses it is refused.
 _REFUSED = {
-    "use_dora": "DoRA scales the base model's weights, which an adapter of the engine cannot",
-    "use_qalora": "QA-LoRA pools the inputs in groups, which the engine does not",
-    "use_bdlora": "block-diagonal LoRA is not known to the engine",
-    "lora_bias": "biases of the adapter's matrices have no place in an adapter of the engine",
+    "use_dora": "DoRA scales the base model's weights, which the engine's adapters cannot do",
+    "use_qalora": "QA-LoRA pools the inputs in groups, which the engine does not support",
+    "use_bdlora": "the engine does not support block-diagonal LoRA",
+    "lora_bias": "the engine's adapters cannot have biases",
     "layer_replication": "it repeats layers of the base model, so it belongs to another model than the base",
-    "alora_invocation_tokens": "it works from certain tokens on only, and the engine would apply it everywhere",
+    "alora_invocation_tokens": "it is only active after certain tokens, but the engine would apply it everywhere",
     "trainable_token_indices": "it changes single rows of the embedding; merge it into the base model first",
-    "arrow_config": "it mixes several adapters by the input, which the engine does not",
+    "arrow_config": "it mixes several adapters depending on the input, which the engine does not support",
     "megatron_config": "it was trained on Megatron's split layers",
     "kasa_config": "it changes the base model's weights; merge it into the base model first",
 }
-# Ways to begin a training that take something away from the base model's weights: on the usual base such an adapter
-# is wrong. PEFT converts them when it saves (`path_initial_model_for_weight_conversion`).
+# Initialisations that change the base model's weights: such an adapter is wrong on the original base. PEFT can
+# convert it when it is saved (`path_initial_model_for_weight_conversion`).
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 _MAX_PATTERNS = 4096
 _MAX_PATTERN_CHARS = 512
-# Signs that make a pattern of regular expressions repeat itself; two after another can take forever.
+# Quantifiers in regular expressions; nested ones can take forever.
 _REPEAT = re.compile(r"[*+{]")
 _MAX_REPEATS = 4
 
 
 class AdapterOptions:
-    """The options of one adapter, checked."""
+    """The validated options of one adapter."""
 
     def __init__(self, config: Config) -> None:
         _check(config)
@@ -49,10 +49,10 @@ class AdapterOptions:
         self._ranks = _patterns(config, "rank_pattern")
 
     def scale(self, module: str, rank: int) -> float:
-        """The factor of B A for a module, named as in the base model; `rank` is that of its matrices.
+        """The factor of B A for a module, by its name in the base model; `rank` is the rank of its matrices.
 
         Raises:
-            ConversionError: the configuration gives it another rank.
+            ConversionError: its rank in the configuration is different.
         """
         if self._scale is not None:
             return self._scale
@@ -67,30 +67,30 @@ class AdapterOptions:
 
 
 def _check(config: Config) -> None:
-    """Refuse what the engine's adapters cannot express."""
+    """Refuse options that the engine's adapters do not support."""
     kind = config.text("peft_type", default="LORA")
     tuning = config.text("fine_tune_type", default="lora")  # MLX
     for text in (kind, tuning):
         if text.upper() != "LORA":
-            raise ConversionError(f"{_FILE}: adapters of type {text[:40]} cannot be converted, LORA can")
+            raise ConversionError(f"{_FILE}: adapters of type {text[:40]} cannot be converted, only LORA")
     for name, reason in _REFUSED.items():
         if config.values.get(name):
             raise ConversionError(f"{_FILE}: {name} cannot be converted: {reason}")
     start = config.values.get("init_lora_weights")
     if isinstance(start, str) and start.lower().startswith(_CHANGES_BASE):
         raise ConversionError(
-            f"{_FILE}: init_lora_weights {start[:40]!r} took something away from the base model's weights: save the "
-            "adapter with path_initial_model_for_weight_conversion, or merge it into its base model"
+            f"{_FILE}: init_lora_weights {start[:40]!r} changed the base model's weights: save the adapter with "
+            "path_initial_model_for_weight_conversion, or merge it into its base model"
         )
     unknown = [name for name, value in config.values.items() if name.startswith("use_") and value is True]
     if odd := [name for name in unknown if name != "use_rslora"]:
         raise ConversionError(
-            f"{_FILE}: {odd[0][:60]} is not known, so the adapter might be wrong without it"
+            f"{_FILE}: {odd[0][:60]} is an unknown option, and without it the adapter might be wrong"
         )
 
 
 def _strength(config: Config) -> tuple[float, float | None]:
-    """Alpha, and the factor itself where that is given (MLX). MLX: `scale`, with old versions' alpha by rank."""
+    """Alpha, and the factor itself if given (MLX: `scale`, in old versions times alpha over rank)."""
     section = config.section("lora_parameters")
     if section is not None and section.has("scale"):
         scale = section.number("scale")
@@ -103,10 +103,10 @@ def _strength(config: Config) -> tuple[float, float | None]:
 
 
 def _patterns(config: Config, name: str) -> list[tuple[re.Pattern[str], float]]:
-    """Patterns of modules' names with their numbers, in PEFT's order: the first that fits counts.
+    """Patterns of module names with their numbers, in PEFT's order: the first match is used.
 
     Raises:
-        ConversionError: one that is not a pattern, or that could take too long.
+        ConversionError: an invalid pattern, or one that could take too long.
     """
     section = config.section(name)
     if section is None:
@@ -124,9 +124,7 @@ def _patterns(config: Config, name: str) -> list[tuple[re.Pattern[str], float]]:
         try:
             pattern = re.compile(rf"(.*\.)?({text})$")
         except re.error as exc:
-            raise ConversionError(
-                f"{_FILE}: {name} has a pattern that is not one: {text[:60]!r} ({exc})"
-            ) from None
+            raise ConversionError(f"{_FILE}: {name} has an invalid pattern:  {text[:60]!r} ({exc})") from None
         found.append((pattern, section.number(text)))
     return found
 

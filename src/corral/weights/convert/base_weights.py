@@ -1,4 +1,4 @@
-"""Weights of a GGUF file as float32, a strip of rows at a time."""
+"""Weights of a GGUF file as float32, a few rows at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def base_weights(model: GGUFFile, tensor: TensorInfo) -> Lazy:
     """The values of a tensor, in PyTorch's order.
 
     Raises:
-        ConversionError: when they are read: a type that cannot be turned into numbers.
+        ConversionError: while reading: a type that cannot be converted to numbers.
     """
     shape = tensor.shape[::-1]
     columns = prod(tensor.shape[:1])
@@ -46,7 +46,7 @@ def base_weights(model: GGUFFile, tensor: TensorInfo) -> Lazy:
 
 
 def difference(new: Lazy, old: Lazy) -> Lazy:
-    """What has to be added to the old values to get the new ones."""
+    """The new values minus the old ones."""
 
     def parts() -> Iterator[Array]:
         for wanted, present in _together(new, old):
@@ -56,7 +56,7 @@ def difference(new: Lazy, old: Lazy) -> Lazy:
 
 
 def distance(new: Lazy, old: Lazy) -> float:
-    """How far values are from others, in parts of their own length: 0 for equal ones."""
+    """The relative distance of two tensors; 0 if they are equal."""
     apart = length = 0.0
     for wanted, present in _together(new, old):
         apart += float(np.square(wanted - present, dtype=np.float64).sum())
@@ -65,7 +65,7 @@ def distance(new: Lazy, old: Lazy) -> float:
 
 
 def _together(new: Lazy, old: Lazy) -> Iterator[tuple[Array, Array]]:
-    """Both in pieces of the same lengths."""
+    """Both tensors in pieces of equal lengths."""
     others = (to_float32(piece, old.dtype).reshape(-1) for piece in old.parts())
     rest = np.empty(0, np.float32)
     for piece in new.parts():

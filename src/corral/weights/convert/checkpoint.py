@@ -1,4 +1,4 @@
-"""A folder of model files by their names: configuration, weights (one file or sharded), helper files."""
+"""The files of a model by name: configuration, weights (one file or several), tokenizer and other files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _INDEX = "model.safetensors.index.json"
 
 
 class Checkpoint:
-    """Names are only ever keys here: no file is opened that was not given."""
+    """Names are only keys: no other files than the given ones are opened."""
 
     def __init__(self, files: Mapping[str, Path]) -> None:
         self._files = files
@@ -25,7 +25,7 @@ class Checkpoint:
         return self._files.get(name)
 
     def json(self, name: str) -> Any:
-        """The value in a JSON file, or None when it was not given.
+        """The value in a JSON file; None if the file is missing.
 
         Raises:
             ConversionError
@@ -34,7 +34,7 @@ class Checkpoint:
         return None if path is None else parse_json(read_bytes(path, name), name)
 
     def object(self, name: str) -> dict[str, Any]:
-        """The JSON object in a file; empty when it was not given.
+        """The JSON object in a file; empty if the file is missing.
 
         Raises:
             ConversionError
@@ -50,17 +50,17 @@ class Checkpoint:
         """The model's configuration.
 
         Raises:
-            ConversionError: there is none.
+            ConversionError: it is missing.
         """
         if "config.json" not in self._files:
-            raise ConversionError("config.json is missing: a model is converted from its whole folder")
+            raise ConversionError("config.json is missing: the model's whole folder is needed")
         return Config(self.object("config.json"))
 
     def tensors(self, *, is_adapter: bool = False) -> dict[str, StoredTensor]:
         """All weights of the model, or of the adapter.
 
         Raises:
-            ConversionError: there are none, an index names what was not given, or a file is not sound.
+            ConversionError: there are none, a file of the index is missing, or a file is invalid.
         """
         found: dict[str, StoredTensor] = {}
         for name in self._adapter_files() if is_adapter else self._weight_files():
@@ -74,10 +74,10 @@ class Checkpoint:
 
     def _adapter_files(self) -> list[str]:
         names = sorted(n for n in self._files if n.endswith(".safetensors") and "/" not in n)
-        # MLX keeps those of earlier steps beside the last ones.
+        # MLX keeps the adapters of earlier steps next to the last one.
         preferred = [n for n in names if n in ("adapter_model.safetensors", "adapters.safetensors")]
         if not names:
-            raise ConversionError("no safetensors file was given for the adapter; others are not read")
+            raise ConversionError("the adapter has no safetensors file; other formats are not supported")
         return preferred[:1] or names
 
     def _weight_files(self) -> list[str]:
@@ -95,7 +95,7 @@ class Checkpoint:
             raise ConversionError(
                 "PyTorch pickle files are not read, because they can run code; convert them to safetensors first"
             )
-        raise ConversionError("unknown tensor format: no safetensors file was given")
+        raise ConversionError("unknown tensor format: there is no safetensors file")
 
     def _indexed(self) -> list[str]:
         weight_map = self.object(_INDEX).get("weight_map")
@@ -104,5 +104,5 @@ class Checkpoint:
         names = sorted(set(weight_map.values()))
         for name in names:
             if name not in self._files:
-                raise ConversionError(f"{_INDEX} names {name[:200]!r}, which was not given")
+                raise ConversionError(f"{_INDEX} names {name[:200]!r}, which is missing")
         return names

@@ -1,4 +1,4 @@
-"""`config.json` with types: what a converter asks for is there and within bounds, or a clear error says not."""
+"""`config.json` with types: a value exists and is in range, or there is a clear error."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from corral.errors import ConversionError
 
-# No dimension of a model comes near; a hostile one must not make us count to it.
+# Far above the dimensions of any model; a hostile value must not make loops endless.
 _MAX_INTEGER = 2**31 - 1
 
 
 class Config:
-    """One section of a configuration. A value of `null` counts as absent."""
+    """One section of a configuration. `null` counts as absent."""
 
     def __init__(self, values: Mapping[str, Any], where: str = "config.json") -> None:
         self._values = values
@@ -32,13 +32,13 @@ class Config:
     def _fail(self, names: tuple[str, ...], expected: str) -> ConversionError:
         value = self._find(names)
         shown = "is missing" if value is None else f"is {str(value)[:60]!r}"
-        return ConversionError(f"{self._where}: {names[0]} {shown}, {expected} is expected")
+        return ConversionError(f"{self._where}: {names[0]} {shown}, expected {expected}")
 
     def integer(self, *names: str, default: int | None = None, minimum: int = 1) -> int:
-        """The first of several names that is there.
+        """The value of the first of several names that exists.
 
         Raises:
-            ConversionError: absent without a default, no integer, or out of range.
+            ConversionError: absent without a default, not an integer, or out of range.
         """
         value = self._find(names)
         if value is None and default is not None:
@@ -82,7 +82,7 @@ class Config:
         return value
 
     def numbers(self, name: str) -> list[float] | None:
-        """A list of numbers, or None when absent."""
+        """A list of numbers; None if absent."""
         value = self._find((name,))
         if value is None:
             return None
@@ -95,7 +95,7 @@ class Config:
         return [float(v) for v in value]
 
     def texts(self, name: str) -> list[str] | None:
-        """A list of texts, or None when absent."""
+        """A list of strings; None if absent."""
         value = self._find((name,))
         if value is None:
             return None

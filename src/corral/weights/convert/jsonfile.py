@@ -1,4 +1,4 @@
-"""Reads JSON files that nobody vouches for: bounded size, bounded number of containers, bounded depth."""
+"""Reads untrusted JSON files, with limits of size, number of containers and depth."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from corral.errors import ConversionError
 
 # The largest tokenizer.json in use has about 35 MB.
 _MAX_FILE_BYTES = 128 * 2**20
-# An empty list costs 56 bytes, so that this many cost a few hundred megabytes.
+# An empty list takes 56 bytes, so this many take a few hundred megabytes.
 _MAX_CONTAINERS = 4_000_000
 _MAX_VALUES = 16_000_000
 
 
 def parse_json(data: bytes, name: str, *, max_containers: int = _MAX_CONTAINERS) -> Any:
-    """Decode a JSON text; `NaN` and `Infinity` become 0, as config files have them (ollama: convert/convert.go).
+    """Decode a JSON text; `NaN` and `Infinity`, which occur in config files, become 0 (ollama: convert/convert.go).
 
     Raises:
-        ConversionError: no JSON, too deep, or made of more values than memory is worth.
+        ConversionError: not JSON, too deep, or too many values.
     """
     if data.count(b"[") + data.count(b"{") > max_containers or data.count(b",") > _MAX_VALUES:
         raise ConversionError(f"{name}: too many values")
@@ -31,22 +31,22 @@ def parse_json(data: bytes, name: str, *, max_containers: int = _MAX_CONTAINERS)
 
 
 def parse_object(data: bytes, name: str, *, max_containers: int = _MAX_CONTAINERS) -> dict[str, Any]:
-    """Decode a JSON text that has to be an object.
+    """Decode a JSON text that must be an object.
 
     Raises:
         ConversionError
     """
     value = parse_json(data, name, max_containers=max_containers)
     if not isinstance(value, dict):
-        raise ConversionError(f"parse {name}: a JSON object is expected")
+        raise ConversionError(f"parse {name}: expected a JSON object")
     return value
 
 
 def read_bytes(path: Path, name: str) -> bytes:
-    """A whole file of bounded size.
+    """The content of a file, up to a limit of size.
 
     Raises:
-        ConversionError: it is larger than any file of its kind.
+        ConversionError: it is too large.
         OSError
     """
     with path.open("rb") as file:
@@ -58,7 +58,7 @@ def read_bytes(path: Path, name: str) -> bytes:
 
 
 def read_object(path: Path, name: str) -> dict[str, Any]:
-    """The JSON object in a file; `name` is what errors call the file.
+    """The JSON object in a file; `name` is the file's name in errors.
 
     Raises:
         ConversionError

@@ -1,6 +1,6 @@
-"""Tensor values that are read when they are written, so that one tensor at a time is in memory.
+"""Tensor values that are read when they are written, so only one tensor at a time is in memory.
 
-Rearranging moves raw elements of any type (BF16 travels as its 16 bits); arithmetic happens in float32.
+Rearranging moves raw elements of any type (BF16 as its 16 bits); arithmetic is done in float32.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CHUNK_ELEMENTS = 4 * 2**20
 
 
 class DType(Enum):
-    """Element types that can be converted; the value is numpy's type of the stored bits."""
+    """Element types that can be converted; the value is numpy's type for the stored bits."""
 
     F64 = "<f8"
     F32 = "<f4"
@@ -36,7 +36,7 @@ class DType(Enum):
 class Lazy:
     """Values of one tensor in PyTorch's order, slowest dimension first.
 
-    `parts` yields consecutive pieces whose elements, in C order, make the tensor.
+    `parts` yields consecutive pieces of the tensor's elements in C order.
     """
 
     shape: tuple[int, ...]
@@ -61,7 +61,7 @@ class Lazy:
         return Lazy(shape, self.dtype, self.parts)
 
     def rearranged(self, shape: tuple[int, ...], change: Callable[[Array], Array]) -> Lazy:
-        """The result of a function that moves elements, `shape` being its result's."""
+        """The result of a function that moves elements; `shape` is the shape of the result."""
 
         def parts() -> Iterator[Array]:
             changed = change(self.load())
@@ -71,7 +71,7 @@ class Lazy:
         return Lazy(shape, self.dtype, parts)
 
     def computed(self, change: Callable[[Array], Array]) -> Lazy:
-        """The result, in float32, of a function on each element."""
+        """The result of a function on each element, in float32."""
 
         def parts() -> Iterator[Array]:
             for piece in self.parts():
@@ -84,7 +84,7 @@ class Lazy:
         return self.rearranged((stop - start, *self.shape[1:]), lambda values: values[start:stop])
 
     def permuted(self, n_head: int) -> Lazy:
-        """Rows of each head from half-split to interleaved rotary order: [2, hd/2] becomes [hd/2, 2]."""
+        """Reorder the rows of each head from half-split to interleaved rotary order: [2, hd/2] becomes [hd/2, 2]."""
         rows = self.shape[0]
         if n_head <= 0 or rows % (2 * n_head):
             raise ConversionError(f"{rows} rows cannot be divided into {n_head} heads")
@@ -98,7 +98,7 @@ class Lazy:
 
     @staticmethod
     def stacked(tensors: Sequence[Lazy]) -> Lazy:
-        """Tensors of one shape along a new first dimension."""
+        """Stack tensors of one shape along a new first dimension."""
         first = tensors[0]
 
         def parts() -> Iterator[Array]:
@@ -109,7 +109,7 @@ class Lazy:
 
     @staticmethod
     def joined(tensors: Sequence[Lazy]) -> Lazy:
-        """Tensors along their first dimension."""
+        """Concatenate tensors along their first dimension."""
         first = tensors[0]
         shape = (sum(tensor.shape[0] for tensor in tensors), *first.shape[1:])
         return Lazy(shape, first.dtype, Lazy.stacked(tensors).parts)
@@ -141,7 +141,7 @@ def from_float32(values: Array, target: DType, name: str) -> Array:
         return values
     if target is DType.BF16:
         bits = values.view(np.uint32)
-        # Round to nearest, ties to even; a NaN stays one.
+        # Round to nearest, ties to even; NaN stays NaN.
         rounded = (bits + (0x7FFF + ((bits >> 16) & 1))) >> 16
         return np.where(np.isnan(values), (bits >> 16) | 64, rounded).astype(np.uint16)
     with np.errstate(over="ignore"):

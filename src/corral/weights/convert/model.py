@@ -24,10 +24,10 @@ def convert_model(
     """Write the GGUF file of a Hugging Face model.
 
     Args:
-        files: names relative to the model's folder, with `/`, and where each file lies.
-        destination: is created or overwritten; what an error leaves there is of no use.
-        on_progress: takes bytes written and bytes in total.
-        keep_float32: matrices in F32 stay F32, as for quantising, instead of becoming F16.
+        files: names relative to the model's folder, with `/`, and the path of each file.
+        destination: is created or overwritten; after an error it may be incomplete.
+        on_progress: takes the bytes written and the total bytes.
+        keep_float32: matrices in F32 stay F32 (for quantising) instead of becoming F16.
 
     Raises:
         ConversionError: the files cannot be converted; the text says why.
@@ -37,7 +37,7 @@ def convert_model(
     config = checkpoint.config()
     architecture, family_class = find_family(config.values.get("architectures"))
     inner = config.section("text_config")
-    # Models that also see keep what concerns text in a section, and some of it outside.
+    # Vision models have the settings of the text part in a section, and some of them outside.
     text_config = config if inner is None else Config({**config.values, **inner.values})
     family = family_class(checkpoint, text_config, architecture)
     out = Output(family.gguf_arch, keep_float32=keep_float32)

@@ -1,4 +1,4 @@
-"""Writes the GGUF file: metadata and tensor table first, then tensor after tensor as their values are read."""
+"""Writes the GGUF file: metadata and tensor table, then one tensor after another as its values are read."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from corral.weights.convert.lazy import DType, Lazy
 from corral.weights.gguf.values import ValueKind, encode_value
 from corral.weights.gguf.writer import Header, NewTensor, build_header
 
-# Takes bytes done and bytes in total.
+# Takes the bytes written and the total bytes.
 Progress = Callable[[int, int], None]
 _MAX_RANK = 4
-# What Ollama keeps in F32 whatever its source (convert/tensor.go), and what the engine reads as F32 only.
+# Tensors that Ollama always keeps in F32 (convert/tensor.go), and those that the engine only reads as F32.
 _F32_SUFFIXES = (".bias", ".ffn_gate_inp.weight")
 _FILE_TYPES = {DType.F32: 0, DType.F16: 1, DType.BF16: 32}
 _F32_NAMES = ("token_types.weight", "position_embd.weight")
 
 
 def stored_type(name: str, values: Lazy, *, keep_float32: bool) -> DType:
-    """The type a tensor is written in: vectors and some others F32, BF16 as it is, everything else F16."""
+    """The type in which a tensor is written: vectors and some others F32, BF16 unchanged, everything else F16."""
     if len(values.shape) <= 1 or name.endswith(_F32_SUFFIXES) or name in _F32_NAMES:
         return DType.F32
     if values.dtype is DType.BF16:
@@ -59,7 +59,7 @@ class Output:
         self.set("general.architecture", architecture)
 
     def set(self, key: str, value: str | bool) -> None:
-        """A text or a truth value. Keys that begin with a dot belong to the architecture."""
+        """Set a string or boolean. Keys that begin with a dot get the architecture as prefix."""
         self._put(key, value, "bool" if isinstance(value, bool) else "string")
 
     def set_int(self, key: str, value: int) -> None:
@@ -69,7 +69,7 @@ class Output:
         self._put(key, value, "float32")
 
     def set_array(self, key: str, values: Sequence[Any], kind: ValueKind) -> None:
-        """An array. An empty one is left out."""
+        """Set an array; an empty one is left out."""
         if values:
             self._put(key, list(values), kind)
 
@@ -77,14 +77,14 @@ class Output:
         try:
             encoded = encode_value(value, kind)
         except UnicodeEncodeError as exc:
-            raise ConversionError(f"{key} has text that is no Unicode") from exc
+            raise ConversionError(f"{key} contains invalid Unicode") from exc
         self._values[self.architecture + key if key.startswith(".") else key] = encoded
 
     def add(self, name: str, values: Lazy) -> None:
         """Add a tensor.
 
         Raises:
-            ConversionError: the name is taken, or no GGUF tensor can have this shape.
+            ConversionError: the name is taken, or the shape is impossible in GGUF.
         """
         if name in self.tensors:
             raise ConversionError(f"duplicate tensor name '{name}' was found for this model")
@@ -100,11 +100,11 @@ class Output:
         self.tensors[name] = OutputTensor(name, values, dtype)
 
     def write(self, destination: Path, on_progress: Progress | None) -> None:
-        """Write everything; progress after each piece.
+        """Write everything; reports progress after each piece.
 
         Raises:
             ConversionError
-            StoreError: the disk is too small.
+            StoreError: not enough disk space.
             OSError
         """
         tensors = sorted(self.tensors.values(), key=lambda tensor: _order(tensor.name))
@@ -117,7 +117,7 @@ class Output:
         with destination.open("wb") as file:
             fd = file.fileno()
             write_all(fd, header.data, 0)
-            # What lies between tensors and behind the last reads as zeros.
+            # Gaps between tensors and after the last one read as zeros.
             os.truncate(fd, header.file_bytes)
             _write_data(fd, header, tensors, on_progress)
 

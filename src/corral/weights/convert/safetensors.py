@@ -1,7 +1,7 @@
 """Reads safetensors files: a JSON header, checked against the file's size, and tensors by `pread`.
 
-Not a memory map: a file that shrinks while it is read would kill the process, and mapped pages count as memory
-used. Tensors of types that cannot be converted are listed and only refused when they are asked for.
+Files are not memory-mapped: if a mapped file shrinks, the process is killed, and mapped pages count as used memory.
+Tensors of unsupported types are listed, and only refused when they are read.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _SIZES = {
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """Where one tensor lies. `type_name` is safetensors' own, such as `BF16`."""
+    """The place of one tensor. `type_name` is safetensors' name, such as `BF16`."""
 
     path: Path
     name: str
@@ -69,7 +69,7 @@ class StoredTensor:
         return Lazy(self.shape, dtype, self.reader(dtype.value))
 
     def read_rows(self, start: int, stop: int) -> bytes:
-        """Some rows of a matrix, as they are stored."""
+        """Some rows of a matrix, as stored."""
         row_bytes = self.size_bytes // self.shape[0]
         fd = os.open(self.path, os.O_RDONLY)
         try:
@@ -102,10 +102,10 @@ class StoredTensor:
 
 
 def read_header(path: Path, name: str) -> dict[str, StoredTensor]:
-    """The tensors of a file, each known to lie inside it.
+    """The tensors of a file, each checked to lie inside it.
 
     Raises:
-        ConversionError: no safetensors file, or not a sound one; `name` is what the message calls it.
+        ConversionError: not a valid safetensors file; `name` is the file's name in the message.
         OSError
     """
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""How a model's authors sample from it (generation_config.json), as llama.cpp's converter notes it in the file."""
+"""The authors' sampling settings (generation_config.json), stored in the file as llama.cpp's converter does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_COUNT = 2**31 - 1
 
 
 def write_sampling(generation: Mapping[str, Any], out: Output) -> None:
-    """Values that are none are left out, and all of them where the authors do not sample (`do_sample`)."""
+    """Invalid values are left out, and all of them if the authors do not sample (`do_sample`)."""
     if generation.get("do_sample") is not True:
         return
     for name, key in _NAMES.items():

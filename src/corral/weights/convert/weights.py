@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint as values to convert: stored ones as they are, FP8 ones times their scales."""
+"""The tensors of a checkpoint as values to convert; FP8 ones are multiplied by their scales."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from corral.weights.convert.lazy import Array, DType, Lazy, from_float32, to_flo
 from corral.weights.convert.safetensors import StoredTensor
 
 _SCALES = ("_scale", "_scale_inv", ".scale", ".scale_inv")
-# Scales of activations and of cached keys and values, which other engines use.
+# Scales of activations and of the KV cache, for other engines.
 _OTHER_SCALES = (".input_scale", ".k_scale", ".v_scale", ".activation_scale", ".output_scale")
 _STRIP_BYTES = 8 * 2**20
 
 
 class Weights:
-    """Names of tensors, and values on demand. FP8 weights become BF16, as with Ollama (convert/reader.go)."""
+    """Names of tensors, and values on demand. FP8 weights become BF16, as in Ollama (convert/reader.go)."""
 
     def __init__(self, tensors: Mapping[str, StoredTensor], config: Config) -> None:
         self._tensors = tensors
@@ -39,7 +39,7 @@ class Weights:
                 yield name
 
     def fp8_names(self) -> list[str]:
-        """Tensors that had 8 bits."""
+        """Tensors that are stored in 8 bits."""
         return sorted(self._scales)
 
     def lazy(self, name: str) -> Lazy:
@@ -61,10 +61,10 @@ def _scale_name(weight: str, tensors: Mapping[str, StoredTensor]) -> str | None:
 
 
 def _block_size(config: Config) -> tuple[int, int] | None:
-    """Rows and columns that share a scale, where the configuration says so.
+    """The numbers of rows and columns that share a scale, if the configuration contains them.
 
     Raises:
-        ConversionError: the weights are quantised in another way.
+        ConversionError: the weights are quantised by another method.
     """
     section = config.section("quantization_config")
     if section is None:

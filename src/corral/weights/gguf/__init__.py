@@ -1,4 +1,4 @@
-"""GGUF model files: header, metadata and tensor table, read lazily and checked. Never tensor data."""
+"""GGUF model files: header, metadata and tensor table, read lazily and checked. Never reads tensor data."""
 
 from corral.weights.gguf.names import file_type_name, format_parameter_count
 from corral.weights.gguf.reader import GGUFArray, GGUFFile, TensorInfo

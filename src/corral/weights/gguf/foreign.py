@@ -1,4 +1,4 @@
-"""What a file is that somebody takes for a model: told by its first bytes, with what to do about it."""
+"""Recognises files that are not models by their first bytes, and says what to do about them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 _HEAD_BYTES = 4096
 _AGAIN = "the download failed or the disk was full; download it again"
 _PICKLE = (
-    "has weights in PyTorch's own format, which can hide programs: save them as safetensors first, and name the "
-    "folder that has them"
+    "has weights in PyTorch's own format, which can contain programs: convert them to safetensors, and name the "
+    "folder that contains them"
 )
-_OLD = "is in a format from before GGUF (August 2023), which no engine reads any more: get the model as GGUF"
+_OLD = "is in a format from before GGUF (August 2023), which engines no longer support: get the model as GGUF"
 _LFS_POINTER = "is a Git LFS pointer, not the file itself: run `git lfs pull` first"
 _WEB_PAGE_TEXT = (
-    "is a web page, not a model: the link led to a page about the file, or to a login. On Hugging Face a "
-    "file's own link has /resolve/ where its page has /blob/"
+    "is a web page, not a model: the link leads to a page about the file, or to a login. On Hugging Face a "
+    "file's own link has /resolve/ where the link of its page has /blob/"
 )
 _ONNX = "is an ONNX model: get the model as GGUF or safetensors"
-# Offset, first bytes, what it is.
+# Offset, first bytes, description.
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"version https://git-lfs", _LFS_POINTER),
     (0, b"FUGG", "is a GGUF file for big-endian machines: get the usual, little-endian one"),
@@ -30,10 +30,10 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x89HDF\r\n\x1a\n", "is an HDF5 file (Keras): get the model as GGUF or safetensors"),
     (0, b"\x93NUMPY", "is a NumPy array: get the model as GGUF or safetensors"),
     (4, b"TFL3", "is a TensorFlow Lite model: get the model as GGUF or safetensors"),
-    (0, b"\x1f\x8b", "is packed with gzip: unpack it first"),
-    (0, b"\xfd7zXZ\x00", "is packed with xz: unpack it first"),
-    (0, b"BZh", "is packed with bzip2: unpack it first"),
-    (0, b"\x28\xb5\x2f\xfd", "is packed with zstd: unpack it first"),
+    (0, b"\x1f\x8b", "is compressed with gzip: decompress it first"),
+    (0, b"\xfd7zXZ\x00", "is compressed with xz: decompress it first"),
+    (0, b"BZh", "is compressed with bzip2: decompress it first"),
+    (0, b"\x28\xb5\x2f\xfd", "is compressed with zstd: decompress it first"),
     (0, b"7z\xbc\xaf\x27\x1c", "is a 7z archive: unpack it first"),
     (0, b"Rar!", "is a RAR archive: unpack it first"),
     (257, b"ustar", "is a tar archive: unpack it first"),
@@ -53,7 +53,7 @@ _ONNX_START = re.compile(rb"\x08[\x01-\x20][\x12\x1a\x22\x28\x32\x3a\x42]")
 
 
 def explain_file(path: Path) -> str:
-    """Why a file cannot be what a model is made of; empty if it may be one. Never waits for a pipe.
+    """Why a file cannot be a model; empty if it may be one. Never blocks on a pipe.
 
     Raises:
         OSError: it cannot be read.
@@ -66,7 +66,7 @@ def explain_file(path: Path) -> str:
 
 
 def explain_stand_in(path: Path, name: str) -> str:
-    """Why a file beside the weights is not what its name says; empty if it may be. `name` is what users call it.
+    """Why a file next to the weights is not what its name says; empty if it may be. `name` is for the user.
 
     Raises:
         OSError: it cannot be read.
@@ -77,11 +77,11 @@ def explain_stand_in(path: Path, name: str) -> str:
 
 
 def explain_content(head: bytes, size_bytes: int) -> str:
-    """The same for a content, by its first 4 KiB and its size. Words that go on after the name of the file."""
+    """The same for a content, by its first 4 KiB and its size. The text continues a sentence after the file name."""
     if not size_bytes:
         return f"is empty: {_AGAIN}"
     if len(head) >= 16 and not any(head):
-        return f"begins with zeros alone: {_AGAIN}"
+        return f"begins with nothing but zeros: {_AGAIN}"
     for offset, magic, text in _MAGIC:
         if head.startswith(magic, offset):
             return text
@@ -99,16 +99,18 @@ def _explain_markup(head: bytes) -> str:
         return _WEB_PAGE_TEXT
     if _XML.match(head):
         return (
-            "is an XML text, not a model; servers answer so when a link has expired: download the file again"
+            "is an XML document, not a model; servers send one if a link has expired: download the file again"
         )
     if not head.lstrip().startswith(b"{"):
         return ""
     if b'"weight_map"' in head:
-        return "is the index of a model in several safetensors files: name the folder that has them"
+        return "is the index of a model in several safetensors files: name the folder that contains them"
     if b'"error"' in head:
         return "is the error message of a server, not a model: download the file again"
     if b'"architectures"' in head or b'"model_type"' in head or b'"peft_type"' in head:
-        return "is the config of a model, not a model: name the folder that has it and the weights"
+        return (
+            "is the configuration of a model, not a model: name the folder that contains it and the weights"
+        )
     return ""
 
 

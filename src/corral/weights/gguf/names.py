@@ -1,4 +1,4 @@
-"""Names and block sizes of ggml's tensor types and of GGUF's file types; counts as people read them."""
+"""Names and block sizes of ggml's tensor types, names of GGUF's file types, and readable parameter counts."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class TensorType:
-    """`block_bytes` hold `block_elements` weights."""
+    """`block_bytes` bytes hold `block_elements` weights."""
 
     name: str
     block_elements: int
     block_bytes: int
 
 
-# Numbers as in ggml.h; gaps are types that were withdrawn.
+# Numbers from ggml.h; the gaps are withdrawn types.
 TENSOR_TYPES: dict[int, TensorType] = {
     number: TensorType(name, elements, size)
     for number, name, elements, size in (
@@ -99,12 +99,12 @@ FILE_TYPE_NUMBERS: dict[str, int] = {"F32": 0} | {name: number for number, name 
 
 
 def file_type_name(number: int) -> str:
-    """The name of `general.file_type`; 0 (all F32) reads as unknown, as it does for Ollama."""
+    """The name of `general.file_type`; 0 (all F32) is unknown, as in Ollama."""
     return _FILE_TYPES.get(number, "unknown")
 
 
 def row_bytes(type_name: str, n_elements: int) -> int:
-    """Bytes of `n_elements` weights of a type; a whole number of blocks is the caller's business."""
+    """Bytes of `n_elements` weights of a type; `n_elements` must be a whole number of blocks."""
     kind = TENSOR_TYPES[TENSOR_TYPE_NUMBERS[type_name]]
     return n_elements // kind.block_elements * kind.block_bytes
 

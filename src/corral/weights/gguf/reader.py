@@ -1,9 +1,9 @@
 """Reads the header of a GGUF file (versions 2 and 3, little-endian) through a small window.
 
-Every count, length and offset is checked against the file's size before it is used, and what a header may hold
-is bounded (see the limits below, far above any model known), so that reading takes bounded time and memory,
-whatever the file claims. Arrays stay in the file until asked for. No memory map: a file that shrinks under one
-would kill the process.
+Every count, length and offset is checked against the file's size before it is used, and headers are limited (see the
+limits below, far above those of known models). So reading takes bounded time and memory, whatever the file claims.
+Arrays stay in the file until they are needed. Files are not memory-mapped: if a mapped file shrinks, the process is
+killed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MAX_DIMENSIONS = 4
 _MAX_NAME_BYTES = 1 << 20
 _DEFAULT_ALIGNMENT = 32
 _WINDOW_BYTES = 1 << 20
-# Limits, and the largest that is in use: 2,000 tensors, 150 values, 500,000 merges, templates of 30 KB.
+# Limits. The largest in use: 2,000 tensors, 150 values, 500,000 merges, templates of 30 KB.
 _MAX_TENSORS = 100_000
 _MAX_VALUES = 50_000
 _MAX_ARRAY_ELEMENTS = 1 << 22
@@ -51,7 +51,7 @@ _U64 = struct.Struct("<Q").unpack_from
 
 @dataclass(frozen=True, slots=True)
 class GGUFArray:
-    """An array in a file that is read when asked for."""
+    """An array in a file, read on demand."""
 
     element_type: str
     length: int
@@ -64,28 +64,28 @@ class GGUFArray:
 
     @property
     def size_bytes(self) -> int:
-        """What it takes in the file."""
+        """Its size in the file."""
         return self._size_bytes
 
     @property
     def struct_code(self) -> str:
-        """The letter that the `struct` module has for the elements, if they are numbers."""
+        """The `struct` format letter of the elements, if they are numbers."""
         return next(code for name, code in _SCALARS.values() if name == self.element_type)
 
     def open(self) -> BinaryIO:
-        """The file at the first element, to be read bit by bit: a string is its length in 8 bytes, then its bytes."""
+        """The file at the first element, to be read in pieces. A string is its length in 8 bytes, then its bytes."""
         file = self._path.open("rb", buffering=_WINDOW_BYTES // 4)
         file.seek(self._offset)
         return file
 
     def values(self) -> list[Any]:
-        """All elements. Strings that are not UTF-8 keep their place with replacement characters."""
+        """All elements. Invalid UTF-8 in strings becomes replacement characters."""
         if self.element_type == "string":
             return [text.decode("utf-8", "replace") for text in self.byte_strings()]
         return list(struct.unpack(f"<{self.length}{self.struct_code}", self._read()))
 
     def byte_strings(self) -> Iterator[bytes]:
-        """The elements of an array of strings as they are in the file."""
+        """The raw elements of an array of strings."""
         return _strings(self._read(), self.length)
 
     def _read(self) -> bytes:
@@ -99,7 +99,7 @@ class GGUFArray:
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """One entry of the tensor table. `shape` in file order, fastest dimension first."""
+    """One entry of the tensor table. `shape` is in file order, fastest dimension first."""
 
     name: str
     shape: tuple[int, ...]
@@ -111,9 +111,9 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class GGUFFile:
-    """A header that was found sound: every tensor lies inside the file.
+    """A valid header: every tensor lies inside the file.
 
-    `value_spans` says where each value lies in the file: offset and size in bytes, its type number included.
+    `value_spans` is the place of each value in the file: offset and size in bytes, including its type number.
     """
 
     path: Path
@@ -130,7 +130,7 @@ class GGUFFile:
         """Read a header.
 
         Raises:
-            GGUFError: the file is no GGUF file, or not a sound one.
+            GGUFError: the file is not a valid GGUF file.
             OSError
         """
         with path.open("rb") as file:
@@ -149,7 +149,7 @@ class GGUFFile:
         return self.metadata.get(f"{self.architecture}.{key}", default)
 
     def raw_values(self) -> dict[str, bytes]:
-        """All values as they are in the file: each its type number (4 bytes), then its bytes.
+        """All values as stored in the file: the type number (4 bytes), then the bytes.
 
         Raises:
             GGUFError: the file became shorter.
@@ -182,7 +182,7 @@ def _strings(data: bytes, count: int, position: int = 0) -> Iterator[bytes]:
 
 
 class _Reader:
-    """Walks the header once. `_data` is the part of the file from `_base` on that is in memory."""
+    """Reads the header once. `_data` is the part of the file in memory, which starts at `_base`."""
 
     def __init__(self, path: Path, file: BinaryIO, size_bytes: int) -> None:
         self._path = path
@@ -204,7 +204,7 @@ class _Reader:
         if version not in (2, 3):
             raise GGUFError(f"GGUF version {version} is not supported (2 and 3 are)")
         tensor_count, value_count = self._u64(), self._u64()
-        # The smallest entry of either table has more bytes than this.
+        # Even the smallest entry of either table is larger than this.
         if tensor_count > self._end // 24 or value_count > self._end // 12:
             raise GGUFCutShortError("header claims more entries than the file can hold")
         if tensor_count > _MAX_TENSORS or value_count > _MAX_VALUES:
@@ -224,7 +224,7 @@ class _Reader:
         )
 
     def _load(self, position: int, count: int) -> None:
-        """Have the bytes from a position on in memory: at least `count`, unless the file ends."""
+        """Load the bytes from a position on: at least `count`, unless the file ends."""
         self._file.seek(position)
         self._base = position
         self._data = self._file.read(max(count, _WINDOW_BYTES))
@@ -248,7 +248,7 @@ class _Reader:
         return value
 
     def _text(self, length: int) -> str:
-        """A text; all texts of a header together stay within a limit."""
+        """A text; all texts of a header together are limited."""
         self._text_bytes += length
         if self._text_bytes > _MAX_TEXT_BYTES or length > self._end - self._position:
             raise GGUFError(f"a string of {length} bytes in the header is too long")
@@ -288,7 +288,7 @@ class _Reader:
         if kind != _STRING and kind not in _SCALARS:
             raise GGUFError(f"metadata key {key!r} is an array of type {kind}, which is not supported")
         name, code = ("string", "Q") if kind == _STRING else _SCALARS[kind]
-        # A string has its length in front: 8 bytes at least.
+        # A string is preceded by its length, so it takes at least 8 bytes.
         size = struct.calcsize("<" + code)
         if length > (self._end - start) // size:
             raise GGUFCutShortError(

@@ -1,4 +1,4 @@
-"""Refuses model files that are sound as containers but would make the engine abort: the reason beats the crash."""
+"""Refuses valid GGUF files that would make the engine abort: an error with the reason instead of a crash."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
 
 
 def check_loadable(gguf: GGUFFile) -> None:
-    """Check what llama.cpp takes for granted. Architectures that we do not know pass on what they share with others.
+    """Check what llama.cpp assumes. For unknown architectures only the common rules are checked.
 
     Raises:
         GGUFError: with the reason.
@@ -41,7 +41,7 @@ def check_loadable(gguf: GGUFFile) -> None:
 
 
 def _check_table(gguf: GGUFFile) -> None:
-    """llama.cpp wants the data of its tensors one after another, without gaps."""
+    """llama.cpp expects the data of the tensors in order, without gaps."""
     if gguf.data_offset % _DATA_ALIGNMENT:
         raise GGUFError(
             f"the tensors begin at byte {gguf.data_offset}, which is not a multiple of {_DATA_ALIGNMENT} "
@@ -61,9 +61,9 @@ def _check_blocks(gguf: GGUFFile) -> None:
     if count is None:
         return
     if not _is_whole(count) or not 0 < count <= _MAX_BLOCKS:
-        raise GGUFError(f"{gguf.architecture}.block_count is {count}, which no model has")
+        raise GGUFError(f"{gguf.architecture}.block_count is {count}, which is out of range")
     found = {int(match[1]) for tensor in gguf.tensors if (match := _BLOCK.match(tensor.name))}
-    # Some files count blocks that hold no tensors of this name (encoders, extra prediction layers).
+    # Some files count blocks without tensors of this name (encoders, extra prediction layers).
     if found and count > 2 * (max(found) + 1) + 64:
         raise GGUFError(
             f"{gguf.architecture}.block_count is {count}, but the file has tensors of {len(found)} blocks"
@@ -87,12 +87,12 @@ def _check_numbers(gguf: GGUFFile) -> None:
     key_length = gguf.get_arch("attention.key_length")
     if _is_whole(heads) and _is_whole(embedding) and key_length is None and heads and embedding % heads:
         raise GGUFError(
-            f"{gguf.architecture}.embedding_length {embedding} is no multiple of {heads} attention heads"
+            f"{gguf.architecture}.embedding_length {embedding} is not a multiple of {heads} attention heads"
         )
 
 
 def _needs_heads(gguf: GGUFFile) -> bool:
-    """Whether blocks attend: those of Mamba and RWKV do not, and their files say that they have 0 heads."""
+    """Whether the blocks have attention: those of Mamba and RWKV do not, and their files have 0 heads."""
     if not gguf.get_arch("block_count"):
         return False
     return not any(_RECURRENT.match(tensor.name) for tensor in gguf.tensors) or any(
@@ -101,7 +101,7 @@ def _needs_heads(gguf: GGUFFile) -> bool:
 
 
 def _check_experts(gguf: GGUFFile) -> None:
-    """Counts of experts that llama.cpp asserts; see `load_hparams` in its src/llama-model.cpp."""
+    """Assertions of llama.cpp about experts; see `load_hparams` in its src/llama-model.cpp."""
 
     def count(key: str) -> int:
         value = gguf.get_arch(key, 0)
@@ -124,7 +124,7 @@ def _check_experts(gguf: GGUFFile) -> None:
         raise GGUFError(f"{architecture}.nextn_predict_layers is {extra}, more than there are blocks")
     scaling = gguf.get_arch("rope.scaling.type")
     if scaling is not None and scaling not in _ROPE_SCALINGS:
-        raise GGUFError(f"{architecture}.rope.scaling.type is {scaling!r}, which no engine knows")
+        raise GGUFError(f"{architecture}.rope.scaling.type is {scaling!r}, which is unknown")
 
 
 def _check_tokens(gguf: GGUFFile) -> None:
@@ -132,15 +132,15 @@ def _check_tokens(gguf: GGUFFile) -> None:
     if not isinstance(tokens, GGUFArray):
         return
     if tokens.element_type != "string":
-        raise GGUFError("tokenizer.ggml.tokens is no array of strings")
+        raise GGUFError("tokenizer.ggml.tokens is not an array of strings")
     if len(tokens) > _MAX_TOKENS:
         raise GGUFError(f"tokenizer.ggml.tokens has {len(tokens)} tokens, at most {_MAX_TOKENS} are accepted")
     seen: set[bytes] = set()
     for text in tokens.byte_strings():
-        token = text.partition(b"\0")[0] if b"\0" in text else text  # as far as the engine reads it
+        token = text.partition(b"\0")[0] if b"\0" in text else text  # the part that the engine reads
         if token in seen:
             raise GGUFError(f"tokenizer.ggml.tokens has the token {token!r} twice")
-        if token:  # the engine gives each empty one a name
+        if token:  # the engine names empty tokens
             seen.add(token)
     for key in ("tokenizer.ggml.scores", "tokenizer.ggml.token_type"):
         other = gguf.metadata.get(key)

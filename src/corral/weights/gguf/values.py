@@ -1,4 +1,4 @@
-"""Metadata values between Python and the bytes of a file: the type's number, then the value, little-endian."""
+"""Converts metadata values between Python and the bytes of a file: type number, then value, little-endian."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _KIND_BY_NUMBER = {number: kind for kind, (number, _) in _KINDS.items()}
 
 
 def encode_value(value: Any, kind: ValueKind) -> bytes:
-    """A value, or a list of them, as `GGUFFile.raw_values` has it."""
+    """A value, or a list of values, in the format of `GGUFFile.raw_values`."""
     number = _KINDS[kind][0]
     if isinstance(value, list | tuple):
         head = struct.pack("<IIQ", _ARRAY, number, len(value))
@@ -44,16 +44,16 @@ def _encode(value: Any, kind: ValueKind) -> bytes:
 
 
 def encode_text(text: str | bytes) -> bytes:
-    """A text with its length in front."""
+    """A text preceded by its length."""
     data = text.encode() if isinstance(text, str) else text
     return struct.pack("<Q", len(data)) + data
 
 
 def decode_value(data: bytes) -> tuple[ValueKind, Any]:
-    """A value, or the list of an array's elements, with their kind. Texts stay bytes: not all are UTF-8.
+    """A value, or the list of an array's elements, with its kind. Texts stay bytes, since not all are UTF-8.
 
     Raises:
-        GGUFError: a kind that does not exist, or fewer bytes than it has.
+        GGUFError: an unknown kind, or too few bytes.
     """
     try:
         (number,) = struct.unpack_from("<I", data)

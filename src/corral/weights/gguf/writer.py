@@ -1,6 +1,6 @@
-"""Writes the header of a GGUF file (version 3, little-endian): values, tensor table, padding. Data is the caller's.
+"""Builds the header of a GGUF file (version 3, little-endian): values, tensor table, padding. The caller writes data.
 
-Values travel as the bytes that a file holds, type number first, so that what is only copied is copied exactly.
+Values are passed as the bytes of the file, type number first, so copied values stay exactly the same.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _DEFAULT_ALIGNMENT = 32
 
 @dataclass(frozen=True, slots=True)
 class NewTensor:
-    """An entry of the table to write. `shape` fastest dimension first, as in a file."""
+    """A new entry of the tensor table. `shape` has the fastest dimension first, as in a file."""
 
     name: str
     shape: tuple[int, ...]
@@ -33,7 +33,7 @@ class NewTensor:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The bytes in front of the data, where in the file each tensor's data goes, and the file's whole size."""
+    """The bytes before the data, the offset of each tensor's data in the file, and the size of the file."""
 
     data: bytes
     offsets: tuple[int, ...]
@@ -45,7 +45,7 @@ def pad(size: int, alignment: int) -> int:
 
 
 def build_header(values: Mapping[str, bytes], tensors: Sequence[NewTensor]) -> Header:
-    """Lay a file out: values and tensors in the order given, each tensor aligned and padded.
+    """Lay out a file: values and tensors in the given order, each tensor aligned and padded.
 
     Trailing dimensions of 1 are left out, as ggml does.
     """

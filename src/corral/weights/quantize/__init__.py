@@ -1,4 +1,4 @@
-"""Quantises model files with the engine's kernels, and joins split ones. Tensor data is that of llama-quantize."""
+"""Quantises model files with the engine's kernels, and merges split ones. Tensor data equals llama-quantize's."""
 
 from corral.weights.quantize.file_types import FILE_TYPES, parse_file_type
 from corral.weights.quantize.files import quantize_file

@@ -1,4 +1,4 @@
-"""The file types that weights can be brought to: names as llama-quantize has them, and the main type of each.
+"""The file types that weights can be quantised to: llama-quantize's names, and the main tensor type of each.
 
 llama.cpp: tools/quantize/quantize.cpp, llama_ftype_get_default_type.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from corral.errors import QuantizeError
 
 FLOAT_TYPES = ("F32", "F16", "BF16")
-# File type -> type of the tensors that no rule of the mix names.
+# File type -> type of the tensors without a special rule.
 FILE_TYPES: dict[str, str] = {
     "F32": "F32",
     "F16": "F16",
@@ -47,17 +47,17 @@ FILE_TYPES: dict[str, str] = {
     "MXFP4_MOE": "MXFP4",
 }
 _ALIASES = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}
-# What an error lists: those without a need for an importance matrix.
+# The types that errors list: those that need no importance matrix.
 SHOWN_FILE_TYPES = tuple(
     name for name in FILE_TYPES if not name.startswith(("IQ", "TQ", "Q1", "Q2_0", "Q2_K_S"))
 )
 
 
 def parse_file_type(text: str) -> str:
-    """The name of a file type from what a person typed, in any letter case.
+    """The name of a file type from user input, in any letter case.
 
     Raises:
-        QuantizeError: there is no such type; the text lists those that there are.
+        QuantizeError: an unknown type; the text lists the known ones.
     """
     name = text.strip().upper()
     name = _ALIASES.get(name, name)

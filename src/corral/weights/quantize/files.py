@@ -1,7 +1,7 @@
-"""A model file brought to another type: streamed by rows through a pool of threads, each with buffers of its own.
+"""Quantises a model file: rows are streamed through a pool of threads, each with its own buffers.
 
-Where every tensor goes is known before the first is read, so threads read, convert and write without waiting for
-each other, and memory is a few MB for each thread, whatever the model. llama.cpp: src/llama-quant.cpp.
+The place of every tensor is known before the first is read. So threads read, convert and write without waiting for
+each other, and need a few MB of memory each, whatever the model. llama.cpp: src/llama-quant.cpp.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from corral.weights.quantize.imatrix import Imatrix
 from corral.weights.quantize.output import in_model_order, llama_values
 from corral.weights.quantize.rules import ModelFacts, TypeChooser, needs_importance
 
-# Takes bytes of the source that are done, and all of them.
+# Takes the processed and the total bytes of the source.
 Progress = Callable[[int, int], None]
 
 _CHUNK_ELEMENTS = 1 << 19
 _COPY_BYTES = 4 << 20
-# Parts of one file that other loaders read: they stay as they are. Ollama: server/create.go.
+# Parts for other loaders in the same file: they are not changed. Ollama: server/create.go.
 _EMBEDDED_PREFIXES = ("a.", "mm.", "mtp.", "s.", "v.")
 _TEXT_BYTES = 127
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What becomes of a tensor. Offsets are absolute in their files."""
+    """The new type and place of a tensor. Offsets are absolute in their files."""
 
     tensor: TensorInfo
     new_type: str
@@ -57,7 +57,7 @@ class _Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """Rows of a tensor that one thread does in one go, all of one expert if there is an importance matrix."""
+    """Rows of a tensor for one thread; with an importance matrix, all are of the same expert."""
 
     plan: _Plan
     first_row: int
@@ -76,18 +76,18 @@ def quantize_file(
     allow_requantize: bool = False,
     tensor_types: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a model with its weights in another type. The data is, byte for byte, that of llama-quantize.
+    """Write a model with its weights in another type. The data is byte for byte that of llama-quantize.
 
-    `file_type` in any letter case, `Q4_K_M` for instance. `n_threads` 0: one for each core. `tensor_types` maps
-    patterns of tensor names to types that win over the mix; without it those that Ollama uses for some
-    architectures. `on_progress` is called in the calling thread; what it raises ends the work. Nothing is left at
+    `file_type` is in any letter case, such as `Q4_K_M`. `n_threads` 0: one per core. `tensor_types` maps patterns of
+    tensor names to types that override the mix; by default those that Ollama uses for some architectures.
+    `on_progress` is called in the calling thread; an exception in it aborts the work. Nothing is left at
     `destination` after a failure. Blocks: call it in a thread.
 
     Raises:
-        QuantizeError: an unknown type, one that needs an importance matrix, weights that are quantised already
-            (unless `allow_requantize`), or that hold values which are no numbers.
-        GGUFError: the source is not sound.
-        StoreError: no space.
+        QuantizeError: an unknown type, one that needs an importance matrix, weights that are already quantised
+            (unless `allow_requantize`), or values that are not finite numbers.
+        GGUFError: the source is invalid.
+        StoreError: not enough space.
         OSError
     """
     file_type = parse_file_type(file_type)
@@ -117,7 +117,7 @@ def _plan(
     allow_requantize: bool,
     tensor_types: Mapping[str, str] | None,
 ) -> tuple[list[_Plan], bytes, int]:
-    """Every tensor's type and place; refuses here what cannot be done, before anything is written."""
+    """The type and place of every tensor. What cannot be done is refused here, before anything is written."""
     by_name = {tensor.name: tensor for tensor in gguf.tensors}
     order = [by_name[name] for name in in_model_order(by_name)]
     is_text = gguf.architecture != "clip"
@@ -157,7 +157,7 @@ def _check(
         if matrix is None:
             raise QuantizeError(
                 f"quantizing to {file_type} requires an importance matrix (tensor {tensor.name} becomes {new_type})",
-                hint="make one with llama-imatrix and give it as imatrix, or choose a type from Q2_K on",
+                hint="create one with llama-imatrix and pass it as imatrix, or choose Q2_K or a larger type",
             )
         raise QuantizeError(
             f"the importance matrix has no values for tensor {tensor.name}, which {new_type} needs"
@@ -171,7 +171,7 @@ def _check(
 
 
 def _imatrix_values(matrix: Imatrix) -> dict[str, bytes]:
-    """What llama-quantize records; the file by its name alone, since a path is nobody's business."""
+    """The values that llama-quantize records; the file without its path, which is private."""
     values = {"quantize.imatrix.file": encode_value(matrix.path.name[:_TEXT_BYTES], "string")}
     if matrix.dataset:
         values["quantize.imatrix.dataset"] = encode_value(matrix.dataset[:_TEXT_BYTES], "string")
@@ -187,7 +187,7 @@ def _jobs(plans: list[_Plan], matrix: Imatrix | None) -> Iterator[_Job]:
         is_copy = plan.new_type == tensor.type_name
         importance = None if is_copy or matrix is None else _importance(matrix, tensor)
         rows_a_job = max(1, (_COPY_BYTES // 4 if is_copy else _CHUNK_ELEMENTS) // plan.row_elements)
-        # Rows of one expert: each has importances of its own.
+        # Rows per expert: each expert has its own importance values.
         group = tensor.shape[1] if importance is not None and len(tensor.shape) > 2 else plan.n_rows
         for start in range(0, plan.n_rows, group):
             expert = start // group
@@ -199,10 +199,10 @@ def _jobs(plans: list[_Plan], matrix: Imatrix | None) -> Iterator[_Job]:
 
 
 def _importance(matrix: Imatrix, tensor: TensorInfo) -> array[float] | None:
-    """A tensor's values, if the matrix has them.
+    """A tensor's importance values, if the matrix has them.
 
     Raises:
-        QuantizeError: as many as another model's tensor would have.
+        QuantizeError: their number does not fit the tensor.
     """
     length = matrix.length(tensor.name)
     if length is None:
@@ -214,12 +214,12 @@ def _importance(matrix: Imatrix, tensor: TensorInfo) -> array[float] | None:
         return None
     raise QuantizeError(
         f"imatrix size {length} is different from tensor size {expected} for {tensor.name}: "
-        "the importance matrix is another model's"
+        "the importance matrix belongs to another model"
     )
 
 
 class _Worker:
-    """Does jobs, from any number of threads."""
+    """Runs jobs; usable from any number of threads."""
 
     def __init__(self, source: int, target: int) -> None:
         self._source = source
@@ -227,7 +227,7 @@ class _Worker:
         self._local = threading.local()
 
     def __call__(self, job: _Job) -> int:
-        """Do a job; returns the bytes of the source that it took.
+        """Run a job; returns the bytes of the source that it processed.
 
         Raises:
             QuantizeError, OSError
@@ -262,7 +262,7 @@ class _Worker:
         return old_bytes
 
     def _buffer(self, name: str, size: int) -> bytearray:
-        """This thread's buffer of a name, at least so large."""
+        """This thread's buffer of a name, at least of this size."""
         buffer: bytearray | None = getattr(self._local, name, None)
         if buffer is None or len(buffer) < size:
             buffer = bytearray(size)
@@ -285,7 +285,7 @@ def _usable_cores() -> int:
 
 
 def _read_into(handle: int, view: memoryview, offset: int) -> int:
-    """Fill a buffer from a place in a file; returns the bytes read."""
+    """Read from an offset of a file into a buffer; returns the bytes read."""
     if sys.platform == "linux":
         return os.preadv(handle, [view], offset)
     data = os.pread(handle, len(view), offset)
@@ -304,7 +304,7 @@ def _run(
     total_bytes: int,
     on_progress: Progress | None,
 ) -> None:
-    """Jobs through a pool, a few more handed out than there are threads; ends at the first that fails."""
+    """Run jobs in a pool, with a few more queued than there are threads; stops at the first failure."""
     done_bytes = 0
     waiting: deque[Future[int]] = deque()
     pool = ThreadPoolExecutor(n_threads, thread_name_prefix="quantize")

@@ -1,6 +1,7 @@
-"""Importance matrices, in both formats that llama-imatrix has written: its own `.dat` and GGUF.
+"""Importance matrices in both formats of llama-imatrix: its own `.dat` and GGUF.
 
-Only the index is kept; the values of a tensor are read when it is quantised. llama.cpp: common/imatrix-loader.cpp.
+Only the index is in memory; the values of a tensor are read when it is quantised. llama.cpp:
+common/imatrix-loader.cpp.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _INT = struct.Struct("<i")
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """Where the sums of one tensor lie; counts as one number (`.dat`) or as offset and length in the file."""
+    """The place of one tensor's sums; counts are one number (`.dat`) or offset and length in the file."""
 
     offset: int
     length: int
@@ -35,7 +36,7 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class Imatrix:
-    """An importance matrix on disk. `chunk_count` is 0 when the file does not say."""
+    """An importance matrix on disk. `chunk_count` is 0 if the file does not contain it."""
 
     path: Path
     dataset: str
@@ -44,7 +45,7 @@ class Imatrix:
 
     @classmethod
     def open(cls, path: Path) -> Imatrix:
-        """Raises QuantizeError (no importance matrix), OSError."""
+        """Raises QuantizeError (not an importance matrix), OSError."""
         with path.open("rb") as file:
             is_gguf = file.read(4) == b"GGUF"
         try:
@@ -52,7 +53,7 @@ class Imatrix:
         except GGUFError as exc:
             raise QuantizeError(f"importance matrix {path.name}: {exc}") from exc
         except struct.error as exc:
-            raise QuantizeError(f"{path.name} is no importance matrix, or is cut short") from exc
+            raise QuantizeError(f"{path.name} is not an importance matrix, or is truncated") from exc
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -63,11 +64,11 @@ class Imatrix:
         return entry.length if entry else None
 
     def values(self, name: str) -> array[float]:
-        """Mean squared activations for a tensor's columns, one set for each expert.
+        """Mean squared activations of a tensor's columns, one set per expert.
 
         Raises:
             KeyError
-            QuantizeError: a value that is no finite number.
+            QuantizeError: a value that is not a finite number.
         """
         entry = self._entries[name]
         with self.path.open("rb") as file:
@@ -76,7 +77,7 @@ class Imatrix:
             file.seek(entry.counts_offset)
             counts = _floats(file.read(4 * entry.counts_length))
         if len(sums) != entry.length or len(counts) != entry.counts_length:
-            raise QuantizeError(f"importance matrix {self.path.name} is cut short")
+            raise QuantizeError(f"importance matrix {self.path.name} is truncated")
         if entry.counts_length:
             result = _normalized(sums, counts)
         else:
@@ -89,19 +90,19 @@ class Imatrix:
 
 
 def _floats(data: bytes) -> array[float]:
-    """Little-endian float32; whole numbers of bytes only."""
+    """Little-endian float32 values; an incomplete last value is ignored."""
     values = array("f")
     values.frombytes(data[: len(data) // 4 * 4])
     return values
 
 
 def _normalized(sums: array[float], counts: array[float]) -> array[float]:
-    """Sums over the count of each expert; an expert that was never used counts evenly."""
+    """Sums divided by the count of each expert; an expert that was never used gets equal values."""
     width = len(sums) // len(counts)
     result = array("f")
     for index, count in enumerate(counts):
         part = sums[index * width : (index + 1) * width]
-        # Counts are whole numbers; the tool that reads them rounds, halves away from zero.
+        # Counts are integers; llama-quantize rounds them, halves away from zero.
         whole = math.floor(count + 0.5) if math.isfinite(count) else 0
         result.extend(
             part if whole == 1 else (value / whole for value in part) if whole > 0 else [1.0] * width
@@ -113,7 +114,7 @@ def _open_gguf(path: Path) -> Imatrix:
     gguf = GGUFFile.open(path)
     missing = [key for key in _METADATA if key not in gguf.metadata]
     if missing:
-        raise QuantizeError(f"{path.name} is no importance matrix: it has no {missing[0]}")
+        raise QuantizeError(f"{path.name} is not an importance matrix: it has no {missing[0]}")
     tensors = {tensor.name: tensor for tensor in gguf.tensors}
     entries = {}
     for name, sums in tensors.items():
@@ -141,7 +142,7 @@ def _start(gguf: GGUFFile, tensor: TensorInfo) -> int:
 
 
 def _open_legacy(path: Path) -> Imatrix:
-    """Entries of name, number of calls, number of values, values; then chunks and data set, if there."""
+    """Entries of name, number of calls, number of values, values; then optionally chunks and data set."""
     size = path.stat().st_size
     with path.open("rb") as file:
 
@@ -151,17 +152,17 @@ def _open_legacy(path: Path) -> Imatrix:
 
         count = number()
         if not 0 < count <= _MAX_ENTRIES:
-            raise QuantizeError(f"{path.name} is no importance matrix")
+            raise QuantizeError(f"{path.name} is not an importance matrix")
         entries = {}
         for _ in range(count):
             name_bytes = number()
             if not 0 < name_bytes <= _MAX_NAME_BYTES:
-                raise QuantizeError(f"{path.name} is no importance matrix")
+                raise QuantizeError(f"{path.name} is not an importance matrix")
             name = file.read(name_bytes).decode("utf-8", "replace")
             calls, length = number(), number()
             offset = file.tell()
             if length < 1 or offset + 4 * length > size:
-                raise QuantizeError(f"importance matrix {path.name} is cut short")
+                raise QuantizeError(f"importance matrix {path.name} is truncated")
             entries[name] = _Entry(offset, length, calls)
             file.seek(4 * length, 1)
         rest = file.read(8)

@@ -1,6 +1,6 @@
-"""The engine's own quantisation kernels, called through ctypes: they release the GIL, so threads run in parallel.
+"""The engine's own quantisation kernels, called through ctypes, which releases the GIL: threads run in parallel.
 
-The extension module of `xllamacpp` exports ggml's C interface. Buffers are the caller's; nothing here allocates.
+The extension module of `xllamacpp` exports ggml's C interface. The caller provides all buffers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _TO_FLOAT = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_in
 
 
 class _Traits(ctypes.Structure):
-    """`struct ggml_type_traits` of ggml.h, as far as it is needed."""
+    """The needed part of `struct ggml_type_traits` in ggml.h."""
 
     _fields_ = (
         ("name", ctypes.c_char_p),
@@ -31,10 +31,10 @@ class _Traits(ctypes.Structure):
 
 @cache
 def load() -> Any:
-    """The engine's library, with the types of what is called in it.
+    """The engine's library, with the types of the functions that are called.
 
     Raises:
-        QuantizeError: the engine is not installed, or is one that does not export its kernels.
+        QuantizeError: the engine is not installed, or does not export its kernels.
     """
     found = importlib.util.find_spec("xllamacpp.xllamacpp")
     if found is None or found.origin is None:
@@ -65,7 +65,7 @@ def to_float32(type_name: str, source: int, target: int, n_elements: int) -> Non
     """Weights of any type as float32. `source` and `target` are addresses.
 
     Raises:
-        QuantizeError: a type that has no such kernel.
+        QuantizeError: the type has no such kernel.
     """
     library = load()
     if type_name == "F16":
@@ -82,7 +82,7 @@ def to_float32(type_name: str, source: int, target: int, n_elements: int) -> Non
 def quantize_rows(
     type_name: str, source: int, target: int, n_rows: int, row_elements: int, importance: int | None
 ) -> int:
-    """Rows of float32 as blocks of a type; returns the bytes written. `importance`: address of a float32 row."""
+    """Quantise rows of float32; returns the bytes written. `importance`: address of a float32 row."""
     written: int = load().ggml_quantize_chunk(
         TENSOR_TYPE_NUMBERS[type_name], source, target, 0, n_rows, row_elements, importance
     )
@@ -90,15 +90,15 @@ def quantize_rows(
 
 
 def is_valid(type_name: str, address: int, size_bytes: int) -> bool:
-    """Whether blocks hold numbers: no NaN, no infinity. Types without a check pass."""
+    """Whether blocks contain neither NaN nor infinity. Types without a check pass."""
     return bool(load().ggml_validate_row_data(TENSOR_TYPE_NUMBERS[type_name], address, size_bytes))
 
 
 def float32_bytes(type_name: str, data: bytes, n_elements: int) -> bytes:
-    """Weights of any type as float32, little-endian; for tensors that fit memory twice.
+    """Weights of any type as little-endian float32; for tensors that fit into memory twice.
 
     Raises:
-        QuantizeError: a type that has no such kernel.
+        QuantizeError: the type has no such kernel.
     """
     source = (ctypes.c_char * len(data)).from_buffer_copy(data)
     target = (ctypes.c_char * (4 * n_elements))()

@@ -1,4 +1,4 @@
-"""The order of tensors and the values that llama-quantize gives a file."""
+"""The order of tensors and the values in files of llama-quantize."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _QUANTIZATION_VERSION = 2
 
 
 def in_model_order(names: Iterable[str]) -> list[str]:
-    """llama.cpp's order of tensors: those of no block first, then block by block, by name within."""
+    """llama.cpp's order of tensors: those outside of blocks first, then block by block, each by name."""
 
     def key(name: str) -> tuple[int, bytes]:
         match = _BLOCK.match(name)
@@ -23,7 +23,7 @@ def in_model_order(names: Iterable[str]) -> list[str]:
 
 
 def llama_values(gguf: GGUFFile, file_type: Any) -> dict[str, bytes]:
-    """A file's values as llama-quantize writes them: the two about quantisation last."""
+    """A file's values in llama-quantize's order: the two about quantisation last."""
     values = gguf.raw_values()
     for key in ("general.quantization_version", "general.file_type"):
         values.pop(key, None)

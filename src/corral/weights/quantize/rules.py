@@ -1,8 +1,8 @@
-"""Which type each tensor of a model gets: llama.cpp's mixes, stated as tables and one short rule for each role.
+"""The type of each tensor of a model: llama.cpp's mixes as tables and one short rule per role.
 
-A mix gives more bits to tensors that suffer most (values, down projections, some layers, the output). The rules
+A mix gives more bits to the tensors that suffer most (values, down projections, some layers, the output). The rules
 depend on the architecture, the number of experts, the ratio of heads to key-value heads, and the order of tensors.
-Source of the facts: llama.cpp src/llama-quant.cpp (tensor_allows_quantization, llama_tensor_get_type_impl).
+Source: llama.cpp src/llama-quant.cpp (tensor_allows_quantization, llama_tensor_get_type_impl).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from corral.weights.quantize.file_types import FILE_TYPES, FLOAT_TYPES
 _BLOCK = re.compile(r"blk\.(\d+)\.")
 _EMBEDDINGS = ("token_embd.weight", "per_layer_token_embd.weight")
 _OUTPUT = "output.weight"
-# The first part of a name that matches says what a tensor is for.
+# The first match in a name determines the role of a tensor.
 _ROLES = (
     ("attn_qkv.weight", "qkv"),
     ("attn_kv_b.weight", "kv_b"),
@@ -33,7 +33,7 @@ _ROLES = (
     ("ffn_down", "down"),
 )
 _LIKE_VALUES = ("v", "qkv", "kv_b")
-# Small or sensitive tensors keep their type: any of these in a name.
+# Small or sensitive tensors keep their type: those with any of these in their name.
 _KEPT = (
     "_norm.weight",
     "ffn_gate_inp.weight",
@@ -67,7 +67,7 @@ _KEPT_GLM5 = (
     "ssm_beta.weight", "attn_kv_a_mqa.weight", "attn_k_b.weight", "attn_v_b.weight",
 )  # fmt: skip
 _AT_LEAST_Q8_GLM5 = ("attn_q_a", "attn_q_b", "nextn.eh_proj")
-# Types for rows that cannot be divided into blocks of the type wanted.
+# Types for rows that cannot be divided into blocks of the chosen type.
 _FALLBACKS = {
     **dict.fromkeys(("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS"), "IQ4_NL"),
     **dict.fromkeys(("Q2_0", "Q2_K", "Q3_K", "TQ1_0", "TQ2_0"), "Q4_0"),
@@ -86,7 +86,7 @@ _ATTENTION_OUT = {"Q2_K": "Q3_K", "IQ3_XXS": "IQ3_S", "Q3_K_M": "Q4_K", "Q3_K_L"
 _ATTENTION_OUT_8_EXPERTS = (
     "Q2_K", "Q3_K_S", "Q3_K_M", "Q4_K_S", "Q4_K_M", "IQ3_XXS", "IQ3_XS", "IQ3_S", "IQ3_M", "IQ4_NL", "IQ4_XS",
 )  # fmt: skip
-# Published models whose tensors Ollama keeps finer in Q4_K_S and Q4_K_M: architecture -> name pattern -> type.
+# Tensors that Ollama keeps at a higher precision in Q4_K_S and Q4_K_M: architecture -> name pattern -> type.
 _MLA_PATTERN = r"attn_(k_b|q_a|q_b|v_b|kv_a_mqa)\.weight"
 _KEPT_FINE: dict[str, dict[str, str]] = {
     "qwen35": {r"blk\.\d+\.nextn\.eh_proj\.weight": "Q8_0"},
@@ -96,13 +96,13 @@ _KEPT_FINE: dict[str, dict[str, str]] = {
     "glmocr": {r"token_embd\.weight": "F16", r"output\.weight": "F16"},
     "glm4": {r"token_embd\.weight": "F16", r"output\.weight": "F16"},
 }
-# Layers at which llama.cpp takes a model for one of its 70B kind, whose key-value heads are few.
+# Number of layers by which llama.cpp recognises 70B models, which have few key-value heads.
 _LAYERS_OF_70B = {"llama": 80, "qwen2": 80, "deci": 80, "olmo": 80, "jais2": 68}
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What the rules ask of a model. `heads_per_kv_head` is 0 without key-value heads."""
+    """The facts about a model that the rules use. `heads_per_kv_head` is 0 without key-value heads."""
 
     architecture: str
     n_layers: int
@@ -130,19 +130,19 @@ class ModelFacts:
 
 
 def _number(value: Any) -> int:
-    """A number of the metadata; of one for each layer the first; 0 if it is missing."""
+    """A number of the metadata; the first one if there is one per layer; 0 if it is missing."""
     if isinstance(value, GGUFArray):
         value = next(iter(value.values()), 0)
     return value if isinstance(value, int) else 0
 
 
 def _rank(tensor: TensorInfo) -> int:
-    """Dimensions as ggml counts them: trailing ones do not."""
+    """The number of dimensions without trailing ones, as ggml counts them."""
     return max((i + 1 for i, length in enumerate(tensor.shape) if length > 1), default=1)
 
 
 def is_quantizable(architecture: str, tensor: TensorInfo) -> bool:
-    """Whether a tensor takes another type at all."""
+    """Whether a tensor may be quantised at all."""
     name = tensor.name
     if _rank(tensor) < 2 or not name.endswith("weight") or name in _KEPT_WHOLE:
         return False
@@ -151,7 +151,7 @@ def is_quantizable(architecture: str, tensor: TensorInfo) -> bool:
 
 
 def needs_importance(name: str, type_name: str, file_type: str) -> bool:
-    """Whether a tensor turns to garbage in a type without an importance matrix."""
+    """Whether a type ruins a tensor without an importance matrix."""
     if name in _EMBEDDINGS or name == _OUTPUT:
         return False
     return type_name in _NEEDS_IMPORTANCE or (type_name == "Q2_K" and file_type == "Q2_K_S")
@@ -170,8 +170,10 @@ def _block_elements(type_name: str) -> int:
 
 
 class TypeChooser:
-    """Chooses types for the tensors of one model, which must be asked for in llama.cpp's order, each once:
-    the rules count how many of a role came before."""
+    """Chooses types for the tensors of one model.
+
+    Call it in llama.cpp's order, once per tensor: the rules count the previous tensors of each role.
+    """
 
     def __init__(
         self,
@@ -199,7 +201,7 @@ class TypeChooser:
         """The type of the next tensor.
 
         Raises:
-            QuantizeError: its rows have a length that no type takes.
+            QuantizeError: no type fits the length of its rows.
         """
         if not is_quantizable(self._facts.architecture, tensor):
             return tensor.type_name
@@ -248,7 +250,7 @@ class TypeChooser:
         return "Q8_0" if self._default == "Q8_0" else "Q6_K"
 
     def _mxfp4_type(self, tensor: TensorInfo, role: str) -> str:
-        """Only experts; in one architecture projections have three dimensions too."""
+        """Only experts get it; in one architecture projections have three dimensions too."""
         is_expert = len(tensor.shape) > 2 and tensor.shape[2] > 1
         if self._facts.architecture == "bailingmoe3":
             is_expert = is_expert and role in ("up", "gate", "down")
@@ -326,7 +328,7 @@ class TypeChooser:
         return kind
 
     def _early_down_type(self, *, is_falcon: bool) -> str:
-        """The first eighth of the layers, for the types that give it something of its own."""
+        """The first eighth of the layers, for the types that treat it specially."""
         file_type = self._file_type
         if file_type == "Q2_K_S":
             return "Q4_K"
@@ -353,19 +355,19 @@ class TypeChooser:
         return "IQ3_XXS" if self._file_type == "IQ3_XS" and is_middle else self._default
 
     def _count(self, role: str) -> int:
-        """How many of a role came before this one."""
+        """The number of previous tensors of a role."""
         index = self._seen.get(role, 0)
         self._seen[role] = index + 1
         return index
 
     def _layer(self, tensor: TensorInfo, index: int) -> int:
-        """The layer of a tensor: without experts it is the number of those before."""
+        """The layer of a tensor; without experts the number of previous ones."""
         if self._facts.n_experts <= 1:
             return index
         match = _BLOCK.match(tensor.name)
         if match is None or int(match[1]) >= self._facts.n_layers:
             raise QuantizeError(
-                f"cannot tell the layer of tensor {tensor.name} of {self._facts.n_layers} layers"
+                f"cannot determine the layer of tensor {tensor.name} of {self._facts.n_layers} layers"
             )
         return int(match[1])
 
@@ -373,12 +375,12 @@ class TypeChooser:
 def _has_more_bits(layer: int, layers: int) -> bool:
     """The first and last eighth, and every third in between."""
     eighth = layers // 8
-    # C's remainder keeps the sign of the dividend; layers before the first eighth have returned by then.
+    # C's remainder has the sign of the dividend, but layers before the first eighth are handled first.
     return layer < eighth or layer >= 7 * layers // 8 or (layer - eighth) % 3 == 2
 
 
 def _fitting(tensor: TensorInfo, kind: str) -> str:
-    """The type, or the one that rows of this length fit."""
+    """The type, or its fallback if rows of this length do not fit."""
     columns = tensor.shape[0]
     if columns % _block_elements(kind) == 0:
         return kind

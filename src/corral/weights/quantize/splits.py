@@ -1,4 +1,4 @@
-"""Model files in several parts: which belong together, and one file out of them.
+"""Split model files: finds the parts that belong together and merges them.
 
 Ollama: server/create.go, split GGUF handling. llama.cpp: tools/gguf-split.
 """
@@ -23,12 +23,12 @@ _COPY_BYTES = 64 << 20
 
 
 def group_splits(files: Sequence[tuple[str, GGUFFile]]) -> list[list[tuple[str, GGUFFile]]]:
-    """Files with their names, those that are parts of one model together and in the order of their parts.
+    """Files with their names, grouped by model, with parts in order.
 
-    A file that is whole makes a group of its own. Groups keep the order in which their first file came.
+    A complete file is its own group. Groups are in the order of their first files.
 
     Raises:
-        GGUFError: a name or a number that does not fit, or a missing part.
+        GGUFError: a wrong name or number, or a missing part.
     """
     groups: dict[str, list[tuple[int, str, GGUFFile]]] = {}
     for name, gguf in files:
@@ -42,13 +42,13 @@ def group_splits(files: Sequence[tuple[str, GGUFFile]]) -> list[list[tuple[str, 
 
 
 def _split_value(gguf: GGUFFile, key: str) -> int | None:
-    """A number about the split, bare or under the architecture's name."""
+    """A number about the split, with or without the architecture as prefix."""
     value = gguf.metadata.get(key, gguf.get_arch(key))
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _check_name(name: str, gguf: GGUFFile, count: int) -> tuple[str, int]:
-    """What a part's name says: the model's prefix and the part's index, from 0."""
+    """The model's prefix and the part's index (from 0), from the name of a part."""
     match = _SPLIT_NAME.fullmatch(name)
     if match is None:
         raise GGUFError(f"split GGUF {quoted(name)} must use llama.cpp split filename pattern")
@@ -67,7 +67,7 @@ def _check_name(name: str, gguf: GGUFFile, count: int) -> tuple[str, int]:
 
 
 def _checked(group: list[tuple[int, str, GGUFFile]]) -> list[tuple[str, GGUFFile]]:
-    """Parts in order, none missing, none twice."""
+    """Parts in order; raises if one is missing or duplicate."""
     name = group[0][1]
     count = _split_value(group[0][2], "split.count") or 1
     if count <= 1:
@@ -96,12 +96,14 @@ def merge_splits(
     names: Sequence[str] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write one model file out of its parts, given in any order. `names`: what a person calls them, if the paths
-    do not say. Values are the first part's; tensors come in llama.cpp's order. `on_progress(done, total)` counts
-    bytes; what it raises ends the work. Nothing is left at `destination` when it fails.
+    """Merge the parts of a model, given in any order, into one file.
+
+    `names`: the user's names of the parts, if they differ from the paths. Values are those of the first part; tensors
+    are in llama.cpp's order. `on_progress(done, total)` counts bytes; an exception in it aborts the work. Nothing is
+    left at `destination` after a failure.
 
     Raises:
-        GGUFError: the parts do not make one model.
+        GGUFError: the parts are not one model.
         StoreError: no space.
         OSError
     """
@@ -109,7 +111,7 @@ def merge_splits(
     groups = group_splits(named)
     if len(groups) != 1:
         raise GGUFError(
-            f"{len(parts)} files are no parts of one model: {', '.join(name for name, _ in named)}"
+            f"{len(parts)} files are not parts of one model: {', '.join(name for name, _ in named)}"
         )
     files = [gguf for _, gguf in groups[0]]
     sources: dict[str, tuple[GGUFFile, TensorInfo]] = {}
@@ -120,7 +122,7 @@ def merge_splits(
             sources[tensor.name] = (gguf, tensor)
     expected = _split_value(files[0], "split.tensors.count")
     if expected is not None and expected != len(sources):
-        raise GGUFError(f"the parts have {len(sources)} tensors, {expected} are announced")
+        raise GGUFError(f"the parts have {len(sources)} tensors, but {expected} are expected")
     values = llama_values(files[0], files[0].metadata.get("general.file_type"))
     architecture = files[0].architecture
     for key in _SPLIT_KEYS:

@@ -1,4 +1,4 @@
-"""Model files in layouts that the engine does not load, as files that it does: written once, kept near the blobs."""
+"""Translates model files whose layout the engine cannot load; the translated files are kept near the blobs."""
 
 from corral.weights.translate.known import (
     VERSION,

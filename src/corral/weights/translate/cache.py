@@ -1,6 +1,6 @@
-"""Views kept as files: `corral-views/<digest>-v<version>-<part>.gguf` in the models folder, which Ollama ignores.
+"""Translated files (views): `corral-views/<digest>-v<version>-<part>.gguf` in the models folder; Ollama ignores them.
 
-A view is there whole or not at all. It goes when its blob goes; a new version of the translations replaces it.
+A view is complete or does not exist. It is deleted with its blob, and replaced by a new version of the translations.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ Part = Literal["text", "projector"]
 _log = logging.getLogger("corral.translate")
 FOLDER_NAME = "corral-views"
 _NAME = re.compile(r"(?P<hex>[0-9a-f]{64})-v(?P<version>\d+)-(text|projector)\.gguf")
-# Another process may be writing; its file is recent as long as it does.
+# Another process may be writing such a file; then it is recent.
 _ABANDONED_S = 3600.0
 _MAKERS: dict[Part, Callable[[GGUFFile], View | None]] = {"text": text_view, "projector": projector_view}
 
 
 class ViewCache:
-    """The views of one models folder. Blocks on the disk; safe in threads."""
+    """The views of one models folder. Blocks on the disk; thread-safe."""
 
     def __init__(self, models_folder: Path) -> None:
         self.folder = models_folder / FOLDER_NAME
@@ -42,15 +42,15 @@ class ViewCache:
         return self.folder / f"{digest.hex.lower()}-v{VERSION}-{part}.gguf"
 
     def ensure(self, digest: Digest, gguf: GGUFFile, part: Part) -> Path | None:
-        """The file of a view, written now if it is not there; None if the original needs none.
+        """The file of a view, which is written if it does not exist; None if the original needs no translation.
 
         Raises:
-            GGUFError: the original is not what its family says.
-            StoreError: no space, or the folder cannot be written to.
+            GGUFError: the original is not a valid file of its family.
+            StoreError: not enough space, or the folder is not writable.
         """
         path = self.path(digest, part)
         with self._lock:
-            if self._is_sound(path):
+            if self._is_complete(path):
                 return path
             view = _MAKERS[part](gguf)
             if view is None:
@@ -80,8 +80,8 @@ class ViewCache:
             )
             return path
 
-    def _is_sound(self, path: Path) -> bool:
-        """Whether a file is there and as long as its header says."""
+    def _is_complete(self, path: Path) -> bool:
+        """Whether a file exists and has the length given by its header."""
         if not path.is_file():
             return False
         try:
@@ -92,13 +92,13 @@ class ViewCache:
         return True
 
     def delete(self, digest: Digest) -> None:
-        """Remove the views of a blob, of every version."""
+        """Delete the views of a blob, of all versions."""
         for path in self._files():
             if path.name.startswith(f"{digest.hex.lower()}-v"):
                 path.unlink(missing_ok=True)
 
     def sweep(self, used: Collection[Digest], *, now_s: float | None = None) -> None:
-        """Remove views of blobs that nothing uses, of other versions, and what was left half written."""
+        """Delete views of unused blobs, of other versions, and incomplete ones."""
         now_s = time.time() if now_s is None else now_s
         hexes = {digest.hex.lower() for digest in used}
         for path in self._files():

@@ -1,4 +1,4 @@
-"""What every projector view has: the values of a vision tower under `clip.`, as llama.cpp's mtmd reads them."""
+"""The common part of projector views: the values of a vision tower under `clip.`, as llama.cpp's mtmd expects."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def start(
     kind_key: str = "clip.projector_type",
     is_standard: bool = True,
 ) -> None:
-    """The values that the rows of the table share. `leaves`: values of the tower that keep their names."""
+    """Set the common values. `leaves`: values of the tower that keep their names."""
     view.put("general.architecture", "clip", "string")
     view.inject("clip.has_vision_encoder", True, "bool")
     view.put(kind_key, kind, "string")
@@ -39,11 +39,11 @@ def start(
 
 
 def copy_leaves(view: View, leaves: Iterable[str], *, source: str = "vision", target: str = "vision") -> None:
-    """Values of a tower under `clip.`, names unchanged."""
+    """Copy values of a tower to `clip.`, with unchanged names."""
     for leaf in leaves:
         view.copy(f"{view.architecture}.{source}.{leaf}", f"clip.{target}.{leaf}")
 
 
 def finish(view: View) -> None:
-    """Leave out what a projector has no use for: the vocabulary and the values of the text model."""
+    """Drop what a projector does not need: the vocabulary and the values of the text model."""
     view.values = {key: value for key, value in view.values.items() if key.startswith(("general.", "clip."))}

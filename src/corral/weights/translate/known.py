@@ -1,4 +1,4 @@
-"""Which module translates which architecture, and whether a file needs it. Source of the table: llama/compat."""
+"""The module for each architecture, and whether a file needs translation. Source of the table: llama/compat."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from corral.weights.translate.families import (
 )
 from corral.weights.translate.view import View
 
-# Part of the names of stored views: raise it whenever a translation changes.
+# Part of the names of stored views: increase it whenever a translation changes.
 VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
 class _Family:
-    """`text` changes a view and says whether the file needed it; `projector` makes the other part of the file."""
+    """`text` changes a view and returns whether this was necessary; `projector` makes the vision part."""
 
     text: Callable[[View], bool]
     projector: Callable[[View], None] | None = None
@@ -71,10 +71,10 @@ _FAMILIES: dict[str, _Family] = {
 
 
 def text_view(gguf: GGUFFile) -> View | None:
-    """The file as the engine loads it; None if it does so as it is.
+    """The file in the engine's layout; None if the file needs no translation.
 
     Raises:
-        GGUFError: a file of a known family that lacks what its translation needs.
+        GGUFError: values or tensors that the translation needs are missing.
         OSError
     """
     family = _FAMILIES.get(gguf.architecture)
@@ -85,7 +85,7 @@ def text_view(gguf: GGUFFile) -> View | None:
 
 
 def needs_translation(gguf: GGUFFile) -> bool:
-    """Whether the engine would refuse or misread a file. True also where the translation will fail, with a reason."""
+    """Whether the engine would refuse or misread a file. Also True if the translation will fail with an error."""
     if gguf.architecture not in _FAMILIES:
         return False
     try:
@@ -95,14 +95,14 @@ def needs_translation(gguf: GGUFFile) -> bool:
 
 
 def embeds_projector(gguf: GGUFFile) -> bool:
-    """Whether a file that needs a translation has a vision part too."""
+    """Whether a file that needs translation also has a vision part."""
     family = _FAMILIES.get(gguf.architecture)
     has_part = family is not None and family.projector is not None
     return has_part and any(tensor.name.startswith("v.") for tensor in gguf.tensors)
 
 
 def projector_view(gguf: GGUFFile) -> View | None:
-    """The vision (and sound) part of a file that has both parts in one; None if it has none.
+    """The vision (and audio) part of a file that contains both parts; None if it has none.
 
     Raises:
         GGUFError, OSError: as `text_view`.

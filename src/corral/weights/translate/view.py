@@ -1,7 +1,7 @@
-"""A model file as it should be: its values and tensors, changed by a family's module, before anything is written.
+"""A translated model file before it is written: values and tensors, changed by a family's module.
 
-A tensor's data is ranges of the original file, copied as they are, or made from it by a function. The verbs are
-those of the original's translation layer (llama/compat): `copy` and `inject` never overwrite, `put` does.
+A tensor's data is either ranges of the source file, copied unchanged, or made from it by a function. The verbs are
+those of Ollama's translation layer (llama/compat): `copy` and `inject` never overwrite, `put` does.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from corral.weights.gguf.names import row_bytes
 from corral.weights.gguf.values import ValueKind
 from corral.weights.quantize.kernels import float32_bytes
 
-# Makes data; gets a function that reads a range of the original file.
+# Makes data; its argument reads a range of the source file.
 Read = Callable[[int, int], bytes]
 Maker = Callable[[Read], bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class ViewTensor:
-    """`shape` fastest dimension first. Either `ranges` (offset and size in the original) or `make`."""
+    """`shape` has the fastest dimension first. Either `ranges` (offset and size in the source) or `make` is set."""
 
     shape: tuple[int, ...]
     type_name: str
@@ -44,7 +44,7 @@ class ViewTensor:
         return count
 
     def data(self, read: Read) -> bytes:
-        """All of the data; for tensors of a vision tower, not for those that fill gigabytes."""
+        """All of the data; for tensors of vision towers, not for those of several gigabytes."""
         if self.make is not None:
             return self.make(read)
         return b"".join(read(offset, size) for offset, size in self.ranges)
@@ -72,7 +72,7 @@ class View:
     # Values
 
     def get(self, key: str, default: Any = None) -> Any:
-        """A value as Python has it, texts decoded, arrays as lists."""
+        """A value as a Python object, with texts decoded and arrays as lists."""
         if key not in self.values:
             return default
         kind, value = decode_value(self.values[key])
@@ -83,14 +83,14 @@ class View:
         return value.decode("utf-8", "replace")
 
     def own(self, leaf: str, default: Any = None) -> Any:
-        """A value under the original architecture's name."""
+        """A value of the source architecture."""
         return self.get(f"{self.architecture}.{leaf}", default)
 
     def own_number(self, leaf: str, default: int | None = None) -> int:
-        """A whole number under the original architecture's name.
+        """An integer value of the source architecture.
 
         Raises:
-            GGUFError: it is missing and has no default, or is something else.
+            GGUFError: it is missing without a default, or not an integer.
         """
         value = self.own(leaf, default)
         if isinstance(value, bool) or not isinstance(value, int):
@@ -109,7 +109,7 @@ class View:
             self.values[new] = self.values[old]
 
     def copy_prefix(self, new: str) -> None:
-        """Every value of the original architecture under a new one too, which becomes the view's."""
+        """Copy every value of the source architecture to a new one, which becomes the view's."""
         old = self.architecture + "."
         for key in list(self.values):
             if key.startswith(old):
@@ -121,7 +121,7 @@ class View:
             self.values.pop(key, None)
 
     def tokens_cut_to(self, count: int) -> None:
-        """Shorten the vocabulary to the rows that the embeddings have."""
+        """Shorten the vocabulary to the number of rows of the embeddings."""
         for name in ("tokens", "scores", "token_type"):
             key = f"tokenizer.ggml.{name}"
             if key not in self.values or not isinstance(self.gguf.metadata.get(key), GGUFArray):
@@ -133,7 +133,7 @@ class View:
     # Tensors
 
     def has(self, *prefixes: str) -> bool:
-        """Whether some tensor's name starts like this."""
+        """Whether a tensor's name starts with this prefix."""
         return any(name.startswith(prefixes) for name in self.tensors)
 
     def rows(self, name: str) -> int:
@@ -160,7 +160,7 @@ class View:
         """Replace the first occurrence of each old part in each name, pair by pair.
 
         Raises:
-            GGUFError: two tensors would get one name.
+            GGUFError: two tensors would get the same name.
         """
         rules = list(pairs)
 
@@ -181,17 +181,17 @@ class View:
         self.tensors = tensors
 
     def promote(self, *names: str) -> None:
-        """F16 to F32; other types, and tensors that are not there, stay."""
+        """Convert F16 to F32; other types and missing tensors are ignored."""
         for name in names:
             tensor = self.tensors.get(name)
             if tensor is not None and tensor.type_name == "F16":
                 self.tensors[name] = ViewTensor(tensor.shape, "F32", make=tensor.floats)
 
     def join(self, new: str, parts: Sequence[str], shape: tuple[int, ...]) -> None:
-        """A tensor that has the data of others one after another; the others go.
+        """Make a tensor from the concatenated data of others, which are removed.
 
         Raises:
-            GGUFError: their types differ, or the shape is not theirs together.
+            GGUFError: their types differ, or the shape does not fit.
         """
         joined = [self._tensor(name) for name in parts]
         if len({tensor.type_name for tensor in joined}) != 1:
@@ -205,7 +205,7 @@ class View:
         self._replace(parts, new, made)
 
     def join_floats(self, new: str, parts: Sequence[str], shape: tuple[int, ...]) -> None:
-        """As `join`, all as float32 first."""
+        """Like `join`, but everything is converted to float32 first."""
         joined = [self._tensor(name) for name in parts]
         if sum(tensor.n_elements for tensor in joined) != ViewTensor(shape, "F32").n_elements:
             raise GGUFError(f"{', '.join(parts)} do not make a tensor of shape {shape}")
@@ -213,7 +213,7 @@ class View:
         self._replace(parts, new, made)
 
     def interleave(self, new: str, first: str, second: str, shape: tuple[int, ...], groups: int) -> None:
-        """A tensor that has, group by group, the first's data and then the second's; the two go. Only ranges."""
+        """Make a tensor that interleaves the groups of two others, which are removed. Only for ranges."""
         a, b = self._tensor(first), self._tensor(second)
         if a.type_name != b.type_name or a.shape != b.shape or a.size_bytes % groups:
             raise GGUFError(f"{first} and {second} differ")
@@ -225,7 +225,7 @@ class View:
         self._replace((first, second), new, ViewTensor(shape, a.type_name, ranges))
 
     def _replace(self, old: Sequence[str], new: str, tensor: ViewTensor) -> None:
-        """Put a tensor in the place of the first of others."""
+        """Put a tensor in place of the first of others."""
         tensors: dict[str, ViewTensor] = {}
         for name, existing in self.tensors.items():
             if name == old[0]:
@@ -238,7 +238,7 @@ class View:
         """Reorder the rows of each head from halves to pairs: new row 2d+s is old row s·n/2+d.
 
         Raises:
-            GGUFError: the rows are not divided by the heads.
+            GGUFError: the number of rows is not a multiple of the heads.
         """
         tensor = self._tensor(name)
         rows = tensor.shape[1] if len(tensor.shape) > 1 else 0
@@ -254,12 +254,12 @@ class View:
         self.tensors[name] = ViewTensor(tensor.shape, tensor.type_name, make=make)
 
     def zeros(self, name: str, shape: tuple[int, ...]) -> None:
-        """A new tensor of float32 zeros."""
+        """Add a tensor of float32 zeros."""
         size = NewTensor("", shape, "F32").size_bytes
         self.tensors[name] = ViewTensor(shape, "F32", make=lambda _read: bytes(size))
 
     def add_one(self, name: str) -> None:
-        """Float32, and one more than it was: norms whose files hold the difference to 1."""
+        """Convert to float32 and add 1: for norms stored as the difference to 1."""
         tensor = self._tensor(name)
 
         def make(read: Read) -> bytes:
@@ -280,7 +280,7 @@ def reader_of(handle: int) -> Read:
     """Reads ranges of an open file.
 
     Returns:
-        A function that raises GGUFError when the file is shorter than it was.
+        A function that raises GGUFError if the file has become shorter.
     """
 
     def read(offset: int, size: int) -> bytes:

@@ -1,7 +1,7 @@
-"""Writes a view as a file: whole or not at all, with its blocks shared with the original where a file system can.
+"""Writes a view as a file, completely or not at all, sharing blocks with the source if the file system can.
 
-Runs of tensors that lie together in the original are copied in one piece. The header is padded so that the largest
-run keeps its position within a file-system block, which is what sharing needs.
+Consecutive tensors of the source are copied in one piece. The header is padded so that the largest run keeps its
+position within a file-system block, which is necessary for sharing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from corral.weights.gguf import NewTensor, build_header, encode_value
 from corral.weights.gguf.writer import Header
 from corral.weights.translate.view import View, ViewTensor, reader_of
 
-# Part of the names of files that are being written.
+# Part of the names of incomplete files.
 TEMPORARY_MARK = ".writing-"
 _PADDING_KEY = "corral.padding"
 _BLOCK_BYTES = 4096
@@ -26,11 +26,11 @@ _PIECE_BYTES = 256 << 20
 def write_view(
     view: View, destination: Path, *, on_progress: Callable[[int, int], None] | None = None
 ) -> None:
-    """Write a view; `destination` appears when everything is on disk. `on_progress(done, total)` counts bytes.
+    """Write a view; `destination` appears once everything is on disk. `on_progress(done, total)` counts bytes.
 
     Raises:
-        GGUFError: the original is not what its family says.
-        StoreError: no space.
+        GGUFError: the source is not a valid file of its family.
+        StoreError: not enough space.
         OSError
     """
     tensors = [NewTensor(name, tensor.shape, tensor.type_name) for name, tensor in view.tensors.items()]
@@ -51,7 +51,7 @@ def write_view(
 
 
 def _aligned_header(view: View, tensors: Sequence[NewTensor], sources: Sequence[ViewTensor]) -> Header:
-    """A header after which the largest tensor that is copied has its old place within a block."""
+    """A header after which the largest copied tensor keeps its position within a block."""
     header = build_header(view.values, tensors)
     copied = [i for i, tensor in enumerate(sources) if len(tensor.ranges) == 1]
     if not copied:
@@ -60,7 +60,7 @@ def _aligned_header(view: View, tensors: Sequence[NewTensor], sources: Sequence[
     shift = (sources[largest].ranges[0][0] - header.offsets[largest]) % _BLOCK_BYTES
     if shift == 0:
         return header
-    # Adding a value changes the length first; then what is still missing goes into its text.
+    # Adding the padding value changes the length; its text then fills the rest.
     empty = build_header(view.values | {_PADDING_KEY: encode_value("", "string")}, tensors)
     missing = (sources[largest].ranges[0][0] - empty.offsets[largest]) % _BLOCK_BYTES
     text = " " * missing
@@ -99,7 +99,7 @@ def _write_data(
 
 
 def _runs(tensors: Sequence[ViewTensor], offsets: Sequence[int]) -> list[tuple[int, int, int]]:
-    """What is copied, as (from, to, bytes), neighbours in both files joined with the padding between them."""
+    """The ranges to copy as (from, to, bytes); neighbours in both files are joined, including padding."""
     runs: list[tuple[int, int, int]] = []
     for tensor, offset in zip(tensors, offsets, strict=True):
         for start, size in tensor.ranges:

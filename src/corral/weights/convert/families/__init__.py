@@ -1,1 +1,1 @@
-"""One small module for each model family; `registry` finds the one for an architecture."""
+"""One small module per model family; `known` finds the one for an architecture."""

@@ -1,4 +1,4 @@
-"""BERT and its descendants: MiniLM, BGE, E5, RoBERTa, CamemBERT, XLM-R, and rerankers made of them."""
+"""BERT and its descendants: MiniLM, BGE, E5, RoBERTa, CamemBERT, XLM-R, and rerankers based on them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from corral.weights.convert.output import Output
 
 
 class Bert(Encoder):
-    """Position embeddings from 0 on; a classifier sits on the pooler."""
+    """Position embeddings start at 0; a classifier follows the pooler."""
 
     gguf_arch = "bert"
     prefixes = ("bert.",)
@@ -60,7 +60,7 @@ class Bert(Encoder):
 
 
 class Roberta(Bert):
-    """Positions begin behind the padding token's; the classifier has a layer of its own."""
+    """Positions start after the padding token's; the classifier has its own layer."""
 
     prefixes = ("roberta.",)
     names: ClassVar[Mapping[str, str]] = {

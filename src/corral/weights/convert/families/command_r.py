@@ -1,4 +1,4 @@
-"""Cohere's Command R and R7B: attention and feed-forward side by side, one layer norm before both."""
+"""Cohere's Command R and R7B: parallel attention and feed-forward, with one layer norm before both."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from corral.weights.convert.families.decoder import BLOCK_NAMES, Decoder
 from corral.weights.convert.lazy import Lazy
 from corral.weights.convert.output import Output
 
-# From as many layers on the engine expects norms on queries and keys.
+# With at least this many layers, the engine expects norms on queries and keys.
 _NORMED_FROM_BLOCKS = 64
 
 
 class CommandR(Decoder):
-    """Neighbouring pairs are rotated in the source too, so nothing is permuted. The head is the embedding."""
+    """The source rotates neighbouring pairs too, so nothing is permuted. The output is tied to the embedding."""
 
     gguf_arch = "command-r"
     uses_layer_norm = True
@@ -46,7 +46,7 @@ class CommandR(Decoder):
 
 
 class CommandR7B(CommandR):
-    """Every fourth layer sees everything and is not rotated."""
+    """Every fourth layer has full attention and no rotary positions."""
 
     gguf_arch = "cohere2"
 

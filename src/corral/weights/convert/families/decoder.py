@@ -1,4 +1,4 @@
-"""Decoders in the manner of Llama: attention, gated feed-forward, rotary positions."""
+"""Decoders like Llama: attention, gated feed-forward, rotary positions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ EXPERT_NAMES = {
 
 
 class Decoder(Family):
-    """The usual keys and shapes. `has_permuted_heads`: the engine rotates neighbouring pairs, so rows move."""
+    """The usual keys and shapes. `has_permuted_heads`: the engine rotates neighbouring pairs; rows are permuted."""
 
     names: ClassVar[Mapping[str, str]] = {
         "embed_tokens": "token_embd",
@@ -157,7 +157,7 @@ class Decoder(Family):
         yield from (f"blk.ffn_{name}{experts}.weight" for name in ("gate", "up", "down"))
 
     def longrope_attention_factor(self) -> float:
-        """How much attention is scaled for the longer context (transformers: modeling_rope_utils.py)."""
+        """The attention scaling for the longer context (transformers: modeling_rope_utils.py)."""
         given = self.rope.section.number("attention_factor", default=0.0)
         if given:
             return given

@@ -1,4 +1,4 @@
-"""What encoders share: they see both directions, and make one vector, or a score, of a text."""
+"""The base of encoders: bidirectional models that produce a vector or a score for a text."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from corral.weights.convert.output import Output
 
 
 class Encoder(Family):
-    """`dropped`: how names begin that make words of vectors, or vectors nobody asks for."""
+    """`dropped`: prefixes of unneeded tensors, such as language-model heads and poolers."""
 
     dropped: ClassVar[tuple[str, ...]] = ()
 
     @property
     def is_classifier(self) -> bool:
-        """Whether it scores a text: a reranker, for one."""
+        """Whether the model scores texts, as rerankers do."""
         return self.hf_architecture.endswith("ForSequenceClassification")
 
     def metadata(self, out: Output) -> None:

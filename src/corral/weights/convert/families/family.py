@@ -1,8 +1,8 @@
-"""What all families share: a table of names, the usual metadata, shapes checked against the configuration.
+"""The base of all families: a table of names, the usual metadata, shapes checked against the configuration.
 
-A family overrides what it does differently: `names` and `block_names` for its tensors, `rename` for those that are
-dropped or spelled in several ways, `change` for values, `metadata` for keys of its own, `extra` for tensors that
-the source does not have.
+A family overrides what is different: `names` and `block_names` for its tensors, `rename` for those that are dropped
+or have several spellings, `change` for values, `metadata` for its own keys, `extra` for tensors that the source does
+not have.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _MAX_BLOCKS = 1024
 _MAX_EXPERTS = 4096
 _BLOCK = re.compile(r"(?:layers|encoder\.layers?)\.(?P<number>\d{1,4})\.(?P<rest>.+)")
 _EXPERT = re.compile(r"(?P<stem>.+\.experts)\.(?P<number>\d{1,4})\.(?P<rest>.+)")
-# Buffers that older files carry; the engine computes them.
+# Buffers in older files; the engine computes them.
 _BUFFERS = (".rotary_emb.inv_freq", ".position_ids", ".attention.bias", ".masked_bias")
 
 
 def gguf_name(
     source: str, names: Mapping[str, str], block_names: Mapping[str, str], n_block: int
 ) -> str | None:
-    """GGUF's name for a tensor, with the ending of the source's; None when the tables do not have it."""
+    """GGUF's name for a tensor, with the suffix of the source; None if it is not in the tables."""
     match = _BLOCK.fullmatch(source)
     prefix, rest, table = "", source, names
     if match is not None and int(match["number"]) < n_block:
@@ -38,7 +38,7 @@ def gguf_name(
     stem, _dot, ending = rest.rpartition(".")
     if ending in ("weight", "bias") and stem in table:
         return f"{prefix}{table[stem]}.{ending}"
-    # Packed experts come without an ending.
+    # Packed experts have no suffix.
     return f"{prefix}{table[rest]}.weight" if rest in table else None
 
 
@@ -49,9 +49,9 @@ class Family(ABC):
     # Names of this family without `.weight` and `.bias`, and GGUF's for them: outside and inside blocks.
     names: ClassVar[Mapping[str, str]]
     block_names: ClassVar[Mapping[str, str]]
-    # Prefixes of the model inside classes with a head, longest first.
+    # Prefixes of tensor names in classes with a head, longest first.
     prefixes: ClassVar[tuple[str, ...]] = ("model.",)
-    # Whether the engine wants `output.weight` even when it is the embedding.
+    # Whether the engine needs `output.weight` even if it equals the embedding.
     needs_output: ClassVar[bool] = False
 
     def __init__(self, checkpoint: Checkpoint, config: Config, architecture: str) -> None:
@@ -79,15 +79,15 @@ class Family(ABC):
         """Write the architecture's keys."""
 
     def rename(self, name: str) -> str | None:
-        """The name to look up; None drops the tensor."""
+        """The name to look up in the tables; None drops the tensor."""
         return name
 
     def change(self, name: str, values: Lazy) -> Iterable[tuple[str, Lazy]]:
-        """What becomes of a tensor, by its GGUF name."""
+        """Change a tensor's values, by its GGUF name."""
         yield name, values
 
     def extra(self) -> Iterator[tuple[str, Lazy]]:
-        """Tensors that are computed from the configuration."""
+        """Additional tensors, computed from the configuration."""
         yield from ()
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -95,7 +95,7 @@ class Family(ABC):
         return {}
 
     def required(self) -> Iterable[str]:
-        """Names, as in `shapes`, without which the model cannot be loaded."""
+        """Names (as in `shapes`) of tensors that the engine requires."""
         return ("token_embd.weight",)
 
     # Shared work
@@ -119,7 +119,7 @@ class Family(ABC):
         self._check(out)
 
     def gathered(self, weights: Weights) -> Iterator[tuple[str, Lazy]]:
-        """Sources by the names to look up, experts stacked."""
+        """Source tensors by the names to look up, with experts stacked."""
         experts: dict[tuple[str, str], dict[int, Lazy]] = {}
         for original in weights.names():
             name = self._without_prefix(original)

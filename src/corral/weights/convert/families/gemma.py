@@ -1,4 +1,4 @@
-"""Gemma 1, 2 and 3, the part that reads text. Norm weights are stored less one; the engine wants them whole."""
+"""Gemma 1, 2 and 3, text part. The source stores norm weights minus 1; the engine expects the full values."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _SANDWICH_NAMES = {
     "post_feedforward_layernorm": "post_ffw_norm",
 }
 
-# Parts that see.
+# Vision parts.
 _VISION = ("vision_tower.", "multi_modal_projector.")
 
 
 class Gemma(Decoder):
-    """The head is always the embedding."""
+    """The output is always tied to the embedding."""
 
     gguf_arch = "gemma"
     default_eps = 1e-6
@@ -39,7 +39,7 @@ class Gemma(Decoder):
 
 
 class Gemma2(Gemma):
-    """Norms on both sides, capped logits, every other layer with a sliding window."""
+    """Norms before and after, capped logits, a sliding window in every other layer."""
 
     gguf_arch = "gemma2"
     block_names = _SANDWICH_NAMES
@@ -56,7 +56,7 @@ class Gemma2(Gemma):
         self._check_scale(n_block_by_width=46)
 
     def _check_scale(self, *, n_block_by_width: int) -> None:
-        """The engine derives the attention's scale; only models with as many layers use another."""
+        """The engine derives the attention scale; only models with this many layers use another one."""
         scale = self.config.number("query_pre_attn_scalar", default=float(self.head_dim))
         engine = self.n_embd // self.n_head if self.n_block == n_block_by_width else self.head_dim
         if scale != engine:
@@ -66,14 +66,14 @@ class Gemma2(Gemma):
 
 
 class Gemma3(Gemma2):
-    """Norms on queries and keys, most layers with a sliding window and a rotary base of their own."""
+    """Norms on queries and keys; most layers have a sliding window and a separate rotary base."""
 
     gguf_arch = "gemma3"
-    # The text part lies deeper in models that also see.
+    # In vision models the text part is nested deeper.
     prefixes = ("model.language_model.", "language_model.model.", "language_model.", "model.")
 
     def __init__(self, checkpoint: Checkpoint, config: Config, architecture: str) -> None:
-        # The vision models' config.json leaves out what the smallest one has.
+        # The config.json of vision models omits values that equal the smallest model's.
         defaults = {
             "num_attention_heads": 8,
             "num_key_value_heads": 4,

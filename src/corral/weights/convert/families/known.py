@@ -1,4 +1,4 @@
-"""Which family converts which architecture (`architectures[0]` of config.json)."""
+"""The family for each architecture (`architectures[0]` of config.json)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Llama 2, 3 and 3.x, Mistral, and what else is built like them."""
+"""Llama 2, 3 and 3.x, Mistral, and models with the same structure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from corral.weights.convert.families.decoder import Decoder
 
 
 class Llama(Decoder):
-    """The engine rotates neighbouring pairs here, so the rows of queries and keys are permuted."""
+    """The engine rotates neighbouring pairs, so the rows of queries and keys are permuted."""
 
     gguf_arch = "llama"
     has_permuted_heads = True

@@ -8,12 +8,12 @@ from corral.weights.convert.families.decoder import BLOCK_NAMES, EXPERT_NAMES
 from corral.weights.convert.families.llama import Llama
 from corral.weights.convert.lazy import Lazy
 
-# w1 gates, w2 goes down, w3 goes up.
+# w1 is the gate, w2 the down, w3 the up projection.
 _PARTS = {"w1.weight": "gate_proj.weight", "w2.weight": "down_proj.weight", "w3.weight": "up_proj.weight"}
 
 
 class Mixtral(Llama):
-    """Experts one by one (`w1`, `w2`, `w3`) or, from transformers 5, packed in one tensor."""
+    """Experts are separate (`w1`, `w2`, `w3`) or, from transformers 5 on, packed in one tensor."""
 
     block_names = BLOCK_NAMES | EXPERT_NAMES
 
@@ -29,7 +29,7 @@ class Mixtral(Llama):
 
 
 def split_packed_experts(name: str, values: Lazy) -> Iterable[tuple[str, Lazy]]:
-    """Gate and up projections that share one tensor [experts, 2·width, hidden], as two."""
+    """Split gate and up projections that share one tensor [experts, 2·width, hidden]."""
     if not name.endswith(".ffn_gate_up_exps.weight") or len(values.shape) != 3:
         yield name, values
         return

@@ -10,7 +10,7 @@ from corral.weights.convert.families.encoder import Encoder
 from corral.weights.convert.families.rope import Rope
 from corral.weights.convert.output import Output
 
-# The length the models were trained for; config.json says up to what they may be stretched.
+# The context length in training; config.json has the length to which it may be extended.
 _TRAINED_POSITIONS = 2048
 
 
@@ -43,7 +43,9 @@ class NomicBert(Encoder):
             if config.boolean(name, default=expected) is not expected:
                 raise ConversionError(f"config.json: the engine expects {name} to be {str(expected).lower()}")
         if config.number("rotary_emb_fraction", default=1.0) != 1.0:
-            raise ConversionError("config.json: the engine rotates whole heads of this architecture")
+            raise ConversionError(
+                "config.json: for this architecture the engine only supports rotating whole heads"
+            )
         theta = config.number("rotary_emb_base", default=Rope.of(config, 1000.0).theta)
         out.set_float(".rope.freq_base", theta)
         out.set_int("tokenizer.ggml.token_type_count", config.integer("type_vocab_size", default=1))

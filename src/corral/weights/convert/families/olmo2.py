@@ -1,4 +1,4 @@
-"""OLMo 2: norms behind attention and feed-forward, and over all heads of queries and keys at once."""
+"""OLMo 2: norms after attention and feed-forward, and one norm over all heads of queries or keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Phi-3, Phi-3.5 and Phi-4: queries, keys and values in one tensor, gate and up projection in another."""
+"""Phi-3, Phi-3.5 and Phi-4: one tensor for queries, keys and values, one for gate and up projection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from corral.weights.convert.output import Output
 
 
 class Phi3(Decoder):
-    """The engine takes the fused tensors as they are. It does not slide windows here, nor do we claim one."""
+    """The engine takes the fused tensors unchanged. It has no sliding window here, so none is written."""
 
     gguf_arch = "phi3"
     block_names: ClassVar[Mapping[str, str]] = {
@@ -22,7 +22,7 @@ class Phi3(Decoder):
     def metadata(self, out: Output) -> None:
         super().metadata(out)
         out.set_int(".rope.scaling.original_context_length", self.original_context_length())
-        # The engine tells Phi-4 from Phi-3 by a window of 0.
+        # The engine recognises Phi-4 by a window of 0.
         out.set_int(".attention.sliding_window", self.config.optional_integer("sliding_window") or 0)
         if self.rope.kind == "longrope":
             out.set_float(".rope.scaling.attn_factor", self.longrope_attention_factor())

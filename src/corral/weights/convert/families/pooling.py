@@ -1,4 +1,4 @@
-"""How a sentence model makes one vector of many: sentence-transformers' `modules.json` and its folders."""
+"""The pooling of sentence models, from sentence-transformers' `modules.json` and its folders."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _MODE_NAMES = {"mean": "mean", "cls": "cls", "lasttoken": "last"}
 
 
 def write_pooling(checkpoint: Checkpoint, out: Output, *, default: str | None = None) -> None:
-    """Write the pooling and whether vectors are normalised; nothing for a model that is no sentence model.
+    """Write the pooling and whether vectors are normalised; nothing if it is not a sentence model.
 
     Raises:
-        ConversionError: a pooling that the engine does not have.
+        ConversionError: a pooling that the engine does not support.
     """
     modules = _modules(checkpoint)
     kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
@@ -42,7 +42,7 @@ def _modules(checkpoint: Checkpoint) -> list[dict[str, Any]]:
     if modules is None:
         return []
     if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
-        raise ConversionError("modules.json: a list of objects is expected")
+        raise ConversionError("modules.json: expected a list of objects")
     return modules
 
 

@@ -1,4 +1,4 @@
-"""Qwen 2, 2.5 and 3, dense: rotary halves as in the source, so nothing is permuted."""
+"""Qwen 2, 2.5 and 3, dense: the engine rotates halves like the source, so nothing is permuted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Qwen2(Decoder):
     default_eps = 1e-6
 
     def rename(self, name: str) -> str | None:
-        # A tied head is stored by some writers; the engine takes the embedding for it.
+        # Some writers store a tied output; the engine uses the embedding.
         if name == "lm_head.weight" and self.config.boolean("tie_word_embeddings", default=False):
             return None
         return name

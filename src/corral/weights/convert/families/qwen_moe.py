@@ -1,4 +1,4 @@
-"""Qwen 2 and 3 with a mixture of experts; Qwen 2 has a shared expert besides."""
+"""Qwen 2 and 3 with a mixture of experts; Qwen 2 also has a shared expert."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from corral.weights.convert.output import Output
 
 
 class Qwen2Moe(Qwen2):
-    """Experts in every layer: the engine knows no mixture of dense and sparse ones here."""
+    """Experts in every layer: for this architecture the engine does not support dense layers."""
 
     gguf_arch = "qwen2moe"
     needs_output = True
-    # Whether the engine makes the weights of the chosen experts sum to 1.
+    # Whether the engine normalises the weights of the chosen experts.
     normalizes_weights: ClassVar[bool] = False
     block_names: ClassVar[Mapping[str, str]] = {
         **BLOCK_NAMES,

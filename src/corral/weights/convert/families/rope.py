@@ -1,5 +1,4 @@
-"""Rotary position settings in the spellings of transformers 4 (`rope_theta`, `rope_scaling`) and 5
-(`rope_parameters`), and what the engine's keys make of them."""
+"""Rotary positions, as set by transformers 4 (`rope_theta`, `rope_scaling`) and 5 (`rope_parameters`)."""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ from corral.errors import ConversionError
 from corral.weights.convert.config import Config
 from corral.weights.convert.output import Output
 
-# Kinds that change nothing within the length a model was trained for.
+# Kinds that have no effect within the training length.
 _PLAIN = ("default", "none", "dynamic", "mrope")
 
 
@@ -25,10 +24,10 @@ class Rope:
 
     @classmethod
     def of(cls, config: Config, default_theta: float) -> Rope:
-        """The settings of a model, those of its layers that see everything where there are several kinds.
+        """The settings of a model; if there are several kinds of layers, those of layers with full attention.
 
         Raises:
-            ConversionError: a scaling that the engine does not know.
+            ConversionError: a scaling that the engine does not support.
         """
         section = config.section("rope_parameters") or config.section("rope_scaling") or Config({})
         section = section.section("full_attention") or section
@@ -46,7 +45,7 @@ class Rope:
 
     @classmethod
     def local_theta(cls, config: Config, name: str, default: float) -> float:
-        """The base of layers with a sliding window: a setting of its own, or a section of them."""
+        """The base of layers with a sliding window: a separate setting, or a section."""
         section = config.section("rope_parameters")
         local = section.section("sliding_attention") if section is not None else None
         if local is not None and local.has("rope_theta"):
@@ -54,7 +53,7 @@ class Rope:
         return config.number(name, default=default)
 
     def write(self, out: Output) -> None:
-        """Write base frequency and scaling; factors per frequency are tensors and not written here."""
+        """Write base frequency and scaling. Factors per frequency are tensors, which are written elsewhere."""
         out.set_float(".rope.freq_base", self.theta)
         section = self.section
         if self.kind == "linear":
@@ -80,7 +79,7 @@ class Rope:
 
 
 def llama3_factors(rope: Rope, n_dim: int) -> list[float]:
-    """By how much each frequency of Llama 3.1 and later is slowed down (transformers: modeling_rope_utils.py)."""
+    """The factor by which each frequency of Llama 3.1 and later is divided (transformers: modeling_rope_utils.py)."""
     factor = rope.section.number("factor", default=8.0)
     low = rope.section.number("low_freq_factor", default=1.0)
     high = rope.section.number("high_freq_factor", default=4.0)

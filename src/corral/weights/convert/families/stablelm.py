@@ -1,4 +1,4 @@
-"""StableLM: layer norms with biases, a part of each head rotated, in version 2 a norm for each head."""
+"""StableLM: layer norms with biases, partially rotated heads, and in version 2 a norm per head."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class StableLm(Decoder):
         out.set(".use_parallel_residual", self.config.boolean("use_parallel_residual", default=True))
 
     def gathered(self, weights: Weights) -> Iterator[tuple[str, Lazy]]:
-        """Norms of single heads become one tensor of all heads."""
+        """The norms of the heads are joined to one tensor."""
         heads: dict[str, dict[int, Lazy]] = {}
         for name, values in super().gathered(weights):
             if match := _HEAD_NORM.fullmatch(name):

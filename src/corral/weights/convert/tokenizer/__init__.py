@@ -1,4 +1,4 @@
-"""Tokenizers of Hugging Face folders in the forms the engine knows."""
+"""Converts the tokenizers of Hugging Face folders to the engine's formats."""
 
 from corral.weights.convert.tokenizer.load import load_vocabulary
 from corral.weights.convert.tokenizer.vocabulary import Vocabulary

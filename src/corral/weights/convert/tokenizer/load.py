@@ -22,7 +22,7 @@ from corral.weights.convert.tokenizer.tokenizer_json import (
 from corral.weights.convert.tokenizer.vocabulary import MAX_TOKENS, TokenType, Vocabulary
 
 _WORD_PIECE_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-# Marks of Gemma's turns and calls, which its files call ordinary tokens (ollama: convert/tokenizer_spm.go).
+# Control tokens of Gemma that its files declare as ordinary ones (ollama: convert/tokenizer_spm.go).
 _MARKS = ("<start_of_turn>", "<end_of_turn>", "<start_function_", "<end_function_", "<escape>")
 _SPACE = "\u2581"
 
@@ -31,7 +31,7 @@ def load_vocabulary(checkpoint: Checkpoint, config: Config) -> Vocabulary:
     """The model's tokenizer: tokens, special tokens and chat templates.
 
     Raises:
-        ConversionError: there is none, or none that the engine can be given.
+        ConversionError: there is none, or the engine does not support it.
     """
     tokenizer = checkpoint.object("tokenizer.json")
     settings = checkpoint.object("tokenizer_config.json")
@@ -51,7 +51,7 @@ def load_vocabulary(checkpoint: Checkpoint, config: Config) -> Vocabulary:
 def _sentencepiece(
     checkpoint: Checkpoint, tokenizer: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> Vocabulary | None:
-    """The SentencePiece model with what other files add; None when tokenizer.json is of another kind."""
+    """The SentencePiece model with additions from other files; None if tokenizer.json is of another kind."""
     path = checkpoint.path("tokenizer.model")
     if path is None or is_byte_level(tokenizer):
         return None
@@ -87,7 +87,7 @@ def _from_settings(settings: Mapping[str, Any]) -> Iterable[AddedToken]:
 
 
 def _extend(vocabulary: Vocabulary, tokens: Iterable[AddedToken]) -> None:
-    """Add tokens, or say more about tokens that are there."""
+    """Add tokens, or change the types of existing ones."""
     assert vocabulary.scores is not None
     for number, text, is_special in sorted(tokens):
         count = len(vocabulary.tokens)
@@ -105,7 +105,7 @@ def _extend(vocabulary: Vocabulary, tokens: Iterable[AddedToken]) -> None:
 
 
 def _word_list(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> Vocabulary | None:
-    """BERT's vocab.txt, from the time before tokenizer.json."""
+    """BERT's vocab.txt, the predecessor of tokenizer.json."""
     text = checkpoint.text("vocab.txt")
     if text is None:
         return None

@@ -1,8 +1,8 @@
-"""Which of the engine's pre-tokenizers a tokenizer.json describes.
+"""Finds the engine's pre-tokenizer that a tokenizer.json describes.
 
-The engine knows its pre-tokenizers by name. A tokenizer.json spells out regular expressions, in many spellings
-for the same thing; each is brought into a normal form (its alternatives, one by one, with equal spellings made
-equal) and looked up. What is not known is refused: a wrong choice would quietly worsen every answer.
+The engine's pre-tokenizers have names. A tokenizer.json contains regular expressions instead, which can be spelled in
+many ways. They are normalised (their alternatives one by one, with a single spelling for equal ones) and looked up.
+Unknown ones are refused, because a wrong choice would silently make every response worse.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from corral.errors import ConversionError
 
 Step = tuple[str, ...]
 
-# Alternatives that several patterns share. Names say what they match.
+# Alternatives that several patterns share, named after what they match.
 _CONTRACTION = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _CONTRACTION_SPELLINGS = (
     "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])",
@@ -80,17 +80,17 @@ _KNOWN: dict[tuple[Step, ...], str] = {
         _BYTES,
     ): "deepseek-coder",
 }
-# Whole words of the vocabulary are taken without merging in the first, not in the second.
+# The first takes whole words of the vocabulary without merging, the second does not.
 _WITHOUT_IGNORED_MERGES = {"llama-bpe": "dbrx"}
 
 
 def find_pre_tokenizer(pre_tokenizer: Any, *, ignores_merges: bool, keeps_spaces: bool) -> str:
     """The engine's name for a byte-level `pre_tokenizer` of a tokenizer.json.
 
-    `ignores_merges` is the model's `ignore_merges`; `keeps_spaces` that decoding does not clean up spaces.
+    `ignores_merges` is the model's `ignore_merges`; with `keeps_spaces` decoding does not clean up spaces.
 
     Raises:
-        ConversionError: the engine has none that does this.
+        ConversionError: the engine does not have it.
     """
     steps = steps_of(pre_tokenizer)
     name = _KNOWN.get(steps)
@@ -106,7 +106,7 @@ def steps_of(pre_tokenizer: Any) -> tuple[Step, ...]:
     """The steps of a pre-tokenizer in normal form.
 
     Raises:
-        ConversionError: a step that no byte-level pre-tokenizer has.
+        ConversionError: an unsupported step.
     """
     if pre_tokenizer is None:
         return ()
@@ -139,14 +139,14 @@ def _split_step(step: dict[str, Any]) -> Step:
     if not isinstance(text, str) or len(text) > 20_000:
         raise ConversionError("tokenizer.json: a Split without a pattern")
     behavior, is_inverted = step.get("behavior"), bool(step.get("invert"))
-    # Isolated keeps matches as pieces of their own; so does removing what lies between them.
+    # "Isolated" keeps matches as separate pieces; removing the text between them does the same.
     if behavior != "Isolated" and not (behavior == "Removed" and is_inverted):
         return ("split", f"{behavior}: {text}")
     return _split(*(_normal(part) for part in _alternatives(text)))
 
 
 def _alternatives(pattern: str) -> list[str]:
-    """The parts of a pattern between `|` outside groups and classes."""
+    """The alternatives of a pattern, split at `|` outside of groups and classes."""
     parts, depth, in_class, start, position = [], 0, False, 0, 0
     while position < len(pattern):
         char = pattern[position]
@@ -166,12 +166,12 @@ def _alternatives(pattern: str) -> list[str]:
 
 
 def _normal(part: str) -> str:
-    """One spelling for alternatives that match alike."""
+    """A single spelling for equivalent alternatives."""
     for spelling in _CONTRACTION_SPELLINGS:
         if part == spelling or part.endswith(f"{spelling}?"):
             part = part.replace(spelling, _CONTRACTION)
             break
-    # Possessive quantifiers only forbid backtracking that could not succeed in these patterns.
+    # In these patterns, possessive quantifiers only prevent backtracking that could not succeed.
     part = re.sub(r"(?<=[\]}])([?+*])\+", r"\1", part)
     part = part.replace("\r", r"\r").replace("\n", r"\n")
     return part.replace(r"\p{N}{1}", r"\p{N}")

@@ -1,4 +1,4 @@
-"""SentencePiece's tokenizer.model, a protocol buffer of which a dozen fields matter.
+"""Reads SentencePiece's tokenizer.model, a protocol buffer of which a dozen fields are needed.
 
 Fields: google/sentencepiece, src/sentencepiece_model.proto.
 """
@@ -30,7 +30,7 @@ def parse_model(data: bytes, name: str) -> Vocabulary:
     """The vocabulary of a SentencePiece model.
 
     Raises:
-        ConversionError: not such a file, or of a kind that the engine does not have.
+        ConversionError: not a SentencePiece model, or a kind that the engine does not support.
     """
     tokens: list[str] = []
     scores: list[float] = []
@@ -91,7 +91,7 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | float | bytes]]:
     """Field numbers and values of one message.
 
     Raises:
-        ValueError, IndexError, struct.error: the bytes are no message.
+        ValueError, IndexError, struct.error: the bytes are not a message.
     """
     position = 0
     while position < len(data):

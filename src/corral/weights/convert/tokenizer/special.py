@@ -1,4 +1,4 @@
-"""Special tokens and chat templates: which token begins and ends a text, and who says so."""
+"""Special tokens and chat templates: which tokens begin and end a text, and which files define them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _MAX_TEMPLATE_BYTES = 2**20
 def add_special_tokens(
     vocabulary: Vocabulary, checkpoint: Checkpoint, config: Config, tokenizer: Mapping[str, Any]
 ) -> None:
-    """Set ids of special tokens and whether they are added to a text.
+    """Set the ids of special tokens, and whether they are added to texts.
 
-    Names in tokenizer_config.json and special_tokens_map.json come before numbers in config.json; the end tokens
-    of generation_config.json are all ends.
+    Names in tokenizer_config.json and special_tokens_map.json take precedence over ids in config.json; all end tokens
+    of generation_config.json are used.
 
     Raises:
         ConversionError
@@ -61,7 +61,7 @@ def _number(value: Any, count: int) -> int | None:
 
 
 def _add_ends(vocabulary: Vocabulary, checkpoint: Checkpoint, config: Config) -> None:
-    """Every token that ends an answer: the engine has three names for them."""
+    """Set all tokens that end a response; the engine has three names for them."""
     ends: list[int] = []
     for values in (checkpoint.object("generation_config.json"), config.values):
         given = values.get("eos_token_id")
@@ -82,7 +82,7 @@ def _add_ends(vocabulary: Vocabulary, checkpoint: Checkpoint, config: Config) ->
 def _add_surroundings(
     vocabulary: Vocabulary, named: Mapping[str, Any], tokenizer: Mapping[str, Any], ids: Mapping[str, int]
 ) -> None:
-    """Whether a text gets a first and a last token. The tokenizer's own post-processor shows it best."""
+    """Whether a first and a last token are added to texts, preferably according to the post-processor."""
     flags, special = vocabulary.flags, vocabulary.special
     single, pair = _templates(tokenizer)
     if single is not None:
@@ -107,13 +107,13 @@ def _add_surroundings(
             special.setdefault("eos", special["seperator"])
     for name in ("bos", "eos"):
         if flags.get(f"add_{name}_token") and name not in special:
-            raise ConversionError(f"the tokenizer adds a {name} token, but does not say which")
+            raise ConversionError(f"the tokenizer adds a {name} token, but does not name it")
 
 
 def _templates(
     tokenizer: Mapping[str, Any],
 ) -> tuple[list[str | None] | None, list[str | None] | None]:
-    """What surrounds one text and a pair, None standing for a text; None where the tokenizer does not say."""
+    """The tokens around one text and around a pair (None stands for a text); None if unknown."""
     processor = tokenizer.get("post_processor")
     if not isinstance(processor, dict):
         return ([None], None) if tokenizer else (None, None)
@@ -132,7 +132,7 @@ def _templates(
 
 def _pair_item(value: Any) -> str:
     if not isinstance(value, list) or not value or not isinstance(value[0], str):
-        raise ConversionError("tokenizer.json: the post_processor is not sound")
+        raise ConversionError("tokenizer.json: invalid post_processor")
     return value[0]
 
 
@@ -147,7 +147,7 @@ def _items(template: Any) -> list[str | None]:
 
 
 def add_chat_templates(vocabulary: Vocabulary, checkpoint: Checkpoint) -> None:
-    """Chat templates: chat_template.jinja before those inside JSON files.
+    """Chat templates; chat_template.jinja takes precedence over those inside JSON files.
 
     Raises:
         ConversionError
@@ -160,12 +160,12 @@ def add_chat_templates(vocabulary: Vocabulary, checkpoint: Checkpoint) -> None:
     elif isinstance(given, list):
         for entry in given:
             if not isinstance(entry, dict) or not isinstance(entry.get("template"), str):
-                raise ConversionError("invalid chat_template: a name and a template are expected")
+                raise ConversionError("invalid chat_template: expected a name and a template")
             name = str(entry.get("name"))
             if name.replace("_", "").isalnum() and name.isascii():
                 vocabulary.chat_templates[name] = entry["template"]
     elif given is not None:
-        raise ConversionError("invalid chat_template: a text or a list is expected")
+        raise ConversionError("invalid chat_template: expected a text or a list")
     separate = checkpoint.text("chat_template.jinja")
     if separate is not None:
         vocabulary.chat_templates["default"] = separate

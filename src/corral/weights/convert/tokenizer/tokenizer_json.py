@@ -1,4 +1,4 @@
-"""tokenizer.json (the `tokenizers` package's format) as a vocabulary of the engine's."""
+"""Converts tokenizer.json (the format of the `tokenizers` package) to the engine's vocabulary."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AddedToken = tuple[int, str, bool]
 
 
 def added_tokens(tokenizer: Mapping[str, Any]) -> list[AddedToken]:
-    """Tokens outside the model proper: id, text, whether it is special.
+    """Additional tokens: id, text, whether they are special.
 
     Raises:
         ConversionError
@@ -41,7 +41,7 @@ def _checked_id(value: Any) -> int:
 
 
 def is_byte_level(tokenizer: Mapping[str, Any]) -> bool:
-    """Whether the vocabulary spells bytes as printable characters, as GPT-2 began to."""
+    """Whether the vocabulary represents bytes as printable characters, as in GPT-2."""
     return any(
         part.get("type") == "ByteLevel"
         for name in ("pre_tokenizer", "decoder")
@@ -50,7 +50,7 @@ def is_byte_level(tokenizer: Mapping[str, Any]) -> bool:
 
 
 def parts_of(component: Any) -> Iterator[dict[str, Any]]:
-    """A component, or the components of a sequence."""
+    """The components of a sequence, or the single component."""
     if not isinstance(component, dict):
         return
     for name in ("normalizers", "pretokenizers", "decoders", "processors"):
@@ -65,11 +65,11 @@ def vocabulary_of(tokenizer: Mapping[str, Any], *, keeps_spaces: bool) -> Vocabu
     """The vocabulary that a tokenizer.json describes.
 
     Raises:
-        ConversionError: a kind of tokenizer that the engine does not have, or an unsound file.
+        ConversionError: an invalid file, or a kind of tokenizer that the engine does not support.
     """
     model = tokenizer.get("model")
     if not isinstance(model, dict):
-        raise ConversionError("tokenizer.json: there is no model")
+        raise ConversionError("tokenizer.json: model is missing")
     kind = model.get("type")
     if kind is None and "merges" in model:
         kind = "BPE"
@@ -85,7 +85,7 @@ def vocabulary_of(tokenizer: Mapping[str, Any], *, keeps_spaces: bool) -> Vocabu
 
 
 def _listed(vocab: Any, tokenizer: Mapping[str, Any]) -> tuple[list[str], list[int]]:
-    """Tokens by id with their types; ids that nothing has become unused tokens."""
+    """Tokens by id, with their types; unassigned ids become unused tokens."""
     if not isinstance(vocab, dict):
         raise ConversionError("tokenizer.json: the vocabulary has to be an object")
     by_id: dict[int, str] = {}
@@ -129,7 +129,7 @@ def _byte_level(tokenizer: Mapping[str, Any], model: Mapping[str, Any], *, keeps
 
 
 def _sentencepiece_bpe(tokenizer: Mapping[str, Any], model: Mapping[str, Any]) -> Vocabulary:
-    """SentencePiece's BPE. The engine merges the pair whose result has the best score; ranks give such scores."""
+    """SentencePiece's BPE. The engine merges the pair with the best score, so ranks are converted to scores."""
     if not _escapes_spaces(tokenizer):
         raise ConversionError("tokenizer.json: the engine has no BPE without bytes or escaped spaces")
     tokens, types = _listed(model.get("vocab"), tokenizer)
@@ -158,7 +158,7 @@ def _escapes_spaces(tokenizer: Mapping[str, Any]) -> bool:
 
 
 def prepends_space(tokenizer: Mapping[str, Any]) -> bool:
-    """Whether text begins with a space that was not there."""
+    """Whether a space is added in front of texts."""
     if any(part.get("type") == "Prepend" for part in parts_of(tokenizer.get("normalizer"))):
         return True
     for part in parts_of(tokenizer.get("pre_tokenizer")):
@@ -250,9 +250,9 @@ def _word_piece(tokenizer: Mapping[str, Any], model: Mapping[str, Any]) -> Vocab
 def word_pieces(
     tokens: list[str], types: list[int], continuation: object, unknown: str, flags: dict[str, bool]
 ) -> Vocabulary:
-    """Word pieces as the engine spells them: words begin with a mark, their continuations have none."""
+    """WordPiece tokens in the engine's spelling: the beginning of a word is marked, continuations are not."""
     if continuation != "##":
-        raise ConversionError("tokenizer.json: the engine knows word pieces that continue with ## only")
+        raise ConversionError("tokenizer.json: the engine only supports word pieces that continue with ##")
     special = {"unknown": tokens.index(unknown)} if unknown in tokens else {}
     spelled = [
         text if kind == TokenType.CONTROL else text[2:] if text.startswith("##") else _SPACE + text

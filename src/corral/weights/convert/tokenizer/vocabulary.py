@@ -1,4 +1,4 @@
-"""A vocabulary as the engine reads it, and its metadata keys."""
+"""A vocabulary in the engine's format, and its metadata keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_TOKENS = 2_000_000
 
 
 class TokenType(IntEnum):
-    """Numbers as in llama.h, enum llama_token_type."""
+    """Numbers of enum llama_token_type in llama.h."""
 
     NORMAL = 1
     UNKNOWN = 2
@@ -25,9 +25,9 @@ class TokenType(IntEnum):
 
 @dataclass(slots=True)
 class Vocabulary:
-    """Tokens by id. `model` is the engine's kind: gpt2, llama (SentencePiece), bert or t5 (unigram).
+    """Tokens by id. `model` is the engine's kind of vocabulary: gpt2, llama (SentencePiece), bert or t5 (unigram).
 
-    `flags` holds further keys below `tokenizer.ggml.`; `special` the ids of special tokens by GGUF's names.
+    `flags` are further keys below `tokenizer.ggml.`; `special` are the ids of special tokens by GGUF's names.
     """
 
     model: str
@@ -43,15 +43,15 @@ class Vocabulary:
     chat_templates: dict[str, str] = field(default_factory=dict)
 
     def fit(self, n_rows: int) -> None:
-        """Make as many tokens as the embedding has rows: pad, or drop tokens that have no vector.
+        """Adjust the number of tokens to the rows of the embedding: pad, or drop tokens without a vector.
 
         Raises:
-            ConversionError: ordinary tokens would be lost.
+            ConversionError: a normal token would be dropped.
         """
         excess = range(n_rows, len(self.tokens))
         if any(self.types[token] in (TokenType.NORMAL, TokenType.BYTE) for token in excess):
             raise ConversionError(
-                f"the tokenizer has {len(self.tokens)} tokens, but the model has vectors for {n_rows} only"
+                f"the tokenizer has {len(self.tokens)} tokens, but the model only has vectors for {n_rows}"
             )
         del self.tokens[n_rows:], self.types[n_rows:]
         if self.scores is not None:
@@ -73,7 +73,7 @@ class Vocabulary:
         """Write the keys.
 
         Raises:
-            ConversionError: two tokens have one text, which the engine cannot load.
+            ConversionError: two tokens have the same text, which the engine cannot load.
         """
         if len(set(self.tokens)) != len(self.tokens):
             twice = next(text for text, count in Counter(self.tokens).items() if count > 1)

@@ -1,1 +1,1 @@
-"""One module for each family of models that was published in a layout of its own."""
+"""One module per family of models that was published in a special layout."""

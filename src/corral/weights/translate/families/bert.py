@@ -21,6 +21,6 @@ def text(view: View) -> bool:
     try:
         data = base64.b64decode(b"".join(value), validate=True)
     except binascii.Error as exc:
-        raise GGUFError(f"{_TABLE} is no base64: {exc}") from exc
+        raise GGUFError(f"{_TABLE} is not base64: {exc}") from exc
     view.put(_TABLE, list(data), "uint8")
     return True

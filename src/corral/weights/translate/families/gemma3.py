@@ -16,7 +16,7 @@ _VISION_NAMES = (
     (".layer_norm1", ".ln1"),
     (".layer_norm2", ".ln2"),
     (".attn_output", ".attn_out"),
-    # Not a slip: llama.cpp's converter has named the two layers the other way round since its first vision model.
+    # Not a mistake: llama.cpp's converter has swapped the names of the two layers since its first vision model.
     (".mlp.fc1", ".ffn_down"),
     (".mlp.fc2", ".ffn_up"),
     ("mm.mm_input_projection", "mm.input_projection"),
@@ -45,7 +45,7 @@ def text(view: View) -> bool:
 
 
 def _embedding(view: View) -> None:
-    """EmbeddingGemma: two dense layers behind the pooling."""
+    """EmbeddingGemma: two dense layers after the pooling."""
     view.copy_prefix("gemma-embedding")
     view.drop("gemma-embedding.attention.causal", "gemma-embedding.attention.sliding_window_pattern")
     view.inject("gemma-embedding.rope.freq_base_swa", 1e4, "float32")

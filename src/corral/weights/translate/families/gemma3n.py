@@ -1,4 +1,4 @@
-"""Gemma 3n: more rows in the embeddings than in those of each layer, and a vocabulary of another model's kind."""
+"""Gemma 3n: its embeddings have more rows than the per-layer ones, and its vocabulary is of another kind."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def text(view: View) -> bool:
 
 
 def _retype(view: View) -> None:
-    """Byte tokens as such, unused ones as normal text."""
+    """Set the types of byte tokens, and of unused tokens to normal."""
     tokens, types = view.get("tokenizer.ggml.tokens"), view.get("tokenizer.ggml.token_type")
     if not isinstance(tokens, list) or not isinstance(types, list):
         return

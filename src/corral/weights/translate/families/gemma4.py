@@ -1,4 +1,4 @@
-"""Gemma 4: gate and up of the experts apart, and towers for pictures and sound in the same file."""
+"""Gemma 4: separate gate and up projections of the experts, and vision and audio towers in the same file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def text(view: View) -> bool:
 
 
 def _fuse_experts(view: View, block: str) -> None:
-    """Gate and up of each expert side by side, unless they differ or have scales of their own."""
+    """Join gate and up of each expert, unless they differ or have their own scales."""
     gate, up = f"{block}ffn_gate_exps.weight", f"{block}ffn_up_exps.weight"
     fused = f"{block}ffn_gate_up_exps.weight"
     scales = [
@@ -79,7 +79,7 @@ def _audio(view: View) -> None:
     view.rename([("a.pre_encode.out.weight", "a.input_projection.weight"), ("mm.a.fc.", "a.pre_encode.out.")])
 
     def renamed(name: str) -> str:
-        """The four in order: each new name would else be taken for one of the next."""
+        """Rename the four norms in order; otherwise a new name would match a later rule."""
         if name.startswith("a.blk."):
             for old, new in _AUDIO_NAMES:
                 if old in name:

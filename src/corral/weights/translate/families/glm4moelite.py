@@ -1,4 +1,4 @@
-"""GLM 4 MoE Lite: llama.cpp knows it as DeepSeek 2 with compressed attention."""
+"""GLM 4 MoE Lite: in llama.cpp it is DeepSeek 2 with compressed attention."""
 
 from __future__ import annotations
 

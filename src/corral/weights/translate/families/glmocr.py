@@ -1,4 +1,4 @@
-"""GLM OCR: llama.cpp knows the text part as GLM 4, with gate and up in one tensor."""
+"""GLM OCR: in llama.cpp its text part is GLM 4, with gate and up in one tensor."""
 
 from __future__ import annotations
 

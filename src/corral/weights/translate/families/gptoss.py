@@ -1,4 +1,4 @@
-"""gpt-oss as published first: another name of the architecture and of three kinds of tensors."""
+"""gpt-oss as first published: other names of the architecture and of three kinds of tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Llama 3 files from before llama.cpp told its tokenizers apart, and those that end a turn with the wrong token."""
+"""Llama 3 files from before llama.cpp distinguished its tokenizers, and those with a wrong end-of-turn token."""
 
 from __future__ import annotations
 

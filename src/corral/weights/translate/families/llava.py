@@ -1,4 +1,4 @@
-"""Projectors of LLaVA and BakLLaVA from before llama.cpp told projectors apart."""
+"""Projectors of LLaVA and BakLLaVA from before llama.cpp distinguished projector types."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def projector(view: View) -> None:
     for name, tensor in list(view.tensors.items()):
         if tensor.type_name == "F16" and _ATTENTION.fullmatch(name):
             view.permute_rows(name, heads)
-    # The row between lines of patches: published files lack it, and nothing is what the original had there.
+    # The row between lines of patches: published files do not have it, and Ollama uses zeros.
     view.zeros("v.token_embd.img_break", (view.own_number("embedding_length"),))
     view.rename(_NAMES)
     view.promote("v.patch_embd.weight")

@@ -1,4 +1,4 @@
-"""Nemotron H, with experts and with eyes and ears: names of the latent projections, towers in the same file."""
+"""Nemotron H, also with experts, vision and audio: names of the latent projections, towers in the same file."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def text(view: View) -> bool:
 
 
 def omni_text(view: View) -> bool:
-    """Nemotron H Omni: the text model in it, with or without experts."""
+    """Nemotron H Omni: its text model, with or without experts."""
     if not view.has("v.", "a.", "mm."):
         return False
     has_experts = any(view.own_number(leaf, 0) > 0 for leaf in ("expert_count", "expert_used_count"))
@@ -97,7 +97,7 @@ def projector(view: View) -> None:
 
 
 def _number(view: View, leaf: str) -> int:
-    """A value of the tower that has to be above 0."""
+    """A value of the tower, which must be positive."""
     value = view.get(f"clip.vision.{leaf}")
     if not isinstance(value, int) or value <= 0:
         raise GGUFError(f"the vision tower's {leaf} is {value!r}")
@@ -112,7 +112,7 @@ def _shape_patches(view: View, patch: int, width: int) -> None:
         return
     channels = tensor.shape[0] // (patch * patch)
     if channels * patch * patch != tensor.shape[0] or tensor.shape[1] != width:
-        raise GGUFError(f"{name} has shape {tensor.shape}, which is no patch of {patch} x {patch}")
+        raise GGUFError(f"{name} has shape {tensor.shape}, which is not a patch of {patch} x {patch}")
     view.tensors[name] = ViewTensor((patch, patch, channels, width), "F32", make=tensor.floats)
 
 
@@ -125,7 +125,7 @@ def _resample_positions(view: View, side: int) -> None:
     width, rows = tensor.shape[0], tensor.n_elements // tensor.shape[0]
     old_side = math.isqrt(rows)
     if old_side * old_side != rows or not 0 < side <= 4096:
-        raise GGUFError(f"{name} has {rows} rows, which are no square")
+        raise GGUFError(f"{name} has {rows} rows, which is not a square number")
 
     def make(read: Read) -> bytes:
         data = tensor.floats(read)

@@ -1,4 +1,4 @@
-"""OLMo 3: llama.cpp knows it as OLMo 2 with a sliding window."""
+"""OLMo 3: in llama.cpp it is OLMo 2 with a sliding window."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Qwen 3 Next and Qwen 3.5: values for each layer where one is wanted, and a predictor of further tokens (MTP)."""
+"""Qwen 3 Next and Qwen 3.5: per-layer values where llama.cpp expects one, and multi-token prediction (MTP)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def next_text(view: View) -> bool:
 
 
 def _scalar_heads(view: View) -> None:
-    """Layers without attention have 0 heads; llama.cpp wants the number of the others."""
+    """Layers without attention have 0 heads; llama.cpp expects the number of the other layers."""
     heads = view.own("attention.head_count_kv")
     if isinstance(heads, list):
         view.put(f"{view.architecture}.attention.head_count_kv", max(heads, default=0) or 2, "uint32")
@@ -63,7 +63,7 @@ def _rename_dt(view: View) -> None:
 
 
 def _predictor(view: View) -> None:
-    """MTP layers become further blocks."""
+    """MTP layers become additional blocks."""
     layers = {int(match[1]) for name in view.tensors if (match := _MTP_LAYER.match(name))}
     if not view.has("mtp.") or any(".nextn." in name for name in view.tensors):
         return
@@ -98,7 +98,7 @@ def _is_shifted_norm(name: str) -> bool:
 
 
 def _stack_experts(view: View, first: int) -> None:
-    """One tensor for all experts of a layer, as the other blocks have it."""
+    """Join the experts of a layer to one tensor, as in the other blocks."""
     found: dict[tuple[int, str], dict[int, str]] = {}
     for name in view.tensors:
         if match := _EXPERT.fullmatch(name):

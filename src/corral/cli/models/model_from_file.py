@@ -1,4 +1,4 @@
-"""A file where a model's name is wanted (`corral run ./model.gguf`): a model named after the file is made of it."""
+"""A file in place of a model name (`corral run ./model.gguf`): a model named after the file is created from it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MAX_NAME = 80
 
 
 def model_named(client: Client, word: str) -> str:
-    """The name of the model that a word means: itself, that of a link, or of a model that is made of a file.
+    """The model that a word means: the word itself, the model of a link, or one that is created from a file.
 
     Raises:
         APIError: there is neither a file nor a model, or the file's name belongs to another model.
@@ -29,7 +29,7 @@ def model_named(client: Client, word: str) -> str:
     """
     name = name_of_link(word)
     if name != word:
-        print(safe(f"{word} is {name}"), file=sys.stderr)
+        print(safe(f"{word} means the model {name}"), file=sys.stderr)
         return name
     if not looks_like_file(word) or (_may_be_name(word) and shown(client, word) is not None):
         return word
@@ -37,36 +37,36 @@ def model_named(client: Client, word: str) -> str:
 
     path = local_path(word, Path())
     if not path.exists():
-        other = f", and there is no model {word!r}" if _may_be_name(word) else ""
+        other = f", and no model is named {word!r}" if _may_be_name(word) else ""
         raise APIError(f"{path} does not exist{other}")
     return _model_of(client, word, path)
 
 
 def name_of_file(path: Path) -> str:
-    """A model's name made of a file's: without its ending, and what no name may have replaced.
+    """A model name made from a file name: without its extension, and with characters that names cannot have replaced.
 
     Raises:
-        APIError: nothing is left.
+        APIError: nothing of the name is left.
     """
     stem = path.name if path.is_dir() else _SUFFIX.sub("", path.name)
     name = _NOT_IN_NAMES.sub("-", stem).strip("-.")[:_MAX_NAME]
     if not name:
-        raise APIError(f"{path}: no model can be named after this file; {_how_to_name('NAME', str(path))}")
+        raise APIError(
+            f"{path}: this file name cannot become a model name; {_how_to_name('NAME', str(path))}"
+        )
     return name
 
 
 def advice_about(word: str) -> str:
-    """What to do about a word that is a file where only a model's name helps; empty if it is none."""
-    # Path would raise at a word that is too long for a file, or at a home that is not known.
+    """A hint for a word that is a file where a model name is required; empty if it is not a file."""
+    # Path would raise for a word that is too long for a file name, or for an unknown home folder.
     if looks_like_file(word) and os.path.exists(os.path.expanduser(word)):  # noqa: PTH110, PTH111
-        return (
-            f"{word} is a file: `{PROGRAM} run {word}` makes a model of it, or {_how_to_name('NAME', word)}"
-        )
+        return f"{word} is a file: `{PROGRAM} run {word}` creates a model from it, or {_how_to_name('NAME', word)}"
     return ""
 
 
 def _how_to_name(name: str, path: str) -> str:
-    return f"`echo FROM {path} | {PROGRAM} create {name} -f -` makes one with a name of your choice"
+    return f"`echo FROM {path} | {PROGRAM} create {name} -f -` creates one with a name of your choice"
 
 
 def _may_be_name(word: str) -> bool:
@@ -78,7 +78,7 @@ def _may_be_name(word: str) -> bool:
 
 
 def shown(client: Client, name: str) -> dict[str, Any] | None:
-    """What show answers of a model; None if there is no such model. Raises APIError, NoServerError."""
+    """The answer of show; None if the model does not exist. Raises APIError, NoServerError."""
     try:
         answer: dict[str, Any] = client.call("POST", "/api/show", {"model": name})
     except APIError as error:
@@ -97,20 +97,20 @@ def _model_of(client: Client, word: str, path: Path) -> str:
     name = name_of_file(path)
     files = named_files(path)
     with Progress() as progress:
-        progress.status(f"looking at {path.name}")
+        progress.status(f"checking {path.name}")
         known = shown(client, name)
         if known is not None and len(files) > 1:
-            # What a model is made of several files cannot be told from it.
-            print(safe(f"there is a model {name} already, and it is run"), file=sys.stderr)
+            # A model created from several files does not record them, so they cannot be compared.
+            print(safe(f"using the existing model {name}"), file=sys.stderr)
             return name
         digests = send_files(client, progress, files)
         if known is None:
             show_events(progress, client.stream("/api/create", {"model": name, "files": digests}))
     if known is None:
-        print(safe(f"{word} is the model {name} now"), file=sys.stderr)
+        print(safe(f"created the model {name} from {word}"), file=sys.stderr)
     elif next(iter(digests.values())).replace(":", "-") not in known.get("modelfile", ""):
         raise APIError(
-            f"there is a model {name} already, and it was not made of {word}: `{PROGRAM} run {name}` runs it; "
+            f"a model {name} already exists and was not created from {word}: `{PROGRAM} run {name}` runs it; "
             + _how_to_name("NAME", word)
         )
     return name

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from corral.cli.http.client import APIError
-from corral.cli.models.own_files import name_of_file
+from corral.cli.models.model_from_file import name_of_file
 from corral.cli.models.weblinks import name_of_link
 from tests.conftest import FIXTURES, Server
 
@@ -58,7 +58,9 @@ def test_a_name_that_is_taken(maker: Server, tmp_path: Path) -> None:
     shutil.copy(FIXTURES / "tiny.gguf", tmp_path / "taken.gguf")
     before = maker.post("/api/show", {"model": "taken"})["modelfile"]
     code, _, log = corral(maker, tmp_path, "run", "./taken.gguf", "hi")
-    assert (code, "was not made of ./taken.gguf" in log, "create NAME -f -" in log) == (1, True, True), log
+    assert (code, "was not created from ./taken.gguf" in log, "create NAME -f -" in log) == (1, True, True), (
+        log
+    )
     assert maker.post("/api/show", {"model": "taken"})["modelfile"] == before
 
 
@@ -83,7 +85,7 @@ def test_other_commands_say_how(maker: Server, tmp_path: Path, command: str) -> 
     """They need a name, and say what makes one of the file."""
     shutil.copy(FIXTURES / "tiny.gguf", tmp_path / "x.gguf")
     code, _, log = corral(maker, tmp_path, command, "./x.gguf")
-    assert (code, "run ./x.gguf` makes a model of it" in log) == (1, True), log
+    assert (code, "run ./x.gguf` creates a model from it" in log) == (1, True), log
 
 
 def test_create_of_a_file(maker: Server, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""JSON for people and for programs: indented, and with nothing in it that a terminal would obey."""
+"""JSON on standard output: indented, and without control characters on a terminal."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 
 
 def print_json(value: Any) -> None:
-    """One JSON text on standard output, its members in the order that they have."""
+    """Print one JSON text; members keep their order."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     print(safe(text) if is_terminal(sys.stdout) else text)

@@ -1,4 +1,4 @@
-"""An answer as it comes: thinking between its marks, then the text, wrapped; and its figures afterwards."""
+"""Prints a response as it streams: thinking between marks, then the wrapped text; and its timings afterwards."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from corral.cli.terminal.wrap import WordWrap
 from corral.golang.time import format_duration
 
 
-class Answer:
-    """Prints to stdout. On a terminal control characters of the model are made visible instead of obeyed."""
+class ResponsePrinter:
+    """Prints one response to stdout. On a terminal, control characters become visible symbols."""
 
     def __init__(self, *, hides_thinking: bool, wraps: bool, renders_markdown: bool = False) -> None:
         self._hides_thinking = hides_thinking
@@ -47,7 +47,7 @@ class Answer:
         sys.stdout.flush()
 
     def end(self) -> None:
-        """Close what is open and leave an empty line."""
+        """Finish the response, and print an empty line."""
         self._end_thinking()
         if self._markdown is not None:
             self._markdown.finish()
@@ -57,7 +57,7 @@ class Answer:
         sys.stdout.flush()
 
     def break_off(self) -> None:
-        """The person has heard enough: leave the cursor at the start of a line, and no colour behind."""
+        """Stop in the middle: reset the colour and start a new line."""
         if self._markdown is not None:
             self._markdown.finish()
         sys.stdout.write((RESET if self._has_colors else "") + "\n")
@@ -89,7 +89,7 @@ def _describe_call(call: dict[str, Any]) -> str:
 
 
 def print_timings(final: dict[str, Any]) -> None:
-    """The figures of an answer on stderr; what is unknown or zero is left out."""
+    """Print the timings of a response to stderr; unknown and zero values are left out."""
 
     def line(label: str, value: str) -> None:
         print(f"{label + ':':<21} {value}", file=sys.stderr)

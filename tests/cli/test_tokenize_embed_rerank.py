@@ -79,9 +79,7 @@ def test_vectors(env: dict[str, str], server: Server) -> None:
     answer = json.loads(run(env, "embed", "embed", "a", "--json").stdout)
     assert answer["model"] == "embed"
     assert len(answer["embeddings"]) == 1
-    assert (
-        run(env, "embed", "embed", stdin=" \n").stderr == "Error: there is no text: standard input is empty\n"
-    )
+    assert run(env, "embed", "embed", stdin=" \n").stderr == "Error: no text given: standard input is empty\n"
 
 
 def test_ranking(env: dict[str, str]) -> None:
@@ -117,11 +115,11 @@ def test_a_terminal_is_no_text(env: dict[str, str], terminal: Callable[..., Scre
     """Nothing waits for a person who does not know that it waits."""
     screen = terminal(env, "tokenize", "say")
     assert screen.wait_for_end() == 1
-    assert "there is no text" in screen.text
+    assert "no text given" in screen.text
 
 
 def test_a_server_without_the_route(replay: Callable[..., Replay]) -> None:
     """Ollama tokenizes for nobody."""
     result = run(replay().env, "tokenize", "one", "x")
     assert result.returncode == 1
-    assert result.stderr == "Error: this server has no /api/tokenize; it takes a Corral server\n"
+    assert result.stderr == "Error: this server has no /api/tokenize; a Corral server is required\n"

@@ -22,6 +22,7 @@ from corral.types import Logprob, SamplingOptions
 class RunnerSpec:
     """Everything that decides how a child is started; two equal specs are served by one child.
 
+    `name` is what the log calls the model.
     `num_ctx` is per slot and already clamped; `memory_limit_bytes` bounds the child's private memory.
     `fits_memory`: the engine may move layers that do not fit out of a GPU; `fit_target_mib` MiB of it stay free then
     (0: the engine's default). `draft_tokens`: how many tokens the draft model proposes at a time.
@@ -48,6 +49,7 @@ class RunnerSpec:
     fits_memory: bool = True
     fit_target_mib: int = 0
     memory_limit_bytes: int | None = None
+    name: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What can happen to the scheduler. Times are monotonic nanoseconds and travel beside an event, not in it."""
+"""What can happen to the scheduler. Times are monotonic nanoseconds and are passed beside an event, not in it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from corral.scheduler.spec import LoadRequest
 
 @dataclass(frozen=True, slots=True)
 class RequestArrived:
-    """A request wants a runner. `keep_alive_ns` None: it does not say; negative: for ever."""
+    """A request wants a runner. `keep_alive_ns` None: it does not say; negative: forever."""
 
     ticket: int
     request: LoadRequest

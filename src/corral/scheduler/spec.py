@@ -72,7 +72,7 @@ class LoadRequest:
 class SchedulerConfig:
     """The settings that the scheduler obeys; zeros mean automatic, as in the environment variables.
 
-    `load_timeout_ns` is a stall timeout, 0 or less waits forever. `keep_alive_ns` negative is for ever.
+    `load_timeout_ns` is a stall timeout, 0 or less waits forever. `keep_alive_ns` negative is forever.
     """
 
     keep_alive_ns: int = 5 * _MINUTE_NS

@@ -14,6 +14,7 @@ from corral.inference.images import prepare_images
 from corral.inference.profile import ModelProfile
 from corral.inference.reply_parser import choose_parser, preserved_tokens
 from corral.inference.requests import Emit
+from corral.inference.run_log import log_run
 from corral.inference.thinking import (
     ThinkingEndedError,
     ThinkingRun,
@@ -159,6 +160,7 @@ async def complete(
 
     binding = constraint.binding_of(profile, turn.common, tools, choice, think, new_parser())
     grammar = await constraint.bound_grammar(binding)
+    log_run(profile, content, len(images), cut_count, binding)
     # Nothing but the answer is possible then, whatever the prompt began.
     is_answer_only = bool(grammar.text) and not binding.calls
     run = CompletionRun(

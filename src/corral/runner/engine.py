@@ -1,7 +1,7 @@
 """A runner on llama.cpp: requests become HTTP on the child's socket, events become pieces.
 
-Slots are handed out here, first come first served, so that the queue is bounded and a request that was
-cancelled while it waited never reaches the engine. A watchdog kills a child that is busy and silent.
+Slots are assigned here, first come first served, so that the queue is bounded and a request that was cancelled
+while it waited never reaches the engine. A watchdog kills a child that is busy and silent.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import secrets
 import shutil
 from array import array
@@ -19,6 +20,7 @@ from typing import Any
 
 import orjson
 
+from corral import requestfacts
 from corral.errors import (
     CorralError,
     EngineError,
@@ -44,6 +46,7 @@ from corral.runner.process import EngineProcess, make_socket_folder
 from corral.runner.questions import PART_CHARS, Questions
 from corral.supervise import log_failure
 
+_log = logging.getLogger("corral.runner")
 _HEALTH_INTERVAL_S = 1.0
 # Of ordinary text, to compare token lists with texts.
 _BYTES_OF_A_TOKEN = 4
@@ -109,7 +112,7 @@ class EngineRunner:
             yield self._pieces(response, request.top_logprobs)
 
     async def _tokens_that_fit(self, text: str) -> list[int]:
-        """The tokens of a long prompt. The engine is spared one that it would refuse."""
+        """The tokens of a long prompt. One that the engine would refuse is not sent to it."""
         tokens = await self.tokenize(text, add_special=True)
         if len(tokens) > self.facts.num_ctx:
             raise llama_server.too_long(len(tokens), self.facts.num_ctx)
@@ -127,8 +130,15 @@ class EngineRunner:
             except CorralError as error:
                 failure = error
             if pieces:
-                yield pieces  # what was said before an error is said
-                if pieces[-1].final is not None:
+                if (final := pieces[-1].final) is not None:
+                    requestfacts.current().note_tokens(
+                        final.prompt_count,
+                        final.cached_count,
+                        final.predicted_count,
+                        final.predicted_duration_ns,
+                    )
+                yield pieces  # what came before an error is passed on first
+                if final is not None:
                     return
             if failure is not None:
                 raise failure
@@ -145,7 +155,9 @@ class EngineRunner:
         )
         answer = await self._take_turn("/v1/embeddings", body, size_bytes, is_continued=is_continued)
         rows = [llama_server.vector(row["embedding"]) for row in sorted(answer["data"], key=_row_index)]
-        return rows, answer["usage"]["prompt_tokens"]
+        token_count: int = answer["usage"]["prompt_tokens"]
+        requestfacts.current().note_tokens(token_count, 0, 0)
+        return rows, token_count
 
     async def rerank(
         self, query: str, documents: Sequence[str], *, is_continued: bool = False
@@ -154,7 +166,9 @@ class EngineRunner:
         size_bytes = sum(map(len, documents)) + len(query) * len(documents)
         answer = await self._take_turn("/rerank", body, size_bytes, is_continued=is_continued)
         rows = sorted(answer["results"], key=_row_index)
-        return [row["relevance_score"] for row in rows], answer["usage"]["total_tokens"]
+        token_count: int = answer["usage"]["total_tokens"]
+        requestfacts.current().note_tokens(token_count, 0, 0)
+        return [row["relevance_score"] for row in rows], token_count
 
     async def score(
         self,
@@ -170,6 +184,7 @@ class EngineRunner:
             for body in scoring.bodies(prompt, tokens, images):
                 scores = scoring.read_scores(await self.request_json("/completion", body), tokens)
                 if scores is not None:
+                    requestfacts.current().note_tokens(scores.prompt_count, scores.cached_count, 0)
                     return scores
         raise EngineError(500, "the model gives no finite probability to the candidates")
 
@@ -260,11 +275,7 @@ class EngineRunner:
         if self._slots.locked():
             if self._waiting_count >= self._max_waiting and not is_continued:
                 raise QueueFullError
-            self._waiting_count += 1
-            try:
-                await self._slots.acquire()
-            finally:
-                self._waiting_count -= 1
+            await self._wait_for_slot()
         else:
             await self._slots.acquire()
         if self._running_count == 0 and not self._may_be_stuck:
@@ -278,6 +289,22 @@ class EngineRunner:
         finally:
             self._running_count -= 1
             self._slots.release()
+
+    async def _wait_for_slot(self) -> None:
+        facts, began_s = requestfacts.current(), self._loop.time()
+        self._waiting_count += 1
+        _log.debug(
+            'queued model=%s for="one of %d slots" waiting=%d request=%s',
+            self.spec.name,
+            self.spec.num_parallel,
+            self._waiting_count,
+            facts.request_id,
+        )
+        try:
+            await self._slots.acquire()
+        finally:
+            self._waiting_count -= 1
+            facts.queue_ns += int((self._loop.time() - began_s) * 1e9)
 
     @contextlib.asynccontextmanager
     async def _open(
@@ -375,7 +402,7 @@ class EngineFactory:
         order = llama_server.start_order(
             spec, self._engine, socket_path=str(socket_path), key=key, cache_ram_mib=self._cache_ram_mib
         )
-        process = await EngineProcess.spawn(order, self._engine.extra_env)
+        process = await EngineProcess.spawn(order, self._engine.extra_env, spec.name)
         try:
             await process.wait_ready(on_progress)
             runner = EngineRunner(

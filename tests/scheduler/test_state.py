@@ -116,7 +116,7 @@ def test_first_request_measures_and_loads() -> None:
     out = d.state.handle(ev.RequestArrived(1, wish()), d.now)
     assert out == [ins.ReadMemory()]
     out = d.state.handle(ev.MemoryReported(d.machine), d.now)
-    assert [type(i) for i in out] == [ins.StartLoad, ins.WakeAt]
+    assert [type(i) for i in out] == [ins.StartLoad, ins.Explain, ins.WakeAt]
     assert d.state.handle(ev.LoadSucceeded(1), d.now)[0] == ins.Grant(1, 1)
 
 
@@ -245,9 +245,9 @@ def test_what_requests_wait_for() -> None:
     first = d.ask(wish("a"))
     runner = d.started()
     second = d.ask(wish("a"))
-    assert d.explained() == [(second, "the load of a:latest")]
+    assert d.explained() == [(second, "a:latest to be loaded")]
     other = d.ask(wish("b"))
-    assert d.explained() == [(other, "the load of a:latest")]
+    assert d.explained() == [(other, "a:latest to be loaded")]
     last = d.ask(wish("c"))
     assert d.explained() == [(last, "3 earlier requests")]
     d.send(ev.LoadSucceeded(runner))
@@ -257,6 +257,9 @@ def test_what_requests_wait_for() -> None:
     assert d.explained() == []
     d.send(ev.LeaseEnded(second))
     assert d.of() == [ins.StopRunner(runner, reason, other)]
+    assert d.explained() == [(other, "a:latest to be unloaded")]
+    d.send(ev.RunnerStopped(runner))
+    assert d.explained() == [(other, "b:latest to be loaded"), (last, "b:latest to be loaded")]
 
 
 def test_a_request_that_awaits_a_ping_says_so() -> None:

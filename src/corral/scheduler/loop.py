@@ -214,7 +214,8 @@ class Scheduler:
 
     def unload(self, weights_key: str) -> None:
         """Unload a model as soon as it is idle; does not wait for that."""
-        _log.debug("unload requested request=%s", requestfacts.current().request_id)
+        facts = requestfacts.current()
+        _log.debug("unload requested model=%s request=%s", requestfacts.named(facts.model), facts.request_id)
         self._tell(events.UnloadRequested(weights_key))
 
     def loaded(self) -> list[LoadedInfo]:
@@ -437,12 +438,11 @@ class Scheduler:
     async def _report_memory(self) -> None:
         machine = await self._measure()
         if _log.isEnabledFor(logging.DEBUG):
+            sizes = {"total": machine.total_bytes, "free": machine.free_bytes}
+            if machine.gpus:
+                sizes |= {"vram_total": machine.vram_total_bytes, "vram_free": machine.vram_free_bytes}
             _log.debug(
-                'memory total="%s" free="%s" vram_total="%s" vram_free="%s"',
-                reasons.size(machine.total_bytes),
-                reasons.size(machine.free_bytes),
-                reasons.size(machine.vram_total_bytes),
-                reasons.size(machine.vram_free_bytes),
+                "memory %s", " ".join(f'{what}="{reasons.size(count)}"' for what, count in sizes.items())
             )
         self._tell(events.MemoryReported(machine))
 

@@ -28,6 +28,14 @@ def reload(difference: str, name: str = "") -> str:
     return f"reload for {name}: {difference}" if name else f"reload: {difference}"
 
 
+def load_of(name: str) -> str:
+    return f"{name} to be loaded"
+
+
+def end_of(name: str) -> str:
+    return f"{name} to be unloaded"
+
+
 def room(name: str, cause: str) -> str:
     return f"room for {name}: {cause}"
 

@@ -133,7 +133,7 @@ class SchedulerState:
         waiting = _Waiting(event.ticket, event.request, event.keep_alive_ns)
         self._waiting[event.ticket] = waiting  # 4
         if is_served:
-            self._explain(waiting, "a ping" if is_passing else f"the load of {event.request.name}")
+            self._explain(waiting, "a ping" if is_passing else reasons.load_of(event.request.name))
         elif self._candidate is not None:
             # The last in the list changes nothing yet.
             self._explain(waiting, f"{len(self._waiting) - 1} earlier requests")
@@ -349,8 +349,8 @@ class SchedulerState:
         others = self.runners
         for other in others:
             if other.phase in {Phase.LOADING, Phase.STOPPING}:
-                verb = "load" if other.phase is Phase.LOADING else "end"
-                self._explain(waiting, f"the {verb} of {other.origin.name}")
+                is_loading = other.phase is Phase.LOADING
+                self._explain(waiting, (reasons.load_of if is_loading else reasons.end_of)(other.origin.name))
                 return False
         own = self._by_key.get(request.weights_key)
         if own is not None:
@@ -390,6 +390,7 @@ class SchedulerState:
         if idle is not None:
             self._stop(idle, reason, waiting.ticket)
             self._victim = None
+            self._explain(waiting, reasons.end_of(idle.origin.name))
             return
         if self._victim is None:
             self._victim, self._victim_reason = order[0], reason
@@ -417,6 +418,7 @@ class SchedulerState:
         self._out.append(
             instructions.StartLoad(runner.runner_id, plan.spec, reason, waiting.ticket, predicted_bytes)
         )
+        self._explain(waiting, reasons.load_of(waiting.request.name))
 
     # --- questions ---------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 
 from corral import requestfacts
 from corral.requestfacts import RequestFacts, named
@@ -24,6 +25,20 @@ def test_engine_calls_of_one_request_add_up() -> None:
     facts.note_tokens(20, 5, 10, 500_000_000)
     facts.note_tokens(30, 25, 40, 500_000_000)
     assert facts.words() == " model=m prompt_tokens=50 cached=30 tokens=50 load_ms=2000.0 tok_s=50.0"
+
+
+def test_an_error_that_was_answered_is_said_last() -> None:
+    """Its text is bounded."""
+
+    def fail() -> RequestFacts:
+        facts = requestfacts.begin("1")
+        facts.model = "m"
+        requestfacts.note_error(ValueError("x" * 10_000))
+        return facts
+
+    words = copy_context().run(fail).words()
+    assert words.startswith(" model=m error=ValueError('xxx")
+    assert len(words) < 1100
 
 
 def test_a_name_cannot_forge_words() -> None:

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 _MAX_NAME_CHARS = 100
+_MAX_ERROR_CHARS = 1000
 
 
 @dataclass(slots=True)
@@ -18,7 +19,7 @@ class RequestFacts:
     """Counts in tokens, summed over all engine calls of the request; durations in nanoseconds.
 
     `model` is the name as the client gave it. `queue_ns`: waiting for other loads, evictions and engine slots.
-    `load_ns`: waiting for the load of the model.
+    `load_ns`: waiting for the load of the model. `error`: what was answered in place of a result.
     """
 
     request_id: str = ""
@@ -29,6 +30,7 @@ class RequestFacts:
     predicted_ns: int = 0
     queue_ns: int = 0
     load_ns: int = 0
+    error: str = ""
 
     def note_tokens(self, prompt_tokens: int, cached_tokens: int, tokens: int, predicted_ns: int = 0) -> None:
         """Add what one engine call has read and produced."""
@@ -52,7 +54,7 @@ class RequestFacts:
             found += f" load_ms={self.load_ns / 1e6:.1f}"
         if self.tokens and self.predicted_ns:
             found += f" tok_s={self.tokens * 1e9 / self.predicted_ns:.1f}"
-        return found
+        return f"{found} error={self.error}" if self.error else found
 
 
 _current: ContextVar[RequestFacts | None] = ContextVar("request_facts", default=None)
@@ -68,6 +70,11 @@ def begin(request_id: str) -> RequestFacts:
 def current() -> RequestFacts:
     """The facts of the request that this task works for."""
     return _current.get() or RequestFacts()
+
+
+def note_error(error: BaseException) -> None:
+    """Remember the error that the request is answered with. Its text only: a traceback would keep the body alive."""
+    current().error = repr(error)[:_MAX_ERROR_CHARS]
 
 
 def named(name: str) -> str:

@@ -117,7 +117,10 @@ class RegistryClient:
             self._authorizer.renew(challenges, refused=sent, transport=self.transport)
             if not is_repeatable:
                 raise RegistryStatusError(401, text)
-        raise RegistryAuthError("unauthorized: access denied")
+        raise RegistryAuthError(
+            "unauthorized: access denied",
+            hint=f"store credentials for {self.endpoint.host} with `docker login {self.endpoint.host}`",
+        )
 
     def is_own(self, url: str) -> bool:
         """Whether a URL is on the registry itself: only there may credentials go."""

@@ -8,7 +8,15 @@ import logging
 import time
 
 from corral import __version__, requestfacts
-from corral.api.http.errors import compatible_status_of, error_body, log_failure, status_of, text_of
+from corral.api.http.errors import (
+    body_of,
+    compatible_status_of,
+    error_body,
+    hint_of,
+    log_failure,
+    status_of,
+    text_of,
+)
 from corral.api.http.exchange import (
     JSON_UTF8,
     BodyTooLargeError,
@@ -192,6 +200,8 @@ async def _answer_error(exchange: Exchange, error: BaseException) -> None:
         return
     if isinstance(error, _LEAVES_BODY):
         exchange.extra_headers.append((b"connection", b"close"))  # the rest of the body is of no use
-    encode, text = exchange.error_encoder, text_of(error)
-    status = compatible_status_of(error) if encode else status_of(error)
-    await exchange.respond(status, encode(status, text) if encode else error_body(text), JSON_UTF8)
+    if (encode := exchange.error_encoder) is None:
+        await exchange.respond(status_of(error), body_of(error), JSON_UTF8)
+        return
+    status = compatible_status_of(error)
+    await exchange.respond(status, encode(status, text_of(error), hint_of(error)), JSON_UTF8)

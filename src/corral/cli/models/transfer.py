@@ -15,23 +15,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 NOT_IN_REGISTRY = "pull model manifest: file does not exist"
-# What the server says of registries -> what to do about it.
-_ADVICE = (
-    (
-        "server gave HTTP response to HTTPS client",
-        "this registry speaks plain http: if you trust the network between, add --insecure",
-    ),
-    (
-        "has a private address and was not named by you",
-        "if that is meant, name the host in CORRAL_REGISTRY_TRUSTED_HOSTS of the server",
-    ),
-    (
-        "digest mismatch, file must be downloaded again",
-        "the registry sent wrong bytes, and they are gone: pull again",
-    ),
-    ("max retries exceeded", "what was downloaded is kept: pull again to go on"),
-    ("unauthorized: access denied", "store credentials for the registry with `docker login HOST`"),
-)
 _ACCOUNT_HOSTS = (".ollama.ai", ".ollama.com")
 
 
@@ -52,12 +35,7 @@ def pull_model(client: Client, body: dict[str, Any], *, verb: str = "pull") -> N
     except APIError as error:
         if advice := _cloud_advice(client, body, str(error), verb):
             raise APIError(f"{error}\n\n{advice}", error.status) from None
-        error.hint = _advice(str(error))
         raise
-
-
-def _advice(error: str) -> str:
-    return next((advice for text, advice in _ADVICE if text in error), "")
 
 
 def _cloud_advice(client: Client, body: dict[str, Any], error: str, verb: str) -> str:
@@ -87,7 +65,6 @@ def push(client: Client, arguments: Arguments) -> None:
             raise APIError(
                 "you are not authorized to push to this namespace, create the model under a namespace you own"
             ) from None
-        error.hint = _advice(str(error))
         raise
     print(f"\nYou can find your model at:\n\n\t{destination}")
 

@@ -67,7 +67,7 @@ def test_the_log_says_what_a_request_waits_for(fake_server: Callable[..., Server
         threads.append(threading.Thread(target=ask, args=(server, model), kwargs={"num_predict": 1}))
         threads[-1].start()
         if model == "m":
-            says(server, r' queued model=m:latest for="one of 1 slots" waiting=1 request=\w+')
+            says(server, r' queued model=m:latest for="a free slot" slots=1 waiting=1 request=\w+')
     says(
         server, r' queued model=n:latest for="m:latest to become idle \(room for n:latest: .*\)" request=\w+'
     )

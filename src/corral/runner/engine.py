@@ -294,7 +294,7 @@ class EngineRunner:
         facts, began_s = requestfacts.current(), self._loop.time()
         self._waiting_count += 1
         _log.debug(
-            'queued model=%s for="one of %d slots" waiting=%d request=%s',
+            'queued model=%s for="a free slot" slots=%d waiting=%d request=%s',
             self.spec.name,
             self.spec.num_parallel,
             self._waiting_count,

@@ -294,13 +294,16 @@ class Scheduler:
             _log.debug("granted model=%s runner=%d%s", pending.request.name, runner_id, _for_request(pending))
 
     def _refuse(self, ticket: int, error: CorralError) -> None:
-        self._log_shortage(error)
         pending = self._pending.get(ticket)
         if pending is None or pending.answer.done():
             return
         pending.answer.set_exception(error)
+        level = logging.INFO
+        if isinstance(error, InsufficientMemoryError) and error is not self._last_shortage:
+            self._last_shortage = error  # the first of those who wait for the same load
+            level = logging.WARNING
         _refusals.write(
-            logging.INFO,
+            level,
             'refused model=%s reason="%s"%s',
             pending.request.name,
             error,
@@ -327,12 +330,6 @@ class Scheduler:
             reasons.size(order.predicted_bytes),
             _for_request(self._pending.get(order.ticket)),
         )
-
-    def _log_shortage(self, error: CorralError) -> None:
-        """Once for all who wait for the same load."""
-        if isinstance(error, InsufficientMemoryError) and error is not self._last_shortage:
-            self._last_shortage = error
-            _log.warning("load failed error=%s", error)
 
     def _wake_at(self, at_ns: int) -> None:
         if self._timer is not None:

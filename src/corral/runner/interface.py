@@ -1,7 +1,7 @@
 """What the rest of Corral knows about an engine child: values in, values out, no transport.
 
-A runner serves one model with a fixed number of slots. It is either usable or `exited`; it never recovers:
-whoever owns it (the scheduler) starts another one.
+A runner serves one model with a fixed number of slots. It is either usable or `exited`, and never recovers: its
+owner, the scheduler, starts another one.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class RunnerSpec:
 
 @dataclass(frozen=True, slots=True)
 class RunnerFacts:
-    """What the engine says of the loaded model. `num_ctx` is the context that one slot really has.
+    """What the engine reports about the loaded model. `num_ctx` is the context that one slot really has.
 
     `adds_bos` and `adds_eos`: the tokenizer puts these tokens around a text by itself.
     """

@@ -152,7 +152,7 @@ class EngineProcess:
         while True:
             try:
                 line = await self._process.stdout.readline()
-            except ValueError:  # a line above the limit is none that we read
+            except ValueError:  # a line above the limit: its content is of no use to us
                 continue
             if not line:
                 return
@@ -168,7 +168,7 @@ class EngineProcess:
             elif state == "loading":
                 self._on_progress(float(payload.get("value", 0.0)))
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
-            return  # a message of a newer engine that is not needed
+            return  # a message of a newer engine that we do not need
 
     async def _read_stderr(self) -> None:
         assert self._process.stderr is not None

@@ -42,7 +42,7 @@ class StopRunner:
 
 @dataclass(frozen=True, slots=True)
 class PingRunner:
-    """Ask an idle child for a sign of life. Answered by `PingAnswered`."""
+    """Ping an idle child. Answered by `PingAnswered`."""
 
     runner_id: int
 

@@ -1,4 +1,4 @@
-"""The words for a model that does not fit: what it needs, what there is, what would help."""
+"""The error text for a model that does not fit: what it needs, what is free, what would help."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _GIB = 1 << 30
 def shortage(
     plan: Plan, machine: Machine, cause: CorralError, *, has_others: bool
 ) -> InsufficientMemoryError:
-    """What a caller is told whose model was tried and ran out of memory. `has_others`: other models are loaded."""
+    """The error for a model whose load ran out of memory. `has_others`: other models are loaded."""
     needed, free = plan.estimate.total_bytes, machine.free_bytes
     kind = "system memory"
     if plan.is_offloaded:

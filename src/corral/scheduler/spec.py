@@ -1,4 +1,4 @@
-"""What a request asks of the scheduler, and what the scheduler may do: plain values, no behaviour.
+"""What a request asks of the scheduler, and the scheduler's settings: plain values without behaviour.
 
 A `LoadRequest` is a wish (options as the client gave them, automatic where it gave none); a
 `runner.interface.RunnerSpec` is the decision that `placement.py` makes of it. The two are never mixed.
@@ -87,7 +87,7 @@ class SchedulerConfig:
     is_cpu_only: bool = False
     fits_memory: bool = True
     fit_target_mib: int = 0
-    # A runner that was idle for longer is asked for a sign of life before it gets a request.
+    # A runner that was idle for longer is pinged before it gets a request.
     ping_after_idle_ns: int = 30_000_000_000
 
 

@@ -86,6 +86,7 @@ def configuration_page() -> str:
             "",
             "Durations are written like `90s`, `5m` or `1h30m`. Blanks and quotes around a value are ignored.",
             "`corral serve --help` prints this list, and `corral doctor` reports unknown and invalid variables.",
+            "[Troubleshooting](troubleshooting.md) explains what to change when something is slow or does not fit.",
             "",
             "| variable | default | meaning |",
             "|---|---|---|",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -112,3 +113,11 @@ def test_records_that_cannot_be_formatted_are_named(pipe: tuple[int, int]) -> No
     writer.drain()
     os.close(write_end)
     assert drain(read_end) == ["a log record of corral.x could not be formatted"]
+
+
+def test_a_line_is_bounded() -> None:
+    """An error that quotes what a stranger sent does not fill the disk."""
+    record = logging.LogRecord("corral", logging.INFO, "f", 1, "error=%s", ("x" * 100_000,), None)
+    line = LineFormatter().format(record)
+    assert len(line) < 4100
+    assert re.search(r"\.\.\. \(96\d\d\d more characters\)$", line)

@@ -21,6 +21,8 @@ _MAX_QUEUED_BYTES = 4 << 20
 _CONTROLS = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
 )
+# No line is longer: errors and names may hold what strangers wrote.
+_MAX_LINE_CHARS = 4000
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -46,7 +48,10 @@ class LineFormatter(logging.Formatter):
         return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(record.created)) + f".{record.msecs:03.0f}"
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        return escape_controls(super().formatMessage(record))
+        text = super().formatMessage(record)
+        if len(text) > _MAX_LINE_CHARS:
+            text = f"{text[:_MAX_LINE_CHARS]}... ({len(text) - _MAX_LINE_CHARS} more characters)"
+        return escape_controls(text)
 
     def formatException(self, ei: object) -> str:
         lines = super().formatException(ei).splitlines()  # type: ignore[arg-type]

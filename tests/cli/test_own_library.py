@@ -216,7 +216,7 @@ def test_what_to_do_about_a_registry(start_server: Callable[..., Server]) -> Non
     assert result.returncode == 1
     error, advice = result.stderr.splitlines()[-2:]
     assert error.endswith("http: server gave HTTP response to HTTPS client")
-    assert advice.endswith("add --insecure if you trust the network")
+    assert advice.endswith("allow it with insecure (--insecure)")
 
 
 def test_pull_all_takes_no_names(replay: Callable[..., Replay]) -> None:

@@ -13,6 +13,7 @@ FAKE_HANG_AT=n         say nothing more from token n on, and answer no /slots ei
 FAKE_LOAD_S=x          time that loading takes, with progress
 FAKE_LOAD_HANGS=1      loading never ends and says nothing
 FAKE_LOAD_FAILS=text   say text on stderr and exit with code 1
+FAKE_MAX_SLOTS=n       run out of memory while loading with more slots
 FAKE_LOG=path          append a line for each request and each cancelled one
 """
 
@@ -177,6 +178,8 @@ def main() -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     if reason := os.environ.get("FAKE_LOAD_FAILS"):
         sys.exit(reason)
+    if int(argument("-np")) > setting("MAX_SLOTS", 1e18):
+        sys.exit("E ggml_aligned_malloc: insufficient memory")
     if os.environ.get("FAKE_LOAD_HANGS"):
         time.sleep(3600)
     load_s = setting("LOAD_S", 0)

@@ -68,13 +68,14 @@ def test_signed_tokens(start_registry: StartRegistry, start_server: StartServer)
     wait_for_key(server)
     request = {"model": f"{registry.host}/lib/say", "insecure": True}
     events = server.stream("/api/pull", request)
-    assert events[-1] == {"error": "pull model manifest: unauthorized: access denied"}
+    hint = f"store credentials for {registry.host} with `docker login {registry.host}`"
+    assert events[-1] == {"error": "pull model manifest: unauthorized: access denied", "hint": hint}
     registry.may[public_key(server)] = "pull"
     assert server.stream("/api/pull", request)[-1] == {"status": "success"}
     target = f"{registry.host}/me/say"
     server.post("/api/copy", {"source": request["model"], "destination": target})
     push = {"model": target, "insecure": True}
-    assert server.stream("/api/push", push)[-1] == {"error": "unauthorized: access denied"}
+    assert server.stream("/api/push", push)[-1] == {"error": "unauthorized: access denied", "hint": hint}
     registry.may[public_key(server)] = "pull,push"
     assert server.stream("/api/push", push)[-1] == {"status": "success"}
     tokens = [seen for seen in registry.seen if seen.path.startswith("/token")]
@@ -119,7 +120,11 @@ def test_stored_credentials_stay_here(start_registry: StartRegistry, start_serve
     server = start_server()
     docker_login(server, registry.host, "ann", "secret")
     name = f"{registry.host}/lib/say"
-    denied = {"error": "pull model manifest: unauthorized: access denied"}
+    hint = (
+        f"the stored credentials of {registry.host} are not sent over plain http; "
+        f"CORRAL_REGISTRY_TRUSTED_HOSTS={registry.host} allows it"
+    )
+    denied = {"error": "pull model manifest: unauthorized: access denied", "hint": hint}
     assert server.stream("/api/pull", {"model": name, "insecure": True})[-1] == denied
     server.create(name, "say")
     assert "access denied" in server.stream("/api/push", {"model": name, "insecure": True})[-1]["error"]
@@ -145,7 +150,8 @@ def test_realm_elsewhere(start_registry: StartRegistry, start_server: StartServe
     server = start_server()
     docker_login(server, registry.host, "ann", "secret")
     assert server.stream("/api/pull", request)[-1] == {
-        "error": f'pull model manifest: realm host "{service.host}" does not match original host "{registry.host}"'
+        "error": f'pull model manifest: realm host "{service.host}" does not match original host "{registry.host}"',
+        "hint": f"if you trust it with your credentials, set CORRAL_REGISTRY_TRUSTED_HOSTS={service.host}",
     }
     assert service.seen == []
     trusting = start_server(CORRAL_REGISTRY_TRUSTED_HOSTS=f"{service.host},{registry.host}")
@@ -164,7 +170,8 @@ def test_basic_authentication(start_server: StartServer) -> None:
     try:
         server = start_server(CORRAL_REGISTRY_TRUSTED_HOSTS=registry.host)
         request = {"model": f"{registry.host}/lib/say", "insecure": True}
-        denied = {"error": "pull model manifest: unauthorized: access denied"}
+        hint = f"store credentials for {registry.host} with `docker login {registry.host}`"
+        denied = {"error": "pull model manifest: unauthorized: access denied", "hint": hint}
         assert server.stream("/api/pull", request)[-1] == denied
         docker_login(server, registry.host, "ann", "wrong")
         assert server.stream("/api/pull", request)[-1] == denied
@@ -176,6 +183,8 @@ def test_basic_authentication(start_server: StartServer) -> None:
         assert server.stream("/api/push", {"model": target, "insecure": True})[-1] == {"status": "success"}
         wary = start_server()
         docker_login(wary, registry.host, "ann", "secret")
-        assert wary.stream("/api/pull", request)[-1] == denied
+        refused = wary.stream("/api/pull", request)[-1]
+        assert refused["error"] == denied["error"]
+        assert "CORRAL_REGISTRY_TRUSTED_HOSTS" in refused["hint"]
     finally:
         registry.close()

@@ -199,7 +199,8 @@ def test_bad_rate(start_server: StartServer) -> None:
     """Refused before anything starts."""
     server = start_server()
     status, body = server.request("POST", "/api/pull", {"model": "m", "rate_limit": "fast"})
-    assert (status, json.loads(body)) == (400, {"error": "invalid rate limit: 'fast'"})
+    hint = 'write bytes a second, as in "10MB" or "500KiB"'
+    assert (status, json.loads(body)) == (400, {"error": "invalid rate limit: 'fast'", "hint": hint})
 
 
 def test_ollama_package(registry: RealRegistry, start_server: StartServer) -> None:

@@ -26,7 +26,8 @@ from corral.runner.interface import (
     RunnerSpec,
     TokenScores,
 )
-from corral.scheduler.loop import Lease, Scheduler, is_out_of_memory
+from corral.scheduler.loop import Lease, Scheduler
+from corral.scheduler.shortage import is_out_of_memory
 from corral.scheduler.spec import FOREVER_NS, LoadRequest, MemoryShape, SchedulerConfig
 from corral.types import LoadOptions
 

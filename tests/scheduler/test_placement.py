@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from corral.devices import CPU, GPU, Machine
 from corral.scheduler.estimate import estimate_memory, kv_bytes, padded_context
 from corral.scheduler.placement import (
+    Fit,
     Retry,
     choose_num_batch,
     choose_num_ctx,
     choose_num_thread,
-    fits,
+    fit,
     lower_tier,
     max_loaded_models,
     plan_load,
@@ -264,18 +265,19 @@ def test_offloaded_models_count_vram() -> None:
     plan = plan_load(wish(LLAMA_8B), CONFIG, full)
     assert plan.is_offloaded
     assert plan.vram_bytes == 2 * GIB
-    assert not fits(plan, CONFIG, full)
+    assert fit(plan, CONFIG, full) == Fit(plan.estimate.total_bytes, 2 * GIB)
+    assert not fit(plan, CONFIG, full).is_enough
     on_cpu = plan_load(wish(LLAMA_8B, options=LoadOptions(num_gpu=0)), CONFIG, full)
     assert (on_cpu.is_offloaded, on_cpu.vram_bytes) == (False, 0)
-    assert fits(on_cpu, CONFIG, full)
+    assert fit(on_cpu, CONFIG, full).is_enough
 
 
 def test_gpu_overhead_is_reserved() -> None:
     """OLLAMA_GPU_OVERHEAD bytes of each GPU are nobody's."""
     machine = gpu_machine(12)
     plan = plan_load(wish(LLAMA_8B), CONFIG, machine)
-    assert fits(plan, CONFIG, machine)
-    assert not fits(plan, SchedulerConfig(gpu_overhead_bytes=8 * GIB), machine)
+    assert fit(plan, CONFIG, machine).is_enough
+    assert not fit(plan, SchedulerConfig(gpu_overhead_bytes=8 * GIB), machine).is_enough
 
 
 def test_max_loaded_models() -> None:

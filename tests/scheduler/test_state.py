@@ -10,9 +10,12 @@ import pytest
 
 from corral.devices import CPU, Machine
 from corral.errors import CorralError, InsufficientMemoryError, QueueFullError, RunnerStartError
+from corral.runner.interface import RunnerSpec
 from corral.scheduler import events as ev
 from corral.scheduler import instructions as ins
-from corral.scheduler.residents import Phase
+from corral.scheduler import reasons
+from corral.scheduler.loaded import Phase
+from corral.scheduler.placement import Fit
 from corral.scheduler.spec import FOREVER_NS, LoadRequest, MemoryShape, SchedulerConfig
 from corral.scheduler.state import SchedulerState
 from corral.types import LoadOptions
@@ -81,19 +84,27 @@ class Driver:
     def spec(self) -> Any:
         return next(i.spec for i in self.out if isinstance(i, ins.StartLoad))
 
+    def start_reason(self) -> str:
+        return next(i.reason for i in self.out if isinstance(i, ins.StartLoad))
+
+    def explained(self) -> list[tuple[int, str]]:
+        """Tickets, and what they were last said to wait for."""
+        return [(i.ticket, i.reason) for i in self.out if isinstance(i, ins.Explain)]
+
     def of(self, *kinds: type) -> list[ins.Instruction]:
-        """What came out last, without timers unless asked for."""
-        return [i for i in self.out if (isinstance(i, kinds) if kinds else not isinstance(i, ins.WakeAt))]
+        """What came out last, without timers and explanations unless asked for."""
+        silent = (ins.WakeAt, ins.Explain)
+        return [i for i in self.out if (isinstance(i, kinds) if kinds else not isinstance(i, silent))]
 
     def sleep(self, duration_ns: int) -> list[ins.Instruction]:
         self.now += duration_ns
         return self.send(ev.TimerFired())
 
     def phase(self, runner: int) -> Phase | None:
-        return next((r.phase for r in self.state.residents if r.runner_id == runner), None)
+        return next((r.phase for r in self.state.runners if r.runner_id == runner), None)
 
     def keep_alive(self, runner: int) -> int:
-        return next(r.keep_alive_ns for r in self.state.residents if r.runner_id == runner)
+        return next(r.keep_alive_ns for r in self.state.runners if r.runner_id == runner)
 
 
 # --- load and reuse ----------------------------------------------------------------------------------------
@@ -105,7 +116,7 @@ def test_first_request_measures_and_loads() -> None:
     out = d.state.handle(ev.RequestArrived(1, wish()), d.now)
     assert out == [ins.ReadMemory()]
     out = d.state.handle(ev.MemoryReported(d.machine), d.now)
-    assert [type(i) for i in out] == [ins.StartLoad, ins.WakeAt]
+    assert [type(i) for i in out] == [ins.StartLoad, ins.Explain, ins.WakeAt]
     assert d.state.handle(ev.LoadSucceeded(1), d.now)[0] == ins.Grant(1, 1)
 
 
@@ -129,49 +140,55 @@ def test_warm_request_is_granted_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("have", "want", "reloads"),
+    ("have", "want", "difference"),
     [
-        ({}, {}, False),
-        ({}, {"num_ctx": 4096}, False),  # the automatic value itself
-        ({}, {"num_ctx": 512}, True),
-        ({"num_ctx": 512}, {}, True),
-        ({"num_ctx": 512}, {"num_ctx": 512}, False),
-        ({"num_ctx": 8192}, {"num_ctx": 100_000}, False),  # both clamp to what was trained
-        ({"num_ctx": -5}, {"num_ctx": 4}, False),
-        ({}, {"num_batch": 512}, False),
-        ({}, {"num_batch": 64}, True),
-        ({"num_batch": 64}, {}, True),
-        ({"num_gpu": 7}, {}, False),  # a negative wish matches anything
-        ({}, {"num_gpu": 0}, True),
-        ({"num_gpu": 7}, {"num_gpu": 8}, True),
-        ({}, {"main_gpu": 0}, True),
-        ({}, {"use_mmap": False}, True),
-        ({"use_mmap": False}, {"use_mmap": False}, False),
-        ({"use_mmap": False}, {}, True),
-        ({}, {"num_thread": 2}, True),
-        ({}, {"draft_num_predict": 0}, False),  # no draft model: 0 is the default
-        ({}, {"draft_num_predict": 8}, True),
-        ({"context_shift": True}, {"context_shift": False}, True),
-        ({}, {"adapter_paths": (Path("/m/lora"),)}, True),
-        ({}, {"projector_paths": (Path("/m/proj"),)}, True),
-        ({}, {"draft_path": Path("/m/draft")}, True),
-        ({}, {"is_embedding": True}, True),
-        ({"is_embedding": True}, {}, False),
-        ({"is_embedding": True, "pooling": "mean"}, {"is_embedding": True, "pooling": "rank"}, True),
-        ({"family": "llama"}, {"family": "other"}, False),  # not a load-time matter
+        ({}, {}, ""),
+        ({}, {"num_ctx": 4096}, ""),  # the automatic value itself
+        ({}, {"num_ctx": 512}, "num_ctx 4096 -> 512"),
+        ({"num_ctx": 512}, {}, "num_ctx 512 -> 4096"),
+        ({"num_ctx": 512}, {"num_ctx": 512}, ""),
+        ({"num_ctx": 8192}, {"num_ctx": 100_000}, ""),  # both clamp to what was trained
+        ({"num_ctx": -5}, {"num_ctx": 4}, ""),
+        ({}, {"num_batch": 512}, ""),
+        ({}, {"num_batch": 64}, "num_batch 512 -> 64"),
+        ({"num_batch": 64}, {}, "num_batch 64 -> 512"),
+        ({"num_gpu": 7}, {}, ""),  # a negative wish matches anything
+        ({}, {"num_gpu": 0}, "num_gpu automatic -> 0"),
+        ({"num_gpu": 7}, {"num_gpu": 8}, "num_gpu 7 -> 8"),
+        ({}, {"main_gpu": 0}, "main_gpu automatic -> 0"),
+        ({}, {"use_mmap": False}, "use_mmap automatic -> off"),
+        ({"use_mmap": False}, {"use_mmap": False}, ""),
+        ({"use_mmap": False}, {}, "use_mmap off -> automatic"),
+        ({}, {"num_thread": 2}, "num_thread automatic -> 2"),
+        ({}, {"draft_num_predict": 0}, ""),  # no draft model: 0 is the default
+        ({}, {"draft_num_predict": 8}, "draft_num_predict 0 -> 8"),
+        ({"context_shift": True}, {"context_shift": False}, "context shift on -> off"),
+        ({}, {"adapter_paths": (Path("/m/lora"),)}, "other adapters"),
+        ({}, {"projector_paths": (Path("/m/proj"),)}, "another projector"),
+        ({}, {"draft_path": Path("/m/draft")}, "another draft model"),
+        ({}, {"is_embedding": True}, "embeddings off -> on"),
+        ({"is_embedding": True}, {}, ""),
+        (
+            {"is_embedding": True, "pooling": "mean"},
+            {"is_embedding": True, "pooling": "rank"},
+            "pooling mean -> rank",
+        ),
+        ({"family": "llama"}, {"family": "other"}, ""),  # not a load-time matter
+        ({}, {"num_ctx": 512, "num_gpu": 0}, "num_ctx 4096 -> 512, num_gpu automatic -> 0"),
     ],
 )
-def test_reuse_or_reload(have: dict[str, Any], want: dict[str, Any], reloads: bool) -> None:
-    """The reload rule, option by option."""
+def test_reuse_or_reload(have: dict[str, Any], want: dict[str, Any], difference: str) -> None:
+    """The reload rule, option by option, and what the log says of it."""
     d = Driver()
     runner = d.idle(wish(**have))
     ticket = d.ask(wish(**want))
-    if not reloads:
+    if not difference:
         assert d.of() == [ins.Grant(ticket, runner)]
         return
-    assert d.of() == [ins.StopRunner(runner)]
+    assert d.of() == [ins.StopRunner(runner, f"reload for a:latest: {difference}", ticket)]
     d.send(ev.RunnerStopped(runner))
     assert d.started() != runner
+    assert d.start_reason() == f"reload: {difference}"
 
 
 def test_another_name_for_the_same_weights_shares_the_runner() -> None:
@@ -180,7 +197,7 @@ def test_another_name_for_the_same_weights_shares_the_runner() -> None:
     runner = d.idle(wish())
     ticket = d.ask(dataclasses.replace(wish(), name="alias:latest", manifest_digest="e" * 64))
     assert d.of() == [ins.Grant(ticket, runner)]
-    assert d.state.residents[0].origin.name == "a:latest"
+    assert d.state.runners[0].origin.name == "a:latest"
 
 
 def test_reload_waits_for_running_requests() -> None:
@@ -192,7 +209,7 @@ def test_reload_waits_for_running_requests() -> None:
     late = d.ask(wish())
     assert d.of() == []
     d.send(ev.LeaseEnded(running))
-    assert d.of() == [ins.StopRunner(runner)]
+    assert d.of() == [ins.StopRunner(runner, "reload for a:latest: num_ctx 4096 -> 512", 2)]
     d.send(ev.RunnerStopped(runner))
     assert d.spec().num_ctx == 512
     second = d.started()
@@ -201,19 +218,90 @@ def test_reload_waits_for_running_requests() -> None:
     assert d.phase(second) is Phase.READY
 
 
+# --- what the log says -------------------------------------------------------------------------------------
+
+
+def test_every_load_has_a_reason() -> None:
+    """A model that is loaded for the first time was not loaded; the instruction says for whom it is loaded."""
+    d = Driver()
+    ticket = d.ask(wish())
+    [start] = d.of(ins.StartLoad)
+    assert isinstance(start, ins.StartLoad)
+    assert (start.reason, start.ticket, start.spec.name) == ("not loaded", ticket, "a:latest")
+    assert start.predicted_bytes > 0
+
+
+def test_a_retry_says_what_it_gives_up() -> None:
+    """The automatic context shrinks; without anything to shrink the model has the machine to itself."""
+    failed = RunnerSpec(Path("/m/a"), "a", num_ctx=32768, num_parallel=1)
+    smaller = dataclasses.replace(failed, num_ctx=4096)
+    assert reasons.retry(failed, smaller) == "retry after out of memory: num_ctx 32768 -> 4096"
+    assert reasons.retry(failed, failed) == "retry after out of memory: no other model is loaded"
+
+
+def test_what_requests_wait_for() -> None:
+    """Each wait is explained once, and again when it is for something else."""
+    d = Driver(max_loaded_models=1)
+    first = d.ask(wish("a"))
+    runner = d.started()
+    second = d.ask(wish("a"))
+    assert d.explained() == [(second, "a:latest to be loaded")]
+    other = d.ask(wish("b"))
+    assert d.explained() == [(other, "a:latest to be loaded")]
+    last = d.ask(wish("c"))
+    assert d.explained() == [(last, "3 earlier requests")]
+    d.send(ev.LoadSucceeded(runner))
+    reason = "room for b:latest: limit of 1 loaded model"
+    assert d.explained() == [(other, f"a:latest to become idle ({reason})")]
+    d.send(ev.LeaseEnded(first))
+    assert d.explained() == []
+    d.send(ev.LeaseEnded(second))
+    assert d.of() == [ins.StopRunner(runner, reason, other)]
+    assert d.explained() == [(other, "a:latest to be unloaded")]
+    d.send(ev.RunnerStopped(runner))
+    assert d.explained() == [(other, "b:latest to be loaded"), (last, "b:latest to be loaded")]
+
+
+def test_a_request_that_awaits_a_ping_says_so() -> None:
+    """The pause before a lease on a runner that was idle for long has a name."""
+    d = Driver()
+    d.idle(wish(), -1)
+    d.now += 31 * SECOND
+    ticket = d.ask(wish())
+    assert d.explained() == [(ticket, "a ping")]
+
+
+@pytest.mark.parametrize(
+    ("needed", "free", "expected"),
+    [
+        (5_100_000_000, 3_900_000_000, "needs 5.1 GB, 3.9 GB free"),
+        (700_000_000, 800_000_000, "needs 700.0 MB, 800.0 MB free (at most 80% is used)"),
+        (9_000, 0, "needs 9.0 KB, 0.0 KB free"),
+    ],
+)
+def test_a_shortfall_has_numbers(needed: int, free: int, expected: str) -> None:
+    """Where the sizes alone do not explain it, the share that may be used does."""
+    assert reasons.shortfall(Fit(needed, free)) == expected
+
+
 # --- keep_alive --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("keep_alive_ns", "held_ns"),
-    [(None, 5 * MINUTE), (SECOND, SECOND), (1, 1), (3600 * SECOND, 3600 * SECOND)],
+    ("keep_alive_ns", "held_ns", "shown"),
+    [
+        (None, 5 * MINUTE, "5m0s"),
+        (SECOND, SECOND, "1s"),
+        (1, 1, "1ns"),
+        (3600 * SECOND, 3600 * SECOND, "1h0m0s"),
+    ],
 )
-def test_expiry(keep_alive_ns: int | None, held_ns: int) -> None:
+def test_expiry(keep_alive_ns: int | None, held_ns: int, shown: str) -> None:
     """An idle runner is stopped when its time is over, not a nanosecond before."""
     d = Driver()
     runner = d.idle(wish(), keep_alive_ns)
-    assert ins.StopRunner(runner) not in d.sleep(held_ns - 1)
-    assert ins.StopRunner(runner) in d.sleep(1)
+    assert d.sleep(held_ns - 1) == [ins.WakeAt(d.now + 1)]
+    assert d.sleep(1) == [ins.StopRunner(runner, f"idle for {shown}")]
 
 
 def test_keep_alive_zero_unloads_when_idle() -> None:
@@ -224,7 +312,7 @@ def test_keep_alive_zero_unloads_when_idle() -> None:
     d.send(ev.LeaseEnded(ticket))
     assert d.of() == []
     d.send(ev.LeaseEnded(other))
-    assert d.of() == [ins.StopRunner(runner)]
+    assert d.of() == [ins.StopRunner(runner, "keep_alive 0")]
 
 
 @pytest.mark.parametrize("keep_alive_ns", [-1, -MINUTE, FOREVER_NS, 2 * FOREVER_NS])
@@ -233,7 +321,7 @@ def test_keep_alive_forever(keep_alive_ns: int) -> None:
     d = Driver()
     runner = d.idle(wish(), keep_alive_ns)
     assert d.out == []
-    assert d.state.residents[0].expires_at_ns == d.now + FOREVER_NS
+    assert d.state.runners[0].expires_at_ns == d.now + FOREVER_NS
     d.sleep(10**9 * SECOND)
     assert d.phase(runner) is Phase.READY
 
@@ -245,7 +333,7 @@ def test_a_request_without_keep_alive_keeps_the_last_explicit_value() -> None:
     d.now += SECOND
     d.send(ev.LeaseEnded(d.ask(wish())))
     assert d.keep_alive(runner) == 20 * SECOND
-    assert d.state.residents[0].expires_at_ns == d.now + 20 * SECOND
+    assert d.state.runners[0].expires_at_ns == d.now + 20 * SECOND
     d.send(ev.LeaseEnded(d.ask(wish(), 7 * MINUTE)))
     d.send(ev.LeaseEnded(d.ask(wish())))
     assert d.keep_alive(runner) == 7 * MINUTE
@@ -255,14 +343,14 @@ def test_the_timer_restarts_only_when_the_last_lease_ends() -> None:
     """A busy runner keeps its old `expires_at` and does not expire."""
     d = Driver()
     runner = d.idle(wish(), SECOND)
-    before = d.state.residents[0].expires_at_ns
+    before = d.state.runners[0].expires_at_ns
     one, two = d.ask(wish()), d.ask(wish())
     d.sleep(MINUTE)
     assert d.of() == []
     d.send(ev.LeaseEnded(one))
-    assert d.state.residents[0].expires_at_ns == before
+    assert d.state.runners[0].expires_at_ns == before
     d.send(ev.LeaseEnded(two))
-    assert d.state.residents[0].expires_at_ns == d.now + SECOND
+    assert d.state.runners[0].expires_at_ns == d.now + SECOND
     assert d.phase(runner) is Phase.READY
 
 
@@ -288,7 +376,7 @@ def test_unload_of_an_idle_model() -> None:
     d = Driver()
     runner = d.idle(wish())
     assert d.send(ev.UnloadRequested("nope")) == []
-    assert d.send(ev.UnloadRequested("a")) == [ins.StopRunner(runner)]
+    assert d.send(ev.UnloadRequested("a")) == [ins.StopRunner(runner, "unload requested")]
     assert d.send(ev.UnloadRequested("a")) == []
 
 
@@ -298,7 +386,7 @@ def test_unload_never_interrupts() -> None:
     ticket, runner = d.load(wish())
     assert d.send(ev.UnloadRequested("a")) == []
     d.send(ev.LeaseEnded(ticket))
-    assert d.of() == [ins.StopRunner(runner)]
+    assert d.of() == [ins.StopRunner(runner, "unload requested")]
 
 
 def test_unload_during_the_load() -> None:
@@ -310,7 +398,7 @@ def test_unload_during_the_load() -> None:
     d.send(ev.LoadSucceeded(runner))
     assert d.of() == [ins.Grant(ticket, runner)]
     d.send(ev.LeaseEnded(ticket))
-    assert d.of() == [ins.StopRunner(runner)]
+    assert d.of() == [ins.StopRunner(runner, "unload requested")]
 
 
 def test_a_request_while_the_runner_stops_loads_anew() -> None:
@@ -334,7 +422,7 @@ def test_three_models_on_a_cpu() -> None:
     short = d.idle(wish("b"), MINUTE)
     d.idle(wish("c"), -1)
     d.ask(wish("d"))
-    assert d.of() == [ins.StopRunner(short)]
+    assert d.of() == [ins.StopRunner(short, "room for d:latest: limit of 3 loaded models", 4)]
     d.send(ev.RunnerStopped(short))
     assert d.spec().weights_key == "d"
     assert d.phase(long) is Phase.READY
@@ -346,7 +434,7 @@ def test_ties_are_broken_by_path() -> None:
     d.idle(wish("z"))
     first = d.idle(wish("b"))
     d.ask(wish("c"))
-    assert d.of() == [ins.StopRunner(first)]
+    assert d.of() == [ins.StopRunner(first, "room for c:latest: limit of 2 loaded models", 3)]
 
 
 def test_an_idle_runner_goes_before_a_busy_one() -> None:
@@ -355,7 +443,7 @@ def test_an_idle_runner_goes_before_a_busy_one() -> None:
     d.load(wish("a"), SECOND)
     idle = d.idle(wish("b"), -1)
     d.ask(wish("c"))
-    assert d.of() == [ins.StopRunner(idle)]
+    assert d.of() == [ins.StopRunner(idle, "room for c:latest: limit of 2 loaded models", 3)]
 
 
 def test_a_busy_victim_gets_no_new_leases() -> None:
@@ -367,13 +455,13 @@ def test_a_busy_victim_gets_no_new_leases() -> None:
     queued = d.ask(wish("a"))
     assert d.of() == []
     d.send(ev.LeaseEnded(running))
-    assert d.of() == [ins.StopRunner(runner)]
+    assert d.of() == [ins.StopRunner(runner, "room for b:latest: limit of 1 loaded model", waiting)]
     d.send(ev.RunnerStopped(runner))
     second = d.started()
     d.send(ev.LoadSucceeded(second))
     assert d.of() == [ins.Grant(waiting, second)]
     d.send(ev.LeaseEnded(waiting))
-    assert d.of() == [ins.StopRunner(second)]
+    assert d.of() == [ins.StopRunner(second, "room for a:latest: limit of 1 loaded model", queued)]
     d.send(ev.RunnerStopped(second))
     d.send(ev.LoadSucceeded(d.started()))
     assert [i.ticket for i in d.out if isinstance(i, ins.Grant)] == [queued]
@@ -396,7 +484,7 @@ def test_whichever_is_idle_first_is_evicted() -> None:
     ticket, other = d.load(wish("b"), -1)
     d.ask(wish("c"))
     d.send(ev.LeaseEnded(ticket))
-    assert d.of() == [ins.StopRunner(other)]
+    assert d.of() == [ins.StopRunner(other, "room for c:latest: limit of 2 loaded models", 3)]
     late = d.ask(wish("a"))
     assert d.of() == [ins.Grant(late, marked)]
 
@@ -416,7 +504,8 @@ def test_a_model_that_does_not_fit_evicts() -> None:
     d = Driver(free_gib=8)
     runner = d.idle(wish("a"))
     d.ask(wish("b", gib=7))
-    assert d.of() == [ins.ReadMemory(), ins.StopRunner(runner)]
+    reason = "room for b:latest: needs 7.6 GB, 8.6 GB free (at most 80% is used)"
+    assert d.of() == [ins.ReadMemory(), ins.StopRunner(runner, reason, 2)]
     d.send(ev.RunnerStopped(runner))
     assert d.spec().weights_key == "b"
 
@@ -487,7 +576,7 @@ def test_cancelled_requests_leave_the_queue() -> None:
     first = d.ask(wish("a"))
     runner = d.started()
     d.send(ev.RequestCanceled(first))
-    assert d.of() == [ins.AbortLoad(runner)]
+    assert d.of() == [ins.AbortLoad(runner, "no request waits for it any more")]
     d.ask(wish("b"))
     assert d.of() == []
     d.send(ev.RunnerStopped(runner))
@@ -506,7 +595,7 @@ def test_the_last_waiter_to_leave_aborts_the_load() -> None:
     d.send(ev.RequestCanceled(one))
     assert d.of() == []
     d.send(ev.RequestCanceled(two))
-    assert d.of() == [ins.AbortLoad(runner)]
+    assert d.of() == [ins.AbortLoad(runner, "no request waits for it any more")]
 
 
 def test_success_after_an_abort_is_ignored() -> None:
@@ -517,7 +606,7 @@ def test_success_after_an_abort_is_ignored() -> None:
     d.send(ev.RequestCanceled(ticket))
     assert d.send(ev.LoadSucceeded(runner)) == []
     d.send(ev.RunnerStopped(runner))
-    assert d.state.residents == ()
+    assert d.state.runners == ()
 
 
 def test_cancel_after_the_grant_ends_the_lease() -> None:
@@ -525,7 +614,7 @@ def test_cancel_after_the_grant_ends_the_lease() -> None:
     d = Driver()
     ticket, runner = d.load(wish(), 0)
     d.send(ev.RequestCanceled(ticket))
-    assert d.of() == [ins.StopRunner(runner)]
+    assert d.of() == [ins.StopRunner(runner, "keep_alive 0")]
     assert d.send(ev.LeaseEnded(ticket)) == []
 
 
@@ -549,7 +638,7 @@ def test_an_exit_ends_the_leases_and_the_next_request_loads() -> None:
     d = Driver()
     ticket, runner = d.load(wish())
     d.send(ev.RunnerExited(runner))
-    assert d.of() == [ins.StopRunner(runner)]
+    assert d.of() == [ins.StopRunner(runner, "the engine process ended")]
     assert d.send(ev.LeaseEnded(ticket)) == []
     d.ask(wish())
     d.send(ev.RunnerStopped(runner))
@@ -564,9 +653,10 @@ def test_running_out_of_memory_expires_the_others() -> None:
     idle = d.idle(wish("b"))
     ticket, busy = d.load(wish("c"))
     d.send(ev.RunnerExited(victim, is_out_of_memory=True))
-    assert d.of() == [ins.StopRunner(victim), ins.StopRunner(idle)]
+    room = "room for a:latest: out of memory"
+    assert d.of() == [ins.StopRunner(victim, "out of memory"), ins.StopRunner(idle, room)]
     d.send(ev.LeaseEnded(ticket))
-    assert d.of() == [ins.StopRunner(busy)]
+    assert d.of() == [ins.StopRunner(busy, room)]
 
 
 def test_stall_timeout() -> None:
@@ -580,7 +670,7 @@ def test_stall_timeout() -> None:
     assert d.sleep(50 * SECOND) == [ins.WakeAt(d.now + 10 * SECOND)]
     d.sleep(10 * SECOND)
     refusal, abort = d.of()
-    assert abort == ins.AbortLoad(runner)
+    assert abort == ins.AbortLoad(runner, "no progress for 1m0s, 50% loaded")
     assert isinstance(refusal, ins.Refuse)
     assert refusal.ticket == ticket
     text = "timed out waiting for llama-server to start - no progress after 50% of the model"
@@ -604,11 +694,12 @@ def test_out_of_memory_evicts_the_others_and_retries_once() -> None:
     first = d.started()
     assert d.spec().num_parallel == 4
     d.send(ev.LoadFailed(first, OOM, is_out_of_memory=True))
-    assert d.of() == [ins.StopRunner(other)]
+    assert d.of() == [ins.StopRunner(other, "room for b:latest: out of memory", ticket)]
     d.send(ev.RunnerStopped(other))
     second = d.started()
     assert d.spec().num_parallel == 1
     assert d.spec().memory_limit_bytes == d.machine.total_bytes
+    assert d.start_reason() == "retry after out of memory: slots 4 -> 1, memory limit raised to 214.7 GB"
     d.send(ev.LoadFailed(second, OOM, is_out_of_memory=True))
     assert d.refused_for_memory() == ticket
 
@@ -653,7 +744,7 @@ def test_a_silent_runner_is_replaced() -> None:
     d.now += 31 * SECOND
     ticket = d.ask(wish())
     d.send(ev.PingAnswered(runner, is_healthy=False))
-    assert d.of() == [ins.StopRunner(runner)]
+    assert d.of() == [ins.StopRunner(runner, "unhealthy: no answer to a ping")]
     d.send(ev.RunnerStopped(runner))
     second = d.started()
     d.send(ev.LoadSucceeded(second))
@@ -669,7 +760,7 @@ def test_a_ping_whose_request_left() -> None:
     d.send(ev.RequestCanceled(ticket))
     d.send(ev.UnloadRequested("a"))
     d.send(ev.PingAnswered(runner, is_healthy=True))
-    assert d.of() == [ins.StopRunner(runner)]
+    assert d.of() == [ins.StopRunner(runner, "unload requested")]
 
 
 def test_a_busy_runner_is_not_pinged() -> None:

@@ -14,7 +14,7 @@ from corral.errors import QueueFullError, RunnerStartError
 from corral.scheduler import events as ev
 from corral.scheduler import instructions as ins
 from corral.scheduler import placement
-from corral.scheduler.residents import Phase
+from corral.scheduler.loaded import Phase
 from corral.scheduler.spec import FOREVER_NS, LoadRequest, MemoryShape, SchedulerConfig
 from corral.scheduler.state import SchedulerState
 from corral.types import LoadOptions
@@ -34,6 +34,11 @@ def wish(key: str, num_ctx: int = 0) -> LoadRequest:
 
 def machine(free_gib: int) -> Machine:
     return Machine(CPU(2, 2), 16 * GIB, free_gib * GIB)
+
+
+def is_telling(reason: str) -> bool:
+    """Whether a reason is complete: no part of it came out empty."""
+    return bool(reason) and not reason.endswith((" ", ":")) and "  " not in reason and "()" not in reason
 
 
 class World:
@@ -64,15 +69,24 @@ class World:
                 self.answer(ticket)
                 assert self.children[runner] == "ready"
                 self.leases[ticket] = runner
-            case ins.Refuse(ticket, _):
+            case ins.Refuse(ticket, error):
+                assert str(error)
                 self.answer(ticket)
-            case ins.StartLoad(runner, spec):
+            case ins.Explain(ticket, reason):
+                assert is_telling(reason)
+                assert ticket in self.waiting
+            case ins.StartLoad(runner, spec, reason, ticket):
+                assert is_telling(reason)
+                assert ticket in self.waiting
                 self.check_start(spec.weights_key)
                 self.children[runner] = "starting"
-            case ins.AbortLoad(runner):
+            case ins.AbortLoad(runner, reason):
+                assert is_telling(reason)
                 assert self.children[runner] == "starting"
                 self.children[runner] = "ending"
-            case ins.StopRunner(runner):
+            case ins.StopRunner(runner, reason, for_ticket):
+                assert is_telling(reason)
+                assert for_ticket is None or for_ticket in self.waiting
                 assert runner not in self.leases.values(), "a busy runner was stopped"
                 assert self.children[runner] in {"ready", "pinged"}
                 self.children[runner] = "ending"
@@ -95,10 +109,10 @@ class World:
         assert "starting" not in self.children.values(), "two loads at once"
         assert "ending" not in self.children.values(), "a load before the memory is back"
         assert len(self.children) < placement.max_loaded_models(self.config, self.machine)
-        resident = next(r for r in self.state.residents if r.phase is Phase.LOADING)
-        assert resident.spec.weights_key == key
+        loaded = next(r for r in self.state.runners if r.phase is Phase.LOADING)
+        assert loaded.spec.weights_key == key
         if self.children:
-            assert resident.plan.estimate.total_bytes <= 0.8 * self.machine.free_bytes
+            assert loaded.plan.estimate.total_bytes <= 0.8 * self.machine.free_bytes
 
     # what may happen
 
@@ -110,9 +124,7 @@ class World:
         self.send(ev.RequestArrived(self.ticket, request, keep_alive_ns))
         if is_full and self.ticket in self.waiting:
             # Only those who await a ping need no place in the queue.
-            [runner] = [
-                r.runner_id for r in self.state.residents if r.spec.weights_key == request.weights_key
-            ]
+            [runner] = [r.runner_id for r in self.state.runners if r.spec.weights_key == request.weights_key]
             assert self.children[runner] == "pinged", "the queue is longer than allowed"
         return self.ticket
 
@@ -258,19 +270,19 @@ class Walk(RuleBasedStateMachine):
     def books_agree(self) -> None:
         """The state machine and the world count the same."""
         state = self.world.state
-        assert {r.runner_id for r in state.residents} == self.world.children.keys()
+        assert {r.runner_id for r in state.runners} == self.world.children.keys()
         assert state.waiting_count == len(self.world.waiting)
         assert state.lease_count == len(self.world.leases)
-        assert len({r.spec.weights_key for r in state.residents}) == len(state.residents)
-        for resident in state.residents:
-            held = [t for t, runner in self.world.leases.items() if runner == resident.runner_id]
-            assert resident.lease_count == len(held)
+        assert len({r.spec.weights_key for r in state.runners}) == len(state.runners)
+        for loaded in state.runners:
+            held = [t for t, runner in self.world.leases.items() if runner == loaded.runner_id]
+            assert loaded.lease_count == len(held)
 
     @invariant()
     def deadlines_are_armed(self) -> None:
         """No idle runner and no load is without a timer that ends it."""
-        for resident in self.world.state.residents:
-            deadline = resident.deadline_ns(self.world.config.load_timeout_ns)
+        for loaded in self.world.state.runners:
+            deadline = loaded.deadline_ns(self.world.config.load_timeout_ns)
             if deadline is not None:
                 assert self.world.wake_at is not None
                 assert self.world.wake_at <= deadline
@@ -294,7 +306,7 @@ class Walk(RuleBasedStateMachine):
             self.world.send(ev.UnloadRequested(key))
         while self.world.children:
             self.world.finish(next(iter(self.world.children)))
-        assert self.world.state.residents == ()
+        assert self.world.state.runners == ()
 
 
 TestWalk = Walk.TestCase
@@ -352,7 +364,7 @@ def test_any_keep_alive_is_a_number_of_nanoseconds_up_to_for_ever(keep_alive_ns:
     ticket = world.arrive(wish("a"), keep_alive_ns)
     world.report(8)
     world.finish(1)
-    [resident] = world.state.residents
-    assert 0 <= resident.keep_alive_ns <= FOREVER_NS
+    [loaded] = world.state.runners
+    assert 0 <= loaded.keep_alive_ns <= FOREVER_NS
     world.end_lease(ticket)
-    assert resident.expires_at_ns == resident.keep_alive_ns
+    assert loaded.expires_at_ns == loaded.keep_alive_ns

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from corral import API_VERSION
+from corral import API_VERSION, requestfacts
 from corral.apiversion import is_beyond_api
 from corral.bounded import BoundedCache
 from corral.chat.gotemplate import Template
@@ -129,6 +129,7 @@ class Profiles:
             StoreError: the weights are a file elsewhere, which has gone or changed.
             CapabilityError: it cannot be run here.
         """
+        requestfacts.current().model = name
         ref, parsed = checked_name(name)
         model = self._store.peek(parsed)
         if model is None:

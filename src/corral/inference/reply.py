@@ -13,6 +13,7 @@ from corral.inference.completion import CompletionRun
 from corral.inference.generation import Turn, chat_prompt
 from corral.inference.images import prepare_images
 from corral.inference.requests import Emit
+from corral.inference.run_log import log_run
 from corral.inference.thinking import ThinkingEndedError, ThinkingRun, counted_whole, within_budget
 from corral.runner.interface import CompletionRequest
 from corral.types import Chunk, Message, SamplingOptions, Think, Tool
@@ -151,6 +152,7 @@ async def complete(
 
     binding = constraint.binding_of(chat, turn.common, tools, choice, think, new_parser())
     grammar = await constraint.bound_grammar(binding)
+    log_run(profile, content, len(images), cut_count, binding)
     # Nothing but the answer is possible then, whatever the prompt began.
     is_answer_only = bool(grammar.text) and not binding.calls
     run = CompletionRun(

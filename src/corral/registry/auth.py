@@ -116,13 +116,17 @@ class Authorizer:
         credential = self._credential()
         if credential and credential.user and any(challenge.scheme == "basic" for challenge in challenges):
             return credential.basic()
+        raise self.denied()
+
+    def denied(self) -> RegistryAuthError:
+        """The error when the registry takes nothing that we have."""
         hint = f"store credentials for {self._host} with `docker login {self._host}`"
         if not self._may_use_stored and self._wallet.find(self._host) is not None:
             hint = (
                 f"the stored credentials of {self._host} are not sent over plain http; "
                 f"CORRAL_REGISTRY_TRUSTED_HOSTS={self._host} allows it"
             )
-        raise RegistryAuthError("unauthorized: access denied", hint=hint)
+        return RegistryAuthError("unauthorized: access denied", hint=hint)
 
     def _credential(self) -> Credential | None:
         """What the request brought, else what is stored and may be used."""

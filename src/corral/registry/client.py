@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from urllib.parse import urljoin, urlsplit
 
 from corral.digest import Digest
-from corral.errors import RegistryAuthError, RegistryProtocolError, RegistryStatusError
+from corral.errors import RegistryProtocolError, RegistryStatusError
 from corral.registry.auth import Authorizer
 from corral.registry.challenge import parse_challenges
 from corral.registry.ranges import parse_content_range, parse_length, parse_retry_after_s
@@ -117,7 +117,7 @@ class RegistryClient:
             self._authorizer.renew(challenges, refused=sent, transport=self.transport)
             if not is_repeatable:
                 raise RegistryStatusError(401, text)
-        raise RegistryAuthError("unauthorized: access denied")
+        raise self._authorizer.denied()
 
     def is_own(self, url: str) -> bool:
         """Whether a URL is on the registry itself: only there may credentials go."""

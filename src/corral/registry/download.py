@@ -344,7 +344,8 @@ class BlobDownload:
                 is_final = is_final or (error.retry_after_s or 0) > self._policy.max_retry_after_s
         if is_final or failures >= self._policy.max_attempts:
             if not is_final:
-                error = RegistryUnavailableError(f"max retries exceeded: {error}")
+                hint = error.hint or "what was downloaded is kept: pull again to go on"
+                error = RegistryUnavailableError(f"max retries exceeded: {error}", hint=hint)
             self._next_source(source, error)
             return
         _log.info("blob=%s attempt %d failed, next in %.1f s: %s", self.digest, failures, wait_s, error)

@@ -102,7 +102,7 @@ class Gateway:
             )
             files = choose_files(listing, name.tag)
         except RegistryError as exc:
-            raise CorralError(f"{refused}; its files cannot be pulled either: {exc}") from exc
+            raise CorralError(f"{refused}; its files cannot be pulled either: {exc}", hint=exc.hint) from exc
         finally:
             client.close()
         source = RepositorySource(new_client, {file.digest: file_url(client, file) for file in files})

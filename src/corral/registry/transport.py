@@ -277,7 +277,7 @@ class Transport:
     def _failed(self, method: str, url: str, text: str) -> RegistryUnavailableError:
         hint = ""
         if "HTTP response to HTTPS client" in text:
-            hint = "this registry speaks plain http: allow it with insecure (--insecure)"
+            hint = "this registry speaks plain http: if you trust the network, allow it with insecure (--insecure)"
         return RegistryUnavailableError(f'{method.capitalize()} "{redacted(url)}": {text}', hint=hint)
 
 

@@ -226,7 +226,7 @@ class BlobUpload:
                         if self._is_there():
                             return  # the commit arrived, its answer did not
                         if elsewhere:
-                            raise RegistryUnavailableError(f"max retries exceeded: {exc}") from exc
+                            raise _exhausted(exc) from exc
                         before = pos
                         pos, url = self._ask(url)
                         failures = 0 if pos > before else failures
@@ -246,7 +246,7 @@ class BlobUpload:
                 raise error
             wait_s = max(wait_s, error.retry_after_s or 0)
         if failures >= self._policy.max_attempts or wait_s > self._policy.max_retry_after_s:
-            raise RegistryUnavailableError(f"max retries exceeded: {error}") from error
+            raise _exhausted(error) from error
         _log.info(
             "blob=%s upload attempt %d failed, next in %.1f s: %s",
             self._layer.digest,
@@ -352,3 +352,9 @@ class BlobUpload:
         response.read_error()
         if not 200 <= response.status < 300:
             raise RegistryProtocolError(f"unexpected status code {response.status}")
+
+
+def _exhausted(error: RegistryError) -> RegistryUnavailableError:
+    """The end of a transfer whose last attempt failed with `error`."""
+    hint = error.hint or "layers that have arrived are kept: push again to go on"
+    return RegistryUnavailableError(f"max retries exceeded: {error}", hint=hint)

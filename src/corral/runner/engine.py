@@ -1,13 +1,14 @@
 """A runner on llama.cpp: requests become HTTP on the child's socket, events become pieces.
 
-Slots are handed out here, first come first served, so that the queue is bounded and a request that was
-cancelled while it waited never reaches the engine. A watchdog kills a child that is busy and silent.
+Slots are assigned here, first come first served, so that the queue is bounded and a request that was cancelled
+while it waited never reaches the engine. A watchdog kills a child that is busy and silent.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from corral import requestfacts
 from corral.errors import (
     CorralError,
     EngineError,
@@ -44,6 +46,7 @@ from corral.runner.slots import Slots
 from corral.runner.steps import Steps
 from corral.supervise import log_failure
 
+_log = logging.getLogger("corral.runner")
 _HEALTH_INTERVAL_S = 1.0
 # Of ordinary text, to compare token lists with texts.
 _BYTES_OF_A_TOKEN = 4
@@ -171,7 +174,7 @@ class EngineRunner:
         return final
 
     async def _tokens_that_fit(self, text: str) -> list[int]:
-        """The tokens of a long prompt. The engine is spared one that it would refuse."""
+        """The tokens of a long prompt. One that the engine would refuse is not sent to it."""
         tokens = await self.tokenize(text, add_special=True)
         if len(tokens) > self.facts.num_ctx:
             raise llama_server.too_long(len(tokens), self.facts.num_ctx)
@@ -196,8 +199,14 @@ class EngineRunner:
             if pieces:
                 final = pieces[-1].final
                 if final is not None and on_end is not None:
-                    pieces[-1].final = await on_end(final)
-                yield pieces  # what was said before an error is said
+                    pieces[-1].final = final = await on_end(final)
+                    requestfacts.current().note_tokens(
+                        final.prompt_count,
+                        final.cached_count,
+                        final.predicted_count,
+                        final.predicted_duration_ns,
+                    )
+                yield pieces  # what came before an error is passed on first
                 if final is not None:
                     return
             if failure is not None:
@@ -211,9 +220,12 @@ class EngineRunner:
         if self._slots.locked() and not is_continued and self._gathering.may_join(inputs):
             if self._waiting_count + len(self._gathering) >= self._max_waiting:
                 raise QueueFullError
-            return await self._gathering.embed(inputs)
-        async with self._slot(is_continued=is_continued):
-            return await self._embed(inputs)
+            rows, token_count = await self._gathering.embed(inputs)
+        else:
+            async with self._slot(is_continued=is_continued):
+                rows, token_count = await self._embed(inputs)
+        requestfacts.current().note_tokens(token_count, 0, 0)
+        return rows, token_count
 
     async def _embed(self, inputs: Sequence[str] | Sequence[Sequence[int]]) -> tuple[list[array[float]], int]:
         content = [entry if isinstance(entry, str) else list(entry) for entry in inputs]
@@ -242,7 +254,9 @@ class EngineRunner:
         size_bytes = sum(map(len, documents)) + len(query) * len(documents)
         answer = await self._take_turn("/rerank", body, size_bytes, is_continued=is_continued)
         rows = sorted(answer["results"], key=_row_index)
-        return [row["relevance_score"] for row in rows], answer["usage"]["total_tokens"]
+        token_count: int = answer["usage"]["total_tokens"]
+        requestfacts.current().note_tokens(token_count, 0, 0)
+        return [row["relevance_score"] for row in rows], token_count
 
     async def score(
         self,
@@ -258,6 +272,7 @@ class EngineRunner:
             for body in scoring.bodies(prompt, tokens, images):
                 scores = scoring.read_scores(await self.request_json("/completion", body), tokens)
                 if scores is not None:
+                    requestfacts.current().note_tokens(scores.prompt_count, scores.cached_count, 0)
                     return scores
         raise EngineError(500, "the model gives no finite probability to the candidates")
 
@@ -359,11 +374,7 @@ class EngineRunner:
         if self._slots.locked():
             if self._waiting_count >= self._max_waiting and not is_continued:
                 raise QueueFullError
-            self._waiting_count += 1
-            try:
-                await self._slots.acquire()
-            finally:
-                self._waiting_count -= 1
+            await self._wait_for_slot()
         else:
             await self._slots.acquire()
         if self._running_count == 0 and not self._may_be_stuck:
@@ -377,6 +388,22 @@ class EngineRunner:
         finally:
             self._running_count -= 1
             self._slots.release()
+
+    async def _wait_for_slot(self) -> None:
+        facts, began_s = requestfacts.current(), self._loop.time()
+        self._waiting_count += 1
+        _log.debug(
+            'queued model=%s for="a free slot" slots=%d waiting=%d request=%s',
+            self.spec.name,
+            self.spec.num_parallel,
+            self._waiting_count,
+            facts.request_id,
+        )
+        try:
+            await self._slots.acquire()
+        finally:
+            self._waiting_count -= 1
+            facts.queue_ns += int((self._loop.time() - began_s) * 1e9)
 
     @contextlib.asynccontextmanager
     async def _open(

@@ -1,7 +1,7 @@
-"""A small HTTP/1.1 client for the engine's unix socket, made for one thing: streams of many tiny events.
+"""A small HTTP/1.1 client for the engine's unix socket, made for streams of many tiny events.
 
 One connection carries one request, because closing it is how a request is cancelled. Bodies are read as they
-come; reading pauses while the consumer is behind. It knows nothing of what the engine's routes mean.
+arrive; reading pauses while the consumer is slower. It knows nothing of what the engine's routes mean.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, cast
 import httptools
 import orjson
 
-# Unread body above which the socket is no longer read (a slow client must not fill our memory).
+# Unread body above which the socket is no longer read (a slow client must not fill the server's memory).
 _PAUSE_ABOVE_BYTES = 1 << 20
 
 
@@ -43,7 +43,7 @@ class EngineResponse(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
-            # The engine never speaks anything else: whatever this is, the stream cannot be trusted.
+            # The engine speaks HTTP only: whatever this is, the stream cannot be trusted.
             self.abort()
             return
         self._wake()
@@ -128,7 +128,7 @@ async def open_request(
     """Send a request and yield the response once its status is known; leaving closes the connection.
 
     Raises:
-        ConnectionError: the engine is not there, or went away before it answered.
+        ConnectionError: the engine cannot be reached, or closed the connection before it answered.
     """
     loop = asyncio.get_running_loop()
     try:

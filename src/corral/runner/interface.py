@@ -1,7 +1,7 @@
 """What the rest of Corral knows about an engine child: values in, values out, no transport.
 
-A runner serves one model with a fixed number of slots. It is either usable or `exited`; it never recovers:
-whoever owns it (the scheduler) starts another one.
+A runner serves one model with a fixed number of slots. It is either usable or `exited`, and never recovers: its
+owner, the scheduler, starts another one.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from corral.types import Logprob, SamplingOptions
 class RunnerSpec:
     """Everything that decides how a child is started; two equal specs are served by one child.
 
+    `name` is what the log calls the model.
     `num_ctx` is per slot and already clamped; `memory_limit_bytes` bounds the child's private memory.
     `fits_memory`: the engine may move layers that do not fit out of a GPU; `fit_target_mib` MiB of it stay free then
     (0: the engine's default). `draft_tokens`: how many tokens the draft model proposes at a time.
@@ -52,11 +53,12 @@ class RunnerSpec:
     cache_ram_mib: int = 0
     kv_bytes_per_token: int = 0
     memory_limit_bytes: int | None = None
+    name: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerFacts:
-    """What the engine says of the loaded model. `num_ctx` is the context that one slot really has.
+    """What the engine reports about the loaded model. `num_ctx` is the context that one slot really has.
 
     `adds_bos` and `adds_eos`: the tokenizer puts these tokens around a text by itself.
     """

@@ -1,7 +1,7 @@
 """The one place that knows llama.cpp's server: its start order, request bodies and events.
 
-Requests go to `/completion` only, with our own prompt and sampling values, always streamed and with progress
-events, because that is what makes cancelling fast. JSON schemas never reach the engine, only grammars do.
+Completions go to `/completion` only, with a rendered prompt and explicit sampling values, always streamed and with
+progress events, because that makes cancelling fast. JSON schemas never reach the engine, only grammars do.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from corral.errors import ContextOverflowError, EngineError
 from corral.runner.interface import CompletionRequest, EngineChoice, Final, Piece, RunnerSpec
 from corral.runner.logprobs import LogprobReader
 
-# What stands for a picture in a prompt. No text of a user can hold it, since it differs from one start to the next.
+# Stands for an image in a prompt. No text of a user can hold it, since it differs from one start to the next.
 MEDIA_MARKER = f"<__media_{secrets.token_hex(8)}__>"
 
 
@@ -74,7 +74,7 @@ def with_arguments(order: dict[str, Any], prompts_folder: Path | None) -> dict[s
 
 
 def _server_args(order: dict[str, Any]) -> list[str]:
-    """Flags of a llama-server binary that mean the same as the order; its own defaults differ."""
+    """Flags of a llama-server binary that mean the same as the order; its defaults differ."""
     args = ["-m", order["model"], "--host", order["socket"]]
     args += ["-np", str(order["num_parallel"]), "-c", str(order["num_ctx"] * order["num_parallel"])]
     args += ["-b", str(order["num_batch"]), "-ub", str(order["num_ubatch"])]
@@ -114,7 +114,7 @@ def _server_args(order: dict[str, Any]) -> list[str]:
 
 
 def completion_body(request: CompletionRequest, num_ctx: int) -> dict[str, Any]:
-    """The `/completion` body. Every sampling value is said: the engine's defaults are not Ollama's."""
+    """The `/completion` body. Every sampling value is given: the engine's defaults are not Ollama's."""
     options = request.sampling
     body: dict[str, Any] = {
         "prompt": request.prompt,
@@ -160,7 +160,7 @@ def _bounded_predict(num_predict: int, num_ctx: int) -> int:
 
 
 def is_progress(event: dict[str, Any]) -> bool:
-    """Whether an event only says how far the prompt is (its token ids are not real)."""
+    """Whether an event only reports progress of the prompt (its token ids are not real)."""
     return "prompt_progress" in event and not event.get("content")
 
 
@@ -190,7 +190,7 @@ def parse_event(event: dict[str, Any], logprobs: LogprobReader | None) -> Piece:
 
 
 def engine_error(status: int, body: bytes) -> EngineError | ContextOverflowError:
-    """An engine's error answer; a prompt that is too long has an error of its own on every surface."""
+    """An engine's error answer; a prompt that is too long has its own error class on every surface."""
     text = body.decode("utf-8", "replace").strip()
     message = text
     try:
@@ -206,7 +206,7 @@ def engine_error(status: int, body: bytes) -> EngineError | ContextOverflowError
 
 
 def too_long(token_count: int, num_ctx: int) -> ContextOverflowError:
-    """The engine's refusal of a prompt that does not fit, in its own words."""
+    """The error for a prompt that does not fit, in the engine's words."""
     request, context = f"request ({token_count} tokens)", f"the available context size ({num_ctx} tokens)"
     message = f"{request} exceeds {context}, try increasing it"
     return ContextOverflowError(message, prompt_count=token_count, num_ctx=num_ctx)
@@ -218,5 +218,5 @@ def vector(text: str) -> array[float]:
 
 
 def is_about_grammar(error: EngineError | ContextOverflowError) -> bool:
-    """Whether the engine refused a request for its grammar; it says so in words only."""
+    """Whether the engine refused a request for its grammar; only the text of its error shows that."""
     return isinstance(error, EngineError) and error.status == 400 and "grammar" in str(error)

@@ -1,4 +1,4 @@
-"""Log probabilities of a reply, an entry for each of its tokens, from events that tell of pieces of its text.
+"""Log probabilities of a reply, an entry for each of its tokens, from events that describe pieces of its text.
 
 The engine sends whole characters, and holds back what may become a stop sequence. So an event may carry the text of
 several tokens: of those that were held back it gave entries without text before, of those that ended within a
@@ -11,7 +11,7 @@ from typing import Any
 
 from corral.types import Logprob, TopLogprob
 
-# What the engine does not say. The sum over a reply is then what the engine's own entries add up to.
+# The engine does not report it. The sum over a reply is then what the engine's own entries add up to.
 _UNKNOWN_LOGPROB = 0.0
 
 
@@ -21,7 +21,7 @@ class LogprobReader:
     def __init__(self, top_count: int) -> None:
         self._top_count = top_count
         self._token_count = 0
-        # Entries whose text has not come yet; None for a token of which nothing is known.
+        # Entries whose text has not come yet; None for a token about which nothing is known.
         self._waiting: list[dict[str, Any] | None] = []
 
     def read(self, event: dict[str, Any]) -> tuple[Logprob, ...]:

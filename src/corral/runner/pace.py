@@ -18,7 +18,7 @@ class Pace:
         self.turn_bytes = _FIRST_BYTES
 
     def note(self, size_bytes: int, seconds: float) -> None:
-        """Learn from a turn. A small one tells little, since a call costs something by itself."""
+        """Learn from a turn. A small one says little, since every call has a fixed cost."""
         wanted = int(size_bytes * _TURN_S / max(seconds, 1e-6))
         if wanted > self.turn_bytes and size_bytes * 2 < self.turn_bytes:
             return

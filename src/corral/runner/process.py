@@ -1,7 +1,7 @@
 """The life of one engine process: started, reported ready, ended. It knows nothing of requests.
 
-Its stdout carries load progress, its stderr the engine's last words, its stdin nothing: an open stdin is what
-tells the child that we live. Ending is SIGKILL, because a child holds no state worth a goodbye.
+Its stdout carries load progress, its stderr the engine's log. Its stdin carries nothing: as long as it is open, the
+child knows that the server lives. It is ended with SIGKILL, because a child holds no state worth saving.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import orjson
 
 from corral.childenv import child_environment
 from corral.errors import RunnerExitedError, RunnerStartError
+from corral.runner.engine_log import EngineLog
 from corral.runner.reasons import last_error, load_reason
 
 _log = logging.getLogger("corral.runner")
@@ -35,8 +36,9 @@ _REAP_TIMEOUT_S = 10.0
 class EngineProcess:
     """A child and the two tasks that drain its pipes. Make one with `EngineProcess.spawn`."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, name: str) -> None:
         self._process = process
+        self._engine_log = EngineLog(name)
         self._log: deque[bytes] = deque()
         self._log_bytes = 0
         self._ready = asyncio.Event()
@@ -46,15 +48,15 @@ class EngineProcess:
         self._kill_reason = ""
 
     @classmethod
-    async def spawn(cls, order: dict[str, Any], extra_env: dict[str, str]) -> EngineProcess:
-        """Start a child with a start order (see `child.py`). It is not ready yet.
+    async def spawn(cls, order: dict[str, Any], extra_env: dict[str, str], name: str = "") -> EngineProcess:
+        """Start a child with a start order (see `child.py`). It is not ready yet. `name` is for the log.
 
         Raises:
             RunnerStartError: the process could not be started at all.
         """
-        # Each thread of its web server would keep memory of its own back.
+        # Otherwise each thread of its web server would hold back an arena of its own.
         env = {"MALLOC_ARENA_MAX": "4", **child_environment(), **extra_env}
-        line = orjson.dumps(order) + b"\n"  # before there is a child that nobody would end
+        line = orjson.dumps(order) + b"\n"  # may fail: before there is a child to end
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -72,7 +74,7 @@ class EngineProcess:
             raise RunnerStartError(f"error starting llama-server: {exc}") from exc
         assert process.stdin is not None
         process.stdin.write(line)
-        return cls(process)
+        return cls(process, name)
 
     @property
     def pid(self) -> int:
@@ -87,7 +89,7 @@ class EngineProcess:
         """Wait until the engine has loaded its model.
 
         Raises:
-            RunnerStartError: the child ended first; the message carries its last words.
+            RunnerStartError: the child ended first; the message carries the end of its stderr.
         """
         self._on_progress = on_progress
         ready = asyncio.ensure_future(self._ready.wait())
@@ -106,7 +108,7 @@ class EngineProcess:
         )
 
     def kill(self, reason: str = "") -> None:
-        """Send SIGKILL; `reason` becomes part of what the requests in it are told."""
+        """Send SIGKILL; `reason` becomes part of the error of the requests in it."""
         if self._process.returncode is None:
             self._kill_reason = self._kill_reason or reason
             with contextlib.suppress(ProcessLookupError):
@@ -171,17 +173,19 @@ class EngineProcess:
     async def _read_stderr(self) -> None:
         assert self._process.stderr is not None
         while data := await self._process.stderr.read(_LOG_TAIL_BYTES):
+            self._engine_log.feed(data)
             self._log.append(data)
             self._log_bytes += len(data)
             while self._log_bytes - len(self._log[0]) > _LOG_TAIL_BYTES:
                 self._log_bytes -= len(self._log.popleft())
             if not self._ready.is_set():
-                # Any word of the engine is a sign of life for the load's stall timeout.
+                # Any output of the engine is a sign of life for the load's stall timeout.
                 self._on_progress(-1.0)
+        self._engine_log.finish()
 
 
 def _ignore_progress(_value: float) -> None:
-    """Nobody waits for this child."""
+    """Nobody waits for this child yet."""
 
 
 def _exit_text(code: int | None) -> str:
@@ -201,5 +205,5 @@ def make_socket_folder() -> Path:
 
 
 def _is_usable(parent: str) -> bool:
-    # sun_path holds 104 bytes on macOS, 108 on Linux; our own part takes about 45.
+    # sun_path holds 104 bytes on macOS, 108 on Linux; what is added here takes about 45.
     return bool(parent) and len(parent) < 50 and os.access(parent, os.W_OK | os.X_OK)

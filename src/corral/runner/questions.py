@@ -1,8 +1,8 @@
-"""What is asked of an engine beside completions and vectors: tokens of texts, and texts of tokens.
+"""Requests to an engine beside completions and vectors: the tokens of texts, and the texts of tokens.
 
-The engine gives every connection a thread, and does not stop for a caller who hangs up. So only a few questions are
-asked at a time, a place is free again when the engine is done, and a long text is asked about in parts: the time of
-the engine's search for special tokens grows with the square of their number.
+The engine gives every connection a thread, and does not stop when a caller hangs up. So only a few questions are
+asked at a time, a place is free again when the engine is done, and a long text is sent in parts: the time that the
+engine's search for special tokens takes grows with the square of their number.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
-# Tokenising is a matter of one core.
+# Tokenising uses one core.
 _AT_A_TIME = 2
 PART_CHARS = 1 << 16
 _MAX_TEXTS = 1024
@@ -21,7 +21,7 @@ _MAX_TEXTS = 1024
 _WINDOW_CHARS = 2048
 _BETWEEN_WORDS = re.compile(r"(?<=\S) (?=\S)")
 _BYTES_OF_A_LETTER = 4
-# No token has this id: it parts the tokens of several texts in one answer.
+# No token has this id: it separates the tokens of several texts in one answer.
 _SEPARATOR = -1
 
 _Ask = Callable[[str, dict[str, Any]], Awaitable[Any]]
@@ -134,7 +134,7 @@ class Questions:
         self._asked.discard(task)
         self._places.release()
         if not task.cancelled():
-            task.exception()  # it concerns nobody if the caller has left
+            task.exception()  # nobody awaits it if the caller has left
 
 
 def split_text(text: str, *, drops_blanks: bool, part_chars: int = PART_CHARS) -> Iterator[str]:

@@ -10,7 +10,7 @@ _FUNCTION = re.compile(r"^[a-z_][a-z0-9_]*: ")
 _SOURCE_PLACE = re.compile(r"^\S+\.(?:cpp|h|c|cu|m|mm|hpp):\d+: ")
 _QUOTED_PATH = re.compile(r"(['\"])/[^'\"\n]*?([^/'\"\n]*)\1")
 _PATH = re.compile(r"(?<![\w.<>])/(?:[^\s'\"/:,]+/)+([^\s'\"/:,]*)")
-# They come with every failure, or say that something failed which another line names.
+# They come with every failure, or repeat what another line says better.
 _HOLLOW = re.compile(
     r"failed to load model$|failed to load (?:draft )?model,? |failed to create_?\s?context with model"
     r"|exiting due to|failed to init server|trying to fit params|failed to load model from \S+$"
@@ -27,10 +27,10 @@ _MAX_CHARS = 1000
 
 
 def load_reason(log: str) -> str:
-    """Why a model was not loaded: up to three different lines, the cause before what follows from it."""
+    """Why a model was not loaded: up to three different lines, the cause before its consequences."""
     lines = list(dict.fromkeys(line for line in map(_clean, log.splitlines()) if line))
     found = [line for line in lines if not _HOLLOW.search(line)][:_MAX_LINES]
-    # A part is named by the line that says that it failed: an adapter, a projector, a draft model.
+    # The line that reports the failure names the part: an adapter, a projector, a draft model.
     found += [line for line in lines if _PART.search(line) and line not in found][: _MAX_LINES - len(found)]
     return "; ".join(found or lines[:1])[:_MAX_CHARS] or "the engine said nothing"
 

@@ -1,4 +1,4 @@
-"""How likely each of some tokens is to come next: the engine's sampler, made to look at no others.
+"""How likely each of some tokens is to come next: the engine's sampler, restricted to them.
 
 The engine reports the probabilities of what its sampler had to choose from. A bias that lifts the candidates above
 all other tokens, and `top_k` as large as their number, leave it the candidates alone; the bias is the same for all
@@ -14,7 +14,7 @@ from typing import Any
 
 from corral.runner.interface import TokenScores
 
-# Logits of real models lie within some tens. The larger one costs digits, and is for models that are not real.
+# Logits of real models lie within some tens. The larger one costs digits, and serves random test models.
 _BIASES = (100.0, 10_000.0)
 
 

@@ -1,4 +1,4 @@
-"""What can happen to the scheduler. Times are monotonic nanoseconds and travel beside an event, not in it."""
+"""What can happen to the scheduler. Times are monotonic nanoseconds and are passed beside an event, not in it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from corral.scheduler.spec import LoadRequest
 
 @dataclass(frozen=True, slots=True)
 class RequestArrived:
-    """A request wants a runner. `keep_alive_ns` None: it does not say; negative: for ever."""
+    """A request wants a runner. `keep_alive_ns` None: it does not say; negative: forever."""
 
     ticket: int
     request: LoadRequest
@@ -20,7 +20,7 @@ class RequestArrived:
 
 @dataclass(frozen=True, slots=True)
 class RequestCanceled:
-    """The caller left. Harmless at any moment: a lease that it got meanwhile ends with it."""
+    """The caller left. Harmless at any time: a lease that it got meanwhile ends with it."""
 
     ticket: int
 
@@ -32,7 +32,7 @@ class LeaseEnded:
 
 @dataclass(frozen=True, slots=True)
 class LoadProgressed:
-    """The starting child showed a sign of life; `share` is -1 when it did not say how far it is."""
+    """The starting child showed a sign of life; `share` is -1 when it did not report how far it is."""
 
     runner_id: int
     share: float

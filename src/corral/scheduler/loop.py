@@ -1,8 +1,8 @@
-"""The impure half of the scheduler: carries out what the state machine says, and tells it what happened.
+"""The impure half of the scheduler: carries out the instructions of the state machine and reports what happened.
 
-It owns every task that starts, stops or asks a child, and is the only caller of `SchedulerState`. An event is
-applied at once where it happens, on the event loop, so a lease on a loaded model costs no task switch. Every
-instruction that the state machine expects an answer to gets one, whatever fails on the way.
+It owns every task that starts, stops or pings a child, is the only caller of `SchedulerState`, and logs every
+decision with its reason. An event is applied at once where it happens, on the event loop, so a lease on a loaded
+model costs no task switch. Every instruction that the state machine expects an answer to gets one, whatever fails.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from corral import requestfacts
 from corral.config import Settings
 from corral.devices import Machine, read_machine
 from corral.disk import ReadAhead
@@ -28,28 +28,25 @@ from corral.errors import (
     RunnerStartError,
     SchedulingError,
 )
+from corral.logs import Sparing
+from corral.requestfacts import RequestFacts
 from corral.runner.interface import Runner, RunnerFactory, RunnerSpec
-from corral.scheduler import events, instructions
-from corral.scheduler.residents import Phase, Resident
+from corral.scheduler import events, instructions, reasons
+from corral.scheduler.loaded import LoadedRunner, Phase
+from corral.scheduler.shortage import is_out_of_memory
 from corral.scheduler.spec import LoadedInfo, LoadRequest, SchedulerConfig
 from corral.scheduler.state import SchedulerState
 from corral.supervise import log_failure
 
 _log = logging.getLogger("corral.scheduler")
+# A crowd that is turned away must not fill the log.
+_refusals = Sparing(_log, lines_per_minute=60)
+# A request that waits for longer is mentioned without OLLAMA_DEBUG.
+_LONG_WAIT_S = 10.0
 _PING_TIMEOUT_S = 10.0
 # How long the end of a runner may wait for its prompts to be written: that of an idle one, and that of the server.
 _KEEP_PROMPTS_S = 10.0
 _KEEP_PROMPTS_AT_END_S = 3.0
-# What ggml, CUDA, Metal and the C++ library say, in lower case.
-_OUT_OF_MEMORY_MARKS = (
-    "insufficient memory",
-    "out of memory",
-    "outofmemory",
-    "failed to allocate",
-    "bad_alloc",
-    "cannot allocate memory",
-    "resource temporarily unavailable",  # no memory for the stack of a thread
-)
 # A driver gives a dead child's memory back a little later (ollama: server/sched.go).
 _VRAM_WAIT_S = 5.0
 _VRAM_POLL_S = 0.25
@@ -61,6 +58,16 @@ class Lease:
     """The right to use a runner until the context of `Scheduler.lease` is left."""
 
     runner: Runner
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A request that has no answer yet. `reason`: what it waits for."""
+
+    answer: asyncio.Future[int]
+    request: LoadRequest
+    facts: RequestFacts
+    reason: str = ""
 
 
 class Scheduler:
@@ -86,13 +93,15 @@ class Scheduler:
         self._read_ahead = read_ahead
         self._state: SchedulerState | None = None
         self._tickets = itertools.count(1)
-        self._answers: dict[int, asyncio.Future[int]] = {}
+        self._pending: dict[int, _Pending] = {}
         self._runners: dict[int, Runner] = {}
         self._loads: dict[int, asyncio.Task[None]] = {}
+        # Per runner that has been ready: the monotonic times at which its load began and ended.
+        self._load_times: dict[int, tuple[int, int]] = {}
         self._questions: set[asyncio.Task[None]] = set()
         self._endings: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        # Per runner: the monotonic time of expiry, and what the wall clock calls it.
+        # Per runner: the time of expiry on the monotonic and on the wall clock.
         self._expiries: dict[int, tuple[int, int]] = {}
         self._last_shortage: CorralError | None = None
 
@@ -130,13 +139,13 @@ class Scheduler:
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
-        """Refuse who waits, cancel loads, kill and reap every child. An ending under way is awaited, not cut."""
+        """Refuse waiting requests, cancel loads, kill and reap every child. Endings under way are awaited."""
         self._state = None
         if self._timer is not None:
             self._timer.cancel()
-        for answer in self._answers.values():
-            if not answer.done():
-                answer.set_exception(_shutting_down())
+        for pending in self._pending.values():
+            if not pending.answer.done():
+                pending.answer.set_exception(_shutting_down())
         starting = [*self._loads.values(), *self._questions]
         for task in starting:
             task.cancel()
@@ -158,19 +167,20 @@ class Scheduler:
         """
         ticket = next(self._tickets)
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._answers[ticket] = answer
+        facts = requestfacts.current()
+        self._pending[ticket] = _Pending(answer, request, facts)
         try:
             self._tell(events.RequestArrived(ticket, request, keep_alive_ns))
             if not answer.done():
                 self._expect(request)
-            runner_id = answer.result() if answer.done() else await answer
+            runner_id = answer.result() if answer.done() else await self._wait(ticket, facts, answer)
         except asyncio.CancelledError:
             if answer.done() and not answer.cancelled():
                 answer.exception()  # a refusal that crossed the cancellation concerns nobody any more
             self._tell(events.RequestCanceled(ticket))
             raise
         finally:
-            del self._answers[ticket]
+            del self._pending[ticket]
         try:
             runner = self._runners.get(runner_id)
             if runner is None:
@@ -181,48 +191,75 @@ class Scheduler:
 
     def _expect(self, request: LoadRequest) -> None:
         """Begin to read weights that are not loaded, while room is made and a child starts."""
-        residents = self._state.residents if self._state is not None else ()
+        runners = self._state.runners if self._state is not None else ()
         is_under_way = any(
-            r.spec.weights_key == request.weights_key and r.phase is not Phase.LOADING for r in residents
+            r.spec.weights_key == request.weights_key and r.phase is not Phase.LOADING for r in runners
         )
         if not is_under_way:
             self._read_ahead(request.weights_path)
 
+    async def _wait(self, ticket: int, facts: RequestFacts, answer: asyncio.Future[int]) -> int:
+        """Await the answer; the time that it took is noted, split into that of the load and the rest."""
+        arrived_ns = self._clock_ns()
+        mention = asyncio.get_running_loop().call_later(_LONG_WAIT_S, self._mention_wait, ticket)
+        runner_id = None
+        try:
+            runner_id = await answer
+        finally:
+            mention.cancel()
+            began_ns, ended_ns = self._load_times.get(runner_id or 0, (0, 0))
+            load_ns = max(ended_ns - max(began_ns, arrived_ns), 0)
+            facts.load_ns += load_ns
+            facts.queue_ns += self._clock_ns() - arrived_ns - load_ns
+        return runner_id
+
+    def _mention_wait(self, ticket: int) -> None:
+        if pending := self._pending.get(ticket):
+            _log.info(
+                'waiting model=%s seconds=%.0f for="%s"%s',
+                pending.request.name,
+                _LONG_WAIT_S,
+                pending.reason,
+                _for_request(pending),
+            )
+
     def unload(self, weights_key: str) -> None:
         """Unload a model as soon as it is idle; does not wait for that."""
+        facts = requestfacts.current()
+        _log.debug("unload requested model=%s request=%s", requestfacts.named(facts.model), facts.request_id)
         self._tell(events.UnloadRequested(weights_key))
 
     def loaded(self) -> list[LoadedInfo]:
         """The models whose load has finished and whose end has not begun."""
-        residents = self._state.residents if self._state is not None else ()
-        return [self._describe(r) for r in residents if r.phase in {Phase.READY, Phase.CHECKING}]
+        runners = self._state.runners if self._state is not None else ()
+        return [self._describe(r) for r in runners if r.phase in {Phase.READY, Phase.CHECKING}]
 
     def loading(self) -> list[tuple[str, float]]:
         """Name and share (0 to 1) of every model that is being loaded."""
-        residents = self._state.residents if self._state is not None else ()
-        return [(r.origin.name, r.load_share) for r in residents if r.phase is Phase.LOADING]
+        runners = self._state.runners if self._state is not None else ()
+        return [(r.origin.name, r.load_share) for r in runners if r.phase is Phase.LOADING]
 
-    def _describe(self, resident: Resident) -> LoadedInfo:
-        runner = self._runners.get(resident.runner_id)
+    def _describe(self, loaded: LoadedRunner) -> LoadedInfo:
+        runner = self._runners.get(loaded.runner_id)
         return LoadedInfo(
-            name=resident.origin.name,
-            manifest_digest=resident.origin.manifest_digest,
-            weights_key=resident.origin.weights_key,
-            size_bytes=resident.plan.estimate.total_bytes,
-            size_vram_bytes=resident.plan.vram_bytes,
-            expires_at_ns=self._expires_at_ns(resident),
-            num_ctx=min(resident.spec.num_ctx, runner.facts.num_ctx) if runner else resident.spec.num_ctx,
-            details=resident.origin.details,
+            name=loaded.origin.name,
+            manifest_digest=loaded.origin.manifest_digest,
+            weights_key=loaded.origin.weights_key,
+            size_bytes=loaded.plan.estimate.total_bytes,
+            size_vram_bytes=loaded.plan.vram_bytes,
+            expires_at_ns=self._expires_at_ns(loaded),
+            num_ctx=min(loaded.spec.num_ctx, runner.facts.num_ctx) if runner else loaded.spec.num_ctx,
+            details=loaded.origin.details,
         )
 
-    def _expires_at_ns(self, resident: Resident) -> int:
+    def _expires_at_ns(self, loaded: LoadedRunner) -> int:
         """Wall-clock time of expiry, the same at every look until the next lease ends."""
-        ends_ns = resident.expires_at_ns
+        ends_ns = loaded.expires_at_ns
         if ends_ns is None:
-            return time.time_ns() + resident.keep_alive_ns
-        seen = self._expiries.get(resident.runner_id)
+            return time.time_ns() + loaded.keep_alive_ns
+        seen = self._expiries.get(loaded.runner_id)
         if seen is None or seen[0] != ends_ns:
-            seen = self._expiries[resident.runner_id] = (ends_ns, time.time_ns() + ends_ns - self._clock_ns())
+            seen = self._expiries[loaded.runner_id] = (ends_ns, time.time_ns() + ends_ns - self._clock_ns())
         return seen[1]
 
     # --- events in, instructions out ---------------------------------------------------------------------
@@ -238,20 +275,20 @@ class Scheduler:
     def _carry_out(self, instruction: instructions.Instruction) -> None:
         match instruction:
             case instructions.Grant(ticket, runner_id):
-                answer = self._answers.get(ticket)
-                if answer is not None and not answer.done():
-                    answer.set_result(runner_id)
+                self._grant(ticket, runner_id)
             case instructions.Refuse(ticket, error):
-                self._log_shortage(error)
-                answer = self._answers.get(ticket)
-                if answer is not None and not answer.done():
-                    answer.set_exception(error)
-            case instructions.StartLoad(runner_id, spec):
-                self._loads[runner_id] = asyncio.create_task(self._load(runner_id, spec))
-            case instructions.AbortLoad(runner_id):
-                _spawn(self._abort(runner_id), self._endings)
-            case instructions.StopRunner(runner_id):
-                _spawn(self._stop(runner_id), self._endings)
+                self._refuse(ticket, error)
+            case instructions.Explain(ticket, reason):
+                self._explain(ticket, reason)
+            case instructions.StartLoad():
+                self._log_load(instruction)
+                runner_id = instruction.runner_id
+                self._loads[runner_id] = asyncio.create_task(self._load(runner_id, instruction.spec))
+            case instructions.AbortLoad(runner_id, reason):
+                _spawn(self._abort(runner_id, reason), self._endings)
+            case instructions.StopRunner(runner_id, reason, for_ticket):
+                request = _for_request(self._pending.get(for_ticket or 0))
+                _spawn(self._stop(runner_id, reason, request), self._endings)
             case instructions.PingRunner(runner_id):
                 _spawn(self._ping(runner_id), self._questions)
             case instructions.ReadMemory():
@@ -259,11 +296,51 @@ class Scheduler:
             case instructions.WakeAt(at_ns):
                 self._wake_at(at_ns)
 
-    def _log_shortage(self, error: CorralError) -> None:
-        """Once for all who wait for the same load."""
+    def _grant(self, ticket: int, runner_id: int) -> None:
+        pending = self._pending.get(ticket)
+        if pending is None or pending.answer.done():
+            return
+        pending.answer.set_result(runner_id)
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug("granted model=%s runner=%d%s", pending.request.name, runner_id, _for_request(pending))
+
+    def _refuse(self, ticket: int, error: CorralError) -> None:
+        pending = self._pending.get(ticket)
+        if pending is None or pending.answer.done():
+            return
+        pending.answer.set_exception(error)
+        level = logging.INFO
         if isinstance(error, InsufficientMemoryError) and error is not self._last_shortage:
-            self._last_shortage = error
-            _log.warning("load failed error=%s", error)
+            self._last_shortage = error  # the first of those who wait for the same load
+            level = logging.WARNING
+        _refusals.write(
+            level,
+            'refused model=%s reason="%s"%s',
+            pending.request.name,
+            error,
+            _for_request(pending),
+        )
+
+    def _explain(self, ticket: int, reason: str) -> None:
+        pending = self._pending.get(ticket)
+        if pending is None:
+            return
+        pending.reason = reason
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug('queued model=%s for="%s"%s', pending.request.name, reason, _for_request(pending))
+
+    def _log_load(self, order: instructions.StartLoad) -> None:
+        spec = order.spec
+        _log.info(
+            'loading model=%s reason="%s" num_ctx=%d slots=%d threads=%d predicted="%s"%s',
+            spec.name,
+            order.reason,
+            spec.num_ctx,
+            spec.num_parallel,
+            spec.num_thread,
+            reasons.size(order.predicted_bytes),
+            _for_request(self._pending.get(order.ticket)),
+        )
 
     def _wake_at(self, at_ns: int) -> None:
         if self._timer is not None:
@@ -285,24 +362,26 @@ class Scheduler:
         except CorralError as error:
             self._loads.pop(runner_id, None)
             lacks_memory = is_out_of_memory(error)
-            # For want of memory there is another try, or a refusal with the sizes.
+            # Out of memory is followed by another attempt, or by a refusal with the sizes.
             level = logging.INFO if lacks_memory else logging.WARNING
-            _log.log(level, "load failed model=%s error=%s", spec.weights_path.name, error)
+            _log.log(level, "load failed model=%s error=%s", spec.name, error)
             self._tell(events.LoadFailed(runner_id, error, lacks_memory))
             return
         except Exception as error:
             self._loads.pop(runner_id, None)
-            _log.exception("load failed model=%s", spec.weights_path.name)
+            _log.exception("load failed model=%s", spec.name)
             failure = RunnerStartError(f"error starting llama-server: {error}")
             self._tell(events.LoadFailed(runner_id, failure))
             return
         self._loads.pop(runner_id, None)
         self._runners[runner_id] = runner
+        ended_ns = self._clock_ns()
+        self._load_times[runner_id] = (started_ns, ended_ns)
         _log.info(
             "loaded model=%s seconds=%.2f num_ctx=%d slots=%d threads=%d",
-            spec.weights_path.name,
-            (self._clock_ns() - started_ns) / 1e9,
-            spec.num_ctx,
+            spec.name,
+            (ended_ns - started_ns) / 1e9,
+            min(spec.num_ctx, runner.facts.num_ctx),
             spec.num_parallel,
             spec.num_thread,
         )
@@ -310,35 +389,42 @@ class Scheduler:
 
         def on_exit(exited: asyncio.Future[RunnerExitedError]) -> None:
             if not exited.cancelled() and runner_id in self._runners:
-                _log.warning("runner ended model=%s reason=%s", spec.weights_path.name, exited.result())
+                _log.warning("runner ended model=%s reason=%s", spec.name, exited.result())
                 self._tell(events.RunnerExited(runner_id, is_out_of_memory(exited.result())))
 
         runner.exited.add_done_callback(on_exit)
 
-    async def _abort(self, runner_id: int) -> None:
+    async def _abort(self, runner_id: int, reason: str) -> None:
         load = self._loads.pop(runner_id, None)
         if load is not None:
+            _log.info('load aborted model=%s reason="%s"', self._name_of(runner_id), reason)
             load.cancel()
             await asyncio.gather(load, return_exceptions=True)
-        await self._stop(runner_id)
+        await self._stop(runner_id, reason)
 
-    async def _stop(self, runner_id: int) -> None:
+    async def _stop(self, runner_id: int, reason: str, request: str = "") -> None:
+        """`request`: for whom, as the end of a line of the log."""
         runner = self._runners.pop(runner_id, None)
         self._expiries.pop(runner_id, None)
+        self._load_times.pop(runner_id, None)
         if runner is not None:
             if self._state is not None and not self._state.waiting_count:
                 await runner.keep_prompts(_KEEP_PROMPTS_S)
             vram_bytes = self._vram_bytes(runner_id)
             before = await self._measure() if vram_bytes else None
             await _close(runner)
-            _log.info("unloaded model=%s", runner.spec.weights_path.name)
+            _log.info('unloaded model=%s reason="%s"%s', runner.spec.name, reason, request)
             if before is not None and not any(gpu.is_unified for gpu in before.gpus):
                 await self._await_vram(before.vram_free_bytes + int(vram_bytes * _VRAM_SHARE))
         self._tell(events.RunnerStopped(runner_id))
 
     def _vram_bytes(self, runner_id: int) -> int:
-        residents = self._state.residents if self._state is not None else ()
-        return next((r.plan.vram_bytes for r in residents if r.runner_id == runner_id), 0)
+        runners = self._state.runners if self._state is not None else ()
+        return next((r.plan.vram_bytes for r in runners if r.runner_id == runner_id), 0)
+
+    def _name_of(self, runner_id: int) -> str:
+        runners = self._state.runners if self._state is not None else ()
+        return next((r.origin.name for r in runners if r.runner_id == runner_id), "")
 
     async def _await_vram(self, wanted_bytes: int) -> None:
         with contextlib.suppress(TimeoutError):
@@ -353,12 +439,22 @@ class Scheduler:
         try:
             is_healthy = runner is not None and await runner.ping(_PING_TIMEOUT_S)
         except Exception:
-            _log.exception("ping failed runner=%d", runner_id)
+            _log.exception("ping failed model=%s", self._name_of(runner_id))
             is_healthy = False
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug("pinged model=%s healthy=%s", self._name_of(runner_id), is_healthy)
         self._tell(events.PingAnswered(runner_id, is_healthy))
 
     async def _report_memory(self) -> None:
-        self._tell(events.MemoryReported(await self._measure()))
+        machine = await self._measure()
+        if _log.isEnabledFor(logging.DEBUG):
+            sizes = {"total": machine.total_bytes, "free": machine.free_bytes}
+            if machine.gpus:
+                sizes |= {"vram_total": machine.vram_total_bytes, "vram_free": machine.vram_free_bytes}
+            _log.debug(
+                "memory %s", " ".join(f'{what}="{reasons.size(count)}"' for what, count in sizes.items())
+            )
+        self._tell(events.MemoryReported(machine))
 
 
 def _spawn(work: Coroutine[Any, Any, None], owner: set[asyncio.Task[None]]) -> None:
@@ -369,23 +465,17 @@ def _spawn(work: Coroutine[Any, Any, None], owner: set[asyncio.Task[None]]) -> N
 
 
 async def _close(runner: Runner) -> None:
-    """Close a runner whatever happens: one that cannot be closed must not hold up the others."""
+    """Close a runner. One that cannot be closed must not hold up the others, so an error is only logged."""
     try:
         await runner.close()
     except Exception:
-        _log.exception("closing failed model=%s", runner.spec.weights_path.name)
+        _log.exception("closing failed model=%s", runner.spec.name)
+
+
+def _for_request(pending: _Pending | None) -> str:
+    """The end of a line about a request: its id, if it came by HTTP."""
+    return f" request={pending.facts.request_id}" if pending and pending.facts.request_id else ""
 
 
 def _shutting_down() -> SchedulingError:
     return SchedulingError("the server is shutting down", hint="try again when it is back")
-
-
-def is_out_of_memory(error: CorralError) -> bool:
-    """Whether a child died for want of memory, as far as its end and its last words tell.
-
-    A child that is killed while it loads was killed by the kernel: nobody else has a reason to.
-    """
-    if isinstance(error, RunnerStartError) and error.exit_code == -signal.SIGKILL:
-        return True
-    text = f"{error} {getattr(error, 'log_tail', '')}".lower()
-    return any(mark in text for mark in _OUT_OF_MEMORY_MARKS)

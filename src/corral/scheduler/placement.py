@@ -1,8 +1,7 @@
 """The decisions about a load: context, batch, slots, threads, whether it fits, who must go.
 
-Pure functions of the request, the settings and the machine. Nothing here remembers anything; `state.py`
-decides when to ask. `is_compatible` is the reload rule: it answers whether a loaded runner can serve
-another request.
+Pure functions of the request, the settings and the machine, without any memory; `state.py` decides when to ask.
+`difference` is the reload rule: what keeps a loaded runner from serving another request.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _MODELS_PER_DEVICE = 3
 _FIT_SHARE = (4, 5)
 _MAX_CACHE_BYTES = 8 * _GIB
 _AUTOMATIC_SLOTS = (4, 2)
-# Weights that one core reads faster than two agree on who reads what.
+# One core reads weights of this size faster than two can synchronise.
 _ONE_THREAD_BYTES = 16 << 20
 # The engine has no more sequences.
 _MAX_SLOTS = 256
@@ -141,6 +140,7 @@ def plan_load(
             break
     cache_mib = _cache_mib(request, config, machine, estimate, is_offloaded=is_offloaded)
     spec = RunnerSpec(
+        name=request.name,
         weights_path=request.weights_path,
         weights_key=request.weights_key,
         adapter_paths=request.adapter_paths,
@@ -256,13 +256,26 @@ def _free_bytes(config: SchedulerConfig, machine: Machine, *, is_offloaded: bool
     return usable if any(gpu.is_unified for gpu in machine.gpus) else usable + machine.free_bytes // 2
 
 
-def fits(plan: Plan, config: SchedulerConfig, machine: Machine) -> bool:
-    """Whether a new runner beside others is predicted to take at most 80 % of the free memory."""
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The prediction for a new runner beside others, and the free memory that it is held against."""
+
+    needed_bytes: int
+    free_bytes: int
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether it is predicted to take at most 80 % of the free memory."""
+        return self.needed_bytes * _FIT_SHARE[1] <= self.free_bytes * _FIT_SHARE[0]
+
+
+def fit(plan: Plan, config: SchedulerConfig, machine: Machine) -> Fit:
+    """What a new runner beside others needs, and what is free where it will live."""
     if plan.is_offloaded:
         free = sum(max(gpu.free_bytes - config.gpu_overhead_bytes, 0) for gpu in machine.gpus)
     else:
         free = machine.free_bytes
-    return plan.estimate.total_bytes * _FIT_SHARE[1] <= free * _FIT_SHARE[0]
+    return Fit(plan.estimate.total_bytes, free)
 
 
 class _Evictable(Protocol):
@@ -277,47 +290,77 @@ class _Evictable(Protocol):
 _T = TypeVar("_T", bound=_Evictable)
 
 
-def eviction_order(residents: Iterable[_T]) -> list[_T]:
-    """Shortest keep-alive first, those kept for ever last, ties by weights path (ollama: server/sched.go)."""
-    return sorted(residents, key=lambda resident: (resident.keep_alive_ns, str(resident.spec.weights_path)))
+def eviction_order(runners: Iterable[_T]) -> list[_T]:
+    """Shortest keep-alive first, those kept forever last, ties by weights path (ollama: server/sched.go)."""
+    return sorted(runners, key=lambda runner: (runner.keep_alive_ns, str(runner.spec.weights_path)))
 
 
 # --- reuse or reload ---------------------------------------------------------------------------------------
 
 
-def is_compatible(
+def difference(
     spec: RunnerSpec, origin: LoadRequest, request: LoadRequest, config: SchedulerConfig, machine: Machine
-) -> bool:
-    """Whether the runner that was started as `spec` for `origin` can serve `request` without a reload.
+) -> str:
+    """What keeps the runner that was started as `spec` for `origin` from serving `request`; empty if nothing does.
 
     Source: server/sched.go, needsReload. Automatic equals automatic whatever was chosen; a negative num_gpu
     matches anything; a runner that serves embeddings serves completions too.
     """
-    have, want = origin.options, request.options
     if request.takes_any_runner:
-        return True
-    if (
-        origin.adapter_paths != request.adapter_paths
-        or origin.projector_paths != request.projector_paths
-        or origin.draft_path != request.draft_path
-        or origin.context_shift != request.context_shift
-        or (request.is_embedding and not (origin.is_embedding and origin.pooling == request.pooling))
-    ):
-        return False
-    if have == want:
-        return True
-    return (
-        have.main_gpu == want.main_gpu
-        and have.use_mmap == want.use_mmap
-        and have.num_thread == want.num_thread
-        and (want.num_gpu < 0 or want.num_gpu == have.num_gpu)
-        and _draft_tokens(origin) == _draft_tokens(request)
-        and (have.num_ctx == want.num_ctx == 0 or spec.num_ctx == choose_num_ctx(request, config, machine))
-        and (
-            have.num_batch is want.num_batch is None
-            or spec.num_batch == choose_num_batch(request, config, machine, spec.num_ctx)
-        )
-    )
+        return ""
+    found = _other_parts(origin, request)
+    if origin.options != request.options:
+        found += _other_options(spec, origin, request, config, machine)
+    return ", ".join(found)
+
+
+def _other_parts(origin: LoadRequest, request: LoadRequest) -> list[str]:
+    found = []
+    if origin.adapter_paths != request.adapter_paths:
+        found.append("other adapters")
+    if origin.projector_paths != request.projector_paths:
+        found.append("another projector")
+    if origin.draft_path != request.draft_path:
+        found.append("another draft model")
+    if origin.context_shift != request.context_shift:
+        found.append(_change("context shift", origin.context_shift, request.context_shift))
+    if request.is_embedding and not origin.is_embedding:
+        found.append("embeddings off -> on")
+    elif request.is_embedding and origin.pooling != request.pooling:
+        found.append(_change("pooling", origin.pooling, request.pooling))
+    return found
+
+
+def _other_options(
+    spec: RunnerSpec, origin: LoadRequest, request: LoadRequest, config: SchedulerConfig, machine: Machine
+) -> list[str]:
+    have, want = origin.options, request.options
+    found = []
+    if have.num_ctx or want.num_ctx:
+        num_ctx = choose_num_ctx(request, config, machine)
+        if spec.num_ctx != num_ctx:
+            found.append(_change("num_ctx", spec.num_ctx, num_ctx))
+    if have.num_batch is not None or want.num_batch is not None:
+        num_batch = choose_num_batch(request, config, machine, spec.num_ctx)
+        if spec.num_batch != num_batch:
+            found.append(_change("num_batch", spec.num_batch, num_batch))
+    if want.num_gpu >= 0 and want.num_gpu != have.num_gpu:
+        found.append(_change("num_gpu", have.num_gpu if have.num_gpu >= 0 else None, want.num_gpu))
+    if have.main_gpu != want.main_gpu:
+        found.append(_change("main_gpu", have.main_gpu, want.main_gpu))
+    if have.use_mmap != want.use_mmap:
+        found.append(_change("use_mmap", have.use_mmap, want.use_mmap))
+    if have.num_thread != want.num_thread:
+        found.append(_change("num_thread", have.num_thread or None, want.num_thread or None))
+    if _draft_tokens(origin) != _draft_tokens(request):
+        found.append(_change("draft_num_predict", _draft_tokens(origin), _draft_tokens(request)))
+    return found
+
+
+def _change(what: str, before: object, after: object) -> str:
+    words = {None: "automatic", True: "on", False: "off"}
+    shown = [words[value] if value is None or isinstance(value, bool) else value for value in (before, after)]
+    return f"{what} {shown[0]} -> {shown[1]}"
 
 
 def _draft_tokens(request: LoadRequest) -> int:

@@ -1,8 +1,7 @@
 """What a GGUF file says about the memory its model will take.
 
 Reads metadata and the tensor index, never tensor data. Everything in a file is untrusted: a value of a
-wrong type or an absurd size counts as absent, so that the prediction may be poor but is always a small
-number of steps.
+wrong type or an absurd size counts as absent. The prediction may then be poor, but it takes few steps.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The words for a model that does not fit: what it needs, what there is, what would help."""
+"""The error text for a model that does not fit: what it needs, what is free, what would help."""
 
 from __future__ import annotations
 
@@ -8,12 +8,22 @@ from corral.scheduler.spec import Plan
 
 _MIB = 1 << 20
 _GIB = 1 << 30
+# Messages of ggml, CUDA, Metal and the C++ library, in lower case.
+_OUT_OF_MEMORY_MARKS = (
+    "insufficient memory",
+    "out of memory",
+    "outofmemory",
+    "failed to allocate",
+    "bad_alloc",
+    "cannot allocate memory",
+    "resource temporarily unavailable",  # no memory for the stack of a thread
+)
 
 
 def shortage(
     plan: Plan, machine: Machine, cause: CorralError, *, has_others: bool
 ) -> InsufficientMemoryError:
-    """What a caller is told whose model was tried and ran out of memory. `has_others`: other models are loaded."""
+    """The error for a model whose load ran out of memory. `has_others`: other models are loaded."""
     needed, free = plan.estimate.total_bytes, machine.free_bytes
     kind = "system memory"
     if plan.is_offloaded:
@@ -44,3 +54,14 @@ def _joined(parts: list[str]) -> str:
 
 def _size(count: int) -> str:
     return f"{count / _GIB:.1f} GiB" if count >= _GIB else f"{count / _MIB:.1f} MiB"
+
+
+def is_out_of_memory(error: CorralError) -> bool:
+    """Whether a child died because memory ran out, judging by how it ended and by the end of its stderr.
+
+    A child that is killed while it loads was killed by the kernel: nobody else has a reason to.
+    """
+    if isinstance(error, RunnerStartError) and error.exit_code == -signal.SIGKILL:
+        return True
+    text = f"{error} {getattr(error, 'log_tail', '')}".lower()
+    return any(mark in text for mark in _OUT_OF_MEMORY_MARKS)

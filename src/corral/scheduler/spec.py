@@ -1,4 +1,4 @@
-"""What a request asks of the scheduler, and what the scheduler may do: plain values, no behaviour.
+"""What a request asks of the scheduler, and the scheduler's settings: plain values without behaviour.
 
 A `LoadRequest` is a wish (options as the client gave them, automatic where it gave none); a
 `runner.interface.RunnerSpec` is the decision that `placement.py` makes of it. The two are never mixed.
@@ -72,7 +72,7 @@ class LoadRequest:
 class SchedulerConfig:
     """The settings that the scheduler obeys; zeros and None mean automatic, as in the environment variables.
 
-    `load_timeout_ns` is a stall timeout, 0 or less waits forever. `keep_alive_ns` negative is for ever.
+    `load_timeout_ns` is a stall timeout, 0 or less waits forever. `keep_alive_ns` negative is forever.
     """
 
     keep_alive_ns: int = 5 * _MINUTE_NS
@@ -88,7 +88,7 @@ class SchedulerConfig:
     fits_memory: bool = True
     fit_target_mib: int = 0
     cache_ram_mib: int | None = None
-    # A runner that was idle for longer is asked for a sign of life before it gets a request.
+    # A runner that was idle for longer is pinged before it gets a request.
     ping_after_idle_ns: int = 30_000_000_000
 
 

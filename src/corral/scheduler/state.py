@@ -10,13 +10,12 @@ reloaded, or gets room by evicting others, one at a time, and then starts a load
 time, because free memory measured during another load means nothing.
 
 The candidate's *victim* is the busy runner that it waits for. It gets no further leases, so it becomes
-idle; the requests that still want it queue behind the candidate. That is what makes waiting finite for
-everybody.
+idle; the requests that still want it queue after the candidate. That keeps every wait finite.
 
 Invariants (the random walks in the tests check them): a runner with leases is never stopped; each ticket is
 answered exactly once, granted or refused, unless it is cancelled; never more runners than allowed; beside
 others only a runner that is predicted to fit is started; at most one starts; at most `max_queue` wait
-behind the first.
+after the first. Every start, stop and refusal has a reason.
 """
 
 from __future__ import annotations
@@ -27,22 +26,30 @@ from typing import Any
 
 from corral.devices import Machine
 from corral.errors import CorralError, QueueFullError, RunnerStartError
-from corral.scheduler import events, instructions, placement
+from corral.runner.interface import RunnerSpec
+from corral.scheduler import events, instructions, placement, reasons
 from corral.scheduler.events import Event
 from corral.scheduler.instructions import Instruction
-from corral.scheduler.residents import Phase, Resident, clamp_keep_alive
+from corral.scheduler.loaded import LoadedRunner, Phase, clamp_keep_alive
 from corral.scheduler.shortage import shortage
 from corral.scheduler.spec import LoadRequest, Plan, SchedulerConfig
 
 
 @dataclass(slots=True)
 class _Waiting:
-    """A request without a runner. `retry` is set once its load ran out of memory."""
+    """A request without a runner.
+
+    `retry` and `failed` are set once its load ran out of memory: what the next one gives up, and how it was started.
+    `reload_reason`: why the runner that was loaded for these weights had to go. `explained`: what it waits for.
+    """
 
     ticket: int
     request: LoadRequest
     keep_alive_ns: int | None
     retry: placement.Retry | None = None
+    failed: RunnerSpec | None = None
+    reload_reason: str = ""
+    explained: str = ""
 
 
 class SchedulerState:
@@ -55,12 +62,13 @@ class SchedulerState:
         self._config = config
         self._machine = machine
         self._default_keep_alive_ns = clamp_keep_alive(config.keep_alive_ns)
-        self._residents: dict[int, Resident] = {}
-        self._by_key: dict[str, Resident] = {}
+        self._runners: dict[int, LoadedRunner] = {}
+        self._by_key: dict[str, LoadedRunner] = {}
         self._waiting: dict[int, _Waiting] = {}
-        self._leases: dict[int, Resident] = {}
+        self._leases: dict[int, LoadedRunner] = {}
         self._candidate: int | None = None
-        self._victim: Resident | None = None
+        self._victim: LoadedRunner | None = None
+        self._victim_reason = ""
         self._is_measuring = False
         self._is_measured = False
         self._armed_ns: int | None = None
@@ -83,9 +91,9 @@ class SchedulerState:
         }
 
     @property
-    def residents(self) -> tuple[Resident, ...]:
+    def runners(self) -> tuple[LoadedRunner, ...]:
         """All runners in the order in which they were started, to look at only."""
-        return tuple(self._residents.values())
+        return tuple(self._runners.values())
 
     @property
     def waiting_count(self) -> int:
@@ -108,23 +116,29 @@ class SchedulerState:
 
     def _on_request_arrived(self, event: events.RequestArrived) -> None:
         """Grant at once (1), await the ping of a runner that was idle for long (2), refuse (3), queue (4)."""
-        resident = self._by_key.get(event.request.weights_key)
+        runner = self._by_key.get(event.request.weights_key)
         is_served = is_passing = False
-        if resident is not None and resident is not self._victim and self._serves(resident, event.request):
-            if resident.phase is Phase.READY and not self._needs_ping(resident):
-                self._grant(event.ticket, event.keep_alive_ns, resident)  # 1
+        if runner is not None and runner is not self._victim and self._serves(runner, event.request):
+            if runner.phase is Phase.READY and not self._needs_ping(runner):
+                self._grant(event.ticket, event.keep_alive_ns, runner)  # 1
                 return
-            if resident.phase is Phase.READY:
-                resident.phase = Phase.CHECKING
-                self._out.append(instructions.PingRunner(resident.runner_id))
+            if runner.phase is Phase.READY:
+                runner.phase = Phase.CHECKING
+                self._out.append(instructions.PingRunner(runner.runner_id))
             is_served = True
-            is_passing = resident.phase is Phase.CHECKING  # 2
+            is_passing = runner.phase is Phase.CHECKING  # 2
         if not is_passing and len(self._waiting) > self._config.max_queue:
             self._out.append(instructions.Refuse(event.ticket, QueueFullError()))  # 3
             return
-        self._waiting[event.ticket] = _Waiting(event.ticket, event.request, event.keep_alive_ns)  # 4
-        if not is_served and self._candidate is None:
-            self._advance()  # else the last in the list changes nothing yet
+        waiting = _Waiting(event.ticket, event.request, event.keep_alive_ns)
+        self._waiting[event.ticket] = waiting  # 4
+        if is_served:
+            self._explain(waiting, "a ping" if is_passing else reasons.load_of(event.request.name))
+        elif self._candidate is not None:
+            # The last in the list changes nothing yet.
+            self._explain(waiting, f"{len(self._waiting) - 1} earlier requests")
+        else:
+            self._advance()
 
     def _on_request_canceled(self, event: events.RequestCanceled) -> None:
         if self._waiting.pop(event.ticket, None) is not None:
@@ -137,72 +151,77 @@ class SchedulerState:
             self._end_lease(event.ticket)
 
     def _end_lease(self, ticket: int) -> None:
-        resident = self._leases.pop(ticket)
-        resident.lease_count -= 1
-        if resident.lease_count:
+        runner = self._leases.pop(ticket)
+        runner.lease_count -= 1
+        if runner.lease_count:
             return
-        resident.last_sign_ns = self._now_ns
-        resident.expires_at_ns = self._now_ns + resident.keep_alive_ns
-        if resident.keep_alive_ns == 0:
-            self._stop(resident)
+        runner.last_sign_ns = self._now_ns
+        runner.expires_at_ns = self._now_ns + runner.keep_alive_ns
+        if runner.keep_alive_ns == 0:
+            self._stop(runner, runner.end_reason or reasons.KEEP_ALIVE_ZERO)
         if self._waiting:
             self._advance()
 
-    def _grant(self, ticket: int, keep_alive_ns: int | None, resident: Resident) -> None:
+    def _grant(self, ticket: int, keep_alive_ns: int | None, runner: LoadedRunner) -> None:
         if keep_alive_ns is not None:
-            resident.keep_alive_ns = clamp_keep_alive(keep_alive_ns)
-        resident.lease_count += 1
-        self._leases[ticket] = resident
-        self._out.append(instructions.Grant(ticket, resident.runner_id))
+            runner.keep_alive_ns, runner.end_reason = clamp_keep_alive(keep_alive_ns), ""
+        runner.lease_count += 1
+        self._leases[ticket] = runner
+        self._out.append(instructions.Grant(ticket, runner.runner_id))
 
     def _refuse(self, waiting: _Waiting, error: CorralError) -> None:
         del self._waiting[waiting.ticket]
         self._out.append(instructions.Refuse(waiting.ticket, error))
 
+    def _explain(self, waiting: _Waiting, reason: str) -> None:
+        if waiting.explained != reason:
+            waiting.explained = reason
+            self._out.append(instructions.Explain(waiting.ticket, reason))
+
     # --- runners -----------------------------------------------------------------------------------------
 
     def _on_load_progressed(self, event: events.LoadProgressed) -> None:
-        resident = self._residents.get(event.runner_id)
-        if resident is not None and resident.phase is Phase.LOADING:
-            resident.last_sign_ns = self._now_ns
-            resident.load_share = max(resident.load_share, event.share)
+        runner = self._runners.get(event.runner_id)
+        if runner is not None and runner.phase is Phase.LOADING:
+            runner.last_sign_ns = self._now_ns
+            runner.load_share = max(runner.load_share, event.share)
 
     def _on_load_succeeded(self, event: events.LoadSucceeded) -> None:
-        resident = self._residents[event.runner_id]
-        if resident.phase is not Phase.LOADING:
+        runner = self._runners[event.runner_id]
+        if runner.phase is not Phase.LOADING:
             return  # aborted: `RunnerStopped` follows
-        resident.phase = Phase.READY
+        runner.phase = Phase.READY
         # One load serves all who wait for it, before anybody can evict it again.
-        for waiting in self._waiting_for(resident):
+        for waiting in self._waiting_for(runner):
             del self._waiting[waiting.ticket]
-            self._grant(waiting.ticket, waiting.keep_alive_ns, resident)
+            self._grant(waiting.ticket, waiting.keep_alive_ns, runner)
         self._advance()
 
     def _on_load_failed(self, event: events.LoadFailed) -> None:
-        resident = self._residents[event.runner_id]
-        if resident.phase is not Phase.LOADING:
+        runner = self._runners[event.runner_id]
+        if runner.phase is not Phase.LOADING:
             return
-        waiters = self._waiting_for(resident)
-        self._forget(resident)
+        waiters = self._waiting_for(runner)
+        self._forget(runner)
         retry, error = None, event.error
         if event.is_out_of_memory:
-            retry = self._retry_after(resident)
-            error = shortage(resident.plan, self._machine, event.error, has_others=bool(self._residents))
+            retry = self._retry_after(runner)
+            error = shortage(runner.plan, self._machine, event.error, has_others=bool(self._runners))
         for waiting in waiters:
             if retry is None or waiting.retry is not None:
                 self._refuse(waiting, error)
             else:
-                waiting.retry = retry
+                waiting.retry, waiting.failed = retry, runner.spec
         self._advance()
 
-    def _retry_after(self, failed: Resident) -> placement.Retry | None:
+    def _retry_after(self, failed: LoadedRunner) -> placement.Retry | None:
         """What to give up after running out of memory; None when there is nothing left."""
         lowered = None
         if failed.origin.options.num_ctx == 0 and not self._config.context_length:
             lowered = placement.lower_tier(failed.spec.num_ctx)
         limit = failed.spec.memory_limit_bytes
         has_more = (
-            bool(self._residents)
+            bool(self._runners)
             or lowered is not None
             or (failed.spec.num_parallel > 1 and self._config.num_parallel == 0)
             or (limit is not None and limit < self._machine.total_bytes)
@@ -210,43 +229,45 @@ class SchedulerState:
         return placement.Retry(lowered) if has_more else None
 
     def _on_runner_exited(self, event: events.RunnerExited) -> None:
-        resident = self._residents.get(event.runner_id)
-        if resident is None or resident.phase is Phase.STOPPING:
+        runner = self._runners.get(event.runner_id)
+        if runner is None or runner.phase is Phase.STOPPING:
             return
-        for ticket in [ticket for ticket, holder in self._leases.items() if holder is resident]:
+        for ticket in [ticket for ticket, holder in self._leases.items() if holder is runner]:
             del self._leases[ticket]
-        resident.lease_count = 0
-        self._stop(resident)
+        runner.lease_count = 0
+        self._stop(runner, reasons.OUT_OF_MEMORY if event.is_out_of_memory else reasons.ENDED)
         if event.is_out_of_memory:
             # The others hold what it lacked: let go of each as soon as it is idle.
-            for other in self.residents:
-                self._expire(other)
+            for other in self.runners:
+                self._expire(other, reasons.room(runner.origin.name, reasons.OUT_OF_MEMORY))
         self._advance()
 
     def _on_runner_stopped(self, event: events.RunnerStopped) -> None:
-        self._forget(self._residents[event.runner_id])
+        self._forget(self._runners[event.runner_id])
         self._advance()
 
     def _on_ping_answered(self, event: events.PingAnswered) -> None:
-        resident = self._residents.get(event.runner_id)
-        if resident is None or resident.phase is not Phase.CHECKING:
+        runner = self._runners.get(event.runner_id)
+        if runner is None or runner.phase is not Phase.CHECKING:
             return
-        resident.phase = Phase.READY
-        resident.last_sign_ns = self._now_ns
-        is_expired = resident.keep_alive_ns == 0 and not self._waiting_for(resident)
-        if is_expired or not event.is_healthy:
-            self._stop(resident)
+        runner.phase = Phase.READY
+        runner.last_sign_ns = self._now_ns
+        is_expired = runner.keep_alive_ns == 0 and not self._waiting_for(runner)
+        if not event.is_healthy:
+            self._stop(runner, reasons.UNHEALTHY)
+        elif is_expired:
+            self._stop(runner, runner.end_reason or reasons.KEEP_ALIVE_ZERO)
         self._advance()
 
     def _on_unload_requested(self, event: events.UnloadRequested) -> None:
-        resident = self._by_key.get(event.weights_key)
-        if resident is None:
+        runner = self._by_key.get(event.weights_key)
+        if runner is None:
             return
-        if resident.phase in {Phase.LOADING, Phase.CHECKING}:
+        if runner.phase in {Phase.LOADING, Phase.CHECKING}:
             # Those who came before this moment no longer decide how long it stays.
-            for waiting in self._waiting_for(resident):
+            for waiting in self._waiting_for(runner):
                 waiting.keep_alive_ns = None
-        self._expire(resident)
+        self._expire(runner, reasons.UNLOAD_REQUESTED)
         self._advance()
 
     def _on_memory_reported(self, event: events.MemoryReported) -> None:
@@ -259,83 +280,93 @@ class SchedulerState:
 
     def _on_timer_fired(self, _event: events.TimerFired) -> None:
         self._armed_ns = None
-        for resident in self.residents:
-            deadline = resident.deadline_ns(self._config.load_timeout_ns)
+        for runner in self.runners:
+            deadline = runner.deadline_ns(self._config.load_timeout_ns)
             if deadline is None or deadline > self._now_ns:
                 continue
-            if resident.phase is Phase.LOADING:
-                self._give_up(resident)
+            if runner.phase is Phase.LOADING:
+                self._give_up(runner)
             else:
-                self._stop(resident)
+                self._stop(runner, reasons.idle_for(runner.keep_alive_ns))
         self._advance()
 
-    def _give_up(self, stalled: Resident) -> None:
+    def _give_up(self, stalled: LoadedRunner) -> None:
         what = f"no progress after {stalled.load_share:.0%} of the model"
         for waiting in self._waiting_for(stalled):
             self._refuse(waiting, RunnerStartError(f"timed out waiting for llama-server to start - {what}"))
-        self._abort(stalled)
+        self._abort(stalled, reasons.no_progress(self._config.load_timeout_ns, stalled.load_share))
 
-    def _expire(self, resident: Resident) -> None:
+    def _expire(self, runner: LoadedRunner, reason: str) -> None:
         """Unload as soon as it is idle."""
-        if resident.phase is Phase.STOPPING:
+        if runner.phase is Phase.STOPPING:
             return
-        resident.keep_alive_ns = 0
-        if resident.is_idle:
-            self._stop(resident)
+        runner.keep_alive_ns, runner.end_reason = 0, reason
+        if runner.is_idle:
+            self._stop(runner, reason)
 
-    def _stop(self, resident: Resident) -> None:
-        resident.phase = Phase.STOPPING
-        self._out.append(instructions.StopRunner(resident.runner_id))
-        if self._victim is resident:
+    def _stop(self, runner: LoadedRunner, reason: str, ticket: int | None = None) -> None:
+        runner.phase = Phase.STOPPING
+        self._out.append(instructions.StopRunner(runner.runner_id, reason, ticket))
+        if self._victim is runner:
             self._victim = None
 
-    def _abort(self, resident: Resident) -> None:
-        resident.phase = Phase.STOPPING
-        self._out.append(instructions.AbortLoad(resident.runner_id))
+    def _abort(self, runner: LoadedRunner, reason: str) -> None:
+        runner.phase = Phase.STOPPING
+        self._out.append(instructions.AbortLoad(runner.runner_id, reason))
 
-    def _forget(self, resident: Resident) -> None:
-        del self._residents[resident.runner_id]
-        del self._by_key[resident.spec.weights_key]
+    def _forget(self, runner: LoadedRunner) -> None:
+        del self._runners[runner.runner_id]
+        del self._by_key[runner.spec.weights_key]
 
     # --- the walk ----------------------------------------------------------------------------------------
 
     def _advance(self) -> None:
-        """Grant what can be granted, pursue what the first of the others needs, drop a load nobody wants."""
+        """Grant what can be granted, act for the first of the others, abort a load that nobody waits for."""
         if self._candidate not in self._waiting:
             self._candidate = self._victim = None
         is_pursued = False
         for waiting in list(self._waiting.values()):
-            resident = self._by_key.get(waiting.request.weights_key)
-            # Only those behind the candidate are kept from its victim.
-            is_kept_off = is_pursued and resident is self._victim
-            if resident is not None and not is_kept_off and self._serves(resident, waiting.request):
-                if resident.phase is Phase.READY:
+            runner = self._by_key.get(waiting.request.weights_key)
+            # Only those after the candidate are kept from its victim.
+            is_kept_off = is_pursued and runner is self._victim
+            if runner is not None and not is_kept_off and self._serves(runner, waiting.request):
+                if runner.phase is Phase.READY:
                     del self._waiting[waiting.ticket]
-                    self._grant(waiting.ticket, waiting.keep_alive_ns, resident)
+                    self._grant(waiting.ticket, waiting.keep_alive_ns, runner)
             elif not is_pursued:
                 if self._candidate != waiting.ticket:
                     self._candidate, self._victim = waiting.ticket, None
                 is_pursued = not self._pursue(waiting)
         if not is_pursued:
             self._candidate = self._victim = None
-        for resident in self.residents:
-            if resident.phase is Phase.LOADING and not self._waiting_for(resident):
-                self._abort(resident)
+        for runner in self.runners:
+            if runner.phase is Phase.LOADING and not self._waiting_for(runner):
+                self._abort(runner, reasons.UNWANTED)
 
     def _pursue(self, waiting: _Waiting) -> bool:
         """Take the next step towards a runner for the candidate; True once its load has been started."""
         request = waiting.request
-        others = self.residents
-        if any(r.phase in {Phase.LOADING, Phase.STOPPING} for r in others):
-            return False
+        others = self.runners
+        for other in others:
+            if other.phase in {Phase.LOADING, Phase.STOPPING}:
+                is_loading = other.phase is Phase.LOADING
+                self._explain(waiting, (reasons.load_of if is_loading else reasons.end_of)(other.origin.name))
+                return False
         own = self._by_key.get(request.weights_key)
         if own is not None:
-            self._evict([own])  # reload: what it was started with does not serve this request
+            # What it was started with does not serve this request.
+            difference = self._difference(own, request)
+            waiting.reload_reason = reasons.reload(difference)
+            self._evict(waiting, [own], reasons.reload(difference, request.name))
             return False
         limit = placement.max_loaded_models(self._config, self._machine)
         # A victim that is still there was chosen for a reason that still holds: no need to measure again.
         if others and (waiting.retry is not None or len(others) >= limit or self._victim is not None):
-            self._evict(others)
+            cause = self._victim_reason
+            if waiting.retry is not None or len(others) >= limit:
+                why = reasons.OUT_OF_MEMORY if waiting.retry is not None else reasons.limit(limit)
+                cause = reasons.room(request.name, why)
+            self._evict(waiting, others, cause)
             return False
         if not self._is_measured:
             if not self._is_measuring:
@@ -343,25 +374,31 @@ class SchedulerState:
                 self._out.append(instructions.ReadMemory())
             return False
         plan = placement.plan_load(request, self._config, self._machine, waiting.retry)
-        if others and not placement.fits(plan, self._config, self._machine):
-            self._evict(others)
+        fit = placement.fit(plan, self._config, self._machine)
+        if others and not fit.is_enough:
+            self._evict(waiting, others, reasons.room(request.name, reasons.shortfall(fit)))
             return False
         self._start(waiting, plan)
         return True
 
-    def _evict(self, residents: list[Resident] | tuple[Resident, ...]) -> None:
+    def _evict(
+        self, waiting: _Waiting, runners: list[LoadedRunner] | tuple[LoadedRunner, ...], reason: str
+    ) -> None:
         """Stop the first idle one in the order of eviction, else keep new leases off the first (sticky)."""
-        order = placement.eviction_order(residents)
-        idle = next((resident for resident in order if resident.is_idle), None)
+        order = placement.eviction_order(runners)
+        idle = next((runner for runner in order if runner.is_idle), None)
         if idle is not None:
-            self._stop(idle)
+            self._stop(idle, reason, waiting.ticket)
             self._victim = None
-        elif self._victim is None:
-            self._victim = order[0]
+            self._explain(waiting, reasons.end_of(idle.origin.name))
+            return
+        if self._victim is None:
+            self._victim, self._victim_reason = order[0], reason
+        self._explain(waiting, f"{self._victim.origin.name} to become idle ({reason})")
 
     def _start(self, waiting: _Waiting, plan: Plan) -> None:
         keep_alive_ns = waiting.keep_alive_ns
-        resident = Resident(
+        runner = LoadedRunner(
             runner_id=self._next_runner_id,
             origin=waiting.request,
             plan=plan,
@@ -371,38 +408,46 @@ class SchedulerState:
             last_sign_ns=self._now_ns,
         )
         self._next_runner_id += 1
-        self._residents[resident.runner_id] = resident
-        self._by_key[plan.spec.weights_key] = resident
+        self._runners[runner.runner_id] = runner
+        self._by_key[plan.spec.weights_key] = runner
         self._is_measured = False
-        self._out.append(instructions.StartLoad(resident.runner_id, plan.spec))
+        reason = waiting.reload_reason or reasons.NOT_LOADED
+        if waiting.failed is not None:
+            reason = reasons.retry(waiting.failed, plan.spec)
+        predicted_bytes = plan.estimate.total_bytes
+        self._out.append(
+            instructions.StartLoad(runner.runner_id, plan.spec, reason, waiting.ticket, predicted_bytes)
+        )
+        self._explain(waiting, reasons.load_of(waiting.request.name))
 
     # --- questions ---------------------------------------------------------------------------------------
 
-    def _serves(self, resident: Resident, request: LoadRequest) -> bool:
+    def _serves(self, runner: LoadedRunner, request: LoadRequest) -> bool:
         """Whether this runner serves the request, now or once it is ready."""
-        if resident.phase is Phase.STOPPING:
+        if runner.phase is Phase.STOPPING:
             return False
-        return request is resident.origin or placement.is_compatible(
-            resident.plan.spec, resident.origin, request, self._config, self._machine
-        )
+        return request is runner.origin or not self._difference(runner, request)
 
-    def _waiting_for(self, resident: Resident) -> list[_Waiting]:
-        key = resident.spec.weights_key
+    def _difference(self, runner: LoadedRunner, request: LoadRequest) -> str:
+        return placement.difference(runner.plan.spec, runner.origin, request, self._config, self._machine)
+
+    def _waiting_for(self, runner: LoadedRunner) -> list[_Waiting]:
+        key = runner.spec.weights_key
         return [
             waiting
             for waiting in self._waiting.values()
-            if waiting.request.weights_key == key and self._serves(resident, waiting.request)
+            if waiting.request.weights_key == key and self._serves(runner, waiting.request)
         ]
 
-    def _needs_ping(self, resident: Resident) -> bool:
-        idle_ns = self._now_ns - resident.last_sign_ns
-        return resident.lease_count == 0 and idle_ns > self._config.ping_after_idle_ns
+    def _needs_ping(self, runner: LoadedRunner) -> bool:
+        idle_ns = self._now_ns - runner.last_sign_ns
+        return runner.lease_count == 0 and idle_ns > self._config.ping_after_idle_ns
 
     def _arm(self) -> None:
         """Ask to be woken for the nearest deadline, unless an earlier wake is on its way."""
         nearest: int | None = None
-        for resident in self._residents.values():
-            deadline = resident.deadline_ns(self._config.load_timeout_ns)
+        for runner in self._runners.values():
+            deadline = runner.deadline_ns(self._config.load_timeout_ns)
             if deadline is not None and (nearest is None or deadline < nearest):
                 nearest = deadline
         if nearest is not None and (self._armed_ns is None or nearest < self._armed_ns):

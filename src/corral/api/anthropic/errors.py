@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 
-from corral.api.http.errors import compatible_status_of, error_body, text_of
+from corral import requestfacts
+from corral.api.http.errors import compatible_status_of, error_body, hint_of, text_of
 from corral.api.http.exchange import JSON, JSON_UTF8
 from corral.errors import CloudDisabledError, ContextOverflowError, CorralError
 from corral.golang.json import encode
@@ -21,9 +22,11 @@ _TYPES = {
 }
 
 
-def envelope(status: int, text: str) -> bytes:
-    """The error object; also fit for `Exchange.error_encoder`."""
+def envelope(status: int, text: str, hint: str = "") -> bytes:
+    """The error object; also fit for `Exchange.error_encoder`. `hint` is a member that the vendor does not have."""
     error = {"type": _TYPES.get(status, "api_error"), "message": text}
+    if hint:
+        error["hint"] = hint
     return encode({"type": "error", "error": error, "request_id": f"req_{secrets.token_hex(12)}"})
 
 
@@ -38,18 +41,19 @@ def _message(error: BaseException) -> str:
 
 def error_event(error: CorralError) -> bytes:
     """The error object for the middle of a stream."""
-    return envelope(compatible_status_of(error), _message(error))
+    return envelope(compatible_status_of(error), _message(error), hint_of(error))
 
 
 def service_error(error: CorralError, *, has_search: bool = False) -> tuple[int, bytes, str]:
     """Status, body and content type of an error that the service raised before anything was sent.
 
-    A refused cloud model keeps the native form, unless the request declares the web search: then the real server
-    finds it later, and says that there is no search.
+    A refused cloud model keeps the native form, unless the request declares the web search: then Ollama finds it
+    later, and says that there is no search.
     """
+    requestfacts.note_error(error)
     status, text = compatible_status_of(error), _message(error)
     if isinstance(error, CloudDisabledError):
         if not has_search:
-            return status, error_body(text), JSON_UTF8
+            return status, error_body(text, hint_of(error)), JSON_UTF8
         text = "ollama cloud is disabled: web search is unavailable"
-    return status, envelope(status, text) + b"\n", JSON
+    return status, envelope(status, text, hint_of(error)) + b"\n", JSON

@@ -10,6 +10,7 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
+from corral import requestfacts
 from corral.api.http.exchange import ClientGoneError, Exchange
 from corral.errors import CorralError
 from corral.inference.requests import Emit, Immediate
@@ -107,6 +108,7 @@ async def answer(
     except ClientGoneError:
         raise
     except CorralError as error:
+        requestfacts.note_error(error)
         if exchange.is_started:
             await exchange.write(form.stream_error(error))
             await exchange.end_stream()

@@ -7,8 +7,16 @@ import json
 import logging
 import time
 
-from corral import __version__
-from corral.api.http.errors import compatible_status_of, error_body, log_failure, status_of, text_of
+from corral import __version__, requestfacts
+from corral.api.http.errors import (
+    body_of,
+    compatible_status_of,
+    error_body,
+    hint_of,
+    log_failure,
+    status_of,
+    text_of,
+)
 from corral.api.http.exchange import (
     JSON_UTF8,
     BodyTooLargeError,
@@ -64,6 +72,7 @@ class App:
         exchange = Exchange(
             call, f"{next(self._serial):x}", budget=self._budget, stall_timeout_s=self._stall_timeout_s
         )
+        requestfacts.begin(exchange.request_id)
         exchange.extra_headers.append(_SERVER)
         if self._request_log is not None:
             exchange.keep_body = self._request_log.keep
@@ -157,12 +166,13 @@ def _log_request(exchange: Exchange, started_s: float, error: BaseException | No
     if _log.isEnabledFor(level):
         _log.log(
             level,
-            "request id=%s method=%s path=%s status=%d ms=%.1f%s%s",
+            "request id=%s method=%s path=%s status=%d ms=%.1f%s%s%s",
             exchange.request_id,
             exchange.method,
             exchange.path,
             exchange.status,
             (time.perf_counter() - started_s) * 1000,
+            requestfacts.current().words(),
             f" user={json.dumps(exchange.user[:_MAX_LOGGED_USER])}" if exchange.user else "",
             f" error={error!r}"
             if error is not None
@@ -190,6 +200,8 @@ async def _answer_error(exchange: Exchange, error: BaseException) -> None:
         return
     if isinstance(error, _LEAVES_BODY):
         exchange.extra_headers.append((b"connection", b"close"))  # the rest of the body is of no use
-    encode, text = exchange.error_encoder, text_of(error)
-    status = compatible_status_of(error) if encode else status_of(error)
-    await exchange.respond(status, encode(status, text) if encode else error_body(text), JSON_UTF8)
+    if (encode := exchange.error_encoder) is None:
+        await exchange.respond(status_of(error), body_of(error), JSON_UTF8)
+        return
+    status = compatible_status_of(error)
+    await exchange.respond(status, encode(status, text_of(error), hint_of(error)), JSON_UTF8)

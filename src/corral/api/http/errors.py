@@ -53,7 +53,7 @@ _STATUS: dict[type[BaseException], int] = {
     UnsupportedEncodingError: 415,
 }
 
-# What may ail the disk, or what the person runs us on: theirs to mend, so they are told.
+# Faults of the disk or of the limits of this process: the person can mend them, so they are reported.
 _DISK_ERRNOS = frozenset(
     {
         errno.EACCES,
@@ -69,7 +69,7 @@ _DISK_ERRNOS = frozenset(
     }
 )
 
-# Raised while the engine works on a reply; the real server reports these from another place than the rest.
+# Raised while the engine works on a reply; Ollama reports these from another place than the rest.
 _WORKER_ERRORS = (
     EngineError,
     RunnerExitedError,
@@ -104,6 +104,13 @@ def text_of(error: BaseException) -> str:
     return str(error) if isinstance(error, CorralError) else disk_text(error) or "internal server error"
 
 
+def hint_of(error: BaseException) -> str:
+    """What the caller can do about an error; empty if nothing is known, or if the text says it already."""
+    if isinstance(error, BodyTooLargeError | ClientStalledError):
+        return ""
+    return error.hint if isinstance(error, CorralError) else ""
+
+
 def disk_text(error: BaseException) -> str:
     """What ails the disk (full, read-only, forbidden), if that is what an error says; empty if it is not."""
     if not isinstance(error, OSError) or error.errno not in _DISK_ERRNOS:
@@ -121,10 +128,15 @@ def log_failure(log: logging.Logger, request_id: str, error: Exception) -> None:
 
 
 def is_worker_error(error: BaseException) -> bool:
-    """Whether a streaming route answers this error without a charset, as the real one does."""
+    """Whether a streaming route answers this error without a charset, as Ollama does."""
     return isinstance(error, _WORKER_ERRORS)
 
 
-def error_body(text: str) -> bytes:
-    """The native surface's error object."""
-    return b'{"error":' + escape_string(text) + b"}"
+def error_body(text: str, hint: str = "") -> bytes:
+    """The native surface's error object; `hint` is a member that Ollama does not have."""
+    return b'{"error":' + escape_string(text) + (b',"hint":' + escape_string(hint) if hint else b"") + b"}"
+
+
+def body_of(error: BaseException) -> bytes:
+    """The native surface's object for an error."""
+    return error_body(text_of(error), hint_of(error))

@@ -110,7 +110,7 @@ class Exchange:
         self.headers: dict[bytes, bytes] = dict(reversed(request.headers))  # the first of a name counts
         self.params: dict[str, str] = {}
         self.extra_headers: list[tuple[bytes, bytes]] = []
-        self.error_encoder: Callable[[int, str], bytes] | None = None
+        self.error_encoder: Callable[[int, str, str], bytes] | None = None
         self.body_limit_bytes = _NO_LIMIT
         self.is_started = False
         # Gets the path and the whole body, unpacked.

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from corral.api.http.answering import Whole, answer
 from corral.api.http.bodies import parse_body
-from corral.api.http.errors import error_body, is_worker_error, status_of, text_of
+from corral.api.http.errors import body_of, is_worker_error, status_of
 from corral.api.http.exchange import JSON, JSON_UTF8, NDJSON, Exchange
 from corral.api.http.pieces import joined_rows, send_pieces
 from corral.api.native import requests
@@ -111,7 +111,7 @@ class _NativeForm:
         return b""
 
     def stream_error(self, error: CorralError) -> bytes:
-        return error_body(text_of(error)) + b"\n"
+        return body_of(error) + b"\n"
 
     def whole(self, chunks: list[Chunk]) -> Whole:
         return self._encoder.line(merge_chunks(chunks, keeps_calls=self._keeps_calls)), JSON_UTF8
@@ -121,4 +121,4 @@ class _NativeForm:
 
     def error(self, error: CorralError, *, is_stream: bool) -> tuple[int, bytes, str]:
         content_type = JSON if is_stream and is_worker_error(error) else JSON_UTF8
-        return status_of(error), error_body(text_of(error)), content_type
+        return status_of(error), body_of(error), content_type

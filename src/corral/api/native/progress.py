@@ -6,7 +6,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from corral.api.http.errors import error_body, log_failure, status_of, text_of
+from corral import requestfacts
+from corral.api.http.errors import body_of, log_failure, status_of
 from corral.api.http.exchange import JSON, NDJSON, ClientGoneError, Exchange
 from corral.errors import CorralError
 from corral.golang.json import encode
@@ -49,8 +50,9 @@ async def answer_with_progress(
             if not exchange.is_started:
                 raise
             log_failure(_log, exchange.request_id, error)
+        requestfacts.note_error(error)
         if exchange.is_started:
-            await exchange.write(error_body(text_of(error)) + b"\n")
+            await exchange.write(body_of(error) + b"\n")
             await exchange.end_stream()
         else:
-            await exchange.respond(status_of(error), error_body(text_of(error)), JSON)
+            await exchange.respond(status_of(error), body_of(error), JSON)

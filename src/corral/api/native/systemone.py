@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from corral.api.http.bodies import parse_body, read_packed_body
-from corral.api.http.errors import compatible_status_of, error_body, text_of
+from corral.api.http.errors import body_of, compatible_status_of, error_body
 from corral.api.http.exchange import JSON_UTF8, BodyTooLargeError, ClientGoneError, Exchange
 from corral.api.http.routing import Router
 from corral.api.reading import decode
@@ -206,7 +206,7 @@ def add_systemone_route(router: Router, service: Inference, *, max_body_bytes: i
         except CorralError as error:
             if exchange.is_started:
                 raise
-            await exchange.respond(compatible_status_of(error), error_body(text_of(error)), JSON_UTF8)
+            await exchange.respond(compatible_status_of(error), body_of(error), JSON_UTF8)
 
     router.add("POST", "/v1/systemone", systemone)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from corral.api.http.errors import compatible_status_of, error_body, text_of
+from corral import requestfacts
+from corral.api.http.errors import compatible_status_of, error_body, hint_of, text_of
 from corral.api.http.exchange import JSON, JSON_UTF8
 from corral.errors import CloudDisabledError, ContextOverflowError, CorralError
 from corral.golang.json import escape_string
@@ -10,8 +11,8 @@ from corral.golang.json import escape_string
 _TYPES = {400: b"invalid_request_error", 404: b"not_found_error"}
 
 
-def envelope(status: int, text: str, code: str = "", param: str = "") -> bytes:
-    """The error object; also fit for `Exchange.error_encoder`."""
+def envelope(status: int, text: str, hint: str = "", code: str = "", param: str = "") -> bytes:
+    """The error object; also fit for `Exchange.error_encoder`. `hint` is a member that the vendor does not have."""
     parts = (
         b'{"error":{"message":',
         escape_string(text),
@@ -21,6 +22,7 @@ def envelope(status: int, text: str, code: str = "", param: str = "") -> bytes:
         escape_string(param) if param else b"null",
         b',"code":',
         escape_string(code) if code else b"null",
+        b',"hint":' + escape_string(hint) if hint else b"",
         b"}}",
     )
     return b"".join(parts)
@@ -43,16 +45,17 @@ def message_of(error: BaseException) -> str:
 
 def error_event(error: CorralError) -> bytes:
     """The error object for the middle of a stream."""
-    return envelope(compatible_status_of(error), message_of(error), code_of(error))
+    return envelope(compatible_status_of(error), message_of(error), hint_of(error), code_of(error))
 
 
 def service_error(error: CorralError) -> tuple[int, bytes, str]:
     """Status, body and content type of an error that the service raised before anything was sent.
 
-    A refused cloud model keeps the native form: the real server finds it before it looks at the surface.
+    A refused cloud model keeps the native form: Ollama finds it before it looks at the surface.
     """
+    requestfacts.note_error(error)
     status, text = compatible_status_of(error), message_of(error)
     if isinstance(error, CloudDisabledError):
-        return status, error_body(text), JSON_UTF8
+        return status, error_body(text, hint_of(error)), JSON_UTF8
     param = "messages" if code_of(error) else ""
-    return status, envelope(status, text, code_of(error), param) + b"\n", JSON
+    return status, envelope(status, text, hint_of(error), code_of(error), param) + b"\n", JSON

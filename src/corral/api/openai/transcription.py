@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corral.api.http.answering import answer
-from corral.api.http.errors import status_of, text_of
+from corral.api.http.errors import hint_of, status_of, text_of
 from corral.api.http.exchange import JSON, Exchange
 from corral.api.http.multipart_form import Form, read_form
 from corral.api.http.sse import EVENT_STREAM, frame
@@ -77,7 +77,7 @@ class _TranscriptForm:
         return _event("transcript.text.done", "text", "".join(self._streamed).strip())
 
     def stream_error(self, error: CorralError) -> bytes:
-        return frame(envelope(status_of(error), text_of(error)))
+        return frame(envelope(status_of(error), text_of(error), hint_of(error)))
 
     def whole(self, chunks: list[Chunk]) -> tuple[bytes, str]:
         text = "".join([chunk.content for chunk in chunks]).strip()

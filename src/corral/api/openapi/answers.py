@@ -75,17 +75,22 @@ def _completion_of(choice: dict[str, Any]) -> dict[str, Any]:
 
 
 ANSWERS: dict[str, dict[str, Any]] = {
-    "NativeError": object_of("error", error=_STRING),
+    "NativeError": object_of("error", error=_STRING, hint=_STRING),
     "OpenAIError": object_of(
         "error",
         error=object_of(
-            "message type", message=_STRING, type=_STRING, param=_MAYBE_STRING, code=_MAYBE_STRING
+            "message type",
+            message=_STRING,
+            type=_STRING,
+            param=_MAYBE_STRING,
+            code=_MAYBE_STRING,
+            hint=_STRING,
         ),
     ),
     "AnthropicError": object_of(
         "type error",
         type=_STRING,
-        error=object_of("type message", type=_STRING, message=_STRING),
+        error=object_of("type message", type=_STRING, message=_STRING, hint=_STRING),
         request_id=_STRING,
     ),
     "Version": object_of("version", version=_STRING, corral_version=_STRING),
@@ -130,7 +135,9 @@ ANSWERS: dict[str, dict[str, Any]] = {
         thinking=_OBJECT,
         modified_at=_STRING,
     ),
-    "Progress": object_of(status=_STRING, digest=_STRING, total=_INTEGER, completed=_INTEGER, error=_STRING),
+    "Progress": object_of(
+        status=_STRING, digest=_STRING, total=_INTEGER, completed=_INTEGER, error=_STRING, hint=_STRING
+    ),
     "Tokens": object_of(
         "model tokens",
         model=_STRING,

@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from corral.api.http.answering import Whole
-from corral.api.http.errors import status_of, text_of
+from corral.api.http.errors import hint_of, status_of, text_of
 from corral.api.http.exchange import JSON
 from corral.api.http.sse import EVENT_STREAM, named_frame
 from corral.api.openai.encode import arguments_json, id_digits
@@ -297,7 +297,7 @@ class ResponseForm:
             response = {
                 **_streamed(self._object(output=self._output, metrics=self._metrics)),
                 "status": "failed",
-                "error": {"code": code, "message": message_of(error)},
+                "error": {"code": code, "message": message_of(error), **_hint_member(error)},
             }
         self._event("response.failed", {"response": response})
         return self.stream([])
@@ -311,7 +311,11 @@ class ResponseForm:
             "status": "failed",
             "model": self._request.model,
             "output": [],
-            "error": {"code": _ERROR_CODES.get(error.status, "api_error"), "message": text_of(error)},
+            "error": {
+                "code": _ERROR_CODES.get(error.status, "api_error"),
+                "message": text_of(error),
+                **_hint_member(error),
+            },
             "usage": {name: usage[name] for name in ("input_tokens", "output_tokens", "total_tokens")},
         }
 
@@ -323,8 +327,14 @@ class ResponseForm:
 
     def error(self, error: CorralError, *, is_stream: bool) -> tuple[int, bytes, str]:
         if isinstance(error, SearchFailedError):
-            return error.status, envelope(error.status, text_of(error)) + b"\n", JSON
+            return error.status, envelope(error.status, text_of(error), hint_of(error)) + b"\n", JSON
         return service_error(error)
+
+
+def _hint_member(error: CorralError) -> dict[str, str]:
+    """A member that the vendor does not have, where there is something to say."""
+    hint = hint_of(error)
+    return {"hint": hint} if hint else {}
 
 
 def _streamed(response: dict[str, Any]) -> dict[str, Any]:

@@ -94,12 +94,12 @@ def _take(session: Session, prompt: MessagePrompt, text: str) -> bool:
 
 def _print_error(error: Exception) -> None:
     """Print an error; the conversation continues."""
-    text = safe(str(error))
+    text, hint = safe(str(error)), safe(getattr(error, "hint", ""))
     if isinstance(error, NoServerError) and not text:
-        text = f"{no_server_text()}\n{error.hint}"
+        text = no_server_text()
     if "does not support thinking" in text or "invalid think value" in text:
         print(f"error: {text}")
     elif "upstream error" in text:
         print("An error occurred while processing your message. Please try again.\n")
     else:
-        print(f"Error: {text}", file=sys.stderr)
+        print(f"Error: {text}\n{hint}" if hint else f"Error: {text}", file=sys.stderr)

@@ -101,7 +101,7 @@ class Client:
                 if not isinstance(event, dict):
                     raise ValueError(event)
                 if "error" in event:
-                    raise APIError(event["error"], signin_url=event.get("signin_url", ""))
+                    raise _error_of(event)
                 yield event
         except (OSError, HTTPException):
             raise APIError(_LOST) from None
@@ -203,15 +203,18 @@ class Client:
             return APIError(
                 f"{self.address.url()} redirects to {location}: set OLLAMA_HOST to it", answer.status
             )
-        signin_url = ""
         try:
-            fields = json.loads(answer.body)
-            text, signin_url = str(fields["error"]), str(fields.get("signin_url", ""))
+            error = _error_of(json.loads(answer.body))
         except (ValueError, KeyError, TypeError, AttributeError):
-            text = answer.body.decode("utf-8", "replace").strip()
-        if is_stream:
-            text = f"{status}: {text}"
-        return APIError(text or status, answer.status, signin_url)
+            error = APIError(answer.body.decode("utf-8", "replace").strip())
+        text = f"{status}: {error}" if is_stream else str(error) or status
+        return APIError(text, answer.status, error.signin_url, error.hint)
+
+
+def _error_of(fields: dict[str, Any]) -> APIError:
+    """The error that an error object stands for."""
+    signin_url, hint = (str(fields.get(name, "")) for name in ("signin_url", "hint"))
+    return APIError(str(fields["error"]), signin_url=signin_url, hint=hint)
 
 
 def _proxy_of(address: HostAddress) -> str:

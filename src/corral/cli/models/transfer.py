@@ -15,23 +15,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 NOT_IN_REGISTRY = "pull model manifest: file does not exist"
-# Error texts of the server -> what to do about them.
-_ADVICE = (
-    (
-        "server gave HTTP response to HTTPS client",
-        "this registry speaks plain HTTP; add --insecure if you trust the network",
-    ),
-    (
-        "has a private address and was not named by you",
-        "if this is intended, add the host to CORRAL_REGISTRY_TRUSTED_HOSTS of the server",
-    ),
-    (
-        "digest mismatch, file must be downloaded again",
-        "the registry sent damaged data, which was deleted: pull again",
-    ),
-    ("max retries exceeded", "the partial download is kept: pull again to resume it"),
-    ("unauthorized: access denied", "store credentials for the registry with `docker login HOST`"),
-)
 _ACCOUNT_HOSTS = (".ollama.ai", ".ollama.com")
 
 
@@ -53,12 +36,7 @@ def pull_model(client: Client, body: dict[str, Any], *, verb: str = "pull") -> N
     except APIError as error:
         if advice := _cloud_advice(client, body, str(error), verb):
             raise APIError(f"{error}\n\n{advice}", error.status) from None
-        error.hint = _advice(str(error))
         raise
-
-
-def _advice(error: str) -> str:
-    return next((advice for text, advice in _ADVICE if text in error), "")
 
 
 def _cloud_advice(client: Client, body: dict[str, Any], error: str, verb: str) -> str:
@@ -88,7 +66,6 @@ def push(client: Client, arguments: Arguments) -> None:
             raise APIError(
                 "you are not authorized to push to this namespace, create the model under a namespace you own"
             ) from None
-        error.hint = _advice(str(error))
         raise
     print(f"\nYou can find your model at:\n\n\t{destination}")
 

@@ -19,8 +19,11 @@ class Phase(Enum):
 
 
 @dataclass(slots=True)
-class Resident:
-    """`expires_at_ns` is set whenever the last lease ends and stays while the next ones run."""
+class LoadedRunner:
+    """`expires_at_ns` is set whenever the last lease ends and stays while the next ones run.
+
+    `end_reason` is set where something else than `keep_alive` has made it end as soon as it is idle.
+    """
 
     runner_id: int
     origin: LoadRequest
@@ -31,6 +34,7 @@ class Resident:
     lease_count: int = 0
     expires_at_ns: int | None = None
     load_share: float = 0.0
+    end_reason: str = ""
 
     @property
     def spec(self) -> RunnerSpec:
@@ -51,5 +55,5 @@ class Resident:
 
 
 def clamp_keep_alive(keep_alive_ns: int) -> int:
-    """Turn a negative value into for ever, and nothing into more than that."""
+    """Negative means forever; so does anything longer than that."""
     return FOREVER_NS if keep_alive_ns < 0 else min(keep_alive_ns, FOREVER_NS)

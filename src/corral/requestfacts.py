@@ -1,0 +1,87 @@
+"""What is learned about one HTTP request on its way through the layers, for its line in the log.
+
+The application sets a `RequestFacts` at the start of a request. Whoever learns something writes it there; a task that
+a request starts inherits the same object. Outside a request the object is one that nobody reads.
+"""
+
+from __future__ import annotations
+
+import json
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+_MAX_NAME_CHARS = 100
+_MAX_ERROR_CHARS = 1000
+
+
+@dataclass(slots=True)
+class RequestFacts:
+    """Counts in tokens, summed over all engine calls of the request; durations in nanoseconds.
+
+    `model` is the name as the client gave it. `queue_ns`: waiting for other loads, evictions and engine slots.
+    `load_ns`: waiting for the load of the model. `error`: what was answered in place of a result.
+    """
+
+    request_id: str = ""
+    model: str = ""
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    tokens: int = 0
+    predicted_ns: int = 0
+    queue_ns: int = 0
+    load_ns: int = 0
+    error: str = ""
+
+    def note_tokens(self, prompt_tokens: int, cached_tokens: int, tokens: int, predicted_ns: int = 0) -> None:
+        """Add what one engine call has read and produced."""
+        self.prompt_tokens += prompt_tokens
+        self.cached_tokens += cached_tokens
+        self.tokens += tokens
+        self.predicted_ns += predicted_ns
+
+    def words(self) -> str:
+        """The facts that apply as ` key=value` words for a log line; empty for a request without a model."""
+        found = f" model={named(self.model)}" if self.model else ""
+        if self.prompt_tokens:
+            found += f" prompt_tokens={self.prompt_tokens}"
+        if self.cached_tokens:
+            found += f" cached={self.cached_tokens}"
+        if self.tokens:
+            found += f" tokens={self.tokens}"
+        if self.queue_ns:
+            found += f" queue_ms={self.queue_ns / 1e6:.1f}"
+        if self.load_ns:
+            found += f" load_ms={self.load_ns / 1e6:.1f}"
+        if self.tokens and self.predicted_ns:
+            found += f" tok_s={self.tokens * 1e9 / self.predicted_ns:.1f}"
+        return f"{found} error={self.error}" if self.error else found
+
+
+_current: ContextVar[RequestFacts | None] = ContextVar("request_facts", default=None)
+
+
+def begin(request_id: str) -> RequestFacts:
+    """Make the facts of a request that begins in this task."""
+    facts = RequestFacts(request_id)
+    _current.set(facts)
+    return facts
+
+
+def current() -> RequestFacts:
+    """The facts of the request that this task works for."""
+    return _current.get() or RequestFacts()
+
+
+def note_error(error: BaseException) -> None:
+    """Remember the error that the request is answered with. Its text only: a traceback would keep the body alive."""
+    current().error = repr(error)[:_MAX_ERROR_CHARS]
+
+
+def named(name: str) -> str:
+    """A model's name from a client as one bounded word of a log line: quoted unless it is plain."""
+    short = name[:_MAX_NAME_CHARS]
+    return (
+        short
+        if short.isascii() and short.isprintable() and not set(short) & set(' "=')
+        else json.dumps(short)
+    )

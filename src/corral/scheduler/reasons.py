@@ -1,0 +1,72 @@
+"""Why a model is loaded, unloaded or kept waiting, in the words of the log."""
+
+from __future__ import annotations
+
+from corral.golang.time import format_duration
+from corral.runner.interface import RunnerSpec
+from corral.scheduler.placement import Fit
+
+KEEP_ALIVE_ZERO = "keep_alive 0"
+UNLOAD_REQUESTED = "unload requested"
+UNHEALTHY = "unhealthy: no answer to a ping"
+OUT_OF_MEMORY = "out of memory"
+ENDED = "the engine process ended"
+UNWANTED = "no request waits for it any more"
+NOT_LOADED = "not loaded"
+
+
+def idle_for(duration_ns: int) -> str:
+    return f"idle for {format_duration(duration_ns)}"
+
+
+def no_progress(duration_ns: int, load_share: float) -> str:
+    return f"no progress for {format_duration(duration_ns)}, {load_share:.0%} loaded"
+
+
+def reload(difference: str, name: str = "") -> str:
+    """`name`: the model that the request asks for, which may be another name for the same weights."""
+    return f"reload for {name}: {difference}" if name else f"reload: {difference}"
+
+
+def load_of(name: str) -> str:
+    return f"{name} to be loaded"
+
+
+def end_of(name: str) -> str:
+    return f"{name} to be unloaded"
+
+
+def room(name: str, cause: str) -> str:
+    return f"room for {name}: {cause}"
+
+
+def limit(count: int) -> str:
+    return f"limit of {count} loaded model{'s' if count != 1 else ''}"
+
+
+def shortfall(fit: Fit) -> str:
+    text = f"needs {size(fit.needed_bytes)}, {size(fit.free_bytes)} free"
+    return text if fit.needed_bytes > fit.free_bytes else f"{text} (at most 80% is used)"
+
+
+def retry(failed: RunnerSpec, spec: RunnerSpec) -> str:
+    """What a second attempt gives up; `failed` is the first one."""
+    changes = [
+        f"{word} {before} -> {after}"
+        for word, before, after in (
+            ("num_ctx", failed.num_ctx, spec.num_ctx),
+            ("slots", failed.num_parallel, spec.num_parallel),
+        )
+        if before != after
+    ]
+    if failed.memory_limit_bytes != spec.memory_limit_bytes and spec.memory_limit_bytes is not None:
+        changes.append(f"memory limit raised to {size(spec.memory_limit_bytes)}")
+    return f"retry after out of memory: {', '.join(changes) or 'no other model is loaded'}"
+
+
+def size(count: int) -> str:
+    """Bytes as `corral ps` prints them: decimal units, one place."""
+    for unit, scale in (("GB", 10**9), ("MB", 10**6)):
+        if count >= scale:
+            return f"{count / scale:.1f} {unit}"
+    return f"{count / 1000:.1f} KB"

@@ -36,10 +36,6 @@ class BlobReply:
         """As `Response.read_into`."""
         return self._response.read_into(view)
 
-    def splice_into(self, pipe: int, most: int) -> int:
-        """As `Response.splice_into`."""
-        return self._response.splice_into(pipe, most)
-
     def finish(self) -> None:
         """All bytes were read: nothing may follow them.
 

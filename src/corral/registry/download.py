@@ -33,7 +33,6 @@ from corral.registry.partial import PartialFile
 from corral.registry.parts import Part, PartFiles, contiguous_bytes
 from corral.registry.policy import TransferPolicy
 from corral.registry.prefix import PrefixHasher
-from corral.registry.splicing import CAN_SPLICE, KernelPipe
 from corral.registry.tuning import StreamTuner
 
 _log = logging.getLogger("corral.registry")
@@ -60,7 +59,6 @@ class BlobReply(Protocol):
     @property
     def length(self) -> int | None: ...
     def read_into(self, view: memoryview) -> int: ...
-    def splice_into(self, pipe: int, most: int) -> int: ...
     def finish(self) -> None: ...
     def close(self) -> None: ...
 
@@ -91,12 +89,7 @@ class _Worker:
         self.read_bytes = 0
         # Read into again and again: fresh memory for each piece costs more than copying it.
         self.buffer = memoryview(bytearray(_READ_BYTES))
-        self.pipe: KernelPipe | None = None
         self.thread = threading.Thread(target=run, args=(self,), name=f"pull-{number}", daemon=True)
-
-    def close(self) -> None:
-        if self.pipe is not None:
-            self.pipe.close()
 
     def begin(self, now_s: float) -> None:
         self.window_s, self.window_bytes, self.is_reading = now_s, self.read_bytes, True
@@ -271,7 +264,6 @@ class BlobDownload:
         except Exception as exc:
             self._fail(exc)
         finally:
-            worker.close()
             with self._changed:
                 self._workers.discard(worker)
                 if self._whole_owner is worker:
@@ -387,7 +379,9 @@ class BlobDownload:
         while (pos := part.offset + part.completed) < stop:
             if self._whole_owner not in (None, worker):
                 raise _LeaveError
-            part.completed += self._move(reply, pos, stop - pos, worker)
+            data = self._read(reply, stop - pos, worker)
+            self._file.write(data, pos)
+            part.completed += len(data)
             last_s = self._file.note(part, last_s)
 
     def _copy_whole(self, reply: BlobReply, worker: _Worker) -> None:
@@ -407,21 +401,6 @@ class BlobDownload:
                     part.completed = end - part.offset
                     last_s = self._file.note(part, last_s)
                 pos = end
-
-    def _move(self, reply: BlobReply, pos: int, most: int, worker: _Worker) -> int:
-        """Bring the next bytes into the file, past this process if that can be done. Returns their number."""
-        if self._closing.is_set():
-            raise _LeaveError
-        if CAN_SPLICE and not self.limit.bytes_per_s:
-            if worker.pipe is None:
-                worker.pipe = KernelPipe()
-            if count := reply.splice_into(worker.pipe.entry, most):
-                worker.read_bytes += count
-                self._file.take(worker.pipe, count, pos)
-                return count
-        data = self._read(reply, most, worker)
-        self._file.write(data, pos)
-        return len(data)
 
     def _read(self, reply: BlobReply, most: int, worker: _Worker) -> memoryview:
         """The next bytes, valid until the worker reads again."""

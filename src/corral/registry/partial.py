@@ -17,14 +17,11 @@ from corral.disk import sync_folder
 from corral.errors import CorralError, DiskFullError, StoreError, TransferCancelledError
 from corral.registry.parts import Part, PartFiles
 from corral.registry.prefix import PrefixHasher
-from corral.registry.splicing import KernelPipe
 
 _SAVE_BYTES = 16 << 20
 _SAVE_S = 1.0
 _LOCK_POLL_S = 0.5
 _SYNC_S = 0.25
-# For larger pieces the kernel takes larger stretches of memory, which it has to look for.
-_TAKE_BYTES = 256 << 10
 
 
 class PartialFile:
@@ -109,18 +106,6 @@ class PartialFile:
         written = os.pwrite(self._handle, data, pos)
         while written < len(data):
             written += os.pwrite(self._handle, data[written:], pos + written)
-
-    def take(self, pipe: KernelPipe, count: int, pos: int) -> None:
-        """Write the `count` bytes that are in a pipe. Raises OSError."""
-        stop = pos + count
-        while pos < stop:
-            most = min(stop - pos, _TAKE_BYTES)
-            moved = pipe.take(self._handle, pos, most)
-            if moved is None:
-                data = memoryview(pipe.read(most))
-                self.write(data, pos)
-                moved = len(data)
-            pos += moved
 
     def note(self, part: Part, last_s: float) -> float:
         """A part has grown: wake the hasher, and save its state now and then. Returns when that was last done."""

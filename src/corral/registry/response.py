@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import io
 import json
 import logging
-import select
-import socket
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 import urllib3
 
 from corral.errors import RegistryError, RegistryProtocolError
-from corral.registry.splicing import CAN_SPLICE, splice_from_socket
+from corral.registry.compat_urllib3 import DirectBody
 
 _BLOCK_BYTES = 256 << 10
 _MAX_ERROR_BYTES = 64 << 10
@@ -30,65 +26,6 @@ class Line(Protocol):
     def explain(self, exc: Exception, method: str, url: str) -> RegistryError: ...
     def is_private(self, url: str) -> bool: ...
     def deadline(self, seconds: float | None = None) -> contextlib.AbstractContextManager[None]: ...
-
-
-class PlainReply(http.client.HTTPResponse):
-    """Can bring a body of known length to where it shall be, one call of the socket at a time.
-
-    The standard library and urllib3 hand out fresh bytes (`read1`) or wait until all memory is full (`readinto`).
-    """
-
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        self._timeout_s = sock.gettimeout()
-        self._is_tls = type(sock) is not socket.socket
-        self._is_bare = CAN_SPLICE and not self._is_tls
-        # Bytes that came along with the head lie in a buffer until somebody reads them.
-        self._is_buffer_empty = False
-
-    def read1_into(self, view: memoryview) -> int:
-        """As `BufferedReader.readinto1`, for a body that is not chunked.
-
-        Raises:
-            http.client.IncompleteRead: the connection ended before the body did.
-        """
-        if self.fp is None or self.length is None:
-            return 0
-        view = view[: self.length]
-        self._is_buffer_empty = len(view) > io.DEFAULT_BUFFER_SIZE  # such a read goes past the buffer
-        count: int = self.fp.readinto1(view)
-        if self._is_tls and count:
-            with contextlib.suppress(OSError):  # which the next call meets as well
-                while count < len(view) and self._has_more() and (more := self.fp.readinto1(view[count:])):
-                    count += more
-        if view:
-            self._count(count)
-        return count
-
-    def _has_more(self) -> bool:
-        """Whether a read would bring something at once. TLS comes in records of 16 KiB, one a read."""
-        poll = select.poll()
-        poll.register(self.fp, select.POLLIN)
-        return bool(poll.poll(0))
-
-    def splice_into(self, pipe: int, most: int) -> int:
-        """Like `read1_into`, into a pipe that has room; 0 where that cannot be done, now or at all."""
-        if self.fp is None or self.length is None or not (self._is_bare and self._is_buffer_empty):
-            return 0
-        count = splice_from_socket(self.fp.fileno(), pipe, min(most, self.length), self._timeout_s)
-        if count is None:
-            self._is_bare = False
-            return 0
-        self._count(count)
-        return count
-
-    def _count(self, count: int) -> None:
-        assert self.length is not None
-        self.length -= count
-        if not count:
-            raise http.client.IncompleteRead(b"", self.length)
-        if not self.length:
-            self.close()  # the body only: its connection is free for the next request
 
 
 def _is_registry_error(text: str) -> bool:
@@ -118,8 +55,7 @@ class Response:
         self._method = method
         self.url = url
         self.status = raw.status
-        reply = getattr(raw, "_fp", None)
-        self._plain = reply if isinstance(reply, PlainReply) and reply.length is not None else None
+        self._direct = DirectBody.find(raw)
 
     def header(self, name: str) -> str | None:
         return self._raw.headers.get(name)
@@ -146,25 +82,14 @@ class Response:
         Raises:
             RegistryUnavailableError, TransferCancelledError
         """
-        if self._plain is None:
+        if self._direct is None:
             data = self.read1(len(view))
             view[: len(data)] = data
             return len(data)
-        return self._bring(self._plain.read1_into, view)
-
-    def splice_into(self, pipe: int, most: int) -> int:
-        """Like `read_into`, into a pipe that has room; 0 where that cannot be done, now or at all."""
-        return 0 if self._plain is None else self._bring(self._plain.splice_into, pipe, most)
-
-    def _bring(self, read: Callable[..., int], *args: object) -> int:
         try:
-            count = read(*args)
+            return self._direct.read1_into(view)
         except (http.client.HTTPException, OSError, ValueError) as exc:
             raise self._transport.explain(exc, self._method, self.url) from exc
-        if self._plain is not None:
-            # urllib3 keeps count too: at zero the connection may serve again.
-            self._raw.length_remaining = self._plain.length
-        return count
 
     def read_bounded(self, limit_bytes: int) -> bytes:
         """The whole body.

@@ -32,11 +32,12 @@ from corral.errors import (
     TransferCancelledError,
 )
 from corral.registry import socks
+from corral.registry.compat_urllib3 import DirectReply, OwnSocket
 from corral.registry.deadlines import DEADLINES
 from corral.registry.guard import AddressGuard, is_public
 from corral.registry.policy import TransferPolicy
 from corral.registry.proxies import SOCKS_SCHEMES, proxy_for
-from corral.registry.response import PlainReply, Response, redacted
+from corral.registry.response import Response, redacted
 
 _MACHINE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 # Registries choose by it what they offer: Hugging Face serves manifests to `ollama/` alone, and Ollama's refuses
@@ -51,21 +52,18 @@ class Body(Protocol):
     def read(self, size: int = -1, /) -> bytes: ...
 
 
-class _Guarded:
+class _Guarded(OwnSocket):
     """Part of a connection class: connects to checked addresses and tells the transport of its socket."""
 
     transport: Transport
     is_to_proxy = False
     socks_proxy: str | None = None
-    response_class = PlainReply
+    response_class = DirectReply
 
-    def _new_conn(self: Any) -> socket.socket:
-        sock: socket.socket
+    def open_socket(self, host: str, port: int) -> socket.socket:
         if self.socks_proxy is not None:
-            sock = self.transport.connect_through(self.socks_proxy, self._dns_host, self.port)
-        else:
-            sock = self.transport.connect(self._dns_host, self.port, is_proxy=self.is_to_proxy)
-        return sock
+            return self.transport.connect_through(self.socks_proxy, host, port)
+        return self.transport.connect(host, port, is_proxy=self.is_to_proxy)
 
     def connect(self: Any) -> None:
         super().connect()  # type: ignore[misc]

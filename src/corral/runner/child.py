@@ -2,7 +2,7 @@
 
 It reads one JSON line from stdin (the start order), bounds its own memory, and then either becomes an
 external `llama-server` or hosts the built-in engine. From then on stdin only tells that the parent lives: the
-engine ends the process when it reaches EOF. It imports nothing of Corral, so that it starts fast.
+engine ends the process when it reaches EOF. It imports next to nothing of Corral, so that it starts fast.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import os
 import sys
 import threading
 from typing import Any, NoReturn
+
+from corral.runner.compat_llama_server import ask_for_states, flush_log
 
 EXIT_LOAD_FAILED = 3
 _PR_SET_PDEATHSIG = 1
@@ -112,18 +114,6 @@ def _common_params(order: dict[str, Any]) -> Any:
     return p
 
 
-def _flush_log(package: Any) -> None:
-    """Have the engine's log thread write what it holds: the reason is in there."""
-    import ctypes
-
-    with contextlib.suppress(AttributeError, OSError):
-        library = ctypes.CDLL(package.xllamacpp.__file__)
-        library._Z15common_log_mainv.restype = ctypes.c_void_p
-        flush = library._Z16common_log_flushP10common_log
-        flush.argtypes = [ctypes.c_void_p]
-        flush(library._Z15common_log_mainv())
-
-
 def main() -> None:
     order = _read_order()
     _limit_self(order["memory_limit_bytes"])
@@ -131,8 +121,7 @@ def main() -> None:
     # Threads that wait for each other spin. As long as libgomp lets them by default (about 3 ms a barrier), one
     # other busy process makes a model a hundred times slower; see docs/benchmarks.md.
     os.environ.setdefault("GOMP_SPINCOUNT", "500")
-    # Any value: report load progress on stdout, and end when stdin does.
-    os.environ["LLAMA_SERVER_ROUTER_PORT"] = "1"
+    ask_for_states(os.environ)
     os.environ["LLAMA_MEDIA_MARKER"] = order["media_marker"]
     if order.get("server_path"):
         _exec_server(order)
@@ -143,7 +132,7 @@ def main() -> None:
     try:
         server = xllamacpp.Server(_common_params(order))
     except Exception as exc:
-        _flush_log(xllamacpp)
+        flush_log(xllamacpp)  # the reason is in there
         sys.stderr.write(f"load failed: {exc}\n")
         sys.stderr.flush()
         os._exit(EXIT_LOAD_FAILED)

@@ -64,7 +64,7 @@ from corral.store.models import ModelStore
 from corral.store.prune import prepare_store
 from corral.store.uploads import UploadStore
 from corral.web.server import WebServer
-from corral.weights.translate.cache import ViewCache
+from corral.weights.translate.cache import TranslatedFiles
 from corral.workers.pool import set_work_timeout, shared_pool
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ async def _warn_of_unused_gpus(gpus: EngineGPUs) -> None:
 
 def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "127.0.0.1") -> _Parts:
     set_work_timeout(settings.work_timeout_ns / _NS_PER_S)
-    translations = ViewCache(settings.models_dir)
+    translations = TranslatedFiles(settings.models_dir)
     store = ModelStore(settings.models_dir, (translations,))
     profiles = Profiles(settings, store)
     factory = EngineFactory(

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from corral.digest import Digest
 from corral.errors import RegistryAuthError, RegistryError
+from corral.registry.address_filter import AddressGuard
 from corral.registry.auth import Authorizer, Wallet
 from corral.registry.challenge import Challenge
 from corral.registry.client import RegistryClient
-from corral.registry.guard import AddressGuard
 from corral.registry.huggingface import RepositoryFile, choose_files, fetch_listing
 from corral.registry.policy import TransferPolicy
 from corral.registry.source import Endpoint

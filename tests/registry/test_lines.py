@@ -15,7 +15,7 @@ import pytest
 from corral.errors import RegistryUnavailableError
 from corral.registry import prefix, transport
 from corral.registry.limits import RateLimit
-from corral.registry.parts import Part
+from corral.registry.part_state import Part
 from corral.registry.policy import TransferPolicy
 from corral.registry.prefix import PrefixHasher
 from tests.doubles.certificates import TestCertificate

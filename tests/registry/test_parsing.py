@@ -19,7 +19,7 @@ from corral.rate import parse_rate
 from corral.registry.challenge import Challenge, parse_challenges
 from corral.registry.credentials import Credential, DockerCredentials
 from corral.registry.manifest import check_manifest
-from corral.registry.parts import Part, PartFiles, plan_parts
+from corral.registry.part_state import Part, PartFiles, plan_parts
 from corral.registry.ranges import (
     ContentRange,
     parse_content_range,

@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 
 from corral.errors import CorralError, RegistryAuthError, RegistryUnavailableError
 from corral.names import ModelName, parse_ref, pull_text
+from corral.registry.address_filter import AddressGuard, ForbiddenAddressError, is_public
 from corral.registry.auth import signed_text, token_url
 from corral.registry.challenge import parse_challenges
-from corral.registry.guard import AddressGuard, ForbiddenAddressError, is_public
+from corral.registry.concurrency import StreamTuner
 from corral.registry.key import Identity, ensure_key
 from corral.registry.limits import RateLimit
 from corral.registry.proxies import proxy_for
 from corral.registry.response import redacted
 from corral.registry.source import SourceRules, split_host
 from corral.registry.transport import USER_AGENT
-from corral.registry.tuning import StreamTuner
 from corral.registry.upload import etag_of, plan_chunks
 
 # --- the key (vectors of the protocol: private seed 00 01 ... 1f) ---

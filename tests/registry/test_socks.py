@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from corral.digest import Digest
 from corral.errors import RegistryError, RegistryUnavailableError
 from corral.registry import transport
+from corral.registry.address_filter import AddressGuard
 from corral.registry.auth import Authorizer, Wallet
 from corral.registry.client import RegistryClient
 from corral.registry.download import BlobDownload
-from corral.registry.guard import AddressGuard
 from corral.registry.limits import RateLimit
 from corral.registry.policy import TransferPolicy
 from corral.registry.socks import SocksError, open_tunnel

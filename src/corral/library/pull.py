@@ -27,7 +27,7 @@ from corral.registry.request import TransferRequest
 from corral.store.models import ModelStore
 
 if TYPE_CHECKING:
-    from corral.registry.gateway import Gateway
+    from corral.registry.client_pool import Gateway
 
 BUILT_IN_MODEL = "corral-tiny"
 _CHUNK_BYTES = 1 << 20
@@ -152,6 +152,6 @@ def all_but_success(report: Report) -> Report:
 
 
 def _load_gateway() -> type[Gateway]:
-    from corral.registry.gateway import Gateway
+    from corral.registry.client_pool import Gateway
 
     return Gateway

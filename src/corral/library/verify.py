@@ -17,9 +17,9 @@ from typing import Any
 from corral.digest import Digest
 from corral.errors import CorruptManifestError, InvalidModelNameError, ModelNotFoundError
 from corral.names import ModelName
-from corral.registry.threads import run_in_thread
 from corral.store.models import ModelStore
 from corral.store.references import digests_of
+from corral.threads import run_in_thread
 
 Report = Callable[[dict[str, Any]], Awaitable[None]]
 _CHUNK_BYTES = 1 << 20

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from corral.errors import CorralError, RegistryAuthError, RegistryError
-from corral.registry.guard import AddressGuard
+from corral.registry.address_filter import AddressGuard
 from corral.registry.key import Identity, ensure_key
 from corral.registry.policy import TransferPolicy
 from corral.registry.source import split_host

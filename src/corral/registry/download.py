@@ -27,13 +27,13 @@ from corral.errors import (
     RegistryUnavailableError,
     TransferCancelledError,
 )
-from corral.registry.guard import ForbiddenAddressError
+from corral.registry.address_filter import ForbiddenAddressError
+from corral.registry.concurrency import StreamTuner
 from corral.registry.limits import RateLimit
+from corral.registry.part_state import Part, PartFiles, contiguous_bytes
 from corral.registry.partial import PartialFile
-from corral.registry.parts import Part, PartFiles, contiguous_bytes
 from corral.registry.policy import TransferPolicy
 from corral.registry.prefix import PrefixHasher
-from corral.registry.tuning import StreamTuner
 
 _log = logging.getLogger("corral.registry")
 # What one call reads. More falls out of the processor's cache before it is written.

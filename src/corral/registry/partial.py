@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 
 from corral.disk import sync_folder
 from corral.errors import CorralError, DiskFullError, StoreError, TransferCancelledError
-from corral.registry.parts import Part, PartFiles
+from corral.registry.part_state import Part, PartFiles
 from corral.registry.prefix import PrefixHasher
 
 _SAVE_BYTES = 16 << 20

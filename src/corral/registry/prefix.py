@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Callable
 
-from corral.registry.parts import Part
+from corral.registry.part_state import Part
 
 _CHUNK_BYTES = 1 << 20
 _IDLE_S = 1.0

@@ -19,16 +19,16 @@ from corral.errors import (
     RegistryUnavailableError,
 )
 from corral.names import ModelName
+from corral.registry.active_downloads import Downloads
+from corral.registry.address_filter import AddressGuard, ForbiddenAddressError
 from corral.registry.auth import Authorizer, Wallet
 from corral.registry.client import RegistryClient
 from corral.registry.credentials import Credential
 from corral.registry.download import BlobSource
-from corral.registry.guard import AddressGuard, ForbiddenAddressError
 from corral.registry.huggingface import is_sharded_refusal
 from corral.registry.manifest import check_list, check_manifest, is_list
 from corral.registry.policy import TransferPolicy
 from corral.registry.request import TransferRequest
-from corral.registry.sharing import Downloads
 from corral.registry.slots import HostSlots
 from corral.registry.source import Endpoint, SourceRules, split_host
 from corral.registry.transport import Transport

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from corral.errors import RegistryUnavailableError
-from corral.registry.threads import run_in_thread
+from corral.threads import run_in_thread
 
 _MAX_WAITING = 1024
 _Result = TypeVar("_Result")

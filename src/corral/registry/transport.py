@@ -32,9 +32,9 @@ from corral.errors import (
     TransferCancelledError,
 )
 from corral.registry import socks
+from corral.registry.address_filter import AddressGuard, is_public
 from corral.registry.compat_urllib3 import DirectReply, OwnSocket
 from corral.registry.deadlines import DEADLINES
-from corral.registry.guard import AddressGuard, is_public
 from corral.registry.policy import TransferPolicy
 from corral.registry.proxies import SOCKS_SCHEMES, proxy_for
 from corral.registry.response import Response, redacted

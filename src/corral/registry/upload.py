@@ -27,8 +27,8 @@ from corral.errors import (
     TransferCancelledError,
 )
 from corral.names import ModelName
+from corral.registry.address_filter import ForbiddenAddressError
 from corral.registry.client import RegistryClient
-from corral.registry.guard import ForbiddenAddressError
 from corral.registry.limits import RateLimit
 from corral.registry.policy import TransferPolicy
 from corral.registry.ranges import parse_retry_after_s, parse_upload_range

@@ -24,11 +24,11 @@ from corral.errors import InvalidDigestError, InvalidRequestError, LocalFilesErr
 from corral.library.create.change import working
 from corral.library.create.ingest import MODES
 from corral.library.create.jobs import JobResult, Jobs
-from corral.library.create.threads import in_thread
 from corral.library.create.token import TOKEN_FILE_NAME, TOKEN_PREFIX
 from corral.store.links import LinkRecord
 from corral.store.models import ModelStore
 from corral.store.workspace import Workspace
+from corral.threads import in_thread
 
 _NO_DIGEST = "0" * 19
 

@@ -1,6 +1,6 @@
-"""Views kept as files: `corral-views/<digest>-v<version>-<part>.gguf` in the models folder, which Ollama ignores.
+"""Translated files: `corral-views/<digest>-v<version>-<part>.gguf` in the models folder, which Ollama ignores.
 
-A view is there whole or not at all. It goes when its blob goes; a new version of the translations replaces it.
+A file is complete or absent. It goes when its blob goes; a new version of the translations replaces it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from corral.digest import Digest
 from corral.errors import GGUFError, StoreError
 from corral.weights.gguf import GGUFFile, check_loadable
 from corral.weights.translate.known import VERSION, projector_view, text_view
-from corral.weights.translate.view import View
+from corral.weights.translate.translated_file import TranslatedFile
 from corral.weights.translate.writing import TEMPORARY_MARK, write_view
 
 Part = Literal["text", "projector"]
@@ -28,11 +28,14 @@ FOLDER_NAME = "corral-views"
 _NAME = re.compile(r"(?P<hex>[0-9a-f]{64})-v(?P<version>\d+)-(text|projector)\.gguf")
 # Another process may be writing; its file is recent as long as it does.
 _ABANDONED_S = 3600.0
-_MAKERS: dict[Part, Callable[[GGUFFile], View | None]] = {"text": text_view, "projector": projector_view}
+_MAKERS: dict[Part, Callable[[GGUFFile], TranslatedFile | None]] = {
+    "text": text_view,
+    "projector": projector_view,
+}
 
 
-class ViewCache:
-    """The views of one models folder. Blocks on the disk; safe in threads."""
+class TranslatedFiles:
+    """The translated files of one models folder. Blocks on the disk; safe in threads."""
 
     def __init__(self, models_folder: Path) -> None:
         self.folder = models_folder / FOLDER_NAME
@@ -42,7 +45,7 @@ class ViewCache:
         return self.folder / f"{digest.hex.lower()}-v{VERSION}-{part}.gguf"
 
     def ensure(self, digest: Digest, gguf: GGUFFile, part: Part) -> Path | None:
-        """The file of a view, written now if it is not there; None if the original needs none.
+        """The translated file, written now if it does not exist; None if the original needs none.
 
         Raises:
             GGUFError: the original is not what its family says.
@@ -92,13 +95,13 @@ class ViewCache:
         return True
 
     def delete(self, digest: Digest) -> None:
-        """Remove the views of a blob, of every version."""
+        """Remove what was made of a blob, in every version."""
         for path in self._files():
             if path.name.startswith(f"{digest.hex.lower()}-v"):
                 path.unlink(missing_ok=True)
 
     def sweep(self, used: Collection[Digest], *, now_s: float | None = None) -> None:
-        """Remove views of blobs that nothing uses, of other versions, and what was left half written."""
+        """Remove files of blobs that nothing uses, of other versions, and what was left half written."""
         now_s = time.time() if now_s is None else now_s
         hexes = {digest.hex.lower() for digest in used}
         for path in self._files():

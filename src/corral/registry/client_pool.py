@@ -9,6 +9,7 @@ from typing import Any
 from corral.config import Settings
 from corral.errors import CorralError, CorruptManifestError, RegistryError
 from corral.names import ModelName
+from corral.registry.active_downloads import Downloads
 from corral.registry.auth import Wallet
 from corral.registry.client import RegistryClient
 from corral.registry.credentials import Credential, DockerCredentials, default_docker_config
@@ -19,7 +20,6 @@ from corral.registry.policy import TransferPolicy
 from corral.registry.pull import Pull, Registries, RegistryContext, ShardedRepositoryError
 from corral.registry.push import Push
 from corral.registry.request import TransferRequest
-from corral.registry.sharing import Downloads
 from corral.registry.source import SourceRules
 from corral.registry.transport import Transport
 from corral.registry.upload import UploadSessions

@@ -13,7 +13,7 @@ from corral.digest import Digest
 from corral.errors import DiskFullError, RegistryProtocolError
 from corral.registry.download import BlobDownload, BlobSource
 from corral.registry.limits import RateLimit
-from corral.registry.parts import present_bytes
+from corral.registry.part_state import present_bytes
 from corral.registry.policy import TransferPolicy
 from corral.registry.slots import HostSlots
 from corral.store.blobs import BlobStore

@@ -30,7 +30,6 @@
     ├── QuantizeError                weights cannot be brought to the type that was asked for
     ├── SchedulingError
     │   ├── QueueFullError
-    │   ├── RequestCanceledError
     │   └── InsufficientMemoryError
     ├── WorkerError                  a job in a worker process failed
     │   └── WorkerLimitError         it took more time or memory than it may have
@@ -227,13 +226,6 @@ class QueueFullError(SchedulingError):
 
     def __init__(self) -> None:
         super().__init__("server busy, please try again.  maximum pending requests exceeded")
-
-
-class RequestCanceledError(SchedulingError):
-    """The caller left before a runner was granted."""
-
-    def __init__(self) -> None:
-        super().__init__("request canceled")
 
 
 class InsufficientMemoryError(SchedulingError):

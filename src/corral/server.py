@@ -34,7 +34,7 @@ from corral.inference.pipeline import Inference
 from corral.inference.profile import Profiles
 from corral.library.create.jobs import Jobs
 from corral.library.create.local import LocalFiles
-from corral.library.create.service import Creator, Report
+from corral.library.create.service import Creator
 from corral.library.models import Library
 from corral.library.pull import Puller
 from corral.library.pull_through import Mirror
@@ -63,6 +63,7 @@ from corral.store.folder import check_models_folder
 from corral.store.models import ModelStore
 from corral.store.prune import prepare_store
 from corral.store.uploads import UploadStore
+from corral.types import Report
 from corral.web.server import WebServer
 from corral.weights.translate.cache import TranslatedFiles
 from corral.workers.pool import set_work_timeout, shared_pool

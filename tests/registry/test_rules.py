@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,7 +43,7 @@ def test_signature() -> None:
         "https://registry.ollama.ai/token?nonce=AAAAAAAAAAAAAAAAAAAAAA&scope=repository%3Alibrary%2Fm%3Apull"
         "&service=registry.ollama.ai&ts=1700000000"
     )
-    assert Identity.from_seed(SEED).sign(signed_text(url)) == (
+    assert Identity(Ed25519PrivateKey.from_private_bytes(SEED)).sign(signed_text(url)) == (
         f"{PUBLIC}:I/UpOYbeJkJYgI7E03SZAfQE1CcUuB6LzSpUTnFzt+WuxxQlVfLnSbtJfW9L7UmlG3NQOMGIy4ceM9BVc9s5BA=="
     )
 

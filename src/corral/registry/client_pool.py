@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from corral.config import Settings
 from corral.errors import CorralError, CorruptManifestError, RegistryError
@@ -27,8 +26,8 @@ from corral.registry.variants import choose_variant
 from corral.store.manifests import Layer
 from corral.store.models import ModelStore
 from corral.store.prune import delete_unreferenced
+from corral.types import Report
 
-Report = Callable[[dict[str, Any]], Awaitable[None]]
 Assemble = Callable[[dict[str, str]], Awaitable[None]]
 _NS_PER_S = 1_000_000_000
 _FIRST_STREAMS = TransferPolicy().first_streams

@@ -49,13 +49,6 @@ class Identity:
             raise RegistryAuthError(f"{path} is no ed25519 key")
         return cls(key)
 
-    @classmethod
-    def from_seed(cls, seed: bytes) -> Identity:
-        """From the 32 bytes of a private key."""
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-        return cls(Ed25519PrivateKey.from_private_bytes(seed))
-
     def public_part(self) -> str:
         """The base64 of the public key's SSH form: the second word of its line in a `.pub` file."""
         from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat

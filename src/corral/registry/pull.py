@@ -6,8 +6,8 @@ import asyncio
 import logging
 import random
 import threading
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from corral.digest import Digest
 from corral.errors import (
@@ -38,11 +38,11 @@ from corral.store.manifests import Layer
 from corral.store.models import ModelStore
 from corral.store.prune import delete_unreferenced
 from corral.store.references import digests_of
+from corral.types import Report
 
 _log = logging.getLogger("corral.registry")
 _MANIFEST_ATTEMPTS = 4
 _MAX_REASON_CHARS = 300
-Report = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class RegistryContext:

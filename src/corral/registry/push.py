@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 from corral.errors import RegistryStatusError
 from corral.registry.client import RegistryClient
@@ -14,8 +12,7 @@ from corral.registry.slots import HostSlots
 from corral.registry.upload import BlobUpload, UploadSessions
 from corral.store.manifests import MANIFEST_MEDIA_TYPE, Layer, Manifest
 from corral.store.models import ModelStore
-
-Report = Callable[[dict[str, Any]], Awaitable[None]]
+from corral.types import Report
 
 
 class Push:

@@ -7,18 +7,16 @@ engine ends the process when it reaches EOF. It imports next to nothing of Corra
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
 import threading
 from typing import Any, NoReturn
 
+from corral.childlimits import limit_self
 from corral.runner.compat_llama_server import ask_for_states, flush_log
 
 EXIT_LOAD_FAILED = 3
-_PR_SET_PDEATHSIG = 1
-_SIGKILL = 9
 
 
 def _read_order() -> dict[str, Any]:
@@ -31,22 +29,6 @@ def _read_order() -> dict[str, Any]:
         line += byte
     order: dict[str, Any] = json.loads(line)
     return order
-
-
-def _limit_self(memory_limit_bytes: int | None) -> None:
-    """Bound private memory, offer this process first to the OOM killer, die with the parent."""
-    if memory_limit_bytes:
-        import resource
-
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_DATA, (memory_limit_bytes, memory_limit_bytes))
-    if sys.platform == "linux":
-        import ctypes
-        from pathlib import Path
-
-        with contextlib.suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text("500")
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
 
 
 def _exec_server(order: dict[str, Any]) -> NoReturn:
@@ -116,7 +98,7 @@ def _common_params(order: dict[str, Any]) -> Any:
 
 def main() -> None:
     order = _read_order()
-    _limit_self(order["memory_limit_bytes"])
+    limit_self(oom_score=500, memory_bytes=order["memory_limit_bytes"] or 0)
     os.environ.setdefault("GGML_NO_BACKTRACE", "1")
     # Threads that wait for each other spin. As long as libgomp lets them by default (about 3 ms a barrier), one
     # other busy process makes a model a hundred times slower; see docs/benchmarks.md.

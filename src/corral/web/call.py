@@ -13,8 +13,6 @@ from corral.web.heads import HeadError, Request
 if TYPE_CHECKING:
     from corral.web.connection import Connection
 
-Headers = list[tuple[bytes, bytes]]
-
 # More of a body than this waits in the kernel until somebody reads it.
 _HIGH_WATER_BYTES = 256 * 1024
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")

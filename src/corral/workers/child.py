@@ -17,11 +17,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from corral.childlimits import limit_self
 from corral.errors import CorralError
 from corral.workers.wire import EXIT_MEMORY, FAILED, MEMORY, REFUSED, REPLY, REQUEST, RESULT, dump_chunks
 
 _NICE = 5
-_PR_SET_PDEATHSIG = 1
 # Mappings that hold no data of a job: guard pages, thread stacks, files.
 _ADDRESS_SLACK_BYTES = 128 << 20
 # A worker that was larger than this has done its part.
@@ -40,19 +40,6 @@ def _read(size: int) -> bytearray:
             os._exit(0)  # the server has gone
         view = view[count:]
     return data
-
-
-def _limit_self() -> None:
-    """Give way to everybody else, be the first that the OOM killer takes, leave no core, die with the server."""
-    with contextlib.suppress(OSError):
-        os.nice(_NICE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "linux":
-        import ctypes
-
-        with contextlib.suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text("800")
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _peak_bytes() -> int:
@@ -134,7 +121,8 @@ def main() -> None:
     """Do jobs until stdin ends."""
     reply_to = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints must not look like a reply
-    _limit_self()
+    limit_self(oom_score=800, niceness=_NICE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     watch = None if _mapped_bytes()[0] else _Watch()
     out = os.fdopen(reply_to, "wb")
     while True:

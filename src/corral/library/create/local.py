@@ -13,11 +13,10 @@ import secrets
 import shutil
 import tempfile
 import threading
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from corral.digest import Digest
 from corral.errors import InvalidDigestError, InvalidRequestError, LocalFilesError, StoreError
@@ -29,11 +28,11 @@ from corral.store.links import LinkRecord
 from corral.store.models import ModelStore
 from corral.store.workspace import Workspace
 from corral.threads import in_thread
+from corral.types import Report
 
 _NO_DIGEST = "0" * 19
 
 Policy = Literal["link", "copy", "off"]
-Report = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)

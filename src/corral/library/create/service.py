@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 from corral.digest import Digest
 from corral.errors import (
@@ -32,9 +31,8 @@ from corral.store.models import Model, ModelStore
 from corral.store.references import digests_of
 from corral.store.workspace import Workspace
 from corral.threads import in_thread
+from corral.types import Report
 
-# Takes one progress object of the answer.
-Report = Callable[[dict[str, Any]], Awaitable[None]]
 # Pulls a model that a FROM names and that is not here.
 PullBase = Callable[[str, Report], Awaitable[None]]
 

@@ -122,7 +122,7 @@ def test_tls_goes_through(
         ({"refusal": 5}, "connection refused"),
         ({"refusal": 2}, "not allowed by ruleset"),
         ({"refusal": 99}, "unknown code: 99"),
-        ({"login": ("me", "right")}, "the proxy wants a login"),
+        ({"login": ("me", "right")}, "the proxy requires a login"),
         ({"login": ("me", "right"), "given_login": "me:wrong@"}, "authentication failed"),
     ],
 )

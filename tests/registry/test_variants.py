@@ -119,7 +119,7 @@ BAD: dict[str, tuple[Callable[[OddRegistry], object], str]] = {
         lambda odd: offer(odd, (gguf(odd, ""), "x", "y")),
         "no variant of lib/say can run here",
     ),
-    "empty": (lambda odd: offer(odd), "no sound list"),
+    "empty": (lambda odd: offer(odd), "no valid list"),
     "a list in it": (
         lambda odd: offer(odd, (offer(odd, (gguf(odd, ""), "", "")), "ggml", "gguf")),
         "not a model",

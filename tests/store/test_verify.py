@@ -96,7 +96,7 @@ def test_one_flipped_byte(odd: OddRegistry, start_server: StartServer) -> None:
     found = json.loads(corral(server, "verify", "--json").stdout)
     assert [one["model"] for one in found["damaged"]] == [f"{name}:latest"]
     status, body = server.request("POST", "/api/generate", {"model": name, **FEW})
-    assert (status, "not what its digest says" in json.loads(body)["error"]) == (500, True), body
+    assert (status, "does not match its digest" in json.loads(body)["error"]) == (500, True), body
     assert "is not what its digest says" in corral(server, "doctor").stdout
     assert server.post("/api/generate", {"model": "other", **FEW})["done"]
     assert server.stream("/api/pull", {"model": name, "insecure": True})[-1] == {"status": "success"}
@@ -164,7 +164,7 @@ def test_weights_that_were_written_to(start_server: StartServer) -> None:
     assert server.post("/api/generate", {"model": "m", **FEW, "keep_alive": 0})["done"]
     flip(blob, keeps_time=False)
     status, body = server.request("POST", "/api/generate", {"model": "m", **FEW})
-    assert (status, "not what its digest says" in json.loads(body)["error"]) == (500, True), body
+    assert (status, "does not match its digest" in json.loads(body)["error"]) == (500, True), body
     blob.write_bytes((FIXTURES / "say.gguf").read_bytes())
     assert server.post("/api/generate", {"model": "m", **FEW})["done"]
 

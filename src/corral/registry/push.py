@@ -39,7 +39,7 @@ class Push:
         """Do all that follows `retrieving manifest`.
 
         Raises:
-            CorralError: any; what the registry has got by then stays there.
+            CorralError: any; what the registry has received by then stays there.
         """
         for layer in (*manifest.layers, manifest.config):
             await self._upload(layer, report)

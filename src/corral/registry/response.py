@@ -1,4 +1,4 @@
-"""The reply to a request of a transfer: its body read in pieces and with bounds, its failures told in our words."""
+"""The reply to a request of a transfer: its body read in pieces and with bounds, its failures as Corral's errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _log = logging.getLogger("corral.registry")
 
 
 class Line(Protocol):
-    """What a reply asks of the transport that it came over."""
+    """What a reply needs of the transport that it came over."""
 
     def explain(self, exc: Exception, method: str, url: str) -> RegistryError: ...
     def is_private(self, url: str) -> bool: ...
@@ -29,7 +29,7 @@ class Line(Protocol):
 
 
 def _is_registry_error(text: str) -> bool:
-    """Whether it has the form of the distribution specification, or is Go's answer to http where TLS is spoken."""
+    """Whether it is an error as in the distribution specification, or Go's answer to http on a TLS port."""
     if text == "Client sent an HTTP request to an HTTPS server.":
         return True
     try:
@@ -47,7 +47,7 @@ def redacted(url: str) -> str:
 
 
 class Response:
-    """A reply whose body has not been read. Close it, or read it to its end: then its connection is used again."""
+    """A reply whose body has not been read. Close it, or read it to its end: then its connection is reused."""
 
     def __init__(self, raw: urllib3.BaseHTTPResponse, method: str, url: str, transport: Line) -> None:
         self._raw = raw
@@ -65,7 +65,7 @@ class Response:
         return list(self._raw.headers.getlist(name))
 
     def read1(self, size: int) -> bytes:
-        """Some bytes of the body as they come over the line, at most `size`; none at its end.
+        """The next bytes of the body as they arrive, at most `size`; none at its end.
 
         Raises:
             RegistryUnavailableError: the connection broke, or the body ended before its length.
@@ -77,7 +77,7 @@ class Response:
             raise self._transport.explain(exc, self._method, self.url) from exc
 
     def read_into(self, view: memoryview) -> int:
-        """Like `read1`, into memory that is there. Returns the number of bytes, 0 at the end of the body.
+        """Like `read1`, into existing memory. Returns the number of bytes, 0 at the end of the body.
 
         Raises:
             RegistryUnavailableError, TransferCancelledError
@@ -95,7 +95,7 @@ class Response:
         """The whole body.
 
         Raises:
-            RegistryProtocolError: it is longer, or compressed although we asked for it plain.
+            RegistryProtocolError: it is longer, or compressed, which was not asked for.
             RegistryUnavailableError, TransferCancelledError: as `read1`.
         """
         self.check_plain()
@@ -114,10 +114,10 @@ class Response:
         return b"".join(parts)
 
     def read_error(self) -> str:
-        """The beginning of an error's body as text, whatever happens; the connection is given up if it is long.
+        """The beginning of an error's body as text; never raises. The connection is closed if the body is long.
 
-        A host in a private network is quoted only in the words of a registry: whoever may name hosts must not read
-        what other services there answer. The log has it.
+        The answer of a host in a private network is returned only if it is a registry's error: clients that may name
+        hosts must not read the answers of other services there. The log has it.
         """
         data = b""
         with contextlib.suppress(RegistryError), self._transport.deadline():
@@ -131,7 +131,7 @@ class Response:
         return text
 
     def check_plain(self) -> None:
-        """Raises RegistryProtocolError if the body is compressed: we asked for it as it is."""
+        """Raises RegistryProtocolError if the body is compressed, which was not asked for."""
         if (self.header("content-encoding") or "identity").lower() != "identity":
             self.close()
             raise RegistryProtocolError(
@@ -139,10 +139,10 @@ class Response:
             )
 
     def finish(self) -> None:
-        """Let the connection serve again, if the body was read to its end."""
+        """Give the connection back for reuse, if the body was read to its end."""
         self._raw.release_conn()
 
     def close(self) -> None:
-        """Give the connection up."""
+        """Close the connection."""
         with contextlib.suppress(OSError):
             self._raw.close()

@@ -1,7 +1,7 @@
 """The program of a worker: `python -m corral.workers.child`. It does one job after another, each within its limits.
 
-Processor time is bounded by a timer whose signal ends the process whatever it is in the middle of; memory by the
-system's own limits. A worker that has grown, or has met its memory limit, ends after the reply.
+Processor time is bounded by a timer whose signal ends the process whatever it is doing, memory by the system's own
+limits. A worker that has grown, or has reached its memory limit, ends after the reply.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from corral.errors import CorralError
 from corral.workers.wire import EXIT_MEMORY, FAILED, MEMORY, REFUSED, REPLY, REQUEST, RESULT, dump_chunks
 
 _NICE = 5
-# Mappings that hold no data of a job: guard pages, thread stacks, files.
+# Mappings that do not hold data of a job: guard pages, thread stacks, files.
 _ADDRESS_SLACK_BYTES = 128 << 20
-# A worker that was larger than this has done its part.
+# A worker that was larger than this is replaced.
 _MAX_KEPT_BYTES = 256 << 20
 _WATCH_INTERVAL_S = 0.05
 _UNLIMITED = resource.RLIM_INFINITY
@@ -53,7 +53,7 @@ def _peak_bytes() -> int:
 
 
 def _mapped_bytes() -> tuple[int, int]:
-    """Address space and private writable memory of this process; zeros where the system does not say."""
+    """Address space and private writable memory of this process; zeros where the system does not report them."""
     try:
         fields = Path("/proc/self/statm").read_bytes().split()
         return int(fields[0]) * resource.getpagesize(), int(fields[5]) * resource.getpagesize()
@@ -68,7 +68,7 @@ def _set_soft(kind: int, limit_bytes: int) -> None:
 
 
 class _Watch:
-    """Ends the process when it grows too large, where no limit of the system does."""
+    """Ends the process when it grows too large, on systems without such a limit."""
 
     def __init__(self) -> None:
         self.limit_bytes = 0

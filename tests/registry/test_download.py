@@ -160,7 +160,7 @@ def answer_with(
         ),
         (answer_with(429, b"slow", {"Retry-After": "86400"}), RegistryStatusError, "429: slow"),
         (answer_with(307), RegistryUnavailableError, "no Location"),
-        (answer_with(307, headers={"Location": "ftp://x/y"}), RegistryUnavailableError, "no URL"),
+        (answer_with(307, headers={"Location": "ftp://x/y"}), RegistryUnavailableError, "not a URL"),
         (answer_with(307, headers={"Location": "/again"}), RegistryUnavailableError, "maximum redirects"),
     ],
 )

@@ -156,7 +156,7 @@ def test_listing_of_several_pages(hub: OddRegistry) -> None:
     [
         ("<http://elsewhere.example/x>; rel=next", "another host"),
         ("</again>; rel=next", "more than 100 pages"),
-        ("<ftp://x/>; rel=next", "no URL"),
+        ("<ftp://x/>; rel=next", "not a URL"),
     ],
 )
 def test_listing_that_leads_astray(hub: OddRegistry, link: str, text: str) -> None:

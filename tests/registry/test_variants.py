@@ -143,7 +143,7 @@ def test_a_manifest_of_another_digest(odd: OddRegistry, start_server: StartServe
     """What is sent for a digest must have it."""
     offer(odd, (gguf(odd, "first"), "ggml", "gguf"))
     odd.before = lambda asked: _other_manifest(odd, asked)
-    assert "something else" in pull(start_server(), odd)[-1]["error"]
+    assert "something other" in pull(start_server(), odd)[-1]["error"]
 
 
 def _other_manifest(odd: OddRegistry, asked: Asked) -> bool:

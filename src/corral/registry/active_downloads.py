@@ -83,13 +83,13 @@ class Downloads:
             RegistryError, StoreError: see `BlobDownload.run`.
         """
         shared = await self._join(digest, size_bytes, make_sources, host)
-        told = 0
+        reported = 0
         shared.rates.append(bytes_per_s)
         shared.set_rate()
         try:
             while not shared.done.done():
-                told = max(told, min(shared.download.completed_bytes, size_bytes))
-                await on_progress(told)
+                reported = max(reported, min(shared.download.completed_bytes, size_bytes))
+                await on_progress(reported)
                 await asyncio.wait({shared.done}, timeout=self._policy.report_interval_s)
             shared.done.result()
         finally:

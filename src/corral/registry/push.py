@@ -64,14 +64,14 @@ class Push:
             limit=self._limit,
             sessions=self._sessions,
         )
-        told = 0
+        reported = 0
         work = asyncio.ensure_future(
             self._slots.run(self._client.endpoint.host, upload.run, cancel=upload.cancel)
         )
         try:
             while not (await asyncio.wait({work}, timeout=self._policy.report_interval_s))[0]:
-                told = max(told, upload.completed_bytes)
-                await report({**head, "completed": told} if told else head)
+                reported = max(reported, upload.completed_bytes)
+                await report({**head, "completed": reported} if reported else head)
         finally:
             work.cancel()
         await work

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,32 +16,28 @@ from corral.devices import CPU, GPU, parse_nvidia_smi, parse_rocm_smi
 MIB = 1 << 20
 GIB = 1 << 30
 
-# nvidia-smi --query-gpu=index,name,memory.total,memory.free,compute_cap --format=csv,noheader,nounits
+# nvidia-smi --query-gpu=index,name,memory.total,memory.free --format=csv,noheader,nounits
 NVIDIA = {
     "none": ("", []),
     "no driver": ("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\n", []),
     "one": (
-        "0, NVIDIA GeForce RTX 4090, 24564, 23010, 8.9\n",
-        [GPU(0, "NVIDIA GeForce RTX 4090", "cuda", 24564 * MIB, 23010 * MIB, False, "8.9")],
+        "0, NVIDIA GeForce RTX 4090, 24564, 23010\n",
+        [GPU(0, "NVIDIA GeForce RTX 4090", "cuda", 24564 * MIB, 23010 * MIB)],
     ),
     "two of different size": (
-        "0, NVIDIA H100 80GB HBM3, 81559, 81004, 9.0\n1, Tesla P4, 7680, 7600, 6.1\n",
+        "0, NVIDIA H100 80GB HBM3, 81559, 81004\n1, Tesla P4, 7680, 7600\n",
         [
-            GPU(0, "NVIDIA H100 80GB HBM3", "cuda", 81559 * MIB, 81004 * MIB, False, "9.0"),
-            GPU(1, "Tesla P4", "cuda", 7680 * MIB, 7600 * MIB, False, "6.1"),
+            GPU(0, "NVIDIA H100 80GB HBM3", "cuda", 81559 * MIB, 81004 * MIB),
+            GPU(1, "Tesla P4", "cuda", 7680 * MIB, 7600 * MIB),
         ],
     ),
     "unified memory": (
-        "0, NVIDIA GB10, [N/A], [N/A], 12.1\n",
-        [GPU(0, "NVIDIA GB10", "cuda", 128 * GIB, 100 * GIB, True, "12.1")],
-    ),
-    "driver too old for compute_cap": (
-        "0, GeForce GTX 960, 4096, 4000, [Not Supported]\n",
-        [GPU(0, "GeForce GTX 960", "cuda", 4096 * MIB, 4000 * MIB)],
+        "0, NVIDIA GB10, [N/A], [N/A]\n",
+        [GPU(0, "NVIDIA GB10", "cuda", 128 * GIB, 100 * GIB, True)],
     ),
     "comma in the name": (
-        "0, Graphics Device, engineering, 8192, 8000, 8.0\n",
-        [GPU(0, "Graphics Device, engineering", "cuda", 8192 * MIB, 8000 * MIB, False, "8.0")],
+        "0, Graphics Device, engineering, 8192, 8000\n",
+        [GPU(0, "Graphics Device, engineering", "cuda", 8192 * MIB, 8000 * MIB)],
     ),
 }
 
@@ -93,9 +90,38 @@ def test_no_output_of_a_tool_is_an_error(text: str) -> None:
 def test_hidden_devices(monkeypatch: pytest.MonkeyPatch, visible: str, expected: list[int]) -> None:
     """CUDA_VISIBLE_DEVICES hides devices as the CUDA run time reads it."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    text = "0, A, 8192, 8000, 8.0\n1, B, 8192, 8000, 8.0\n"
+    text = "0, A, 8192, 8000\n1, B, 8192, 8000\n"
     gpus = devices._visible(parse_nvidia_smi(text, 0, 0))
     assert [gpu.index for gpu in gpus] == expected
+
+
+def test_a_tool_that_cannot_be_killed_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a driver that hangs: nobody waits for its end, and it is not started again before."""
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\nexec sleep 600\n")
+    tool.chmod(0o755)
+    monkeypatch.setattr(devices, "_TOOL_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(devices, "_stuck", {})
+    real_kill = subprocess.Popen.kill
+    monkeypatch.setattr(subprocess.Popen, "kill", lambda _process: None)
+    assert devices._run([str(tool)]) == ""
+    (process,) = devices._stuck.values()
+    assert process.poll() is None
+    assert devices._run([str(tool)]) == ""
+    assert list(devices._stuck.values()) == [process]
+    real_kill(process)
+    process.wait()
+    tool.write_text("#!/bin/sh\necho again\n")
+    monkeypatch.setattr(devices, "_TOOL_TIMEOUT_S", 60)
+    assert devices._run([str(tool)]) == "again"
+
+
+def test_output_of_a_tool_that_fails_does_not_count(tmp_path: Path) -> None:
+    tool = tmp_path / "tool"
+    tool.write_text("#!/bin/sh\necho text\nexit 3\n")
+    tool.chmod(0o755)
+    assert devices._run([str(tool)]) == ""
+    assert devices._run([str(tmp_path / "missing")]) == ""
 
 
 def lay_out(root: Path, files: dict[str, str]) -> Path:

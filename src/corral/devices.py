@@ -25,10 +25,12 @@ from corral.childenv import child_environment
 _MIB = 1 << 20
 _GIB = 1 << 30
 _TOOL_TIMEOUT_S = 5.0
-_NVIDIA_FIELDS = "index,name,memory.total,memory.free,compute_cap"
+_NVIDIA_FIELDS = "index,name,memory.total,memory.free"
 _STAT_LINE = re.compile(r"^(\w+) (\d+)$", re.MULTILINE)
 # Integrated graphics reports a carve-out of this order as its own memory (Raphael: 64 MiB).
 _SMALLEST_DISCRETE_BYTES = _GIB
+# By the paths of the tools: processes that did not end in time.
+_stuck: dict[str, subprocess.Popen[bytes]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,6 @@ class GPU:
     total_bytes: int
     free_bytes: int
     is_unified: bool = False
-    compute_capability: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,18 +214,18 @@ def read_gpus(total_bytes: int, free_bytes: int, *, with_integrated: bool = Fals
 
 
 def parse_nvidia_smi(text: str, total_bytes: int, free_bytes: int) -> tuple[GPU, ...]:
-    """Parse `index, name, memory.total, memory.free, compute_cap` lines (MiB).
+    """Parse `index, name, memory.total, memory.free` lines (MiB).
 
     A part with unified memory (GB10, Jetson) answers `[N/A]` for memory: it shares the machine's.
     """
     gpus = []
     for line in text.splitlines():
         fields = [field.strip() for field in line.split(",")]
-        if len(fields) < 5 or not fields[0].isdigit():
+        if len(fields) < 4 or not fields[0].isdigit():
             continue
         # A name may itself hold a comma; the other fields never do.
-        name = ", ".join(fields[1:-3])
-        total, free = _parse_int(fields[-3]), _parse_int(fields[-2])
+        name = ", ".join(fields[1:-2])
+        total, free = _parse_int(fields[-2]), _parse_int(fields[-1])
         is_unified = total is None
         gpus.append(
             GPU(
@@ -234,7 +235,6 @@ def parse_nvidia_smi(text: str, total_bytes: int, free_bytes: int) -> tuple[GPU,
                 total_bytes=total * _MIB if total is not None else total_bytes,
                 free_bytes=min(free_bytes, total_bytes) if is_unified else (free or 0) * _MIB,
                 is_unified=is_unified,
-                compute_capability=fields[-1] if re.fullmatch(r"\d+\.\d+", fields[-1]) else "",
             )
         )
     return tuple(gpus)
@@ -343,19 +343,29 @@ def _parse_int(text: str) -> int | None:
 
 
 def _run(command: Sequence[str]) -> str:
-    """A tool's output; empty if the tool is missing, fails or takes too long (a driver that hangs)."""
+    """A tool's output, empty when it is missing, fails or takes too long (a driver that hangs).
+
+    A process that hangs in a driver may survive SIGKILL. Nobody waits for it, and its tool is not run meanwhile.
+    """
     path = shutil.which(command[0])
-    if path is None:
+    if path is None or (path in _stuck and _stuck[path].poll() is None):
         return ""
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             [path, *command[1:]],
             env=child_environment(),
-            capture_output=True,
-            text=True,
-            timeout=_TOOL_TIMEOUT_S,
-            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
-    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
+    except OSError:
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    assert process.stdout is not None
+    with process.stdout:
+        try:
+            output, _ = process.communicate(timeout=_TOOL_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            _stuck[path] = process
+            return ""
+    return output.decode("utf-8", "replace").strip() if process.returncode == 0 else ""

@@ -30,7 +30,6 @@
     ├── QuantizeError                weights that cannot be converted to the requested type
     ├── SchedulingError
     │   ├── QueueFullError
-    │   ├── RequestCanceledError
     │   └── InsufficientMemoryError
     ├── WorkerError                  a job in a worker process failed
     │   └── WorkerLimitError         it exceeded its time or memory limit
@@ -229,13 +228,6 @@ class QueueFullError(SchedulingError):
 
     def __init__(self) -> None:
         super().__init__("server busy, please try again.  maximum pending requests exceeded")
-
-
-class RequestCanceledError(SchedulingError):
-    """The client disconnected before a runner was granted."""
-
-    def __init__(self) -> None:
-        super().__init__("request canceled")
 
 
 class InsufficientMemoryError(SchedulingError):

@@ -34,7 +34,7 @@ from corral.inference.pipeline import Inference
 from corral.inference.profile import Profiles
 from corral.library.create.jobs import Jobs
 from corral.library.create.local import LocalFiles
-from corral.library.create.service import Creator, Report
+from corral.library.create.service import Creator
 from corral.library.models import Library
 from corral.library.pull import Puller
 from corral.library.pull_through import PullThrough
@@ -64,8 +64,9 @@ from corral.store.folder import check_models_folder
 from corral.store.models import ModelStore
 from corral.store.prune import prepare_store
 from corral.store.uploads import UploadStore
+from corral.types import Report
 from corral.web.server import WebServer
-from corral.weights.translate.cache import ViewCache
+from corral.weights.translate.cache import TranslatedFiles
 from corral.workers.pool import set_work_timeout, shared_pool
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ async def _warn_of_unused_gpus(gpus: EngineGPUs) -> None:
 
 def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "127.0.0.1") -> _Parts:
     set_work_timeout(settings.work_timeout_ns / _NS_PER_S)
-    translations = ViewCache(settings.models_dir)
+    translations = TranslatedFiles(settings.models_dir)
     states = PromptStates(settings.models_dir / "corral" / "prompts", settings.prompt_states_mib)
     store = ModelStore(settings.models_dir, (translations, states))
     profiles = Profiles(settings, store)

@@ -5,6 +5,7 @@ Frozen values without behaviour. Wire formats are in `api/`, prompt formats in `
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,11 +13,11 @@ Capability = Literal[
     "completion", "tools", "insert", "vision", "embedding", "thinking", "image", "audio", "rerank", "decision"
 ]
 
+# Takes one progress object of a pull, a push or a create, as the native surface writes it.
+Report = Callable[[dict[str, Any]], Awaitable[None]]
+
 # None: not set. True/False: on/off. A string: a level ("low", "medium", "high", "max").
 Think = bool | Literal["low", "medium", "high", "max"] | None
-
-# None: free text. "json": any JSON object. A dict: a JSON schema (member order kept).
-Format = Literal["json"] | dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)

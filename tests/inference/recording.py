@@ -31,7 +31,7 @@ from corral.scheduler.spec import SchedulerConfig
 from corral.store.manifests import Layer, Manifest
 from corral.store.models import ModelStore
 from corral.types import Chunk
-from corral.weights.translate.cache import ViewCache
+from corral.weights.translate.cache import TranslatedFiles
 from tests.conftest import FIXTURES
 
 _GIB = 1 << 30
@@ -184,7 +184,7 @@ class Recording:
             scheduler = Scheduler(SchedulerConfig(), self, measure=measure)
             async with scheduler:
                 profiles = Profiles(settings, self.store)
-                return await work(Inference(settings, profiles, scheduler, ViewCache(self.folder)))
+                return await work(Inference(settings, profiles, scheduler, TranslatedFiles(self.folder)))
 
         return asyncio.run(main())
 

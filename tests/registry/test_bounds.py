@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corral.errors import InvalidRequestError, RegistryUnavailableError
+from corral.registry.address_filter import AddressGuard, ForbiddenAddressError
 from corral.registry.deadlines import Deadlines
-from corral.registry.guard import AddressGuard, ForbiddenAddressError
 from corral.registry.slots import HostSlots
 from corral.store.blobs import BlobStore
 from corral.store.uploads import UploadStore

@@ -19,12 +19,12 @@ from corral.errors import (
     RegistryUnavailableError,
     TransferCancelledError,
 )
+from corral.registry.address_filter import AddressGuard, ForbiddenAddressError
 from corral.registry.auth import Authorizer, Wallet
 from corral.registry.client import RegistryClient
 from corral.registry.download import BlobDownload, PulledDigestMismatchError
-from corral.registry.guard import AddressGuard, ForbiddenAddressError
 from corral.registry.limits import RateLimit
-from corral.registry.parts import Part, PartFiles
+from corral.registry.part_state import Part, PartFiles
 from corral.registry.policy import TransferPolicy
 from corral.registry.source import Endpoint
 from corral.registry.transport import Transport
@@ -160,7 +160,7 @@ def answer_with(
         ),
         (answer_with(429, b"slow", {"Retry-After": "86400"}), RegistryStatusError, "429: slow"),
         (answer_with(307), RegistryUnavailableError, "no Location"),
-        (answer_with(307, headers={"Location": "ftp://x/y"}), RegistryUnavailableError, "no URL"),
+        (answer_with(307, headers={"Location": "ftp://x/y"}), RegistryUnavailableError, "not a URL"),
         (answer_with(307, headers={"Location": "/again"}), RegistryUnavailableError, "maximum redirects"),
     ],
 )

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from corral.digest import Digest
 from corral.errors import RegistryAuthError, RegistryError
+from corral.registry.address_filter import AddressGuard
 from corral.registry.auth import Authorizer, Wallet
 from corral.registry.challenge import Challenge
 from corral.registry.client import RegistryClient
-from corral.registry.guard import AddressGuard
 from corral.registry.huggingface import RepositoryFile, choose_files, fetch_listing
 from corral.registry.policy import TransferPolicy
 from corral.registry.source import Endpoint
@@ -156,7 +156,7 @@ def test_listing_of_several_pages(hub: OddRegistry) -> None:
     [
         ("<http://elsewhere.example/x>; rel=next", "another host"),
         ("</again>; rel=next", "more than 100 pages"),
-        ("<ftp://x/>; rel=next", "no URL"),
+        ("<ftp://x/>; rel=next", "not a URL"),
     ],
 )
 def test_listing_that_leads_astray(hub: OddRegistry, link: str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""The ways that bytes take from a line into the file: past this process, through it, and out of TLS."""
+"""How bytes come from a connection into the file, over plain http and over TLS."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import random
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,74 +13,45 @@ from pathlib import Path
 import pytest
 
 from corral.errors import RegistryUnavailableError
-from corral.registry import download, prefix, transport
+from corral.registry import prefix, transport
 from corral.registry.limits import RateLimit
-from corral.registry.partial import PartialFile
-from corral.registry.parts import Part, PartFiles
+from corral.registry.part_state import Part
 from corral.registry.policy import TransferPolicy
 from corral.registry.prefix import PrefixHasher
-from corral.registry.splicing import CAN_SPLICE, KernelPipe, splice_from_socket
 from tests.doubles.certificates import TestCertificate
 from tests.doubles.odd_registry import Asked, OddRegistry
 from tests.registry.conftest import noise
 from tests.registry.test_download import DATA, SIZE, blob_of, download_of
 
-WAYS = ["spliced", "copied", "tls"]
-needs_splice = pytest.mark.skipif(not CAN_SPLICE, reason="splice is a call of Linux")
 
-
-class Line:
-    """A registry, and how many bytes have gone past this process."""
-
-    def __init__(self, way: str, registry: OddRegistry) -> None:
-        self.way = way
-        self.registry = registry
-        self.spliced_bytes = 0
-
-
-@pytest.fixture(params=WAYS)
-def line(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
-    way = request.param
+@pytest.fixture(params=["http", "https"])
+def line(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[OddRegistry]:
     certificate = None
-    if way == "tls":
+    if request.param == "https":
         folder = tmp_path / "certificate"
         folder.mkdir()
         certificate = TestCertificate(folder)
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate.path))
-    elif way == "spliced" and not CAN_SPLICE:
-        pytest.skip("splice is a call of Linux")
-    elif way == "copied":
-        monkeypatch.setattr(download, "CAN_SPLICE", False)
     transport._tls_context.cache_clear()
-    found = Line(way, OddRegistry(certificate=certificate))
-    take = KernelPipe.take
-
-    def counted(pipe: KernelPipe, handle: int, pos: int, most: int) -> int | None:
-        moved = take(pipe, handle, pos, most)
-        found.spliced_bytes += moved or 0
-        return moved
-
-    monkeypatch.setattr(KernelPipe, "take", counted)
-    yield found
-    found.registry.close()
+    registry = OddRegistry(certificate=certificate)
+    yield registry
+    registry.close()
     transport._tls_context.cache_clear()
 
 
-def test_each_way_brings_the_blob(line: Line, tmp_path: Path) -> None:
-    """Right, each byte once, over as few connections as there are streams; and the way is the one that is meant."""
-    line.registry.put(DATA)
+def test_each_way_brings_the_blob(line: OddRegistry, tmp_path: Path) -> None:
+    """Right, each byte once, over as few connections as there are streams."""
+    line.put(DATA)
     folder = tmp_path / "blobs"
-    download_of(folder, line.registry).run()
+    download_of(folder, line).run()
     assert blob_of(folder) == DATA
-    assert line.registry.sent_bytes() == SIZE
-    assert line.registry.connection_count <= TransferPolicy().first_streams
-    if line.way == "spliced":
-        assert SIZE / 2 < line.spliced_bytes < SIZE  # what comes with the head of a reply is copied
-    else:
-        assert line.spliced_bytes == 0
+    assert line.sent_bytes() == SIZE
+    assert line.connection_count <= TransferPolicy().first_streams
 
 
-def test_each_way_survives_breaks(line: Line, tmp_path: Path) -> None:
+def test_each_way_survives_breaks(line: OddRegistry, tmp_path: Path) -> None:
     """Connections that break anywhere cost little more than what was under way."""
     rand = random.Random(5)
 
@@ -89,28 +59,28 @@ def test_each_way_survives_breaks(line: Line, tmp_path: Path) -> None:
         asked.part(DATA, size=rand.randrange(300_000, 5_000_000))
         return True
 
-    line.registry.before = before
+    line.before = before
     folder = tmp_path / "blobs"
-    download_of(folder, line.registry).run()
+    download_of(folder, line).run()
     assert blob_of(folder) == DATA
-    assert line.registry.sent_bytes() < SIZE * 1.5
+    assert line.sent_bytes() < SIZE * 1.5
 
 
-def test_each_way_ends_with_a_short_body(line: Line, tmp_path: Path) -> None:
+def test_each_way_ends_with_a_short_body(line: OddRegistry, tmp_path: Path) -> None:
     """A server that never sends more than a few bytes of a part is given up with an error."""
 
     def before(asked: Asked) -> bool:
         asked.part(DATA, size=100)
         return True
 
-    line.registry.before = before
+    line.before = before
     with pytest.raises(RegistryUnavailableError, match="unexpected EOF"):
-        download_of(tmp_path / "blobs", line.registry).run()
+        download_of(tmp_path / "blobs", line).run()
 
 
-def test_each_way_stalls(line: Line, tmp_path: Path) -> None:
+def test_each_way_stalls(line: OddRegistry, tmp_path: Path) -> None:
     """A line that says nothing more in the middle of a part is left, and the rest fetched over another."""
-    line.registry.put(DATA)
+    line.put(DATA)
     released = threading.Event()
     stalls = [0, 0]
 
@@ -127,27 +97,38 @@ def test_each_way_stalls(line: Line, tmp_path: Path) -> None:
         released.wait(60)
         return True
 
-    line.registry.before = before
+    line.before = before
     folder = tmp_path / "blobs"
     try:
-        download_of(folder, line.registry).run()
+        download_of(folder, line).run()
     finally:
         released.set()
     assert blob_of(folder) == DATA
-    assert line.registry.sent_bytes() <= SIZE + 2 * 1_000_000
+    assert line.sent_bytes() <= SIZE + 2 * 1_000_000
 
 
-def test_a_limit_keeps_to_small_pieces(line: Line, tmp_path: Path) -> None:
-    """With a limit nothing is spliced: a megabyte at a time would be a burst."""
-    data = noise(3_000_000, seed=8)
-    line.registry.put(data)
+class CountedLimit(RateLimit):
+    """A limit that keeps the largest piece that was read under it."""
+
+    largest_bytes = 0
+
+    def reserve(self, count: int) -> float:
+        self.largest_bytes = max(self.largest_bytes, count)
+        return super().reserve(count)
+
+
+def test_a_limit_keeps_to_small_pieces(line: OddRegistry, tmp_path: Path) -> None:
+    """With a limit no read is as large as it may be without: that would be a burst."""
+    data = noise(500_000, seed=8)
+    line.put(data)
     folder = tmp_path / "blobs"
-    download_of(folder, line.registry, data=data, limit=RateLimit(20_000_000)).run()
+    limit = CountedLimit(4_000_000)
+    download_of(folder, line, data=data, limit=limit).run()
     assert blob_of(folder, data) == data
-    assert line.spliced_bytes == 0
+    assert 0 < limit.largest_bytes <= limit.piece_bytes(1 << 20)
 
 
-# --- splicing ---
+# --- the hash follows ---
 
 
 @contextlib.contextmanager
@@ -157,46 +138,6 @@ def opened(path: Path, flags: int) -> Iterator[int]:
         yield handle
     finally:
         os.close(handle)
-
-
-@needs_splice
-@pytest.mark.parametrize("is_supported", [True, False])
-def test_pipe_into_file(tmp_path: Path, is_supported: bool) -> None:
-    """Also where a file cannot be spliced to: one for appending is such a file."""
-    data = noise(300_000)
-    pipe = KernelPipe()
-    ours, theirs = socket.socketpair()
-
-    def send() -> None:
-        theirs.sendall(data)
-        theirs.close()
-
-    sender = threading.Thread(target=send)
-    sender.start()
-    path = tmp_path / "file"
-    with ours, opened(path, os.O_RDWR | os.O_CREAT | (0 if is_supported else os.O_APPEND)) as handle:
-        file = PartialFile(PartFiles(path), threading.Event())
-        file._handle, pos = handle, 0
-        while count := splice_from_socket(ours.fileno(), pipe.entry, 100_000, 30):
-            file.take(pipe, count, pos)
-            pos += count
-    sender.join()
-    pipe.close()
-    assert path.read_bytes() == data
-
-
-@needs_splice
-def test_waiting_for_a_socket_ends(tmp_path: Path) -> None:
-    pipe = KernelPipe()
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.settimeout(5)
-        with pytest.raises(TimeoutError):
-            splice_from_socket(ours.fileno(), pipe.entry, 1000, 0.05)
-    pipe.close()
-
-
-# --- the hash follows ---
 
 
 @pytest.mark.parametrize("seed", range(20))

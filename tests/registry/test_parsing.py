@@ -19,7 +19,7 @@ from corral.rate import parse_rate
 from corral.registry.challenge import Challenge, parse_challenges
 from corral.registry.credentials import Credential, DockerCredentials
 from corral.registry.manifest import check_manifest
-from corral.registry.parts import Part, PartFiles, plan_parts
+from corral.registry.part_state import Part, PartFiles, plan_parts
 from corral.registry.ranges import (
     ContentRange,
     parse_content_range,
@@ -206,8 +206,8 @@ def changed(change: Callable[[dict[str, Any]], None]) -> bytes:
 BAD: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "empty digest": (lambda m: m["layers"][0].update(digest=""), "a/b: digest is empty"),
     "no config": (lambda m: m.pop("config"), "not a JSON object"),
-    "path as digest": (lambda m: m["layers"][0].update(digest="../../etc/passwd"), "no sound digest"),
-    "another hash": (lambda m: m["layers"][0].update(digest="sha512:" + "0" * 128), "no sound digest"),
+    "path as digest": (lambda m: m["layers"][0].update(digest="../../etc/passwd"), "no valid digest"),
+    "another hash": (lambda m: m["layers"][0].update(digest="sha512:" + "0" * 128), "no valid digest"),
     "negative size": (lambda m: m["layers"][0].update(size=-1), "wrong types"),
     "size as text": (lambda m: m["layers"][0].update(size="7"), "wrong types"),
     "huge": (lambda m: m["layers"][0].update(size=1 << 60), "cannot be right"),

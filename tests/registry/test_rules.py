@@ -8,21 +8,22 @@ import stat
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
 from corral.errors import CorralError, RegistryAuthError, RegistryUnavailableError
 from corral.names import ModelName, parse_ref, pull_text
+from corral.registry.address_filter import AddressGuard, ForbiddenAddressError, is_public
 from corral.registry.auth import signed_text, token_url
 from corral.registry.challenge import parse_challenges
-from corral.registry.guard import AddressGuard, ForbiddenAddressError, is_public
+from corral.registry.concurrency import StreamTuner
 from corral.registry.key import Identity, ensure_key
 from corral.registry.limits import RateLimit
 from corral.registry.proxies import proxy_for
 from corral.registry.response import redacted
 from corral.registry.source import SourceRules, split_host
 from corral.registry.transport import USER_AGENT
-from corral.registry.tuning import StreamTuner
 from corral.registry.upload import etag_of, plan_chunks
 
 # --- the key (vectors of the protocol: private seed 00 01 ... 1f) ---
@@ -42,7 +43,7 @@ def test_signature() -> None:
         "https://registry.ollama.ai/token?nonce=AAAAAAAAAAAAAAAAAAAAAA&scope=repository%3Alibrary%2Fm%3Apull"
         "&service=registry.ollama.ai&ts=1700000000"
     )
-    assert Identity.from_seed(SEED).sign(signed_text(url)) == (
+    assert Identity(Ed25519PrivateKey.from_private_bytes(SEED)).sign(signed_text(url)) == (
         f"{PUBLIC}:I/UpOYbeJkJYgI7E03SZAfQE1CcUuB6LzSpUTnFzt+WuxxQlVfLnSbtJfW9L7UmlG3NQOMGIy4ceM9BVc9s5BA=="
     )
 

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from corral.digest import Digest
 from corral.errors import RegistryError, RegistryUnavailableError
 from corral.registry import transport
+from corral.registry.address_filter import AddressGuard
 from corral.registry.auth import Authorizer, Wallet
 from corral.registry.client import RegistryClient
 from corral.registry.download import BlobDownload
-from corral.registry.guard import AddressGuard
 from corral.registry.limits import RateLimit
 from corral.registry.policy import TransferPolicy
 from corral.registry.socks import SocksError, open_tunnel
@@ -122,7 +122,7 @@ def test_tls_goes_through(
         ({"refusal": 5}, "connection refused"),
         ({"refusal": 2}, "not allowed by ruleset"),
         ({"refusal": 99}, "unknown code: 99"),
-        ({"login": ("me", "right")}, "the proxy wants a login"),
+        ({"login": ("me", "right")}, "the proxy requires a login"),
         ({"login": ("me", "right"), "given_login": "me:wrong@"}, "authentication failed"),
     ],
 )

@@ -10,10 +10,10 @@ import pytest
 
 from corral.digest import Digest
 from corral.errors import RegistryStatusError, RegistryUnavailableError
+from corral.registry.address_filter import AddressGuard
 from corral.registry.auth import Authorizer, Wallet
 from corral.registry.client import RegistryClient
 from corral.registry.credentials import Credential
-from corral.registry.guard import AddressGuard
 from corral.registry.limits import RateLimit
 from corral.registry.policy import TransferPolicy
 from corral.registry.source import Endpoint

@@ -119,7 +119,7 @@ BAD: dict[str, tuple[Callable[[OddRegistry], object], str]] = {
         lambda odd: offer(odd, (gguf(odd, ""), "x", "y")),
         "no variant of lib/say can run here",
     ),
-    "empty": (lambda odd: offer(odd), "no sound list"),
+    "empty": (lambda odd: offer(odd), "no valid list"),
     "a list in it": (
         lambda odd: offer(odd, (offer(odd, (gguf(odd, ""), "", "")), "ggml", "gguf")),
         "not a model",
@@ -143,7 +143,7 @@ def test_a_manifest_of_another_digest(odd: OddRegistry, start_server: StartServe
     """What is sent for a digest must have it."""
     offer(odd, (gguf(odd, "first"), "ggml", "gguf"))
     odd.before = lambda asked: _other_manifest(odd, asked)
-    assert "something else" in pull(start_server(), odd)[-1]["error"]
+    assert "something other" in pull(start_server(), odd)[-1]["error"]
 
 
 def _other_manifest(odd: OddRegistry, asked: Asked) -> bool:

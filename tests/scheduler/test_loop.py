@@ -71,8 +71,6 @@ def clock_ns() -> int:
 class FakeRunner:
     """A child that does nothing but end."""
 
-    active_count = 0
-
     def __init__(self, spec: RunnerSpec, factory: FakeFactory) -> None:
         self.spec = spec
         self.facts = RunnerFacts(spec.num_ctx, "", "", None, None, False, False, "")

@@ -10,7 +10,7 @@ from corral.digest import Digest
 from corral.errors import CorralError, RunnerStartError
 from corral.inference.profile import ModelProfile
 from corral.weights.gguf import GGUFFile
-from corral.weights.translate.cache import Part, ViewCache
+from corral.weights.translate.cache import Part, TranslatedFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +21,10 @@ class EnginePaths:
     projectors: tuple[Path, ...] = ()
 
 
-class EngineViews:
+class EngineFiles:
     """Has each translation written once, however many requests wait for it."""
 
-    def __init__(self, cache: ViewCache) -> None:
+    def __init__(self, cache: TranslatedFiles) -> None:
         self._cache = cache
         self._writing: dict[str, asyncio.Task[EnginePaths]] = {}
 

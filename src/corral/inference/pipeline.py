@@ -19,7 +19,7 @@ from corral.inference.completion import Stopwatch
 from corral.inference.decision import DecisionRequest, DecisionResult, decide
 from corral.inference.decision import check_request as check_decision
 from corral.inference.embedding import embed
-from corral.inference.engine_files import EngineViews
+from corral.inference.engine_files import EngineFiles
 from corral.inference.generation import Turn, chat_prompt, generate_prompt
 from corral.inference.loading import check_weights, load_request
 from corral.inference.options import parse_options, requested_num_ctx
@@ -46,7 +46,7 @@ from corral.scheduler.loop import Scheduler
 from corral.scheduler.spec import LoadRequest
 from corral.types import Capability, LoadOptions, Think
 from corral.weights.architectures import architecture
-from corral.weights.translate.cache import ViewCache
+from corral.weights.translate.cache import TranslatedFiles
 
 # The prompt of the engine for rerankers that are asked for yes or no: an instruction around query and document.
 _RERANK_PROMPT_TOKENS = 160
@@ -58,12 +58,12 @@ class Inference:
     """The service for every surface that makes text or vectors."""
 
     def __init__(
-        self, settings: Settings, profiles: Profiles, scheduler: Scheduler, translations: ViewCache
+        self, settings: Settings, profiles: Profiles, scheduler: Scheduler, translations: TranslatedFiles
     ) -> None:
         self._settings = settings
         self._profiles = profiles
         self._scheduler = scheduler
-        self._views = EngineViews(translations)
+        self._views = EngineFiles(translations)
 
     async def generate(self, request: GenerateRequest, emit: Emit) -> Immediate | None:
         """Complete a prompt; the answer goes to `emit`, unless there is nothing to generate.

@@ -6,7 +6,6 @@ The registry client is imported on first use, so a server that never pulls needs
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,14 +24,13 @@ from corral.names import (
 )
 from corral.registry.request import TransferRequest
 from corral.store.models import ModelStore
+from corral.types import Report
 
 if TYPE_CHECKING:
-    from corral.registry.gateway import Gateway
+    from corral.registry.client_pool import Gateway
 
 BUILT_IN_MODEL = "corral-tiny"
 _CHUNK_BYTES = 1 << 20
-
-Report = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Puller:
@@ -153,6 +151,6 @@ def all_but_success(report: Report) -> Report:
 
 
 def _load_gateway() -> type[Gateway]:
-    from corral.registry.gateway import Gateway
+    from corral.registry.client_pool import Gateway
 
     return Gateway

@@ -24,8 +24,8 @@ from corral.store.models import ModelStore
 
 if TYPE_CHECKING:
     from corral.library.pull import Puller
+    from corral.registry.client_pool import Gateway
     from corral.registry.download import BlobDownload
-    from corral.registry.gateway import Gateway
 
 _log = logging.getLogger("corral.pull_through")
 _HOSTS = frozenset({DEFAULT_HOST, "hf.co", "huggingface.co"})

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import os
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,11 @@ from typing import Any
 from corral.digest import Digest
 from corral.errors import CorruptManifestError, InvalidModelNameError, ModelNotFoundError
 from corral.names import ModelName
-from corral.registry.threads import run_in_thread
 from corral.store.models import ModelStore
 from corral.store.references import digests_of
+from corral.threads import run_in_thread
+from corral.types import Report
 
-Report = Callable[[dict[str, Any]], Awaitable[None]]
 _CHUNK_BYTES = 1 << 20
 _REPORT_EVERY_S = 0.1
 

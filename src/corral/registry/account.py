@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from corral.errors import CorralError, RegistryAuthError, RegistryError
-from corral.registry.guard import AddressGuard
+from corral.registry.address_filter import AddressGuard
 from corral.registry.key import Identity, ensure_key
 from corral.registry.policy import TransferPolicy
 from corral.registry.source import split_host
@@ -35,7 +35,7 @@ class NotSignedInError(CorralError):
 
 
 class AccountUnavailableError(CorralError):
-    """The account service cannot be asked."""
+    """The account service cannot be reached."""
 
     def __init__(self) -> None:
         super().__init__("account unavailable")
@@ -74,11 +74,11 @@ class Account:
         }
 
     def sign_out(self) -> None:
-        """Take the key off the account.
+        """Remove the key from the account.
 
         Raises:
             NotSignedInError
-            CorralError: the account service cannot be asked, or does not do it.
+            CorralError: the account service cannot be reached, or does not do it.
         """
         identity = self._identity()
         encoded = base64.urlsafe_b64encode(_line(identity).encode()).decode("ascii").rstrip("=")

@@ -1,9 +1,9 @@
-"""Proves to a registry who we are, and to nobody else.
+"""Authenticates this machine to a registry, and to nobody else.
 
 A 401 names a realm. With credentials for the registry's host, these go to the realm; without, a request signed with
-the machine's key (ollama: server/auth.go), and where that is not understood an anonymous one. A realm on another
+the machine's key (ollama: server/auth.go), and where that is not understood an anonymous request. A realm on another
 host than the registry's gets nothing, unless the configuration trusts it; nor does one over plain http, unless the
-person allowed that. Credentials that are stored on this machine go over plain http only to hosts that the server's
+user allowed that. Credentials that are stored on this machine go over plain http only to hosts that the server's
 configuration names: a client of the API cannot have them sent by asking for `insecure`.
 """
 
@@ -34,7 +34,7 @@ _MAX_TOKEN_CHARS = 64 << 10
 
 
 class TokenRefusedError(RegistryAuthError):
-    """A token service said no."""
+    """A token service refused."""
 
     def __init__(self, status: int, body: str) -> None:
         super().__init__(f"{status}: {body}" if body else str(status))
@@ -43,7 +43,7 @@ class TokenRefusedError(RegistryAuthError):
 
 @dataclass(frozen=True, slots=True)
 class Wallet:
-    """Where credentials come from. `find` maps a registry's host to what is stored for it; it may block."""
+    """A source of credentials. `find` returns what is stored for a registry's host; it may block."""
 
     key_path: Path
     find: Callable[[str], Credential | None] = field(default=lambda _host: None)
@@ -67,7 +67,7 @@ def token_url(challenge: Challenge, *, now_s: int, nonce: str) -> str:
 
 
 def signed_text(url: str) -> str:
-    """What the key signs to ask for a token at a URL."""
+    """The text that the key signs in a request for a token."""
     return f"GET,{url},{_EMPTY_BODY}"
 
 
@@ -93,15 +93,15 @@ class Authorizer:
         self._header: str | None = f"Bearer {token}" if token else None
 
     def header(self) -> str | None:
-        """What to send now; None before the registry has asked for anything, unless a token for it is configured."""
+        """The header to send now; None before the registry has asked for one, unless a token for it is configured."""
         return self._header
 
     def renew(self, challenges: list[Challenge], *, refused: str | None, transport: Transport) -> str:
         """Answer a 401 to a request that carried `refused`.
 
         Raises:
-            RegistryAuthError: we have nothing to answer with, or must not, or the token service refused.
-            RegistryError: it cannot be reached or is not sound.
+            RegistryAuthError: there are no credentials, they must not be sent, or the token service refused.
+            RegistryError: the token service cannot be reached or its answer is invalid.
         """
         with self._lock:
             if self._header is not None and self._header != refused:
@@ -129,7 +129,7 @@ class Authorizer:
         return RegistryAuthError("unauthorized: access denied", hint=hint)
 
     def _credential(self) -> Credential | None:
-        """What the request brought, else what is stored and may be used."""
+        """The credentials of the request, else stored ones that may be used."""
         return self._given or (self._wallet.find(self._host) if self._may_use_stored else None)
 
     def _fetch_token(self, challenge: Challenge, transport: Transport) -> str:
@@ -148,7 +148,7 @@ class Authorizer:
         except TokenRefusedError as refused:
             if refused.status not in (400, 401, 403):
                 raise
-            try:  # a token service of another kind, which may serve anybody
+            try:  # a token service of another kind, which may serve anonymous clients
                 return self._ask(transport, url, {})
             except TokenRefusedError:
                 raise refused from None
@@ -161,7 +161,7 @@ class Authorizer:
         except ValueError:
             is_sound, host = False, ""
         if not is_sound:
-            raise RegistryAuthError("the registry names no sound token service")
+            raise RegistryAuthError("the registry returned an invalid token service")
         is_same = host == self._host.lower() or {host, self._host.lower()} == HUGGING_FACE
         if not is_same and host not in self._wallet.trusted_hosts:
             raise RegistryAuthError(
@@ -174,7 +174,7 @@ class Authorizer:
             )
 
     def _exchange(self, challenge: Challenge, credential: Credential, transport: Transport) -> str:
-        """OAuth 2: an identity token against one for the scope (distribution spec, oauth2)."""
+        """OAuth 2: exchange an identity token for one with the scope (distribution spec, oauth2)."""
         fields = {
             "grant_type": "refresh_token",
             "service": challenge.service,

@@ -1,4 +1,4 @@
-"""`WWW-Authenticate`: what a registry wants to see. Read tolerantly (quoted or not) and within bounds."""
+"""`WWW-Authenticate`: how a registry wants to be asked. Parsed tolerantly (quoted or not) and within bounds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 _MAX_CHARS = 16_384
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
-# Values without quotes may not have been meant as tokens: URLs come bare, too.
+# Values without quotes need not be tokens: some registries send bare URLs.
 _BARE = re.compile(r'[^\s,"]+')
 _SPACE = re.compile(r"[ \t,]*")
 

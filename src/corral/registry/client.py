@@ -25,7 +25,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 
 class BlobReply:
-    """Bytes of a blob on their way: they begin at `start`, and there are `length` of them (None: not known)."""
+    """The body of a reply with bytes of a blob from `start` on, `length` of them (None: unknown)."""
 
     def __init__(self, response: Response, start: int, length: int | None) -> None:
         self.start = start
@@ -36,12 +36,8 @@ class BlobReply:
         """As `Response.read_into`."""
         return self._response.read_into(view)
 
-    def splice_into(self, pipe: int, most: int) -> int:
-        """As `Response.splice_into`."""
-        return self._response.splice_into(pipe, most)
-
     def finish(self) -> None:
-        """All bytes were read: nothing may follow them.
+        """Check that nothing follows the bytes that were announced.
 
         Raises:
             RegistryProtocolError: more bytes than were announced.
@@ -60,7 +56,7 @@ class RegistryClient:
 
     def __init__(self, endpoint: Endpoint, transport: Transport, authorizer: Authorizer) -> None:
         self.endpoint = endpoint
-        # Where blobs are that do not lie under `/v2/`.
+        # The URLs of blobs that are not under `/v2/`.
         self.blob_urls: dict[Digest, str] = {}
         self.transport = transport
         self._authorizer = authorizer
@@ -86,13 +82,13 @@ class RegistryClient:
     ) -> Response:
         """One request, authenticated if it goes to the registry itself; a 401 from there is answered once.
 
-        Where the registry points to, as for uploads, may be another host: that gets no credentials.
+        A URL that the registry returned, as for uploads, may be on another host: that gets no credentials.
 
-        A body that is read as it is sent cannot be sent again: such a request fails with RegistryStatusError 401
-        after the token was renewed, for the caller to repeat it.
+        A body that is read while it is sent cannot be sent again: such a request fails with RegistryStatusError 401
+        after the token was renewed, and the caller repeats it.
 
         Raises:
-            RegistryAuthError: it wants other credentials than we have.
+            RegistryAuthError: it requires other credentials.
             RegistryError: see `Transport.request`.
         """
         if not self.is_own(url):
@@ -128,7 +124,7 @@ class RegistryClient:
         return len(hosts) == 1 or hosts == {(host, 443) for host in HUGGING_FACE}
 
     def fetch_manifest(self) -> bytes:
-        """The bytes of the manifest, of bounded size and, if the registry names it, of the right digest.
+        """The bytes of the manifest, of bounded size and with the digest that the registry announced, if any.
 
         Raises:
             RegistryError
@@ -148,7 +144,7 @@ class RegistryClient:
                 raise
             data = self._fetch_document(self.endpoint.blob_url(digest))
         if Digest.of(data).hex != digest.hex.lower():
-            raise RegistryProtocolError(f"the registry sent something else than the manifest {digest}")
+            raise RegistryProtocolError(f"the registry sent something other than the manifest {digest}")
         return data
 
     def _fetch_document(self, url: str) -> bytes:
@@ -171,7 +167,7 @@ class RegistryClient:
         """Ask for the bytes `start` to `stop` of a blob of `size_bytes`.
 
         Returns the reply, and the URL on another host that served it, if one did: later parts may go there at once
-        (`direct_url`). A server without ranges replies with the whole blob: look at `start`.
+        (`direct_url`). A server without ranges replies with the whole blob: check `start`.
 
         Raises:
             RegistryStatusError: an error status.
@@ -197,7 +193,7 @@ class RegistryClient:
         """Request and follow redirects; credentials stay with the registry.
 
         Raises:
-            RegistryProtocolError: too many redirects, or one to where nobody may be sent.
+            RegistryProtocolError: too many redirects, or one to a URL that is not allowed.
         """
         for _ in range(_MAX_REDIRECTS + 1):
             response = self.request(method, url, headers=headers)
@@ -216,7 +212,7 @@ class RegistryClient:
         """The URL that a reply points to.
 
         Raises:
-            RegistryProtocolError: it is no URL, or leads from TLS to plain http without permission.
+            RegistryProtocolError: it is not a URL, or leads from TLS to plain http without permission.
         """
         try:
             url = urljoin(base, location)
@@ -225,7 +221,7 @@ class RegistryClient:
         except ValueError:
             is_sound = False
         if not is_sound:
-            raise RegistryProtocolError(f"the registry points to {location[:200]!r}, which is no URL")
+            raise RegistryProtocolError(f"the registry points to {location[:200]!r}, which is not a URL")
         if parts.scheme == "http" and not self.endpoint.is_plain_allowed:
             raise RegistryProtocolError(f"the registry points to {redacted(url)}, which is not encrypted")
         return url
@@ -245,14 +241,14 @@ def _checked(response: Response, start: int, stop: int, size_bytes: int) -> Blob
     if got.total is not None and got.total != size_bytes:
         raise RegistryProtocolError(f"the registry has {got.total} bytes, the manifest says {size_bytes}")
     if length is not None and length != got.stop - got.start:
-        raise RegistryProtocolError("the length of a part is not that of its range")
+        raise RegistryProtocolError("the length of a part does not match its range")
     return BlobReply(response, start, got.stop - got.start)
 
 
 def raise_for_status(response: Response, *, is_final: bool = True) -> None:
-    """Raise RegistryStatusError for a status of 400 and above; anything else but success is against the protocol.
+    """Raise RegistryStatusError for a status of 400 and above; any other status but success violates the protocol.
 
-    `is_final`: the reply is the registry's own word, so that its 4xx will not change by asking again.
+    `is_final`: the reply is the registry's own, so asking again will not change a 4xx.
     """
     if response.status >= 400:
         wait_s = parse_retry_after_s(response.header("retry-after"))

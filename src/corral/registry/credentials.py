@@ -1,4 +1,4 @@
-"""User names and passwords for registries, where docker keeps them: `~/.docker/config.json` and its helpers."""
+"""User names and passwords for registries, as docker stores them: `~/.docker/config.json` and its helpers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """Either a user and a password, or a token that token services exchange. Its text never shows the secret."""
+    """Either a user and a password, or a token that token services exchange. `str` never shows the secret."""
 
     user: str = ""
     password: str = field(default="", repr=False)
@@ -41,7 +41,7 @@ def default_docker_config(env: Mapping[str, str] = os.environ) -> Path:
 
 
 class DockerCredentials:
-    """Looks credentials up. The file is read at each look-up, so that a `docker login` counts at once."""
+    """Looks up credentials. The file is read for each look-up, so a `docker login` takes effect at once."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""Calls something unless it is done in time: one thread for all deadlines of the process, however many there are."""
+"""Calls an action if a block does not end in time: one thread for all deadlines of the process."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
 """One blob into the store: parts in parallel, resumed from what is on disk, hashed on the way.
 
 Theory of operation. `run` blocks in a thread of its own and owns everything: it locks the partial file (another
-process may want the same blob), loads the parts, starts the hasher and as many workers as the tuner says, and looks
-after them four times a second. A worker takes the first part that nobody has, fetches it (again and again if need
+process may want the same blob), loads the parts, starts the hasher and as many workers as the tuner says, and
+checks on them four times a second. A worker takes the first part that nobody has, fetches it (repeatedly if need
 be), and takes the next; so the beginning of the file fills first and the hasher follows closely. The state of a
-part is on disk a second or 16 MiB after its bytes are. Whoever fails for good tells `run`, which ends the others
-and raises. When every part is there and the hash is right, the data is made durable and renamed: under a blob's
-name there is never a wrong byte.
+part is on disk a second or 16 MiB after its bytes are. A worker that fails for good reports to `run`, which ends
+the others and raises. When every part is complete and the hash is right, the data is made durable and renamed: a
+file with a blob's name never has a wrong byte.
 """
 
 from __future__ import annotations
@@ -27,23 +27,22 @@ from corral.errors import (
     RegistryUnavailableError,
     TransferCancelledError,
 )
-from corral.registry.guard import ForbiddenAddressError
+from corral.registry.address_filter import ForbiddenAddressError
+from corral.registry.concurrency import StreamTuner
 from corral.registry.limits import RateLimit
+from corral.registry.part_state import Part, PartFiles, contiguous_bytes
 from corral.registry.partial import PartialFile
-from corral.registry.parts import Part, PartFiles, contiguous_bytes
 from corral.registry.policy import TransferPolicy
 from corral.registry.prefix import PrefixHasher
-from corral.registry.splicing import CAN_SPLICE, KernelPipe
-from corral.registry.tuning import StreamTuner
 
 _log = logging.getLogger("corral.registry")
-# What one call reads. More falls out of the processor's cache before it is written.
+# The size of one read. Larger pieces leave the processor's cache before they are written.
 _READ_BYTES = 256 << 10
 _TICK_S = 0.25
 
 
 class PulledDigestMismatchError(RegistryError):
-    """All bytes came, and they are wrong."""
+    """All bytes have arrived, and they are wrong."""
 
     def __init__(self, wanted: Digest, got_hex: str) -> None:
         super().__init__(
@@ -53,20 +52,19 @@ class PulledDigestMismatchError(RegistryError):
 
 
 class BlobReply(Protocol):
-    """Bytes of a blob from `start` on; `length` of them, if that is known."""
+    """Bytes of a blob from `start` on, `length` of them if that is known."""
 
     @property
     def start(self) -> int: ...
     @property
     def length(self) -> int | None: ...
     def read_into(self, view: memoryview) -> int: ...
-    def splice_into(self, pipe: int, most: int) -> int: ...
     def finish(self) -> None: ...
     def close(self) -> None: ...
 
 
 class BlobSource(Protocol):
-    """Where bytes come from; `RegistryClient` is one. `interrupt` breaks the call that a thread is in."""
+    """A source of bytes, such as `RegistryClient`. `interrupt` breaks the call that a thread is in."""
 
     def open_blob(
         self, digest: Digest, start: int, stop: int, size_bytes: int, *, direct_url: str | None = None
@@ -77,11 +75,11 @@ class BlobSource(Protocol):
 
 
 class _LeaveError(Exception):
-    """This worker is not wanted any more."""
+    """This worker is no longer needed."""
 
 
 class _Worker:
-    """A thread and what the watchdog has to know of it."""
+    """A thread and what the watchdog needs to know about it."""
 
     def __init__(self, run: Callable[[_Worker], None], number: int) -> None:
         self.part: Part | None = None
@@ -89,21 +87,16 @@ class _Worker:
         self.window_s = 0.0
         self.window_bytes = 0
         self.read_bytes = 0
-        # Read into again and again: fresh memory for each piece costs more than copying it.
+        # Reused for every read: new memory for each piece costs more than copying the piece.
         self.buffer = memoryview(bytearray(_READ_BYTES))
-        self.pipe: KernelPipe | None = None
         self.thread = threading.Thread(target=run, args=(self,), name=f"pull-{number}", daemon=True)
-
-    def close(self) -> None:
-        if self.pipe is not None:
-            self.pipe.close()
 
     def begin(self, now_s: float) -> None:
         self.window_s, self.window_bytes, self.is_reading = now_s, self.read_bytes, True
 
 
 class BlobDownload:
-    """Fetches one blob. `run` once; `completed_bytes` may be looked at from any thread."""
+    """Fetches one blob. Call `run` once; `completed_bytes` may be read from any thread."""
 
     def __init__(
         self,
@@ -119,7 +112,7 @@ class BlobDownload:
         self.size_bytes = size_bytes
         self.limit = limit
         self.is_begun = False
-        self.resumed_bytes = 0  # what an earlier attempt had left, once `run` knows it
+        self.resumed_bytes = 0  # left by an earlier attempt, once `run` knows it
         self._files = PartFiles(blob_path)
         self._sources = list(sources)
         self._policy = policy
@@ -140,11 +133,11 @@ class BlobDownload:
         return self._file.completed_bytes
 
     def growing(self, first: int) -> tuple[Path, int]:
-        """The file under construction, and how many bytes from `first` on are in it, unproven yet."""
+        """The file under construction, and how many bytes from `first` on are in it, not verified yet."""
         return self._files.path, contiguous_bytes(self._file.parts, first)
 
     def cancel(self) -> None:
-        """End `run` soon; what was fetched stays for the next time."""
+        """End `run` soon; the bytes that were fetched are kept for the next attempt."""
         self._is_cancelled = True
         self._close()
 
@@ -153,9 +146,9 @@ class BlobDownload:
 
         Raises:
             TransferCancelledError
-            PulledDigestMismatchError: what came is thrown away.
-            DiskFullError, StoreError: what came is kept, as with all that follow.
-            RegistryError: no source had it, or all gave up.
+            PulledDigestMismatchError: the bytes are deleted.
+            DiskFullError, StoreError: the bytes are kept, as with all errors that follow.
+            RegistryError: no source had the blob, or all failed.
         """
         self.is_begun = True
         try:
@@ -242,7 +235,7 @@ class BlobDownload:
             worker.thread.start()
 
     def _watch(self, now_s: float) -> None:
-        """Break calls that bring nothing. A limit of the rate slows parts down, which is no stall."""
+        """Break calls that bring nothing. A part that a rate limit slows down is not stalled."""
         policy = self._policy
         for worker in list(self._workers):
             span_s = now_s - worker.window_s
@@ -271,7 +264,6 @@ class BlobDownload:
         except Exception as exc:
             self._fail(exc)
         finally:
-            worker.close()
             with self._changed:
                 self._workers.discard(worker)
                 if self._whole_owner is worker:
@@ -355,13 +347,13 @@ class BlobDownload:
         """Raise `error` if there is no other source."""
         with self._changed:
             if self._sources[0] is not failed:
-                return  # another worker went on already
+                return  # another worker has switched already
             if len(self._sources) == 1:
                 raise error
             self._sources.pop(0)
             self._direct_url = None
         _log.warning("blob=%s going to the next source: %s", self.digest, error)
-        failed.cancel()  # whoever is still in a call to it comes over
+        failed.cancel()  # workers that are still in a call to it switch too
         failed.close()
 
     def _attempt(self, part: Part, worker: _Worker, source: BlobSource, direct_url: str | None) -> None:
@@ -388,11 +380,13 @@ class BlobDownload:
         while (pos := part.offset + part.completed) < stop:
             if self._whole_owner not in (None, worker):
                 raise _LeaveError
-            part.completed += self._move(reply, pos, stop - pos, worker)
+            data = self._read(reply, stop - pos, worker)
+            self._file.write(data, pos)
+            part.completed += len(data)
             last_s = self._file.note(part, last_s)
 
     def _copy_whole(self, reply: BlobReply, worker: _Worker) -> None:
-        """The server knows no ranges: take what is missing out of the whole, alone."""
+        """The server does not support ranges: one worker reads the whole blob and takes what is missing."""
         with self._changed:
             if self._whole_owner not in (None, worker):
                 raise _LeaveError
@@ -408,21 +402,6 @@ class BlobDownload:
                     part.completed = end - part.offset
                     last_s = self._file.note(part, last_s)
                 pos = end
-
-    def _move(self, reply: BlobReply, pos: int, most: int, worker: _Worker) -> int:
-        """Bring the next bytes into the file, past this process if that can be done. Returns their number."""
-        if self._closing.is_set():
-            raise _LeaveError
-        if CAN_SPLICE and not self.limit.bytes_per_s:
-            if worker.pipe is None:
-                worker.pipe = KernelPipe()
-            if count := reply.splice_into(worker.pipe.entry, most):
-                worker.read_bytes += count
-                self._file.take(worker.pipe, count, pos)
-                return count
-        data = self._read(reply, most, worker)
-        self._file.write(data, pos)
-        return len(data)
 
     def _read(self, reply: BlobReply, most: int, worker: _Worker) -> memoryview:
         """The next bytes, valid until the worker reads again."""

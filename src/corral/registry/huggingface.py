@@ -1,7 +1,7 @@
 """Sharded GGUF repositories on Hugging Face.
 
-Its registry endpoint refuses them (ollama issue 5245). The files are there all the same, and the listing of a
-repository gives their SHA-256: so they are fetched as blobs, and whoever called makes a model of them.
+Its registry endpoint refuses them (ollama issue 5245). The files can be downloaded all the same, and the listing of a
+repository gives their SHA-256. So they are fetched as blobs, and the caller makes a model of them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class RepositoryFile:
 
 
 class RepositorySource:
-    """Where a pull gets the files of a repository from; it has no manifest."""
+    """A source for the files of a repository that has no manifest."""
 
     def __init__(self, new_client: Callable[[], RegistryClient], urls: Mapping[Digest, str]) -> None:
         self._new_client = new_client
@@ -59,7 +59,7 @@ class RepositorySource:
 
 
 def is_sharded_refusal(host: str, error: RegistryError) -> bool:
-    """Whether an error is Hugging Face's way to say that a tag has several files. There is only its text to tell."""
+    """Whether an error is Hugging Face's way to say that a tag has several files. Only its text shows that."""
     return (
         host.lower() in HUGGING_FACE
         and isinstance(error, RegistryStatusError)
@@ -86,14 +86,14 @@ def fetch_listing(client: RegistryClient) -> list[RepositoryFile]:
         except (ValueError, RecursionError):
             entries = None
         if not isinstance(entries, list):
-            raise RegistryProtocolError("the listing of the repository is no list")
+            raise RegistryProtocolError("the listing of the repository is not a list")
         found += [file for file in map(_file, entries) if file is not None]
         following = _NEXT_PAGE.search(response.header("link") or "")
         if following is None:
             return found
         url = client.redirect(url, following[1])
         if not client.is_own(url):
-            raise RegistryProtocolError("the listing of the repository goes on at another host")
+            raise RegistryProtocolError("the listing of the repository continues on another host")
     raise RegistryProtocolError(f"the listing of the repository has more than {_MAX_PAGES} pages")
 
 
@@ -120,7 +120,7 @@ def choose_files(files: Sequence[RepositoryFile], tag: str) -> list[RepositoryFi
     """The shards of the quantization that a tag names, in order, and a projector if the repository has one.
 
     Raises:
-        RegistryError: there is no such set, or it is not complete.
+        RegistryError: there is no such set, or it is incomplete.
     """
     groups: dict[tuple[str, int], dict[int, RepositoryFile]] = {}
     for file in files:

@@ -1,4 +1,4 @@
-"""The ed25519 key that says who this machine is: Ollama's file, Ollama's format (ollama: auth/auth.go)."""
+"""The ed25519 key that identifies this machine: Ollama's file, Ollama's format (ollama: auth/auth.go)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Identity:
         """Read an OpenSSH private key.
 
         Raises:
-            RegistryAuthError: there is none, or it is no unencrypted ed25519 key.
+            RegistryAuthError: there is none, or it is not an unencrypted ed25519 key.
         """
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -44,17 +44,10 @@ class Identity:
         except OSError as exc:
             raise RegistryAuthError(f"open {path}: {(exc.strerror or str(exc)).lower()}") from exc
         except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
-            raise RegistryAuthError(f"{path} is no OpenSSH key without a passphrase: {exc}") from exc
+            raise RegistryAuthError(f"{path} is not an OpenSSH key without a passphrase: {exc}") from exc
         if not isinstance(key, Ed25519PrivateKey):
-            raise RegistryAuthError(f"{path} is no ed25519 key")
+            raise RegistryAuthError(f"{path} is not an ed25519 key")
         return cls(key)
-
-    @classmethod
-    def from_seed(cls, seed: bytes) -> Identity:
-        """From the 32 bytes of a private key."""
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-        return cls(Ed25519PrivateKey.from_private_bytes(seed))
 
     def public_part(self) -> str:
         """The base64 of the public key's SSH form: the second word of its line in a `.pub` file."""
@@ -70,7 +63,7 @@ class Identity:
 
 
 def ensure_key(path: Path) -> str | None:
-    """Make the key pair if there is none; return the line of the new public key, None if there was one.
+    """Make the key pair if there is none; return the line of the new public key, None if there was one already.
 
     Raises:
         OSError

@@ -29,7 +29,7 @@ class RateLimit:
 
     @property
     def bytes_per_s(self) -> int:
-        """The lower of this limit and the one above it; 0 if there is none."""
+        """The lower of this limit and its parent's; 0 if there is none."""
         rates = [rate for rate in (self._rate, self._parent.bytes_per_s if self._parent else 0) if rate]
         return min(rates, default=0)
 
@@ -38,7 +38,7 @@ class RateLimit:
             self._rate = bytes_per_s
 
     def reserve(self, count: int) -> float:
-        """Take `count` bytes out of the bucket; return the seconds that the taker has to wait."""
+        """Take `count` bytes out of the bucket; return the seconds that the caller has to wait."""
         wait_s = self._parent.reserve(count) if self._parent else 0.0
         with self._lock:
             rate = self._rate
@@ -51,6 +51,6 @@ class RateLimit:
             return max(wait_s, -self._tokens / rate)
 
     def piece_bytes(self, largest: int) -> int:
-        """How much to read at a time, so that waits stay short."""
+        """How much to read at a time to keep waits short."""
         rate = self.bytes_per_s
         return largest if not rate else max(min(largest, rate // 20), 4096)

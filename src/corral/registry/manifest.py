@@ -1,4 +1,4 @@
-"""What a manifest from a registry must be like before anything is done with it."""
+"""Checks of a manifest from a registry, before anything is done with it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MANIFEST_TYPES = (
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.oci.image.manifest.v1+json",
 )
-# New kinds of layers appear with new kinds of models; what they have in common is the beginning.
+# New kinds of models bring new kinds of layers; they have only their beginning in common.
 _LAYER_PREFIX = "application/vnd.ollama.image."
 _CONFIG_TYPES = ("application/vnd.docker.container.image.v1+json", "application/vnd.oci.image.config.v1+json")
 _TENSOR = "application/vnd.ollama.image.tensor"
@@ -39,7 +39,7 @@ def check_list(data: bytes, repository: str) -> ManifestList:
     """A list of manifests that has a variant for this machine.
 
     Raises:
-        RegistryProtocolError: it is not sound, or has no such variant.
+        RegistryProtocolError: it is invalid, or has no such variant.
     """
     try:
         document = parse_document(data)
@@ -57,7 +57,7 @@ def check_manifest(data: bytes, repository: str) -> Manifest:
     """Parse the manifest of a model and check all of it.
 
     Raises:
-        RegistryProtocolError: it is none, or not sound; the text says why.
+        RegistryProtocolError: it is not a manifest, or an invalid one; the text says why.
     """
     _check_head(data, repository)
     try:
@@ -100,11 +100,11 @@ def _is_empty(digest: Digest) -> bool:
 
 
 def _check_head(data: bytes, repository: str) -> None:
-    """What `Manifest.parse` does not ask, because manifests on disk need not have it."""
+    """What `Manifest.parse` does not check, because manifests on disk need not have it."""
     try:
         value: Any = json.loads(data)
     except (ValueError, RecursionError):
-        return  # it will say so
+        return  # which reports that
     if not isinstance(value, dict):
         return
     media_type = value.get("mediaType", "")

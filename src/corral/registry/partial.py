@@ -1,6 +1,6 @@
-"""The file that a download fills: held against other processes, written at any place, handed to the disk early.
+"""The file that a download fills: locked against other processes, written at any place, flushed to the disk early.
 
-`PartFiles` knows the names and the states of the parts; here is what holds the data open while a download runs.
+`PartFiles` knows the names and the states of the parts; this module keeps the data open while a download runs.
 """
 
 from __future__ import annotations
@@ -15,22 +15,19 @@ from collections.abc import Callable, Iterator
 
 from corral.disk import sync_folder
 from corral.errors import CorralError, DiskFullError, StoreError, TransferCancelledError
-from corral.registry.parts import Part, PartFiles
+from corral.registry.part_state import Part, PartFiles
 from corral.registry.prefix import PrefixHasher
-from corral.registry.splicing import KernelPipe
 
 _SAVE_BYTES = 16 << 20
 _SAVE_S = 1.0
 _LOCK_POLL_S = 0.5
 _SYNC_S = 0.25
-# For larger pieces the kernel takes larger stretches of memory, which it has to look for.
-_TAKE_BYTES = 256 << 10
 
 
 class PartialFile:
-    """Data and parts of one download. Threads write at once, each to a part of its own.
+    """Data and parts of one download. Threads write concurrently, each to a part of its own.
 
-    `closing` is set when the download ends, well or not: whoever waits here stops waiting.
+    `closing` is set when the download ends, successfully or not: it ends every wait in here.
     """
 
     def __init__(self, files: PartFiles, closing: threading.Event) -> None:
@@ -50,7 +47,7 @@ class PartialFile:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Open the file and hold it against other processes; wait for one that has it.
+        """Open the file and lock it against other processes; wait for one that has it.
 
         Raises:
             TransferCancelledError: `closing` was set meanwhile.
@@ -67,7 +64,7 @@ class PartialFile:
                 if os.path.samestat(os.fstat(self._handle), path.stat()):
                     break
             except FileNotFoundError:
-                pass  # the other one has just finished
+                pass  # the other process has just finished
             except OSError as exc:
                 if exc.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                     break  # a file system without locks
@@ -80,7 +77,7 @@ class PartialFile:
             self._handle = -1
 
     def load(self, size_bytes: int) -> None:
-        """Take the parts that an earlier attempt left, or plan them."""
+        """Load the parts that an earlier attempt left, or plan them."""
         self.parts = self._files.load(size_bytes)
         os.ftruncate(self._handle, size_bytes)
         for part in self.parts:
@@ -89,7 +86,7 @@ class PartialFile:
 
     @contextlib.contextmanager
     def hashed(self, on_bad: Callable[[Part], None]) -> Iterator[PrefixHasher]:
-        """Hash what comes and hand it to the disk for as long as the block lasts; then save all states."""
+        """Hash and flush what arrives for as long as the block lasts; then save all states."""
         self._hasher = PrefixHasher(self._handle, self.parts, on_part=self._files.save, on_bad=on_bad)
         syncer = threading.Thread(target=self._sync_now_and_then, name="pull-sync", daemon=True)
         self._hasher.start()
@@ -110,20 +107,8 @@ class PartialFile:
         while written < len(data):
             written += os.pwrite(self._handle, data[written:], pos + written)
 
-    def take(self, pipe: KernelPipe, count: int, pos: int) -> None:
-        """Write the `count` bytes that are in a pipe. Raises OSError."""
-        stop = pos + count
-        while pos < stop:
-            most = min(stop - pos, _TAKE_BYTES)
-            moved = pipe.take(self._handle, pos, most)
-            if moved is None:
-                data = memoryview(pipe.read(most))
-                self.write(data, pos)
-                moved = len(data)
-            pos += moved
-
     def note(self, part: Part, last_s: float) -> float:
-        """A part has grown: wake the hasher, and save its state now and then. Returns when that was last done."""
+        """A part has grown: wake the hasher, and save its state now and then. Returns when it was last saved."""
         if self._hasher is not None:
             self._hasher.wake(part)
         now_s = time.monotonic()
@@ -133,24 +118,24 @@ class PartialFile:
         return last_s
 
     def save(self, part: Part) -> None:
-        """Save a part's state if that is possible; an old one only costs bytes that are fetched again."""
+        """Save a part's state if that is possible; with an old state a few bytes are fetched again."""
         with contextlib.suppress(OSError):
             self._files.save(part)
 
     def commit(self) -> None:
-        """The data is whole and right: make it durable, and the blob. Raises OSError."""
+        """The data is complete and verified: make it durable, and make it the blob. Raises OSError."""
         os.fdatasync(self._handle)
         self._files.finish()
         sync_folder(self._files.path.parent)
 
     def error(self, exc: OSError) -> CorralError:
-        """What to tell of a failure of the disk."""
+        """The error for a failure of the disk."""
         if exc.errno in (errno.ENOSPC, errno.EDQUOT):
             return DiskFullError(f"write {self._files.path}: no space left on device")
         return StoreError(f"{self._files.path}: {(exc.strerror or str(exc)).lower()}")
 
     def _sync_now_and_then(self) -> None:
-        """Let the disk begin early, so that the end does not have to wait for all of it."""
+        """Flush early, so that the end does not have to wait for all of the data."""
         while not self._closing.wait(_SYNC_S):
             with contextlib.suppress(OSError):
                 os.fdatasync(self._handle)

@@ -10,16 +10,16 @@ class TransferPolicy:
     """Times in seconds. The defaults are Ollama's where it has one (ollama: server/download.go)."""
 
     connect_timeout_s: float = 10.0
-    # A reply's status and headers must be there by then, however slowly they trickle.
+    # A reply's status and headers must have arrived by then, however slowly they come.
     head_timeout_s: float = 60.0
-    # A part that got less than `min_bytes_per_s` on average for so long is started again.
+    # A part that got less than `min_bytes_per_s` on average for this long is started again.
     stall_timeout_s: float = 30.0
     min_bytes_per_s: int = 256
     retry_delay_s: float = 1.0
-    # Attempts that brought nothing to speak of; one that brought `progress_bytes` starts the count anew.
+    # Attempts in a row without progress; one that brought `progress_bytes` resets the count.
     max_attempts: int = 6
     progress_bytes: int = 256 << 10
-    # What a server may ask us to wait (`Retry-After`); longer waits end the pull with its answer.
+    # How long a server may ask clients to wait (`Retry-After`); a longer wait ends the pull with its answer.
     max_retry_after_s: float = 120.0
     first_streams: int = 2
     max_streams: int = 16

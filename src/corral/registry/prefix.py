@@ -1,8 +1,9 @@
 """The SHA-256 of a file that grows: a thread hashes what has become contiguous from the beginning.
 
-Parts arrive in any order, a hash needs them in order. Bytes are read back from the file, which costs a copy from
-the page cache; no buffer waits in memory. At the end of each part the hash so far is remembered (see `parts`), and
-compared if an earlier run left one: a part that does not fit is fetched again, the ones before it are proven.
+Parts arrive in any order, but a hash needs them in order. Bytes are read back from the file, which costs a copy
+from the page cache; nothing is buffered in memory. At the end of each part the hash so far is saved (see
+`part_state`), and compared if an earlier run left one: a part that does not match is fetched again, those before it
+are verified.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ import os
 import threading
 from collections.abc import Callable
 
-from corral.registry.parts import Part
+from corral.registry.part_state import Part
 
 _CHUNK_BYTES = 1 << 20
 _IDLE_S = 1.0
 
 
 class PrefixHasher:
-    """Follows the parts of one file. `wake` says that a part has grown; `on_part` hears of each hashed part.
+    """Follows the parts of one file. `wake` reports that a part has grown; `on_part` is called for each hashed part.
 
     `on_part(part)` is called on the hashing thread after `part.prefix_hex` was set. `on_bad(part)` is called
     instead if the hash contradicts the one that an earlier run left; `part.completed` is zero then, and the hash
@@ -52,12 +53,12 @@ class PrefixHasher:
         self._thread.start()
 
     def wake(self, part: Part) -> None:
-        """A part has grown. Wakes the thread only if that is what it waits for: waking costs more than a look."""
+        """A part has grown. Wakes the thread only if it waits for that: waking costs more than checking."""
         if part is self._part and part.completed >= self._needed_bytes and not self._event.is_set():
             self._event.set()
 
     def stop(self) -> None:
-        """End the thread, whether all is hashed or not."""
+        """End the thread, whether everything is hashed or not."""
         self._is_stopped = True
         self._event.set()
         if self._thread.ident is not None:
@@ -105,10 +106,10 @@ class PrefixHasher:
         self.digest_hex = hasher.hexdigest()
 
     def _wait_for(self, part: Part) -> None:
-        """Wait until a part has enough for the next step, or for a stop."""
+        """Wait until a part has enough bytes for the next step, or until `stop`."""
         self._part = part
         self._needed_bytes = min(self.position - part.offset + _CHUNK_BYTES, part.size)
         self._event.clear()
-        # Looked at after it was said what is waited for: who made it grow before that did not know.
+        # Checked after the wait was announced: whoever made it grow before that did not wake this thread.
         if part.completed < self._needed_bytes and not self._is_stopped:
             self._event.wait(_IDLE_S)

@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 
 from corral.errors import CorralError
 
-# Names are resolved by the proxy either way, as Go has it.
+# The proxy resolves names either way, as in Go.
 SOCKS_SCHEMES = ("socks5", "socks5h")
 
 
 def proxy_for(url: str) -> str | None:
-    """The proxy that a request to a URL goes through. This machine is never asked through one.
+    """The proxy for requests to a URL. Requests to this machine never go through one.
 
     Raises:
         CorralError: a kind of proxy that is not supported.
@@ -44,7 +44,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_excepted(host: str, exceptions: str) -> bool:
-    """Whether NO_PROXY names the host: `*`, names and what is below them, addresses, networks. Ports do not count."""
+    """Whether NO_PROXY names the host: `*`, domains with their subdomains, addresses, networks. Ports are ignored."""
     host = host.lower()
     for entry in (text.strip().lower() for text in exceptions.split(",")):
         name = entry.removeprefix("*").lstrip(".")

@@ -6,8 +6,8 @@ import asyncio
 import logging
 import random
 import threading
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from corral.digest import Digest
 from corral.errors import (
@@ -19,16 +19,16 @@ from corral.errors import (
     RegistryUnavailableError,
 )
 from corral.names import ModelName
+from corral.registry.active_downloads import Downloads
+from corral.registry.address_filter import AddressGuard, ForbiddenAddressError
 from corral.registry.auth import Authorizer, Wallet
 from corral.registry.client import RegistryClient
 from corral.registry.credentials import Credential
 from corral.registry.download import BlobSource
-from corral.registry.guard import AddressGuard, ForbiddenAddressError
 from corral.registry.huggingface import is_sharded_refusal
 from corral.registry.manifest import check_list, check_manifest, is_list
 from corral.registry.policy import TransferPolicy
 from corral.registry.request import TransferRequest
-from corral.registry.sharing import Downloads
 from corral.registry.slots import HostSlots
 from corral.registry.source import Endpoint, SourceRules, split_host
 from corral.registry.transport import Transport
@@ -38,11 +38,11 @@ from corral.store.manifests import Layer
 from corral.store.models import ModelStore
 from corral.store.prune import delete_unreferenced
 from corral.store.references import digests_of
+from corral.types import Report
 
 _log = logging.getLogger("corral.registry")
 _MANIFEST_ATTEMPTS = 4
 _MAX_REASON_CHARS = 300
-Report = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class RegistryContext:
@@ -62,7 +62,7 @@ class RegistryContext:
         self._trusted = tuple(trusted)
 
     def guard(self, endpoints: Sequence[Endpoint]) -> AddressGuard:
-        """Lets connections into private networks only to the hosts that were named."""
+        """Allows connections into private networks only to the hosts that were named."""
         return AddressGuard([split_host(e.host, e.scheme) for e in endpoints], self._trusted)
 
     def authorizer(self, endpoint: Endpoint, credential: Credential | None) -> Authorizer:
@@ -81,7 +81,7 @@ class ShardedRepositoryError(RegistryError):
 
 
 class Source(Protocol):
-    """Where a model may be had from; in tests and for a pull-through something else than registries."""
+    """A source of models: registries, and something else in tests and for a pull-through."""
 
     async def fetch_manifest(self) -> bytes: ...
     async def fetch_manifest_of(self, digest: Digest) -> bytes: ...
@@ -102,11 +102,11 @@ class Registries:
         return RegistryClient(endpoint, Transport(self._guard, self._context.policy), authorizer)
 
     async def fetch_manifest(self) -> bytes:
-        """Raises RegistryError: what the name's own host answered, the last one asked, and why no mirror helped."""
+        """Raises RegistryError: the answer of the name's own host, which is asked last, and why no mirror helped."""
 
         def fetch(client: RegistryClient) -> bytes:
             data = client.fetch_manifest()
-            if client.endpoint.is_mirror:  # what it has may be no model, and the next one's is
+            if client.endpoint.is_mirror:  # what it has may not be a model, and the next one's may be
                 (check_list if is_list(data) else check_manifest)(data, client.endpoint.repository)
             return data
 
@@ -152,7 +152,7 @@ class Registries:
 
 
 def _fetch_patiently(fetch: Callable[[], bytes], policy: TransferPolicy, stopping: threading.Event) -> bytes:
-    """A manifest is small: trouble on the way is worth some more attempts, a clear answer is not."""
+    """A manifest is small: a broken connection is worth a few more attempts, a clear answer is not."""
     for attempt in range(1, _MANIFEST_ATTEMPTS + 1):
         try:
             return fetch()
@@ -165,7 +165,7 @@ def _fetch_patiently(fetch: Callable[[], bytes], policy: TransferPolicy, stoppin
                 raise
             wait_s = max(wait_s, policy.backoff_s(attempt, random.random()))
         except RegistryUnavailableError as exc:
-            # No route, no name, nobody there: that does not pass within seconds, and people wait for the answer.
+            # No route, no name, nobody listening: that does not pass within seconds, and people wait for the answer.
             if "dial tcp" in str(exc) or "tls:" in str(exc) or attempt == _MANIFEST_ATTEMPTS:
                 raise
             wait_s = policy.backoff_s(attempt, random.random())
@@ -212,7 +212,7 @@ class Pull:
         with self._store.pinned({layer.digest for layer in layers} | pulled.document_digests()):
             await self.fetch(layers, report)
             await report({"status": "verifying sha256 digest"})
-            # Another program may have deleted what was here when this pull began.
+            # Another program may have deleted blobs that were present when this pull began.
             missing = await asyncio.to_thread(self._missing, layers)
             if missing:
                 await self.fetch(missing, report)
@@ -222,7 +222,7 @@ class Pull:
         await report({"status": "success"})
 
     async def fetch(self, layers: Sequence[Layer], report: Report) -> None:
-        """Have all layers in the store, reporting each. Pin them before.
+        """Bring all layers into the store, reporting each. Pin them before.
 
         Raises:
             CorralError
@@ -235,7 +235,7 @@ class Pull:
             await self._fetch(layer, report)
 
     def _missing(self, layers: Sequence[Layer], *, is_verifying: bool = False) -> list[Layer]:
-        """Layers that are not in the store as they should be. Those that are count as used now."""
+        """Layers that are missing from the store or damaged. The others are marked as used now."""
         missing = []
         for layer in layers:
             path = self._store.blobs.path(layer.digest)
@@ -251,7 +251,7 @@ class Pull:
             if is_there:
                 self._store.blobs.touch(layer.digest)
                 continue
-            # A manifest that lies must not cost another model its weights.
+            # A manifest with wrong sizes must not cost another model its weights.
             if size != layer.size_bytes and self._store.blobs.check(layer.digest):
                 raise RegistryProtocolError(
                     f"the manifest gives {layer.digest} the size {layer.size_bytes}, but it has {size} bytes"
@@ -267,7 +267,9 @@ class Pull:
 
         async def on_progress(completed: int) -> None:
             if resumed := self._downloads.resumed_bytes(layer.digest):
-                head["resumed"] = resumed  # a member of our own, for who shows what was there already
+                head["resumed"] = (
+                    resumed  # a member of Corral's own, for clients that show what was present already
+                )
             await report({**head, "completed": completed} if completed else head)
 
         if await asyncio.to_thread(self._store.blobs.has, layer.digest):
@@ -288,7 +290,7 @@ class Pull:
         await asyncio.to_thread(self._store.blobs.note_sound, layer.digest)
 
     def _write(self, pulled: PulledModel) -> set[Digest]:
-        """Put the manifest in place; what the one before referred to and this one does not."""
+        """Put the manifest in place; return what only the previous one referred to."""
         manifests = self._store.manifests
         old = digests_of(manifests, self._name)
         data = pulled.data

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 from corral.errors import RegistryStatusError
 from corral.registry.client import RegistryClient
@@ -14,8 +12,7 @@ from corral.registry.slots import HostSlots
 from corral.registry.upload import BlobUpload, UploadSessions
 from corral.store.manifests import MANIFEST_MEDIA_TYPE, Layer, Manifest
 from corral.store.models import ModelStore
-
-Report = Callable[[dict[str, Any]], Awaitable[None]]
+from corral.types import Report
 
 
 class Push:
@@ -42,7 +39,7 @@ class Push:
         """Do all that follows `retrieving manifest`.
 
         Raises:
-            CorralError: any; what the registry has got by then stays there.
+            CorralError: any; what the registry has received by then stays there.
         """
         for layer in (*manifest.layers, manifest.config):
             await self._upload(layer, report)
@@ -67,14 +64,14 @@ class Push:
             limit=self._limit,
             sessions=self._sessions,
         )
-        told = 0
+        reported = 0
         work = asyncio.ensure_future(
             self._slots.run(self._client.endpoint.host, upload.run, cancel=upload.cancel)
         )
         try:
             while not (await asyncio.wait({work}, timeout=self._policy.report_interval_s))[0]:
-                told = max(told, upload.completed_bytes)
-                await report({**head, "completed": told} if told else head)
+                reported = max(reported, upload.completed_bytes)
+                await report({**head, "completed": reported} if reported else head)
         finally:
             work.cancel()
         await work

@@ -22,7 +22,7 @@ class ContentRange:
 
 
 def parse_content_range(text: str) -> ContentRange | None:
-    """None for anything that is not a sound `bytes a-b/n`."""
+    """None for anything that is not a valid `bytes a-b/n`."""
     match = _RANGE.fullmatch(text.strip())
     if match is None:
         return None
@@ -34,12 +34,12 @@ def parse_content_range(text: str) -> ContentRange | None:
 
 
 def parse_length(text: str | None) -> int | None:
-    """A `Content-Length`; None if there is none, or nothing that could be one."""
+    """A `Content-Length`; None if it is missing or invalid."""
     return int(text) if text is not None and _DIGITS.fullmatch(text.strip()) else None
 
 
 def parse_upload_range(text: str) -> int | None:
-    """How many bytes of an upload a registry has, from its `Range: 0-n`. `0-0` is how registries say none."""
+    """How many bytes of an upload a registry has, from its `Range: 0-n`. `0-0` means none to registries."""
     match = _UPLOADED.fullmatch(text.strip())
     if match is None:
         return None
@@ -48,7 +48,7 @@ def parse_upload_range(text: str) -> int | None:
 
 
 def parse_retry_after_s(text: str | None, *, now_s: float | None = None) -> float | None:
-    """Seconds to wait, from a number or a date; None if there is no sound value."""
+    """Seconds to wait, from a number or a date; None if it is missing or invalid."""
     if text is None:
         return None
     text = text.strip()

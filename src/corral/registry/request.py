@@ -1,4 +1,4 @@
-"""What a pull or push may say beside the name. Light: imported by every server."""
+"""The options of a pull or push. Light: imported by every server."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class TransferRequest:
-    """`is_insecure` is Ollama's word for plain http. `bytes_per_s` 0: no limit but the server's.
+    """`is_insecure` allows plain http (Ollama's `insecure`). `bytes_per_s` 0: no limit but the server's.
 
-    User and password are for the registry that the name says. `is_verifying` hashes layers that are there already.
+    User and password are for the registry in the name. `is_verifying` hashes layers that are already present.
     """
 
     is_insecure: bool = False

@@ -1,22 +1,18 @@
-"""The reply to a request of a transfer: its body read in pieces and with bounds, its failures told in our words."""
+"""The reply to a request of a transfer: its body read in pieces and with bounds, its failures as Corral's errors."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
-import io
 import json
 import logging
-import select
-import socket
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 import urllib3
 
 from corral.errors import RegistryError, RegistryProtocolError
-from corral.registry.splicing import CAN_SPLICE, splice_from_socket
+from corral.registry.compat_urllib3 import DirectBody
 
 _BLOCK_BYTES = 256 << 10
 _MAX_ERROR_BYTES = 64 << 10
@@ -25,74 +21,15 @@ _log = logging.getLogger("corral.registry")
 
 
 class Line(Protocol):
-    """What a reply asks of the transport that it came over."""
+    """What a reply needs of the transport that it came over."""
 
     def explain(self, exc: Exception, method: str, url: str) -> RegistryError: ...
     def is_private(self, url: str) -> bool: ...
     def deadline(self, seconds: float | None = None) -> contextlib.AbstractContextManager[None]: ...
 
 
-class PlainReply(http.client.HTTPResponse):
-    """Can bring a body of known length to where it shall be, one call of the socket at a time.
-
-    The standard library and urllib3 hand out fresh bytes (`read1`) or wait until all memory is full (`readinto`).
-    """
-
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        self._timeout_s = sock.gettimeout()
-        self._is_tls = type(sock) is not socket.socket
-        self._is_bare = CAN_SPLICE and not self._is_tls
-        # Bytes that came along with the head lie in a buffer until somebody reads them.
-        self._is_buffer_empty = False
-
-    def read1_into(self, view: memoryview) -> int:
-        """As `BufferedReader.readinto1`, for a body that is not chunked.
-
-        Raises:
-            http.client.IncompleteRead: the connection ended before the body did.
-        """
-        if self.fp is None or self.length is None:
-            return 0
-        view = view[: self.length]
-        self._is_buffer_empty = len(view) > io.DEFAULT_BUFFER_SIZE  # such a read goes past the buffer
-        count: int = self.fp.readinto1(view)
-        if self._is_tls and count:
-            with contextlib.suppress(OSError):  # which the next call meets as well
-                while count < len(view) and self._has_more() and (more := self.fp.readinto1(view[count:])):
-                    count += more
-        if view:
-            self._count(count)
-        return count
-
-    def _has_more(self) -> bool:
-        """Whether a read would bring something at once. TLS comes in records of 16 KiB, one a read."""
-        poll = select.poll()
-        poll.register(self.fp, select.POLLIN)
-        return bool(poll.poll(0))
-
-    def splice_into(self, pipe: int, most: int) -> int:
-        """Like `read1_into`, into a pipe that has room; 0 where that cannot be done, now or at all."""
-        if self.fp is None or self.length is None or not (self._is_bare and self._is_buffer_empty):
-            return 0
-        count = splice_from_socket(self.fp.fileno(), pipe, min(most, self.length), self._timeout_s)
-        if count is None:
-            self._is_bare = False
-            return 0
-        self._count(count)
-        return count
-
-    def _count(self, count: int) -> None:
-        assert self.length is not None
-        self.length -= count
-        if not count:
-            raise http.client.IncompleteRead(b"", self.length)
-        if not self.length:
-            self.close()  # the body only: its connection is free for the next request
-
-
 def _is_registry_error(text: str) -> bool:
-    """Whether it has the form of the distribution specification, or is Go's answer to http where TLS is spoken."""
+    """Whether it is an error as in the distribution specification, or Go's answer to http on a TLS port."""
     if text == "Client sent an HTTP request to an HTTPS server.":
         return True
     try:
@@ -110,7 +47,7 @@ def redacted(url: str) -> str:
 
 
 class Response:
-    """A reply whose body has not been read. Close it, or read it to its end: then its connection is used again."""
+    """A reply whose body has not been read. Close it, or read it to its end: then its connection is reused."""
 
     def __init__(self, raw: urllib3.BaseHTTPResponse, method: str, url: str, transport: Line) -> None:
         self._raw = raw
@@ -118,8 +55,7 @@ class Response:
         self._method = method
         self.url = url
         self.status = raw.status
-        reply = getattr(raw, "_fp", None)
-        self._plain = reply if isinstance(reply, PlainReply) and reply.length is not None else None
+        self._direct = DirectBody.find(raw)
 
     def header(self, name: str) -> str | None:
         return self._raw.headers.get(name)
@@ -129,7 +65,7 @@ class Response:
         return list(self._raw.headers.getlist(name))
 
     def read1(self, size: int) -> bytes:
-        """Some bytes of the body as they come over the line, at most `size`; none at its end.
+        """The next bytes of the body as they arrive, at most `size`; none at its end.
 
         Raises:
             RegistryUnavailableError: the connection broke, or the body ended before its length.
@@ -141,36 +77,25 @@ class Response:
             raise self._transport.explain(exc, self._method, self.url) from exc
 
     def read_into(self, view: memoryview) -> int:
-        """Like `read1`, into memory that is there. Returns the number of bytes, 0 at the end of the body.
+        """Like `read1`, into existing memory. Returns the number of bytes, 0 at the end of the body.
 
         Raises:
             RegistryUnavailableError, TransferCancelledError
         """
-        if self._plain is None:
+        if self._direct is None:
             data = self.read1(len(view))
             view[: len(data)] = data
             return len(data)
-        return self._bring(self._plain.read1_into, view)
-
-    def splice_into(self, pipe: int, most: int) -> int:
-        """Like `read_into`, into a pipe that has room; 0 where that cannot be done, now or at all."""
-        return 0 if self._plain is None else self._bring(self._plain.splice_into, pipe, most)
-
-    def _bring(self, read: Callable[..., int], *args: object) -> int:
         try:
-            count = read(*args)
+            return self._direct.read1_into(view)
         except (http.client.HTTPException, OSError, ValueError) as exc:
             raise self._transport.explain(exc, self._method, self.url) from exc
-        if self._plain is not None:
-            # urllib3 keeps count too: at zero the connection may serve again.
-            self._raw.length_remaining = self._plain.length
-        return count
 
     def read_bounded(self, limit_bytes: int) -> bytes:
         """The whole body.
 
         Raises:
-            RegistryProtocolError: it is longer, or compressed although we asked for it plain.
+            RegistryProtocolError: it is longer, or compressed, which was not asked for.
             RegistryUnavailableError, TransferCancelledError: as `read1`.
         """
         self.check_plain()
@@ -189,10 +114,10 @@ class Response:
         return b"".join(parts)
 
     def read_error(self) -> str:
-        """The beginning of an error's body as text, whatever happens; the connection is given up if it is long.
+        """The beginning of an error's body as text; never raises. The connection is closed if the body is long.
 
-        A host in a private network is quoted only in the words of a registry: whoever may name hosts must not read
-        what other services there answer. The log has it.
+        The answer of a host in a private network is returned only if it is a registry's error: clients that may name
+        hosts must not read the answers of other services there. The log has it.
         """
         data = b""
         with contextlib.suppress(RegistryError), self._transport.deadline():
@@ -206,7 +131,7 @@ class Response:
         return text
 
     def check_plain(self) -> None:
-        """Raises RegistryProtocolError if the body is compressed: we asked for it as it is."""
+        """Raises RegistryProtocolError if the body is compressed, which was not asked for."""
         if (self.header("content-encoding") or "identity").lower() != "identity":
             self.close()
             raise RegistryProtocolError(
@@ -214,10 +139,10 @@ class Response:
             )
 
     def finish(self) -> None:
-        """Let the connection serve again, if the body was read to its end."""
+        """Give the connection back for reuse, if the body was read to its end."""
         self._raw.release_conn()
 
     def close(self) -> None:
-        """Give the connection up."""
+        """Close the connection."""
         with contextlib.suppress(OSError):
             self._raw.close()

@@ -1,6 +1,6 @@
-"""How many transfers may hold threads at a time, so that registries that never answer cannot use up the machine.
+"""How many transfers may hold threads at a time, so that registries that never answer cannot exhaust the machine.
 
-A host has a few slots and all hosts together more: one that hangs keeps only its own transfers waiting. For the
+Each host has a few slots, and all hosts together have more: a host that hangs delays only its own transfers. For the
 event loop.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from corral.errors import RegistryUnavailableError
-from corral.registry.threads import run_in_thread
+from corral.threads import run_in_thread
 
 _MAX_WAITING = 1024
 _Result = TypeVar("_Result")
@@ -29,10 +29,10 @@ class HostSlots:
         self._waiting: list[tuple[str, asyncio.Future[None]]] = []
 
     async def run(self, host: str, function: Callable[[], _Result], *, cancel: Callable[[], None]) -> _Result:
-        """`run_in_thread` with a slot, which is held until the thread has ended, also when the caller has left.
+        """`run_in_thread` with a slot, which is held until the thread has ended, even if the caller has left.
 
         Raises:
-            RegistryUnavailableError: too many are waiting already; and what `function` raises.
+            RegistryUnavailableError: too many are waiting already; and whatever `function` raises.
         """
         await self._acquire(host)
         loop = asyncio.get_running_loop()
@@ -51,7 +51,7 @@ class HostSlots:
         try:
             return await run_in_thread(work, cancel=cancel)
         except RuntimeError:
-            if not has_begun:  # there is no room for another thread
+            if not has_begun:  # no further thread could be started
                 self._release(host)
             raise
 
@@ -76,7 +76,7 @@ class HostSlots:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._release(host)  # it was our turn at the same moment
+                self._release(host)  # it got its slot at the same moment
             elif entry in self._waiting:
                 self._waiting.remove(entry)
             raise
@@ -87,7 +87,7 @@ class HostSlots:
             del self._held[host]
         for entry in list(self._waiting):
             waiting_host, turn = entry
-            if turn.done():  # it leaves, and has not heard of it yet
+            if turn.done():  # it is leaving and has not seen it yet
                 self._waiting.remove(entry)
             elif self._is_free(waiting_host):
                 self._waiting.remove(entry)

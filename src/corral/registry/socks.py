@@ -1,4 +1,4 @@
-"""Connections through SOCKS5 proxies (RFC 1928, RFC 1929). The proxy resolves names, as Go's client lets it."""
+"""Connections through SOCKS5 proxies (RFC 1928, RFC 1929). The proxy resolves names, as with Go's client."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _REFUSALS = {
 
 
 class SocksError(Exception):
-    """The proxy refused, or is none."""
+    """The proxy refused, or is not a SOCKS5 proxy."""
 
 
 def open_tunnel(sock: socket.socket, host: str, port: int, login: tuple[str, str] | None = None) -> None:
-    """Make a connection to a proxy one to `host`. `login`: user and password, for proxies that want them.
+    """Turn a connection to a proxy into one to `host`. `login`: user and password, for proxies that require them.
 
     Raises:
         SocksError
@@ -44,7 +44,7 @@ def open_tunnel(sock: socket.socket, host: str, port: int, login: tuple[str, str
         _log_in(sock, *login)
     elif method == _NONE_FITS or method not in methods:
         raise SocksError(
-            "the proxy wants a login" if login is None else "no acceptable authentication method"
+            "the proxy requires a login" if login is None else "no acceptable authentication method"
         )
     sock.sendall(bytes([_VERSION, _CONNECT, 0]) + _address(host) + struct.pack("!H", port))
     version, code, _, kind = _receive(sock, 4)
@@ -52,7 +52,7 @@ def open_tunnel(sock: socket.socket, host: str, port: int, login: tuple[str, str
         raise SocksError(f"unexpected protocol version {version}")
     if code:
         raise SocksError(_REFUSALS.get(code, f"unknown code: {code}"))
-    # Where the proxy connects from: of no interest, but it has to be read.
+    # The address that the proxy connects from: not used, but it has to be read.
     if kind == _NAME:
         (size,) = _receive(sock, 1)
     elif kind in _ADDRESS_BYTES:
@@ -65,7 +65,7 @@ def open_tunnel(sock: socket.socket, host: str, port: int, login: tuple[str, str
 def _log_in(sock: socket.socket, user: str, password: str) -> None:
     texts = [user.encode(), password.encode()]
     if not texts[0] or any(len(text) > 255 for text in texts):
-        raise SocksError("user and password have 1 to 255 bytes")
+        raise SocksError("user and password must have 1 to 255 bytes")
     sock.sendall(b"\x01" + b"".join(bytes([len(text)]) + text for text in texts))
     _, status = _receive(sock, 2)
     if status:

@@ -1,4 +1,4 @@
-"""Which registries a name is looked for on: mirrors first, then the host that the name says."""
+"""Which registries are asked for a name: mirrors first, then the host in the name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from corral.errors import CorralError
 from corral.names import DEFAULT_HOST, ModelName
 
-# Two names of one registry: the shorter one sends to the longer one (ollama issue 15661).
+# Two names of one registry: the shorter one redirects to the longer one (ollama issue 15661).
 HUGGING_FACE = frozenset({"hf.co", "huggingface.co"})
 
 
@@ -17,7 +17,7 @@ HUGGING_FACE = frozenset({"hf.co", "huggingface.co"})
 class Endpoint:
     """A repository on a registry. `base_url` is `scheme://host[:port]`, without a slash at its end.
 
-    `is_plain_allowed`: the configuration or the request says that this registry is spoken to without TLS;
+    `is_plain_allowed`: the configuration or the request allows plain http for this registry;
     `is_plain_configured`: the configuration does.
     """
 
@@ -30,7 +30,7 @@ class Endpoint:
 
     @property
     def host(self) -> str:
-        """Host and port as they stand in the URL."""
+        """Host and port as written in the URL."""
         return self.base_url.partition("://")[2]
 
     @property
@@ -53,7 +53,7 @@ def split_host(text: str, scheme: str) -> tuple[str, int]:
     """Host (lower case, without brackets) and port of `host[:port]`.
 
     Raises:
-        CorralError: the port is no number, or there is no host.
+        CorralError: the port is not a number, or there is no host.
     """
     try:
         parts = urlsplit(f"//{text}")
@@ -78,7 +78,7 @@ class SourceRules:
 
     @classmethod
     def parse(cls, default_registry: str, mirrors: Iterable[str]) -> SourceRules:
-        """Raises CorralError: something is no URL of a registry."""
+        """Raises CorralError: one is not the URL of a registry."""
         parsed = []
         for entry in mirrors:
             host, mark, url = entry.partition("=")
@@ -125,7 +125,7 @@ def _base_url(text: str, setting: str) -> str:
         is_sound = False
     if not is_sound or parts.path.strip("/") or parts.query or parts.fragment or parts.username is not None:
         raise CorralError(
-            f"{setting}: {text!r} is no registry",
+            f"{setting}: {text!r} is not a registry",
             hint="write it as https://host or http://host:port",
         )
     return f"{parts.scheme}://{parts.netloc}"

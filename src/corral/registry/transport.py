@@ -1,7 +1,7 @@
 """Blocking HTTP for transfers, on urllib3: addresses are checked, replies bounded, and any call can be interrupted.
 
-Threads make the calls; each has at most one under way. Another thread may interrupt a call by shutting its socket
-down, which is how cancellation, deadlines and the stall watchdog work: a blocked read ends at once. Nothing is
+Threads make the calls, each at most one at a time. Another thread may interrupt a call by shutting its socket down,
+so that a blocked read ends at once: that is how cancellation, deadlines and the stall watchdog work. Nothing is
 retried or redirected here.
 """
 
@@ -32,40 +32,38 @@ from corral.errors import (
     TransferCancelledError,
 )
 from corral.registry import socks
+from corral.registry.address_filter import AddressGuard, is_public
+from corral.registry.compat_urllib3 import DirectReply, OwnSocket
 from corral.registry.deadlines import DEADLINES
-from corral.registry.guard import AddressGuard, is_public
 from corral.registry.policy import TransferPolicy
 from corral.registry.proxies import SOCKS_SCHEMES, proxy_for
-from corral.registry.response import PlainReply, Response, redacted
+from corral.registry.response import Response, redacted
 
 _MACHINE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-# Registries choose by it what they offer: Hugging Face serves manifests to `ollama/` alone, and Ollama's refuses
-# versions that are too old for a model. A development build of the original calls itself 0.0.0.
+# Registries decide by it what they offer: Hugging Face serves manifests to `ollama/` alone, and Ollama's registry
+# refuses versions that are too old for a model. A development build of Ollama calls itself 0.0.0.
 USER_AGENT = f"ollama/0.0.0 ({_MACHINE} {sys.platform}) Go/go1.26 corral/{__version__}"
 _BLOCK_BYTES = 256 << 10
 
 
 class Body(Protocol):
-    """What a request sends: a file as far as `read` goes."""
+    """The body of a request: a file, of which only `read` is used."""
 
     def read(self, size: int = -1, /) -> bytes: ...
 
 
-class _Guarded:
-    """Part of a connection class: connects to checked addresses and tells the transport of its socket."""
+class _Guarded(OwnSocket):
+    """Part of a connection class: connects to checked addresses and registers its socket with the transport."""
 
     transport: Transport
     is_to_proxy = False
     socks_proxy: str | None = None
-    response_class = PlainReply
+    response_class = DirectReply
 
-    def _new_conn(self: Any) -> socket.socket:
-        sock: socket.socket
+    def open_socket(self, host: str, port: int) -> socket.socket:
         if self.socks_proxy is not None:
-            sock = self.transport.connect_through(self.socks_proxy, self._dns_host, self.port)
-        else:
-            sock = self.transport.connect(self._dns_host, self.port, is_proxy=self.is_to_proxy)
-        return sock
+            return self.transport.connect_through(self.socks_proxy, host, port)
+        return self.transport.connect(host, port, is_proxy=self.is_to_proxy)
 
     def connect(self: Any) -> None:
         super().connect()  # type: ignore[misc]
@@ -98,7 +96,7 @@ class Transport:
         body: bytes | Body | None = None,
         head_timeout_s: float | None = None,
     ) -> Response:
-        """Send a request and return its reply once the head is there; `head_timeout_s` for replies that take work.
+        """Send a request and return its reply once the head has arrived; `head_timeout_s` for replies that take work.
 
         Raises:
             RegistryUnavailableError: no connection, or no head in time.
@@ -108,7 +106,7 @@ class Transport:
             raise TransferCancelledError
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise RegistryProtocolError(f"{redacted(url)!r} is no URL that could be asked")
+            raise RegistryProtocolError(f"cannot fetch {redacted(url)!r}: unsupported URL")
         proxy = proxy_for(url)
         all_headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **(headers or {})}
         try:
@@ -148,7 +146,7 @@ class Transport:
     def _make_manager(self, scheme: str, proxy: str | None) -> urllib3.PoolManager:
         socks_proxy = proxy if proxy is not None and urlsplit(proxy).scheme in SOCKS_SCHEMES else None
         if socks_proxy is not None:
-            proxy = None  # a matter of connections: requests are those of a direct line
+            proxy = None  # it concerns connections only: requests look like direct ones
         members = {"transport": self, "is_to_proxy": proxy is not None, "socks_proxy": socks_proxy}
         plain = type("_Plain", (_Guarded, HTTPConnection), members)
         secure = type("_Secure", (_Guarded, HTTPSConnection), members)
@@ -174,7 +172,7 @@ class Transport:
         return manager
 
     def connect(self, host: str, port: int, *, is_proxy: bool) -> socket.socket:
-        """A connected socket to one of the checked addresses of a host. A proxy was named by the person.
+        """A connected socket to one of the checked addresses of a host. A proxy was named by the user.
 
         Raises:
             RegistryUnavailableError, ForbiddenAddressError
@@ -187,7 +185,7 @@ class Transport:
                 raise TransferCancelledError
             sock = socket.socket(address.family, socket.SOCK_STREAM)
             is_last = i == len(addresses) - 1
-            # A route that swallows packets (IPv6 at home, often) must not cost the whole patience.
+            # A route that drops packets (often IPv6 at home) must not use up the whole timeout.
             timeout_s = self._policy.connect_timeout_s
             sock.settimeout(timeout_s if is_last else min(timeout_s, 4.0))
             try:
@@ -232,7 +230,7 @@ class Transport:
     # --- interruption ---
 
     def watch(self, sock: socket.socket) -> None:
-        """Remember the socket that the calling thread waits for."""
+        """Note the socket that the calling thread waits for."""
         with self._lock:
             self._sockets[threading.get_ident()] = sock
 
@@ -245,7 +243,7 @@ class Transport:
                 sockets = [self._sockets[thread_id]] if thread_id in self._sockets else []
         for sock in sockets:
             with contextlib.suppress(OSError):
-                # Not SSLSocket's own method, which pulls the TLS state from under the reading thread.
+                # Not SSLSocket's own method, which removes the TLS state while another thread reads.
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     @contextlib.contextmanager
@@ -269,7 +267,7 @@ class Transport:
             manager.clear()
 
     def explain(self, exc: Exception, method: str, url: str) -> RegistryError:
-        """Our error for a failure inside urllib3."""
+        """Corral's error for a failure inside urllib3."""
         if self.is_cancelled:
             return TransferCancelledError()
         return self._failed(method, url, _failure_text(exc))
@@ -294,7 +292,7 @@ def _connect_text(exc: OSError) -> str:
 
 
 def _failure_text(exc: BaseException) -> str:
-    """Like the original words it, as far as it has words for it."""
+    """In Ollama's words, where it has any."""
     causes = [exc]
     while (inner := causes[-1].__cause__ or causes[-1].__context__) is not None and len(causes) < 8:
         causes.append(inner)

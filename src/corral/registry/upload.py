@@ -1,8 +1,8 @@
-"""One blob to a registry: is it there, can it be mounted from another repository, or else in chunks.
+"""One blob to a registry: skipped if it is there, mounted from another repository, or sent in chunks.
 
 Chunks go one after another, since each reply names the URL for the next; only a registry that redirects chunks
 elsewhere (ollama: server/upload.go) takes several at a time. After a failure the registry is asked how much it has,
-and the upload goes on from there; an upload that it has forgotten begins anew.
+and the upload goes on from there; an upload that it has forgotten starts again.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from corral.errors import (
     TransferCancelledError,
 )
 from corral.names import ModelName
+from corral.registry.address_filter import ForbiddenAddressError
 from corral.registry.client import RegistryClient
-from corral.registry.guard import ForbiddenAddressError
 from corral.registry.limits import RateLimit
 from corral.registry.policy import TransferPolicy
 from corral.registry.ranges import parse_retry_after_s, parse_upload_range
@@ -44,12 +44,12 @@ _PARALLEL = 4
 # A registry reads and hashes all of a blob before it answers the commit.
 _COMMIT_TIMEOUT_S = 1800.0
 
-# Uploads that were broken off: registry, repository, digest -> the URL to go on at.
+# Interrupted uploads: registry, repository, digest -> the URL to continue at.
 UploadSessions = dict[tuple[str, str, str], str]
 
 
 class Chunk:
-    """Bytes `start` to `stop` of a blob; `md5` once they were sent."""
+    """Bytes `start` to `stop` of a blob; `md5` once they are sent."""
 
     __slots__ = ("md5", "start", "stop")
 
@@ -66,12 +66,12 @@ def plan_chunks(size_bytes: int) -> list[Chunk]:
 
 
 def etag_of(md5s: list[bytes]) -> str:
-    """What the commit says of the chunks: the MD5 of their MD5s, and how many there are."""
+    """What the commit states about the chunks: the MD5 of their MD5s, and how many there are."""
     return f"{hashlib.md5(b''.join(md5s), usedforsecurity=False).hexdigest()}-{len(md5s)}"
 
 
 class _ChunkBody:
-    """A piece of a file as a request body; counts and hashes what is read of it."""
+    """Part of a file as a request body; counts and hashes what is read of it."""
 
     def __init__(self, upload: BlobUpload, handle: int, chunk: Chunk, start: int) -> None:
         self._upload = upload
@@ -96,7 +96,7 @@ class _ChunkBody:
 
 
 class BlobUpload:
-    """Sends one blob. `run` once, in a thread; `completed_bytes` may be looked at from any."""
+    """Sends one blob. Call `run` once, in a thread; `completed_bytes` may be read from any."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class BlobUpload:
         return min(self._sent, self.size_bytes)
 
     def on_sent(self, count: int) -> None:
-        """Bytes are on their way. Waits as long as the rate asks for.
+        """Bytes are being sent. Waits as long as the rate limit requires.
 
         Raises:
             TransferCancelledError
@@ -141,11 +141,11 @@ class BlobUpload:
         self._client.cancel()
 
     def run(self) -> None:
-        """Have the blob on the registry.
+        """Make sure that the registry has the blob.
 
         Raises:
-            RegistryError: it is not there; a later push goes on where this one stopped.
-            StoreError: our own file cannot be read.
+            RegistryError: it does not; a later push continues where this one stopped.
+            StoreError: the local file cannot be read.
         """
         if self._is_there():
             self._sent = self.size_bytes
@@ -258,7 +258,7 @@ class BlobUpload:
             raise TransferCancelledError
 
     def _ask(self, url: str) -> tuple[int, str]:
-        """How many bytes the registry has of an upload, and where to go on; from the beginning if it forgot it."""
+        """How many bytes the registry has of an upload, and where to continue; 0 if it has forgotten the upload."""
         response = self._client.request("GET", url)
         response.read_error()
         have = parse_upload_range(response.header("range") or "") if response.status in (202, 204) else None

@@ -1,4 +1,4 @@
-"""What a registry sent for a name: one manifest, or a list of which one is chosen."""
+"""What a registry sent for a name: one manifest, or a list from which one is chosen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from corral.store.manifests import Manifest
 
 @dataclass(frozen=True, slots=True)
 class PulledModel:
-    """The manifest to run, and its bytes; `listed` are those of the list that it was chosen from, if any."""
+    """The chosen manifest and its bytes; `listed` are the bytes of the list that it was chosen from, if any."""
 
     manifest: Manifest
     data: bytes
@@ -30,7 +30,7 @@ async def choose_variant(
     """The best variant for this machine that the registry has.
 
     Raises:
-        RegistryError: there is none, or it is not sound.
+        RegistryError: there is none, or it is invalid.
     """
     if not is_list(data):
         return PulledModel(check_manifest(data, repository), data)

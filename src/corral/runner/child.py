@@ -2,21 +2,21 @@
 
 It reads one JSON line from stdin (the start order), bounds its own memory, and then either becomes an
 external `llama-server` or hosts the built-in engine. From then on stdin only tells that the parent lives: the
-engine ends the process when it reaches EOF. It imports nothing of Corral, so that it starts fast.
+engine ends the process when it reaches EOF. It imports next to nothing of Corral, so that it starts fast.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
 import threading
 from typing import Any, NoReturn
 
+from corral.childlimits import limit_self
+from corral.runner.compat_llama_server import ask_for_states, flush_log
+
 EXIT_LOAD_FAILED = 3
-_PR_SET_PDEATHSIG = 1
-_SIGKILL = 9
 
 
 def _read_order() -> dict[str, Any]:
@@ -29,22 +29,6 @@ def _read_order() -> dict[str, Any]:
         line += byte
     order: dict[str, Any] = json.loads(line)
     return order
-
-
-def _limit_self(memory_limit_bytes: int | None) -> None:
-    """Bound private memory, offer this process first to the OOM killer, die with the parent."""
-    if memory_limit_bytes:
-        import resource
-
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_DATA, (memory_limit_bytes, memory_limit_bytes))
-    if sys.platform == "linux":
-        import ctypes
-        from pathlib import Path
-
-        with contextlib.suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text("500")
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
 
 
 def _exec_server(order: dict[str, Any]) -> NoReturn:
@@ -113,27 +97,14 @@ def _common_params(order: dict[str, Any]) -> Any:
     return p
 
 
-def _flush_log(package: Any) -> None:
-    """Have the engine's log thread write what it holds: the reason is in there."""
-    import ctypes
-
-    with contextlib.suppress(AttributeError, OSError):
-        library = ctypes.CDLL(package.xllamacpp.__file__)
-        library._Z15common_log_mainv.restype = ctypes.c_void_p
-        flush = library._Z16common_log_flushP10common_log
-        flush.argtypes = [ctypes.c_void_p]
-        flush(library._Z15common_log_mainv())
-
-
 def main() -> None:
     order = _read_order()
-    _limit_self(order["memory_limit_bytes"])
+    limit_self(oom_score=500, memory_bytes=order["memory_limit_bytes"] or 0)
     os.environ.setdefault("GGML_NO_BACKTRACE", "1")
     # Threads that wait for each other spin. As long as libgomp lets them by default (about 3 ms a barrier), one
     # other busy process makes a model a hundred times slower; see docs/benchmarks.md.
     os.environ.setdefault("GOMP_SPINCOUNT", "500")
-    # Any value: report load progress on stdout, and end when stdin does.
-    os.environ["LLAMA_SERVER_ROUTER_PORT"] = "1"
+    ask_for_states(os.environ)
     os.environ["LLAMA_MEDIA_MARKER"] = order["media_marker"]
     if order.get("server_path"):
         _exec_server(order)
@@ -144,7 +115,7 @@ def main() -> None:
     try:
         server = xllamacpp.Server(_common_params(order))
     except Exception as exc:
-        _flush_log(xllamacpp)
+        flush_log(xllamacpp)  # the reason is in there
         sys.stderr.write(f"load failed: {exc}\n")
         sys.stderr.flush()
         os._exit(EXIT_LOAD_FAILED)

@@ -133,11 +133,6 @@ class Runner(Protocol):
     # Done, with the reason, once the child has died or was killed as hung.
     exited: asyncio.Future[RunnerExitedError]
 
-    @property
-    def active_count(self) -> int:
-        """How many requests use or wait for a slot."""
-        ...
-
     def complete(self, request: CompletionRequest) -> AbstractAsyncContextManager[AsyncIterator[list[Piece]]]:
         """Wait for a slot, start, and iterate over what the engine produced since the last step.
 

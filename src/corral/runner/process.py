@@ -21,11 +21,11 @@ import orjson
 
 from corral.childenv import child_environment
 from corral.errors import RunnerExitedError, RunnerStartError
+from corral.runner.compat_llama_server import read_state
 from corral.runner.engine_log import EngineLog
 from corral.runner.reasons import last_error, load_reason
 
 _log = logging.getLogger("corral.runner")
-_STATE_PREFIX = b"cmd_child_to_router:state:"
 # The engine's reason may stand well before its last line.
 _LOG_TAIL_BYTES = 16384
 # Metadata of the ready event can be large (it lists the vocabulary's special tokens).
@@ -156,19 +156,11 @@ class EngineProcess:
                 continue
             if not line:
                 return
-            if line.startswith(_STATE_PREFIX):
-                self._take_state(line[len(_STATE_PREFIX) :])
-
-    def _take_state(self, text: bytes) -> None:
-        try:
-            event = orjson.loads(text)
-            state, payload = event["state"], event.get("payload") or {}
-            if state == "ready":
-                self._ready.set()
-            elif state == "loading":
-                self._on_progress(float(payload.get("value", 0.0)))
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
-            return  # a message of a newer engine that we do not need
+            match read_state(line):
+                case ("ready", _):
+                    self._ready.set()
+                case ("loading", progress):
+                    self._on_progress(progress)
 
     async def _read_stderr(self) -> None:
         assert self._process.stderr is not None

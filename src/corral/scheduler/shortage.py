@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+
 from corral.devices import Machine
-from corral.errors import CorralError, InsufficientMemoryError
+from corral.errors import CorralError, InsufficientMemoryError, RunnerStartError
 from corral.scheduler.spec import Plan
 
 _MIB = 1 << 20

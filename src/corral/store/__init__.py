@@ -2,9 +2,9 @@
 
     <models>/manifests/<host>/<namespace>/<model>/<tag>     JSON
     <models>/blobs/sha256-<64 hex>                          content
-    <models>/blobs/sha256-<digits>                          a blob while it is written
+    <models>/blobs/sha256-<digits>                          a blob being written
     <models>/blobs/sha256-<64 hex>-partial*                 an interrupted download
 
-Another process, Ollama itself included, may use the folder at the same time: files are written beside their place
-and renamed, and anything may vanish between two looks.
+Another process, Ollama itself included, may use the folder at the same time: files are written under another name
+and renamed, and any file may vanish at any time.
 """

@@ -1,4 +1,4 @@
-"""Content-addressed files: written under a temporary name, hashed on the way, renamed when whole."""
+"""Content-addressed files: written under a temporary name, hashed on the way, renamed when complete."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WRITE_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class PutResult:
-    """What was stored; the digest is the content's own."""
+    """What was stored; the digest is that of the content."""
 
     digest: Digest
     size_bytes: int
@@ -37,7 +37,7 @@ class BlobWriter:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.path = folder / f"sha256-{secrets.randbelow(10**18):018d}"
-        with store_lock(folder):  # whoever cleans up must not see the file before it is locked
+        with store_lock(folder):  # a clean-up must not see the file before it is locked
             self._file: BinaryIO = self.path.open("xb")
             lock_file(self._file)
         self._hasher = hashlib.sha256()
@@ -54,7 +54,7 @@ class BlobWriter:
         self._file.flush()
         os.fsync(self._file.fileno())
         self.path.chmod(0o644)
-        # Closing lets go of the lock: under its temporary name the file would be free for whoever cleans up.
+        # Closing releases the lock: under its temporary name the file could be cleaned up.
         place = self._folder / digest.file_name()
         self.path.replace(place)
         self._file.close()
@@ -68,17 +68,17 @@ class BlobWriter:
 
 
 class DerivedFiles(Protocol):
-    """Files that were made of blobs and can be made again, such as translations for the engine."""
+    """Files that are made from blobs and can be made again, such as translations for the engine."""
 
     def delete(self, digest: Digest) -> None:
-        """Remove what was made of a blob."""
+        """Remove what was made from a blob."""
 
     def sweep(self, used: Collection[Digest]) -> None:
-        """Remove what was made of any other blobs than these."""
+        """Remove what was made from any other blobs."""
 
 
 class BlobStore:
-    """The `blobs` folder. `derived`: files made of blobs, which go with them."""
+    """The `blobs` folder. `derived`: files made from blobs, which are removed with them."""
 
     def __init__(self, folder: Path, derived: Sequence[DerivedFiles] = ()) -> None:
         self.derived = derived
@@ -91,9 +91,9 @@ class BlobStore:
         return self.folder / digest.file_name()
 
     def has(self, digest: Digest) -> bool:
-        """Whether a blob is there, as far as is known with the content that its digest says.
+        """Whether a blob is present, as far as is known with the right content.
 
-        One that is known to be damaged is not: whoever has its content puts it in its place.
+        A blob that is known to be damaged counts as missing, so that its content is stored again.
         """
         path = self.path(digest)
         try:
@@ -103,9 +103,9 @@ class BlobStore:
             return False
 
     def problem(self, digest: Digest, size_bytes: int) -> str:
-        """Why a file must not be given to the engine, as far as its size and earlier checks tell; empty if it may.
+        """Why a file must not be given to the engine, judged by its size and earlier checks; empty if it may.
 
-        `size_bytes` is what the manifest says (0: nothing).
+        `size_bytes` is the size in the manifest (0: not stated).
 
         Raises:
             OSError
@@ -117,11 +117,11 @@ class BlobStore:
         return "the content does not match its digest" if is_damaged else ""
 
     def is_doubtful(self, digest: Digest) -> bool:
-        """Whether a file was written to since its content was known to be sound. Raises OSError."""
+        """Whether a file was written to since its content was last verified. Raises OSError."""
         return self.checked.state(digest, _stamp(self.path(digest).stat())) == "changed"
 
     def check(self, digest: Digest) -> bool:
-        """Whether the content is what its digest says; the answer is noted. Reads all of it. Raises OSError."""
+        """Whether the content matches its digest; the result is recorded. Reads all of it. Raises OSError."""
         path = self.path(digest)
         stamp = _stamp(path.stat())
         is_sound = hash_file(path).hex == digest.hex.lower()
@@ -130,7 +130,7 @@ class BlobStore:
         return is_sound
 
     def note_sound(self, digest: Digest) -> None:
-        """The content was compared with its digest on the way into its place."""
+        """Record that the content was compared with its digest while it was written."""
         _note_sound(self.checked, digest, self.path(digest))
 
     def size_bytes(self, digest: Digest) -> int:
@@ -141,7 +141,7 @@ class BlobStore:
         """The content of a small blob (a template, parameters, a licence).
 
         Raises:
-            OSError: not there, or larger than the limit.
+            OSError: it is missing, or larger than the limit.
         """
         with self.path(digest).open("rb") as file:
             data = file.read(limit_bytes + 1)
@@ -152,7 +152,7 @@ class BlobStore:
     def touch(self, digest: Digest) -> None:
         """Mark a blob as used now, which keeps it from being pruned for an hour.
 
-        The time of a file that is somebody else's too is theirs to keep.
+        The time of a file that is shared with its owner is left as it is.
         """
         path = self.path(digest)
         with contextlib.suppress(FileNotFoundError):
@@ -176,7 +176,7 @@ class BlobStore:
         return BlobWriter(self.folder)
 
     def put_bytes(self, data: bytes) -> PutResult:
-        """Store content that is at hand; if it is there already it only becomes recent."""
+        """Store content; if it is present already, it is only marked as used now."""
         digest = Digest.of(data)
         if self.has(digest):
             self.touch(digest)
@@ -190,7 +190,7 @@ class BlobStore:
         return writer.commit()
 
     async def put(self, chunks: AsyncIterator[bytes]) -> PutResult:
-        """Store a stream under the digest that it turns out to have. Memory stays bounded.
+        """Store a stream under the digest of its content, with bounded memory.
 
         A failing or cancelled stream leaves nothing behind.
         """
@@ -212,7 +212,7 @@ class BlobStore:
             raise
 
     def check_space(self, content_length: str) -> None:
-        """Refuse an upload that cannot fit, by what its head says; one that does not tell its size is let in.
+        """Refuse an upload that is too large for the disk by its stated size; one of unknown size is accepted.
 
         Raises:
             StoreError
@@ -231,7 +231,7 @@ class BlobStore:
 
 
 def _note_sound(checked: CheckedBlobs, digest: Digest, path: Path) -> None:
-    with contextlib.suppress(OSError):  # a full disk; then nothing is known of the blob
+    with contextlib.suppress(OSError):  # a full disk; then nothing is recorded about the blob
         checked.note(digest, _stamp(path.stat()), is_sound=True)
 
 

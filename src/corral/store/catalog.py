@@ -1,7 +1,7 @@
 """Names and their manifests: read from both trees, written to the one that every version of Ollama reads.
 
-What a name has in `manifests-v2` comes first, as it does for Ollama 0.40 and later. So a name that is written here
-loses its entry there: for both programs the newest write counts.
+The entry of a name in `manifests-v2` comes first, as it does for Ollama 0.40 and later. So a name that is written by
+Corral loses its entry there: for both programs the newest write counts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _HEX_DIGITS = 64
 _MAX_LOOKED_AT = 64
 _MAX_CACHED = 20_000
 _MAX_CACHED_BYTES = 48 << 20
-# What an entry, a byte of its JSON when parsed, and a file that was looked at take.
+# Memory that an entry, a byte of its JSON when parsed, and the record of a file take.
 _ENTRY_BYTES = 1000
 _BYTES_EACH = 5
 _STAMP_BYTES = 500
@@ -40,10 +40,9 @@ _NOTHING = Manifest(Layer("", Digest(""), 0), ())
 class StoredManifest:
     """The manifest of a name. `digest_hex` is the model's ID: the SHA-256 of what its entry holds.
 
-    `entry` is its file in a tree; `source` is the file that this manifest was read from: the entry, or the blob of a
-    list's variant.
-    `list_digest`: the list that it was chosen from. `is_made_here`: a create wrote it, which ends the file with a
-    newline; what comes from a registry has none.
+    `entry` is its file in a tree; `source` is the file that this manifest was read from: the entry, or the blob of
+    a list's variant. `list_digest`: the list that it was chosen from. `is_made_here`: a create wrote it, which ends
+    the file with a newline; a manifest from a registry has none.
     """
 
     name: ModelName
@@ -62,7 +61,7 @@ class ManifestStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.trees = Trees(folder.parent)
-        # Counts the changes that this process made; whoever caches what it read can tell.
+        # Counts the changes that this process made, so that caches can see them.
         self.generation = 0
         self._blobs = folder.parent / "blobs"
         self._cache: BoundedCache[ModelName, tuple[Witness, StoredManifest]] = BoundedCache(
@@ -113,7 +112,7 @@ class ManifestStore:
         document, modified_ns = found.document, entry.lstat().st_mtime_ns
         if isinstance(document, Manifest):
             manifest, lists = split_anchor(document)
-            # What stands for a list is written here too, but came from a registry.
+            # The manifest that stands for a list is written by Corral too, but came from a registry.
             is_made_here = found.has_newline and not lists
             stored = StoredManifest(
                 name, manifest, found.digest_hex, modified_ns, entry, entry, is_made_here=is_made_here
@@ -130,7 +129,7 @@ class ManifestStore:
     def _choose(
         self, stored: StoredManifest, listed: ManifestList, digest: Digest, witness: Witness
     ) -> StoredManifest:
-        """The variant for this machine: the first that is wholly here, else the first that is here at all."""
+        """The variant for this machine: the first that is complete, else the first that is present."""
         present: list[tuple[Variant, Manifest]] = []
         for variant in listed.variants:
             with contextlib.suppress(FileNotFoundError):
@@ -139,7 +138,7 @@ class ManifestStore:
                     raise CorruptManifestError("a manifest list in a manifest list is not supported")
                 present.append((variant.with_facts_of(document), document))
         if not present:
-            raise CorruptManifestError("no manifest of the manifest list is here")
+            raise CorruptManifestError("no manifest of the manifest list is present")
         variant, manifest = min(
             present,
             key=lambda pair: (not (pair[0].is_runnable and self._is_whole(pair[1], witness)), pair[0].rank),
@@ -153,16 +152,16 @@ class ManifestStore:
         )
 
     def _is_whole(self, manifest: Manifest, witness: Witness) -> bool:
-        """Whether the first layers are here: each is looked at again with every request."""
+        """Whether the first layers are present: each is checked again with every request."""
         layers = (manifest.config, *manifest.layers)[:_MAX_LOOKED_AT]
         return all(witness.has(self._blobs / layer.digest.file_name()) for layer in layers)
 
     def _by_digest(self, name: ModelName, witness: Witness) -> Iterator[Path]:
-        """The blob that a name of the form `sha256-<12 to 64 hex>` stands for, if just one begins so."""
+        """The blob that a name of the form `sha256-<12 to 64 hex>` stands for, if exactly one matches."""
         match = _DIGEST_NAME.fullmatch(name.model)
         if match is None or ModelName.parse(name.model) != name:
             return
-        witness.has(self._blobs)  # a blob that comes or goes may change the answer
+        witness.has(self._blobs)  # a blob that appears or vanishes may change the answer
         if len(match[1]) == _HEX_DIGITS:
             yield self._blobs / f"sha256-{match[1].lower()}"
             return
@@ -179,9 +178,9 @@ class ManifestStore:
         return True
 
     def entries(self, name: ModelName) -> list[Path]:
-        """The files that make up a name, in the order in which they may go.
+        """The files that make up a name, in the order in which they may be removed.
 
-        The tree that old versions read comes last: until it goes, it keeps them from the blobs.
+        The entry in the tree that old versions read comes last: until then it protects the blobs from them.
         """
         newer = [path for path in self.trees.v2_paths(name) if _is_entry(path)]
         old = [path for path in self.trees.old_paths(name) if _is_entry(path)]
@@ -189,14 +188,14 @@ class ManifestStore:
         return newer + (old if newer else old[:1])
 
     def write(self, name: ModelName, data: bytes) -> None:
-        """Store manifest bytes as they are. The name's entry in the other tree goes, or it would hide them."""
+        """Store manifest bytes as they are. The entry in the other tree is removed: it would hide them."""
         write_atomically(self.path(name), data)
         for path in self.trees.v2_paths(name):
             self._remove(path, self.trees.v2)
         self.generation += 1
 
     def delete(self, name: ModelName) -> None:
-        """Remove the entries of a name, and the folders that they leave empty.
+        """Remove the entries of a name, and the folders that become empty.
 
         Raises:
             FileNotFoundError
@@ -215,7 +214,7 @@ class ManifestStore:
             _remove_empty_folders(path.parent, root)
 
     def names(self) -> Iterator[ModelName]:
-        """All names with an entry; others than valid ones are passed over."""
+        """All names with an entry; invalid names are skipped."""
         return self.trees.names()
 
     def stored(self) -> Iterator[StoredManifest]:
@@ -229,7 +228,7 @@ class ManifestStore:
         return self.trees.find(name)
 
     def resolve(self, name: ModelName) -> ModelName:
-        """The name with each part in the case that is on disk (in whichever model), if there is one."""
+        """The name with each part in the case that any model on disk has, if one has it."""
         if any(path.is_file() for path in (*self.trees.v2_paths(name), *self.trees.old_paths(name))):
             return name
         wanted = name.path_parts()

@@ -34,7 +34,7 @@ def anchor_of(store: ModelStore, plain: Manifest, data: bytes) -> bytes:
     """The manifest that stands for a list in the tree that every version reads; the list becomes a blob.
 
     It has all of `plain`, the chosen variant, and layers of other kinds for all other blobs of the list, so that
-    nobody who reads this tree alone takes them for unused.
+    a program that reads this tree alone does not take them for unused.
     """
     listed = store.blobs.put_bytes(data)
     layers = [Layer(LIST_MEDIA_TYPE, listed.digest, listed.size_bytes)]
@@ -56,7 +56,7 @@ def anchor_of(store: ModelStore, plain: Manifest, data: bytes) -> bytes:
 
 
 def delete_model(store: ModelStore, name: ModelName) -> None:
-    """Remove a model, and the blobs of which it is certain that nobody else uses them.
+    """Remove a model, and those of its blobs that certainly nobody else uses.
 
     Raises:
         FileNotFoundError: there is no such model.

@@ -1,9 +1,9 @@
-"""What became of blobs when their content was last compared with their digest.
+"""The results of the last comparison of each blob with its digest.
 
-    <models>/corral/checked/<64 hex>      JSON: size and time of the file then, and whether it was sound
+    <models>/corral/checked/<64 hex>      JSON: size and time of the file then, and whether it was valid
 
-Such a note counts as long as the file has the same size and time. So a damaged blob is not used again before it is
-replaced, and one whose file was changed later can be told from one that was not.
+A result holds as long as the file has the same size and time. So a damaged blob is not used again before it is
+replaced, and a file that was changed later can be told from one that was not.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from typing import Literal
 
 from corral.digest import Digest
 
-# Never looked at; as it should be; not what its digest says; sound once, and the file was written to since.
+# Never compared; valid; damaged; valid once, but the file was written to since.
 State = Literal["unknown", "sound", "damaged", "changed"]
 
 
 class CheckedBlobs:
-    """The notes of one models folder."""
+    """The results of one models folder."""
 
     def __init__(self, models: Path) -> None:
         self._folder = models / "corral" / "checked"
-        # Counts the blobs that this process found damaged; whoever keeps what it read of blobs can tell.
+        # Counts the blobs that this process found damaged, so that caches can see it.
         self.generation = 0
 
     def note(self, digest: Digest, stamp: tuple[int, int], *, is_sound: bool) -> None:
-        """Keep a result; `stamp` is size and time of the file before it was read. Raises OSError."""
+        """Record a result; `stamp` is size and time of the file before it was read. Raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True)
         place = self._path(digest)
         temporary = place.with_name(f".{place.name}.{os.getpid()}")
@@ -49,7 +49,7 @@ class CheckedBlobs:
         return "changed" if is_sound else "unknown"
 
     def move(self, digest: Digest, old: tuple[int, int], new: tuple[int, int]) -> None:
-        """The time of a file was set, and its content is the same."""
+        """Record that only the time of a file was set and its content is unchanged."""
         if (state := self.state(digest, old)) in ("sound", "damaged"):
             with contextlib.suppress(OSError):
                 self.note(digest, new, is_sound=state == "sound")
@@ -59,7 +59,7 @@ class CheckedBlobs:
             self._path(digest).unlink()
 
     def tidy(self, blobs: Path) -> None:
-        """Remove notes of blobs that are gone, whoever deleted them."""
+        """Remove results of blobs that no longer exist."""
         with contextlib.suppress(OSError):
             for note in self._folder.iterdir():
                 if not (blobs / f"sha256-{note.name}").exists():

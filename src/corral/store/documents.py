@@ -1,4 +1,4 @@
-"""Files that hold a manifest or a list of manifests, and a record of what was looked at to find one."""
+"""Files that hold a manifest or a list of manifests, and a record of the files that were read to find one."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class StoredDocument:
 
 @dataclass(slots=True)
 class Witness:
-    """The files that an answer depends on, as they were, and those that were not there.
+    """The files that an answer depends on, as they were, and those that did not exist.
 
-    As long as all of them are the same, so is the answer.
+    The answer holds as long as all of them are unchanged.
     """
 
     seen: dict[str, _Stamp] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Witness:
         return StoredDocument(parse_document(data), digest_hex, data.endswith(b"\n"), len(data))
 
     def has(self, path: Path) -> bool:
-        """Whether a file is there."""
+        """Whether a file exists."""
         key = str(path)
         if key not in self.seen:
             self.seen[key] = _stamp(key)

@@ -1,4 +1,4 @@
-"""Whether the models folder can be used, looked at once before the server starts."""
+"""Whether the models folder can be used, checked once before the server starts."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from corral.errors import StoreError
 
 
 def check_models_folder(folder: Path) -> str:
-    """A warning if the folder can only be read, else an empty text. A folder that is not there is made.
+    """A warning if the folder can only be read, else an empty text. A missing folder is made.
 
     Raises:
-        StoreError: there is nothing that could be served, nor a place for it.
+        StoreError: the folder can be neither read nor made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ def _reason(folder: Path, error: OSError) -> str:
 
 
 def _can_write(folder: Path) -> bool:
-    """Ask by permissions and mount flags; space and inodes may come back, so nothing is written to find out."""
+    """By permissions and mount flags. Nothing is written to find out, since a full disk may get space again."""
     if os.statvfs(folder).f_flag & os.ST_RDONLY:
         return False
     blobs = folder / "blobs"

@@ -1,9 +1,9 @@
-"""Blobs that somebody uploaded or named a moment ago: they stay although no manifest refers to them (any more).
+"""Blobs that a client uploaded or named recently: they are kept although no manifest refers to them (any more).
 
     <models>/corral/kept/<64 hex>       empty; its time is that of the last use
 
-A client uploads a file once and creates models from it several times, whatever becomes of those models. So what it
-uploaded stays until the next start of a server, and at least for an hour after the last use.
+A client uploads a file once and may create models from it several times, and delete them again. So what it uploaded
+is kept until the next start of a server, and at least for an hour after the last use.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class KeptBlobs:
         (self._folder / digest.hex.lower()).touch()
 
     def forget(self, digest: Digest) -> None:
-        """Let a blob go with the last manifest that refers to it."""
+        """Let a blob be deleted with the last manifest that refers to it."""
         with contextlib.suppress(OSError):
             (self._folder / digest.hex.lower()).unlink()
 
@@ -40,7 +40,7 @@ class KeptBlobs:
             return frozenset()
 
     def expire(self, now_s: float) -> None:
-        """Let go of what was not used for an hour; for the start of a server."""
+        """Remove the marks of what was not used for an hour; for the start of a server."""
         for name in self.hexes():
             mark = self._folder / name
             with contextlib.suppress(OSError):

@@ -1,10 +1,10 @@
 """Blobs that share their content with a file elsewhere: a hard link, or a symbolic link to where the file stays.
 
-    <models>/corral/links/<64 hex>.json     where the file is, and what it was like when its digest was computed
+    <models>/corral/links/<64 hex>.json     where the file is, and its state when its digest was computed
 
-The content of such a blob can change under us. Size and time of change are compared before a model is used, so that
-a person is told, instead of getting nonsense from altered weights. Blobs of our own writing have no record and cost
-one `lstat`.
+The content of such a blob can be changed by others. Size and time of change are compared before a model is used, so
+that the user gets an error instead of nonsense from altered weights. Other blobs do not have a record and cost one
+`lstat`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MAX_RECORD_BYTES = 5000  # the longest path
 
 @dataclass(frozen=True, slots=True)
 class LinkRecord:
-    """`path` is the file that the person has."""
+    """`path` is the user's own file."""
 
     path: str
     size_bytes: int
@@ -70,7 +70,7 @@ class LinkRecords:
         return record
 
     def find(self, file: Path, info: os.stat_result) -> Digest | None:
-        """The digest of a file that was linked before and is as it was then."""
+        """The digest of a file that was linked before and is unchanged since."""
         try:
             names = sorted(place.name for place in self._folder.iterdir())
         except FileNotFoundError:

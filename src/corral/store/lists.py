@@ -16,7 +16,7 @@ from corral.errors import CorruptManifestError, InvalidDigestError
 from corral.store.manifests import LIST_MEDIA_TYPE, MANIFEST_MEDIA_TYPE, Manifest, read_object
 
 NEEDS_MLX = "this model requires MLX support, but the MLX runtime is not available"
-# Layers of the other variants in an anchor of ours.
+# Layers of the other variants in an anchor that Corral wrote.
 VARIANT_MEDIA_TYPE = "application/vnd.corral.variant.layer"
 # Layers that stand for other manifests and their blobs.
 ANCHOR_MEDIA_TYPES = frozenset({LIST_MEDIA_TYPE, MANIFEST_MEDIA_TYPE, VARIANT_MEDIA_TYPE})
@@ -47,7 +47,7 @@ class Variant:
         return self.rank < _NOT_RUNNABLE_RANK
 
     def with_facts_of(self, manifest: Manifest) -> Variant:
-        """What the list does not say is taken from the variant's own manifest."""
+        """What the list does not state is taken from the variant's own manifest."""
         return replace(self, runner=self.runner or manifest.runner, format=self.format or manifest.format)
 
 
@@ -65,22 +65,22 @@ def parse_document(data: bytes) -> Document:
     """Read a manifest or a list of them.
 
     Raises:
-        CorruptManifestError: neither; the text says where it breaks.
+        CorruptManifestError: neither; the text names what is wrong.
     """
     return document_of(read_object(data))
 
 
 def document_of(value: dict[str, Any]) -> Document:
-    """The same of an object. Raises CorruptManifestError."""
+    """The same for a JSON object. Raises CorruptManifestError."""
     if value.get("mediaType") == LIST_MEDIA_TYPE or ("manifests" in value and "config" not in value):
         return _parse_list(value)
     return Manifest.from_json(value)
 
 
 def split_anchor(manifest: Manifest) -> tuple[Manifest, list[Digest]]:
-    """What a manifest has beside layers that stand for other manifests, and the lists among those.
+    """A manifest's layers without those that stand for other manifests, and the lists among the latter.
 
-    Ollama writes such an anchor into the old tree, so that old versions spare the blobs of a list.
+    Ollama writes such an anchor into the old tree, so that old versions do not delete the blobs of a list.
     """
     if not any(layer.media_type in ANCHOR_MEDIA_TYPES for layer in manifest.layers):
         return manifest, []
@@ -94,7 +94,7 @@ def split_anchor(manifest: Manifest) -> tuple[Manifest, list[Digest]]:
 def _parse_list(value: dict[str, Any]) -> ManifestList:
     entries = value.get("manifests")
     if not isinstance(entries, list) or not entries or len(entries) > _MAX_VARIANTS:
-        raise CorruptManifestError("manifest list has no sound list of manifests")
+        raise CorruptManifestError("manifest list has no valid list of manifests")
     return ManifestList(tuple(map(_parse_variant, entries)))
 
 
@@ -109,5 +109,5 @@ def _parse_variant(value: Any) -> Variant:
     try:
         digest = Digest.parse(str(value.get("digest", "")))
     except InvalidDigestError:
-        raise CorruptManifestError("an entry of a manifest list has no sound digest") from None
+        raise CorruptManifestError("an entry of a manifest list has no valid digest") from None
     return Variant(digest, texts[0] or MANIFEST_MEDIA_TYPE, texts[1].lower(), texts[2].lower())

@@ -1,5 +1,5 @@
-"""Locks that hold across threads and processes and end with their process. Where a file system has none, nobody
-else is taken to be there."""
+"""Locks across threads and processes, which end with their process. On a file system without locks this process is
+taken to be the only one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import IO, Any
 
 @contextlib.contextmanager
 def store_lock(blobs_folder: Path) -> Iterator[None]:
-    """Be alone in a store for a moment. Not for waiting in, and not re-entrant."""
+    """Hold a store exclusively for a moment. Do not wait for anything in it; not re-entrant."""
     models = blobs_folder.parent
     models.mkdir(parents=True, exist_ok=True)
     handle = os.open(models / ".corral-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)

@@ -18,7 +18,7 @@ LIST_MEDIA_TYPE = "application/vnd.ollama.manifest.list.v2+json"
 CONFIG_MEDIA_TYPE = "application/vnd.docker.container.image.v1+json"
 MAX_MANIFEST_BYTES = 4 << 20
 _MAX_LAYERS = 65_536
-# What Go's integers hold, and so what clients can read.
+# The range of Go's integers, and so of what clients can read.
 _MAX_SIZE_BYTES = (1 << 63) - 1
 
 
@@ -64,7 +64,7 @@ class Manifest:
         """Read manifest bytes.
 
         Raises:
-            CorruptManifestError: no manifest; the text says where it breaks.
+            CorruptManifestError: not a manifest; the text names what is wrong.
         """
         return cls.from_json(read_object(data))
 
@@ -73,7 +73,7 @@ class Manifest:
         """Raises CorruptManifestError."""
         layers = value.get("layers") or []
         if not isinstance(layers, list) or len(layers) > _MAX_LAYERS:
-            raise CorruptManifestError("manifest has no sound list of layers")
+            raise CorruptManifestError("manifest has no valid list of layers")
         runner, form = value.get("runner") or "", value.get("format") or ""
         if not isinstance(runner, str) or not isinstance(form, str):
             raise CorruptManifestError("manifest has members of wrong types")
@@ -94,7 +94,7 @@ class Manifest:
 
     @property
     def size_bytes(self) -> int:
-        """Config and all layers, duplicates counted as often as they are listed."""
+        """Config and all layers; duplicates as often as they are listed."""
         total = self.config.size_bytes + sum(layer.size_bytes for layer in self.layers)
         return min(total, _MAX_SIZE_BYTES)
 
@@ -128,5 +128,5 @@ def _parse_layer(value: Any) -> Layer:
     try:
         digest = Digest.parse(str(value.get("digest", "")))
     except InvalidDigestError:
-        raise CorruptManifestError(f"a layer has no sound digest: {value.get('digest')!r}") from None
+        raise CorruptManifestError(f"a layer has no valid digest: {value.get('digest')!r}") from None
     return Layer(texts[0], digest, size, texts[1], texts[2])

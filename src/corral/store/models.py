@@ -1,7 +1,7 @@
-"""From a manifest to a model: its config and texts read, its files located. The store's front door.
+"""From a manifest to a model: its config and texts read, its files located. The entry point of the store.
 
-A model is cached as long as its manifest stays the same, so that a request for a known model costs some `stat`s. What
-is read of one model is bounded, and nothing in it can keep the others from being listed.
+A model is cached as long as its manifest stays the same, so that a request for a known model costs a few `stat`s.
+What is read of one model is bounded, and nothing in it can prevent the others from being listed.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _LAYER_BYTES = 500
 class Model:
     """Everything that the store knows of a model. Paths are of blobs, which may have vanished.
 
-    `template` None: there is no template layer. `parent` is where the weights came from, if recorded. `problem`: why
-    it cannot be run here, empty if nothing is known against it. `is_damaged`: it cannot be read, and only what its
-    manifest says is known.
+    `template` None: there is no template layer. `parent` is where the weights came from, if recorded. `problem`:
+    why this machine cannot run it, empty if nothing is known against it. `is_damaged`: it cannot be read, and only
+    what its manifest says is known.
     """
 
     name: ModelName
@@ -98,7 +98,7 @@ class ModelStore:
         return self._cached(stored) or self._read(stored)
 
     def peek(self, name: ModelName) -> Model | None:
-        """The model of a name in exactly this case, if it was read before and has not changed: some `stat`s."""
+        """The model of a name in exactly this case, if it was read before and has not changed: a few `stat`s."""
         stored = self.manifests.peek(name)
         return self._cached(stored) if stored is not None else None
 
@@ -117,7 +117,7 @@ class ModelStore:
             return self.load(found)
 
     def list(self) -> list[Model]:
-        """All models whose manifest can be read, those changed last first (by whole seconds)."""
+        """All models whose manifest can be read, the most recently changed first (by whole seconds)."""
         models = []
         for stored in self.manifests.stored():
             try:
@@ -173,7 +173,7 @@ class ModelStore:
 
 
 def _problem(config: ModelConfig, manifest: Manifest, *, has_weights: bool) -> str:
-    """Why a sound model cannot be run here."""
+    """Why an undamaged model cannot be run."""
     is_mlx = manifest.runner == "mlx" or "safetensors" in (manifest.format, config.model_format)
     if is_mlx or any(layer.kind == "tensor" for layer in manifest.layers):
         return NEEDS_MLX
@@ -184,7 +184,7 @@ def _problem(config: ModelConfig, manifest: Manifest, *, has_weights: bool) -> s
 
 
 def _damaged(stored: StoredManifest, reason: str) -> Model:
-    """What can be said of a model whose config or texts cannot be read."""
+    """A model whose config or texts cannot be read, as far as its manifest describes it."""
     return Model(
         name=stored.name,
         digest_hex=stored.digest_hex,
@@ -202,7 +202,7 @@ def _age(model: Model) -> int:
 
 
 def _message(value: dict[str, Any]) -> Message:
-    """A message as stored; members of other types than a message has count as absent."""
+    """A message as stored; members of wrong types count as absent."""
 
     def text(name: str) -> str:
         found = value.get(name)

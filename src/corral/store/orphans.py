@@ -1,9 +1,9 @@
-"""Blobs that were found without any manifest beside them: they stay, also when manifests come.
+"""Blobs that were found in a folder without any manifest: they are kept, even when manifests appear.
 
     <models>/corral/orphans      names of blobs, one a line
 
-A models folder whose manifests are missing is one that is not wholly mounted, or not restored yet. If a model is
-pulled into it meanwhile, there is a manifest again, and the next sweep would take all others' blobs for garbage.
+A models folder without manifests may be only partly mounted, or not restored yet. If a model is pulled into it
+meanwhile, there is a manifest again, and the next sweep would take the blobs of all other models for garbage.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Orphans:
             write_atomically(self.path, "".join(f"{name}\n" for name in sorted(wanted)).encode())
 
     def tidy(self, used_hexes: Collection[str]) -> None:
-        """Forget those that are gone, and those that a manifest refers to again."""
+        """Drop those that no longer exist, and those that a manifest refers to again."""
         known = self.names()
         wanted = {
             name

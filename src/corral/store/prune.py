@@ -23,13 +23,13 @@ from corral.store.workspace import delete_unused, held_digests, recover_workspac
 _log = logging.getLogger("corral.store")
 _OLD_S = 3600.0
 _VERY_OLD_S = 86400.0
-# Downloads of large models are interrupted for days; Ollama throws them away after an hour.
+# Downloads of large models may be interrupted for days; Ollama deletes them after an hour.
 _PARTIAL_OLD_S = 7 * 86400.0
 # What BlobWriter writes to; Ollama's temporary names have fewer digits.
 _OUR_TEMPORARY = re.compile(r"sha256-\d{18}")
 _PARTIAL = re.compile(r"sha256-[0-9a-fA-F]{64}-partial(-\d+)?")
 _BLOB = re.compile(r"sha256-[0-9a-fA-F]{64}")
-# What Ollama has not finished: blobs on the way, tensors on the way, steps of a create. Other names are not ours.
+# Unfinished files of Ollama: blobs, tensors, steps of a create. Files with other names are left alone.
 _TEMPORARY = re.compile(
     r"sha256-\d{1,17}|sha256-[0-9a-fA-F]{64}\.tmp"
     r"|(COPY|split-copy|projector-metadata|compat-tensors|F16|F32|BF16|Q4_0|Q4_K_[SM]|Q8_0)-?\d{6,}"
@@ -39,9 +39,9 @@ _TEMPORARY = re.compile(
 def prepare_store(store: ModelStore, *, may_prune: bool, now_s: float | None = None) -> None:
     """Rename blobs of the old spelling, then remove old files that nothing refers to and empty folders.
 
-    What changes under way in other processes rely on stays; what killed ones left goes, `may_prune` or not. Nothing
-    goes while it is not clear what is in use, or while there is no manifest at all: the manifests may be on a disk
-    that is not mounted.
+    Whatever changes under way in other processes rely on is kept; what killed processes left is removed, `may_prune`
+    or not. Nothing is removed while it is not clear what is in use, or while there is no manifest at all: the
+    manifests may be on a disk that is not mounted.
     """
     now_s = time.time() if now_s is None else now_s
     _rename_old_spelling(store)
@@ -70,7 +70,7 @@ def _rename_old_spelling(store: ModelStore) -> None:
 
 
 def _remove_unfinished_blobs(store: ModelStore) -> None:
-    """Files of `BlobWriter`s whose process was killed: nobody holds their lock."""
+    """Files of `BlobWriter`s whose process was killed: they are not locked."""
     with store_lock(store.blobs.folder):
         for name in store.blobs.names():
             path = store.blobs.folder / name
@@ -81,7 +81,7 @@ def _remove_unfinished_blobs(store: ModelStore) -> None:
 
 
 def _keep_orphans(store: ModelStore) -> None:
-    """Note what is there without a manifest, so that it stays when there is one again."""
+    """Record blobs in a folder without manifests, so that they are kept when there is one again."""
     kept = {f"sha256-{text}" for text in store.blobs.kept.hexes()}
     orphans = [name for name in store.blobs.names() if _BLOB.fullmatch(name) and name.lower() not in kept]
     if orphans:
@@ -96,11 +96,11 @@ def _keep_orphans(store: ModelStore) -> None:
 def _sweep(store: ModelStore, now_s: float) -> None:
     with store_lock(store.blobs.folder):
         old = [path for name in store.blobs.names() if _is_old(path := store.blobs.folder / name, now_s)]
-        # Looked up last: another program may have written a manifest while we looked at the files.
+        # Read last: another program may have written a manifest while the files were listed.
         references = survey_for_sweep(store.manifests, old)
         if references.absent:
             references.unclear.append(
-                f"{len(references.absent)} manifests of manifest lists that are not here"
+                f"{len(references.absent)} manifests of manifest lists that are not present"
             )
         if references.unclear or references.manifest_count == 0:
             references.warn()
@@ -125,18 +125,18 @@ def _is_used(name: str, references: References) -> bool:
     try:
         return references.uses(Digest.parse(name))
     except InvalidDigestError:
-        return False  # a file that somebody has not finished
+        return False  # a file that another process has not finished
 
 
 def _is_old(path: Path, now_s: float) -> bool:
-    """Whether a file is one that we know how to tidy up, and has not been touched for long."""
+    """Whether a file is of a kind that may be removed, and has not been touched for long."""
     try:
         info = path.lstat()
     except OSError:
         return False
     if stat.S_ISDIR(info.st_mode):
         return False
-    # The time of a file that we share is its owner's; when we linked it is what counts.
+    # The time of a shared file is its owner's; the time of the link counts.
     is_shared = stat.S_ISLNK(info.st_mode) or info.st_nlink > 1
     age_s = now_s - (max(info.st_mtime, info.st_ctime) if is_shared else info.st_mtime)
     if _PARTIAL.fullmatch(path.name):
@@ -154,12 +154,12 @@ def _delete(store: ModelStore, path: Path) -> None:
 def keep_for_a_while(store: ModelStore, digest: Digest) -> None:
     """Keep a blob that was uploaded, or that a request names, until the next start and for an hour at least.
 
-    It stays then whatever becomes of the models made of it. A link to somebody's own file is not kept: the file
-    can be taken in again.
+    Until then it outlives the models made from it. A link to a user's own file is not kept: the file can be linked
+    again.
     """
     if store.blobs.links.read(digest) is not None:
         return
-    with contextlib.suppress(OSError):  # a full disk; the blob's own time keeps it from the sweep
+    with contextlib.suppress(OSError):  # a full disk; the blob's own time protects it from the sweep
         store.blobs.kept.note(digest)
 
 
@@ -169,7 +169,7 @@ def delete_unreferenced(store: ModelStore, digests: Iterable[Digest]) -> None:
 
 
 def _remove_unfinished_manifests(folder: Path, now_s: float) -> None:
-    """Files that `write_atomically` of a killed process did not come to rename."""
+    """Files that `write_atomically` of a killed process has not renamed."""
     for path in folder.rglob(".*") if folder.is_dir() else ():
         match = UNFINISHED.fullmatch(path.name)
         with contextlib.suppress(OSError):

@@ -1,6 +1,6 @@
-"""Which blobs are in use, and whether that is all there is to know. Whoever deletes a blob asks here first.
+"""Which blobs are in use, and whether that is known for certain. Consulted before any blob is deleted.
 
-Everything counts that looks like a digest in a manifest, in whichever member: a later version may refer to blobs in
+Everything in a manifest that looks like a digest counts, in any member: a later version may refer to blobs in
 ways that this one does not know.
 """
 
@@ -36,8 +36,8 @@ _warned: set[tuple[str, ...]] = set()
 class References:
     """What all manifests of a models folder refer to, by lower-case hexadecimal digits.
 
-    `unclear` names what may refer to blobs and is not understood; then nothing is known to be unused. `absent` are
-    manifests of lists that are not here: what they refer to is not known, but it is not wholly here either.
+    `unclear` names what may refer to blobs and is not understood; then no blob is known to be unused. `absent` are
+    manifests of lists that are not present: what they refer to is not known, but it is not complete either.
     """
 
     hexes: set[str] = field(default_factory=set)
@@ -46,11 +46,11 @@ class References:
     manifest_count: int = 0
 
     def uses(self, digest: Digest) -> bool:
-        """Whether a blob has to stay, whatever the letter case of its name."""
+        """Whether a blob has to be kept, whatever the letter case of its name."""
         return bool(self.unclear) or digest.hex.lower() in self.hexes
 
     def warn(self) -> None:
-        """Tell once in the life of the process why nothing is deleted."""
+        """Log once in the life of the process why nothing is deleted."""
         reasons = tuple(self.unclear)
         if not reasons or reasons in _warned:
             return
@@ -64,14 +64,14 @@ class References:
 
 
 def survey(manifests: ManifestStore) -> References:
-    """Look at everything in a models folder that may refer to a blob. Blocks on the disk."""
+    """Read everything in a models folder that may refer to a blob. Blocks on the disk."""
     return _Survey(manifests).run()
 
 
 def survey_for_sweep(manifests: ManifestStore, candidates: Iterable[Path]) -> References:
     """As `survey`; manifests among the blobs that might go are in use as well, with all that they refer to.
 
-    No name leads to them. But they can be run by their digest, and a newer version may keep them for later.
+    No name leads to them, but they can be run by their digest, and a newer version may need them.
     """
     found = _Survey(manifests)
     found.run()
@@ -79,9 +79,9 @@ def survey_for_sweep(manifests: ManifestStore, candidates: Iterable[Path]) -> Re
 
 
 def survey_for_deletion(manifests: ManifestStore, leaving: Collection[Digest]) -> References:
-    """As `survey`; manifests among the blobs are in use as well, but for those that are about to be deleted.
+    """As `survey`; manifests among the blobs are in use as well, except those that are about to be deleted.
 
-    Only versions that keep manifests as blobs leave such ones, so that is done where there is a sign of them.
+    Only versions that keep manifests as blobs leave such ones, so this is done only where there is a sign of them.
     """
     found = _Survey(manifests)
     references = found.run()
@@ -151,7 +151,7 @@ class _Survey:
             self._found.unclear.append(f"{shown} (it leads nowhere)")
 
     def read(self, path: Path, shown: str, depth: int) -> bool:
-        """Count what a manifest refers to; whether it is there."""
+        """Count what a manifest refers to; returns whether the manifest exists."""
         try:
             data = read_bytes(path)
             self.written.update(match.decode() for match in _DIGEST.findall(data))
@@ -176,7 +176,7 @@ class _Survey:
             self._read_blob(digest, shown, depth + 1)
 
     def _read_blob(self, digest: Digest, shown: str, depth: int) -> None:
-        """A manifest that is a blob; what it is not the place of is left alone."""
+        """A manifest that is a blob; a file elsewhere is left alone."""
         key = digest.hex.lower()
         if key in self._seen:
             return

@@ -1,9 +1,9 @@
-"""What lies in a models folder, may refer to blobs, and is not understood: as long as it is there, no blob goes.
+"""Unknown files in a models folder that may refer to blobs: as long as there are any, no blob is deleted.
 
-Other programs, and later versions of Ollama, keep manifests in places and forms of their own. A blob that no manifest
-known to us refers to may be one of theirs. So everything beside what we know is looked at: a folder or file counts
-as a stranger if it could name a blob, and that is decided the careful way. What cannot be read is a stranger, what
-is too large to search is one, and so is every file that is neither text without a digest nor weights.
+Other programs, and later versions of Ollama, keep manifests in places and formats of their own. A blob that no known
+manifest refers to may be one of theirs. So everything unknown is examined: a folder or file counts as a stranger if
+it could name a blob, and in doubt it does. What cannot be read is a stranger, what is too large to search is one,
+and so is every file that is neither text without a digest nor weights.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _KNOWN = frozenset({"blobs", "manifests", "manifests-v2"})
-# What Corral and Ollama keep beside the manifests. None of it refers to blobs for anybody else.
+# Kept by Corral and Ollama beside the manifests. None of it refers to blobs of other programs.
 _OURS = re.compile(r"\.?corral(-.*)?")
 _OLLAMA_TEMPORARY = re.compile(r"ollama-safetensors-?\d+")
-# What desktops, servers and file systems leave in every folder.
+# Files that desktops, servers and file systems leave in every folder.
 _LITTER = frozenset(
     {
         ".ds_store",
@@ -46,14 +46,14 @@ _DIGEST = re.compile(rb"sha(256|512)|[0-9a-f]{40}", re.IGNORECASE)
 _WEIGHTS = (b"GGUF",)
 _HEAD_BYTES = 4096
 _MAX_TEXT_BYTES = 1 << 20
-# All that is looked at in one entry of the folder; what is larger counts as a stranger.
+# The most that is searched in one entry of the folder; a larger one counts as a stranger.
 _MAX_BYTES = 32 << 20
 _MAX_ENTRIES = 2_000
 _MAX_DEPTH = 12
 
 
 def strangers(models: Path) -> Iterator[str]:
-    """Entries of a models folder that could refer to blobs in a way that we do not know, as paths within it."""
+    """Entries of a models folder that could refer to blobs in an unknown way, as paths within it."""
     try:
         entries = list(os.scandir(models))
     except FileNotFoundError:
@@ -69,7 +69,7 @@ def strangers(models: Path) -> Iterator[str]:
 
 
 def is_litter(name: str) -> bool:
-    """Whether a desktop or a file system has left something of this name."""
+    """Whether a desktop or a file system leaves files with this name."""
     lowered = name.lower()
     return lowered in _LITTER or lowered.startswith(_LITTER_STARTS)
 
@@ -95,7 +95,7 @@ class _Search:
             if stat.S_ISDIR(mode):
                 return any(self.could_refer(inner, depth - 1) for inner in path.iterdir())
             return stat.S_ISREG(mode) and self._could_file_refer(path)
-        except OSError:  # a link whose disk is not mounted, a folder of somebody else
+        except OSError:  # a link to a disk that is not mounted, another user's folder
             return True
 
     def _could_file_refer(self, path: Path) -> bool:

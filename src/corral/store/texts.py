@@ -1,4 +1,4 @@
-"""The small layers of a model, read up to a size that no sound model reaches."""
+"""The small layers of a model, read up to a size that no valid model reaches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from corral.store.blobs import BlobStore
 from corral.store.manifests import Layer
 
 _CONFIG = "config"
-# The largest of each kind that is used; what is larger is refused when a model is created or pulled.
+# The largest layer of each kind that is used; a larger one is refused when a model is created or pulled.
 _LIMITS = {
     _CONFIG: 1 << 20,
     "template": 4 << 20,
@@ -24,12 +24,12 @@ _LIMITS = {
 }
 _MAX_LICENSES = 64
 _MAX_LICENSES_BYTES = 1 << 20
-# What values take in memory, for each byte of their JSON.
+# Memory that values take, for each byte of their JSON.
 _BYTES_EACH = 8
 
 
 def check_text_size(kind: str, size_bytes: int) -> None:
-    """Refuse a layer, or a `config`, that would not be read back; kinds that are not text may have any size.
+    """Refuse a layer, or a `config`, that is too large to be read back; kinds that are not text may have any size.
 
     Raises:
         InvalidRequestError
@@ -54,9 +54,9 @@ def _finite(text: str) -> float:
 
 
 class TextReader:
-    """Reads the texts of one model. Methods raise FileNotFoundError, and CorruptManifestError for what is not sound.
+    """Reads the texts of one model. Methods raise FileNotFoundError, and CorruptManifestError for invalid ones.
 
-    `size_bytes` is about what they take in memory.
+    `size_bytes` is roughly what they take in memory.
     """
 
     def __init__(self, blobs: BlobStore, by_kind: Mapping[str, Sequence[Layer]]) -> None:
@@ -86,7 +86,7 @@ class TextReader:
         return value if isinstance(value, type_) else None
 
     def licenses(self) -> tuple[str, ...]:
-        """The licences in order, cut where they are absurdly long: they must not keep a model from being used."""
+        """The licences in order, truncated if absurdly long: they must not prevent a model from being used."""
         texts = []
         left_bytes = _MAX_LICENSES_BYTES
         for layer in self._by_kind.get("license", ())[:_MAX_LICENSES]:

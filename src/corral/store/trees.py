@@ -1,4 +1,4 @@
-"""The two trees of manifests, `<host>/<namespace>/<model>/<tag>`: where a name's entries are, and what lies there.
+"""The two trees of manifests, `<host>/<namespace>/<model>/<tag>`: where a name's entries are, and what they hold.
 
 manifests/      what every version of Ollama reads, and what Corral writes; the registry is `registry.ollama.ai`
 manifests-v2/   what Ollama 0.40 and later write and read first; the registry is `ollama.com`. An entry is a link
@@ -24,13 +24,13 @@ _V2_HOST = "ollama.com"
 # One registry under two names.
 _SAME_HOSTS = (_V2_HOST, DEFAULT_HOST)
 _DEPTH = 4
-# What `write_atomically` has not renamed yet; the group is the number of the process.
+# A file that `write_atomically` has not renamed yet; the group is the number of the process.
 UNFINISHED = re.compile(r"\..+\.(\d+)\.\d+")
 
 
 @dataclass(frozen=True, slots=True)
 class TreeEntry:
-    """A file of a tree. `name` None: its place is not that of a manifest, or cannot be looked into."""
+    """A file of a tree. `name` None: its path is not that of a manifest, or it cannot be read."""
 
     path: str
     name: ModelName | None
@@ -54,7 +54,7 @@ class Trees:
         return [self.old.joinpath(host, *name.path_parts()[1:]) for host in _hosts(name, name.host)]
 
     def names(self) -> Iterator[ModelName]:
-        """Every name that has an entry, dangling ones too; each once."""
+        """Every name that has an entry, dangling links included; each once."""
         seen = set()
         for entry in walk_tree(self.v2):
             if entry.name is not None and (name := _usual(entry.name)) not in seen:
@@ -65,7 +65,7 @@ class Trees:
                 yield entry.name
 
     def find(self, name: ModelName) -> ModelName | None:
-        """A name with an entry that differs from this one in letter case at most; one listing a level."""
+        """A name with an entry that differs from this one at most in letter case; one listing per level."""
         for root in (self.v2, self.old):
             for host in _hosts(name, name.host):
                 for parts in _descend(root, (host, *name.path_parts()[1:])):
@@ -101,7 +101,7 @@ def _descend(folder: Path, parts: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 def _alike(folder: Path, wanted: str) -> list[str]:
     """Names in a folder that are equal but for letter case, the equal one first."""
     try:
-        names = os.listdir(folder)  # noqa: PTH208 - no objects for thousands of names
+        names = os.listdir(folder)  # noqa: PTH208 - avoids objects for thousands of names
     except OSError:
         return []
     folded = wanted.lower()
@@ -109,7 +109,7 @@ def _alike(folder: Path, wanted: str) -> list[str]:
 
 
 def walk_tree(folder: Path) -> Iterator[TreeEntry]:
-    """All files and links, at whatever depth, dangling links too; no folders but those that cannot be read."""
+    """All files and links at any depth, dangling links included; of folders only those that cannot be read."""
     if os.path.lexists(folder):
         yield from _walk(str(folder), ())
 
@@ -118,7 +118,7 @@ def _walk(folder: str, parts: tuple[str, ...]) -> Iterator[TreeEntry]:
     try:
         entries = list(os.scandir(folder))
     except OSError as exc:
-        # Gone meanwhile, unless it is a link to a disk that is not mounted.
+        # Deleted meanwhile, unless it is a link to a disk that is not mounted.
         if not isinstance(exc, FileNotFoundError) or Path(folder).is_symlink():
             yield TreeEntry(folder, None)
         return

@@ -1,9 +1,8 @@
 """Blobs that arrive in pieces from other machines: one file an upload, appended to, hashed when it is complete.
 
-An upload's state is its file alone, so it survives a restart of the server. The folder lies beside the blobs, where
-Ollama does not look; what nobody has appended to for a day is removed at the next start of an upload, one without a
-byte after ten minutes. Uploads that were only begun never keep others from pushing: with too many of them the oldest
-makes room.
+An upload's state is its file alone, so it survives a restart of the server. The folder is beside the blobs, where
+Ollama does not look. An upload that got nothing for a day is removed when the next one starts, an empty one after ten
+minutes. Uploads that were only begun never prevent others from pushing: with too many of them the oldest is removed.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ _ID = re.compile(r"[0-9a-f]{32}")
 _ABANDONED_S = 86400.0
 _EMPTY_ABANDONED_S = 600.0
 _MAX_UPLOADS = 1024
-# An upload with less than this costs its sender nothing to begin again.
+# An upload with less than this can be started again at no cost.
 _SMALL_BYTES = 1 << 20
 
 
 class UnknownUploadError(InvalidRequestError):
-    """No upload of this id; it was finished, cancelled, or never begun."""
+    """No upload with this id; it was finished, cancelled, or never begun."""
 
     def __init__(self) -> None:
         super().__init__("blob upload unknown to registry")
@@ -71,7 +70,7 @@ class UploadStore:
             raise UnknownUploadError from None
 
     def finish(self, upload_id: str, digest: Digest) -> None:
-        """Make the upload the blob that it claims to be; if it is not, it is gone.
+        """Make the upload the blob that it claims to be; if the digest differs, it is deleted.
 
         Raises:
             UnknownUploadError, DigestMismatchError

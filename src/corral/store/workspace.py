@@ -1,12 +1,12 @@
 """What keeps changes of the store apart: a folder for each change under way, and one lock for the whole store.
 
-    <models>/.corral-lock                 held for moments: while something is looked up and then relied on
+    <models>/.corral-lock                 held briefly: while something is looked up and then relied on
     <models>/blobs/corral-<16 hex>/       the folder of a change: files under construction
     <models>/blobs/corral-<16 hex>/held   which blobs the change relies on; locked as long as its process lives
 
-A blob that a manifest will refer to in a moment must not be deleted by somebody who sees that no manifest does yet.
-So a change notes each blob before it looks whether the blob is there, and whoever deletes leaves noted blobs
-alone; both happen under the store's lock. A process that is killed leaves its folder behind with nobody holding the
+A blob that a manifest is about to refer to must not be deleted by a process that sees no manifest doing so yet. So a
+change notes each blob before it checks whether the blob is present, and a deletion leaves noted blobs alone; both
+happen under the store's lock. A process that is killed leaves its folder behind with nobody holding the
 lock on `held`: the next start of any server on this store finds it, removes it and the blobs that it had added.
 """
 
@@ -32,30 +32,30 @@ _HELD = "held"
 
 
 class Workspace:
-    """A change under way. Its files vanish, and what it holds is let go, when it is closed. Blocks on the disk."""
+    """A change under way. Closing it removes its files and releases what it holds. Blocks on the disk."""
 
     def __init__(self, blobs: BlobStore) -> None:
         self._blobs = blobs
         self.folder = blobs.folder / f"corral-{secrets.token_hex(8)}"
         # Blobs that this change has added.
         self.added: set[Digest] = set()
-        # Until the file is locked, somebody who recovers would take it for one left behind.
+        # Until the file is locked, a recovery would take it for one left behind.
         with store_lock(blobs.folder):
             self.folder.mkdir(parents=True)
             self._held: IO[str] = (self.folder / _HELD).open("w", encoding="ascii")
             lock_file(self._held)
 
     def close(self) -> None:
-        """Let go; what was added and is not referred to by now can be deleted by anybody."""
+        """Release the blobs; those that were added and are not referred to by now may be deleted."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self._held.close()
 
     def path(self, name: str) -> Path:
-        """A place for a file under construction, on the same file system as the blobs."""
+        """A path for a file under construction, on the same file system as the blobs."""
         return self.folder / name
 
     def hold(self, digest: Digest) -> bool:
-        """Keep a blob from deletion from now on; whether it is there."""
+        """Protect a blob from deletion from now on; returns whether it is present."""
         with store_lock(self._blobs.folder):
             self._note(" ", digest)
             is_there = self._blobs.has(digest)
@@ -64,7 +64,7 @@ class Workspace:
             return is_there
 
     def put_bytes(self, data: bytes) -> PutResult:
-        """Store content that is at hand."""
+        """Store content."""
         digest = Digest.of(data)
         if not self.hold(digest):
             place = self.path(digest.file_name())
@@ -76,7 +76,7 @@ class Workspace:
         return PutResult(digest, len(data))
 
     def adopt(self, file: Path, digest: Digest) -> bool:
-        """Make a finished file of this folder a blob; False if the blob was there (the file goes then)."""
+        """Make a finished file of this folder a blob; False if the blob existed (the file is removed then)."""
         with store_lock(self._blobs.folder):
             self._note("+", digest)
             if self._blobs.has(digest):
@@ -103,7 +103,7 @@ class Workspace:
 
 
 def delete_unused(blobs: BlobStore, manifests: ManifestStore, digests: Iterable[Digest]) -> None:
-    """Delete those of the blobs that nobody refers to, as far as that is certain, and no change under way holds."""
+    """Delete those of the blobs that certainly nothing refers to and no change under way holds."""
     candidates = set(digests)
     if not candidates:
         return
@@ -123,7 +123,7 @@ def _delete_unused(
 
 
 def held_digests(blobs: BlobStore, *, other_than: Path | None = None) -> set[Digest]:
-    """What changes under way rely on, in all processes; one of them may be left out."""
+    """The blobs that changes under way rely on, in all processes; one change may be left out."""
     found: set[Digest] = set()
     for folder in _folders(blobs):
         if folder != other_than:
@@ -132,14 +132,14 @@ def held_digests(blobs: BlobStore, *, other_than: Path | None = None) -> set[Dig
 
 
 def recover_workspaces(blobs: BlobStore, manifests: ManifestStore) -> int:
-    """Clean up after processes that were killed in the middle of a change; how many changes there were."""
+    """Clean up after processes that were killed in the middle of a change; returns the number of changes."""
     count = 0
     for folder in _folders(blobs):
         with store_lock(blobs.folder):
             if _is_alive(folder):
                 continue
             added = {digest for mark, digest in _read_held(folder) if mark == "+"}
-            # The list goes last: who is killed here leaves it to the next.
+            # The list is removed last: if this process is killed too, the next one continues.
             _delete_unused(blobs, manifests, added, other_than=folder)
             shutil.rmtree(folder, ignore_errors=True)
             count += 1

@@ -1,4 +1,4 @@
-"""One request on a connection as the application sees it: read its body, answer it, learn that the client left."""
+"""One request on a connection as the application sees it: read its body, answer it, notice that the client left."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from corral.web.heads import HeadError, Request
 if TYPE_CHECKING:
     from corral.web.connection import Connection
 
-Headers = list[tuple[bytes, bytes]]
-
-# More of a body than this waits in the kernel until somebody reads it.
+# More of a body than this waits in the kernel until it is read.
 _HIGH_WATER_BYTES = 256 * 1024
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _STATUS_LINES = {
@@ -58,13 +56,13 @@ class Call:
         self.is_started = False
         self.is_ended = False
         self.keeps_alive = request.keeps_alive
-        # Done as soon as nobody is there to read the answer.
+        # Done as soon as the client has gone.
         self.gone: asyncio.Future[None] = loop.create_future()
 
-    # What the connection says.
+    # Called by the connection.
 
     def take(self, data: bytes) -> bool:
-        """Keep a piece of the body; True if no more should come before it is read."""
+        """Keep a piece of the body; True if reading should pause until it is used."""
         if self.is_ended:
             return False
         self._body.append(data)
@@ -77,13 +75,13 @@ class Call:
         self._wake()
 
     def break_body(self, error: HeadError) -> None:
-        """The rest of the body cannot be understood."""
+        """The framing of the rest of the body is broken."""
         self._error = error
         self.keeps_alive = False
         self._wake()
 
     def lose(self) -> None:
-        """The client is gone."""
+        """The client has gone."""
         if not self.gone.done():
             self.gone.set_result(None)
         self._wake()
@@ -92,7 +90,7 @@ class Call:
         if self._readable is not None and not self._readable.done():
             self._readable.set_result(None)
 
-    # What the application asks.
+    # Called by the application.
 
     async def read(self) -> bytes | None:
         """What has arrived of the body; empty at its end, None if the client left before it.
@@ -113,7 +111,7 @@ class Call:
             await self._readable
         data = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._drop_body()
-        self._connection.resume_reading()  # more may come while the application works on this
+        self._connection.resume_reading()  # more may arrive while the application works on this
         return data
 
     def _drop_body(self) -> None:
@@ -121,10 +119,10 @@ class Call:
         self._held_bytes = 0
 
     def start(self, status: int, headers: Iterable[tuple[bytes, bytes]], size_bytes: int | None) -> None:
-        """Send the head of the answer. `size_bytes` None: a stream, whose end `end` tells."""
+        """Send the head of the answer. `size_bytes` None: a stream, which `end` ends."""
         request = self.request
         self._is_silent = request.method == "HEAD" or status in _WITHOUT_BODY
-        # What is left of a body that nobody wanted is passed over, unless the client still waits to send it.
+        # The rest of a body that was not read is skipped, unless the client still waits to send it.
         if self._must_continue or self._connection.is_closing_soon:
             self.keeps_alive = False
         parts = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status, self._connection.common_headers()]
@@ -157,7 +155,7 @@ class Call:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether the client reads more slowly than we write; then `drain` waits for it."""
+        """Whether the client reads more slowly than the application writes; then `drain` waits for it."""
         return self._connection.is_blocked
 
     async def drain(self) -> None:

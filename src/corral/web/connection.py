@@ -1,8 +1,8 @@
-"""One client's connection: finds requests in what arrives, one after the other, and bounds what a client may hold.
+"""One client's connection: finds one request after the other in what arrives, and bounds what a client may occupy.
 
 A connection waits for a request, is in the middle of a head, serves a call (the application has its own deadlines
-then), or lingers: the answer is sent, and the rest of the request is read and dropped so that the client comes to
-read the answer. Every state but the call has a deadline, which the server looks at once a second.
+then), or lingers: the answer is sent, and the rest of the request is read and dropped so that the client gets to
+read the answer. Every state but the call has a deadline, which the server checks once a second.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Application = Callable[[Call], Coroutine[Any, Any, None]]
 
 # A client may send its next requests early; more than this waits in the kernel.
 _MAX_EARLY_BYTES = 64 * 1024
-# After a refused head: what the client may have sent before it saw the answer.
+# After a refused head: how much the client may have sent before it saw the answer.
 _MAX_DROPPED_BYTES = 1 << 20
 _LINGER_S = 20.0
 _TLS_HANDSHAKE = b"\x16"
@@ -32,7 +32,7 @@ _NO_DEADLINE = float("inf")
 
 
 class Host(Protocol):
-    """What a connection needs of the server around it."""
+    """What a connection needs from its server."""
 
     application: Application
     head_timeout_s: float
@@ -61,7 +61,7 @@ class Connection(asyncio.Protocol):
         self._host = host
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        # A head that is not complete, or what came before the last answer was sent.
+        # An incomplete head, or what arrived before the last answer was sent.
         self._early = bytearray()
         self._scanned_bytes = 0
         self._body: BodyReader | None = None
@@ -92,7 +92,7 @@ class Connection(asyncio.Protocol):
         self.resume_writing()
 
     def eof_received(self) -> bool:
-        """The client sends no more. It may still read, but whoever generates for it stops, as in Go."""
+        """The client sends no more. It may still read, but the work for it stops, as in Go."""
         self._has_ended = True
         call = self._call
         if call is None or call.is_ended or not call.is_body_complete:
@@ -133,7 +133,7 @@ class Connection(asyncio.Protocol):
                 data = self._read_head(data)
 
     def _read_head(self, data: bytes) -> bytes:
-        """Begin a call if the head is complete; what follows it is returned."""
+        """Begin a call if the head is complete; returns what follows the head."""
         if self._transport is None or self._transport.is_closing():
             return b""
         early = self._early
@@ -266,7 +266,7 @@ class Connection(asyncio.Protocol):
             self._loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
-        """Look at what came before the last answer was sent."""
+        """Process what arrived before the last answer was sent."""
         if self._call is None and self._early:
             early = bytes(self._early)
             self._early.clear()
@@ -274,7 +274,7 @@ class Connection(asyncio.Protocol):
             self.data_received(early)
 
     def _refuse(self, error: HeadError) -> None:
-        """Answer what cannot be understood, as Go words it, and take no further requests."""
+        """Answer an invalid request in Go's words, and take no further requests."""
         if self._transport is None or self._dropped_bytes >= 0:
             return
         self._dropped_bytes = 0
@@ -304,7 +304,7 @@ class Connection(asyncio.Protocol):
         return self._call is None
 
     def close(self) -> None:
-        """Close as soon as everything written has been sent, which has its deadline too."""
+        """Close as soon as everything written has been sent, which has a deadline too."""
         self.deadline_s = time.monotonic() + _LINGER_S
         if self._transport is not None:
             self._transport.close()

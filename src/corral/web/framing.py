@@ -8,13 +8,13 @@ from typing import Protocol
 from corral.web.heads import MAX_HEAD_BYTES, HeadError
 
 _MAX_LINE_BYTES = 4096
-# A body of tiny chunks is read in slices, so that it cannot hold up others.
+# A body of tiny chunks is read in slices, so that it does not delay other connections.
 _MAX_CHUNKS = 500
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?\r\n")
 
 
 class BodyReader(Protocol):
-    """Takes what arrives; `is_done` once the body has ended, `rest` is what was not used yet."""
+    """Takes what arrives; `is_done` once the body has ended, `rest` is what has not been used yet."""
 
     is_done: bool
     rest: bytes
@@ -56,7 +56,7 @@ class SizedBody:
 
 
 class ChunkedBody:
-    """A chunked body. Extensions and trailers are checked in form and dropped."""
+    """A chunked body. The syntax of extensions and trailers is checked; their content is dropped."""
 
     __slots__ = ("_left_bytes", "_trailer_bytes", "_waits", "is_done", "rest")
 

@@ -1,7 +1,7 @@
-"""Request heads: bytes in, a checked `Request` out, no I/O. Takes and refuses what Go's net/http does.
+"""Request heads: bytes in, a checked `Request` out, no I/O. Accepts and refuses what Go's net/http does.
 
 Unlike Go, a second Content-Length is refused even if it says the same, and so is one beside Transfer-Encoding: no
-client sends them, and servers that read them differently can be played against each other.
+client sends them, and they allow request smuggling between servers that read them differently.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _REQUEST_LINE = re.compile(rb"(%b) ([^\x00-\x20\x7f]+) HTTP/([0-9])\.([0-9])" % 
 _HEADERS = re.compile(rb"(?:%b:[^\x00-\x08\x0a-\x1f\x7f]*\r?\n)*\r?\n" % _TOKEN)
 _HEADER_LINE = re.compile(rb"([^:\r\n]+):[ \t]*([^\r\n]*)")
 _SPECIAL = frozenset((b"host", b"connection", b"expect", b"content-length", b"transfer-encoding"))
-# A run of blanks is looked at from its beginning alone, so that long ones take no more than their length.
+# A run of blanks is matched from its beginning only, so that long runs take linear time.
 _FOLD = re.compile(rb"(?<![ \t])[ \t]*(?:\r?\n[ \t]+)+")
 _HOST = re.compile(rb"[!$%&'()*+,\-.:;=@\[\]_~0-9A-Za-z]*")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -29,7 +29,7 @@ _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
 
 
 class HeadError(Exception):
-    """A request that is refused before anybody looks at what it wants; the text is for the client."""
+    """A request that is refused by its head; the text is for the client."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -163,7 +163,7 @@ def _read_framing(request: Request, values: dict[bytes, list[bytes]]) -> None:
         if [value.lower() for value in codings] != [b"chunked"]:
             raise HeadError(501, "unsupported transfer encoding")
         request.is_chunked = True
-        # Whoever sends it in HTTP/1.0 may be a proxy that did not look at it: nothing may follow.
+        # In HTTP/1.0 it may come from a proxy that does not know the header: nothing may follow.
         request.keeps_alive = request.keeps_alive and not request.is_http10
     elif sizes:
         if len(sizes) > 1:

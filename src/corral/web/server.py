@@ -1,4 +1,4 @@
-"""Accepts connections, bounds how many there are, closes those whose time is up, and ends all of them in time."""
+"""Accepts connections, bounds their number, closes those whose deadline has passed, and ends all of them in time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from corral.web.connection import Application, Connection
 
 _log = logging.getLogger("corral.web")
 _SWEEP_S = 1.0
-# Beyond the bound so many connections are told that there are too many; further ones are closed without a word.
+# This many connections beyond the bound get 503; further ones are closed without an answer.
 _MAX_REFUSED = 64
 
 
@@ -43,7 +43,7 @@ class WebServer:
         self._backlog = backlog
         self._connections: set[Connection] = set()
         self._idle: dict[Connection, None] = {}
-        # These have been told that there are too many, and are not counted among those.
+        # Connections that got 503; they do not count towards the bound.
         self._refused: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -58,7 +58,7 @@ class WebServer:
         self._sweep_timer = loop.call_later(_SWEEP_S, self._sweep)
 
     async def stop(self, stop_calls: Callable[[], None], *, grace_s: float) -> None:
-        """Take no more requests; let those under way end by themselves, then by `stop_calls`, then break them off."""
+        """Take no more requests. Wait for those under way, then end them by `stop_calls`, then cancel them."""
         self.is_stopping = True
         if self._server is not None:
             self._server.close()
@@ -80,7 +80,7 @@ class WebServer:
             task.cancel()
 
     async def _close_connections(self, timeout_s: float) -> None:
-        """Give the last bytes a moment to leave."""
+        """Give the last bytes a moment to be sent."""
         end_s = time.monotonic() + timeout_s
         while self._connections and time.monotonic() < end_s:
             for connection in list(self._connections):
@@ -89,7 +89,7 @@ class WebServer:
         for connection in list(self._connections):
             connection.abort()
 
-    # What connections ask.
+    # Called by connections.
 
     def admit(self, connection: Connection) -> bool:
         self._connections.add(connection)
@@ -121,7 +121,7 @@ class WebServer:
         task.add_done_callback(self._tasks.discard)
 
     def common_headers(self) -> bytes:
-        """The headers that stand in every answer."""
+        """The headers of every answer."""
         now_s = int(time.time())
         if self._common[0] != now_s:
             self._common = (now_s, f"date: {formatdate(now_s, usegmt=True)}\r\n".encode("ascii"))

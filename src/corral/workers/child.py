@@ -1,7 +1,7 @@
 """The program of a worker: `python -m corral.workers.child`. It does one job after another, each within its limits.
 
-Processor time is bounded by a timer whose signal ends the process whatever it is in the middle of; memory by the
-system's own limits. A worker that has grown, or has met its memory limit, ends after the reply.
+Processor time is bounded by a timer whose signal ends the process whatever it is doing, memory by the system's own
+limits. A worker that has grown, or has reached its memory limit, ends after the reply.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from corral.childlimits import limit_self
 from corral.errors import CorralError
 from corral.workers.wire import EXIT_MEMORY, FAILED, MEMORY, REFUSED, REPLY, REQUEST, RESULT, dump_chunks
 
 _NICE = 5
-_PR_SET_PDEATHSIG = 1
-# Mappings that hold no data of a job: guard pages, thread stacks, files.
+# Mappings that do not hold data of a job: guard pages, thread stacks, files.
 _ADDRESS_SLACK_BYTES = 128 << 20
-# A worker that was larger than this has done its part.
+# A worker that was larger than this is replaced.
 _MAX_KEPT_BYTES = 256 << 20
 _WATCH_INTERVAL_S = 0.05
 _UNLIMITED = resource.RLIM_INFINITY
@@ -42,19 +42,6 @@ def _read(size: int) -> bytearray:
     return data
 
 
-def _limit_self() -> None:
-    """Give way to everybody else, be the first that the OOM killer takes, leave no core, die with the server."""
-    with contextlib.suppress(OSError):
-        os.nice(_NICE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "linux":
-        import ctypes
-
-        with contextlib.suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text("800")
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-
-
 def _peak_bytes() -> int:
     """The most memory that this program has had."""
     with contextlib.suppress(OSError, ValueError, IndexError):
@@ -66,7 +53,7 @@ def _peak_bytes() -> int:
 
 
 def _mapped_bytes() -> tuple[int, int]:
-    """Address space and private writable memory of this process; zeros where the system does not say."""
+    """Address space and private writable memory of this process; zeros where the system does not report them."""
     try:
         fields = Path("/proc/self/statm").read_bytes().split()
         return int(fields[0]) * resource.getpagesize(), int(fields[5]) * resource.getpagesize()
@@ -81,7 +68,7 @@ def _set_soft(kind: int, limit_bytes: int) -> None:
 
 
 class _Watch:
-    """Ends the process when it grows too large, where no limit of the system does."""
+    """Ends the process when it grows too large, on systems without such a limit."""
 
     def __init__(self) -> None:
         self.limit_bytes = 0
@@ -134,7 +121,8 @@ def main() -> None:
     """Do jobs until stdin ends."""
     reply_to = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints must not look like a reply
-    _limit_self()
+    limit_self(oom_score=800, niceness=_NICE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     watch = None if _mapped_bytes()[0] else _Watch()
     out = os.fdopen(reply_to, "wb")
     while True:

@@ -1,8 +1,8 @@
 """A few worker processes and who gets them next.
 
-Each worker belongs to a thread, which starts it with the first job, hands it jobs and replaces it when it dies. Jobs
-of one kind (the job function's module) wait in a line of their own. The lines take turns, and one kind never has all
-workers, so that somebody who sends slow templates does not hold up everybody's images.
+Each worker belongs to a thread, which starts it with the first job, hands it jobs and replaces it when it dies.
+Jobs of one kind (the job function's module) wait in their own queue. The queues take turns, and one kind never
+occupies all workers, so that a client that sends slow templates does not delay the images of others.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from corral.workers.wire import dump_chunks
 
 _T = TypeVar("_T")
 _IDLE_S = 60.0
-# As many as wait for a slot of an engine: a conversation that is rendered in a worker is just as welcome.
+# As many as may wait for a slot of an engine: a conversation rendered in a worker is treated alike.
 _MAX_WAITING = 512
 _MEMORY_BYTES = 256 << 20
 _RESULT_BYTES = 64 << 20
@@ -33,7 +33,7 @@ _LEAST_CPU_S = 0.1
 
 
 class _Job:
-    """A job that waits or runs."""
+    """A waiting or running job."""
 
     def __init__(self, kind: str, chunks: list[bytes], limits: Limits) -> None:
         self.kind = kind
@@ -57,7 +57,7 @@ class WorkerPool:
         self._max_running_of_kind = max(self._max_workers - 1, 1)
         self._max_waiting = max_waiting
         self._idle_s = idle_s
-        # What limits of time are multiplied by: machines and their users differ.
+        # The factor for all limits of time: machines differ.
         self.time_scale = 1.0
         self._changed = threading.Condition()
         self._lines: dict[str, deque[_Job]] = {}
@@ -81,14 +81,14 @@ class WorkerPool:
 
         `job` is a function at the top of a module of Corral; the worker imports that module, so it should import
         little. It must not depend on anything that the server changed after it started. Arguments are whatever can
-        be pickled. The result is made of plain values (None, numbers, texts, bytes, lists, tuples, dicts, sets) and
+        be pickled. The result consists of plain values (None, numbers, texts, bytes, lists, tuples, dicts, sets) and
         Corral's dataclasses; others are refused.
 
         `cpu_s` bounds processor time (times `time_scale`, which CORRAL_WORK_TIMEOUT sets), and `deadline_s` wall time
         from the start of the work (without one: enough for a machine that is busy with much else). `memory_bytes` is
         what the job may allocate, `result_bytes` the size of what it returns. A worker that exceeds a limit is
-        killed, and so is one whose caller is cancelled. `what` begins the text of a limit's error: "the template",
-        "the JSON schema". A round trip to a worker that runs costs about 0.3 ms and a copy of what is sent; starting
+        killed, as is one whose caller is cancelled. `what` begins the text of a limit's error: "the template",
+        "the JSON schema". A round trip to a running worker costs about 0.3 ms and a copy of what is sent; starting
         one costs a tenth of a second.
 
         Raises:
@@ -135,7 +135,7 @@ class WorkerPool:
                 threading.Thread(target=self._serve, name="corral-worker", daemon=True).start()
 
     def _drop(self, job: _Job) -> None:
-        """Nobody waits for a job any more: take it out of its line, or stop it."""
+        """Nobody waits for a job any more: take it out of its queue, or stop it."""
         with self._changed:
             job.is_dropped = True
             line = self._lines.get(job.kind)
@@ -145,7 +145,7 @@ class WorkerPool:
                 job.worker.kill()
 
     def _next(self, worker: WorkerProcess | None) -> _Job | None:
-        """The next job of the line whose turn it is; None when an idle worker is to end."""
+        """The next job of the queue whose turn it is; None when an idle worker is to end."""
         timeout_s = None if worker is None else self._idle_s
         with self._changed:
             self._idle_count += 1
@@ -228,7 +228,7 @@ class WorkerPool:
 
 
 def _finish(job: _Job, *, value: Any = None, error: BaseException | None = None) -> None:
-    # A cancelled future has nobody who waits for it.
+    # Nobody waits for a cancelled future.
     with contextlib.suppress(InvalidStateError):
         if error is not None:
             job.future.set_exception(error)
@@ -243,7 +243,7 @@ def shared_pool() -> WorkerPool:
 
 
 def set_work_timeout(cpu_s: float) -> None:
-    """How much processor time a usual job of this process may take; others in proportion."""
+    """Set how much processor time a typical job of this process may take; others in proportion."""
     shared_pool().time_scale = max(cpu_s, _LEAST_CPU_S) / _CPU_S
 
 

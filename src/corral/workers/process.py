@@ -83,7 +83,7 @@ class WorkerProcess:
         self._process.kill()
 
     def close(self) -> int:
-        """Kill it, and see it end: no process stays behind. Returns its status."""
+        """Kill it and wait for its end, so that no process is left behind. Returns its status."""
         self.kill()
         status = self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -118,7 +118,7 @@ class WorkerProcess:
             self.is_usable = False
             raise
         except Exception as exc:
-            # The reply is not one: whatever wrote it is not to be trusted with another job.
+            # Not a valid reply: a process that wrote it must not get another job.
             self.is_usable = False
             raise WorkerError(f"{_ENDED}: {type(exc).__name__}") from exc
         self.is_usable = self.is_usable and not is_last

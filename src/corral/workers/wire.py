@@ -1,8 +1,8 @@
 """How a job and its result cross the pipes between the server and a worker.
 
-The worker is told what to do in a pickle: the server is trusted. What comes back is not, because a job works on
-foreign data: the server reads it with an unpickler that knows plain values and Corral's own dataclasses, nothing
-else. A request is `REQUEST` and a pickle of `(job, args, kwargs)`, a reply `REPLY` and a pickle.
+The worker gets its job as a pickle: it trusts the server. The result is not trusted, because a job works on foreign
+data: the server reads it with an unpickler that accepts plain values and Corral's own dataclasses, nothing else. A
+request is `REQUEST` and a pickle of `(job, args, kwargs)`, a reply `REPLY` and a pickle.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from corral.errors import CorralError
 
 # Seconds of processor time, bytes of memory, length of the pickle.
 REQUEST = struct.Struct("!dQQ")
-# What the pickle is (below), whether the worker ends after this job, length of the pickle.
+# The kind of reply (below), whether the worker ends after this job, length of the pickle.
 REPLY = struct.Struct("!B?Q")
 RESULT = 0  # the job's value
 REFUSED = 1  # a CorralError: (names of its class and those above, message, hint)
 FAILED = 2  # any other exception: its text
 MEMORY = 3  # a MemoryError: None
 
-# Where the system does not bound memory (macOS), the worker ends itself with this status.
+# Where the system does not limit memory (macOS), the worker ends itself with this status.
 EXIT_MEMORY = 77
 
 
@@ -50,8 +50,8 @@ def dump_chunks(value: object) -> list[bytes]:
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Makes plain values and, of Corral's classes that this process has loaded, those that are nothing but data:
-    dataclasses, and what says so by `is_only_data`.
+    """Makes plain values and, of Corral's classes that this process has loaded, those that hold only data:
+    dataclasses and those that set `is_only_data`.
     """
 
     def find_class(self, module: str, name: str) -> Any:
@@ -67,13 +67,13 @@ def load_result(data: io.BytesIO) -> Any:
     """The value in a reply.
 
     Raises:
-        pickle.UnpicklingError: it is not one that a worker may send. A damaged pickle raises others, too.
+        pickle.UnpicklingError: a worker must not send it. A damaged pickle may raise other errors.
     """
     return _PlainUnpickler(data).load()
 
 
 def restored_error(kinds: Iterable[str], message: str, hint: str) -> CorralError:
-    """An error of another process: of the first class in `kinds` that `corral.errors` has and a message makes up."""
+    """An error of another process, in the first class of `kinds` that `corral.errors` has and a message makes."""
     for kind in kinds:
         found = getattr(errors, kind, None)
         if isinstance(found, type) and issubclass(found, CorralError):

@@ -13,7 +13,7 @@ from corral.cli.doctor.machine_checks import check_gpus
 from corral.runner.engines.gpus import EngineGPUs, parse_device_list
 from tests.conftest import Server
 
-_SMI = "0, NVIDIA GeForce RTX 4090, 24564, 23010, 8.9"
+_SMI = "0, NVIDIA GeForce RTX 4090, 24564, 23010"
 
 
 def script(path: Path, output: str) -> Path:

@@ -15,8 +15,8 @@ from corral.digest import Digest
 from corral.errors import GGUFError, StoreError
 from corral.weights.gguf import GGUFFile
 from corral.weights.translate import VERSION, writing
-from corral.weights.translate.cache import FOLDER_NAME, ViewCache
-from corral.weights.translate.view import View, ViewTensor, paired_order
+from corral.weights.translate.cache import FOLDER_NAME, TranslatedFiles
+from corral.weights.translate.translated_file import TranslatedFile, TranslatedTensor, paired_order
 from tests.conftest import Server
 from tests.weights.translate.twins import TWINS, Layout
 
@@ -37,7 +37,7 @@ def gemma(tmp_path: Path) -> GGUFFile:
 
 def test_written_once_and_again_when_damaged(tmp_path: Path, gemma: GGUFFile) -> None:
     """The second time nothing is written; a file that was cut is."""
-    cache = ViewCache(tmp_path)
+    cache = TranslatedFiles(tmp_path)
     path = cache.ensure(DIGEST, gemma, "text")
     assert path is not None
     before = path.stat().st_mtime_ns
@@ -45,7 +45,7 @@ def test_written_once_and_again_when_damaged(tmp_path: Path, gemma: GGUFFile) ->
     assert cache.ensure(DIGEST, gemma, "text") == path
     assert path.stat().st_mtime_ns == before
     path.write_bytes(content[: len(content) // 2])
-    assert ViewCache(tmp_path).ensure(DIGEST, gemma, "text") == path
+    assert TranslatedFiles(tmp_path).ensure(DIGEST, gemma, "text") == path
     assert path.read_bytes() == content
     assert [p.name for p in cache.folder.iterdir()] == [path.name]
 
@@ -53,13 +53,13 @@ def test_written_once_and_again_when_damaged(tmp_path: Path, gemma: GGUFFile) ->
 def test_nothing_for_files_that_load_as_they_are(tmp_path: Path) -> None:
     """No translation, no file, no folder."""
     gguf = GGUFFile.open(BY_NAME["gemma3"].make().write(tmp_path / "blob"))
-    assert ViewCache(tmp_path).ensure(DIGEST, gguf, "text") is None
+    assert TranslatedFiles(tmp_path).ensure(DIGEST, gguf, "text") is None
     assert not (tmp_path / FOLDER_NAME).exists()
 
 
 def test_deleting_and_sweeping(tmp_path: Path, gemma: GGUFFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """A view goes with its blob, with a new version, and when nothing uses it; what is half written after an hour."""
-    cache, other = ViewCache(tmp_path), Digest("b" * 64)
+    cache, other = TranslatedFiles(tmp_path), Digest("b" * 64)
     for digest in (DIGEST, other):
         cache.ensure(digest, gemma, "text")
         cache.ensure(digest, gemma, "projector")
@@ -88,7 +88,7 @@ def _write_slowly(folder: Path, blob: Path, started: Any) -> None:
         signal.pause()
 
     setattr(writing, "copy_range", stuck)  # noqa: B010
-    ViewCache(folder).ensure(DIGEST, GGUFFile.open(blob), "text")
+    TranslatedFiles(folder).ensure(DIGEST, GGUFFile.open(blob), "text")
 
 
 def test_killed_while_writing(tmp_path: Path, gemma: GGUFFile) -> None:
@@ -101,7 +101,7 @@ def test_killed_while_writing(tmp_path: Path, gemma: GGUFFile) -> None:
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    cache = ViewCache(tmp_path)
+    cache = TranslatedFiles(tmp_path)
     assert not cache.path(DIGEST, "text").exists()
     assert len(list(cache.folder.iterdir())) == 1
     assert cache.ensure(DIGEST, gemma, "text") == cache.path(DIGEST, "text")
@@ -113,7 +113,7 @@ def test_folder_that_cannot_be_written(tmp_path: Path, gemma: GGUFFile) -> None:
     """The error says which folder."""
     (tmp_path / FOLDER_NAME).write_text("in the way")
     with pytest.raises(StoreError, match="cannot write the translated model") as caught:
-        ViewCache(tmp_path).ensure(DIGEST, gemma, "text")
+        TranslatedFiles(tmp_path).ensure(DIGEST, gemma, "text")
     assert FOLDER_NAME in caught.value.hint
 
 
@@ -124,7 +124,7 @@ def test_what_a_family_needs_is_missing(tmp_path: Path) -> None:
     layout.add("token_embd.weight", 8, 8)
     gguf = GGUFFile.open(layout.write(tmp_path / "blob"))
     with pytest.raises(GGUFError, match=r"no tensor 'blk\.0\.ffn_gate_exps\.weight'"):
-        ViewCache(tmp_path).ensure(DIGEST, gguf, "text")
+        TranslatedFiles(tmp_path).ensure(DIGEST, gguf, "text")
 
 
 def test_rows_in_pairs() -> None:
@@ -139,9 +139,9 @@ def test_interleaved_experts(tmp_path: Path) -> None:
     layout.add("a", 2, 3, 32)
     layout.add("b", 2, 3, 32)
     gguf = GGUFFile.open(layout.write(tmp_path / "blob"))
-    view = View(gguf)
+    view = TranslatedFile(gguf)
     view.interleave("c", "a", "b", (32, 6, 2), 2)
-    tensor: ViewTensor = view.tensors["c"]
+    tensor: TranslatedTensor = view.tensors["c"]
     data = gguf.path.read_bytes()
     a, b = layout.tensors["a"], layout.tensors["b"]
     expected = b"".join(part[expert].tobytes() for expert in range(2) for part in (a, b))

@@ -11,7 +11,7 @@ import pytest
 from corral.errors import GGUFError
 from corral.weights.gguf import GGUFFile
 from corral.weights.translate import projector_view, text_view
-from corral.weights.translate.view import View, reader_of
+from corral.weights.translate.translated_file import TranslatedFile, reader_of
 from tests.weights.translate.twins import Layout
 
 
@@ -21,13 +21,13 @@ def opened(layout: Layout, path: Path) -> GGUFFile:
     return GGUFFile.open(layout.write(path / "blob"))
 
 
-def text(layout: Layout, path: Path) -> View:
+def text(layout: Layout, path: Path) -> TranslatedFile:
     view = text_view(opened(layout, path))
     assert view is not None
     return view
 
 
-def data(view: View, name: str) -> bytes:
+def data(view: TranslatedFile, name: str) -> bytes:
     with view.gguf.path.open("rb") as file:
         return view.tensors[name].data(reader_of(file.fileno()))
 

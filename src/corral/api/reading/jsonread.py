@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 import re
 from array import array
-from collections.abc import Callable
 from itertools import accumulate
-from json import decoder as _json_decoder
 from typing import Any, ClassVar, NoReturn
 
+from corral.api.reading.compat_json import scan_string, scanner
 from corral.errors import InvalidRequestError
 
 _WHITESPACE = " \t\n\r"
@@ -44,9 +43,7 @@ def _finite_float(text: str) -> float:
 _decoder = json.JSONDecoder(
     object_pairs_hook=JSONObject, parse_constant=_refuse_constant, parse_float=_finite_float
 )
-# Not in the type stubs, but what `raw_decode` itself is made of, and the only way to the ends of values.
-_scan_once: Callable[[str, int], tuple[Any, int]] = vars(_decoder)["scan_once"]
-_scan_string: Callable[[str, int, bool], tuple[str, int]] = vars(_json_decoder)["scanstring"]
+_scan_once = scanner(_decoder)
 
 
 def read_members(
@@ -89,7 +86,7 @@ def _members(text: str, index: int) -> list[JSONMember]:
     while True:
         if text[index : index + 1] != '"':
             raise StopIteration(index)
-        name, index = _scan_string(text, index + 1, True)
+        name, index = scan_string(text, index + 1, True)
         index = _skip_space(text, index)
         if text[index : index + 1] != ":":
             raise StopIteration(index)

@@ -7,9 +7,6 @@ ValueError with the reason.
 from __future__ import annotations
 
 import re
-import re._constants as sre  # type: ignore[import-not-found]
-import re._parser as sre_parser  # type: ignore[import-not-found]
-import warnings
 from typing import Any
 
 from corral.chat.grammar.automata import (
@@ -28,6 +25,7 @@ from corral.chat.grammar.automata import (
     merged_ranges,
 )
 from corral.chat.grammar.budget import Budget
+from corral.chat.grammar.compat_re import Tree, parse, sre
 
 _MAX_PATTERN_CHARS = 20_000
 _MAX_REPEAT = 3000
@@ -47,7 +45,6 @@ _END = (sre.AT_END, sre.AT_END_STRING)
 _REPEATS = (sre.MAX_REPEAT, sre.MIN_REPEAT)
 _NOTHING = Sequence_(())
 _ANYTHING = Repeat(Chars(ALL), 0, None)
-_Tree = list[tuple[Any, Any]]
 
 # Patterns that widespread packages put into every schema of these types, as grammars of texts of a usual length that
 # match them: zod's email, pydantic's Decimal.
@@ -88,10 +85,8 @@ def pattern_automaton(pattern: str, budget: Budget) -> Automaton:
     if len(pattern) > _MAX_PATTERN_CHARS:
         raise ValueError(f"is longer than {_MAX_PATTERN_CHARS} characters")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            parsed = sre_parser.parse(_translated(pattern))
-        return _Reader(budget, bool(parsed.state.flags & re.IGNORECASE)).whole(list(parsed))
+        tree, ignores_case = parse(_translated(pattern))
+        return _Reader(budget, ignores_case).whole(tree)
     except (re.error, OverflowError) as exc:
         raise ValueError(f"is not a regular expression: {exc}") from None
     except RecursionError:
@@ -129,7 +124,7 @@ class _Reader:
         self._budget = budget
         self._ignores_case = ignores_case
 
-    def whole(self, tree: _Tree) -> Automaton:
+    def whole(self, tree: Tree) -> Automaton:
         """A pattern that may match anywhere: free at an end where it has no anchor."""
         options = _options(tree)
         if all(not _looks_ahead(option) for option in options):
@@ -140,7 +135,7 @@ class _Reader:
             all_refused = intersection(all_refused, other, self._budget)
         return complement(all_refused)
 
-    def _anchored(self, tree: _Tree) -> Node:
+    def _anchored(self, tree: Tree) -> Node:
         has_start = bool(tree) and _is_at(tree[0], _START)
         has_end = bool(tree) and _is_at(tree[-1], _END)
         body = tree[has_start : len(tree) - has_end]
@@ -151,7 +146,7 @@ class _Reader:
         ]
         return Sequence_(tuple(parts))
 
-    def _with_look_ahead(self, tree: _Tree) -> Automaton:
+    def _with_look_ahead(self, tree: Tree) -> Automaton:
         """The tree cut at its look-aheads; what follows each must also fit it."""
         while len(tree) > 1 and _is_at(tree[0], _START) and _is_at(tree[1], _START):
             tree = tree[1:]
@@ -232,7 +227,7 @@ class _Reader:
         return merged_ranges([*ranges, *upper, *lower])
 
 
-def _options(tree: _Tree) -> list[_Tree]:
+def _options(tree: Tree) -> list[Tree]:
     """The alternatives of a whole pattern, since each may have anchors."""
     if len(tree) == 1 and tree[0][0] is sre.SUBPATTERN and not (tree[0][1][1] or tree[0][1][2]):
         return _options(list(tree[0][1][3]))
@@ -248,5 +243,5 @@ def _is_at(node: tuple[Any, Any], kinds: tuple[Any, ...]) -> bool:
     return node[0] is sre.AT and node[1] in kinds
 
 
-def _looks_ahead(tree: _Tree) -> bool:
+def _looks_ahead(tree: Tree) -> bool:
     return any(kind in (sre.ASSERT, sre.ASSERT_NOT) for kind, _ in tree)

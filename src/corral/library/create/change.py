@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from corral.library.create.threads import in_thread
 from corral.store.models import ModelStore
 from corral.store.workspace import Workspace
+from corral.threads import in_thread
 
 
 @asynccontextmanager

@@ -13,27 +13,26 @@ import secrets
 import shutil
 import tempfile
 import threading
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from corral.digest import Digest
 from corral.errors import InvalidDigestError, InvalidRequestError, LocalFilesError, StoreError
 from corral.library.create.change import working
 from corral.library.create.ingest import MODES
 from corral.library.create.jobs import JobResult, Jobs
-from corral.library.create.threads import in_thread
 from corral.library.create.token import TOKEN_FILE_NAME, TOKEN_PREFIX
 from corral.store.links import LinkRecord
 from corral.store.models import ModelStore
 from corral.store.workspace import Workspace
+from corral.threads import in_thread
+from corral.types import Report
 
 _NO_DIGEST = "0" * 19
 
 Policy = Literal["link", "copy", "off"]
-Report = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)

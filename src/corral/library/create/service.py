@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 from corral.digest import Digest
 from corral.errors import (
@@ -25,16 +24,15 @@ from corral.library.create.files import blob_path, kind_of_files
 from corral.library.create.jobs import Jobs
 from corral.library.create.remote import normalize_remote
 from corral.library.create.request import CreateRequest, parse_info
-from corral.library.create.threads import in_thread
 from corral.library.create.weights import Weights
 from corral.names import ModelName, looks_like_file, parse_ref
 from corral.store.manifests import CONFIG_MEDIA_TYPE, Layer, Manifest
 from corral.store.models import Model, ModelStore
 from corral.store.references import digests_of
 from corral.store.workspace import Workspace
+from corral.threads import in_thread
+from corral.types import Report
 
-# Takes one progress object of the response.
-Report = Callable[[dict[str, Any]], Awaitable[None]]
 # Pulls a model that a FROM names and that is missing.
 PullBase = Callable[[str, Report], Awaitable[None]]
 

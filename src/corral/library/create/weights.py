@@ -24,9 +24,9 @@ from corral.library.create.files import (
 )
 from corral.library.create.jobs import JobResult, Jobs
 from corral.library.create.request import CreateRequest
-from corral.library.create.threads import in_thread
 from corral.store.models import ModelStore
 from corral.store.prune import keep_for_a_while
+from corral.threads import in_thread
 from corral.weights.gguf import GGUFFile
 from corral.weights.quantize import parse_file_type
 

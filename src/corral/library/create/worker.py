@@ -11,7 +11,6 @@ priority and limited memory, so the server is not slowed down.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
@@ -21,13 +20,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from corral.childlimits import limit_self
 from corral.digest import hash_file
 from corral.errors import CorralError
 
 _PROGRESS_INTERVAL_S = 0.1
 _NICE = 10
-_PR_SET_PDEATHSIG = 1
-_SIGKILL = 9
 
 
 class _Reporter:
@@ -118,23 +116,6 @@ def _work(order: Mapping[str, Any]) -> dict[str, Any]:
     return {"digest": str(hash_file(destination)), "size": destination.stat().st_size, "method": "copy"}
 
 
-def _limit_self(memory_limit_bytes: int) -> None:
-    """Limit private memory, lower the priority, die with the parent."""
-    if memory_limit_bytes:
-        import resource
-
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_DATA, (memory_limit_bytes, memory_limit_bytes))
-    with contextlib.suppress(OSError):
-        os.nice(_NICE)
-    if sys.platform == "linux":
-        import ctypes
-
-        with contextlib.suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text("700")
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
-
-
 def _end_with_stdin() -> None:
     """Wait until the other side closes the pipe; ignore anything it sends."""
     while os.read(0, 4096):
@@ -145,7 +126,7 @@ def _end_with_stdin() -> None:
 def main() -> None:
     """Run one order."""
     order = json.loads(sys.stdin.buffer.readline())
-    _limit_self(order["memory_limit_bytes"])
+    limit_self(oom_score=700, niceness=_NICE, memory_bytes=order["memory_limit_bytes"])
     threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:
         result = _work(order)

@@ -18,7 +18,7 @@ from corral.digest import Digest
 from corral.errors import GGUFError, StoreError
 from corral.weights.gguf import GGUFFile, check_loadable
 from corral.weights.translate.known import VERSION, projector_view, text_view
-from corral.weights.translate.view import View
+from corral.weights.translate.translated_file import TranslatedFile
 from corral.weights.translate.writing import TEMPORARY_MARK, write_view
 
 Part = Literal["text", "projector"]
@@ -28,10 +28,13 @@ FOLDER_NAME = "corral-views"
 _NAME = re.compile(r"(?P<hex>[0-9a-f]{64})-v(?P<version>\d+)-(text|projector)\.gguf")
 # Another process may be writing such a file; then it is recent.
 _ABANDONED_S = 3600.0
-_MAKERS: dict[Part, Callable[[GGUFFile], View | None]] = {"text": text_view, "projector": projector_view}
+_MAKERS: dict[Part, Callable[[GGUFFile], TranslatedFile | None]] = {
+    "text": text_view,
+    "projector": projector_view,
+}
 
 
-class ViewCache:
+class TranslatedFiles:
     """The views of one models folder. Blocks on the disk; thread-safe."""
 
     def __init__(self, models_folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from corral.weights.translate.view import View
+from corral.weights.translate.translated_file import TranslatedFile
 
 HALF = (0.5, 0.5, 0.5)
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -14,7 +14,7 @@ _STANDARD = ("block_count", "embedding_length", "attention.head_count", "patch_s
 
 
 def start(
-    view: View,
+    view: TranslatedFile,
     kind: str,
     *,
     leaves: Iterable[str] = (),
@@ -38,12 +38,14 @@ def start(
         view.inject(f"clip.use_{activation}", True, "bool")
 
 
-def copy_leaves(view: View, leaves: Iterable[str], *, source: str = "vision", target: str = "vision") -> None:
+def copy_leaves(
+    view: TranslatedFile, leaves: Iterable[str], *, source: str = "vision", target: str = "vision"
+) -> None:
     """Copy values of a tower to `clip.`, with unchanged names."""
     for leaf in leaves:
         view.copy(f"{view.architecture}.{source}.{leaf}", f"clip.{target}.{leaf}")
 
 
-def finish(view: View) -> None:
+def finish(view: TranslatedFile) -> None:
     """Drop what a projector does not need: the vocabulary and the values of the text model."""
     view.values = {key: value for key, value in view.values.items() if key.startswith(("general.", "clip."))}

@@ -29,7 +29,7 @@ from corral.weights.translate.families import (
     qwen3vl,
     qwen25vl,
 )
-from corral.weights.translate.view import View
+from corral.weights.translate.translated_file import TranslatedFile
 
 # Part of the names of stored views: increase it whenever a translation changes.
 VERSION = 1
@@ -39,8 +39,8 @@ VERSION = 1
 class _Family:
     """`text` changes a view and returns whether this was necessary; `projector` makes the vision part."""
 
-    text: Callable[[View], bool]
-    projector: Callable[[View], None] | None = None
+    text: Callable[[TranslatedFile], bool]
+    projector: Callable[[TranslatedFile], None] | None = None
 
 
 _FAMILIES: dict[str, _Family] = {
@@ -70,7 +70,7 @@ _FAMILIES: dict[str, _Family] = {
 }
 
 
-def text_view(gguf: GGUFFile) -> View | None:
+def text_view(gguf: GGUFFile) -> TranslatedFile | None:
     """The file in the engine's layout; None if the file needs no translation.
 
     Raises:
@@ -80,7 +80,7 @@ def text_view(gguf: GGUFFile) -> View | None:
     family = _FAMILIES.get(gguf.architecture)
     if family is None:
         return None
-    view = View(gguf)
+    view = TranslatedFile(gguf)
     return view if family.text(view) else None
 
 
@@ -101,7 +101,7 @@ def embeds_projector(gguf: GGUFFile) -> bool:
     return has_part and any(tensor.name.startswith("v.") for tensor in gguf.tensors)
 
 
-def projector_view(gguf: GGUFFile) -> View | None:
+def projector_view(gguf: GGUFFile) -> TranslatedFile | None:
     """The vision (and audio) part of a file that contains both parts; None if it has none.
 
     Raises:
@@ -110,7 +110,7 @@ def projector_view(gguf: GGUFFile) -> View | None:
     family = _FAMILIES.get(gguf.architecture)
     if family is None or family.projector is None or not embeds_projector(gguf) or text_view(gguf) is None:
         return None
-    view = View(gguf)
+    view = TranslatedFile(gguf)
     family.projector(view)
     clip.finish(view)
     return view

@@ -14,7 +14,7 @@ from pathlib import Path
 from corral.disk import check_space, copy_range, write_all
 from corral.weights.gguf import NewTensor, build_header, encode_value
 from corral.weights.gguf.writer import Header
-from corral.weights.translate.view import View, ViewTensor, reader_of
+from corral.weights.translate.translated_file import TranslatedFile, TranslatedTensor, reader_of
 
 # Part of the names of incomplete files.
 TEMPORARY_MARK = ".writing-"
@@ -24,7 +24,7 @@ _PIECE_BYTES = 256 << 20
 
 
 def write_view(
-    view: View, destination: Path, *, on_progress: Callable[[int, int], None] | None = None
+    view: TranslatedFile, destination: Path, *, on_progress: Callable[[int, int], None] | None = None
 ) -> None:
     """Write a view; `destination` appears once everything is on disk. `on_progress(done, total)` counts bytes.
 
@@ -50,7 +50,9 @@ def write_view(
         raise
 
 
-def _aligned_header(view: View, tensors: Sequence[NewTensor], sources: Sequence[ViewTensor]) -> Header:
+def _aligned_header(
+    view: TranslatedFile, tensors: Sequence[NewTensor], sources: Sequence[TranslatedTensor]
+) -> Header:
     """A header after which the largest copied tensor keeps its position within a block."""
     header = build_header(view.values, tensors)
     copied = [i for i, tensor in enumerate(sources) if len(tensor.ranges) == 1]
@@ -70,7 +72,7 @@ def _aligned_header(view: View, tensors: Sequence[NewTensor], sources: Sequence[
 def _write_data(
     source: int,
     target: int,
-    tensors: Sequence[ViewTensor],
+    tensors: Sequence[TranslatedTensor],
     header: Header,
     on_progress: Callable[[int, int], None] | None,
 ) -> None:
@@ -98,7 +100,7 @@ def _write_data(
             report(len(data))
 
 
-def _runs(tensors: Sequence[ViewTensor], offsets: Sequence[int]) -> list[tuple[int, int, int]]:
+def _runs(tensors: Sequence[TranslatedTensor], offsets: Sequence[int]) -> list[tuple[int, int, int]]:
     """The ranges to copy as (from, to, bytes); neighbours in both files are joined, including padding."""
     runs: list[tuple[int, int, int]] = []
     for tensor, offset in zip(tensors, offsets, strict=True):

@@ -7,12 +7,12 @@ import binascii
 
 from corral.errors import GGUFError
 from corral.weights.gguf import decode_value
-from corral.weights.translate.view import View
+from corral.weights.translate.translated_file import TranslatedFile
 
 _TABLE = "tokenizer.ggml.precompiled_charsmap"
 
 
-def text(view: View) -> bool:
+def text(view: TranslatedFile) -> bool:
     if view.get("tokenizer.ggml.model") != "t5" or _TABLE not in view.values:
         return False
     kind, value = decode_value(view.values[_TABLE])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corral.weights.translate import clip
-from corral.weights.translate.view import View
+from corral.weights.translate.translated_file import TranslatedFile
 
 _NAMES = (
     ("v.sam.position_embd", "v.sam.pos_embd.weight"),
@@ -25,7 +25,7 @@ _NAMES = (
 )
 
 
-def text(view: View) -> bool:
+def text(view: TranslatedFile) -> bool:
     view.copy_prefix("deepseek2-ocr")
     view.inject("deepseek2-ocr.attention.layer_norm_rms_epsilon", 1e-6, "float32")
     if "blk.1.ffn_down_exps.weight" in view.tensors:
@@ -38,7 +38,7 @@ def text(view: View) -> bool:
     return True
 
 
-def projector(view: View) -> None:
+def projector(view: TranslatedFile) -> None:
     clip.start(view, "deepseekocr", is_standard=False, activation="gelu")
     clip.copy_leaves(view, ("block_count", "embedding_length", "patch_size", "image_size"))
     view.copy("deepseekocr.vision.head_count", "clip.vision.attention.head_count")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corral.weights.translate import clip
-from corral.weights.translate.view import View
+from corral.weights.translate.translated_file import TranslatedFile
 
 _SIGNS = ("gemma3.mm.tokens_per_image", "gemma3.rope.global.freq_base", "gemma3.rope.local.freq_base",
           "tokenizer.ggml.add_padding_token", "tokenizer.ggml.add_unknown_token")  # fmt: skip
@@ -24,7 +24,7 @@ _VISION_NAMES = (
 )
 
 
-def text(view: View) -> bool:
+def text(view: TranslatedFile) -> bool:
     if "dense.0.weight" in view.tensors:
         _embedding(view)
         return True
@@ -44,7 +44,7 @@ def text(view: View) -> bool:
     return True
 
 
-def _embedding(view: View) -> None:
+def _embedding(view: TranslatedFile) -> None:
     """EmbeddingGemma: two dense layers after the pooling."""
     view.copy_prefix("gemma-embedding")
     view.drop("gemma-embedding.attention.causal", "gemma-embedding.attention.sliding_window_pattern")
@@ -58,7 +58,7 @@ def _embedding(view: View) -> None:
     )
 
 
-def projector(view: View) -> None:
+def projector(view: TranslatedFile) -> None:
     clip.start(
         view,
         "gemma3",

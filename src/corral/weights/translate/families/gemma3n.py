@@ -6,14 +6,14 @@ import re
 from dataclasses import replace
 
 from corral.weights.gguf.names import row_bytes
-from corral.weights.translate.view import View
+from corral.weights.translate.translated_file import TranslatedFile
 
 _BYTE_TOKEN = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 _NORMAL, _BYTE = 1, 6
 _END_OF_TURN = 106
 
 
-def text(view: View) -> bool:
+def text(view: TranslatedFile) -> bool:
     embeddings, per_layer = "token_embd.weight", "per_layer_token_embd.weight"
     if per_layer not in view.tensors or view.rows(embeddings) == view.rows(per_layer):
         return False
@@ -31,7 +31,7 @@ def text(view: View) -> bool:
     return True
 
 
-def _retype(view: View) -> None:
+def _retype(view: TranslatedFile) -> None:
     """Set the types of byte tokens, and of unused tokens to normal."""
     tokens, types = view.get("tokenizer.ggml.tokens"), view.get("tokenizer.ggml.token_type")
     if not isinstance(tokens, list) or not isinstance(types, list):

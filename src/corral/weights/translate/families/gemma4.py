@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from corral.weights.translate import clip
-from corral.weights.translate.view import View
+from corral.weights.translate.translated_file import TranslatedFile
 
 _TOWERS = ("a.", "v.", "mm.", "model.vision_tower.")
 _GATE = re.compile(r"(blk\.\d+\.)ffn_gate_exps\.weight")
@@ -24,7 +24,7 @@ _AUDIO_NAMES = (
 )
 
 
-def text(view: View) -> bool:
+def text(view: TranslatedFile) -> bool:
     is_llama = view.get("tokenizer.ggml.model") == "llama"
     if not is_llama and not view.has(*_TOWERS):
         return False
@@ -38,7 +38,7 @@ def text(view: View) -> bool:
     return True
 
 
-def _fuse_experts(view: View, block: str) -> None:
+def _fuse_experts(view: TranslatedFile, block: str) -> None:
     """Join gate and up of each expert, unless they differ or have their own scales."""
     gate, up = f"{block}ffn_gate_exps.weight", f"{block}ffn_up_exps.weight"
     fused = f"{block}ffn_gate_up_exps.weight"
@@ -54,7 +54,7 @@ def _fuse_experts(view: View, block: str) -> None:
     view.interleave(fused, gate, up, (width, 2 * ff, experts), experts)
 
 
-def projector(view: View) -> None:
+def projector(view: TranslatedFile) -> None:
     clip.start(
         view,
         "gemma4v",
@@ -70,7 +70,7 @@ def projector(view: View) -> None:
         _audio(view)
 
 
-def _audio(view: View) -> None:
+def _audio(view: TranslatedFile) -> None:
     view.put("clip.audio.projector_type", "gemma4a", "string")
     view.inject("clip.has_audio_encoder", True, "bool")
     clip.copy_leaves(view, _AUDIO_LEAVES, source="audio", target="audio")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from corral.weights.translate.view import View
+from corral.weights.translate.translated_file import TranslatedFile
 
 
-def text(view: View) -> bool:
+def text(view: TranslatedFile) -> bool:
     rank = view.own_number("attention.kv_lora_rank")
     head = view.own_number("attention.key_length")
     view.copy_prefix("deepseek2")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from corral.weights.translate import clip
-from corral.weights.translate.view import View
+from corral.weights.translate.translated_file import TranslatedFile
 
 _GATE = re.compile(r"blk\.(\d+)\.ffn_gate\.weight")
 _TEXT_NAMES = (
@@ -19,7 +19,7 @@ _VISION_NAMES = (
 )
 
 
-def text(view: View) -> bool:
+def text(view: TranslatedFile) -> bool:
     view.copy_prefix("glm4")
     sections = view.own("rope.mrope_section")
     if isinstance(sections, list) and len(sections) == 3:
@@ -36,7 +36,7 @@ def text(view: View) -> bool:
     return True
 
 
-def projector(view: View) -> None:
+def projector(view: TranslatedFile) -> None:
     clip.start(
         view,
         "glm4v",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from corral.weights.translate.view import View
+from corral.weights.translate.translated_file import TranslatedFile
 
 _OLD = (
     (re.compile(r"\.attn_out(?=\.)"), ".attn_output"),
@@ -13,7 +13,7 @@ _OLD = (
 )
 
 
-def text(view: View) -> bool:
+def text(view: TranslatedFile) -> bool:
     view.copy_prefix("gpt-oss")
     view.inject("gpt-oss.expert_feed_forward_length", view.rows("blk.0.ffn_gate_exps.weight"), "uint32")
     view.inject("gpt-oss.rope.scaling.type", "yarn", "string")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corral.weights.translate.view import View
+from corral.weights.translate.translated_file import TranslatedFile
 
 _KEYS = (
     ("rope.swa.dimension_count", "rope.dimension_count_swa"),
@@ -10,7 +10,7 @@ _KEYS = (
 )
 
 
-def text(view: View) -> bool:
+def text(view: TranslatedFile) -> bool:
     is_ours = any(f"laguna.{old}" in view.values for old, _ in _KEYS) or "blk.0.attn_g.weight" in view.tensors
     if not is_ours:
         return False

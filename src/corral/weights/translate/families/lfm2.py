@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from corral.weights.translate.view import View
+from corral.weights.translate.translated_file import TranslatedFile
 
 
-def text(view: View) -> bool:
+def text(view: TranslatedFile) -> bool:
     if "output_norm.weight" not in view.tensors or "token_embd_norm.weight" in view.tensors:
         return False
     view.put("tokenizer.ggml.pre", "lfm2", "string")

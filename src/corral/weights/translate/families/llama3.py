@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from corral.weights.gguf import GGUFArray
-from corral.weights.translate.view import View
+from corral.weights.translate.translated_file import TranslatedFile
 
 _END_OF_TEXT, _START_HEADER, _END_OF_TURN = 128_001, 128_006, 128_009
 _MARKS = ("<|start_header_id|>", "<|eot_id|>")
 
 
-def text(view: View) -> bool:
+def text(view: TranslatedFile) -> bool:
     tokens = view.gguf.metadata.get("tokenizer.ggml.tokens")
     if not isinstance(tokens, GGUFArray) or tokens.element_type != "string" or len(tokens) <= _END_OF_TURN:
         return False
@@ -27,7 +27,7 @@ def text(view: View) -> bool:
     return True
 
 
-def _is_llama3(view: View, tokens: GGUFArray) -> bool:
+def _is_llama3(view: TranslatedFile, tokens: GGUFArray) -> bool:
     marks = (_START_HEADER, _END_OF_TURN)
     found = {i: token for i, token in enumerate(tokens.byte_strings()) if i in marks}
     if found.get(_END_OF_TURN) != b"<|eot_id|>":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corral.weights.translate import clip
-from corral.weights.translate.view import View
+from corral.weights.translate.translated_file import TranslatedFile
 
 _NAMES = (
     ("v.positional_embedding_vlm", "v.position_embd.weight"),
@@ -22,14 +22,14 @@ _NAMES = (
 )
 
 
-def text(view: View) -> bool:
+def text(view: TranslatedFile) -> bool:
     if not view.has("v.", "mm."):
         return False
     view.hide("v.", "mm.")
     return True
 
 
-def projector(view: View) -> None:
+def projector(view: TranslatedFile) -> None:
     clip.start(view, "llama4", leaves=("feed_forward_length", "image_size"), activation="gelu")
     view.put("clip.vision.projector_type", "llama4", "string")
     view.copy("llama4.vision.layer_norm_epsilon", "clip.vision.attention.layer_norm_epsilon")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from corral.weights.translate import clip
-from corral.weights.translate.view import View
+from corral.weights.translate.translated_file import TranslatedFile
 
 _SIGNS = (
     "mistral3.rope.scaling.beta_fast",
@@ -32,7 +32,7 @@ _NAMES = (
 )
 
 
-def text(view: View) -> bool:
+def text(view: TranslatedFile) -> bool:
     if not view.has("v.", "mm.") and not any(key in view.values for key in _SIGNS):
         return False
     for old, new in _KEYS:
@@ -43,7 +43,7 @@ def text(view: View) -> bool:
     return True
 
 
-def projector(view: View) -> None:
+def projector(view: TranslatedFile) -> None:
     clip.start(
         view,
         "pixtral",

@@ -7,7 +7,7 @@ import struct
 
 from corral.errors import GGUFError
 from corral.weights.translate import clip
-from corral.weights.translate.view import Read, View, ViewTensor
+from corral.weights.translate.translated_file import Read, TranslatedFile, TranslatedTensor
 
 _LATENT = ("blk.0.ffn_latent_in.weight", "blk.1.ffn_latent_in.weight")
 _LEAVES = (
@@ -33,7 +33,7 @@ _VISION_NAMES = (
 )
 
 
-def text(view: View) -> bool:
+def text(view: TranslatedFile) -> bool:
     """Nemotron H with experts."""
     if not view.has(*_LATENT, "mtp."):
         return False
@@ -41,7 +41,7 @@ def text(view: View) -> bool:
     return True
 
 
-def omni_text(view: View) -> bool:
+def omni_text(view: TranslatedFile) -> bool:
     """Nemotron H Omni: its text model, with or without experts."""
     if not view.has("v.", "a.", "mm."):
         return False
@@ -56,7 +56,7 @@ def omni_text(view: View) -> bool:
     return True
 
 
-def _latent(view: View, architecture: str) -> None:
+def _latent(view: TranslatedFile, architecture: str) -> None:
     first = next((name for name in view.tensors if name.endswith(".ffn_latent_in.weight")), None)
     if first is not None:
         view.put(f"{architecture}.moe_latent_size", view.rows(first), "uint32")
@@ -64,7 +64,7 @@ def _latent(view: View, architecture: str) -> None:
     view.rename([(".ffn_latent_in", ".ffn_latent_down"), (".ffn_latent_out", ".ffn_latent_up")])
 
 
-def projector(view: View) -> None:
+def projector(view: TranslatedFile) -> None:
     clip.start(
         view,
         "nemotron_v2_vl",
@@ -96,7 +96,7 @@ def projector(view: View) -> None:
     _shape_patches(view, patch, width)
 
 
-def _number(view: View, leaf: str) -> int:
+def _number(view: TranslatedFile, leaf: str) -> int:
     """A value of the tower, which must be positive."""
     value = view.get(f"clip.vision.{leaf}")
     if not isinstance(value, int) or value <= 0:
@@ -104,7 +104,7 @@ def _number(view: View, leaf: str) -> int:
     return value
 
 
-def _shape_patches(view: View, patch: int, width: int) -> None:
+def _shape_patches(view: TranslatedFile, patch: int, width: int) -> None:
     """A matrix (pixels of a patch, width) as a convolution (patch, patch, channels, width)."""
     name = "v.patch_embd.weight"
     tensor = view.tensors.get(name)
@@ -113,10 +113,10 @@ def _shape_patches(view: View, patch: int, width: int) -> None:
     channels = tensor.shape[0] // (patch * patch)
     if channels * patch * patch != tensor.shape[0] or tensor.shape[1] != width:
         raise GGUFError(f"{name} has shape {tensor.shape}, which is not a patch of {patch} x {patch}")
-    view.tensors[name] = ViewTensor((patch, patch, channels, width), "F32", make=tensor.floats)
+    view.tensors[name] = TranslatedTensor((patch, patch, channels, width), "F32", make=tensor.floats)
 
 
-def _resample_positions(view: View, side: int) -> None:
+def _resample_positions(view: TranslatedFile, side: int) -> None:
     """Position embeddings for `side` x `side` patches, bilinear, corners on corners."""
     name = "v.position_embd.weight"
     tensor = view.tensors.get(name)
@@ -131,7 +131,7 @@ def _resample_positions(view: View, side: int) -> None:
         data = tensor.floats(read)
         return data if side == old_side else _bilinear(data, old_side, side, width)
 
-    view.tensors[name] = ViewTensor((width, side * side), "F32", make=make)
+    view.tensors[name] = TranslatedTensor((width, side * side), "F32", make=make)
 
 
 def _bilinear(data: bytes, old_side: int, side: int, width: int) -> bytes:

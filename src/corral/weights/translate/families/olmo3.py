@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from corral.weights.translate.view import View
+from corral.weights.translate.translated_file import TranslatedFile
 
 
-def text(view: View) -> bool:
+def text(view: TranslatedFile) -> bool:
     view.copy_prefix("olmo2")
     return True

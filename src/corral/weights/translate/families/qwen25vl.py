@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corral.weights.translate import clip
-from corral.weights.translate.view import View
+from corral.weights.translate.translated_file import TranslatedFile
 
 _NAMES = (
     ("v.merger.ln_q", "v.post_ln"),
@@ -14,7 +14,7 @@ _NAMES = (
 )
 
 
-def text(view: View) -> bool:
+def text(view: TranslatedFile) -> bool:
     view.copy_prefix("qwen2vl")
     sections = view.own("rope.mrope_section")
     if isinstance(sections, list):
@@ -23,7 +23,7 @@ def text(view: View) -> bool:
     return True
 
 
-def projector(view: View) -> None:
+def projector(view: TranslatedFile) -> None:
     clip.start(
         view,
         "qwen2.5vl_merger",

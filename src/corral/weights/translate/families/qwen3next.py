@@ -7,7 +7,7 @@ import re
 from corral.errors import GGUFError
 from corral.weights.translate import clip
 from corral.weights.translate.families import qwen_vision
-from corral.weights.translate.view import View
+from corral.weights.translate.translated_file import TranslatedFile
 
 _BLOCK = re.compile(r"blk\.(\d+)\.")
 _MTP_LAYER = re.compile(r"mtp\.layers\.(\d+)\.")
@@ -24,7 +24,7 @@ _SHARED_NAMES = (
 )
 
 
-def text(view: View) -> bool:
+def text(view: TranslatedFile) -> bool:
     """Qwen 3.5, dense and with experts."""
     architecture = view.architecture
     signs = [f"{architecture}.{leaf}" for leaf in _SIGNS]
@@ -42,7 +42,7 @@ def text(view: View) -> bool:
     return True
 
 
-def next_text(view: View) -> bool:
+def next_text(view: TranslatedFile) -> bool:
     """Qwen 3 Next."""
     if not any(name.endswith(".ssm_dt") for name in view.tensors):
         return False
@@ -51,18 +51,18 @@ def next_text(view: View) -> bool:
     return True
 
 
-def _scalar_heads(view: View) -> None:
+def _scalar_heads(view: TranslatedFile) -> None:
     """Layers without attention have 0 heads; llama.cpp expects the number of the other layers."""
     heads = view.own("attention.head_count_kv")
     if isinstance(heads, list):
         view.put(f"{view.architecture}.attention.head_count_kv", max(heads, default=0) or 2, "uint32")
 
 
-def _rename_dt(view: View) -> None:
+def _rename_dt(view: TranslatedFile) -> None:
     view.map_names(lambda name: f"{name}.bias" if name.endswith(".ssm_dt") else name)
 
 
-def _predictor(view: View) -> None:
+def _predictor(view: TranslatedFile) -> None:
     """MTP layers become additional blocks."""
     layers = {int(match[1]) for name in view.tensors if (match := _MTP_LAYER.match(name))}
     if not view.has("mtp.") or any(".nextn." in name for name in view.tensors):
@@ -97,7 +97,7 @@ def _is_shifted_norm(name: str) -> bool:
     return is_norm or name.endswith(("nextn.enorm.weight", "nextn.hnorm.weight"))
 
 
-def _stack_experts(view: View, first: int) -> None:
+def _stack_experts(view: TranslatedFile, first: int) -> None:
     """Join the experts of a layer to one tensor, as in the other blocks."""
     found: dict[tuple[int, str], dict[int, str]] = {}
     for name in view.tensors:
@@ -113,7 +113,7 @@ def _stack_experts(view: View, first: int) -> None:
         view.join(f"blk.{first + layer}.ffn_{part}_exps.weight", [names[i] for i in range(len(names))], shape)
 
 
-def projector(view: View) -> None:
+def projector(view: TranslatedFile) -> None:
     clip.start(view, "qwen3vl_merger", leaves=("spatial_merge_size", "num_channels"), activation="gelu")
     view.inject("clip.vision.feed_forward_length", 4304, "uint32")
     view.inject("clip.vision.image_size", 768, "uint32")

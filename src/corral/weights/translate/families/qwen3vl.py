@@ -8,14 +8,14 @@ import re
 from corral.errors import GGUFError
 from corral.weights.translate import clip
 from corral.weights.translate.families import qwen_vision
-from corral.weights.translate.view import View
+from corral.weights.translate.translated_file import TranslatedFile
 
 _DEEPSTACK = re.compile(r"v\.deepstack_merger\.(\d+)\.(norm|linear_fc1|linear_fc2)\.")
 _LEAVES = {"norm": "norm", "linear_fc1": "fc1", "linear_fc2": "fc2"}
 _MAX_BLOCKS = 512
 
 
-def text(view: View) -> bool:
+def text(view: TranslatedFile) -> bool:
     key = f"{view.architecture}.rope.dimension_sections"
     if key in view.values:
         return False
@@ -25,13 +25,13 @@ def text(view: View) -> bool:
     return True
 
 
-def _indexes(view: View) -> list[int]:
+def _indexes(view: TranslatedFile) -> list[int]:
     """The blocks of the tower whose states go into the first text blocks."""
     indexes = view.own("vision.deepstack_visual_indexes", [])
     return [i for i in indexes if isinstance(i, int)] if isinstance(indexes, list) else []
 
 
-def projector(view: View) -> None:
+def projector(view: TranslatedFile) -> None:
     clip.start(
         view,
         "qwen3vl_merger",

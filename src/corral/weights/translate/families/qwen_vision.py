@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 
-from corral.weights.translate.view import Read, View, ViewTensor
+from corral.weights.translate.translated_file import Read, TranslatedFile, TranslatedTensor
 
 _log = logging.getLogger("corral.translate")
 _QUERY = re.compile(r"(v\.blk\.\d+\.)attn_q\.(weight|bias)")
@@ -22,7 +22,7 @@ NAMES = (
 )
 
 
-def reshape_tower(view: View, *, as_floats: bool) -> None:
+def reshape_tower(view: TranslatedFile, *, as_floats: bool) -> None:
     """Join, split and rename; `as_floats`: q, k and v as float32 first."""
     view.keep("v.", "mm.")
     for name in list(view.tensors):
@@ -33,7 +33,7 @@ def reshape_tower(view: View, *, as_floats: bool) -> None:
     view.promote("v.position_embd.weight")
 
 
-def _join_qkv(view: View, block: str, leaf: str, *, as_floats: bool) -> None:
+def _join_qkv(view: TranslatedFile, block: str, leaf: str, *, as_floats: bool) -> None:
     parts = [f"{block}attn_{role}.{leaf}" for role in ("q", "k", "v")]
     if not all(name in view.tensors for name in parts):
         return
@@ -43,7 +43,7 @@ def _join_qkv(view: View, block: str, leaf: str, *, as_floats: bool) -> None:
     join(f"{block}attn_qkv.{leaf}", parts, (*first[:-1], rows))
 
 
-def _split_patches(view: View) -> None:
+def _split_patches(view: TranslatedFile) -> None:
     """A packed weight (width, height, 2 frames, out x in) as one for each frame, (width, height, in, out)."""
     name = "v.patch_embed.weight"
     tensor = view.tensors.get(name)
@@ -59,13 +59,13 @@ def _split_patches(view: View) -> None:
     width, height, _, packed = tensor.shape
     frame_bytes = 4 * width * height
 
-    def frame(index: int) -> ViewTensor:
+    def frame(index: int) -> TranslatedTensor:
         def make(read: Read) -> bytes:
             data = tensor.floats(read)
             starts = range(index * frame_bytes, len(data), 2 * frame_bytes)
             return b"".join(data[start : start + frame_bytes] for start in starts)
 
-        return ViewTensor((width, height, packed // outputs, outputs), "F32", make=make)
+        return TranslatedTensor((width, height, packed // outputs, outputs), "F32", make=make)
 
     del view.tensors[name]
     view.tensors["v.patch_embd.weight"] = frame(0)

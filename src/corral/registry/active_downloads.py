@@ -13,7 +13,7 @@ from corral.digest import Digest
 from corral.errors import DiskFullError, RegistryProtocolError
 from corral.registry.download import BlobDownload, BlobSource
 from corral.registry.limits import RateLimit
-from corral.registry.parts import present_bytes
+from corral.registry.part_state import present_bytes
 from corral.registry.policy import TransferPolicy
 from corral.registry.slots import HostSlots
 from corral.store.blobs import BlobStore
@@ -26,19 +26,19 @@ class _Shared:
     def __init__(self, download: BlobDownload, done: asyncio.Future[None]) -> None:
         self.download = download
         self.done = done
-        # Bytes a second that each waiter wants at most; 0 is no limit.
+        # The limit in bytes a second of each waiter; 0: none.
         self.rates: list[int] = []
         self.is_cancelled = False
 
     def cancel(self) -> None:
-        """Nobody waits any more. A download that has begun puts its state in order first."""
+        """Nobody waits any more. A download that has begun saves its state first."""
         self.is_cancelled = True
         self.download.cancel()
         if not self.download.is_begun:
             self.done.cancel()
 
     def set_rate(self) -> None:
-        """The most generous waiter decides; the others lose nothing by it."""
+        """The highest limit applies; it costs the other waiters nothing."""
         self.download.limit.set_rate(0 if 0 in self.rates else max(self.rates, default=0))
 
 
@@ -74,7 +74,7 @@ class Downloads:
         host: str = "",
         bytes_per_s: int = 0,
     ) -> None:
-        """Bring a blob into the store, reporting the bytes that are there: at once, then steadily, never fewer.
+        """Bring a blob into the store. Reports the bytes that are present: at once, then regularly, never fewer.
 
         Sources are made only if no other download of the blob is under way. `host` is the registry that the
         download counts for, see `HostSlots`.
@@ -83,13 +83,13 @@ class Downloads:
             RegistryError, StoreError: see `BlobDownload.run`.
         """
         shared = await self._join(digest, size_bytes, make_sources, host)
-        told = 0
+        reported = 0
         shared.rates.append(bytes_per_s)
         shared.set_rate()
         try:
             while not shared.done.done():
-                told = max(told, min(shared.download.completed_bytes, size_bytes))
-                await on_progress(told)
+                reported = max(reported, min(shared.download.completed_bytes, size_bytes))
+                await on_progress(reported)
                 await asyncio.wait({shared.done}, timeout=self._policy.report_interval_s)
             shared.done.result()
         finally:
@@ -108,7 +108,7 @@ class Downloads:
                 raise RegistryProtocolError(f"two manifests give {digest} different sizes")
             if not shared.is_cancelled:
                 return shared
-            await asyncio.wait({shared.done})  # its last waiter has left; it puts its state in order
+            await asyncio.wait({shared.done})  # its last waiter has left; it is saving its state
             await asyncio.sleep(0)
         download = BlobDownload(
             digest,
@@ -124,19 +124,19 @@ class Downloads:
         return shared
 
     def resumed_bytes(self, digest: Digest) -> int:
-        """How much of a blob was there before its download began; 0 if none is under way."""
+        """How much of a blob was present before its download began; 0 if none is under way."""
         shared = self._active.get(digest.hex.lower())
         return shared.download.resumed_bytes if shared is not None else 0
 
     def _forget(self, key: str, done: asyncio.Future[None]) -> None:
         self._active.pop(key, None)
         if not done.cancelled():
-            done.exception()  # a cancelled download's error has no reader
+            done.exception()  # nobody reads the error of a cancelled download
 
     def check_space(self, wanted: Mapping[Digest, int]) -> None:
-        """Refuse to begin what cannot end: there has to be room for these blobs and for all downloads under way.
+        """Check that there is room for these blobs and for all downloads under way.
 
-        Blocks on the disk a little.
+        Blocks on the disk briefly.
 
         Raises:
             DiskFullError
@@ -154,8 +154,8 @@ class Downloads:
         if needed_bytes and needed_bytes + promised + needed_bytes // 100 > free_bytes:
             raise DiskFullError(
                 f"not enough disk space in {folder}: {_gigabytes(needed_bytes)} to download, "
-                f"{_gigabytes(max(free_bytes - promised, 0))} free; make room there, or let OLLAMA_MODELS "
-                "name a folder on another disk",
+                f"{_gigabytes(max(free_bytes - promised, 0))} free; free space there, or point OLLAMA_MODELS "
+                "to a folder on another disk",
                 needed_bytes=needed_bytes,
                 free_bytes=free_bytes,
             )

@@ -12,8 +12,8 @@ import pytest
 
 from corral.digest import Digest
 from corral.errors import DiskFullError, RegistryProtocolError
+from corral.registry.active_downloads import Downloads
 from corral.registry.client import RegistryClient
-from corral.registry.sharing import Downloads
 from corral.store.blobs import BlobStore
 from tests.doubles.odd_registry import OddRegistry
 from tests.registry.conftest import noise

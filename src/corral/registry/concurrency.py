@@ -1,20 +1,20 @@
-"""How many parts at a time: more as long as that makes the whole faster, fewer when the server says that it is too
-much."""
+"""How many parts to download at a time: more as long as that makes the whole faster, fewer when the server reports
+that it is too many."""
 
 from __future__ import annotations
 
 _PROBE_S = 1.0
 _PATIENCE_S = 15.0
 _GAIN = 1.15
-# Four gigabits a second: what holds such a transfer up is this machine, and streams only get in each other's way.
+# Four gigabits a second: such a transfer is limited by this machine, and more streams only slow each other down.
 _ENOUGH_BYTES_PER_S = 500_000_000
 
 
 class StreamTuner:
     """Hill climbing on the rate. Pure: time and bytes are arguments.
 
-    Doubles while a step made the transfer faster by a good part, goes back when it did not, and tries again after a
-    while, because lines change. `refuse` halves (429, 503) and stays there.
+    Doubles as long as a step makes the transfer clearly faster, goes back when it does not, and tries again after a
+    while, because networks change. `refuse` halves (429, 503) and stays there.
     """
 
     def __init__(self, first: int, most: int) -> None:
@@ -30,7 +30,7 @@ class StreamTuner:
         self._since_s, self._since_bytes = now_s, done_bytes
 
     def observe(self, now_s: float, done_bytes: int, *, is_limited: bool) -> int:
-        """Take a look at the progress; return the wanted number of parts at a time."""
+        """Note the progress; return how many parts to download at a time."""
         elapsed_s = now_s - self._since_s
         if elapsed_s < _PROBE_S:
             return self.target

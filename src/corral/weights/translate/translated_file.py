@@ -24,7 +24,7 @@ Maker = Callable[[Read], bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class ViewTensor:
+class TranslatedTensor:
     """`shape` has the fastest dimension first. Either `ranges` (offset and size in the source) or `make` is set."""
 
     shape: tuple[int, ...]
@@ -55,15 +55,15 @@ class ViewTensor:
         return data if self.type_name == "F32" else float32_bytes(self.type_name, data, self.n_elements)
 
 
-class View:
+class TranslatedFile:
     """A translation under construction."""
 
     def __init__(self, gguf: GGUFFile) -> None:
         self.gguf = gguf
         self.architecture = gguf.architecture
         self.values: dict[str, bytes] = gguf.raw_values()
-        self.tensors: dict[str, ViewTensor] = {
-            tensor.name: ViewTensor(
+        self.tensors: dict[str, TranslatedTensor] = {
+            tensor.name: TranslatedTensor(
                 tensor.shape, tensor.type_name, ((gguf.data_offset + tensor.offset, tensor.size_bytes),)
             )
             for tensor in gguf.tensors
@@ -145,7 +145,7 @@ class View:
         """The first dimension. Raises GGUFError: no such tensor."""
         return self._tensor(name).shape[0]
 
-    def _tensor(self, name: str) -> ViewTensor:
+    def _tensor(self, name: str) -> TranslatedTensor:
         if name not in self.tensors:
             raise GGUFError(f"the file has no tensor {name!r}")
         return self.tensors[name]
@@ -172,7 +172,7 @@ class View:
         self.map_names(renamed)
 
     def map_names(self, renamed: Callable[[str], str]) -> None:
-        tensors: dict[str, ViewTensor] = {}
+        tensors: dict[str, TranslatedTensor] = {}
         for name, tensor in self.tensors.items():
             new = renamed(name)
             if new in tensors:
@@ -185,7 +185,7 @@ class View:
         for name in names:
             tensor = self.tensors.get(name)
             if tensor is not None and tensor.type_name == "F16":
-                self.tensors[name] = ViewTensor(tensor.shape, "F32", make=tensor.floats)
+                self.tensors[name] = TranslatedTensor(tensor.shape, "F32", make=tensor.floats)
 
     def join(self, new: str, parts: Sequence[str], shape: tuple[int, ...]) -> None:
         """Make a tensor from the concatenated data of others, which are removed.
@@ -197,7 +197,7 @@ class View:
         if len({tensor.type_name for tensor in joined}) != 1:
             raise GGUFError(f"{', '.join(parts)} have different types")
         ranges = tuple(piece for tensor in joined for piece in tensor.ranges)
-        made = ViewTensor(shape, joined[0].type_name, ranges)
+        made = TranslatedTensor(shape, joined[0].type_name, ranges)
         if any(tensor.make for tensor in joined):
             made = replace(made, ranges=(), make=lambda read: b"".join(t.data(read) for t in joined))
         if sum(tensor.size_bytes for tensor in joined) != made.size_bytes:
@@ -207,9 +207,9 @@ class View:
     def join_floats(self, new: str, parts: Sequence[str], shape: tuple[int, ...]) -> None:
         """Like `join`, but everything is converted to float32 first."""
         joined = [self._tensor(name) for name in parts]
-        if sum(tensor.n_elements for tensor in joined) != ViewTensor(shape, "F32").n_elements:
+        if sum(tensor.n_elements for tensor in joined) != TranslatedTensor(shape, "F32").n_elements:
             raise GGUFError(f"{', '.join(parts)} do not make a tensor of shape {shape}")
-        made = ViewTensor(shape, "F32", make=lambda read: b"".join(t.floats(read) for t in joined))
+        made = TranslatedTensor(shape, "F32", make=lambda read: b"".join(t.floats(read) for t in joined))
         self._replace(parts, new, made)
 
     def interleave(self, new: str, first: str, second: str, shape: tuple[int, ...], groups: int) -> None:
@@ -222,11 +222,11 @@ class View:
         ranges = tuple(
             (start + group * step, step) for group in range(groups) for start in (a_start, b_start)
         )
-        self._replace((first, second), new, ViewTensor(shape, a.type_name, ranges))
+        self._replace((first, second), new, TranslatedTensor(shape, a.type_name, ranges))
 
-    def _replace(self, old: Sequence[str], new: str, tensor: ViewTensor) -> None:
+    def _replace(self, old: Sequence[str], new: str, tensor: TranslatedTensor) -> None:
         """Put a tensor in place of the first of others."""
-        tensors: dict[str, ViewTensor] = {}
+        tensors: dict[str, TranslatedTensor] = {}
         for name, existing in self.tensors.items():
             if name == old[0]:
                 tensors[new] = tensor
@@ -251,12 +251,12 @@ class View:
             data = tensor.data(read)
             return b"".join(data[row * size : (row + 1) * size] for row in order)
 
-        self.tensors[name] = ViewTensor(tensor.shape, tensor.type_name, make=make)
+        self.tensors[name] = TranslatedTensor(tensor.shape, tensor.type_name, make=make)
 
     def zeros(self, name: str, shape: tuple[int, ...]) -> None:
         """Add a tensor of float32 zeros."""
         size = NewTensor("", shape, "F32").size_bytes
-        self.tensors[name] = ViewTensor(shape, "F32", make=lambda _read: bytes(size))
+        self.tensors[name] = TranslatedTensor(shape, "F32", make=lambda _read: bytes(size))
 
     def add_one(self, name: str) -> None:
         """Convert to float32 and add 1: for norms stored as the difference to 1."""
@@ -266,7 +266,7 @@ class View:
             values = struct.unpack(f"<{tensor.n_elements}f", tensor.floats(read))
             return struct.pack(f"<{tensor.n_elements}f", *(value + 1.0 for value in values))
 
-        self.tensors[name] = ViewTensor(tensor.shape, "F32", make=make)
+        self.tensors[name] = TranslatedTensor(tensor.shape, "F32", make=make)
 
 
 def paired_order(rows: int, heads: int) -> list[int]:

@@ -1,14 +1,14 @@
-"""The package's front door for a server: one set of rules, credentials and downloads, made from the settings."""
+"""The package's entry point for a server: one set of rules, credentials and downloads, made from the settings."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from corral.config import Settings
 from corral.errors import CorralError, CorruptManifestError, RegistryError
 from corral.names import ModelName
+from corral.registry.active_downloads import Downloads
 from corral.registry.auth import Wallet
 from corral.registry.client import RegistryClient
 from corral.registry.credentials import Credential, DockerCredentials, default_docker_config
@@ -19,7 +19,6 @@ from corral.registry.policy import TransferPolicy
 from corral.registry.pull import Pull, Registries, RegistryContext, ShardedRepositoryError
 from corral.registry.push import Push
 from corral.registry.request import TransferRequest
-from corral.registry.sharing import Downloads
 from corral.registry.source import SourceRules
 from corral.registry.transport import Transport
 from corral.registry.upload import UploadSessions
@@ -27,8 +26,8 @@ from corral.registry.variants import choose_variant
 from corral.store.manifests import Layer
 from corral.store.models import ModelStore
 from corral.store.prune import delete_unreferenced
+from corral.types import Report
 
-Report = Callable[[dict[str, Any]], Awaitable[None]]
 Assemble = Callable[[dict[str, str]], Awaitable[None]]
 _NS_PER_S = 1_000_000_000
 _FIRST_STREAMS = TransferPolicy().first_streams
@@ -38,7 +37,7 @@ class Gateway:
     """Pulls and pushes for one store."""
 
     def __init__(self, settings: Settings, store: ModelStore) -> None:
-        """Raises CorralError: a setting that names registries is not sound."""
+        """Raises CorralError: a setting that names registries is invalid."""
         policy = TransferPolicy(
             stall_timeout_s=settings.pull_stall_timeout_ns / _NS_PER_S,
             retry_delay_s=settings.pull_retry_delay_ns / _NS_PER_S,
@@ -66,7 +65,7 @@ class Gateway:
     ) -> None:
         """Do what follows `pulling manifest`.
 
-        `assemble` makes a model of files by name and digest; it is called for repositories that are no model yet.
+        `assemble` makes a model of files by name and digest; it is called for repositories that are not a model yet.
 
         Raises:
             CorralError
@@ -112,12 +111,12 @@ class Gateway:
             await pull.fetch(layers, report)
             await report({"status": "verifying sha256 digest"})
             await assemble({file.name: str(file.digest) for file in files})
-        # What the model was merged from is not part of it.
+        # The files that were merged are not part of the model.
         await asyncio.to_thread(delete_unreferenced, self._store, [layer.digest for layer in layers])
         await report({"status": "success"})
 
     async def fetch_manifest(self, name: ModelName) -> bytes:
-        """The bytes of a sound manifest; of a list, those of the variant that runs here. Raises RegistryError."""
+        """The bytes of a valid manifest; of a list, those of the variant for this machine. Raises RegistryError."""
         endpoints = self._context.rules.endpoints(name, is_insecure=False)
         registries = Registries(self._context, endpoints, None)
         data = await registries.fetch_manifest()
@@ -153,7 +152,7 @@ class Gateway:
 
 
 def _streams(most: int) -> dict[str, int]:
-    """How many parts of a blob are under way at first and at most; 0: what the policy says."""
+    """How many parts of a blob are downloaded at a time, at first and at most; 0: as the policy says."""
     return {"first_streams": min(most, _FIRST_STREAMS), "max_streams": most} if most else {}
 
 
@@ -162,7 +161,7 @@ def _credential(request: TransferRequest) -> Credential | None:
 
 
 def _host_and_port(text: str) -> tuple[str, int | None]:
-    """A host that registries may point to; without a port, on any."""
+    """A host that registries may point to; without a port, any port."""
     host, colon, port = text.lower().rpartition(":")
     if colon and port.isdigit() and not host.endswith(":"):
         return host.strip("[]"), int(port)

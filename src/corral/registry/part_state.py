@@ -1,15 +1,15 @@
-"""Which bytes of a download are there: its parts, and the files beside it that tell of them.
+"""Which bytes of a download are present: its parts, and the files beside it that record them.
 
     <blob>-partial          the content so far, of full length, sparse
     <blob>-partial-<N>      JSON of part N: {"N":0,"Offset":0,"Size":100000000,"Completed":0}
 
-The names and the four members are Ollama's (server/download.go), so that either program goes on with what the other
-began. Two members are our own: `PrefixSHA256`, the hash of the blob from its beginning to the end of this part,
+The names and the four members are Ollama's (server/download.go), so that either program can continue what the other
+began. Two members are Corral's own: `PrefixSHA256`, the hash of the blob from its beginning to the end of this part,
 once it is known, and `BootID`. Data reaches the disk later than it is written; after a power failure a file may
 claim bytes that never arrived. Parts with a prefix hash are then checked and, if need be, only they are fetched
-again; others start anew.
+again; others start again.
 
-A part's file is written over in place with one write of fixed length, so that a killed process leaves the old state
+A part's file is overwritten in place with one write of fixed length, so a killed process leaves either the old state
 or the new one.
 """
 
@@ -37,7 +37,7 @@ _HEX = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(slots=True)
 class Part:
-    """Bytes `offset` to `offset + size` of a blob, of which the first `completed` are there."""
+    """Bytes `offset` to `offset + size` of a blob, of which the first `completed` are present."""
 
     number: int
     offset: int
@@ -45,7 +45,7 @@ class Part:
     completed: int = 0
     prefix_hex: str = ""
     boot_id: str = ""
-    # For whoever writes the file: what it says now.
+    # What the file says now; for the code that writes it.
     saved: int = field(default=-1, compare=False)
 
     @property
@@ -70,7 +70,7 @@ class Part:
 
     @classmethod
     def parse(cls, data: bytes) -> Part | None:
-        """None for anything that is not a sound part."""
+        """None for anything that is not a valid part."""
         try:
             value = json.loads(data)
         except (ValueError, RecursionError):
@@ -90,7 +90,7 @@ class Part:
 
 
 def plan_parts(size_bytes: int) -> list[Part]:
-    """Cut a blob into parts: small enough that hashing, which goes in order, keeps up with their arrival."""
+    """Cut a blob into parts, small enough that hashing, which is sequential, keeps up with their arrival."""
     part_bytes = min(max(size_bytes // _PARTS, _MIN_PART_BYTES), _MAX_PART_BYTES)
     return [
         Part(number, offset, min(part_bytes, size_bytes - offset))
@@ -100,7 +100,7 @@ def plan_parts(size_bytes: int) -> list[Part]:
 
 @lru_cache(maxsize=1)
 def boot_id() -> str:
-    """Changes when the machine starts anew; empty where that cannot be told."""
+    """Changes when the machine is restarted; empty where the system does not tell."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:36]
     except OSError:
@@ -152,14 +152,14 @@ class PartFiles:
         if pos < size_bytes:
             ordered.append(Part(0, pos, size_bytes - pos))
         if [part.number for part in ordered] != list(range(len(ordered))):
-            # Numbers name files: write all of them anew.
+            # Numbers are part of file names: write all files again.
             self._remove_files()
             for number, part in enumerate(ordered):
                 part.number, part.saved = number, -1
         return ordered
 
     def save(self, part: Part) -> None:
-        """Write a part's file. Thread-safe: the hasher and a worker may both have news of a part."""
+        """Write a part's file. Thread-safe: the hasher and a worker may both have changed a part."""
         with self._lock:
             completed = part.completed
             handle = os.open(self._file(part.number), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -170,7 +170,7 @@ class PartFiles:
             part.saved = completed
 
     def finish(self) -> None:
-        """The data is whole, right and durable: make it the blob."""
+        """The data is complete, verified and durable: make it the blob."""
         self.path.chmod(0o644)
         self.path.replace(self.blob_path)
         self._remove_files()
@@ -197,7 +197,7 @@ class PartFiles:
 
 
 def contiguous_bytes(parts: Sequence[Part], first: int) -> int:
-    """How many bytes from `first` on are there without a hole."""
+    """How many bytes from `first` on are present without a hole."""
     pos = first
     for part in parts:
         known = part.offset + part.completed
@@ -209,7 +209,7 @@ def contiguous_bytes(parts: Sequence[Part], first: int) -> int:
 
 
 def present_bytes(blob_path: Path) -> int:
-    """How much of the disk an unfinished download of a blob takes already."""
+    """How much disk space an unfinished download of a blob takes already."""
     try:
         stat = blob_path.with_name(f"{blob_path.name}-partial").stat()
     except OSError:

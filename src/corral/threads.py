@@ -1,4 +1,4 @@
-"""Runs what blocks for long in a thread, for the event loop."""
+"""Runs what blocks in threads, for the event loop."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
+_P = ParamSpec("_P")
 _Result = TypeVar("_Result")
 
 
@@ -41,4 +42,15 @@ async def run_in_thread(function: Callable[[], _Result], *, cancel: Callable[[],
         return await done
     except asyncio.CancelledError:
         cancel()
+        raise
+
+
+async def in_thread(work: Callable[_P, _Result], *args: _P.args, **kwargs: _P.kwargs) -> _Result:
+    """Run short work in a thread. A cancelled caller waits for its end first, so that what follows sees all of it."""
+    task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if not task.done():
+            await asyncio.wait({task})
         raise

@@ -1,11 +1,11 @@
 """Which addresses a connection may go to.
 
-A registry tells us where to go on: redirects to CDNs, token services, upload locations. None of these may lead into
-the private network of the machine that pulls, unless the person named that very host. A name is resolved once and
-the connection goes to an address that was checked, so that a second answer of the name server changes nothing.
+A registry sends its clients on: redirects to CDNs, token services, upload locations. None of these may lead into
+the private network of the machine that pulls, unless the user named that very host. A name is resolved once and
+the connection goes to an address that was checked, so a second answer of the name server cannot change it.
 
 Addresses where clouds hand out a machine's credentials are never a registry: a client of the API that names one is
-refused, unless the configuration trusts that host.
+rejected, unless the configuration trusts that host.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ForbiddenAddressError(RegistryError):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """What `socket.socket` and `connect` take."""
+    """The arguments of `socket.socket` and `connect`."""
 
     family: int
     sockaddr: tuple[object, ...]
@@ -45,13 +45,13 @@ class Address:
 
 
 def is_public(text: str) -> bool:
-    """Whether an IP address belongs to the internet at large."""
+    """Whether an IP address is a public one."""
     ip = _innermost(text)
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
 def _innermost(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The address that packets go to in the end: an IPv4 address may be written inside an IPv6 one."""
+    """The address that packets finally go to: an IPv6 address may contain an IPv4 one."""
     ip = ipaddress.ip_address(text.partition("%")[0])
     if not isinstance(ip, ipaddress.IPv6Address):
         return ip
@@ -85,8 +85,8 @@ class AddressGuard:
         """The addresses of a host that may be connected to.
 
         Raises:
-            RegistryUnavailableError: the name has no address.
-            ForbiddenAddressError: it has only private ones, and was not named; or only ones of cloud metadata.
+            RegistryUnavailableError: the name does not resolve.
+            ForbiddenAddressError: all are private and the host was not named, or all are addresses of cloud metadata.
         """
         host = host.strip("[]")
         try:

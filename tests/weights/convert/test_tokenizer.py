@@ -237,7 +237,7 @@ def test_fit() -> None:
     assert vocabulary.tokens == ["a", "b", "[PAD0]", "[PAD0]_", "[PAD1]"]
     vocabulary.fit(2)
     assert vocabulary.tokens == ["a", "b"]
-    with pytest.raises(ConversionError, match="has vectors for 1 only"):
+    with pytest.raises(ConversionError, match="only has vectors for 1"):
         vocabulary.fit(1)
 
 

@@ -17,7 +17,7 @@ from corral.store.uploads import UploadStore
 _WRITE_BYTES = 1 << 20
 
 
-class UploadRoutes:
+class UploadHandlers:
     """Handlers of `/v2/<repository>/blobs/uploads/`."""
 
     def __init__(self, uploads: UploadStore, blobs: BlobStore) -> None:
@@ -27,13 +27,13 @@ class UploadRoutes:
         self._busy: set[str] = set()
 
     async def start(self, exchange: Exchange, resource: Resource) -> None:
-        """Begin an upload; a blob that is here already, or comes with the request, is finished at once."""
+        """Begin an upload; a blob that is in the store already, or comes with the request, is finished at once."""
         if resource.reference:
             raise InvalidRequestError("an upload is begun without an id")
         query = protocol.parse_query(exchange.query)
         named = query.get("mount") or query.get("digest")
         digest = Digest.parse(named) if named else None
-        # Ollama's client names the digest of what it will send later, and takes a location for "not there yet".
+        # Ollama's client names the digest of what it will send later, and takes a location for "not present yet".
         is_announced = bool(exchange.header(b"x-redirect-uploads"))
         if digest is not None and await asyncio.to_thread(self._blobs.has, digest):
             await asyncio.to_thread(self._blobs.touch, digest)
@@ -56,7 +56,7 @@ class UploadRoutes:
         await self._answer(exchange, resource, resource.reference, 204, size_bytes)
 
     async def append(self, exchange: Exchange, resource: Resource) -> None:
-        """Take a piece. One that overlaps what is here is written again: its sender did not see our answer."""
+        """Take a piece. One that overlaps what was received is written again: its sender did not see our answer."""
         span = _span(exchange)
         if await self._refuse_gap(exchange, resource, span):
             return

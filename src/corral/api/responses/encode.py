@@ -39,7 +39,7 @@ class SearchFailedError(CorralError):
         self.status = 403 if query else 502
 
 
-class ResponseForm:
+class ResponseWriter:
     """One response under way. `feed` takes its chunks as they come; the other methods say what to send."""
 
     stream_type = EVENT_STREAM

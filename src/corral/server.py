@@ -25,7 +25,7 @@ from corral.api.http.steps.origin import CheckOrigin
 from corral.api.http.steps.request_line import log_request
 from corral.api.native.routes import Services, native_surface
 from corral.api.openai.routes import openai_surface
-from corral.api.openapi.routes import described
+from corral.api.openapi.routes import with_description
 from corral.api.registry.routes import Registry
 from corral.api.responses.routes import responses_surface
 from corral.api.systemone.routes import systemone_surface
@@ -249,7 +249,7 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "
 def _surfaces(services: Services, archive: ResponseArchive) -> list[Surface]:
     """The tables of routes of all APIs, but for the registry's, which is not always served."""
     inference = services.inference
-    return described(
+    return with_description(
         [
             native_surface(services),
             openai_surface(inference, services.library),

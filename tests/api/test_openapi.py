@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
+import jsonschema
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -90,6 +91,17 @@ def test_the_document_is_published_and_valid(server: Server) -> None:
     used = {part.partition('"')[0] for part in text.split("#/components/schemas/")[1:]}
     assert used <= names
     schemathesis.openapi.from_dict(published).validate()
+
+
+def test_examples_are_valid() -> None:
+    """Every JSON body has one, and it has the described form."""
+    for path, operations in _DOCUMENT["paths"].items():
+        for operation in operations.values():
+            body = operation.get("requestBody", {}).get("content", {}).get("application/json")
+            if body is not None:
+                schema = {**body["schema"], "components": _DOCUMENT["components"]}
+                assert "example" in body, path
+                jsonschema.validate(body["example"], schema)
 
 
 # These would reach out to a registry; deleting the model would end the test of everything else.

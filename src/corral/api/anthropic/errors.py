@@ -44,8 +44,8 @@ def error_event(error: CorralError) -> bytes:
 def service_error(error: CorralError, *, has_search: bool = False) -> tuple[int, bytes, str]:
     """Status, body and content type of an error that the service raised before anything was sent.
 
-    A refused cloud model keeps the native form, unless the request declares the web search: then the real server
-    finds it later, and says that there is no search.
+    A refused cloud model keeps the native form, unless the request declares the web search: then Ollama
+    finds it later, and reports that there is no search.
     """
     status, text = compatible_status_of(error), _message(error)
     if isinstance(error, CloudDisabledError):

@@ -10,7 +10,9 @@ from corral.api.http.sse import EVENT_STREAM
 from corral.api.reading.schema import (
     INTEGER,
     MAYBE_STRING,
+    MODEL,
     OBJECT,
+    QUESTION,
     STRING,
     Answer,
     array_of,
@@ -58,7 +60,12 @@ def anthropic_surface(service: Inference) -> Surface:
             "Continue a conversation",
             scope="infer",
             reads=json_body(
-                MESSAGES, "model max_tokens messages", messages=_OBJECTS, tools=_OBJECTS, system=_SYSTEM
+                MESSAGES,
+                "model max_tokens messages",
+                {"model": MODEL, "max_tokens": 500, "messages": QUESTION, "stream": True},
+                messages=_OBJECTS,
+                tools=_OBJECTS,
+                system=_SYSTEM,
             ),
             answers=_MESSAGE,
             streams=EVENT_STREAM,
@@ -69,8 +76,15 @@ def anthropic_surface(service: Inference) -> Surface:
             messages.count_tokens,
             "The length of a conversation's prompt",
             scope="infer",
-            reads=json_body(MESSAGES, "model messages", messages=_OBJECTS, tools=_OBJECTS, system=_SYSTEM),
+            reads=json_body(
+                MESSAGES,
+                "model messages",
+                {"model": MODEL, "messages": QUESTION},
+                messages=_OBJECTS,
+                tools=_OBJECTS,
+                system=_SYSTEM,
+            ),
             answers=_COUNT,
         ),
     )
-    return Surface("anthropic", routes, _ERROR, envelope)
+    return Surface("anthropic", "Anthropic's API", routes, _ERROR, envelope)

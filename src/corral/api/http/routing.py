@@ -50,9 +50,13 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """The routes of one API. `encode_error` writes errors (None: in the native form), `error` describes them."""
+    """The routes of one API. `encode_error` writes errors (None: in the native form), `error` describes them.
+
+    `title` is the heading in the description; a surface without one is not described.
+    """
 
     name: str
+    title: str
     routes: tuple[Route, ...]
     error: Answer
     encode_error: Callable[[int, str], bytes] | None = None
@@ -84,7 +88,7 @@ class Router:
             table[method] = (route, surface)
 
     def mount(self, folder: str, find: Callable[[Exchange], Route]) -> None:
-        """Leave everything below a first path segment like `v2` to rules of its own."""
+        """Leave everything below a first path segment like `v2` to other rules, which always find a route."""
         self._mounted[folder] = find
 
     def find(self, exchange: Exchange) -> Handler:

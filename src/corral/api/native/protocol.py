@@ -175,7 +175,7 @@ def read_chat(body: bytes, max_depth: int) -> tuple[ChatRequest, bool]:
 
 
 def read_embed(body: bytes, max_depth: int) -> EmbedRequest:
-    """`/api/embed`. Whether `input` can be read is said after the name was checked, and before it is looked up.
+    """`/api/embed`. An unreadable `input` is reported after the name was checked, and before it is looked up.
 
     Raises:
         InvalidRequestError

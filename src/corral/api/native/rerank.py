@@ -79,6 +79,11 @@ RERANK: dict[str, decode.Decode] = {
 RERANK_BODY = json_body(
     RERANK,
     "model query documents",
+    {
+        "model": "my-reranker",
+        "query": "colours of the sky",
+        "documents": ["The sky is blue.", "Grass is green."],
+    },
     query=STRING,
     documents=array_of({"anyOf": [STRING, object_of("text", text=STRING)]}),
 )

@@ -17,7 +17,16 @@ from corral.api.native.library import LibraryHandlers, Loads
 from corral.api.native.rerank import RERANK_BODY, RerankHandlers
 from corral.api.native.tokens import TokenHandlers
 from corral.api.native.verify import VerifyHandlers
-from corral.api.reading.schema import ANYTHING, BINARY_BODY, STRING, Body, array_of, json_body
+from corral.api.reading.schema import (
+    ANYTHING,
+    BINARY_BODY,
+    MODEL,
+    QUESTION,
+    STRING,
+    Body,
+    array_of,
+    json_body,
+)
 from corral.inference.pipeline import Inference
 from corral.library.create.local import LocalFiles
 from corral.library.create.service import Creator
@@ -31,7 +40,8 @@ if TYPE_CHECKING:
 
 _TEXTS = {"anyOf": [STRING, array_of(STRING)]}
 _TOOL_CHOICE = {"anyOf": [STRING, {"type": "object"}]}
-_ANY_JSON = Body("application/json", {})
+_ANY_JSON = Body("application/json", {}, {"query": "sky"})
+_NEW = "my-model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +76,7 @@ def native_surface(services: Services) -> Surface:
         *_creation(CreateHandlers(services.store, services.creator, services.local_files)),
         *_hosted(account),
     )
-    return Surface("native", routes, answers.ERROR)
+    return Surface("native", "Ollama's API", routes, answers.ERROR)
 
 
 def _server(library: LibraryHandlers) -> tuple[Route, ...]:
@@ -117,7 +127,7 @@ def _models(library: LibraryHandlers, verify: VerifyHandlers) -> tuple[Route, ..
             library.show,
             "Details of a model",
             scope="read",
-            reads=json_body(protocol.SHOW, "model"),
+            reads=json_body(protocol.SHOW, "model", {"model": MODEL}),
             answers=answers.SHOWN,
             limit_bytes=MEDIUM_BODY,
         ),
@@ -127,7 +137,7 @@ def _models(library: LibraryHandlers, verify: VerifyHandlers) -> tuple[Route, ..
             library.copy,
             "Give a model another name",
             scope="manage",
-            reads=json_body(protocol.COPY, "source destination"),
+            reads=json_body(protocol.COPY, "source destination", {"source": MODEL, "destination": _NEW}),
             limit_bytes=SMALL_BODY,
         ),
         Route(
@@ -136,7 +146,7 @@ def _models(library: LibraryHandlers, verify: VerifyHandlers) -> tuple[Route, ..
             library.delete,
             "Delete a model",
             scope="manage",
-            reads=json_body(protocol.NAMES, "model"),
+            reads=json_body(protocol.NAMES, "model", {"model": _NEW}),
             limit_bytes=SMALL_BODY,
         ),
         Route(
@@ -145,7 +155,7 @@ def _models(library: LibraryHandlers, verify: VerifyHandlers) -> tuple[Route, ..
             verify.verify,
             "Compare stored models, or all of them, with their digests",
             scope="manage",
-            reads=json_body(protocol.VERIFY),
+            reads=json_body(protocol.VERIFY, "", {"model": MODEL}),
             answers=answers.PROGRESS,
             streams=NDJSON,
             limit_bytes=SMALL_BODY,
@@ -161,7 +171,7 @@ def _inference(inference: InferenceHandlers) -> tuple[Route, ...]:
             inference.generate,
             "Complete a prompt",
             scope="infer",
-            reads=json_body(protocol.GENERATE, "model"),
+            reads=json_body(protocol.GENERATE, "model", {"model": MODEL, "prompt": "Why is the sky blue?"}),
             answers=answers.GENERATED,
             streams=NDJSON,
         ),
@@ -171,7 +181,12 @@ def _inference(inference: InferenceHandlers) -> tuple[Route, ...]:
             inference.chat,
             "Continue a conversation",
             scope="infer",
-            reads=json_body(protocol.CHAT, "model messages", tool_choice=_TOOL_CHOICE),
+            reads=json_body(
+                protocol.CHAT,
+                "model messages",
+                {"model": MODEL, "messages": QUESTION},
+                tool_choice=_TOOL_CHOICE,
+            ),
             answers=answers.CHATTED,
             streams=NDJSON,
         ),
@@ -181,7 +196,12 @@ def _inference(inference: InferenceHandlers) -> tuple[Route, ...]:
             inference.embed,
             "Vectors of texts",
             scope="infer",
-            reads=json_body(protocol.EMBED, "model input", input=_TEXTS),
+            reads=json_body(
+                protocol.EMBED,
+                "model input",
+                {"model": MODEL, "input": ["one text", "another text"]},
+                input=_TEXTS,
+            ),
             answers=answers.EMBEDDED,
         ),
         Route(
@@ -190,7 +210,7 @@ def _inference(inference: InferenceHandlers) -> tuple[Route, ...]:
             inference.embeddings,
             "The vector of a text (older)",
             scope="infer",
-            reads=json_body(protocol.EMBEDDINGS, "model prompt"),
+            reads=json_body(protocol.EMBEDDINGS, "model prompt", {"model": MODEL, "prompt": "one text"}),
             answers=answers.EMBEDDING,
         ),
     )
@@ -214,7 +234,9 @@ def _vectors_and_tokens(service: Inference) -> tuple[Route, ...]:
             tokens.tokenize,
             "The tokens of a text",
             scope="infer",
-            reads=json_body(protocol.TOKENIZE, "model content"),
+            reads=json_body(
+                protocol.TOKENIZE, "model content", {"model": MODEL, "content": "Why is the sky blue?"}
+            ),
             answers=answers.TOKENS,
         ),
         Route(
@@ -223,7 +245,7 @@ def _vectors_and_tokens(service: Inference) -> tuple[Route, ...]:
             tokens.detokenize,
             "The text of tokens",
             scope="infer",
-            reads=json_body(protocol.DETOKENIZE, "model tokens"),
+            reads=json_body(protocol.DETOKENIZE, "model tokens", {"model": MODEL, "tokens": [1, 2, 3]}),
             answers=answers.TEXT,
         ),
     )
@@ -237,7 +259,7 @@ def _transfers(library: LibraryHandlers) -> tuple[Route, ...]:
             library.pull,
             "Pull a model from its registry",
             scope="manage",
-            reads=json_body(protocol.TRANSFER, "model"),
+            reads=json_body(protocol.TRANSFER, "model", {"model": "all-minilm"}),
             answers=answers.PROGRESS,
             streams=NDJSON,
             limit_bytes=SMALL_BODY,
@@ -248,7 +270,7 @@ def _transfers(library: LibraryHandlers) -> tuple[Route, ...]:
             library.push,
             "Push a model to its registry",
             scope="manage",
-            reads=json_body(protocol.TRANSFER, "model"),
+            reads=json_body(protocol.TRANSFER, "model", {"model": "my-account/my-model"}),
             answers=answers.PROGRESS,
             streams=NDJSON,
             limit_bytes=SMALL_BODY,
@@ -264,7 +286,9 @@ def _creation(create: CreateHandlers) -> tuple[Route, ...]:
             create.create,
             "Create a model",
             scope="manage",
-            reads=json_body(protocol.CREATE, "model"),
+            reads=json_body(
+                protocol.CREATE, "model", {"model": _NEW, "from": MODEL, "system": "Answer in one sentence."}
+            ),
             answers=answers.PROGRESS,
             streams=NDJSON,
             limit_bytes=LARGE_BODY,
@@ -296,7 +320,7 @@ def _creation(create: CreateHandlers) -> tuple[Route, ...]:
             create.take_in,
             "Make a blob of a file on this machine",
             scope="manage",
-            reads=json_body(protocol.LOCAL_BLOB, "path token"),
+            reads=json_body(protocol.LOCAL_BLOB, "path token", {"path": "/tmp/model.gguf", "token": ""}),
             answers=answers.PROGRESS,
             streams=NDJSON,
             limit_bytes=SMALL_BODY,

@@ -32,7 +32,7 @@ def code_of(error: BaseException) -> str:
 
 
 def message_of(error: BaseException) -> str:
-    """The text for the client. How long is too long is said as OpenAI says it, which clients look for."""
+    """The text for the client. The length limit is reported in OpenAI's words, which clients look for."""
     if isinstance(error, ContextOverflowError) and error.num_ctx:
         return (
             f"This model's maximum context length is {error.num_ctx} tokens. However, your messages resulted in"
@@ -49,7 +49,7 @@ def error_event(error: CorralError) -> bytes:
 def service_error(error: CorralError) -> tuple[int, bytes, str]:
     """Status, body and content type of an error that the service raised before anything was sent.
 
-    A refused cloud model keeps the native form: the real server finds it before it looks at the surface.
+    A refused cloud model keeps the native form: Ollama finds it before it looks at the surface.
     """
     status, text = compatible_status_of(error), message_of(error)
     if isinstance(error, CloudDisabledError):

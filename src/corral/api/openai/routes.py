@@ -11,7 +11,7 @@ from corral.api.openai.errors import envelope
 from corral.api.openai.inference import InferenceHandlers
 from corral.api.openai.models import ModelHandlers
 from corral.api.openai.transcription import TRANSCRIPTION_BODY, TranscriptionHandlers
-from corral.api.reading.schema import STRING, array_of, json_body
+from corral.api.reading.schema import MODEL, QUESTION, STRING, array_of, json_body
 from corral.inference.pipeline import Inference
 from corral.library.models import Library
 
@@ -46,7 +46,7 @@ def openai_surface(service: Inference, library: Library) -> Surface:
             answers=RANKING,
         ),
     )
-    return Surface("openai", routes, answers.ERROR, envelope)
+    return Surface("openai", "OpenAI's API", routes, answers.ERROR, envelope)
 
 
 def _inference(inference: InferenceHandlers) -> tuple[Route, ...]:
@@ -60,6 +60,7 @@ def _inference(inference: InferenceHandlers) -> tuple[Route, ...]:
             reads=json_body(
                 protocol.CHAT,
                 "model messages",
+                {"model": MODEL, "messages": QUESTION, "stream": True},
                 logit_bias=_LOGIT_BIAS,
                 stop=_TEXTS,
                 tool_choice=_TOOL_CHOICE,
@@ -74,7 +75,12 @@ def _inference(inference: InferenceHandlers) -> tuple[Route, ...]:
             "Complete prompts",
             scope="infer",
             reads=json_body(
-                protocol.COMPLETION, "model", logit_bias=_LOGIT_BIAS, stop=_TEXTS, prompt=_PROMPTS
+                protocol.COMPLETION,
+                "model",
+                {"model": MODEL, "prompt": "The sky is", "max_tokens": 50},
+                logit_bias=_LOGIT_BIAS,
+                stop=_TEXTS,
+                prompt=_PROMPTS,
             ),
             answers=answers.COMPLETION,
             streams=EVENT_STREAM,
@@ -85,7 +91,9 @@ def _inference(inference: InferenceHandlers) -> tuple[Route, ...]:
             inference.embeddings,
             "Vectors of texts",
             scope="infer",
-            reads=json_body(protocol.EMBEDDINGS, "model input", input=_TEXTS),
+            reads=json_body(
+                protocol.EMBEDDINGS, "model input", {"model": MODEL, "input": "one text"}, input=_TEXTS
+            ),
             answers=answers.EMBEDDING_LIST,
         ),
     )

@@ -31,7 +31,7 @@ _IMAGE_PREFIXES = (
 
 
 def think_of_effort(effort: str) -> Think:
-    """What a reasoning effort asks of the model; None when it says nothing.
+    """What a reasoning effort asks of the model; None if it does not ask for anything.
 
     Raises:
         InvalidRequestError: no such effort.

@@ -21,6 +21,7 @@ def make_document(surfaces: Sequence[Surface]) -> dict[str, Any]:
     as of a body that does not unpack.
     """
     general = surfaces[0]
+    surfaces = [surface for surface in surfaces if surface.title]
     paths: dict[str, dict[str, Any]] = {}
     for surface in surfaces:
         for route in surface.routes:
@@ -33,7 +34,7 @@ def make_document(surfaces: Sequence[Surface]) -> dict[str, Any]:
             "version": __version__,
             "description": "Ollama's native API, and APIs compatible with OpenAI's and Anthropic's.",
         },
-        "tags": [{"name": surface.name} for surface in surfaces],
+        "tags": [{"name": surface.name, "description": surface.title} for surface in surfaces],
         "paths": paths,
         "components": {"schemas": COMPONENTS | _schemas(surfaces)},
     }
@@ -62,14 +63,15 @@ def _describe(route: Route, surface: Surface, general: Surface) -> dict[str, Any
         "summary": route.summary,
         "operationId": "_".join([_method(route).lower(), *re.findall(r"[A-Za-z0-9]+", route.path)]),
         "tags": [surface.name],
+        "x-corral-scope": route.scope,
     }
     if names := _PARAMETER.findall(route.path):
         described["parameters"] = [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
         ]
     if (body := route.reads) is not None:
-        content = {body.media_type: {"schema": body.schema}}
-        described["requestBody"] = {"required": True, "content": content}
+        content = {"schema": body.schema} | ({} if body.example is None else {"example": body.example})
+        described["requestBody"] = {"required": True, "content": {body.media_type: content}}
     errors = [ref(name) for name in dict.fromkeys((surface.error.name, general.error.name))]
     described["responses"] = _successes(route) | {
         "default": {

@@ -21,10 +21,11 @@ MAYBE_STRING: Schema = {"type": ["string", "null"]}
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The body of a request as `/openapi.json` describes it."""
+    """The body of a request as `/openapi.json` describes it; `example` is a JSON value (None: no example)."""
 
     media_type: str
     schema: Schema
+    example: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,9 @@ class Answer:
 
 
 ANYTHING = Answer("Anything", {})
+# Stands in examples.
+MODEL = "corral-tiny"
+QUESTION = [{"role": "user", "content": "Why is the sky blue?"}]
 BINARY: Schema = {"type": "string", "format": "binary"}
 BINARY_BODY = Body("application/octet-stream", BINARY)
 
@@ -111,13 +115,15 @@ COMPONENTS: dict[str, Schema] = {
 }
 
 
-def json_body(fields: Mapping[str, decode.Decode], required: str = "", /, **special: Schema) -> Body:
+def json_body(
+    fields: Mapping[str, decode.Decode], required: str = "", example: Any = None, /, **special: Schema
+) -> Body:
     """A JSON body that `fields` reads. `special` describes the members whose decoders do not tell their type.
 
     Raises:
         KeyError: a member whose decoder does not tell its type is not in `special`.
     """
-    return Body("application/json", _object_read_by(fields, required, special))
+    return Body("application/json", _object_read_by(fields, required, special), example)
 
 
 def _object_read_by(

@@ -1,8 +1,8 @@
 """The server's models under `/v2/`, for other machines: pull always, push when allowed.
 
 This is the distribution protocol, with what Ollama's client needs besides: a whole blob carries its own `Location`,
-and locations of uploads are absolute. Names of repositories have slashes, so the paths have rules of their own
-(`protocol.parse_path`), and so have answers to what is not in the table.
+and locations of uploads are absolute. Names of repositories have slashes, so the paths are matched by other rules
+(`protocol.parse_path`), and what is not in the table is refused in the protocol's form.
 """
 
 from __future__ import annotations

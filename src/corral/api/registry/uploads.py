@@ -23,7 +23,7 @@ class UploadHandlers:
     def __init__(self, uploads: UploadStore, blobs: BlobStore) -> None:
         self._uploads = uploads
         self._blobs = blobs
-        # A client that lost its connection may come back before we saw that it was gone.
+        # A client that lost its connection may come back before its disconnect is noticed.
         self._busy: set[str] = set()
 
     async def start(self, exchange: Exchange, resource: Resource) -> None:
@@ -90,7 +90,7 @@ class UploadHandlers:
     async def _receive(self, exchange: Exchange, upload_id: str, offset: int | None) -> int:
         """Write the body at `offset` (None: at the end); returns the size then.
 
-        What came stays, whatever happens; but on a full disk it would be in everybody's way.
+        What arrived is kept, whatever happens, except on a full disk, where it would be in everybody's way.
         """
         if upload_id in self._busy:
             raise InvalidRequestError("this upload is being written by another request")
@@ -145,7 +145,7 @@ async def _write_body(exchange: Exchange, file: BinaryIO) -> None:
 
 
 def _span(exchange: Exchange) -> tuple[int, int] | None:
-    """First and last byte of a piece, if the request says. Raises InvalidRequestError."""
+    """First and last byte of a piece, if the request gives them. Raises InvalidRequestError."""
     header = exchange.header(b"content-range")
     span = protocol.parse_content_range(header) if header else None
     if header and span is None:
@@ -166,7 +166,7 @@ async def _created(exchange: Exchange, resource: Resource, digest: Digest) -> No
 
 
 def absolute(exchange: Exchange, path: str) -> bytes:
-    """A path as the URL by which this client reaches us (a proxy in front says its scheme)."""
+    """A path as the URL by which this client reaches us (a proxy in front reports its scheme)."""
     scheme = "https" if exchange.header(b"x-forwarded-proto") == "https" else "http"
     query = f"?{exchange.query.decode('latin-1')}" if b"ns=" in exchange.query else ""
     return f"{scheme}://{exchange.header(b'host')}{path}{query}".encode("latin-1")

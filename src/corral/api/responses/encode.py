@@ -1,4 +1,4 @@
-"""The answer of `/v1/responses`: output items made of chunks, and the run of events that tells of them.
+"""The answer of `/v1/responses`: output items made of chunks, and the run of events that reports them.
 
 Ollama: openai/responses.go ResponsesStreamConverter. Unlike it, text before a tool call is kept as an item of its
 own that is closed before the call's is opened, and an error ends a stream with `response.failed`. A delta event is

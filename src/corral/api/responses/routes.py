@@ -9,6 +9,7 @@ from corral.api.openai.errors import envelope
 from corral.api.reading.schema import (
     BOOLEAN,
     INTEGER,
+    MODEL,
     OBJECT,
     STRING,
     Answer,
@@ -81,13 +82,14 @@ def responses_surface(service: Inference, archive: ResponseArchive) -> Surface:
             answers=_INPUT_ITEMS,
         ),
     )
-    return Surface("responses", routes, ERROR, envelope)
+    return Surface("responses", "OpenAI's Responses API", routes, ERROR, envelope)
 
 
 def _body(required: str) -> Body:
     return json_body(
         RESPONSES,
         required,
+        {"model": MODEL, "input": "Why is the sky blue?"},
         input={"anyOf": [STRING, _OBJECTS]},
         tools=_OBJECTS,
         reasoning=object_of(effort=STRING, summary=STRING),

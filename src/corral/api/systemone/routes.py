@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from corral.api.http.routing import Route, Surface
 from corral.api.native.answers import ERROR
-from corral.api.reading.schema import INTEGER, NUMBER, OBJECT, STRING, Answer, json_body, object_of
+from corral.api.reading.schema import INTEGER, MODEL, NUMBER, OBJECT, STRING, Answer, json_body, object_of
 from corral.api.systemone.handlers import DecisionHandlers
 from corral.api.systemone.protocol import MAX_QUESTIONS, SYSTEMONE
 from corral.inference.pipeline import Inference
@@ -42,6 +42,11 @@ _DECISIONS = Answer(
         prompt_eval_cached_count=INTEGER,
     ),
 )
+_EXAMPLE = {
+    "model": MODEL,
+    "state": "The customer writes: my parcel has not arrived.",
+    "questions": {"angry": {"type": "noul", "instructions": "Is the customer angry?"}},
+}
 
 
 def systemone_surface(service: Inference) -> Surface:
@@ -52,8 +57,8 @@ def systemone_surface(service: Inference) -> Surface:
         DecisionHandlers(service).decide,
         "Answer typed questions with probabilities",
         scope="infer",
-        reads=json_body(SYSTEMONE, "model state questions", state=_CONTENT, questions=_QUESTIONS),
+        reads=json_body(SYSTEMONE, "model state questions", _EXAMPLE, state=_CONTENT, questions=_QUESTIONS),
         answers=_DECISIONS,
         limit_bytes=_MAX_BODY_BYTES,
     )
-    return Surface("systemone", (route,), ERROR)
+    return Surface("systemone", "Decisions", (route,), ERROR)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import FIXTURES, Server
+from tests.waiting import wait_until
 from tests.weights.gguf.edit import edited
 
 
@@ -113,7 +114,7 @@ def test_why_a_model_was_not_loaded(server: Server, tmp_path: Path) -> None:
     text = error_of(server, "/api/generate", {"model": "unheard", "prompt": "hi", "raw": True})
     assert "unknown pre-tokenizer type: 'unheard-of'" in text
     assert str(server.folder) not in text
-    assert [line for line in server.log if "unheard-of" in line and "load failed" in line]
+    wait_until(lambda: any("unheard-of" in line and "load failed" in line for line in list(server.log)))
 
 
 def test_numbers_that_json_does_not_have(server: Server, tmp_path: Path) -> None:

@@ -58,11 +58,10 @@ class ClientStalledError(CorralError):
 class Exchange:
     """A request and the way to answer it.
 
-    `route` is the entry of a table that the request matched (None: no such path or method), `handler` what
-    answers, be it with a 404. `error_encoder` makes
-    the body of an error from its status and text, in the form of the route's surface (None: the native form).
-    `extra_headers` go with whatever is answered. `user` is who the client says that it serves; it goes into the log,
-    as do `refusal` and `failure`, the reasons why the request was not served.
+    `route` is the entry of a table that the request matched (None: no such path or method), `handler` what answers,
+    even if it is with a 404. `error_encoder` makes the body of an error from its status and text, in the form of the
+    route's surface (None: the native form). `extra_headers` go with whatever is answered. `user` is who the client
+    says that it serves; it goes into the log, as do `refusal` and `failure`, why a request was not served.
 
     A client that stops sending its body, or stops reading a stream, for `stall_timeout_s` (0: never) ends the
     exchange: it must not hold a slot of the engine forever.

@@ -58,7 +58,6 @@ EMBEDDINGS: dict[str, decode.Decode] = {
     "keep_alive": decode.keep_alive,
     "options": decode.mapping,
 }
-
 NAMES: dict[str, decode.Decode] = {"model": decode.string, "name": decode.string}
 SHOW: dict[str, decode.Decode] = {
     **NAMES,

@@ -11,23 +11,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from corral import __version__
-from corral.api.anthropic.routes import AnthropicRoutes
+from corral.api.anthropic.routes import anthropic_surface
 from corral.api.http.app import App
+from corral.api.http.limits import BodyBudget, BodyLimits
 from corral.api.http.origins import HostGuard, OriginRules
 from corral.api.http.request_log import RequestLog
-from corral.api.http.routing import Router
-from corral.api.native.account import AccountRoutes
-from corral.api.native.blobs_and_create import MakingRoutes
-from corral.api.native.hosted_service import ElsewhereRoutes
-from corral.api.native.inference import InferenceRoutes
-from corral.api.native.library import LibraryRoutes
-from corral.api.native.systemone import add_systemone_route
-from corral.api.native.tokens import add_token_routes
-from corral.api.native.verify import add_verify_route
-from corral.api.openai.routes import add_openai_routes
-from corral.api.openapi.document import add_openapi_route
-from corral.api.registry.routes import RegistryRoutes
-from corral.api.responses.routes import ResponsesRoutes
+from corral.api.http.routing import Router, Surface
+from corral.api.http.steps import Step, chain
+from corral.api.http.steps.dispatch import Dispatch
+from corral.api.http.steps.failures import answer_errors
+from corral.api.http.steps.host import CheckHost
+from corral.api.http.steps.origin import CheckOrigin
+from corral.api.http.steps.request_line import log_request
+from corral.api.native.routes import Services, native_surface
+from corral.api.openai.routes import openai_surface
+from corral.api.openapi.routes import with_description
+from corral.api.registry.routes import Registry
+from corral.api.responses.routes import responses_surface
+from corral.api.systemone.routes import systemone_surface
 from corral.config import Settings
 from corral.errors import CorralError
 from corral.inference.pipeline import Inference
@@ -147,7 +148,7 @@ class _Parts:
     scheduler: Scheduler
     store: ModelStore
     puller: Puller
-    registry: RegistryRoutes | None
+    registry: Registry | None
     gpus: EngineGPUs
     close: Callable[[], None]
 
@@ -218,47 +219,73 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "
     jobs = Jobs()
     creator = Creator(store, may_prune=not settings.no_prune, puller=pull_base, jobs=jobs)
     puller = Puller(settings, store, creator)
-    local_files = LocalFiles(store, jobs, settings.local_files)
-    limits = {"max_body_bytes": settings.max_body_bytes, "max_depth": settings.max_json_depth}
-    service = Inference(settings, profiles, scheduler, translations)
-    catalogue = Library(settings, store, profiles)
-    inference = InferenceRoutes(service, **limits)
-    anthropic = AnthropicRoutes(service, **limits)
-    library = LibraryRoutes(catalogue, puller, scheduler, cloud_source=_cloud_source(), **limits)
-    making = MakingRoutes(store, creator, local_files, **limits)
+    services = Services(
+        inference=Inference(settings, profiles, scheduler, translations),
+        library=Library(settings, store, profiles),
+        puller=puller,
+        scheduler=scheduler,
+        store=store,
+        creator=creator,
+        local_files=LocalFiles(store, jobs, settings.local_files),
+        verifier=Verifier(store),
+        open_account=lambda: _account(settings),
+        is_offline=settings.is_offline,
+        cloud_source=_cloud_source(),
+    )
     archive = ResponseArchive(
         settings.responses_db,
         max_age_s=settings.responses_max_age_ns // _NS_PER_S,
         max_bytes=settings.responses_max_bytes,
     )
-    responses = ResponsesRoutes(service, archive, **limits)
     registry = _registry(settings, store, puller) if settings.registry_mode != "off" else None
 
     def close() -> None:
         factory.close()
         shared_pool().close()
         archive.close()
-        local_files.close()
+        services.local_files.close()
 
-    router = _with_elsewhere(_routes(inference, library, making), ElsewhereRoutes(**limits))
-    add_openai_routes(router, service, catalogue, **limits)
-    add_token_routes(router, service, **limits)
-    add_verify_route(router, Verifier(store), **limits)
-    add_systemone_route(router, service, **limits)
-    _add_agent_routes(router, anthropic, responses)
-    add_openapi_route(router)
-    AccountRoutes(lambda: _account(settings), is_offline=settings.is_offline).register(router)
+    app = _app(settings, _surfaces(services, archive), registry, port, host)
+    return _Parts(app, scheduler, store, puller, registry, gpus, close)
+
+
+def _surfaces(services: Services, archive: ResponseArchive) -> list[Surface]:
+    """The tables of routes of all APIs, but for the registry's, which is not always served."""
+    inference = services.inference
+    return with_description(
+        [
+            native_surface(services),
+            openai_surface(inference, services.library),
+            responses_surface(inference, archive),
+            anthropic_surface(inference),
+            systemone_surface(inference),
+        ]
+    )
+
+
+def _app(settings: Settings, surfaces: list[Surface], registry: Registry | None, port: int, host: str) -> App:
+    """The routes with what happens to every request before and after them."""
+    router = Router(surfaces)
     if registry is not None:
-        router.mount("v2", registry.handle)
-    app = App(
-        router,
-        OriginRules(settings.origins),
-        HostGuard(is_loopback=settings.host.is_loopback, port=port),
+        router.mount("v2", registry.find)
+    dispatch = Dispatch(router)
+    guard = HostGuard(is_loopback=settings.host.is_loopback, port=port)
+    steps: list[Step] = [
+        log_request,
+        answer_errors,
+        dispatch.find,
+        CheckOrigin(OriginRules(settings.origins), guard),
+        CheckHost(guard),
+    ]
+    limits = BodyLimits(
+        settings.max_body_bytes, settings.max_json_depth, BodyBudget(settings.max_bodies_bytes)
+    )
+    return App(
+        chain(steps, dispatch.run),
+        limits,
         stall_timeout_s=settings.client_timeout_ns / _NS_PER_S,
-        max_bodies_bytes=settings.max_bodies_bytes,
         request_log=RequestLog(f"http://{host}:{port}") if settings.logs_requests else None,
     )
-    return _Parts(app, scheduler, store, puller, registry, gpus, close)
 
 
 def _make_key(show: Callable[[str], None]) -> None:
@@ -275,39 +302,13 @@ def _make_key(show: Callable[[str], None]) -> None:
         show(f"Couldn't find '{path}'. Generating new private key.\nYour new public key is: \n\n{public}\n\n")
 
 
-def _routes(inference: InferenceRoutes, library: LibraryRoutes, making: MakingRoutes) -> Router:
-    router = Router()
-    router.add("GET HEAD", "/", library.root)
-    router.add("GET HEAD", "/api/version", library.version)
-    router.add("GET", "/api/status", library.status)
-    router.add("GET HEAD", "/api/tags", library.tags)
-    router.add("GET", "/api/ps", library.ps)
-    router.add("GET", "/api/loading", library.loading)
-    router.add("GET", "/api/origins", library.origins)
-    router.add("POST", "/api/show", library.show)
-    router.add("POST", "/api/generate", inference.generate)
-    router.add("POST", "/api/chat", inference.chat)
-    router.add("POST", "/api/embed", inference.embed)
-    router.add("POST", "/api/embeddings", inference.embeddings)
-    router.add("POST", "/api/create", making.create)
-    router.add("POST", "/api/copy", library.copy)
-    router.add("DELETE", "/api/delete", library.delete)
-    router.add("POST", "/api/pull", library.pull)
-    router.add("POST", "/api/push", library.push)
-    router.add("HEAD", "/api/blobs/:digest", making.blob_exists)
-    router.add("POST", "/api/blobs/:digest", making.blob_upload)
-    router.add("GET", "/api/local-blobs", making.token_file)
-    router.add("POST", "/api/local-blobs", making.take_in)
-    return router
-
-
 def _account(settings: Settings) -> Account:
     from corral.registry.account import Account  # imports TLS, so only when needed
 
     return Account(settings.cloud_base_url, default_key_path())
 
 
-def _registry(settings: Settings, store: ModelStore, puller: Puller) -> RegistryRoutes:
+def _registry(settings: Settings, store: ModelStore, puller: Puller) -> Registry:
     hosting = Hosting(store)
     uploads = UploadStore(settings.models_dir / "corral-uploads", store.blobs)
     mirror = None
@@ -315,26 +316,9 @@ def _registry(settings: Settings, store: ModelStore, puller: Puller) -> Registry
         trusted = settings.registry_trusted_hosts
         mirror = PullThrough(store, hosting, puller, puller.open_gateway, trusted_hosts=trusted)
     may_push = settings.registry_mode == "push"
-    return RegistryRoutes(hosting, store.blobs, uploads, may_push=may_push, mirror=mirror)
-
-
-def _with_elsewhere(router: Router, elsewhere: ElsewhereRoutes) -> Router:
-    router.add("POST", "/api/experimental/web_search", elsewhere.web_search)
-    router.add("POST", "/api/experimental/web_fetch", elsewhere.web_fetch)
-    router.add("GET", "/api/experimental/model-recommendations", elsewhere.recommendations)
-    return router
+    return Registry(hosting, store.blobs, uploads, may_push=may_push, mirror=mirror)
 
 
 def _cloud_source() -> str:
     """`env` if the variable is set, as in Ollama."""
     return "env" if os.environ.get("OLLAMA_NO_CLOUD", "").lower() in ("1", "t", "true") else "config"
-
-
-def _add_agent_routes(router: Router, anthropic: AnthropicRoutes, responses: ResponsesRoutes) -> None:
-    router.add("POST", "/v1/responses", responses.create)
-    router.add("POST", "/v1/responses/compact", responses.compact)
-    router.add("GET", "/v1/responses/:id", responses.find)
-    router.add("DELETE", "/v1/responses/:id", responses.delete)
-    router.add("GET", "/v1/responses/:id/input_items", responses.input_items)
-    router.add("POST", "/v1/messages", anthropic.messages)
-    router.add("POST", "/v1/messages/count_tokens", anthropic.count_tokens)

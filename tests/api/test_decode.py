@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.api.native.requests import read_chat, read_embed, read_generate
+from corral.api.native.protocol import read_chat, read_embed, read_generate
 from corral.api.reading import decode
 from corral.api.reading.jsonread import plain, read_members
 from corral.errors import InvalidRequestError

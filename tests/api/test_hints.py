@@ -14,7 +14,7 @@ import corral
 from corral.api.anthropic import errors as anthropic
 from corral.api.http import errors as native
 from corral.api.openai import errors as openai
-from corral.api.responses.encode import ResponseForm
+from corral.api.responses.encode import ResponseWriter
 from corral.api.responses.protocol import ResponsesRequest
 from corral.errors import CorralError
 from tests.conftest import FIXTURES, Server
@@ -86,7 +86,7 @@ def test_without_a_hint_nothing_is_added(kind: type[CorralError]) -> None:
 
 @pytest.mark.parametrize("hint", [HINT, ""])
 def test_the_end_of_a_stream_of_responses(hint: str) -> None:
-    form = ResponseForm(ResponsesRequest("m", is_stream=True), is_stored=False)
+    form = ResponseWriter(ResponsesRequest("m", is_stream=True), is_stored=False)
     event = form.stream_error(make(CorralError, hint)).rpartition(b"data: ")[2]
     error = json.loads(event)["response"]["error"]
     assert error == {"code": "server_error", "message": TEXT, **({"hint": hint} if hint else {})}
@@ -138,7 +138,7 @@ def test_hints_of_progress_streams(server: Server) -> None:
         pull = {"model": "corral-tiny", "rate_limit": "fast", "stream": is_stream}
         assert error_of(server, "/api/pull", pull) == {
             "error": "invalid rate limit: 'fast'",
-            "hint": 'write bytes a second, as in "10MB" or "500KiB"',
+            "hint": 'use bytes per second, such as "10MB" or "500KiB"',
         }
         digest = server.upload(FIXTURES / "wide-f16.gguf")
         create = {"model": "q", "files": {"m.gguf": digest}, "quantize": "iq2_xxs", "stream": is_stream}

@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 from corral.api.anthropic.protocol import read_count, read_messages
 from corral.api.http import bodies
 from corral.api.http.bodies import MAX_VALUES, parse_body
-from corral.api.native import blobs_and_create as making
-from corral.api.native import library, requests, tokens
+from corral.api.native import protocol as native
+from corral.api.native.rerank import read_rerank
 from corral.api.openai import protocol as openai
-from corral.api.openai.rerank import _read as read_rerank
 from corral.api.reading import decode, jsonread
 from corral.api.responses.protocol import read_responses
 from corral.errors import InvalidRequestError
@@ -58,12 +57,12 @@ _SCHEMA = {"type": "object", "properties": {"a": {"type": "number"}}}
 _PARTS = [{"type": "text", "text": "what"}, {"type": "image_url", "image_url": {"url": _URL}}]
 _CASES: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "generate": (
-        requests.read_generate,
+        native.read_generate,
         {"prompt": "x", "images": [_PNG], "context": [1, 2], "format": _SCHEMA, "options": {"seed": 1}},
     ),
-    "chat": (requests.read_chat, {"messages": _NATIVE, "tools": [_TOOL], "think": "high", "keep_alive": "5m"}),
-    "embed": (requests.read_embed, {"input": ["a", "b"], "dimensions": 3}),
-    "embeddings": (requests.read_embeddings, {"prompt": "a"}),
+    "chat": (native.read_chat, {"messages": _NATIVE, "tools": [_TOOL], "think": "high", "keep_alive": "5m"}),
+    "embed": (native.read_embed, {"input": ["a", "b"], "dimensions": 3}),
+    "embeddings": (native.read_embeddings, {"prompt": "a"}),
     "v1 chat": (
         openai.read_chat,
         {
@@ -118,13 +117,13 @@ _CASES: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "rerank": (read_rerank, {"query": "q", "documents": ["a", {"text": "b"}]}),
 }  # fmt: skip
 _FIELDS: dict[str, dict[str, decode.Decode]] = {
-    "show": library.SHOW,
-    "copy": library.COPY,
-    "transfer": library.TRANSFER,
-    "create": making.CREATE,
-    "local blob": making.LOCAL_BLOB,
-    "tokenize": tokens.TOKENIZE,
-    "detokenize": tokens.DETOKENIZE,
+    "show": native.SHOW,
+    "copy": native.COPY,
+    "transfer": native.TRANSFER,
+    "create": native.CREATE,
+    "local blob": native.LOCAL_BLOB,
+    "tokenize": native.TOKENIZE,
+    "detokenize": native.DETOKENIZE,
 }
 
 
@@ -164,7 +163,7 @@ def test_every_table_of_fields_reaches_a_worker(fields: dict[str, decode.Decode]
 )  # fmt: skip
 def test_errors_are_the_same_and_of_the_same_class(body: bytes, text: str) -> None:
     with pytest.raises(InvalidRequestError, match=text) as caught:
-        _in_a_worker(body, requests.read_generate, 500)
+        _in_a_worker(body, native.read_generate, 500)
     assert type(caught.value) is InvalidRequestError
 
 
@@ -198,11 +197,11 @@ def test_where_a_body_is_parsed_depends_on_what_it_may_cost(
 def test_time_and_memory_of_parsing_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "_CPU_S", 0.05)
     with pytest.raises(InvalidRequestError, match="the request body takes too long"):
-        _in_a_worker(b'{"a":[' + b'{"a":1},' * 100_000 + b"1]}", requests.read_generate, 500)
+        _in_a_worker(b'{"a":[' + b'{"a":1},' * 100_000 + b"1]}", native.read_generate, 500)
     monkeypatch.setattr(bodies, "_CPU_S", 60.0)
     monkeypatch.setattr(bodies, "_MEMORY_BYTES", 2 << 20)
     with pytest.raises(InvalidRequestError, match="the request body needs too much memory"):
-        _in_a_worker(b'{"a":[' + b"[]," * 140_000 + b"1]}", requests.read_generate, 500)
+        _in_a_worker(b'{"a":[' + b"[]," * 140_000 + b"1]}", native.read_generate, 500)
 
 
 _JSON = st.recursive(

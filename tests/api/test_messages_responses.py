@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from corral.api.anthropic import convert as messages_convert
 from corral.api.anthropic import protocol as messages_protocol
-from corral.api.anthropic.encode import MessageForm
-from corral.api.http.answering import AnswerForm
+from corral.api.anthropic.encode import MessageWriter
+from corral.api.http.answering import AnswerWriter
 from corral.api.responses import convert as responses_convert
 from corral.api.responses import protocol as responses_protocol
-from corral.api.responses.encode import ResponseForm
+from corral.api.responses.encode import ResponseWriter
 from corral.errors import CorralError, InvalidRequestError
 from corral.inference.requests import ChatRequest
 from corral.types import Chunk, GenerationMetrics, ToolCall
@@ -136,19 +136,19 @@ def chunks_of(vector: dict[str, Any]) -> list[Chunk]:
     return chunks
 
 
-def form_of(vector: dict[str, Any]) -> AnswerForm:
+def form_of(vector: dict[str, Any]) -> AnswerWriter:
     body = json.dumps(vector["body"]).encode()
     if vector["ep"] == "resp":
-        return ResponseForm(responses_protocol.read_responses(body, MAX_DEPTH), is_stored=False)
+        return ResponseWriter(responses_protocol.read_responses(body, MAX_DEPTH), is_stored=False)
     request = messages_protocol.read_messages(body, MAX_DEPTH)
     estimate = messages_convert.estimate_tokens(request)
-    return MessageForm(request.model, estimate=estimate, keeps_calls=True, has_search=False)
+    return MessageWriter(request.model, estimate=estimate, keeps_calls=True, has_search=False)
 
 
 def run(vector: dict[str, Any]) -> bytes:
     """The answer's bytes for the chunks of a vector, in batches of one."""
     form, chunks = form_of(vector), chunks_of(vector)
-    if isinstance(form, ResponseForm):
+    if isinstance(form, ResponseWriter):
         for chunk in chunks:
             form.feed([chunk])
     if not vector["body"].get("stream"):
@@ -228,7 +228,7 @@ def test_an_error_ends_a_stream_with_an_event() -> None:
     (event,) = events(messages.stream_error(CorralError("boom")))
     assert event["error"] == {"type": "api_error", "message": "boom"}
     responses = form_of(VECTORS["C61"])
-    assert isinstance(responses, ResponseForm)
+    assert isinstance(responses, ResponseWriter)
     responses.feed([Chunk("c")])
     sent = events(responses.stream([]))
     (event,) = events(responses.stream_error(CorralError("boom")))
@@ -256,7 +256,7 @@ def test_a_reply_without_an_end_is_ended() -> None:
 
 def test_nothing_follows_a_search() -> None:
     """Text behind the call of the server's own search is not part of the answer."""
-    form = MessageForm("m", estimate=1, keeps_calls=True, has_search=True)
+    form = MessageWriter("m", estimate=1, keeps_calls=True, has_search=True)
     search = Chunk(tool_calls=(ToolCall("web_search", {"query": "sky"}, id="c"),))
     found = events(form.stream([Chunk("a"), search, Chunk("b"), Chunk(done=True, done_reason="stop")]))
     texts = [e["delta"]["text"] for e in found if e["type"] == "content_block_delta"]
@@ -269,7 +269,7 @@ def test_percent_signs_in_deltas() -> None:
     """Heads and tails are made by formatting; texts must not be."""
     for name in ("C61", "C78"):
         form = form_of(VECTORS[name])
-        if isinstance(form, ResponseForm):
+        if isinstance(form, ResponseWriter):
             form.feed([Chunk("100 %d %s")])
         deltas = [e["delta"] for e in events(form.stream([Chunk("100 %d %s")])) if "delta" in e]
         assert deltas in (["100 %d %s"], [{"type": "text_delta", "text": "100 %d %s"}])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from corral.api.native.requests import read_chat
+from corral.api.native.protocol import read_chat
 
 ODD: list[tuple[Any, tuple[str, ...], tuple[str, ...]]] = [
     ({"type": "object", "properties": {"a": "string"}}, ("string",), ()),

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from corral.api.http.answering import AnswerForm
-from corral.api.openai.chat_form import ChatForm
-from corral.api.openai.completion_form import CompletionForm
+from corral.api.http.answering import AnswerWriter
+from corral.api.openai.chat_writer import ChatWriter
+from corral.api.openai.completion_writer import CompletionWriter
+from corral.api.openai.encode import embedding_parts
 from corral.api.openai.errors import service_error
-from corral.api.openai.inference import embedding_parts
 from corral.api.openai.protocol import read_chat, read_completion, read_embeddings
 from corral.errors import EngineError, InvalidRequestError, ModelNotFoundError, QueueFullError
 from corral.inference.requests import ChatRequest, EmbedResult, GenerateRequest, Immediate
@@ -146,10 +146,10 @@ def chunks_of(vector: dict[str, Any]) -> list[Chunk]:
     ]
 
 
-def form_of(vector: dict[str, Any]) -> AnswerForm:
+def form_of(vector: dict[str, Any]) -> AnswerWriter:
     call = READERS[vector["ep"]](body_of(vector), MAX_DEPTH)
     if vector["ep"] == "chat":
-        return ChatForm(
+        return ChatWriter(
             call.request.common.model,
             choice_count=1,
             keeps_calls=True,
@@ -157,7 +157,7 @@ def form_of(vector: dict[str, Any]) -> AnswerForm:
             has_usage_details=False,
             has_reasoning_content=False,
         )
-    return CompletionForm(
+    return CompletionWriter(
         call.requests[0].common.model,
         prompt_count=1,
         given_per_prompt=1,

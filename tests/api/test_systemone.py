@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.api.native.systemone import read_systemone
+from corral.api.systemone.protocol import read_systemone
 from corral.chat.families.known import decision_form
 from corral.errors import InvalidRequestError
 from corral.inference.decision import CHAT_FORM, Answer, DecisionRequest

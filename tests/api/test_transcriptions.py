@@ -13,6 +13,7 @@ from multipart import MultipartError
 from corral.api.http.multipart_form import _parse
 from corral.errors import InvalidRequestError
 from tests.conftest import Server
+from tests.waiting import wait_until
 
 BOUNDARY = "b0undary"
 PATH = "/v1/audio/transcriptions"
@@ -85,5 +86,4 @@ def test_the_user_of_a_request_is_logged(server: Server) -> None:
     """Beside the request, as JSON, so that nobody can write lines of their own."""
     body = {"model": "say", "messages": [{"role": "user", "content": "now A"}], "user": 'ann"\nx=1'}
     assert server.request("POST", "/v1/chat/completions", body)[0] == 200
-    server.get("/api/version")
-    assert any('user="ann\\"\\nx=1"' in line for line in list(server.log))
+    wait_until(lambda: any('user="ann\\"\\nx=1"' in line for line in list(server.log)))

@@ -1,1 +1,1 @@
-"""The HTTP surface: decode and validate, call one service, stream what it says."""
+"""The HTTP surface: decode and validate, call one service, stream what it emits."""

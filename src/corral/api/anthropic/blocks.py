@@ -61,7 +61,7 @@ def messages_of(role: str, content: str | Sequence[Block], *, is_history: bool =
     own = []
     if text or turn.images or turn.calls or turn.thinking:
         own.append(Message(role, text, turn.thinking, tuple(turn.images), tuple(turn.calls)))
-    # What a tool said comes before what the user adds to it.
+    # The result of a tool comes before what the user adds to it.
     return turn.results + own if role == "user" else own + turn.results
 
 
@@ -120,7 +120,7 @@ def _add_result(turn: _Turn, block: Block) -> None:
 
 
 def _read_parts(content: Any) -> tuple[str, tuple[bytes, ...]]:
-    """Text and pictures of the content of a tool's result."""
+    """Text and images of the content of a tool's result."""
     texts: list[str] = []
     images: list[bytes] = []
     for part in content if isinstance(content, list) else ():
@@ -147,7 +147,7 @@ def _readable_text(document: Block) -> str:
 
 
 def _add_server_result(turn: _Turn, block: Block) -> None:
-    """What a tool of another server said: a text, blocks, or an object of its own form."""
+    """The result of another server's tool: a text, blocks, or an object of any form."""
     content = block.get("content")
     text = content if isinstance(content, str) else _read_parts(content)[0]
     if not text and content:
@@ -162,7 +162,7 @@ def _add_summary(turn: _Turn, block: Block) -> None:
 
 
 def _pass_over(turn: _Turn, block: Block) -> None:
-    """A block that says nothing to a model (`redacted_thinking`, containers and the like)."""
+    """A block that means nothing to a model (`redacted_thinking`, containers and the like)."""
 
 
 def _add_document(turn: _Turn, block: Block) -> None:
@@ -173,7 +173,7 @@ def _document_text(block: Block) -> str:
     """A document under its title, apart from what stands around it.
 
     Raises:
-        InvalidRequestError: it is no text.
+        InvalidRequestError: it is not a text.
     """
     source = block.get("source")
     if not isinstance(source, dict):

@@ -146,7 +146,7 @@ def _format(request: MessagesRequest) -> str:
 
 
 def estimate_tokens(request: MessagesRequest) -> int:
-    """What `message_start` says of the prompt before it was counted: a quarter of its bytes, at least 1.
+    """What `message_start` reports for the prompt before it was counted: a quarter of its bytes, at least 1.
 
     Ollama: anthropic/anthropic.go.
     """

@@ -31,7 +31,7 @@ _DELTA_HEAD = (
 )
 
 
-class MessageForm:
+class MessageWriter:
     """One answer under way. `has_search`: calls of `web_search` are the server's to answer."""
 
     stream_type = EVENT_STREAM

@@ -37,7 +37,7 @@ class WireTool:
 
 @dataclass(frozen=True, slots=True)
 class MessagesRequest:
-    """What a request says. None: it did not say. `options` holds the native options among its members."""
+    """The members of a request. None: absent. `options` holds the native options among its members."""
 
     model: str
     max_tokens: int
@@ -61,7 +61,7 @@ def read_messages(body: bytes, max_depth: int) -> MessagesRequest:
     """The request of `/v1/messages`.
 
     Raises:
-        InvalidRequestError: in the order of the real server: the JSON, model, max_tokens, messages.
+        InvalidRequestError: in Ollama's order: the JSON, model, max_tokens, messages.
     """
     request = _read(body, max_depth)
     if not request.model:
@@ -114,7 +114,7 @@ def _read(body: bytes, max_depth: int) -> MessagesRequest:
 
 
 def _system_text(value: Any) -> str:
-    """A text, or the texts of blocks joined; the line with which Claude Code accounts for a request is no part of it.
+    """A text, or the texts of blocks joined; the line with which Claude Code accounts for a request is left out.
 
     That line differs in every request, stands at the very front, and so would keep the prompt cache from ever being
     of use.

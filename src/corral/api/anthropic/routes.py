@@ -1,60 +1,90 @@
-"""`POST /v1/messages` and `POST /v1/messages/count_tokens`."""
+"""The table of the Anthropic-compatible routes."""
 
 from __future__ import annotations
 
-from corral.api.anthropic.convert import chat_request, estimate_tokens, has_search
-from corral.api.anthropic.encode import MessageForm
-from corral.api.anthropic.errors import envelope, service_error
-from corral.api.anthropic.protocol import read_count, read_messages
-from corral.api.http.answering import answer
-from corral.api.http.bodies import beside_loop, parse_body, read_packed_body
-from corral.api.http.exchange import JSON, ClientGoneError, Exchange
-from corral.errors import CorralError
+from corral.api.anthropic.errors import envelope
+from corral.api.anthropic.messages import MessageHandlers
+from corral.api.anthropic.protocol import MESSAGES
+from corral.api.http.routing import Route, Surface
+from corral.api.http.sse import EVENT_STREAM
+from corral.api.reading.schema import (
+    INTEGER,
+    MAYBE_STRING,
+    MODEL,
+    OBJECT,
+    QUESTION,
+    STRING,
+    Answer,
+    array_of,
+    json_body,
+    object_of,
+)
 from corral.inference.pipeline import Inference
 
+_OBJECTS = array_of(OBJECT)
+_SYSTEM = {"anyOf": [STRING, _OBJECTS]}
+_ERROR = Answer(
+    "AnthropicError",
+    object_of(
+        "type error",
+        type=STRING,
+        error=object_of("type message", type=STRING, message=STRING, hint=STRING),
+        request_id=STRING,
+    ),
+)
+_MESSAGE = Answer(
+    "AnthropicMessage",
+    object_of(
+        "id type role model content usage",
+        id=STRING,
+        type=STRING,
+        role=STRING,
+        model=STRING,
+        content=_OBJECTS,
+        stop_reason=MAYBE_STRING,
+        stop_sequence=MAYBE_STRING,
+        usage=object_of("input_tokens output_tokens", input_tokens=INTEGER, output_tokens=INTEGER),
+    ),
+)
+_COUNT = Answer("TokenCount", object_of("input_tokens", input_tokens=INTEGER))
 
-class AnthropicRoutes:
-    """Handlers on one inference service."""
 
-    def __init__(self, service: Inference, *, max_body_bytes: int, max_depth: int) -> None:
-        self._service = service
-        self._max_body_bytes = max_body_bytes
-        self._max_depth = max_depth
-
-    async def messages(self, exchange: Exchange) -> None:
-        exchange.error_encoder = envelope
-        body = await read_packed_body(exchange, self._max_body_bytes)
-        wanted = await parse_body(body, read_messages, self._max_depth)
-        exchange.user = wanted.user
-        request = await beside_loop(len(wanted.messages), chat_request, wanted)
-        form = MessageForm(
-            wanted.model,
-            estimate=await beside_loop(len(wanted.messages), estimate_tokens, wanted),
-            keeps_calls=bool(request.tools),
-            has_search=has_search(wanted),
-            stop_sequences=wanted.stop_sequences,
-        )
-        if wanted.is_stream:
-            exchange.extra_headers.append((b"cache-control", b"no-cache"))
-        await answer(
-            exchange, form, lambda emit: self._service.chat(request, emit), is_stream=wanted.is_stream
-        )
-
-    async def count_tokens(self, exchange: Exchange) -> None:
-        exchange.error_encoder = envelope
-        body = await read_packed_body(exchange, self._max_body_bytes)
-        wanted = await parse_body(body, read_count, self._max_depth)
-        request = await beside_loop(len(wanted.messages), chat_request, wanted)
-
-        async def work() -> None:
-            count = await self._service.count_tokens(request)
-            await exchange.respond(200, b'{"input_tokens":%d}\n' % count, JSON)
-
-        try:
-            await exchange.run_watched(work())
-        except ClientGoneError:
-            raise
-        except CorralError as error:
-            if exchange.is_started:
-                raise
-            await exchange.respond(*service_error(error))
+def anthropic_surface(service: Inference) -> Surface:
+    """What the `anthropic` packages call."""
+    messages = MessageHandlers(service)
+    routes = (
+        Route(
+            "POST",
+            "/v1/messages",
+            messages.messages,
+            "Continue a conversation",
+            scope="infer",
+            reads=json_body(
+                MESSAGES,
+                "model max_tokens messages",
+                {"model": MODEL, "max_tokens": 500, "messages": QUESTION, "stream": True},
+                messages=_OBJECTS,
+                tools=_OBJECTS,
+                system=_SYSTEM,
+            ),
+            answers=_MESSAGE,
+            streams=EVENT_STREAM,
+        ),
+        Route(
+            "POST",
+            "/v1/messages/count_tokens",
+            messages.count_tokens,
+            "The length of a conversation's prompt",
+            scope="infer",
+            reads=json_body(
+                MESSAGES,
+                "model messages",
+                {"model": MODEL, "messages": QUESTION},
+                messages=_OBJECTS,
+                tools=_OBJECTS,
+                system=_SYSTEM,
+            ),
+            answers=_COUNT,
+        ),
+    )
+    return Surface("anthropic", "Anthropic's API", routes, _ERROR, envelope)

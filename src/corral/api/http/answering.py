@@ -1,4 +1,4 @@
-"""Runs a service call while the client is there, and streams or collects what it says; one form a surface.
+"""Runs a service call while the client is connected, and streams or collects what it emits; one writer a surface.
 
 The status is picked when the first bytes are due: an error before them gets its own status and a whole body, one
 after them ends the stream in the surface's way.
@@ -21,7 +21,7 @@ Whole = tuple[bytes, str]
 _MAX_HEADER_CHARS = 2000
 
 
-class AnswerForm(Protocol):
+class AnswerWriter(Protocol):
     """How a surface writes one answer. Made for each request; `stream` may keep state between calls."""
 
     @property
@@ -38,7 +38,7 @@ class AnswerForm(Protocol):
         ...
 
     def stream_error(self, error: CorralError) -> bytes:
-        """What tells of an error after bytes of the stream were sent; the stream ends behind it."""
+        """What reports an error after bytes of the stream were sent; the stream ends after it."""
         ...
 
     def whole(self, chunks: list[Chunk]) -> Whole:
@@ -68,7 +68,7 @@ def _headers(chunks: Sequence[Chunk]) -> list[tuple[bytes, bytes]]:
 
 async def answer(
     exchange: Exchange,
-    form: AnswerForm,
+    writer: AnswerWriter,
     run: Callable[[Emit], Awaitable[Immediate | None]],
     *,
     is_stream: bool,
@@ -82,12 +82,12 @@ async def answer(
 
     async def send(data: bytes) -> None:
         if not exchange.is_started:
-            await exchange.start_stream(form.stream_type)
+            await exchange.start_stream(writer.stream_type)
         if data:
             await exchange.write(data)
 
     async def stream(chunks: list[Chunk]) -> None:
-        if data := form.stream(chunks):
+        if data := writer.stream(chunks):
             await send(data)
 
     async def collect(chunks: list[Chunk]) -> None:
@@ -96,11 +96,11 @@ async def answer(
     async def work() -> None:
         immediate = await run(stream if is_stream else collect)
         if immediate is not None:
-            await exchange.respond(200, *form.immediate(immediate, is_stream=is_stream))
+            await exchange.respond(200, *writer.immediate(immediate, is_stream=is_stream))
         elif not is_stream:
-            await exchange.respond(200, *form.whole(collected), headers=_headers(collected))
+            await exchange.respond(200, *writer.whole(collected), headers=_headers(collected))
         else:
-            await send(form.stream_end())
+            await send(writer.stream_end())
             await exchange.end_stream()
 
     try:
@@ -110,7 +110,7 @@ async def answer(
     except CorralError as error:
         requestfacts.note_error(error)
         if exchange.is_started:
-            await exchange.write(form.stream_error(error))
+            await exchange.write(writer.stream_error(error))
             await exchange.end_stream()
         else:
-            await exchange.respond(*form.error(error, is_stream=is_stream))
+            await exchange.respond(*writer.error(error, is_stream=is_stream))

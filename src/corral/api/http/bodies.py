@@ -1,13 +1,14 @@
-"""Request bodies of the `/v1` surfaces, and bodies of any size parsed without holding up other requests."""
+"""Request bodies as values: read within the exchange's limits, and parsed without holding up other requests."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from corral.api.http.encodings import BrokenBodyError, TooLargeError, unpack_zstd
 from corral.api.http.exchange import Exchange
+from corral.api.reading import decode
 from corral.api.reading.jsonread import count_values
 from corral.errors import InvalidRequestError, WorkerLimitError
 from corral.workers.pool import run_job
@@ -27,22 +28,51 @@ _CPU_S = 10.0
 _MEMORY_BYTES = 1 << 30
 _RESULT_BYTES = 256 << 20
 
-# What may come out of a packed body here, as in Ollama.
+# What a body packed with zstd may unpack to on the compatible surfaces, as in Ollama.
 _MAX_UNPACKED_BYTES = 20 * 1024 * 1024
 
 
-async def read_packed_body(exchange: Exchange, limit_bytes: int) -> bytes:
-    """The whole body, unpacked. What is wrong with zstd is said in Ollama's words and in the native form.
+async def read_request(exchange: Exchange, parse: Callable[[bytes, int], _T]) -> _T:
+    """What `parse` makes of the body and of the depth to which its JSON may be nested (see `parse_body`).
+
+    Raises:
+        InvalidRequestError: raised by `parse`, or the body cannot be read.
+        BodyTooLargeError, ServerBusyError, QueueFullError, ClientGoneError, ClientStalledError
+    """
+    return await parse_body(await exchange.read_body(), parse, exchange.max_depth)
+
+
+async def read_compatible(exchange: Exchange, parse: Callable[[bytes, int], _T]) -> _T:
+    """The same on the compatible surfaces, which report broken zstd in Ollama's words.
+
+    Raises:
+        The errors of `read_request`.
+    """
+    return await parse_body(await read_packed_body(exchange), parse, exchange.max_depth)
+
+
+async def read_values(exchange: Exchange, struct: str, fields: Mapping[str, decode.Decode]) -> dict[str, Any]:
+    """The members of a body that needs no conversion; `struct` names it in errors.
+
+    Raises:
+        The errors of `read_request`.
+    """
+    body = await exchange.read_body()
+    return await parse_body(body, decode.decode_request, struct, fields, max_depth=exchange.max_depth)
+
+
+async def read_packed_body(exchange: Exchange) -> bytes:
+    """The whole body, unpacked. Faults of zstd are reported in Ollama's words and in the native form.
 
     Raises:
         InvalidRequestError: the body does not unpack, or to too much.
         BodyTooLargeError, ServerBusyError, ClientGoneError, ClientStalledError
     """
     if exchange.header(b"content-encoding") != "zstd":
-        return await exchange.read_body(limit_bytes)
-    packed = await exchange.read_packed_body(limit_bytes)
+        return await exchange.read_body()
+    packed = await exchange.read_packed_body()
     try:
-        limit_bytes = min(limit_bytes, _MAX_UNPACKED_BYTES)
+        limit_bytes = min(exchange.max_body_bytes, _MAX_UNPACKED_BYTES)
         body = await asyncio.to_thread(_unpack, packed, limit_bytes) if packed else b""
     except InvalidRequestError:
         exchange.error_encoder = None

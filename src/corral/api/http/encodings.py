@@ -96,7 +96,7 @@ def _gunzip(body: bytes, limit_bytes: int) -> bytes:
 
 
 def _undeflate(body: bytes, limit_bytes: int) -> bytes:
-    # Half of the world sends zlib's form, as the standard says, the other half the bare stream.
+    # Half of all clients send the zlib format, as the standard requires, the others the bare stream.
     has_header = len(body) > 1 and body[0] & 0x0F == 8 and int.from_bytes(body[:2], "big") % 31 == 0
     return _inflate(body, limit_bytes, zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
 

@@ -5,30 +5,32 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from corral.api.http.encodings import content_codings, decode_body
-from corral.api.http.limits import BodyBudget
+from corral.api.http.limits import BodyLimits
 from corral.errors import CorralError, InvalidRequestError
 from corral.web.call import Call
 from corral.web.heads import HeadError
 
+if TYPE_CHECKING:
+    from corral.api.http.routing import Handler, Route
+
 JSON = "application/json"
 JSON_UTF8 = "application/json; charset=utf-8"
-NDJSON = "application/x-ndjson"
+NDJSON: Final = "application/x-ndjson"
 
 # Whoever sends a body more slowly than this, after the time in which a silent client is dropped, is dropped too.
 _MIN_BYTES_PER_S = 1024
-_NO_LIMIT = 1 << 62
 _THREAD_BYTES = 2 << 20
 
 
 class ClientGoneError(CorralError):
-    """The client closed the connection; nothing is left to say."""
+    """The client closed the connection; there is nobody to answer."""
 
 
 class ServerStoppingError(CorralError):
-    """The server ends, and with it what it was doing for this client."""
+    """The server is shutting down, and with it what it was doing for this client."""
 
     def __init__(self) -> None:
         super().__init__("the server is shutting down", hint="try again when it is back")
@@ -56,9 +58,10 @@ class ClientStalledError(CorralError):
 class Exchange:
     """A request and the way to answer it.
 
-    `extra_headers` go with whatever is answered. `error_encoder` makes the body of an error from its status and
-    text; a surface sets its own before it reads anything (None: the native one). `user` is who the client says that
-    it serves; it goes into the log, as does `refusal`. `body_limit_bytes` is the route's own bound of the body.
+    `route` is the entry of a table that the request matched (None: no such path or method), `handler` what answers,
+    even if it is with a 404. `error_encoder` makes the body of an error from its status, text and hint, as the
+    route's surface has it (None: the native form). `extra_headers` go with whatever is answered. `user` is who the
+    client says that it serves; it goes into the log, as do `refusal` and `failure`, why a request was not served.
 
     A client that stops sending its body, or stops reading a stream, for `stall_timeout_s` (0: never) ends the
     exchange: it must not hold a slot of the engine forever.
@@ -66,17 +69,18 @@ class Exchange:
 
     __slots__ = (
         "_body_bytes",
-        "_budget",
         "_call",
         "_held_bytes",
         "_is_stopped",
         "_is_writing",
+        "_limits",
         "_stall_timeout_s",
         "_worker",
         "_write_count",
-        "body_limit_bytes",
         "error_encoder",
         "extra_headers",
+        "failure",
+        "handler",
         "headers",
         "is_started",
         "keep_body",
@@ -87,16 +91,17 @@ class Exchange:
         "raw_path",
         "refusal",
         "request_id",
+        "route",
         "status",
         "user",
     )
 
     def __init__(
-        self, call: Call, request_id: str, *, budget: BodyBudget | None = None, stall_timeout_s: float = 0
+        self, call: Call, request_id: str, *, limits: BodyLimits, stall_timeout_s: float = 0
     ) -> None:
         request = call.request
         self._call = call
-        self._budget = budget or BodyBudget(_NO_LIMIT)
+        self._limits = limits
         self._held_bytes = self._body_bytes = 0
         self._stall_timeout_s = stall_timeout_s
         self._is_stopped = False
@@ -111,11 +116,12 @@ class Exchange:
         self.params: dict[str, str] = {}
         self.extra_headers: list[tuple[bytes, bytes]] = []
         self.error_encoder: Callable[[int, str, str], bytes] | None = None
-        self.body_limit_bytes = _NO_LIMIT
+        self.route: Route | None = None
+        self.handler: Handler | None = None
         self.is_started = False
         # Gets the path and the whole body, unpacked.
         self.keep_body: Callable[[str, bytes], Awaitable[None]] | None = None
-        self.refusal = ""
+        self.refusal = self.failure = ""
         self.status = 0
         self.user = ""
         self.request_id = request_id
@@ -124,23 +130,33 @@ class Exchange:
         """The value of a header (name in lower case), or an empty text."""
         return self.headers.get(name, b"").decode("latin-1")
 
-    async def read_body(self, limit_bytes: int) -> bytes:
+    @property
+    def max_body_bytes(self) -> int:
+        """The largest body that this exchange reads: the smaller of the route's bound and the server's."""
+        limit_bytes = self._limits.max_body_bytes
+        return limit_bytes if self.route is None else min(limit_bytes, self.route.limit_bytes)
+
+    @property
+    def max_depth(self) -> int:
+        """How deep lists and objects may be nested in the body's JSON."""
+        return self._limits.max_depth
+
+    async def read_body(self) -> bytes:
         """The whole body, unpacked if the client packed it with gzip, deflate or zstd.
 
         Raises:
-            BodyTooLargeError: it is larger than `limit_bytes` or than the route's bound, packed or unpacked.
+            BodyTooLargeError: it is larger than `max_body_bytes`, packed or unpacked.
             InvalidRequestError: it does not unpack.
             UnsupportedEncodingError, ServerBusyError, ClientGoneError, ClientStalledError
         """
-        body = await self.read_packed_body(limit_bytes)
+        body = await self.read_packed_body()
         codings = content_codings(self.header(b"content-encoding"))
         if not codings or not body:
             await self.take_body(body, was_packed=False)
             return body
-        limit_bytes = min(limit_bytes, self.body_limit_bytes)
-        unpacked = await asyncio.to_thread(decode_body, body, codings, limit_bytes)
+        unpacked = await asyncio.to_thread(decode_body, body, codings, self.max_body_bytes)
         if unpacked is None:
-            raise self._too_large(limit_bytes)
+            raise self._too_large()
         await self.take_body(unpacked, was_packed=True)
         return unpacked
 
@@ -155,21 +171,21 @@ class Exchange:
         if self.keep_body is not None:
             await self.keep_body(self.path, body)
 
-    async def read_packed_body(self, limit_bytes: int) -> bytes:
-        """The whole body as the client sent it; whoever unpacks it tells `take_body`.
+    async def read_packed_body(self) -> bytes:
+        """The whole body as the client sent it; whoever unpacks it calls `take_body`.
 
         Raises:
             BodyTooLargeError, ServerBusyError, ClientGoneError, ClientStalledError
         """
-        limit_bytes = min(limit_bytes, self.body_limit_bytes)
+        limit_bytes = self.max_body_bytes
         if self._call.request.size_bytes > limit_bytes:
-            raise self._too_large(limit_bytes)
+            raise self._too_large()
         parts: list[bytes] = []
         size = 0
         async for part in self.iter_body():
             size += len(part)
             if size > limit_bytes:
-                raise self._too_large(limit_bytes)
+                raise self._too_large()
             self._hold(len(part))
             parts.append(part)
         if len(parts) == 1:
@@ -177,17 +193,19 @@ class Exchange:
         # Joining large ones takes tens of milliseconds, in which the interpreter's lock is free.
         return b"".join(parts) if size < _THREAD_BYTES else await asyncio.to_thread(b"".join, parts)
 
-    def _too_large(self, limit_bytes: int) -> BodyTooLargeError:
-        return BodyTooLargeError(limit_bytes, can_raise=limit_bytes != self.body_limit_bytes)
+    def _too_large(self) -> BodyTooLargeError:
+        limit_bytes = self.max_body_bytes
+        is_of_route = self.route is not None and limit_bytes == self.route.limit_bytes
+        return BodyTooLargeError(limit_bytes, can_raise=not is_of_route)
 
     def _hold(self, size_bytes: int) -> None:
-        self._held_bytes += self._budget.take(size_bytes, self._body_bytes)
+        self._held_bytes += self._limits.budget.take(size_bytes, self._body_bytes)
         self._body_bytes += size_bytes
 
     def release(self) -> int:
-        """Nothing of the body is needed any more; how much of it was counted."""
+        """Give back the memory that was counted for the body; returns how much it was, in bytes."""
         held_bytes, self._held_bytes = self._held_bytes, 0
-        self._budget.give_back(held_bytes)
+        self._limits.budget.give_back(held_bytes)
         return held_bytes
 
     async def iter_body(self) -> AsyncIterator[bytes]:
@@ -196,7 +214,7 @@ class Exchange:
         Raises:
             ClientGoneError: the client left before the end.
             ClientStalledError: it neither sends nor leaves.
-            InvalidRequestError: it is not framed as HTTP says.
+            InvalidRequestError: its framing is not valid HTTP.
         """
         started_s, size_bytes = time.monotonic(), 0
         while data := await self._read_piece():
@@ -220,7 +238,7 @@ class Exchange:
         return data
 
     def stop(self) -> None:
-        """The server stops: end what runs for this client. Its surface says so in its own form."""
+        """End what runs for this client, because the server stops. The surface reports it in its own form."""
         self._is_stopped = True
         if self._worker is not None:
             self._worker.cancel()

@@ -1,32 +1,22 @@
-"""How large request bodies may be: by route, and all that are held at a time."""
+"""How large request bodies may be: one by one, by the class of their route, and all that are held at a time."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
 
 from corral.errors import CorralError
 
 _KIB = 1024
 _MIB = 1024 * 1024
 
-# What holds a name and a few options. A template, a licence or a history may stand in the second kind. Routes that
-# take pictures, long texts or audio are not here: CORRAL_MAX_BODY_BYTES alone bounds them, and uploads nothing.
-_SMALL = dict.fromkeys(
-    (
-        "/api/copy",
-        "/api/delete",
-        "/api/pull",
-        "/api/push",
-        "/api/verify",
-        "/api/me",
-        "/api/signout",
-        "/api/local-blobs",
-        "/api/experimental/web_search",
-        "/api/experimental/web_fetch",
-    ),
-    64 * _KIB,
-)
-_LIMITS = _SMALL | {"/api/show": 1 * _MIB, "/api/create": 8 * _MIB}
+# Classes of bodies, in bytes. Routes that take images, long texts or audio are in none: CORRAL_MAX_BODY_BYTES alone
+# bounds them. Uploads are not held in memory, so nothing bounds them.
+NO_LIMIT = 1 << 62
+SMALL_BODY = 64 * _KIB  # a name and a few options
+MEDIUM_BODY = 1 * _MIB  # also a template or a system message
+LARGE_BODY = 8 * _MIB  # also licences and a conversation
 
-# So much of each body is not counted: a few giants must not shut out everybody's small requests.
+# This much of each body is not counted: a few giants must not shut out everybody's small requests.
 _FREE_BYTES = 64 * _KIB
 
 
@@ -38,11 +28,6 @@ class ServerBusyError(CorralError):
             "the server holds too many large requests, please try again",
             hint="CORRAL_MAX_BODIES_BYTES bounds all request bodies together",
         )
-
-
-def route_limit_bytes(path: str) -> int | None:
-    """The bound of a route's bodies where it has one of its own."""
-    return _LIMITS.get(path)
 
 
 class BodyBudget:
@@ -66,3 +51,15 @@ class BodyBudget:
 
     def give_back(self, size_bytes: int) -> None:
         self._held_bytes -= size_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """What holds for the body of every exchange. Routes can have a smaller bound than `max_body_bytes`.
+
+    `max_depth`: how deep lists and objects may be nested in JSON.
+    """
+
+    max_body_bytes: int = NO_LIMIT
+    max_depth: int = 500
+    budget: BodyBudget = field(default_factory=lambda: BodyBudget(NO_LIMIT))

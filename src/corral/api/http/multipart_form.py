@@ -9,11 +9,11 @@ from corral.errors import InvalidRequestError
 
 _MAX_PARTS = 64
 _MAX_TEXT_BYTES = 1024 * 1024
-# What is searched at once: between two steps other threads have their turn.
+# How much is searched at once: between two steps other threads have their turn.
 _STEP_BYTES = 256 * 1024
 
 
-class Form:
+class MultipartForm:
     """The parts of a form. `files` are parts that came with a file name; the first of a name counts."""
 
     def __init__(self) -> None:
@@ -21,11 +21,11 @@ class Form:
         self.files: dict[str, bytes] = {}
 
 
-async def read_form(exchange: Exchange, limit_bytes: int) -> Form:
+async def read_form(exchange: Exchange) -> MultipartForm:
     """The form in the body.
 
     Raises:
-        InvalidRequestError: no form, or one that does not parse.
+        InvalidRequestError: the body is not a form, or does not parse.
         BodyTooLargeError, ClientGoneError
     """
     from multipart import MultipartError, parse_options_header
@@ -36,7 +36,7 @@ async def read_form(exchange: Exchange, limit_bytes: int) -> Form:
     boundary = options.get("boundary", "")
     if not boundary:
         raise _failed("no multipart boundary param in Content-Type")
-    body = await exchange.read_body(limit_bytes)
+    body = await exchange.read_body()
     try:
         return await asyncio.to_thread(_parse, body, boundary)
     except MultipartError as exc:
@@ -49,10 +49,10 @@ def _failed(reason: str) -> InvalidRequestError:
     return InvalidRequestError(f"failed to parse multipart form: {reason}")
 
 
-def _parse(body: bytes, boundary: str) -> Form:
+def _parse(body: bytes, boundary: str) -> MultipartForm:
     from multipart import MultipartSegment, PushMultipartParser
 
-    form = Form()
+    form = MultipartForm()
     segment: MultipartSegment | None = None
     data: list[bytes] = []
     with PushMultipartParser(boundary, max_segment_count=_MAX_PARTS, max_segment_size=len(body)) as parser:
@@ -71,7 +71,7 @@ def _parse(body: bytes, boundary: str) -> Form:
     return form
 
 
-def _keep(form: Form, name: str, filename: str | None, data: bytes) -> None:
+def _keep(form: MultipartForm, name: str, filename: str | None, data: bytes) -> None:
     if filename is not None:
         form.files.setdefault(name, data)
     elif len(data) > _MAX_TEXT_BYTES:

@@ -92,8 +92,8 @@ class HostGuard:
     def may_be_rebound(self, host_header: str) -> bool:
         """Whether a page that calls itself by this host may be a foreign one, whose name was made to point here.
 
-        While other machines may come under any name, a page of the same origin on our own port is nobody's: this
-        server has none. Names that no stranger can register are trusted.
+        While other machines may come under any name, a page of the same origin on our own port is trusted only under
+        names that no stranger can register.
         """
         if self._is_active or _port(host_header, 80) != self._port:
             return False

@@ -1,15 +1,23 @@
-"""Finds the handler of a request: exact paths, one parameter, redirects and 405 answers like gin's."""
+"""Tables of routes, and the router made of them: exact paths, one parameter, redirects and 405 answers like gin's."""
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass
+from functools import partial
+from typing import Literal
 from urllib.parse import quote
 
 from corral.api.http.exchange import Exchange
+from corral.api.http.limits import NO_LIMIT
+from corral.api.reading.schema import Answer, Body
 
 Handler = Callable[[Exchange], Awaitable[None]]
+# What a caller must be allowed to do. "open": nothing, it learns no more than that a server runs and what its API is;
+# "read": see which models exist; "infer": run them, and see what was kept of it; "manage": add, change and remove
+# models; "account": act as the owner of this machine's key.
+Scope = Literal["open", "read", "infer", "manage", "account"]
 
 _PATH_SAFE = "/!$&'()*+,;=:@-._~"
 # Of a path that has its escapes.
@@ -18,65 +26,94 @@ _ALLOW_ORDER = ("HEAD", "GET", "POST", "DELETE")
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
-    """What a request met: a handler, or a redirect, or the methods that the path has (none: unknown path)."""
+class Route:
+    """An entry of a surface's table: everything that the router, the steps and `/openapi.json` know of a route.
 
-    handler: Handler | None = None
-    redirect_status: int = 0
-    location: str = ""
-    allow: str = ""
+    `methods` are like `"GET HEAD"`. `/:name` in `path` takes one parameter of one segment; one segment may follow it.
+    `reads` is the body of a request, `answers` that of an answer (None: there is none), `streams` the content type of
+    an answer in pieces. `limit_bytes` bounds the body besides CORRAL_MAX_BODY_BYTES (see `limits.py`).
+    `statuses` are those of success.
+    """
+
+    methods: str
+    path: str
+    handler: Handler
+    summary: str
+    _: KW_ONLY
+    scope: Scope
+    reads: Body | None = None
+    answers: Answer | None = None
+    streams: Literal["", "application/x-ndjson", "text/event-stream"] = ""
+    limit_bytes: int = NO_LIMIT
+    statuses: tuple[int, ...] = (200,)
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """The routes of one API. `encode_error` writes errors (None: in the native form), `error` describes them.
+
+    `title` is the heading in the description; a surface without one is not described.
+    """
+
+    name: str
+    title: str
+    routes: tuple[Route, ...]
+    error: Answer
+    encode_error: Callable[[int, str, str], bytes] | None = None
+
+
+_Entry = tuple[Route, Surface]
 
 
 class Router:
-    """Routes by method and path. `/:name` in a path takes one parameter of one segment; one segment may follow it."""
+    """Finds the route of a request."""
 
-    def __init__(self) -> None:
-        self._exact: dict[str, dict[str, Handler]] = {}
+    def __init__(self, surfaces: Iterable[Surface]) -> None:
+        self._exact: dict[str, dict[str, _Entry]] = {}
         # By what stands before the parameter and after it.
-        self._around: dict[tuple[str, str], tuple[str, dict[str, Handler]]] = {}
-        self._mounted: dict[str, Handler] = {}
+        self._around: dict[tuple[str, str], tuple[str, dict[str, _Entry]]] = {}
+        self._mounted: dict[str, Callable[[Exchange], Route]] = {}
+        for surface in surfaces:
+            for route in surface.routes:
+                self._add(route, surface)
 
-    def add(self, methods: str, path: str, handler: Handler) -> None:
-        """Add a handler for methods like `"GET HEAD"`."""
-        before, colon, rest = path.partition(":")
+    def _add(self, route: Route, surface: Surface) -> None:
+        before, colon, rest = route.path.partition(":")
         name, slash, last = rest.partition("/")
-        around = (before, slash + last)
-        table = self._around.setdefault(around, (name, {}))[1] if colon else self._exact.setdefault(path, {})
-        for method in methods.split():
-            table[method] = handler
+        if colon:
+            table = self._around.setdefault((before, slash + last), (name, {}))[1]
+        else:
+            table = self._exact.setdefault(route.path, {})
+        for method in route.methods.split():
+            table[method] = (route, surface)
 
-    def mount(self, folder: str, handler: Handler) -> None:
-        """Give everything below a first path segment like `v2` to a handler that has rules of its own."""
-        self._mounted[folder] = handler
+    def mount(self, folder: str, find: Callable[[Exchange], Route]) -> None:
+        """Leave everything below a first path segment like `v2` to other rules, which always find a route."""
+        self._mounted[folder] = find
 
-    def routes(self) -> list[tuple[str, str]]:
-        """Method and path of every handler but the mounted ones, parameters as `{name}`."""
-        tables = [
-            *self._exact.items(),
-            *(
-                (f"{before}{{{name}}}{after}", table)
-                for (before, after), (name, table) in self._around.items()
-            ),
-        ]
-        return [(method, path) for path, table in tables for method in table]
-
-    def match(self, exchange: Exchange) -> Match:
+    def find(self, exchange: Exchange) -> Handler:
+        """Set the exchange's route and its form of errors; the handler, or what answers that there is none."""
         path = exchange.path
-        if self._mounted and (mounted := self._mounted.get(path[1:].partition("/")[0])) is not None:
-            return Match(mounted)
+        if self._mounted and (find := self._mounted.get(path[1:].partition("/")[0])) is not None:
+            exchange.route = find(exchange)
+            return exchange.route.handler
         if (table := self._table(exchange, path)) is not None:
-            if handler := table.get(exchange.method):
-                return Match(handler)
-            return Match(allow=", ".join(method for method in _ALLOW_ORDER if method in table))
+            if entry := table.get(exchange.method):
+                exchange.route, surface = entry
+                exchange.error_encoder = surface.encode_error
+                return exchange.route.handler
+            allow = ", ".join(method for method in _ALLOW_ORDER if method in table)
+            exchange.extra_headers.append((b"allow", allow.encode("ascii")))
+            return _refuse_method
         if (cleaned := _cleaned(exchange.raw_path)) != exchange.raw_path:
-            return Match(redirect_status=307, location=_with_query(cleaned, exchange.query, _ESCAPED_SAFE))
+            return partial(_redirect, 307, _with_query(cleaned, exchange.query, _ESCAPED_SAFE))
         stripped = path.removesuffix("/")
         if stripped != path and self._has(exchange, stripped):
             status = 301 if exchange.method == "GET" else 307
-            return Match(redirect_status=status, location=_with_query(stripped, exchange.query))
-        return Match()
+            return partial(_redirect, status, _with_query(stripped, exchange.query))
+        return _answer_unknown
 
-    def _table(self, exchange: Exchange, path: str) -> Mapping[str, Handler] | None:
+    def _table(self, exchange: Exchange, path: str) -> Mapping[str, _Entry] | None:
         if table := self._exact.get(path):
             return table
         head, _, last = path.rpartition("/")
@@ -90,6 +127,18 @@ class Router:
     def _has(self, exchange: Exchange, path: str) -> bool:
         table = self._table(exchange, path)
         return table is not None and exchange.method in table
+
+
+async def _refuse_method(exchange: Exchange) -> None:
+    await exchange.respond(405, b"405 method not allowed", "text/plain")
+
+
+async def _answer_unknown(exchange: Exchange) -> None:
+    await exchange.respond(404, b"404 page not found", "text/plain")
+
+
+async def _redirect(status: int, location: str, exchange: Exchange) -> None:
+    await exchange.respond(status, headers=[(b"location", location.encode("latin-1"))])
 
 
 def _cleaned(path: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-EVENT_STREAM = "text/event-stream"
+from typing import Final
+
+EVENT_STREAM: Final = "text/event-stream"
 # What OpenAI's surfaces end a whole stream with.
 DONE = b"data: [DONE]\n\n"
 

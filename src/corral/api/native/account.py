@@ -8,24 +8,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from corral.api.http.exchange import JSON_UTF8, Exchange
-from corral.api.http.routing import Router
 from corral.golang.json import encode
 
 if TYPE_CHECKING:
     from corral.registry.account import Account
 
 
-class AccountRoutes:
-    """Bodies are not read: the original ignores them, broken ones too."""
+class AccountHandlers:
+    """Bodies are not read: Ollama ignores them, broken ones too."""
 
     def __init__(self, open_account: Callable[[], Account], *, is_offline: bool) -> None:
         self._open_account = open_account
         self._is_offline = is_offline
-
-    def register(self, router: Router) -> None:
-        router.add("POST", "/api/me", self.me)
-        router.add("POST", "/api/signout", self.sign_out)
-        router.add("DELETE", "/api/user/keys/:key", self.sign_out)
 
     async def me(self, exchange: Exchange) -> None:
         await self._ask(exchange, lambda: self._open_account().who())
@@ -34,7 +28,7 @@ class AccountRoutes:
         await self._ask(exchange, lambda: self._open_account().sign_out())
 
     async def _ask(self, exchange: Exchange, question: Callable[[], object]) -> None:
-        # It brings TLS with it, which takes a while to load the first time.
+        # The import brings TLS with it, which takes a while to load the first time.
         await asyncio.to_thread(import_module, "corral.registry.account")
         from corral.registry.account import AccountUnavailableError, NotSignedInError
 

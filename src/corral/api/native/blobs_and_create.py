@@ -1,4 +1,4 @@
-"""The routes that make models: blobs, files of this machine, create."""
+"""The handlers that make models: blobs, files of this machine, create."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from corral.api.http.bodies import parse_body
+from corral.api.http.bodies import read_values
 from corral.api.http.errors import error_body
 from corral.api.http.exchange import JSON_UTF8, Exchange
 from corral.api.native.progress import answer_with_progress
-from corral.api.reading import decode
+from corral.api.native.protocol import CREATE, LOCAL_BLOB
 from corral.digest import Digest
 from corral.errors import DigestMismatchError
 from corral.golang.json import encode
@@ -25,39 +25,8 @@ from corral.store.models import ModelStore
 from corral.store.prune import keep_for_a_while
 from corral.types import Message
 
-CREATE: dict[str, decode.Decode] = {
-    "model": decode.string,
-    "name": decode.string,
-    "stream": decode.boolean,
-    "from": decode.string,
-    "remote_host": decode.string,
-    "files": decode.string_map,
-    "adapters": decode.string_map,
-    "draft_files": decode.string_map,
-    "draft_quantize": decode.string,
-    "template": decode.string,
-    "system": decode.string,
-    "license": decode.any_value,
-    "parameters": decode.mapping,
-    "messages": decode.messages,
-    "quantize": decode.string,
-    "quantization": decode.string,
-    "renderer": decode.string,
-    "parser": decode.string,
-    "requires": decode.string,
-    "info": decode.mapping,
-    "modelfile": decode.any_value,
-    "imatrix": decode.string,
-}
-LOCAL_BLOB: dict[str, decode.Decode] = {
-    "path": decode.string,
-    "mode": decode.string,
-    "token": decode.string,
-    "stream": decode.boolean,
-}
 
-
-class MakingRoutes:
+class CreateHandlers:
     """Handlers on the blob store and the creator."""
 
     def __init__(
@@ -65,15 +34,10 @@ class MakingRoutes:
         store: ModelStore,
         creator: Creator,
         local_files: LocalFiles,
-        *,
-        max_body_bytes: int,
-        max_depth: int,
     ) -> None:
         self._store = store
         self._creator = creator
         self._local_files = local_files
-        self._max_body_bytes = max_body_bytes
-        self._max_depth = max_depth
 
     async def blob_exists(self, exchange: Exchange) -> None:
         digest = Digest.parse(exchange.params["digest"])
@@ -103,21 +67,21 @@ class MakingRoutes:
         await exchange.respond(201)
 
     def _keep_existing(self, digest: Digest) -> bool:
-        """Whether a blob is there that somebody would upload; it stays for a while then, as if it came now."""
+        """Whether a blob is present that somebody would upload; it is then kept for a while, as if it came now."""
         blobs = self._store.blobs
         with store_lock(blobs.folder):
-            if is_there := blobs.has(digest):
+            if is_present := blobs.has(digest):
                 keep_for_a_while(self._store, digest)
-        return is_there
+        return is_present
 
     async def token_file(self, exchange: Exchange) -> None:
-        """Where a program on this machine finds the token that proves that it may read what we may read."""
+        """Where a program on this machine finds the token that proves that it may read what the server may read."""
         path = await asyncio.to_thread(self._local_files.token_file)
         await exchange.respond(200, encode({"token_file": str(path)}), JSON_UTF8)
 
     async def take_in(self, exchange: Exchange) -> None:
         """Make a blob of a file of this machine."""
-        values = await self._read(exchange, "LocalBlobRequest", LOCAL_BLOB)
+        values = await read_values(exchange, "LocalBlobRequest", LOCAL_BLOB)
         self._local_files.check(values.get("token", ""), exchange.header(b"origin"))
         source = self._local_files.parse(values.get("path", ""), values.get("mode", "link"))
         await answer_with_progress(
@@ -125,7 +89,7 @@ class MakingRoutes:
         )
 
     async def create(self, exchange: Exchange) -> None:
-        values = await self._read(exchange, "CreateRequest", CREATE)
+        values = await read_values(exchange, "CreateRequest", CREATE)
         messages: tuple[Message, ...] = values.get("messages", ())
         request = CreateRequest(
             model=values.get("model") or values.get("name", ""),
@@ -154,12 +118,6 @@ class MakingRoutes:
         is_stream = values.get("stream", True)
         await answer_with_progress(exchange, is_stream, lambda report: self._creator.create(request, report))
 
-    async def _read(
-        self, exchange: Exchange, struct: str, fields: dict[str, decode.Decode]
-    ) -> dict[str, Any]:
-        body = await exchange.read_body(self._max_body_bytes)
-        return await parse_body(body, decode.decode_request, struct, fields, max_depth=self._max_depth)
-
 
 async def _body(exchange: Exchange) -> AsyncIterator[bytes]:
     async for chunk in exchange.iter_body():
@@ -167,7 +125,7 @@ async def _body(exchange: Exchange) -> AsyncIterator[bytes]:
 
 
 def _message_json(message: Message) -> dict[str, Any]:
-    """A message as it is stored: role and content always, the rest only if there."""
+    """A message as it is stored: role and content always, the rest only if present."""
     value: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.thinking:
         value["thinking"] = message.thinking

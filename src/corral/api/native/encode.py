@@ -1,4 +1,4 @@
-"""Answers of generate and chat as JSON, keys in the order of the real server.
+"""Answers of generate and chat as JSON, keys in Ollama's order.
 
 One line is made for every token, so the parts that do not change within an answer are made once.
 """

@@ -1,5 +1,5 @@
-"""Routes whose work the original hands to its hosted service. This server runs models here: it says so, in the
-original's words for a server that has the hosted service switched off (docs/differences.md)."""
+"""Routes whose work Ollama hands to its hosted service. They are refused in Ollama's words for a server that has the
+hosted service switched off (docs/differences.md)."""
 
 from __future__ import annotations
 
@@ -20,23 +20,19 @@ _RECOMMENDATIONS = encode(
 )
 
 
-class ElsewhereRoutes:
-    """Handlers without state of their own."""
+async def web_search(exchange: Exchange) -> None:
+    await _refuse(exchange, "web search")
 
-    def __init__(self, *, max_body_bytes: int, max_depth: int) -> None:
-        del max_depth  # what they are sent is not read
-        self._max_body_bytes = max_body_bytes
 
-    async def web_search(self, exchange: Exchange) -> None:
-        await self._refuse(exchange, "web search")
+async def web_fetch(exchange: Exchange) -> None:
+    await _refuse(exchange, "web fetch")
 
-    async def web_fetch(self, exchange: Exchange) -> None:
-        await self._refuse(exchange, "web fetch")
 
-    async def recommendations(self, exchange: Exchange) -> None:
-        await exchange.respond(200, _RECOMMENDATIONS, JSON_UTF8)
+async def recommendations(exchange: Exchange) -> None:
+    await exchange.respond(200, _RECOMMENDATIONS, JSON_UTF8)
 
-    async def _refuse(self, exchange: Exchange, what: str) -> None:
-        if not (await exchange.read_body(self._max_body_bytes)).strip():
-            raise InvalidRequestError("missing request body")
-        raise CloudDisabledError(f"ollama cloud is disabled: {what} is unavailable")
+
+async def _refuse(exchange: Exchange, what: str) -> None:
+    if not (await exchange.read_body()).strip():
+        raise InvalidRequestError("missing request body")
+    raise CloudDisabledError(f"ollama cloud is disabled: {what} is unavailable")

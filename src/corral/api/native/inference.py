@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Protocol
 
 from corral.api.http.answering import Whole, answer
-from corral.api.http.bodies import parse_body
+from corral.api.http.bodies import read_request
 from corral.api.http.errors import body_of, is_worker_error, status_of
 from corral.api.http.exchange import JSON, JSON_UTF8, NDJSON, Exchange
 from corral.api.http.pieces import joined_rows, send_pieces
-from corral.api.native import requests
 from corral.api.native.encode import ChatEncoder, GenerateEncoder, merge_chunks
+from corral.api.native.protocol import read_chat, read_embed, read_embeddings, read_generate
 from corral.errors import CorralError
 from corral.golang.json import encode, encode_float32_list, escape_string
 from corral.inference.pipeline import Inference
@@ -24,42 +24,36 @@ class _LineEncoder(Protocol):
     def immediate(self, answer: Immediate) -> bytes: ...
 
 
-class InferenceRoutes:
+class InferenceHandlers:
     """Handlers on one inference service."""
 
-    def __init__(self, service: Inference, *, max_body_bytes: int, max_depth: int) -> None:
+    def __init__(self, service: Inference) -> None:
         self._service = service
-        self._max_body_bytes = max_body_bytes
-        self._max_depth = max_depth
 
     async def generate(self, exchange: Exchange) -> None:
-        body = await exchange.read_body(self._max_body_bytes)
-        request, is_stream = await parse_body(body, requests.read_generate, self._max_depth)
+        request, is_stream = await read_request(exchange, read_generate)
         await answer(
             exchange,
-            _NativeForm(GenerateEncoder(request.common.model), keeps_calls=False),
+            _NativeWriter(GenerateEncoder(request.common.model), keeps_calls=False),
             lambda emit: self._service.generate(request, _without_calls(emit)),
             is_stream=is_stream,
         )
 
     async def chat(self, exchange: Exchange) -> None:
-        body = await exchange.read_body(self._max_body_bytes)
-        request, is_stream = await parse_body(body, requests.read_chat, self._max_depth)
+        request, is_stream = await read_request(exchange, read_chat)
         await answer(
             exchange,
-            _NativeForm(ChatEncoder(request.common.model), keeps_calls=bool(request.tools)),
+            _NativeWriter(ChatEncoder(request.common.model), keeps_calls=bool(request.tools)),
             lambda emit: self._service.chat(request, emit),
             is_stream=is_stream,
         )
 
     async def embed(self, exchange: Exchange) -> None:
-        body = await exchange.read_body(self._max_body_bytes)
-        request = await parse_body(body, requests.read_embed, self._max_depth)
+        request = await read_request(exchange, read_embed)
         await exchange.run_watched(self._embed(exchange, request))
 
     async def embeddings(self, exchange: Exchange) -> None:
-        body = await exchange.read_body(self._max_body_bytes)
-        request = await parse_body(body, requests.read_embeddings, self._max_depth)
+        request = await read_request(exchange, read_embeddings)
         await exchange.run_watched(self._embed(exchange, request))
 
     async def _embed(self, exchange: Exchange, request: EmbedRequest) -> None:
@@ -80,7 +74,7 @@ class InferenceRoutes:
 
 
 def _without_calls(emit: Emit) -> Emit:
-    """Generate has no tools: calls that a parser finds on the way are no part of its answer."""
+    """Generate has no tools: calls that a parser finds on the way are not part of its answer."""
 
     async def pass_on(chunks: list[Chunk]) -> None:
         for chunk in chunks:
@@ -91,10 +85,10 @@ def _without_calls(emit: Emit) -> Emit:
     return pass_on
 
 
-class _NativeForm:
+class _NativeWriter:
     """Lines of JSON, or one object.
 
-    A whole answer to a request that offered no tools has only the calls that came with its end, like the original's.
+    A whole answer to a request that offered no tools has only the calls that came with its end, as Ollama's.
     """
 
     stream_type = NDJSON

@@ -1,4 +1,4 @@
-"""The library's routes: version, tags, show, ps, copy, delete, pull and push."""
+"""The handlers of the library: version, tags, show, ps, copy, delete, pull and push."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import asyncio
 from typing import Any, Protocol
 
 from corral import API_VERSION, __version__
-from corral.api.http.bodies import parse_body
+from corral.api.http.bodies import read_values
 from corral.api.http.exchange import JSON_UTF8, Exchange
 from corral.api.native.progress import answer_with_progress
-from corral.api.reading import decode
+from corral.api.native.protocol import COPY, NAMES, SHOW, TRANSFER
 from corral.errors import InvalidModelNameError, InvalidRequestError
 from corral.golang.json import encode
 from corral.library.models import Library, ShowRequest
@@ -18,54 +18,32 @@ from corral.rate import parse_rate
 from corral.registry.request import TransferRequest
 from corral.scheduler.spec import LoadedInfo
 
-NAMES: dict[str, decode.Decode] = {"model": decode.string, "name": decode.string}
-SHOW: dict[str, decode.Decode] = {
-    **NAMES,
-    "system": decode.string,
-    "template": decode.string,
-    "verbose": decode.boolean,
-    "options": decode.mapping,
-}
-COPY: dict[str, decode.Decode] = {"source": decode.string, "destination": decode.string}
-TRANSFER: dict[str, decode.Decode] = {
-    **NAMES,
-    "insecure": decode.boolean,
-    "username": decode.string,
-    "password": decode.string,
-    "stream": decode.boolean,
-    "rate_limit": decode.any_value,
-    "verify": decode.boolean,
-}
-
-
 _MAX_WHOLE_SHOWS = 2
 
 
-class _Loaded(Protocol):
+class Loads(Protocol):
+    """Which models are loaded, and which are being loaded, with the share that is done."""
+
     def loaded(self) -> list[LoadedInfo]: ...
     def loading(self) -> list[tuple[str, float]]: ...
 
 
-class LibraryRoutes:
+class LibraryHandlers:
     """Handlers on the library and the puller."""
 
     def __init__(
         self,
         library: Library,
         puller: Puller,
-        scheduler: _Loaded,
+        scheduler: Loads,
         *,
         cloud_source: str = "config",
-        max_body_bytes: int,
-        max_depth: int,
     ) -> None:
         self._library = library
         self._puller = puller
         self._scheduler = scheduler
-        self._max_body_bytes = max_body_bytes
-        self._max_depth = max_depth
         self._whole_shows = asyncio.Semaphore(_MAX_WHOLE_SHOWS)
-        # Who switched the hosted service off, in Ollama's words: here it always is.
+        # What switched the hosted service off, in Ollama's words: it always is off.
         self._status = encode({"cloud": {"disabled": True, "source": cloud_source}})
         self._versions = encode({"version": API_VERSION, "corral_version": __version__})
 
@@ -73,7 +51,7 @@ class LibraryRoutes:
         await exchange.respond(200, b"Ollama is running", "text/plain; charset=utf-8")
 
     async def version(self, exchange: Exchange) -> None:
-        """The version of Ollama whose API is spoken, and ours."""
+        """The version of Ollama whose API this is, and Corral's."""
         await exchange.respond(200, self._versions, JSON_UTF8)
 
     async def status(self, exchange: Exchange) -> None:
@@ -90,17 +68,17 @@ class LibraryRoutes:
         await exchange.respond(200, encode({"models": entries}), JSON_UTF8)
 
     async def loading(self, exchange: Exchange) -> None:
-        """How far loads have come: a route of our own, which clients of the original never ask for."""
+        """How far loads have come. Ollama does not have this route."""
         entries = [{"name": name, "progress": round(share, 4)} for name, share in self._scheduler.loading()]
         await exchange.respond(200, encode({"loading": entries}), JSON_UTF8)
 
     async def origins(self, exchange: Exchange) -> None:
-        """Which models came from a registry: another route of our own."""
+        """Which models came from a registry. Ollama does not have this route."""
         origins = await asyncio.to_thread(self._library.origins)
         await exchange.respond(200, encode({"origins": origins}), JSON_UTF8)
 
     async def show(self, exchange: Exchange) -> None:
-        values = await self._read(exchange, "ShowRequest", SHOW)
+        values = await read_values(exchange, "ShowRequest", SHOW)
         name = values.get("model") or values.get("name", "")
         is_copilot = exchange.header(b"user-agent").startswith("GitHubCopilotChat/")
         request = ShowRequest(
@@ -126,17 +104,17 @@ class LibraryRoutes:
             await exchange.end_stream()
 
     async def copy(self, exchange: Exchange) -> None:
-        values = await self._read(exchange, "CopyRequest", COPY)
+        values = await read_values(exchange, "CopyRequest", COPY)
         await asyncio.to_thread(self._library.copy, values.get("source", ""), values.get("destination", ""))
         await exchange.respond(200)
 
     async def delete(self, exchange: Exchange) -> None:
-        values = await self._read(exchange, "DeleteRequest", NAMES)
+        values = await read_values(exchange, "DeleteRequest", NAMES)
         await asyncio.to_thread(self._library.delete, values.get("model") or values.get("name", ""))
         await exchange.respond(200)
 
     async def pull(self, exchange: Exchange) -> None:
-        values = await self._read(exchange, "PullRequest", TRANSFER)
+        values = await read_values(exchange, "PullRequest", TRANSFER)
         name = values.get("model") or values.get("name", "")
         try:
             wanted = self._puller.parse(name)
@@ -151,7 +129,7 @@ class LibraryRoutes:
         )
 
     async def push(self, exchange: Exchange) -> None:
-        values = await self._read(exchange, "PushRequest", TRANSFER)
+        values = await read_values(exchange, "PushRequest", TRANSFER)
         name = values.get("model") or values.get("name", "")
         if not name:
             raise InvalidRequestError("model is required")
@@ -159,12 +137,6 @@ class LibraryRoutes:
         await answer_with_progress(
             exchange, values.get("stream", True), lambda report: self._puller.push(name, report, transfer)
         )
-
-    async def _read(
-        self, exchange: Exchange, struct: str, fields: dict[str, decode.Decode]
-    ) -> dict[str, Any]:
-        body = await exchange.read_body(self._max_body_bytes)
-        return await parse_body(body, decode.decode_request, struct, fields, max_depth=self._max_depth)
 
 
 def _transfer_request(values: dict[str, Any]) -> TransferRequest:

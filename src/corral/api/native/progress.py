@@ -1,4 +1,4 @@
-"""Answers of routes that tell their progress: a stream of objects, or the last of them alone."""
+"""Answers of routes that report progress: a stream of objects, or the last of them alone."""
 
 from __future__ import annotations
 

@@ -3,41 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-from corral.api.http.bodies import parse_body
+from corral.api.http.bodies import read_values
 from corral.api.http.exchange import JSON_UTF8, Exchange
 from corral.api.http.pieces import joined_rows, send_pieces
-from corral.api.http.routing import Router
-from corral.api.reading import decode
+from corral.api.native.protocol import DETOKENIZE, TOKENIZE
 from corral.errors import InvalidRequestError
 from corral.golang.json import encode, encode_plain, escape_string
 from corral.inference.pipeline import Inference
 from corral.inference.requests import TokensRequest, TokenText
 
-_COMMON: dict[str, decode.Decode] = {
-    "model": decode.string,
-    "keep_alive": decode.keep_alive,
-    "options": decode.mapping,
-}
-# As many as are encoded in a millisecond or two.
+# How many are encoded in a millisecond or two.
 _ROW_ENTRIES = 8192
-TOKENIZE: dict[str, decode.Decode] = {
-    **_COMMON,
-    "content": decode.string,
-    "text": decode.string,
-    "prompt": decode.string,
-    "add_special": decode.boolean,
-    "parse_special": decode.boolean,
-    "with_pieces": decode.boolean,
-}
-DETOKENIZE: dict[str, decode.Decode] = {**_COMMON, "tokens": decode.integers}
-
-
-def add_token_routes(router: Router, service: Inference, *, max_body_bytes: int, max_depth: int) -> None:
-    routes = _TokenRoutes(service, max_body_bytes=max_body_bytes, max_depth=max_depth)
-    router.add("POST", "/api/tokenize", routes.tokenize)
-    router.add("POST", "/api/detokenize", routes.detokenize)
 
 
 def _answer(request: TokensRequest, result: TokenText) -> Iterator[bytes]:
@@ -55,22 +32,14 @@ def _rows(entries: Sequence[int | str | list[int]]) -> Iterator[bytes]:
         yield encode_plain(list(entries[start : start + _ROW_ENTRIES]))[1:-1]
 
 
-class _TokenRoutes:
+class TokenHandlers:
     """Handlers on one inference service."""
 
-    def __init__(self, service: Inference, *, max_body_bytes: int, max_depth: int) -> None:
+    def __init__(self, service: Inference) -> None:
         self._service = service
-        self._max_body_bytes = max_body_bytes
-        self._max_depth = max_depth
-
-    async def _read(
-        self, exchange: Exchange, struct: str, fields: dict[str, decode.Decode]
-    ) -> dict[str, Any]:
-        body = await exchange.read_body(self._max_body_bytes)
-        return await parse_body(body, decode.decode_request, struct, fields, max_depth=self._max_depth)
 
     async def tokenize(self, exchange: Exchange) -> None:
-        values = await self._read(exchange, "TokenizeRequest", TOKENIZE)
+        values = await read_values(exchange, "TokenizeRequest", TOKENIZE)
         text = next((values[name] for name in ("content", "text", "prompt") if name in values), None)
         if text is None:
             raise InvalidRequestError("content is required")
@@ -91,7 +60,7 @@ class _TokenRoutes:
         await exchange.run_watched(work())
 
     async def detokenize(self, exchange: Exchange) -> None:
-        values = await self._read(exchange, "DetokenizeRequest", DETOKENIZE)
+        values = await read_values(exchange, "DetokenizeRequest", DETOKENIZE)
         if "tokens" not in values:
             raise InvalidRequestError("tokens is required")
         request = TokensRequest(

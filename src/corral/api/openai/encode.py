@@ -1,14 +1,20 @@
-"""Parts of JSON that chat completions and completions share. Keys in the order of the real server."""
+"""Lists of vectors, and the parts of JSON that chat completions and completions share. Keys in Ollama's order."""
 
 from __future__ import annotations
 
+import base64
 import secrets
-from collections.abc import Mapping, Sequence
+import sys
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from corral.golang.json import encode, encode_sorted, escape_string
+from corral.api.openai.protocol import EmbeddingsCall
+from corral.golang.json import encode, encode_float32_list, encode_sorted, escape_string
+from corral.inference.requests import EmbedResult
 from corral.types import GenerationMetrics, ToolCall
 
+_IS_BIG_ENDIAN = sys.byteorder == "big"
 FINGERPRINT = b'"system_fingerprint":"fp_ollama"'
 
 
@@ -41,7 +47,7 @@ def _tool_call(call: ToolCall) -> bytes:
 
 
 def arguments_json(arguments: Mapping[str, Any]) -> bytes:
-    """Arguments in the order in which they were written; objects inside them sorted, as by the original."""
+    """Arguments in the order in which they were written; objects inside them sorted, as by Ollama."""
     members = [escape_string(name) + b":" + encode_sorted(value) for name, value in arguments.items()]
     return b"{" + b",".join(members) + b"}"
 
@@ -75,3 +81,23 @@ class UsageCount:
         if self._has_details:
             usage["prompt_tokens_details"] = {"cached_tokens": sum(self._cached.values())}
         return encode(usage)
+
+
+def embedding_parts(call: EmbeddingsCall, result: EmbedResult) -> tuple[bytes, Iterator[bytes], bytes]:
+    """The answer: what stands before the vectors, the vectors, and what stands after them."""
+    rows = (
+        b'{"object":"embedding","embedding":%s,"index":%d}' % (_vector(row, is_base64=call.is_base64), index)
+        for index, row in enumerate(result.embeddings)
+    )
+    count = result.prompt_count
+    usage = b'"usage":{"prompt_tokens":%d,"total_tokens":%d}' % (count, count)
+    return b'{"object":"list","data":[', rows, b'],"model":%s,%s}\n' % (escape_string(call.model), usage)
+
+
+def _vector(row: Sequence[float], *, is_base64: bool) -> bytes:
+    if not is_base64:
+        return encode_float32_list(row)
+    numbers = array("f", row)
+    if _IS_BIG_ENDIAN:
+        numbers.byteswap()
+    return b'"' + base64.b64encode(numbers.tobytes()) + b'"'

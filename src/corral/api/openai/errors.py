@@ -34,7 +34,7 @@ def code_of(error: BaseException) -> str:
 
 
 def message_of(error: BaseException) -> str:
-    """The text for the client. How long is too long is said as OpenAI says it, which clients look for."""
+    """The text for the client. The length limit is reported in OpenAI's words, which clients look for."""
     if isinstance(error, ContextOverflowError) and error.num_ctx:
         return (
             f"This model's maximum context length is {error.num_ctx} tokens. However, your messages resulted in"

@@ -17,7 +17,7 @@ _TEXT_TYPES = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file as clients send it; `kind` is its media type, empty if that is not said."""
+    """A file as clients send it; `kind` is its media type, empty if it is not given."""
 
     name: str
     kind: str

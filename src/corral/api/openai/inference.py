@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import sys
-from array import array
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
 from corral.api.http.answering import answer
-from corral.api.http.bodies import parse_body, read_packed_body
+from corral.api.http.bodies import read_compatible
 from corral.api.http.exchange import JSON, ClientGoneError, Exchange
 from corral.api.http.pieces import joined_rows, send_pieces
-from corral.api.openai.chat_form import ChatForm
+from corral.api.openai.chat_writer import ChatWriter
 from corral.api.openai.choices import Run, run_choices
-from corral.api.openai.completion_form import CompletionForm
-from corral.api.openai.errors import envelope, service_error
+from corral.api.openai.completion_writer import CompletionWriter
+from corral.api.openai.encode import embedding_parts
+from corral.api.openai.errors import service_error
 from corral.api.openai.protocol import (
     ChatCall,
     CompletionCall,
@@ -28,37 +25,27 @@ from corral.api.openai.protocol import (
 from corral.api.openai.sampling import seeded
 from corral.api.openai.shared import is_sdk
 from corral.errors import CorralError
-from corral.golang.json import encode_float32_list, escape_string
 from corral.inference.pipeline import Inference
 from corral.inference.requests import (
     ChatRequest,
-    EmbedResult,
     Emit,
     GenerateRequest,
     Immediate,
     InferenceOptions,
 )
 
-_IS_BIG_ENDIAN = sys.byteorder == "big"
 
-
-class OpenAIInferenceRoutes:
+class InferenceHandlers:
     """Handlers on one inference service."""
 
-    def __init__(self, service: Inference, *, max_body_bytes: int, max_depth: int) -> None:
+    def __init__(self, service: Inference) -> None:
         self._service = service
-        self._max_body_bytes = max_body_bytes
-        self._max_depth = max_depth
-
-    async def _body(self, exchange: Exchange) -> bytes:
-        exchange.error_encoder = envelope
-        return await read_packed_body(exchange, self._max_body_bytes)
 
     async def chat(self, exchange: Exchange) -> None:
-        call = await parse_body(await self._body(exchange), read_chat, self._max_depth)
+        call = await read_compatible(exchange, read_chat)
         exchange.user = call.answer.user
         is_official = is_sdk(exchange)
-        form = ChatForm(
+        writer = ChatWriter(
             call.request.common.model,
             choice_count=call.answer.choice_count,
             keeps_calls=bool(call.request.tools),
@@ -67,7 +54,7 @@ class OpenAIInferenceRoutes:
             has_reasoning_content=is_official or call.wants_reasoning_content,
         )
         runs = self._chat_runs(call)
-        await answer(exchange, form, partial(run_choices, runs), is_stream=call.answer.is_stream)
+        await answer(exchange, writer, partial(run_choices, runs), is_stream=call.answer.is_stream)
 
     def _chat_runs(self, call: ChatCall) -> list[Run]:
         request = call.request
@@ -84,11 +71,11 @@ class OpenAIInferenceRoutes:
         ]
 
     async def completions(self, exchange: Exchange) -> None:
-        call = await parse_body(await self._body(exchange), read_completion, self._max_depth)
+        call = await read_compatible(exchange, read_completion)
         exchange.user = call.answer.user
         given = call.answer.choice_count
         made = max(call.best_of, given)
-        form = CompletionForm(
+        writer = CompletionWriter(
             call.requests[0].common.model,
             prompt_count=len(call.requests),
             given_per_prompt=given,
@@ -99,7 +86,7 @@ class OpenAIInferenceRoutes:
             has_usage_details=is_sdk(exchange) or call.answer.wants_usage_details,
         )
         runs = self._completion_runs(call, made, is_ranked=made > given)
-        await answer(exchange, form, partial(run_choices, runs), is_stream=call.answer.is_stream)
+        await answer(exchange, writer, partial(run_choices, runs), is_stream=call.answer.is_stream)
 
     def _completion_runs(self, call: CompletionCall, made: int, *, is_ranked: bool) -> list[Run]:
         async def run(emit: Emit, *, asked: GenerateRequest) -> Immediate | None:
@@ -114,7 +101,7 @@ class OpenAIInferenceRoutes:
         return runs
 
     async def embeddings(self, exchange: Exchange) -> None:
-        call = await parse_body(await self._body(exchange), read_embeddings, self._max_depth)
+        call = await read_compatible(exchange, read_embeddings)
         exchange.user = call.user
         await exchange.run_watched(self._embed(exchange, call))
 
@@ -131,23 +118,3 @@ class OpenAIInferenceRoutes:
 
 def _nth(common: InferenceOptions, choice: int) -> InferenceOptions:
     return replace(common, options=seeded(common.options or {}, choice)) if choice else common
-
-
-def embedding_parts(call: EmbeddingsCall, result: EmbedResult) -> tuple[bytes, Iterator[bytes], bytes]:
-    """The answer: what stands before the vectors, the vectors, and what stands after them."""
-    rows = (
-        b'{"object":"embedding","embedding":%s,"index":%d}' % (_vector(row, is_base64=call.is_base64), index)
-        for index, row in enumerate(result.embeddings)
-    )
-    count = result.prompt_count
-    usage = b'"usage":{"prompt_tokens":%d,"total_tokens":%d}' % (count, count)
-    return b'{"object":"list","data":[', rows, b'],"model":%s,%s}\n' % (escape_string(call.model), usage)
-
-
-def _vector(row: Sequence[float], *, is_base64: bool) -> bytes:
-    if not is_base64:
-        return encode_float32_list(row)
-    numbers = array("f", row)
-    if _IS_BIG_ENDIAN:
-        numbers.byteswap()
-    return b'"' + base64.b64encode(numbers.tobytes()) + b'"'

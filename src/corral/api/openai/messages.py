@@ -144,7 +144,7 @@ def _read_part(role: str, part: Any, is_history: bool) -> Message | None:
 
 
 def _part(role: str, part: Any) -> Message | None:
-    """A part of a content; None for one of an earlier answer that says nothing to a model."""
+    """A part of a content; None for one of an earlier answer that means nothing to a model."""
     if not isinstance(part, dict):
         raise InvalidRequestError(_FORMAT_TEXT)
     kind = part.get("type")

@@ -5,27 +5,25 @@ from __future__ import annotations
 import asyncio
 
 from corral.api.http.exchange import JSON, Exchange
-from corral.api.openai.errors import envelope, service_error
+from corral.api.openai.errors import service_error
 from corral.errors import CorralError
 from corral.golang.json import encode
 from corral.library.models import Library
 from corral.store.models import Model
 
 
-class ModelsRoutes:
+class ModelHandlers:
     """Handlers on the library."""
 
     def __init__(self, library: Library) -> None:
         self._library = library
 
     async def list_models(self, exchange: Exchange) -> None:
-        exchange.error_encoder = envelope
         listed = await asyncio.to_thread(self._library.list_models)
         data = [_entry(model.name.short(), model) for model in listed]
         await exchange.respond(200, encode({"object": "list", "data": data or None}) + b"\n", JSON)
 
     async def retrieve(self, exchange: Exchange) -> None:
-        exchange.error_encoder = envelope
         name = exchange.params["model"]
         try:
             model = await asyncio.to_thread(self._library.find_model, name)

@@ -83,7 +83,7 @@ EMBEDDINGS: dict[str, decode.Decode] = {
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What a caller wants of the answer's form. `user` is who the client says it serves, for the log."""
+    """How a caller wants the answer. `user` is who the client says it serves, for the log."""
 
     is_stream: bool
     choice_count: int

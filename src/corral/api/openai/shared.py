@@ -1,4 +1,4 @@
-"""What chat completions and responses read alike: reasoning effort, and pictures in data URLs."""
+"""What chat completions and responses read alike: reasoning effort, and images in data URLs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _IMAGE_PREFIXES = (
 
 
 def think_of_effort(effort: str) -> Think:
-    """What a reasoning effort asks of the model; None when it says nothing.
+    """What a reasoning effort asks of the model; None if it does not ask for anything.
 
     Raises:
         InvalidRequestError: no such effort.
@@ -73,7 +73,7 @@ def format_of(wanted: Mapping[str, Any] | None, param: str) -> str:
 
 
 def image_bytes(url: str) -> bytes:
-    """The picture in a data URL.
+    """The image in a data URL.
 
     Raises:
         InvalidRequestError: another kind of URL, or data that does not decode.
@@ -122,5 +122,5 @@ def go_type(value: Any) -> str:
 
 
 def is_sdk(exchange: Exchange) -> bool:
-    """Whether one of OpenAI's own packages asks: they have members for what the original does not say."""
+    """Whether one of OpenAI's own packages asks: they have members for what Ollama does not report."""
     return b"x-stainless-lang" in exchange.headers

@@ -1,13 +1,14 @@
-"""`/v1/audio/transcriptions`: a chat with the audio, whose answer is what was said."""
+"""`/v1/audio/transcriptions`: a chat with the audio, whose answer is the transcript."""
 
 from __future__ import annotations
 
 from corral.api.http.answering import answer
 from corral.api.http.errors import hint_of, status_of, text_of
 from corral.api.http.exchange import JSON, Exchange
-from corral.api.http.multipart_form import Form, read_form
+from corral.api.http.multipart_form import MultipartForm, read_form
 from corral.api.http.sse import EVENT_STREAM, frame
 from corral.api.openai.errors import envelope, service_error
+from corral.api.reading.schema import BINARY, STRING, Body, object_of
 from corral.errors import CorralError, InvalidRequestError
 from corral.golang.json import encode
 from corral.inference.pipeline import Inference
@@ -19,29 +20,39 @@ _SYSTEM = (
     " Do not answer any question in the audio."
 )
 _QUESTION = "What exact words are spoken in this audio?"
+TRANSCRIPTION_BODY = Body(
+    "multipart/form-data",
+    object_of(
+        "model file",
+        model=STRING,
+        file=BINARY,
+        response_format=STRING,
+        language=STRING,
+        prompt=STRING,
+        stream=STRING,
+    ),
+)
 
 
-class TranscriptionRoutes:
+class TranscriptionHandlers:
     """The handler on one inference service."""
 
-    def __init__(self, service: Inference, *, max_body_bytes: int) -> None:
+    def __init__(self, service: Inference) -> None:
         self._service = service
-        self._max_body_bytes = max_body_bytes
 
     async def transcribe(self, exchange: Exchange) -> None:
-        exchange.error_encoder = envelope
-        form = await read_form(exchange, self._max_body_bytes)
+        form = await read_form(exchange)
         request = _request(form)
         is_text = form.texts.get("response_format", "") == "text"
         await answer(
             exchange,
-            _TranscriptForm(is_text=is_text),
+            _TranscriptWriter(is_text=is_text),
             lambda emit: self._service.chat(request, emit),
             is_stream=form.texts.get("stream", "").lower() == "true",
         )
 
 
-def _request(form: Form) -> ChatRequest:
+def _request(form: MultipartForm) -> ChatRequest:
     model = form.texts.get("model", "")
     if not model:
         raise InvalidRequestError("model is required")
@@ -59,7 +70,7 @@ def _request(form: Form) -> ChatRequest:
     return ChatRequest(InferenceOptions(model, options={"temperature": 0}), messages)
 
 
-class _TranscriptForm:
+class _TranscriptWriter:
     """Text alone, an object around it, or events of the vendor's stream."""
 
     stream_type = EVENT_STREAM

@@ -1,1 +1,1 @@
-"""The description of all routes that the server publishes at `/openapi.json`, made from `table.py`."""
+"""The description of all routes at `/openapi.json`, made from their tables."""

@@ -1,35 +1,32 @@
-"""The OpenAPI document, made from the table of operations."""
+"""The OpenAPI document, made from the tables of routes."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from corral import __version__
-from corral.api.http.exchange import JSON, JSON_UTF8, Exchange
-from corral.api.http.routing import Router
-from corral.api.openapi.answers import ANSWERS
-from corral.api.openapi.schema import COMPONENTS, body_schema, object_of, ref
-from corral.api.openapi.table import OPERATIONS, Operation
-from corral.golang.json import encode
+from corral.api.http.exchange import JSON
+from corral.api.http.routing import Route, Surface
+from corral.api.reading.schema import ANYTHING, COMPONENTS, ref
 
-_BINARY = {"type": "string", "format": "binary"}
-_FORM = object_of(
-    "model file",
-    model={"type": "string"},
-    file=_BINARY,
-    response_format={"type": "string"},
-    language={"type": "string"},
-    prompt={"type": "string"},
-    stream={"type": "string"},
-)
+_PARAMETER = re.compile(r":(\w+)")
 
 
-def make_document() -> dict[str, Any]:
-    """The description of the server's routes, OpenAPI 3.1."""
+def make_document(surfaces: Sequence[Surface]) -> dict[str, Any]:
+    """The description of the surfaces' routes, OpenAPI 3.1.
+
+    Errors of the first surface stand beside each surface's own: they are those of refusals before a surface is known,
+    as of a body that does not unpack.
+    """
+    general = surfaces[0]
+    surfaces = [surface for surface in surfaces if surface.title]
     paths: dict[str, dict[str, Any]] = {}
-    for operation in OPERATIONS:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _describe(operation)
+    for surface in surfaces:
+        for route in surface.routes:
+            described = paths.setdefault(_PARAMETER.sub(r"{\1}", route.path), {})
+            described[_method(route).lower()] = _describe(route, surface, general)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -37,69 +34,63 @@ def make_document() -> dict[str, Any]:
             "version": __version__,
             "description": "Ollama's native API, and APIs compatible with OpenAI's and Anthropic's.",
         },
+        "tags": [{"name": surface.name, "description": surface.title} for surface in surfaces],
         "paths": paths,
-        "components": {"schemas": {**COMPONENTS, **ANSWERS}},
+        "components": {"schemas": COMPONENTS | _schemas(surfaces)},
     }
 
 
-def _describe(operation: Operation) -> dict[str, Any]:
+def _schemas(surfaces: Sequence[Surface]) -> dict[str, Any]:
+    """What the routes answer, by name."""
+    answers = [ANYTHING, *(surface.error for surface in surfaces)]
+    answers += [
+        route.answers for surface in surfaces for route in surface.routes if route.answers is not None
+    ]
+    schemas: dict[str, Any] = {}
+    for answer in answers:
+        if schemas.setdefault(answer.name, answer.schema) != answer.schema:
+            raise ValueError(f"two schemas have the name {answer.name}")
+    return schemas
+
+
+def _method(route: Route) -> str:
+    """The one to describe: what GET answers HEAD answers with the headers alone."""
+    return route.methods.partition(" ")[0]
+
+
+def _describe(route: Route, surface: Surface, general: Surface) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "summary": operation.summary,
-        "operationId": _operation_id(operation),
-        "tags": [operation.tag],
+        "summary": route.summary,
+        "operationId": "_".join([_method(route).lower(), *re.findall(r"[A-Za-z0-9]+", route.path)]),
+        "tags": [surface.name],
+        "x-corral-scope": route.scope,
     }
-    names = re.findall(r"\{(\w+)\}", operation.path)
-    if names:
+    if names := _PARAMETER.findall(route.path):
         described["parameters"] = [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
         ]
-    if (content := _body(operation)) is not None:
-        described["requestBody"] = {"required": True, "content": content}
-    described["responses"] = _responses(operation)
+    if (body := route.reads) is not None:
+        content = {"schema": body.schema} | ({} if body.example is None else {"example": body.example})
+        described["requestBody"] = {"required": True, "content": {body.media_type: content}}
+    errors = [ref(name) for name in dict.fromkeys((surface.error.name, general.error.name))]
+    described["responses"] = _successes(route) | {
+        "default": {
+            "description": "Error",
+            "content": {JSON: {"schema": errors[0] if len(errors) == 1 else {"anyOf": errors}}},
+        }
+    }
     return described
 
 
-def _operation_id(operation: Operation) -> str:
-    return "_".join([operation.method.lower(), *re.findall(r"[A-Za-z0-9]+", operation.path)])
-
-
-def _body(operation: Operation) -> dict[str, Any] | None:
-    if operation.fields is not None:
-        return {JSON: {"schema": body_schema(operation.fields, operation.required, operation.special)}}
-    contents: dict[str, dict[str, Any]] = {
-        "binary": {"application/octet-stream": {"schema": _BINARY}},
-        "form": {"multipart/form-data": {"schema": _FORM}},
-        "any": {JSON: {"schema": {}}},
+def _successes(route: Route) -> dict[str, Any]:
+    first: dict[str, Any] = {"description": "OK"}
+    if route.answers == ANYTHING:
+        first["content"] = {"*/*": {"schema": {}}}
+    elif route.answers is not None:
+        first["content"] = {JSON: {"schema": ref(route.answers.name)}}
+        if route.streams:
+            first["content"][route.streams] = {"schema": {"type": "string"}}
+    return {
+        str(status): first if status == route.statuses[0] else {"description": "OK"}
+        for status in route.statuses
     }
-    return contents.get(operation.body)
-
-
-def _responses(operation: Operation) -> dict[str, Any]:
-    success: dict[str, Any] = {"description": "done"}
-    if operation.answer == "Anything":
-        success["content"] = {"*/*": {"schema": {}}}
-    elif operation.answer:
-        success["content"] = {JSON: {"schema": ref(operation.answer)}}
-        if operation.stream:
-            success["content"][operation.stream] = {"schema": {"type": "string"}}
-    responses: dict[str, Any] = {"200": success}
-    responses |= {str(status): {"description": "done"} for status in operation.other_statuses}
-    # The native form stands for refusals that no surface sees: a packed body, a model elsewhere.
-    errors = [ref(name) for name in dict.fromkeys((operation.error, "NativeError"))]
-    responses["default"] = {
-        "description": "an error; the status says of which kind",
-        "content": {JSON: {"schema": errors[0] if len(errors) == 1 else {"anyOf": errors}}},
-    }
-    return responses
-
-
-def add_openapi_route(router: Router) -> None:
-    """Publish the document at `/openapi.json`; it is made when it is first asked for."""
-    made: list[bytes] = []
-
-    async def openapi(exchange: Exchange) -> None:
-        if not made:
-            made.append(encode(make_document()))
-        await exchange.respond(200, made[0], JSON_UTF8)
-
-    router.add("GET HEAD", "/openapi.json", openapi)

@@ -1,38 +1,37 @@
 """The server's models under `/v2/`, for other machines: pull always, push when allowed.
 
-Speaks the distribution protocol, with what Ollama's client needs beside it: a whole blob carries its own `Location`,
-and locations of uploads are absolute.
+This is the distribution protocol, with what Ollama's client needs besides: a whole blob carries its own `Location`,
+and locations of uploads are absolute. Names of repositories have slashes, so the paths are matched by other rules
+(`protocol.parse_path`), and what is not in the table is refused in the protocol's form.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from pathlib import Path
+from functools import partial
 
 from corral.api.http.errors import disk_text, log_failure, status_of, text_of
 from corral.api.http.exchange import JSON_UTF8, ClientGoneError, Exchange
+from corral.api.http.routing import Route
+from corral.api.reading.schema import ANYTHING
 from corral.api.registry import protocol
+from corral.api.registry.models import ModelHandlers
 from corral.api.registry.protocol import Resource
-from corral.api.registry.uploads import UploadRoutes, absolute
-from corral.digest import Digest
-from corral.errors import CorralError, ModelNotFoundError
-from corral.golang.json import encode
-from corral.library.pull_through import GrowingBlob, PullThrough, Write
-from corral.library.registry_server import Hosting, UnknownBlobError
+from corral.api.registry.uploads import UploadHandlers
+from corral.errors import CorralError
+from corral.library.pull_through import PullThrough
+from corral.library.registry_server import Hosting
 from corral.store.blobs import BlobStore
 from corral.store.uploads import UploadStore
 
 _log = logging.getLogger("corral.registry")
-_READ_BYTES = 1 << 20
 _MAX_MANIFEST_BYTES = 4 << 20
-_MAX_PAGE = 1000
-_OCTETS = "application/octet-stream"
+_Handler = Callable[[Exchange, Resource], Awaitable[None]]
 
 
-class RegistryRoutes:
-    """One handler for everything below `/v2/`."""
+class Registry:
+    """The table of routes, and the rules by which a request finds one."""
 
     def __init__(
         self,
@@ -43,45 +42,89 @@ class RegistryRoutes:
         may_push: bool,
         mirror: PullThrough | None = None,
     ) -> None:
-        self._hosting = hosting
-        self._blobs = blobs
-        self._uploads = UploadRoutes(uploads, blobs)
         self._may_push = may_push
-        self._mirror = mirror
-        self._handlers: dict[tuple[str, str], Callable[[Exchange, Resource], Awaitable[None]]] = {
-            ("GET", "root"): self._root,
-            ("GET", "catalog"): self._catalog,
-            ("GET", "tags"): self._tags,
-            ("GET", "manifest"): self._manifest,
-            ("GET", "blob"): self._blob,
-        }
+        models = ModelHandlers(hosting, blobs, mirror)
+        self.close = models.close
+        self.routes = _read_routes(models)
         if may_push:
-            self._handlers |= {
-                ("PUT", "manifest"): self._put_manifest,
-                ("POST", "upload"): self._uploads.start,
-                ("GET", "upload"): self._uploads.show,
-                ("PATCH", "upload"): self._uploads.append,
-                ("PUT", "upload"): self._uploads.finish,
-                ("DELETE", "upload"): self._uploads.cancel,
-            }
+            self.routes += _write_routes(models, UploadHandlers(uploads, blobs))
+        self._table: dict[tuple[str, str], Route] = {}
+        for route in self.routes:
+            resource = protocol.parse_path(route.path)
+            assert resource is not None, route.path
+            for method in route.methods.split():
+                self._table[method, resource.kind] = route
+        self._unknown = Route("", "", _answer_unknown, "No such path", scope="open")
+        self._refused = Route("", "", _serving(self._refuse_method), "No such method", scope="open")
 
-    async def close(self) -> None:
-        """End what other machines' requests have begun."""
-        if self._mirror is not None:
-            await self._mirror.close()
-
-    async def handle(self, exchange: Exchange) -> None:
-        """Answer a request; errors in the protocol's own form."""
-        exchange.extra_headers.append((b"docker-distribution-api-version", b"registry/2.0"))
+    def find(self, exchange: Exchange) -> Route:
+        """The route of a request below `/v2/`; one that refuses it if there is none."""
         resource = protocol.parse_path(exchange.path)
         if resource is None:
-            await exchange.respond(404, b"404 page not found", "text/plain")
+            return self._unknown
+        return self._table.get((exchange.method, resource.kind), self._refused)
+
+    async def _refuse_method(self, exchange: Exchange, resource: Resource) -> None:
+        if exchange.method in ("PUT", "POST", "PATCH") and not self._may_push:
+            body = protocol.error_body("DENIED", "this server does not take pushes (CORRAL_REGISTRY=push)")
+            await exchange.respond(403, body, JSON_UTF8)
             return
-        method = "GET" if exchange.method == "HEAD" else exchange.method
-        handler = self._handlers.get((method, resource.kind))
-        if handler is None:
-            await self._refuse_method(exchange, resource)
-            return
+        allowed = sorted(
+            {method for method, kind in self._table if kind == resource.kind and method != "HEAD"}
+        )
+        body = protocol.error_body("UNSUPPORTED", f"{exchange.method} is not supported here")
+        await exchange.respond(405, body, JSON_UTF8, [(b"allow", ", ".join(allowed).encode())])
+
+
+def _read_routes(models: ModelHandlers) -> tuple[Route, ...]:
+    """What every machine may do."""
+    route = partial(Route, "GET HEAD", scope="read", answers=ANYTHING)
+    name = "/v2/:repository"
+    return (
+        route("/v2/", _serving(models.root), "Whether this is a registry"),
+        route("/v2/_catalog", _serving(models.catalog), "All repositories"),
+        route(f"{name}/tags/list", _serving(models.tags), "The tags of a repository"),
+        route(f"{name}/manifests/:reference", _serving(models.manifest), "A manifest"),
+        route(f"{name}/blobs/:digest", _serving(models.blob), "A blob, or a part of it"),
+    )
+
+
+def _write_routes(models: ModelHandlers, uploads: UploadHandlers) -> tuple[Route, ...]:
+    """What is added for machines that may push."""
+    name = "/v2/:repository"
+    upload = f"{name}/blobs/uploads/:id"
+    return (
+        Route(
+            "PUT",
+            f"{name}/manifests/:reference",
+            _serving(models.put_manifest),
+            "Store a manifest",
+            scope="manage",
+            limit_bytes=_MAX_MANIFEST_BYTES,
+        ),
+        Route("POST", f"{name}/blobs/uploads/", _serving(uploads.start), "Begin an upload", scope="manage"),
+        Route("GET HEAD", upload, _serving(uploads.show), "How far an upload is", scope="manage"),
+        Route("PATCH", upload, _serving(uploads.append), "Send a piece of a blob", scope="manage"),
+        Route("PUT", upload, _serving(uploads.finish), "End an upload", scope="manage"),
+        Route("DELETE", upload, _serving(uploads.cancel), "Cancel an upload", scope="manage"),
+    )
+
+
+_VERSION = (b"docker-distribution-api-version", b"registry/2.0")
+
+
+async def _answer_unknown(exchange: Exchange) -> None:
+    exchange.extra_headers.append(_VERSION)
+    await exchange.respond(404, b"404 page not found", "text/plain")
+
+
+def _serving(handler: _Handler) -> Callable[[Exchange], Awaitable[None]]:
+    """The handler with errors in the protocol's own form."""
+
+    async def serve(exchange: Exchange) -> None:
+        exchange.extra_headers.append(_VERSION)
+        resource = protocol.parse_path(exchange.path)
+        assert resource is not None, "the path has matched"
         try:
             await handler(exchange, resource)
         except ClientGoneError:
@@ -94,128 +137,4 @@ class RegistryRoutes:
             status, body = protocol.refusal(error, status_of(error), text_of(error))
             await exchange.respond(status, body, JSON_UTF8)
 
-    async def _refuse_method(self, exchange: Exchange, resource: Resource) -> None:
-        if exchange.method in ("PUT", "POST", "PATCH") and not self._may_push:
-            body = protocol.error_body("DENIED", "this server does not take pushes (CORRAL_REGISTRY=push)")
-            await exchange.respond(403, body, JSON_UTF8)
-            return
-        allowed = sorted({method for method, kind in self._handlers if kind == resource.kind})
-        body = protocol.error_body("UNSUPPORTED", f"{exchange.method} is not supported here")
-        await exchange.respond(405, body, JSON_UTF8, [(b"allow", ", ".join(allowed).encode())])
-
-    async def _root(self, exchange: Exchange, _resource: Resource) -> None:
-        await exchange.respond(200, b"{}", JSON_UTF8)
-
-    async def _catalog(self, exchange: Exchange, _resource: Resource) -> None:
-        names = await asyncio.to_thread(self._hosting.repositories)
-        await _answer_page(exchange, names, lambda page: {"repositories": page})
-
-    async def _tags(self, exchange: Exchange, resource: Resource) -> None:
-        tags = await asyncio.to_thread(self._hosting.tags, resource.repository, _origin(exchange))
-        await _answer_page(exchange, tags, lambda page: {"name": resource.repository, "tags": page})
-
-    async def _manifest(self, exchange: Exchange, resource: Resource) -> None:
-        origin = _origin(exchange)
-        arguments = (resource.repository, resource.reference, origin)
-        try:
-            hosted = await asyncio.to_thread(self._hosting.manifest, *arguments)
-        except ModelNotFoundError:
-            if self._mirror is None:
-                raise
-            hosted = await self._mirror.manifest(*arguments)
-        digest = str(hosted.digest).encode()
-        headers = [(b"docker-content-digest", digest), (b"etag", b'"%s"' % digest)]
-        if exchange.header(b"if-none-match").strip('"') == str(hosted.digest):
-            await exchange.respond(304, b"", None, headers)
-            return
-        await exchange.respond(200, hosted.data, hosted.media_type, headers)
-
-    async def _put_manifest(self, exchange: Exchange, resource: Resource) -> None:
-        data = await exchange.read_body(_MAX_MANIFEST_BYTES)
-        digest = await asyncio.to_thread(
-            self._hosting.put_manifest, resource.repository, resource.reference, data, _origin(exchange)
-        )
-        location = absolute(exchange, f"/v2/{resource.repository}/manifests/{digest}")
-        headers = [(b"docker-content-digest", str(digest).encode()), (b"location", location)]
-        await exchange.respond(201, b"", None, headers)
-
-    async def _blob(self, exchange: Exchange, resource: Resource) -> None:
-        digest = Digest.parse(resource.reference)
-        blob = await self._find_blob(digest)
-        size_bytes = blob.size_bytes
-        try:
-            span = protocol.parse_range(exchange.header(b"range"), size_bytes)
-        except ValueError:
-            body = protocol.error_body("RANGE_INVALID", "the range lies outside of the blob")
-            headers = [(b"content-range", b"bytes */%d" % size_bytes)]
-            await exchange.respond(416, body, JSON_UTF8, headers)
-            return
-        headers = [
-            (b"docker-content-digest", str(digest).encode()),
-            (b"etag", b'"%s"' % str(digest).encode()),
-            (b"accept-ranges", b"bytes"),
-            (b"cache-control", b"max-age=31536000, immutable"),
-        ]
-        first, last = span or (0, size_bytes - 1)
-        if span is not None:
-            headers.append((b"content-range", b"bytes %d-%d/%d" % (first, last, size_bytes)))
-        else:
-            # Ollama's client asks for the whole blob only to learn from this header where to get its parts.
-            headers.append((b"location", absolute(exchange, exchange.path)))
-        headers.append((b"content-length", b"%d" % (last - first + 1)))
-        await exchange.start_stream(_OCTETS, 200 if span is None else 206, headers)
-        if exchange.method == "HEAD":
-            await exchange.end_stream()
-        else:
-            await exchange.run_watched(_send(exchange, blob, first, last))
-
-    async def _find_blob(self, digest: Digest) -> GrowingBlob:
-        """A blob that is here, or on its way here. Raises UnknownBlobError."""
-        try:
-            size_bytes = await asyncio.to_thread(self._blobs.size_bytes, digest)
-        except FileNotFoundError:
-            if self._mirror is None:
-                raise UnknownBlobError(digest) from None
-            return await self._mirror.blob(digest)
-        path = self._blobs.path(digest)
-        return GrowingBlob(size_bytes, lambda first, last, write: _send_file(path, first, last, write))
-
-
-async def _send_file(path: Path, first: int, last: int, write: Write) -> None:
-    with await asyncio.to_thread(path.open, "rb", buffering=0) as file:
-        file.seek(first)
-        left = last - first + 1
-        while left > 0 and (data := await asyncio.to_thread(file.read, min(left, _READ_BYTES))):
-            left -= len(data)
-            await write(data)
-
-
-async def _send(exchange: Exchange, blob: GrowingBlob, first: int, last: int) -> None:
-    """Send what comes. A client sees by the promised length that a reply ended too early."""
-    try:
-        await blob.send(first, last, exchange.write)
-    except CorralError as error:
-        _log.warning("blob cut off path=%s error=%s", exchange.path, error)
-        return
-    await exchange.end_stream()
-
-
-def _origin(exchange: Exchange) -> str:
-    """The registry that a mirror's client really means."""
-    return protocol.parse_query(exchange.query).get("ns", "")
-
-
-async def _answer_page(
-    exchange: Exchange, names: list[str], as_body: Callable[[list[str]], dict[str, object]]
-) -> None:
-    """A list in pages of `n` after `last`; the next page is linked."""
-    query = protocol.parse_query(exchange.query)
-    text = query.get("n", "")
-    size = min(int(text), _MAX_PAGE) if text.isascii() and text.isdigit() and len(text) < 10 else _MAX_PAGE
-    rest = [name for name in names if name > query.get("last", "")]
-    page = rest[:size]
-    headers = []
-    if page and len(rest) > size:
-        link = f'<{exchange.path}?n={size}&last={page[-1]}>; rel="next"'
-        headers.append((b"link", link.encode("latin-1", "replace")))
-    await exchange.respond(200, encode(as_body(page)), JSON_UTF8, headers)
+    return serve

@@ -17,23 +17,23 @@ from corral.store.uploads import UploadStore
 _WRITE_BYTES = 1 << 20
 
 
-class UploadRoutes:
+class UploadHandlers:
     """Handlers of `/v2/<repository>/blobs/uploads/`."""
 
     def __init__(self, uploads: UploadStore, blobs: BlobStore) -> None:
         self._uploads = uploads
         self._blobs = blobs
-        # A client that lost its connection may come back before we saw that it was gone.
+        # A client that lost its connection may come back before its disconnect is noticed.
         self._busy: set[str] = set()
 
     async def start(self, exchange: Exchange, resource: Resource) -> None:
-        """Begin an upload; a blob that is here already, or comes with the request, is finished at once."""
+        """Begin an upload; a blob that is in the store already, or comes with the request, is finished at once."""
         if resource.reference:
             raise InvalidRequestError("an upload is begun without an id")
         query = protocol.parse_query(exchange.query)
         named = query.get("mount") or query.get("digest")
         digest = Digest.parse(named) if named else None
-        # Ollama's client names the digest of what it will send later, and takes a location for "not there yet".
+        # Ollama's client names the digest of what it will send later, and takes a location for "not present yet".
         is_announced = bool(exchange.header(b"x-redirect-uploads"))
         if digest is not None and await asyncio.to_thread(self._blobs.has, digest):
             await asyncio.to_thread(self._blobs.touch, digest)
@@ -56,7 +56,7 @@ class UploadRoutes:
         await self._answer(exchange, resource, resource.reference, 204, size_bytes)
 
     async def append(self, exchange: Exchange, resource: Resource) -> None:
-        """Take a piece. One that overlaps what is here is written again: its sender did not see our answer."""
+        """Take a piece. One that overlaps what was received is written again: its sender did not see our answer."""
         span = _span(exchange)
         if await self._refuse_gap(exchange, resource, span):
             return
@@ -90,7 +90,7 @@ class UploadRoutes:
     async def _receive(self, exchange: Exchange, upload_id: str, offset: int | None) -> int:
         """Write the body at `offset` (None: at the end); returns the size then.
 
-        What came stays, whatever happens; but on a full disk it would be in everybody's way.
+        What arrived is kept, whatever happens, except on a full disk, where it would be in everybody's way.
         """
         if upload_id in self._busy:
             raise InvalidRequestError("this upload is being written by another request")
@@ -145,7 +145,7 @@ async def _write_body(exchange: Exchange, file: BinaryIO) -> None:
 
 
 def _span(exchange: Exchange) -> tuple[int, int] | None:
-    """First and last byte of a piece, if the request says. Raises InvalidRequestError."""
+    """First and last byte of a piece, if the request gives them. Raises InvalidRequestError."""
     header = exchange.header(b"content-range")
     span = protocol.parse_content_range(header) if header else None
     if header and span is None:
@@ -166,7 +166,7 @@ async def _created(exchange: Exchange, resource: Resource, digest: Digest) -> No
 
 
 def absolute(exchange: Exchange, path: str) -> bytes:
-    """A path as the URL by which this client reaches us (a proxy in front says its scheme)."""
+    """A path as the URL by which this client reaches us (a proxy in front reports its scheme)."""
     scheme = "https" if exchange.header(b"x-forwarded-proto") == "https" else "http"
     query = f"?{exchange.query.decode('latin-1')}" if b"ns=" in exchange.query else ""
     return f"{scheme}://{exchange.header(b'host')}{path}{query}".encode("latin-1")

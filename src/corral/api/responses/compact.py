@@ -13,7 +13,7 @@ from corral.inference.compaction import Summary
 
 Item = dict[str, Any]
 
-# What the user said stays word for word, as far as it is not too long; the newest first.
+# The user's messages stay word for word, the newest first, up to this length.
 _MAX_KEPT_CHARS = 32_000
 _KEPT_ROLES = ("user", "system", "developer")
 

@@ -1,7 +1,7 @@
 """Compacted conversations: the item that stands for what was said before, made and read back.
 
 OpenAI seals such an item. This server has no secrets from the machine it runs on: the item holds the summary that the
-model wrote, packed so that no client takes it for text of its own.
+model wrote, packed so that no client takes it for its own text.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def compaction_item(summary: str) -> dict[str, Any]:
 
 
 def summary_of(item: Mapping[str, Any]) -> str | None:
-    """What an item of a compacted conversation says to a model; None for items of other kinds.
+    """What an item of a compacted conversation means to a model; None for items of other kinds.
 
-    One that another server sealed says nothing.
+    One that another server sealed is empty.
     """
     if item.get("type") not in _KINDS:
         return None

@@ -135,7 +135,7 @@ def _parameters(tool: Mapping[str, Any]) -> ToolParameters:
 
 
 def _in_order(value: Any) -> Any:
-    """A plain value in the form that decoders take, members of objects sorted, as the real server has them."""
+    """A plain value in the form that decoders take, members of objects sorted, as Ollama has them."""
     if isinstance(value, dict):
         return JSONObject((name, _in_order(value[name])) for name in sorted(value))
     return [_in_order(element) for element in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""The answer of `/v1/responses`: output items made of chunks, and the run of events that tells of them.
+"""The answer of `/v1/responses`: output items made of chunks, and the run of events that reports them.
 
 Ollama: openai/responses.go ResponsesStreamConverter. Unlike it, text before a tool call is kept as an item of its
 own that is closed before the call's is opened, and an error ends a stream with `response.failed`. A delta event is
@@ -39,7 +39,7 @@ class SearchFailedError(CorralError):
         self.status = 403 if query else 502
 
 
-class ResponseForm:
+class ResponseWriter:
     """One response under way. `feed` takes its chunks as they come; the other methods say what to send."""
 
     stream_type = EVENT_STREAM

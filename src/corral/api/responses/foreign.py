@@ -9,7 +9,7 @@ from typing import Any
 from corral.api.reading.call_arguments import arguments_of
 from corral.types import ToolCall
 
-# Where items have what a tool was asked, and what it said.
+# Where items have the input of a tool, and its result.
 _QUESTIONS = ("arguments", "input", "action", "actions", "operation", "code", "queries")
 _RESULTS = ("output", "outputs", "results", "error")
 # Base64 and the like: nothing to show to a model.
@@ -36,7 +36,7 @@ def called(kind: str, item: Mapping[str, Any]) -> ToolCall | None:
 
 
 def results_of(item: Mapping[str, Any]) -> str:
-    """What a tool said, if the item of its call has that too."""
+    """The result of a tool, if the item of its call has it too."""
     texts = [text for member in _RESULTS if (text := _text(item.get(member)))]
     return "\n".join(texts)[:_MAX_RESULT_CHARS]
 

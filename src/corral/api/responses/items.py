@@ -100,7 +100,7 @@ class _Reader:
             self._messages.append(Message(role, text, thinking, images))
 
     def _read_foreign(self, kind: str, item: Item, where: str) -> None:
-        """A call of a tool that is not a function, or its result; what says nothing to a model is passed over."""
+        """A call of a tool that is not a function, or its result; what means nothing to a model is skipped."""
         if kind.endswith("_output"):
             self._add_result(item, item.get("output"), where)
             return
@@ -162,7 +162,7 @@ def _reasoning(item: Item) -> str:
 
 
 def _content(content: Any, where: str, member: str, *, is_lenient: bool) -> tuple[str, tuple[bytes, ...]]:
-    """Text and pictures of a `content` or an `output`, which is a string or a list of parts.
+    """Text and images of a `content` or an `output`, which is a string or a list of parts.
 
     With `is_lenient` a part that no model here can read becomes a note: a model or a tool wrote it, or it was
     refused already when it was new, and whoever sends it again can do nothing about it.

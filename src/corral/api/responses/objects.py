@@ -93,7 +93,7 @@ def _sorted(value: Any) -> Any:
 
 
 def usage_object(metrics: GenerationMetrics | None, *, has_details: bool) -> Item:
-    """Counts of tokens; those found in the cache only for clients that know of them, as the original says 0."""
+    """Counts of tokens; those found in the cache only for clients that know of them, as Ollama reports 0."""
     counts = metrics or GenerationMetrics()
     return {
         "input_tokens": counts.prompt_eval_count,

@@ -17,7 +17,7 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ResponsesRequest:
-    """What a request says. None: it did not say. `items` is its input, a text as a message.
+    """The members of a request. None: absent. `items` is its input, a text as a message.
 
     `options` holds the native options among its members; `metadata`, `text_format` and `reasoning` go back as they
     came.

@@ -1,15 +1,15 @@
-"""`/v1/rerank` and `/api/rerank`: one body in the shape of Jina's and Cohere's APIs, errors in the surface's own."""
+"""`/api/rerank` and `/v1/rerank`: one body in the shape of Jina's and Cohere's APIs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from corral.api.http.bodies import parse_body, read_packed_body
+from corral.api.http.bodies import read_compatible
 from corral.api.http.exchange import JSON_UTF8, Exchange
-from corral.api.openai.errors import envelope
 from corral.api.reading import decode
 from corral.api.reading.jsonread import JSONObject, clean_text, plain
+from corral.api.reading.schema import STRING, array_of, json_body, object_of
 from corral.errors import InvalidRequestError
 from corral.golang.json import encode
 from corral.inference.pipeline import Inference
@@ -28,25 +28,20 @@ class _Call:
     returns_documents: bool
 
 
-class RerankRoutes:
+class RerankHandlers:
     """Handlers on one inference service."""
 
-    def __init__(self, service: Inference, *, max_body_bytes: int, max_depth: int) -> None:
+    def __init__(self, service: Inference) -> None:
         self._service = service
-        self._max_body_bytes = max_body_bytes
-        self._max_depth = max_depth
 
     async def native(self, exchange: Exchange) -> None:
         await self._answer(exchange, is_native=True)
 
     async def compatible(self, exchange: Exchange) -> None:
-        exchange.error_encoder = envelope
         await self._answer(exchange, is_native=False)
 
     async def _answer(self, exchange: Exchange, *, is_native: bool) -> None:
-        call = await parse_body(
-            await read_packed_body(exchange, self._max_body_bytes), _read, self._max_depth
-        )
+        call = await read_compatible(exchange, read_rerank)
 
         async def work() -> None:
             result = await self._service.rerank(call.request)
@@ -81,7 +76,20 @@ RERANK: dict[str, decode.Decode] = {
 }
 
 
-def _read(body: bytes, max_depth: int) -> _Call:
+RERANK_BODY = json_body(
+    RERANK,
+    "model query documents",
+    {
+        "model": "my-reranker",
+        "query": "colours of the sky",
+        "documents": ["The sky is blue.", "Grass is green."],
+    },
+    query=STRING,
+    documents=array_of({"anyOf": [STRING, object_of("text", text=STRING)]}),
+)
+
+
+def read_rerank(body: bytes, max_depth: int) -> _Call:
     """Raises InvalidRequestError."""
     values = decode.decode_request(body, "RerankRequest", RERANK, max_depth=max_depth)
     if not values.get("query"):

@@ -1,31 +1,19 @@
-"""`POST /v1/systemone`: typed questions about a state, answered with probabilities.
-
-Ollama: docs/capabilities/decision, docs/api/systemone. Errors have the native form there, and so they have here.
-"""
+"""The body of `/v1/systemone`: typed questions about a state. Ollama: docs/capabilities/decision."""
 
 from __future__ import annotations
 
 import json
 import re
-import secrets
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from corral.api.http.bodies import parse_body, read_packed_body
-from corral.api.http.errors import body_of, compatible_status_of, error_body
-from corral.api.http.exchange import JSON_UTF8, BodyTooLargeError, ClientGoneError, Exchange
-from corral.api.http.routing import Router
 from corral.api.reading import decode
 from corral.api.reading.jsonread import JSONObject, plain, read_members
-from corral.errors import CorralError, InvalidRequestError
-from corral.golang.json import encode
+from corral.errors import InvalidRequestError
 from corral.golang.quote import quoted
-from corral.inference.decision import Answer, DecisionRequest, DecisionResult
-from corral.inference.pipeline import Inference
+from corral.inference.decision import DecisionRequest
 from corral.types import Option, Question
 
-_MAX_BODY_BYTES = 32 << 20
-_MAX_QUESTIONS = 64
+MAX_QUESTIONS = 64
 _CONTENT = "must be a string, object, or array"
 # White space between the parts of JSON; strings are passed over.
 _OUTSIDE_STRINGS = re.compile(r'("(?:[^"\\]|\\.)*")|\s+', re.DOTALL)
@@ -75,8 +63,8 @@ def read_systemone(body: bytes, max_depth: int) -> DecisionRequest:
     if not model.strip():
         raise InvalidRequestError("model is required")
     given = values.get("questions", [])
-    if not 1 <= len(given) <= _MAX_QUESTIONS:
-        raise InvalidRequestError(f"questions must contain 1–{_MAX_QUESTIONS} fields")
+    if not 1 <= len(given) <= MAX_QUESTIONS:
+        raise InvalidRequestError(f"questions must contain 1–{MAX_QUESTIONS} fields")
     state: _Given | None = values.get("state")
     try:
         text = None if state is None else _content(state)
@@ -184,62 +172,3 @@ def _description(value: Any, text: str) -> Any:
     if not isinstance(value, list):
         raise InvalidRequestError(text)
     return json.loads(json.dumps(plain(value), sort_keys=True))
-
-
-def add_systemone_route(router: Router, service: Inference, *, max_body_bytes: int, max_depth: int) -> None:
-    limit_bytes = min(max_body_bytes, _MAX_BODY_BYTES)
-
-    async def systemone(exchange: Exchange) -> None:
-        exchange.extra_headers.append(
-            (b"x-typesafe-request-id", b"req_" + secrets.token_hex(16).encode("ascii"))
-        )
-        try:
-            body = await read_packed_body(exchange, limit_bytes)
-            request = await parse_body(body, read_systemone, max_depth)
-            await exchange.run_watched(_answer(exchange, service, request))
-        except ClientGoneError:
-            raise
-        except BodyTooLargeError:
-            text = f"request body must not exceed {limit_bytes >> 20} MiB"
-            exchange.extra_headers.append((b"connection", b"close"))  # the rest of the body is of no use
-            await exchange.respond(413, error_body(text), JSON_UTF8)
-        except CorralError as error:
-            if exchange.is_started:
-                raise
-            await exchange.respond(compatible_status_of(error), body_of(error), JSON_UTF8)
-
-    router.add("POST", "/v1/systemone", systemone)
-
-
-async def _answer(exchange: Exchange, service: Inference, request: DecisionRequest) -> None:
-    result = await service.decide(request)
-    await exchange.respond(200, encode(_response(request, result)), JSON_UTF8)
-
-
-def _response(request: DecisionRequest, result: DecisionResult) -> dict[str, Any]:
-    answers: Mapping[str, Any] = (
-        {answer.question.name: _wire_answer(answer) for answer in result.answers}
-        if result.native is None
-        else result.native
-    )
-    return {
-        "model": request.model,
-        "answers": dict(answers),
-        "usage": {"input_tokens": result.input_count, "output_tokens": result.output_count},
-        "prompt_eval_cached_count": result.cached_count,
-    }
-
-
-def _wire_answer(answer: Answer) -> dict[str, Any]:
-    question = answer.question
-    if question.kind == "noul":
-        return {"type": "noul", "noul": answer.probabilities[1]}
-    keys = [str(option.value) for option in question.options]
-    shares = {
-        "probabilities": dict(zip(keys, answer.probabilities, strict=True)),
-        "confidence": answer.confidence,
-    }
-    if question.kind == "choice":
-        return {"type": "choice", "choice": keys[answer.best], **shares}
-    legend = {key: option.description for key, option in zip(keys, question.options, strict=True)}
-    return {"type": "score", "score": answer.score, "legend": legend, **shares}

@@ -1,4 +1,4 @@
-"""The request objects of `/api`: which members each has, and how they become what the service takes."""
+"""The request bodies of `/api`: which members each has, and how they become what the services take."""
 
 from __future__ import annotations
 
@@ -58,6 +58,74 @@ EMBEDDINGS: dict[str, decode.Decode] = {
     "keep_alive": decode.keep_alive,
     "options": decode.mapping,
 }
+NAMES: dict[str, decode.Decode] = {"model": decode.string, "name": decode.string}
+SHOW: dict[str, decode.Decode] = {
+    **NAMES,
+    "system": decode.string,
+    "template": decode.string,
+    "verbose": decode.boolean,
+    "options": decode.mapping,
+}
+COPY: dict[str, decode.Decode] = {"source": decode.string, "destination": decode.string}
+TRANSFER: dict[str, decode.Decode] = {
+    **NAMES,
+    "insecure": decode.boolean,
+    "username": decode.string,
+    "password": decode.string,
+    "stream": decode.boolean,
+    "rate_limit": decode.any_value,
+    "verify": decode.boolean,
+}
+CREATE: dict[str, decode.Decode] = {
+    "model": decode.string,
+    "name": decode.string,
+    "stream": decode.boolean,
+    "from": decode.string,
+    "remote_host": decode.string,
+    "files": decode.string_map,
+    "adapters": decode.string_map,
+    "draft_files": decode.string_map,
+    "draft_quantize": decode.string,
+    "template": decode.string,
+    "system": decode.string,
+    "license": decode.any_value,
+    "parameters": decode.mapping,
+    "messages": decode.messages,
+    "quantize": decode.string,
+    "quantization": decode.string,
+    "renderer": decode.string,
+    "parser": decode.string,
+    "requires": decode.string,
+    "info": decode.mapping,
+    "modelfile": decode.any_value,
+    "imatrix": decode.string,
+}
+LOCAL_BLOB: dict[str, decode.Decode] = {
+    "path": decode.string,
+    "mode": decode.string,
+    "token": decode.string,
+    "stream": decode.boolean,
+}
+VERIFY: dict[str, decode.Decode] = {
+    "model": decode.string,
+    "models": decode.strings,
+    "stream": decode.boolean,
+}
+_MODEL: dict[str, decode.Decode] = {
+    "model": decode.string,
+    "keep_alive": decode.keep_alive,
+    "options": decode.mapping,
+}
+TOKENIZE: dict[str, decode.Decode] = {
+    **_MODEL,
+    "content": decode.string,
+    "text": decode.string,
+    "prompt": decode.string,
+    "add_special": decode.boolean,
+    "parse_special": decode.boolean,
+    "with_pieces": decode.boolean,
+}
+DETOKENIZE: dict[str, decode.Decode] = {**_MODEL, "tokens": decode.integers}
 
 
 def _common(values: dict[str, Any]) -> InferenceOptions:
@@ -106,7 +174,7 @@ def read_chat(body: bytes, max_depth: int) -> tuple[ChatRequest, bool]:
 
 
 def read_embed(body: bytes, max_depth: int) -> EmbedRequest:
-    """`/api/embed`. Whether `input` can be read is said after the name was checked, and before it is looked up.
+    """`/api/embed`. An unreadable `input` is reported after the name was checked, and before it is looked up.
 
     Raises:
         InvalidRequestError

@@ -20,7 +20,7 @@ from corral.types import Chunk, Logprob, TopLogprob
 _NO_USAGE = b',"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}'
 
 
-class CompletionForm:
+class CompletionWriter:
     """One answer: of `made_per_prompt` texts for each of `prompt_count` prompts the best `given_per_prompt`.
 
     `echoes` are put before the texts, one a prompt (none: no echo).

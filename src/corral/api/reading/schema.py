@@ -1,8 +1,9 @@
-"""JSON schemas of request bodies, made from the very tables that read them."""
+"""JSON schemas of bodies: those of requests are made from the very tables that read them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from corral.api.reading import decode, tool_schemas
@@ -11,6 +12,40 @@ from corral.api.reading.fields import Structure, Structures, number
 Schema = dict[str, Any]
 
 STRING: Schema = {"type": "string"}
+INTEGER: Schema = {"type": "integer"}
+NUMBER: Schema = {"type": "number"}
+BOOLEAN: Schema = {"type": "boolean"}
+OBJECT: Schema = {"type": "object"}
+MAYBE_STRING: Schema = {"type": ["string", "null"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The body of a request as `/openapi.json` describes it; `example` is a JSON value (None: no example)."""
+
+    media_type: str
+    schema: Schema
+    example: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The body of an answer. `name` is that of its schema in `/openapi.json`; members that can be absent are not
+    required.
+
+    An empty schema describes an answer of any media type.
+    """
+
+    name: str
+    schema: Schema
+
+
+ANYTHING = Answer("Anything", {})
+# Stands in examples.
+MODEL = "corral-tiny"
+QUESTION = [{"role": "user", "content": "Why is the sky blue?"}]
+BINARY: Schema = {"type": "string", "format": "binary"}
+BINARY_BODY = Body("application/octet-stream", BINARY)
 
 
 def ref(name: str) -> Schema:
@@ -29,17 +64,17 @@ def object_of(required: str = "", /, **members: Schema) -> Schema:
 
 _BY_DECODER: dict[decode.Decode, Schema] = {
     decode.string: STRING,
-    decode.boolean: {"type": "boolean"},
-    decode.integer: {"type": "integer"},
-    number: {"type": "number"},
-    decode.integers: array_of({"type": "integer"}),
+    decode.boolean: BOOLEAN,
+    decode.integer: INTEGER,
+    number: NUMBER,
+    decode.integers: array_of(INTEGER),
     decode.strings: array_of(STRING),
-    decode.mapping: {"type": "object"},
+    decode.mapping: OBJECT,
     decode.string_map: {"type": "object", "additionalProperties": STRING},
     decode.any_value: {},
     decode.raw_json: {},
     decode.keep_alive: {
-        "description": "how long the model stays loaded: a duration like `5m`, or seconds; negative: for ever",
+        "description": "How long the model stays loaded: a duration like `5m`, or seconds; negative: forever",
         "type": ["string", "number"],
     },
     decode.think: {"anyOf": [{"type": "boolean"}, {"enum": ["low", "medium", "high", "max"]}]},
@@ -80,15 +115,20 @@ COMPONENTS: dict[str, Schema] = {
 }
 
 
-def body_schema(
-    fields: Mapping[str, decode.Decode], required: str = "", special: Mapping[str, Schema] | None = None
-) -> Schema:
-    """The schema of a body that `fields` reads; `special` has the members whose decoders are their own.
+def json_body(
+    fields: Mapping[str, decode.Decode], required: str = "", example: Any = None, /, **special: Schema
+) -> Body:
+    """A JSON body that `fields` reads. `special` describes the members whose decoders do not tell their type.
 
     Raises:
-        KeyError: a member whose decoder says nothing of its type, and that is not in `special`.
+        KeyError: a member whose decoder does not tell its type is not in `special`.
     """
-    special = special or {}
+    return Body("application/json", _object_read_by(fields, required, special), example)
+
+
+def _object_read_by(
+    fields: Mapping[str, decode.Decode], required: str, special: Mapping[str, Schema]
+) -> Schema:
     members = {
         name: special[name] if name in special else _schema_of(decoder) for name, decoder in fields.items()
     }
@@ -97,7 +137,7 @@ def body_schema(
 
 def _schema_of(decoder: decode.Decode) -> Schema:
     if isinstance(decoder, Structure):
-        return body_schema(decoder.fields)
+        return _object_read_by(decoder.fields, "", {})
     if isinstance(decoder, Structures):
-        return array_of(body_schema(decoder.one.fields))
+        return array_of(_object_read_by(decoder.one.fields, "", {}))
     return _BY_DECODER[decoder]

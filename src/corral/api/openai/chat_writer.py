@@ -16,7 +16,7 @@ from corral.inference.requests import Immediate
 from corral.types import Chunk, Logprob
 
 
-class ChatForm:
+class ChatWriter:
     """One answer. `keeps_calls`: the request offered tools (see `merge_chunks`)."""
 
     stream_type = EVENT_STREAM

@@ -1,0 +1,36 @@
+"""Which web pages may use the server: CORS, its preflight requests, and refusals."""
+
+from __future__ import annotations
+
+from corral.api.http.exchange import Exchange
+from corral.api.http.origins import HostGuard, OriginRules
+from corral.api.http.routing import Handler
+from corral.api.http.steps.refusal import MAX_NAMED, forbid
+
+
+class CheckOrigin:
+    """The step for requests with an `Origin`."""
+
+    def __init__(self, rules: OriginRules, guard: HostGuard) -> None:
+        self._rules = rules
+        self._guard = guard
+
+    async def __call__(self, exchange: Exchange, following: Handler) -> None:
+        origin = exchange.header(b"origin")
+        if origin and not self._is_same(origin, exchange.header(b"host")):
+            is_preflight = exchange.method == "OPTIONS"
+            headers = self._rules.headers_for(origin, is_preflight=is_preflight)
+            if headers is None:
+                exchange.extra_headers = [h for h in exchange.extra_headers if h[0] in (b"allow", b"server")]
+                reason = f"origin {origin[:MAX_NAMED]!r} is not allowed"
+                await forbid(exchange, f"{reason}; add it to OLLAMA_ORIGINS if its pages may use this server")
+                return
+            exchange.extra_headers += headers
+            if is_preflight:
+                await exchange.respond(204)
+                return
+        await following(exchange)
+
+    def _is_same(self, origin: str, host: str) -> bool:
+        """Whether the page came from this server, under a name that nobody else can have made to point here."""
+        return origin in (f"http://{host}", f"https://{host}") and not self._guard.may_be_rebound(host)

@@ -1,0 +1,155 @@
+"""The handlers of the server's models under `/v2/`: manifests, blobs, and lists of names."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from corral.api.http.exchange import JSON_UTF8, Exchange
+from corral.api.registry import protocol
+from corral.api.registry.protocol import Resource
+from corral.api.registry.uploads import absolute
+from corral.digest import Digest
+from corral.errors import CorralError, ModelNotFoundError
+from corral.golang.json import encode
+from corral.library.pull_through import GrowingBlob, PullThrough, Write
+from corral.library.registry_server import Hosting, UnknownBlobError
+from corral.store.blobs import BlobStore
+
+_log = logging.getLogger("corral.registry")
+_READ_BYTES = 1 << 20
+_MAX_PAGE = 1000
+_OCTETS = "application/octet-stream"
+
+
+class ModelHandlers:
+    """Handlers of manifests, blobs and their lists."""
+
+    def __init__(self, hosting: Hosting, blobs: BlobStore, mirror: PullThrough | None = None) -> None:
+        self._hosting = hosting
+        self._blobs = blobs
+        self._mirror = mirror
+
+    async def close(self) -> None:
+        """End what other machines' requests have begun."""
+        if self._mirror is not None:
+            await self._mirror.close()
+
+    async def root(self, exchange: Exchange, _resource: Resource) -> None:
+        await exchange.respond(200, b"{}", JSON_UTF8)
+
+    async def catalog(self, exchange: Exchange, _resource: Resource) -> None:
+        names = await asyncio.to_thread(self._hosting.repositories)
+        await _answer_page(exchange, names, lambda page: {"repositories": page})
+
+    async def tags(self, exchange: Exchange, resource: Resource) -> None:
+        tags = await asyncio.to_thread(self._hosting.tags, resource.repository, _origin(exchange))
+        await _answer_page(exchange, tags, lambda page: {"name": resource.repository, "tags": page})
+
+    async def manifest(self, exchange: Exchange, resource: Resource) -> None:
+        origin = _origin(exchange)
+        arguments = (resource.repository, resource.reference, origin)
+        try:
+            hosted = await asyncio.to_thread(self._hosting.manifest, *arguments)
+        except ModelNotFoundError:
+            if self._mirror is None:
+                raise
+            hosted = await self._mirror.manifest(*arguments)
+        digest = str(hosted.digest).encode()
+        headers = [(b"docker-content-digest", digest), (b"etag", b'"%s"' % digest)]
+        if exchange.header(b"if-none-match").strip('"') == str(hosted.digest):
+            await exchange.respond(304, b"", None, headers)
+            return
+        await exchange.respond(200, hosted.data, hosted.media_type, headers)
+
+    async def put_manifest(self, exchange: Exchange, resource: Resource) -> None:
+        data = await exchange.read_body()
+        digest = await asyncio.to_thread(
+            self._hosting.put_manifest, resource.repository, resource.reference, data, _origin(exchange)
+        )
+        location = absolute(exchange, f"/v2/{resource.repository}/manifests/{digest}")
+        headers = [(b"docker-content-digest", str(digest).encode()), (b"location", location)]
+        await exchange.respond(201, b"", None, headers)
+
+    async def blob(self, exchange: Exchange, resource: Resource) -> None:
+        digest = Digest.parse(resource.reference)
+        blob = await self._find_blob(digest)
+        size_bytes = blob.size_bytes
+        try:
+            span = protocol.parse_range(exchange.header(b"range"), size_bytes)
+        except ValueError:
+            body = protocol.error_body("RANGE_INVALID", "the range lies outside of the blob")
+            headers = [(b"content-range", b"bytes */%d" % size_bytes)]
+            await exchange.respond(416, body, JSON_UTF8, headers)
+            return
+        headers = [
+            (b"docker-content-digest", str(digest).encode()),
+            (b"etag", b'"%s"' % str(digest).encode()),
+            (b"accept-ranges", b"bytes"),
+            (b"cache-control", b"max-age=31536000, immutable"),
+        ]
+        first, last = span or (0, size_bytes - 1)
+        if span is not None:
+            headers.append((b"content-range", b"bytes %d-%d/%d" % (first, last, size_bytes)))
+        else:
+            # Ollama's client asks for the whole blob only to learn from this header where to get its parts.
+            headers.append((b"location", absolute(exchange, exchange.path)))
+        headers.append((b"content-length", b"%d" % (last - first + 1)))
+        await exchange.start_stream(_OCTETS, 200 if span is None else 206, headers)
+        if exchange.method == "HEAD":
+            await exchange.end_stream()
+        else:
+            await exchange.run_watched(_send(exchange, blob, first, last))
+
+    async def _find_blob(self, digest: Digest) -> GrowingBlob:
+        """A blob that is in the store, or on its way to it. Raises UnknownBlobError."""
+        try:
+            size_bytes = await asyncio.to_thread(self._blobs.size_bytes, digest)
+        except FileNotFoundError:
+            if self._mirror is None:
+                raise UnknownBlobError(digest) from None
+            return await self._mirror.blob(digest)
+        path = self._blobs.path(digest)
+        return GrowingBlob(size_bytes, lambda first, last, write: _send_file(path, first, last, write))
+
+
+async def _send_file(path: Path, first: int, last: int, write: Write) -> None:
+    with await asyncio.to_thread(path.open, "rb", buffering=0) as file:
+        file.seek(first)
+        left = last - first + 1
+        while left > 0 and (data := await asyncio.to_thread(file.read, min(left, _READ_BYTES))):
+            left -= len(data)
+            await write(data)
+
+
+async def _send(exchange: Exchange, blob: GrowingBlob, first: int, last: int) -> None:
+    """Send what comes. A client sees by the promised length that a reply ended too early."""
+    try:
+        await blob.send(first, last, exchange.write)
+    except CorralError as error:
+        _log.warning("blob cut off path=%s error=%s", exchange.path, error)
+        return
+    await exchange.end_stream()
+
+
+def _origin(exchange: Exchange) -> str:
+    """The registry that a mirror's client really means."""
+    return protocol.parse_query(exchange.query).get("ns", "")
+
+
+async def _answer_page(
+    exchange: Exchange, names: list[str], as_body: Callable[[list[str]], dict[str, object]]
+) -> None:
+    """A list in pages of `n` after `last`; the next page is linked."""
+    query = protocol.parse_query(exchange.query)
+    text = query.get("n", "")
+    size = min(int(text), _MAX_PAGE) if text.isascii() and text.isdigit() and len(text) < 10 else _MAX_PAGE
+    rest = [name for name in names if name > query.get("last", "")]
+    page = rest[:size]
+    headers = []
+    if page and len(rest) > size:
+        link = f'<{exchange.path}?n={size}&last={page[-1]}>; rel="next"'
+        headers.append((b"link", link.encode("latin-1", "replace")))
+    await exchange.respond(200, encode(as_body(page)), JSON_UTF8, headers)

@@ -1,0 +1,1 @@
+"""The SystemOne API: typed questions, answered with probabilities."""

@@ -144,4 +144,4 @@ def test_hints_of_progress_streams(server: Server) -> None:
         create = {"model": "q", "files": {"m.gguf": digest}, "quantize": "iq2_xxs", "stream": is_stream}
         error = error_of(server, "/api/create", create)
         assert error["error"].startswith("quantizing to IQ2_XXS requires an importance matrix")
-        assert error["hint"].startswith("make one with llama-imatrix")
+        assert error["hint"].startswith("create one with llama-imatrix")

@@ -45,7 +45,7 @@ def test_the_log_says_why(fake_server: Callable[..., Server]) -> None:
     ask(server, "n", num_ctx=300)
     says(server, r' unloaded model=n:latest reason="reload for n:latest: num_ctx \d+ -> 300" request=\w+')
     says(server, r' loading model=n:latest reason="reload: num_ctx \d+ -> 300" num_ctx=300 ')
-    says(server, r" run request=\w+ model=n:latest prompt_\w+=\d+ images=0 cut=0 path=\w+ .* constraint=none")
+    says(server, r" run request=\w+ model=n:latest prompt_\w+=\d+ images=0 cut=0 chat=\w+ .* constraint=none")
     server.request("POST", "/api/generate", {"model": "n", "prompt": "x", "options": {"num_ctx": "many"}})
     says(server, r"path=/api/generate status=500 .* model=n error=OptionError\(")
     server.post("/api/generate", {"model": "n", "keep_alive": 0})

@@ -47,7 +47,7 @@ class EngineFactory:
         order = llama_server.start_order(spec, self._engine, socket_path=str(socket_path), key=key)
         folder = await self._prompts_folder(order)
         order = llama_server.with_arguments(order, folder)
-        process = await EngineProcess.spawn(order, self._engine.extra_env)
+        process = await EngineProcess.spawn(order, self._engine.extra_env, spec.name)
         try:
             await process.wait_ready(on_progress)
             runner = EngineRunner(

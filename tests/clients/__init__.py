@@ -1,0 +1,16 @@
+"""Packages that people talk to the server with."""
+
+from tests.extras import need
+
+need(
+    "aiohttp",
+    "anthropic",
+    "httpx",
+    "langchain_ollama",
+    "langchain_openai",
+    "litellm",
+    "llm",
+    "ollama",
+    "openai",
+)
+need("pydantic", "pydantic_ai")

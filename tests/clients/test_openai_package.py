@@ -7,14 +7,17 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import openai
 import pytest
 from pydantic import BaseModel, Field
 
 from tests.conftest import Server
+from tests.extras import lazily
 
 if TYPE_CHECKING:
+    import openai
     from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
+else:
+    openai = lazily("openai")
 
 MODEL = "corral-tiny"
 CAPITAL: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What is the capital of France?"}]

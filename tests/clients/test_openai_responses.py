@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import openai
 import pytest
-from openai.types.responses import FunctionToolParam, ResponseFunctionToolCall, ResponseInputParam
 from pydantic import BaseModel, Field
 
 from tests.clients.conftest import CAPITAL, MODEL, REPORT, WEATHER, WEATHER_PARAMETERS
 from tests.conftest import Server
+from tests.extras import lazily
+
+if TYPE_CHECKING:
+    import openai
+    from openai.types.responses import FunctionToolParam, ResponseInputParam
+else:
+    openai = lazily("openai")
 
 TOOL: FunctionToolParam = {
     "type": "function",
@@ -98,7 +103,7 @@ def test_tool_round_trip(client: openai.OpenAI) -> None:
     """The result goes back as an item, the conversation as items or by reference."""
     first = client.responses.create(model=MODEL, input=WEATHER, tools=[TOOL], max_output_tokens=64, **PLAIN)
     (call,) = first.output
-    assert isinstance(call, ResponseFunctionToolCall)
+    assert isinstance(call, openai.types.responses.ResponseFunctionToolCall)
     result: ResponseInputParam = [{"type": "function_call_output", "call_id": call.call_id, "output": REPORT}]
     whole: ResponseInputParam = [
         {"role": "user", "content": WEATHER},
@@ -240,7 +245,7 @@ def test_item_references(client: openai.OpenAI) -> None:
     """An item of an earlier response by its id, as the AI SDK sends it."""
     first = client.responses.create(model=MODEL, input=WEATHER, tools=[TOOL], max_output_tokens=64, **PLAIN)
     (call,) = first.output
-    assert isinstance(call, ResponseFunctionToolCall)
+    assert isinstance(call, openai.types.responses.ResponseFunctionToolCall)
     second = client.responses.create(
         model=MODEL,
         input=[

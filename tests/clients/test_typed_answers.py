@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import openai
 import pydantic
 import pytest
 
 from tests.clients.conftest import LEFT_SOCKETS, MODEL
 from tests.conftest import Server
+from tests.extras import lazily
+
+if TYPE_CHECKING:
+    import openai
+else:
+    openai = lazily("openai")
 
 QUESTION: list[Any] = [{"role": "user", "content": "Anna is 30 and lives in Paris."}]
 

@@ -126,6 +126,7 @@ def test_rate_of_one_pull(tmp_path: Path) -> None:
     run(tmp_path, play)
 
 
+@pytest.mark.slow
 def test_rate_of_all(tmp_path: Path) -> None:
     """The server's limit holds for all parts together."""
 

@@ -143,6 +143,7 @@ def test_no_proxy_there(start_proxy: Callable[..., SocksProxy], tmp_path: Path) 
         pull(tmp_path, "http://registry.invalid:5000")
 
 
+@pytest.mark.slow
 def test_something_else_there(odd: OddRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A web server is no SOCKS proxy."""
     monkeypatch.setenv("http_proxy", f"socks5://{odd.host}")
@@ -150,6 +151,7 @@ def test_something_else_there(odd: OddRegistry, tmp_path: Path, monkeypatch: pyt
         pull(tmp_path, "http://registry.invalid:5000")
 
 
+@pytest.mark.process
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize("login", [None, ("me", "p@ss")])
 def test_the_double_is_a_proxy(odd: OddRegistry, login: tuple[str, str] | None) -> None:

@@ -63,6 +63,7 @@ def test_small(registry: UploadRegistry, tmp_path: Path, data: bytes) -> None:
     assert upload.completed_bytes == len(data)
 
 
+@pytest.mark.slow
 def test_headers(registry: UploadRegistry, tmp_path: Path) -> None:
     """Chunks say where they belong, and that they may be sent elsewhere."""
     upload_of(tmp_path, registry, DATA, {}).run()
@@ -114,6 +115,7 @@ def test_no_credentials_for_another_host(registry: UploadRegistry, tmp_path: Pat
     assert registry.asked[-1].headers["authorization"].startswith("Basic ")
 
 
+@pytest.mark.slow
 def test_redirected_chunks(registry: UploadRegistry, tmp_path: Path) -> None:
     """Each goes to its own URL, without what is meant for the registry alone."""
     registry.is_redirecting = True
@@ -127,6 +129,7 @@ def test_redirected_chunks(registry: UploadRegistry, tmp_path: Path) -> None:
     assert upload.completed_bytes == SIZE
 
 
+@pytest.mark.slow
 def test_dropped_connection(registry: UploadRegistry, tmp_path: Path) -> None:
     """After a break the registry is asked how much it has, and only the rest is sent."""
     drops = [40_000_000]
@@ -145,6 +148,7 @@ def test_dropped_connection(registry: UploadRegistry, tmp_path: Path) -> None:
     assert registry.etags == [etag(DATA[:100_000_000], DATA[100_000_000:])]
 
 
+@pytest.mark.slow
 def test_next_push_goes_on(registry: UploadRegistry, tmp_path: Path) -> None:
     """A push that gave up leaves a place to go on at."""
 

@@ -111,6 +111,7 @@ def test_requests_find_what_can_run(opened: Opened) -> None:
             asyncio.run(profiles.get(name))
 
 
+@pytest.mark.slow
 def test_copy(opened: Opened) -> None:
     """The copy is the same model, also when the original is deleted, and leaves no trace when it goes."""
     for name in sorted(opened.names()):
@@ -167,6 +168,7 @@ def test_delete(opened: Opened) -> None:
     assert not opened.names() & (opened.made.runnable | opened.made.other)
 
 
+@pytest.mark.slow
 def test_create_from(opened: Opened) -> None:
     """A model made from another has the layers of the variant that runs here, and goes without a trace."""
     for name in sorted(opened.made.runnable):
@@ -245,6 +247,7 @@ def killed_at(step: Callable[[], None], kill_at: int) -> bool:
     return os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("kind", ["0.34", "0.40.0", "0.40.0 with copies", "0.40.2", "one variant missing"])
 def test_kill_at_every_change(kind: str, step: str, tmp_path: Path) -> None:

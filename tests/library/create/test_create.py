@@ -5,22 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import ollama
 import pytest
 from safetensors.numpy import save_file
 
 from tests.conftest import FIXTURES, Server
 from tests.doubles.sentence_model import model_files, reference_embedding
+from tests.extras import need
+
+if TYPE_CHECKING:
+    import ollama
 
 WIDE = FIXTURES / "wide-f16.gguf"
 SPLIT = {"t-00001-of-00002.gguf": "split-1", "t-00002-of-00002.gguf": "split-2"}
 
 
 @pytest.fixture(scope="module")
-def maker() -> Iterator[Server]:
+def maker(process: None) -> Iterator[Server]:
     """A server whose store nobody else changes."""
     server = Server()
     try:
@@ -32,6 +35,9 @@ def maker() -> Iterator[Server]:
 
 @pytest.fixture
 def client(maker: Server) -> Iterator[ollama.Client]:
+    need("ollama")
+    import ollama
+
     client = ollama.Client(host=maker.base)
     yield client
     client._client.close()

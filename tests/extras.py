@@ -17,6 +17,8 @@ class _Lazy:
         self._name = name
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # pytest looks for marks of its own in everything that a module holds
+            raise AttributeError(name)
         return getattr(import_module(self._name), name)
 
 

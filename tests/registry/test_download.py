@@ -31,6 +31,8 @@ from corral.registry.transport import Transport
 from tests.doubles.odd_registry import Asked, OddRegistry
 from tests.registry.conftest import noise
 
+pytestmark = pytest.mark.slow
+
 POLICY = TransferPolicy(
     connect_timeout_s=5, head_timeout_s=20, stall_timeout_s=1, retry_delay_s=0.01, max_attempts=4
 )
@@ -213,7 +215,6 @@ def test_stalled_part(odd: OddRegistry, tmp_path: Path) -> None:
     assert blob_of(tmp_path) == DATA
 
 
-@pytest.mark.slow
 def test_trickle_is_a_stall(odd: OddRegistry, tmp_path: Path) -> None:
     """A byte now and then does not keep a part alive."""
 
@@ -349,7 +350,6 @@ def test_going_on_with_ollamas_parts(odd: OddRegistry, tmp_path: Path) -> None:
     assert odd.sent_bytes() == 5_000_000
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["zeros", "other boot", "hole", "garbage", "overlap", "empty"])
 def test_after_a_power_failure(odd: OddRegistry, tmp_path: Path, damage: str) -> None:
     """Data or part files that did not reach the disk cost a part, not the download."""

@@ -26,6 +26,8 @@ from tests.doubles.odd_registry import Asked, OddRegistry
 from tests.registry.conftest import noise
 from tests.registry.test_download import DATA, SIZE, blob_of, download_of
 
+pytestmark = pytest.mark.slow
+
 WAYS = ["spliced", "copied", "tls"]
 needs_splice = pytest.mark.skipif(not CAN_SPLICE, reason="splice is a call of Linux")
 

@@ -19,6 +19,8 @@ from tests.doubles.odd_registry import OddRegistry
 from tests.registry.conftest import noise
 from tests.registry.test_download import POLICY, client_of
 
+pytestmark = pytest.mark.slow
+
 SIZE = 20_000_000
 DATA = noise(SIZE, seed=5)
 DIGEST = Digest.of(DATA)
@@ -126,7 +128,6 @@ def test_rate_of_one_pull(tmp_path: Path) -> None:
     run(tmp_path, play)
 
 
-@pytest.mark.slow
 def test_rate_of_all(tmp_path: Path) -> None:
     """The server's limit holds for all parts together."""
 

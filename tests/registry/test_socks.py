@@ -31,6 +31,8 @@ from tests.doubles.odd_registry import OddRegistry
 from tests.doubles.socks_proxy import SocksProxy
 from tests.registry.conftest import noise
 
+pytestmark = pytest.mark.slow
+
 DATA = noise(20_000_000, seed=9)
 POLICY = TransferPolicy(
     connect_timeout_s=5, head_timeout_s=20, stall_timeout_s=5, retry_delay_s=0.01, max_attempts=2
@@ -143,7 +145,6 @@ def test_no_proxy_there(start_proxy: Callable[..., SocksProxy], tmp_path: Path) 
         pull(tmp_path, "http://registry.invalid:5000")
 
 
-@pytest.mark.slow
 def test_something_else_there(odd: OddRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A web server is no SOCKS proxy."""
     monkeypatch.setenv("http_proxy", f"socks5://{odd.host}")

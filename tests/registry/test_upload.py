@@ -23,6 +23,8 @@ from corral.store.manifests import Layer
 from tests.doubles.upload_registry import Upload, UploadRegistry, UploadRequest
 from tests.registry.conftest import noise
 
+pytestmark = pytest.mark.slow
+
 POLICY = TransferPolicy(stall_timeout_s=5, retry_delay_s=0.01, max_attempts=3)
 SIZE = 100_000_100  # two chunks
 DATA = noise(SIZE, seed=9)
@@ -63,7 +65,6 @@ def test_small(registry: UploadRegistry, tmp_path: Path, data: bytes) -> None:
     assert upload.completed_bytes == len(data)
 
 
-@pytest.mark.slow
 def test_headers(registry: UploadRegistry, tmp_path: Path) -> None:
     """Chunks say where they belong, and that they may be sent elsewhere."""
     upload_of(tmp_path, registry, DATA, {}).run()
@@ -115,7 +116,6 @@ def test_no_credentials_for_another_host(registry: UploadRegistry, tmp_path: Pat
     assert registry.asked[-1].headers["authorization"].startswith("Basic ")
 
 
-@pytest.mark.slow
 def test_redirected_chunks(registry: UploadRegistry, tmp_path: Path) -> None:
     """Each goes to its own URL, without what is meant for the registry alone."""
     registry.is_redirecting = True
@@ -129,7 +129,6 @@ def test_redirected_chunks(registry: UploadRegistry, tmp_path: Path) -> None:
     assert upload.completed_bytes == SIZE
 
 
-@pytest.mark.slow
 def test_dropped_connection(registry: UploadRegistry, tmp_path: Path) -> None:
     """After a break the registry is asked how much it has, and only the rest is sent."""
     drops = [40_000_000]
@@ -148,7 +147,6 @@ def test_dropped_connection(registry: UploadRegistry, tmp_path: Path) -> None:
     assert registry.etags == [etag(DATA[:100_000_000], DATA[100_000_000:])]
 
 
-@pytest.mark.slow
 def test_next_push_goes_on(registry: UploadRegistry, tmp_path: Path) -> None:
     """A push that gave up leaves a place to go on at."""
 

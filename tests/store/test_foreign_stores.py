@@ -25,6 +25,8 @@ from corral.store.references import survey
 from tests.conftest import FIXTURES
 from tests.store.ollama_stores import STORES, OllamaStore, make_store, snapshot
 
+pytestmark = pytest.mark.slow
+
 GARBAGE = f"blobs/sha256-{'7' * 64}"
 
 
@@ -111,7 +113,6 @@ def test_requests_find_what_can_run(opened: Opened) -> None:
             asyncio.run(profiles.get(name))
 
 
-@pytest.mark.slow
 def test_copy(opened: Opened) -> None:
     """The copy is the same model, also when the original is deleted, and leaves no trace when it goes."""
     for name in sorted(opened.names()):
@@ -168,7 +169,6 @@ def test_delete(opened: Opened) -> None:
     assert not opened.names() & (opened.made.runnable | opened.made.other)
 
 
-@pytest.mark.slow
 def test_create_from(opened: Opened) -> None:
     """A model made from another has the layers of the variant that runs here, and goes without a trace."""
     for name in sorted(opened.made.runnable):

@@ -241,16 +241,17 @@ def test_safetensors_adapter(maker: Server, tmp_path: Path) -> None:
             "quantize": "IQ1_S",
             "system": "new five",
         },
-        {"files": {"model.safetensors": model_files()["model.safetensors"]}, "system": "new six"},
-        {"from": "base", "adapters": {"a.safetensors": model_files()["model.safetensors"]}},
+        {"files": {"model.safetensors": None}, "system": "new six"},
+        {"from": "base", "adapters": {"a.safetensors": None}},
     ],
     ids=["template", "license", "quantize", "from", "imatrix", "no-config", "adapter"],
 )
 def test_a_failure_leaves_nothing(maker: Server, body: dict[str, Any]) -> None:
-    """No manifest, and no blob that was not uploaded."""
+    """No manifest, and no blob that was not uploaded. Without a path, weights of the sentence model."""
     for member in ("files", "adapters"):
         if member in body:
-            body = {**body, member: {name: maker.upload(path) for name, path in body[member].items()}}
+            paths = {name: path or model_files()["model.safetensors"] for name, path in body[member].items()}
+            body = {**body, member: {name: maker.upload(path) for name, path in paths.items()}}
     before = blobs(maker)
     status, data = maker.request("POST", "/api/create", {"model": "failed", **body})
     assert status >= 400 or b'"error"' in data.splitlines()[-1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pydantic import BaseModel, Field
 
 from tests.clients.conftest import CAPITAL, LEFT_SOCKETS, MODEL, REPORT, WEATHER
 from tests.conftest import Server
@@ -14,6 +13,7 @@ from tests.extras import lazily
 if TYPE_CHECKING:
     import langchain_ollama
     import langchain_openai
+    import pydantic
     from langchain_core import messages
     from langchain_core.language_models import BaseChatModel
     from langchain_core.tools import BaseTool
@@ -21,6 +21,7 @@ else:
     langchain_ollama = lazily("langchain_ollama")
     langchain_openai = lazily("langchain_openai")
     messages = lazily("langchain_core.messages")
+    pydantic = lazily("pydantic")
 
 pytestmark = [pytest.mark.usefixtures("leaves_sockets"), LEFT_SOCKETS]
 
@@ -37,10 +38,10 @@ def get_weather() -> BaseTool:
     return get_weather
 
 
-class Capital(BaseModel):
+class Capital(pydantic.BaseModel):
     """The capital of a country."""
 
-    capital: str = Field(max_length=20)
+    capital: str = pydantic.Field(max_length=20)
 
 
 def make(kind: str, server: Server) -> BaseChatModel:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pydantic import BaseModel, Field
 
 from tests.clients.conftest import CAPITAL, MODEL, REPORT, WEATHER, WEATHER_PARAMETERS
 from tests.conftest import Server
@@ -16,9 +15,11 @@ from tests.extras import lazily
 
 if TYPE_CHECKING:
     import openai
+    import pydantic
     from openai.types.responses import FunctionToolParam, ResponseInputParam
 else:
     openai = lazily("openai")
+    pydantic = lazily("pydantic")
 
 TOOL: FunctionToolParam = {
     "type": "function",
@@ -141,10 +142,10 @@ def test_tool_choice(client: openai.OpenAI, choice: Any) -> None:
     assert calls == ([] if choice == "none" else ["get_weather"])
 
 
-class Capital(BaseModel):
+class Capital(pydantic.BaseModel):
     """What the model is asked to fill in."""
 
-    capital: str = Field(max_length=20)
+    capital: str = pydantic.Field(max_length=20)
     sure: bool
 
 

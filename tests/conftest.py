@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.waiting import PATIENCE_S
 
+pytest_plugins = ("tests.fast",)
 FIXTURES = Path(__file__).parent / "fixtures"
 FAKE_ENGINE = Path(__file__).parent / "doubles" / "fake_llama_server.py"
 # A busy machine is slow, and slow is not wrong.
@@ -179,7 +180,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture
-def start_server() -> Iterator[Callable[..., Server]]:
+def start_server(process: None) -> Iterator[Callable[..., Server]]:
     """Start servers with settings of the test's own; all are stopped afterwards."""
     servers: list[Server] = []
 
@@ -209,7 +210,7 @@ def fake_server(start_server: Callable[..., Server]) -> Callable[..., Server]:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
+def server(process: None) -> Iterator[Server]:
     """A server that many tests share, with a scripted model `say` and an embedding model `embed`."""
     server = Server()
     try:

@@ -43,6 +43,7 @@ def test_what_is_needed_and_what_is_not() -> None:
     assert worker_environment({**SECRETS, **NEEDED}) == {"LD_LIBRARY_PATH": "/lib"}
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.from_regex(r"(CUDA|GGML|HSA|LC|X)_[A-Z_]{0,12}", fullmatch=True), st.just("x")))
 def test_no_name_of_a_secret_passes(env: dict[str, str]) -> None:
     for name in child_environment((), env):

@@ -21,6 +21,8 @@ import pytest
 
 from tests.conftest import Server
 
+pytestmark = pytest.mark.process
+
 Start = Callable[..., Server]
 COMMAND = [sys.executable, "-m", "corral.cli.main", "serve"]
 

@@ -55,7 +55,7 @@ MODELS = ["tags", "json", "jinja", *PARSERS]
 
 
 @pytest.fixture(scope="module")
-def models() -> Iterator[Server]:
+def models(process: None) -> Iterator[Server]:
     server = Server()
     try:
         server.create("tags", "tiny", template=TAG_TEMPLATE)

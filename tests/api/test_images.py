@@ -20,7 +20,7 @@ TEMPLATE = "{{ range .Messages }}{{ .Content }}{{ end }}"
 
 
 @pytest.fixture(scope="module")
-def vision(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def vision(process: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with a vision model `v`, the same on the Jinja path `j`, and a text model `t`."""
     projector = tmp_path_factory.mktemp("vision") / "projector.gguf"
     make_projector(FIXTURES / "tiny.gguf", projector)

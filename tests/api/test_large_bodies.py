@@ -136,6 +136,7 @@ def _in_a_worker(body: bytes, parse: Callable[..., Any], *args: Any, **kwargs: A
     return asyncio.run(parse_body(body, parse, *args, **kwargs))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("parse", "request_"), _CASES.values(), ids=_CASES.keys())
 def test_a_worker_parses_to_the_same_values(parse: Callable[..., Any], request_: dict[str, Any]) -> None:
     body = _large(request_)
@@ -143,6 +144,7 @@ def test_a_worker_parses_to_the_same_values(parse: Callable[..., Any], request_:
     assert repr(_in_a_worker(body, parse, 500)) == repr(parse(body, 500))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("fields", _FIELDS.values(), ids=_FIELDS.keys())
 def test_every_table_of_fields_reaches_a_worker(fields: dict[str, decode.Decode]) -> None:
     body = _large({"verbose": True, "stream": False, "tokens": [1], "source": "s"})
@@ -150,6 +152,7 @@ def test_every_table_of_fields_reaches_a_worker(fields: dict[str, decode.Decode]
     assert values == decode.decode_request(body, "S", fields, max_depth=500)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("body", "text"),
     [
@@ -194,6 +197,7 @@ def test_where_a_body_is_parsed_depends_on_what_it_may_cost(
     assert asked == [where]
 
 
+@pytest.mark.process
 def test_time_and_memory_of_parsing_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "_CPU_S", 0.05)
     with pytest.raises(InvalidRequestError, match="the request body takes too long"):

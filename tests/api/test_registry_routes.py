@@ -64,7 +64,7 @@ def manifest_of(config: bytes, *layers: bytes) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def hub() -> Iterator[Server]:
+def hub(process: None) -> Iterator[Server]:
     server = Server(CORRAL_REGISTRY="push")
     server.create("m", "say")
     yield server

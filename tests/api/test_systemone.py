@@ -190,6 +190,7 @@ async def compare_with_logits(weights: Path, prompt: str) -> None:
     assert scores.predicted_count == 1
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("fixture", ["tiny", "say", "script"])
 @pytest.mark.parametrize("prompt", ["Hello there", "A", "The answer is"])
 def test_scores_are_those_of_the_logits(fixture: str, prompt: str) -> None:

@@ -16,7 +16,7 @@ RECORDED = Path(__file__).parent / "recorded_ollama.json"
 
 
 @pytest.fixture
-def replay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Replay]]:
+def replay(process: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Replay]]:
     """Start doubles with answers of the test's own; without any with the recorded ones."""
     doubles: list[Replay] = []
 
@@ -32,7 +32,7 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., R
 
 
 @pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Callable[..., Screen]]:
+def terminal(process: None, tmp_path: Path) -> Iterator[Callable[..., Screen]]:
     """Run commands on terminals; all are ended afterwards."""
     screens: list[Screen] = []
 

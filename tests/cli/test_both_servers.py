@@ -306,6 +306,7 @@ def test_any_bytes_are_an_answer_or_an_error(head: bytes, pieces: list[bytes]) -
         assert len(answer.body) >= int(answer.headers["content-length"])
 
 
+@pytest.mark.process
 def test_other_services(tmp_path: Path) -> None:
     """What answers there is no model server: the person is told."""
     for data, said in (

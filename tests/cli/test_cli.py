@@ -166,6 +166,7 @@ def test_help_lists_every_setting(cli: Cli) -> None:
     assert "Available Commands:" in cli("--help").stdout
 
 
+@pytest.mark.process
 def test_version_imports_little() -> None:
     """The quick commands load neither the server nor the engine."""
     program = (

@@ -20,7 +20,7 @@ from tests.doubles.sentence_model import model_files
 
 
 @pytest.fixture(scope="module")
-def maker() -> Iterator[Server]:
+def maker(process: None) -> Iterator[Server]:
     server = Server()
     try:
         yield server

@@ -7,8 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from corral.runner.engines.choice import wheel_version
 from tests.runner.engines.test_engines import put_native
+
+pytestmark = pytest.mark.process
 
 
 def engine(home: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:

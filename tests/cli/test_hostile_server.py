@@ -73,6 +73,7 @@ def address() -> Iterator[str]:
         server.shutdown()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "words",
     [

@@ -432,6 +432,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from(["env", "model", "provider", "customModels", "x"]), JSON))
 def test_any_settings_survive(tmp_path_factory: pytest.TempPathFactory, value: dict[str, Any]) -> None:
     """Whatever a file holds: it is refused whole, or restored whole."""

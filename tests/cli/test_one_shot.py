@@ -155,6 +155,7 @@ def test_ctrl_c_ends_the_decoding(
     wait_until(lambda: "cancelled" in log.read_text())
 
 
+@pytest.mark.process
 def test_a_server_in_the_background(tmp_path: Path) -> None:
     """`run --serve` and CORRAL_AUTOSERVE start one that stays; without them what to do is said."""
     port = _free_port()
@@ -185,6 +186,7 @@ def test_a_server_in_the_background(tmp_path: Path) -> None:
         start_server(Client(HostAddress.parse("192.0.2.1:1")))
 
 
+@pytest.mark.process
 def test_a_server_that_cannot_start(tmp_path: Path) -> None:
     """The end of its log says why."""
     env = {**_clean_env(), "HOME": str(tmp_path), "OLLAMA_HOST": f"127.0.0.1:{_free_port()}",

@@ -240,6 +240,7 @@ def test_an_unknown_shell(env: dict[str, str]) -> None:
     assert done.stderr == "Error: unknown shell: csh; supported shells are bash, zsh and fish\n"
 
 
+@pytest.mark.process
 @needs("mandoc")
 def test_the_manual_page_is_sound() -> None:
     """mandoc has nothing to object to; the date is left out on purpose."""

@@ -6,6 +6,7 @@ import io
 import itertools
 
 import pyte
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +27,7 @@ def shown(pieces: list[str], width: int) -> list[str]:
     return [line.rstrip() for line in screen.display]
 
 
+@pytest.mark.slow
 @given(TEXTS, st.lists(st.integers(0, 120), max_size=5), st.integers(12, 60))
 def test_any_cut_prints_the_same(text: str, cuts: list[int], width: int) -> None:
     """Pieces are an accident of the network."""
@@ -34,6 +36,7 @@ def test_any_cut_prints_the_same(text: str, cuts: list[int], width: int) -> None
     assert shown(pieces, width) == shown([text], width)
 
 
+@pytest.mark.slow
 @given(st.lists(st.text("abc", min_size=1, max_size=9), max_size=30), st.integers(24, 60))
 def test_words_stay_whole(words: list[str], width: int) -> None:
     """Words that fit a line are never cut, and no line passes the edge less five."""

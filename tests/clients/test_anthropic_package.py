@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import anthropic
 import pytest
-from anthropic.types import MessageParam, ToolParam
 
 from tests.clients.conftest import CAPITAL, MODEL, REPORT, WEATHER, WEATHER_PARAMETERS
 from tests.conftest import Server
+from tests.extras import lazily
 
-TOOL = ToolParam(
-    name="get_weather", description="Get the weather of a city", input_schema={**WEATHER_PARAMETERS}
-)
+if TYPE_CHECKING:
+    import anthropic
+    from anthropic.types import MessageParam, ThinkingConfigDisabledParam, ToolParam
+else:
+    anthropic = lazily("anthropic")
+
+TOOL: ToolParam = {
+    "name": "get_weather",
+    "description": "Get the weather of a city",
+    "input_schema": {**WEATHER_PARAMETERS},
+}
 COLD = {"temperature": 0}
-OFF = anthropic.types.ThinkingConfigDisabledParam(type="disabled")
+OFF: ThinkingConfigDisabledParam = {"type": "disabled"}
 
 
 @pytest.fixture

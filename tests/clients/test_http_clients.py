@@ -9,15 +9,21 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import aiohttp
-import httpx
 import pytest
 import requests
 import urllib3
 
 from tests.conftest import Server
+from tests.extras import lazily
+
+if TYPE_CHECKING:
+    import aiohttp
+    import httpx
+else:
+    aiohttp = lazily("aiohttp")
+    httpx = lazily("httpx")
 
 HERE = Path(__file__).parent
 CHAT: dict[str, Any] = {"model": "say", "messages": [{"role": "user", "content": "now A"}]}

@@ -10,6 +10,9 @@ import pytest
 
 from tests.clients.conftest import CAPITAL, LEFT_SOCKETS, MODEL, REPORT, WEATHER, WEATHER_PARAMETERS
 from tests.conftest import Server
+from tests.extras import need
+
+need("litellm")
 
 pytestmark = [pytest.mark.usefixtures("leaves_sockets"), LEFT_SOCKETS]
 TOOL = {

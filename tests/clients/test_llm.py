@@ -13,6 +13,9 @@ import pytest
 
 from tests.clients.conftest import CAPITAL, LEFT_SOCKETS, MODEL, REPORT, WEATHER
 from tests.conftest import Server
+from tests.extras import need
+
+need("llm", "llm_ollama")
 
 pytestmark = [pytest.mark.usefixtures("leaves_sockets"), LEFT_SOCKETS]
 NAME = f"ollama/{MODEL}"

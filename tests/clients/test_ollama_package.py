@@ -6,11 +6,17 @@ import asyncio
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import ollama
 import pytest
 
 from tests.conftest import FIXTURES, PLAIN_TEMPLATE, Server
+from tests.extras import lazily
+
+if TYPE_CHECKING:
+    import ollama
+else:
+    ollama = lazily("ollama")
 
 MESSAGES = [{"role": "user", "content": "now A"}]
 ANSWER = "Alpha beta gamma delta epsilon."

@@ -7,14 +7,18 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import openai
 import pytest
-from pydantic import BaseModel, Field
 
 from tests.conftest import Server
+from tests.extras import lazily
 
 if TYPE_CHECKING:
+    import openai
+    import pydantic
     from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
+else:
+    openai = lazily("openai")
+    pydantic = lazily("pydantic")
 
 MODEL = "corral-tiny"
 CAPITAL: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What is the capital of France?"}]
@@ -166,8 +170,8 @@ def test_tool_choice_none(client: openai.OpenAI) -> None:
     assert reply.choices[0].finish_reason == "stop"
 
 
-class Capital(BaseModel):
-    capital: str = Field(max_length=20)
+class Capital(pydantic.BaseModel):
+    capital: str = pydantic.Field(max_length=20)
     sure: bool
 
 

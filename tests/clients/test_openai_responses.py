@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import openai
 import pytest
-from openai.types.responses import FunctionToolParam, ResponseFunctionToolCall, ResponseInputParam
-from pydantic import BaseModel, Field
 
 from tests.clients.conftest import CAPITAL, MODEL, REPORT, WEATHER, WEATHER_PARAMETERS
 from tests.conftest import Server
+from tests.extras import lazily
+
+if TYPE_CHECKING:
+    import openai
+    import pydantic
+    from openai.types.responses import FunctionToolParam, ResponseInputParam
+else:
+    openai = lazily("openai")
+    pydantic = lazily("pydantic")
 
 TOOL: FunctionToolParam = {
     "type": "function",
@@ -98,7 +104,7 @@ def test_tool_round_trip(client: openai.OpenAI) -> None:
     """The result goes back as an item, the conversation as items or by reference."""
     first = client.responses.create(model=MODEL, input=WEATHER, tools=[TOOL], max_output_tokens=64, **PLAIN)
     (call,) = first.output
-    assert isinstance(call, ResponseFunctionToolCall)
+    assert isinstance(call, openai.types.responses.ResponseFunctionToolCall)
     result: ResponseInputParam = [{"type": "function_call_output", "call_id": call.call_id, "output": REPORT}]
     whole: ResponseInputParam = [
         {"role": "user", "content": WEATHER},
@@ -136,10 +142,10 @@ def test_tool_choice(client: openai.OpenAI, choice: Any) -> None:
     assert calls == ([] if choice == "none" else ["get_weather"])
 
 
-class Capital(BaseModel):
+class Capital(pydantic.BaseModel):
     """What the model is asked to fill in."""
 
-    capital: str = Field(max_length=20)
+    capital: str = pydantic.Field(max_length=20)
     sure: bool
 
 
@@ -240,7 +246,7 @@ def test_item_references(client: openai.OpenAI) -> None:
     """An item of an earlier response by its id, as the AI SDK sends it."""
     first = client.responses.create(model=MODEL, input=WEATHER, tools=[TOOL], max_output_tokens=64, **PLAIN)
     (call,) = first.output
-    assert isinstance(call, ResponseFunctionToolCall)
+    assert isinstance(call, openai.types.responses.ResponseFunctionToolCall)
     second = client.responses.create(
         model=MODEL,
         input=[

@@ -6,13 +6,20 @@ import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import ollama
 import pytest
-from langchain_ollama import OllamaEmbeddings
 
 from tests.clients.conftest import LEFT_SOCKETS
 from tests.conftest import Server
+from tests.extras import lazily
+
+if TYPE_CHECKING:
+    import langchain_ollama
+    import ollama
+else:
+    langchain_ollama = lazily("langchain_ollama")
+    ollama = lazily("ollama")
 
 # The whole import has 10,000 texts; a test run of every day has some hundred.
 COUNT = int(os.environ.get("CORRAL_TEST_RAG_TEXTS", "300"))
@@ -42,7 +49,7 @@ def closing_client(server: Server) -> Iterator[ollama.Client]:
 
 
 def with_langchain(server: Server, texts: Sequence[str]) -> list[list[float]]:
-    return OllamaEmbeddings(model="embed", base_url=server.base).embed_documents(list(texts))
+    return langchain_ollama.OllamaEmbeddings(model="embed", base_url=server.base).embed_documents(list(texts))
 
 
 def with_ollama(server: Server, texts: Sequence[str]) -> list[list[float]]:

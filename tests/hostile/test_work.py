@@ -9,7 +9,7 @@ import signal
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ _GO = {
 
 
 @pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def target(process: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with a model for each bad template, a vision model `v`, a Go model `g`, and one with large arrays."""
     folder = tmp_path_factory.mktemp("hostile")
     make_projector(FIXTURES / "tiny.gguf", folder / "projector.gguf")
@@ -216,13 +216,13 @@ def _png_claiming(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(100)))
 
 
-_IMAGES = {
-    "webp": _encoded("WEBP", (5900, 5900), lossless=True, method=0),
-    "webp too large": _encoded("WEBP", (6200, 6200), lossless=True, method=0),
-    "tiff": _encoded("TIFF", (4000, 4000), compression="tiff_deflate"),
-    "png": _png_claiming(65535),
-    "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n",
-    "tga": bytes([0, 0, 2]) + bytes(9) + struct.pack("<HHBB", 65535, 65535, 32, 0),
+_IMAGES: dict[str, Callable[[], bytes]] = {
+    "webp": lambda: _encoded("WEBP", (5900, 5900), lossless=True, method=0),
+    "webp too large": lambda: _encoded("WEBP", (6200, 6200), lossless=True, method=0),
+    "tiff": lambda: _encoded("TIFF", (4000, 4000), compression="tiff_deflate"),
+    "png": lambda: _png_claiming(65535),
+    "eps": lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n",
+    "tga": lambda: bytes([0, 0, 2]) + bytes(9) + struct.pack("<HHBB", 65535, 65535, 32, 0),
 }
 
 
@@ -265,7 +265,7 @@ _SURFACES = ("chat", "generate", "raw", "openai", "anthropic", "result", "respon
     [*((surface, "eps") for surface in _SURFACES), *(("chat", name) for name in _IMAGES if name != "eps")],
 )
 def test_an_image_on_every_surface(target: Server, surface: str, name: str) -> None:
-    path, body = _with_image(surface, _IMAGES[name])
+    path, body = _with_image(surface, _IMAGES[name]())
     seen = attack(target, (path, {"model": "v", **body}))
     seen.check()
     assert seen.status == (200 if name == "webp" else 400), seen

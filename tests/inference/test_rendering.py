@@ -16,6 +16,8 @@ from corral.inference import rendering
 from corral.types import Message, Tool, ToolCall, ToolFunction, ToolParameters, ToolProperty
 from corral.workers.pool import run_job
 
+pytestmark = pytest.mark.process
+
 _LOOP = "{% for m in messages %}{{ m.role }}:{{ m.content }};{% endfor %}"
 _MESSAGES = [
     Message("user", "é"),

@@ -35,6 +35,7 @@ def _json(value: Any) -> bytes:
 _LIMITS = {"uint8": (0, 255), "int8": (-128, 127), "uint16": (0, 65535), "int64": (-(2**63), 2**63 - 1)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", _LIMITS)
 @given(data=st.data())
 def test_whole_numbers(tmp_path_factory: pytest.TempPathFactory, kind: str, data: st.DataObject) -> None:
@@ -90,6 +91,7 @@ def test_long_texts_arrays_of_every_length_and_other_members(
     assert _json(array) == encode({"a": {"x": texts}})
 
 
+@pytest.mark.slow
 def test_pieces_and_memory_are_bounded(tmp_path: Path) -> None:
     """A vocabulary of 200,000 words, with one of 4 MiB."""
     array = _array(tmp_path, [f"word {i}" for i in range(200_000)] + ["long " * 800_000], "string")

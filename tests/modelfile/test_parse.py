@@ -228,6 +228,7 @@ def test_fields() -> None:
     assert (fields.sources, fields.adapters, fields.drafts) == (("a", "b"), ("c",), ("d",))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line", ['system "a" b\n', 'SYSTEM """<<END\n', 'system """a\n', 'SYSTEM "\n', '"""', "\r", "\u200b"]
 )

@@ -26,11 +26,16 @@ def say_layers() -> dict[str, bytes]:
 
 
 def noise(size_bytes: int, seed: int = 1) -> bytes:
-    return random.Random(seed).randbytes(size_bytes)
+    """Random bytes; after the first megabyte the same ones again, but for a number before each megabyte."""
+    block = random.Random(seed).randbytes(min(size_bytes, 1 << 20))
+    blocks = range(-(-size_bytes // (1 << 20)))
+    return b"".join(number.to_bytes(8, "big") + block[8:] if number else block for number in blocks)[
+        :size_bytes
+    ]
 
 
 @pytest.fixture
-def registry() -> Iterator[RealRegistry]:
+def registry(process: None) -> Iterator[RealRegistry]:
     """A registry of the test's own, since some are stopped."""
     if BINARY is None:
         pytest.skip("docker-registry is not installed (Debian: apt install docker-registry)")

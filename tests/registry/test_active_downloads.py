@@ -19,6 +19,8 @@ from tests.doubles.odd_registry import OddRegistry
 from tests.registry.conftest import noise
 from tests.registry.test_download import POLICY, client_of
 
+pytestmark = pytest.mark.slow
+
 SIZE = 20_000_000
 DATA = noise(SIZE, seed=5)
 DIGEST = Digest.of(DATA)

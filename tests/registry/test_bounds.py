@@ -237,6 +237,7 @@ def test_deadlines_share_a_thread() -> None:
 # --- uploads that are begun and left ---
 
 
+@pytest.mark.slow
 def test_begun_uploads_do_not_block_others(tmp_path: Path) -> None:
     """After any number of empty uploads another one begins; one with data, or being written, is kept."""
     uploads = UploadStore(tmp_path / "uploads", BlobStore(tmp_path / "blobs"))

@@ -31,6 +31,8 @@ from corral.registry.transport import Transport
 from tests.doubles.odd_registry import Asked, OddRegistry
 from tests.registry.conftest import noise
 
+pytestmark = pytest.mark.slow
+
 POLICY = TransferPolicy(
     connect_timeout_s=5, head_timeout_s=20, stall_timeout_s=1, retry_delay_s=0.01, max_attempts=4
 )

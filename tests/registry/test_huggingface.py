@@ -151,6 +151,7 @@ def test_listing_of_several_pages(hub: OddRegistry) -> None:
     assert [file.path for file in listed] == ["a.gguf", "b.gguf", "c.gguf", "d.gguf"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("link", "text"),
     [

@@ -23,6 +23,8 @@ from tests.doubles.odd_registry import Asked, OddRegistry
 from tests.registry.conftest import noise
 from tests.registry.test_download import DATA, SIZE, blob_of, download_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=["http", "https"])
 def line(

@@ -92,6 +92,7 @@ def test_a_mirror_has_its_limits(start_server: StartServer) -> None:
     assert error.endswith(f"; mirror {mirror.base}: file does not exist")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("seed", [1, 9])
 def test_faults_and_kills(seed: int) -> None:
     """Two of the plans that scripts/play_fault_plans.py plays by the hundred; 9 is one that can never succeed."""

@@ -312,6 +312,7 @@ def test_docker_config(tmp_path: Path, config: Any, expected: Credential | None)
     assert DockerCredentials(path).find("r.example") == expected
 
 
+@pytest.mark.process
 def test_credential_helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A helper is a program that gets the host and prints JSON."""
     helper = tmp_path / "docker-credential-test"

@@ -31,6 +31,8 @@ from tests.doubles.odd_registry import OddRegistry
 from tests.doubles.socks_proxy import SocksProxy
 from tests.registry.conftest import noise
 
+pytestmark = pytest.mark.slow
+
 DATA = noise(20_000_000, seed=9)
 POLICY = TransferPolicy(
     connect_timeout_s=5, head_timeout_s=20, stall_timeout_s=5, retry_delay_s=0.01, max_attempts=2
@@ -150,6 +152,7 @@ def test_something_else_there(odd: OddRegistry, tmp_path: Path, monkeypatch: pyt
         pull(tmp_path, "http://registry.invalid:5000")
 
 
+@pytest.mark.process
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize("login", [None, ("me", "p@ss")])
 def test_the_double_is_a_proxy(odd: OddRegistry, login: tuple[str, str] | None) -> None:

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import ollama
 import pytest
 
 from tests.conftest import Server
 from tests.doubles.odd_registry import OddRegistry
 from tests.doubles.real_registry import RealRegistry, digest_of, manifest_of
+from tests.extras import need
 from tests.registry.conftest import CONFIG, noise, say_layers
 
 StartServer = Callable[..., Server]
@@ -205,6 +205,9 @@ def test_bad_rate(start_server: StartServer) -> None:
 
 def test_ollama_package(registry: RealRegistry, start_server: StartServer) -> None:
     """pull and push of the official package, streamed and not."""
+    need("ollama")
+    import ollama
+
     registry.put_model("lib/say", say_layers(), CONFIG)
     server = start_server()
     client = ollama.Client(host=server.base)
@@ -223,6 +226,7 @@ def test_ollama_package(registry: RealRegistry, start_server: StartServer) -> No
     client._client.close()
 
 
+@pytest.mark.process
 def test_idle_server_has_no_registry_client(tmp_path: Path) -> None:
     """What only pulls need is not loaded at start."""
     code = "import corral.server, sys; print([m for m in ('urllib3', 'cryptography') if m in sys.modules])"

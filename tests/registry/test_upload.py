@@ -23,6 +23,8 @@ from corral.store.manifests import Layer
 from tests.doubles.upload_registry import Upload, UploadRegistry, UploadRequest
 from tests.registry.conftest import noise
 
+pytestmark = pytest.mark.slow
+
 POLICY = TransferPolicy(stall_timeout_s=5, retry_delay_s=0.01, max_attempts=3)
 SIZE = 100_000_100  # two chunks
 DATA = noise(SIZE, seed=9)

@@ -27,6 +27,8 @@ from corral.runner.interface import CompletionRequest, EngineChoice, Piece, Runn
 from corral.types import SamplingOptions
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.process
+
 TESTS = Path(__file__).parent.parent
 FIXTURES = TESTS / "fixtures"
 TINY = Path(corral.assets.__file__).parent / "corral-tiny.gguf"

@@ -125,6 +125,7 @@ def test_letters_are_whole_after_detokenising_in_parts(text: str) -> None:
     asyncio.run(test())
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("folder", "model"), [(TINY.parent, TINY.name), (FIXTURES, "tiny.gguf"), (FIXTURES, "embed.gguf")]
 )
@@ -149,6 +150,7 @@ def test_a_long_text_has_the_tokens_of_the_whole(folder: Path, model: str) -> No
     asyncio.run(test())
 
 
+@pytest.mark.process
 def test_a_prompt_far_too_long_is_refused_in_the_engines_words() -> None:
     """A megabyte of prompt is counted in parts and never reaches the decoder."""
 

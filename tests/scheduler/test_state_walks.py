@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -309,7 +310,7 @@ class Walk(RuleBasedStateMachine):
         assert self.world.state.runners == ()
 
 
-TestWalk = Walk.TestCase
+TestWalk = pytest.mark.slow(Walk.TestCase)
 TestWalk.settings = settings(max_examples=250, stateful_step_count=40, deadline=None)
 
 

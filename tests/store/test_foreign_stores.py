@@ -25,6 +25,8 @@ from corral.store.references import survey
 from tests.conftest import FIXTURES
 from tests.store.ollama_stores import STORES, OllamaStore, make_store, snapshot
 
+pytestmark = pytest.mark.slow
+
 GARBAGE = f"blobs/sha256-{'7' * 64}"
 
 
@@ -245,6 +247,7 @@ def killed_at(step: Callable[[], None], kill_at: int) -> bool:
     return os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("kind", ["0.34", "0.40.0", "0.40.0 with copies", "0.40.2", "one variant missing"])
 def test_kill_at_every_change(kind: str, step: str, tmp_path: Path) -> None:

@@ -122,6 +122,7 @@ def test_models_do_not_fill_the_memory(tmp_path: Path) -> None:
     assert store.load(ModelName.parse("m0")).template is not None
 
 
+@pytest.mark.slow
 def test_a_list_of_variants_with_thousands_of_layers(tmp_path: Path, looks: Looks) -> None:
     """A request looks at some of the layers, not at all of them."""
     made = OllamaStore(tmp_path, (FIXTURES / "say.gguf").read_bytes())

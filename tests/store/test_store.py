@@ -214,6 +214,7 @@ def _put_many(folder: str, seed: int) -> None:
     assert seed >= 0
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_folder(tmp_path: Path) -> None:
     """Both write the same models at once; every one is whole afterwards."""
     context = multiprocessing.get_context("spawn")
@@ -228,6 +229,7 @@ def test_two_processes_share_a_folder(tmp_path: Path) -> None:
     assert {model.template for model in models} == {f"text {i}" for i in range(30)}
 
 
+@pytest.mark.process
 def test_kill_in_the_middle_of_a_write(tmp_path: Path) -> None:
     """SIGKILL while a blob is written leaves a store that works, and a temporary file that the next start removes."""
     program = f"""

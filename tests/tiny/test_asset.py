@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import ollama
 import pytest
 
 import corral
@@ -15,6 +14,7 @@ from corral.chat.templates.jinja import ChatTemplate
 from corral.types import Message
 from corral.weights.gguf import GGUFFile, check_loadable
 from tests.conftest import Server
+from tests.extras import need
 
 ASSET = Path(corral.__file__).parent / "assets" / "corral-tiny.gguf"
 WEATHER = {
@@ -97,6 +97,9 @@ def test_it_follows_a_system_prompt(tiny: Server) -> None:
 
 def test_a_tool_round_trip(tiny: Server) -> None:
     """It calls the tool that is offered, and answers from the result; with the official package."""
+    need("ollama")
+    import ollama
+
     client = ollama.Client(host=tiny.base)
     messages: list[dict[str, Any]] = [{"role": "user", "content": "What is the weather in Paris?"}]
     options = {"temperature": 0}
@@ -117,6 +120,9 @@ def test_a_tool_round_trip(tiny: Server) -> None:
 
 def test_a_streamed_tool_round_trip_with_thinking(tiny: Server) -> None:
     """The same with thinking on, each turn in pieces: thinking, then one call, then an answer from the result."""
+    need("ollama")
+    import ollama
+
     client = ollama.Client(host=tiny.base)
     messages: list[dict[str, Any]] = [{"role": "user", "content": "What is the weather in Paris?"}]
 
@@ -154,6 +160,8 @@ def test_a_streamed_tool_round_trip_with_thinking(tiny: Server) -> None:
 
 def test_an_asynchronous_tool_round_trip(tiny: Server) -> None:
     """The asynchronous client, whole and streamed, two conversations at once."""
+    need("ollama")
+    import ollama
 
     async def talk(place: str, *, stream: bool) -> str:
         client = ollama.AsyncClient(host=tiny.base)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from itertools import islice
 
-from scripts.tiny.dialogues import is_held_out, normalise
-from scripts.tiny.world import HELD_OUT_PER_SKILL, held_out, training_dialogues
+import pytest
+
+from tiny.dialogues import is_held_out, normalise
+from tiny.world import HELD_OUT_PER_SKILL, held_out, training_dialogues
 
 
+@pytest.mark.slow
 def test_held_out_prompts_never_occur_in_training() -> None:
     """No prompt of the held-out set is the prompt of any of many training dialogues."""
     dialogues = held_out()
@@ -33,7 +36,7 @@ def test_a_seed_fixes_the_dialogues() -> None:
 
 def test_every_completion_passes_its_own_check() -> None:
     """What is taught as right counts as right when it is scored."""
-    from scripts.tiny.evaluate import is_right
+    from tiny.evaluate import is_right
 
     for dialogue in islice(training_dialogues(3), 500):
         assert is_right(dialogue, dialogue.completion), dialogue

@@ -140,6 +140,7 @@ _NAMES = st.from_regex(rb"\A[A-Za-z][A-Za-z0-9-]{0,12}\Z").filter(
 _VALUES = st.from_regex(rb"\A[!-~]([ -~]{0,20}[!-~])?\Z")
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(_NAMES, _VALUES), max_size=8), st.from_regex(rb"\A/[!-$&-~]{0,20}\Z"))
 def test_sound_heads_are_read_as_h11_reads_them(headers: list[tuple[bytes, bytes]], target: bytes) -> None:
     lines = b"".join(b"%b: %b\r\n" % header for header in headers)

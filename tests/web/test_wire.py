@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from collections.abc import Callable
 
 import pytest
 import zstandard
@@ -227,15 +228,16 @@ def test_bodies_that_do_not_unpack(server: Server, encoding: str, body: bytes) -
 
 
 @pytest.mark.parametrize(
-    ("encoding", "bomb"),
+    ("encoding", "pack"),
     [
-        ("gzip", gzip.compress(bytes(40 << 20))),
-        ("deflate", zlib.compress(bytes(40 << 20))),
-        ("zstd", zstandard.ZstdCompressor(level=19).compress(bytes(40 << 20))),
-        ("gzip, gzip", gzip.compress(gzip.compress(bytes(40 << 20)))),
+        ("gzip", gzip.compress),
+        ("deflate", zlib.compress),
+        ("zstd", zstandard.ZstdCompressor(level=19).compress),
+        ("gzip, gzip", lambda data: gzip.compress(gzip.compress(data))),
     ],
 )
-def test_bombs_are_stopped(server: Server, encoding: str, bomb: bytes) -> None:
+def test_bombs_are_stopped(server: Server, encoding: str, pack: Callable[[bytes], bytes]) -> None:
+    bomb = pack(bytes(40 << 20))
     assert len(bomb) < 100_000
     assert send_show(server, bomb, encoding)[0] == 413
 

@@ -25,6 +25,8 @@ from corral.types import Message, ToolCall
 from corral.workers.pool import WorkerPool
 from corral.workers.wire import dump_chunks, load_result, restored_error
 
+pytestmark = pytest.mark.process
+
 ENDS_HANGS_S = 60.0
 
 

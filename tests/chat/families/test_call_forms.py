@@ -97,6 +97,7 @@ def comparable(arguments: dict[str, Any]) -> dict[str, Any]:
     return {key: "null" if key == "city" and value is None else value for key, value in arguments.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_family_reads_what_its_form_allows(name: str) -> None:
     """One call of a named tool, and several calls of any."""
@@ -106,6 +107,7 @@ def test_a_family_reads_what_its_form_allows(name: str) -> None:
     assert most > 1 or form.separator is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tag", GENERIC)
 @pytest.mark.parametrize("is_strict", [False, True])
 def test_the_generic_parser_reads_what_a_tag_allows(tag: str, is_strict: bool) -> None:
@@ -167,6 +169,7 @@ HOSTILE: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_a_tool_whose_schema_cannot_be_held_has_a_form(name: str, hostile: str) -> None:

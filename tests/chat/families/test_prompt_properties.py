@@ -95,6 +95,7 @@ def _render(name: str, messages: list[Message], tools: list[Tool], think: Think)
     return info.render(messages, tools, think)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(_messages, _tools, _thinks)
 def test_answers_or_refuses(messages: list[Message], tools: list[Tool], think: Think) -> None:

@@ -164,6 +164,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_templates_end_in_an_error(text: str) -> None:
     """Endless loops, endless recursion and exploding texts hit a bound."""

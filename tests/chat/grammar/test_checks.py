@@ -136,6 +136,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.process
 def test_random_grammars_on_the_engine() -> None:
     """What we let pass the engine survives: it has as many stacks behind a text as we think, never too many.
 

@@ -262,6 +262,7 @@ _DEFS = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 @given(_SCHEMAS, st.integers(0, 2**32))
 def test_every_text_of_a_grammar_validates(schema: Any, seed: int) -> None:
@@ -344,6 +345,7 @@ def matches(source: str, text: str) -> bool:
     return re.fullmatch(expand(rules["root"]), text) is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "schema",
     [

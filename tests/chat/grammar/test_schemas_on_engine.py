@@ -15,6 +15,8 @@ from corral.runner.factory import EngineFactory
 from corral.runner.interface import CompletionRequest, EngineChoice, RunnerSpec
 from corral.types import SamplingOptions
 
+pytestmark = pytest.mark.process
+
 MODEL = Path(__file__).parents[2] / "fixtures" / "tiny.gguf"
 
 SCHEMAS: dict[str, dict[str, Any]] = {

@@ -94,6 +94,7 @@ _LAST = st.sampled_from((None, Message("user", "x"), Message("assistant", "x"), 
 _TOOLS: st.SearchStrategy[tuple[Tool, ...]] = st.sampled_from(((), TOOLS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARSERS)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), think=_THINK, last=_LAST, tools=_TOOLS)
@@ -107,6 +108,7 @@ def test_any_cut_gives_the_same(
     assert join(run(make_parser(name, last, think, tools), list(text))) == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARSERS)
 @settings(max_examples=60, deadline=None)
 @given(text=_replies(words=True))

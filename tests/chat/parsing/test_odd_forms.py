@@ -28,6 +28,7 @@ IN_TAGS = (
 JSON_ARGUMENTS = (*JSON_IN_TAGS, "ministral", "harmony", "cogito", "deepseek3", "cohere")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parser", readers())
 def test_no_form_loses_text(parser: str) -> None:
     """Every word comes out once, whole and letter by letter; a parser that raised would fail here."""
@@ -38,6 +39,7 @@ def test_no_form_loses_text(parser: str) -> None:
         assert join(run(make_parser(parser, think=True), list(reply))) == whole, form
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parser", readers())
 @pytest.mark.parametrize("tools", [(), TOOLS], ids=["no-tools", "tools"])
 @settings(max_examples=60, deadline=None)
@@ -190,6 +192,7 @@ def test_talk_about_a_tag_streams(parser: str) -> None:
     assert content == f"Write {e.opening} before" + " word" * 210
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parser", ["qwen3", "glm-ocr", "generic:<tool_call>"])
 def test_any_cut_at_the_end_of_talk_gives_the_same(parser: str) -> None:
     """The bound falls on the same letter however the reply comes."""

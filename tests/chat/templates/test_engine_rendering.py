@@ -17,6 +17,8 @@ from tests.chat.templates.public_templates import PARTS_TEMPLATES, TEMPLATES
 from tests.chat.templates.test_jinja_differential import CONVERSATIONS, TOOLS, TOOLS_JSON, as_json
 from tests.conftest import FIXTURES
 
+pytestmark = pytest.mark.process
+
 MODEL = FIXTURES / "tiny.gguf"  # its tokenizer adds no BOS
 ALL = {**TEMPLATES, **PARTS_TEMPLATES}
 # The engine fails or refuses here, or loses the texts of all roles but the user's.

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from transformers.utils.chat_template_utils import render_jinja_template
 
 from corral.chat.templates.jinja import ChatTemplate
 from corral.errors import TemplateError, TemplateRaisedError
 from corral.types import Message, Think, Tool, ToolCall, ToolFunction, ToolParameters, ToolProperty
 from tests.chat.templates.public_templates import PARTS_TEMPLATES, TEMPLATES
+from tests.extras import need
+
+Reference = Callable[..., Any]
 
 BOS, EOS = "<s>", "</s>"
 CALL = ToolCall("get_weather", {"city": 'Köln "<b>"', "days": 3, "exact": True, "near": None}, id="call_1234")
@@ -90,6 +93,15 @@ TOOLS_JSON: list[dict[str, Any]] = [
 ]
 
 
+@pytest.fixture(scope="module")
+def render_jinja_template() -> Reference:
+    """What transformers renders with."""
+    need("transformers")
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    return render_jinja_template  # type: ignore[no-any-return]
+
+
 @pytest.fixture(autouse=True)
 def _no_limit_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here is told what templates write, not how fast this machine is."""
@@ -114,9 +126,9 @@ def as_json(message: Message) -> dict[str, Any]:
     return value
 
 
-def expected(source: str, messages: list[Message], tools: bool, think: Think) -> str:
+def expected(reference: Reference, source: str, messages: list[Message], tools: bool, think: Think) -> str:
     extra = {} if think is None else {"enable_thinking": bool(think)}
-    rendered, _ = render_jinja_template(
+    rendered, _ = reference(
         conversations=[[as_json(message) for message in messages]],
         tools=TOOLS_JSON if tools else None,
         chat_template=source,
@@ -130,16 +142,19 @@ def expected(source: str, messages: list[Message], tools: bool, think: Think) ->
     return text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("think", [None, True, False])
 @pytest.mark.parametrize("tools", [False, True], ids=["no tools", "tools"])
 @pytest.mark.parametrize("conversation", CONVERSATIONS)
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_equal_to_transformers(name: str, conversation: str, tools: bool, think: Think) -> None:
+def test_equal_to_transformers(
+    render_jinja_template: Reference, name: str, conversation: str, tools: bool, think: Think
+) -> None:
     """The same text, or both refuse; but for system texts given to users."""
     source, messages = TEMPLATES[name], CONVERSATIONS[conversation]
     template = ChatTemplate.parse(source)
     try:
-        wanted = expected(source, messages, tools, think)
+        wanted = expected(render_jinja_template, source, messages, tools, think)
     except Exception as refusal:
         if "system" in str(refusal).lower() or "Only user" in str(refusal):
             return  # a system text goes to the first user then, as the engine does it
@@ -156,7 +171,7 @@ def test_equal_to_transformers(name: str, conversation: str, tools: bool, think:
 
 @pytest.mark.parametrize("conversation", ["plain", "without system", "with system"])
 @pytest.mark.parametrize("name", PARTS_TEMPLATES)
-def test_contents_in_parts(name: str, conversation: str) -> None:
+def test_contents_in_parts(render_jinja_template: Reference, name: str, conversation: str) -> None:
     """Templates that read lists of parts get them; what they are given as text would not be shown."""
     source, messages = PARTS_TEMPLATES[name], CONVERSATIONS[conversation]
     if name == "llama-guard":  # shows no system text, so the first user gets it
@@ -210,14 +225,14 @@ def test_a_form_is_tried_once() -> None:
     assert len(ran) == 2
 
 
-def test_enough_is_compared() -> None:
+def test_enough_is_compared(render_jinja_template: Reference) -> None:
     """The exceptions above are few: nearly every case compares texts."""
     compared = 0
     for source in TEMPLATES.values():
         for messages in CONVERSATIONS.values():
             for tools in (False, True):
                 try:
-                    compared += bool(expected(source, messages, tools, None))
+                    compared += bool(expected(render_jinja_template, source, messages, tools, None))
                 except Exception:
                     continue
     assert compared > 160

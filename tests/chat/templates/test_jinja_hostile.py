@@ -123,6 +123,7 @@ print(json.dumps(took))
 """
 
 
+@pytest.mark.process
 def test_bombs_do_not_go_off() -> None:
     """Bounded in processor time and in memory."""
     root = Path(__file__).parents[3]

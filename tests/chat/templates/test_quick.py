@@ -19,6 +19,8 @@ from corral.types import Message, Tool, ToolCall, ToolFunction, ToolParameters, 
 from tests.chat.templates.public_templates import TEMPLATES
 from tests.chat.templates.test_jinja_hostile import BOMBS, MESSAGES
 
+pytestmark = pytest.mark.slow
+
 # Processor time. A quick run stops after 8 ms; the rest is for its last step, and for a debug build of Python.
 _BOUND_S = 0.25
 _CONVERSATION = [

@@ -73,6 +73,7 @@ def test_two_projectors(store: ModelStore, tmp_path: Path) -> None:
         create(store, "m2", files=files)
 
 
+@pytest.mark.process
 def test_what_belongs_together(store: ModelStore) -> None:
     """A model with an adapter, and the parts of a split model in any letter case."""
     files = {"m.gguf": put(store, FIXTURES / "tiny.gguf"), "lora.gguf": put(store, FIXTURES / "lora.gguf")}

@@ -24,6 +24,8 @@ from corral.store.prune import prepare_store
 from tests.conftest import FIXTURES, Server
 from tests.doubles.sentence_model import model_files
 
+pytestmark = pytest.mark.process
+
 DEADLINE_S = 60.0
 CREATE = """
 import asyncio, hashlib, os, signal, sys

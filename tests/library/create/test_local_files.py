@@ -16,7 +16,7 @@ from tests.conftest import FIXTURES, Server
 
 
 @pytest.fixture(scope="module")
-def maker() -> Iterator[Server]:
+def maker(process: None) -> Iterator[Server]:
     server = Server()
     try:
         yield server

@@ -71,6 +71,7 @@ def create(store: ModelStore, request: CreateRequest) -> Model:
     return store.load(ModelName.parse(request.model))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(fields=REQUESTS)
 def test_the_same_model_again(store: ModelStore, fields: dict[str, Any]) -> None:

@@ -6,9 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from corral.digest import Digest
 from corral.store.models import ModelStore
 from tests.conftest import FIXTURES
+
+pytestmark = pytest.mark.process
 
 PROGRAM = """
 import asyncio, random, sys, time

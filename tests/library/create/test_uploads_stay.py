@@ -98,6 +98,7 @@ def test_the_upload_of_a_failed_create(store: ModelStore) -> None:
         assert store.blobs.has(Digest.parse(digest)) is is_there
 
 
+@pytest.mark.process
 def test_the_sources_of_a_conversion(store: ModelStore) -> None:
     """They are of no use to the model, and do not stay for ever."""
     files = {name: put(store, path) for name, path in model_files().items()}
@@ -121,6 +122,7 @@ def test_the_grace_begins_with_the_last_use(store: ModelStore) -> None:
     assert store.blobs.has(Digest.parse(digest))
 
 
+@pytest.mark.process
 def test_what_nobody_uploaded_goes_at_once(store: ModelStore) -> None:
     """Texts and converted weights are not anybody's upload."""
     digest = put(store, FIXTURES / "tiny.gguf")

@@ -88,6 +88,7 @@ def test_a_server_runs_on_the_chosen_engine(start_server: Callable[..., Server],
     assert (tmp_path / "engines" / "native" / "xllamacpp" / "imported").exists()
 
 
+@pytest.mark.process
 def test_a_choice_that_is_gone_stops_the_start(tmp_path: Path) -> None:
     """A server without its engine says so instead of starting with another one."""
     folder = put_native(tmp_path, choice.wheel_version())
@@ -132,6 +133,7 @@ def test_no_compiler_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "apt install g++" in caught.value.hint
 
 
+@pytest.mark.process
 def test_a_build_that_fails_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its last words are told, the log is named, and the build that was there stays."""
     folder = put_native(tmp_path, choice.wheel_version())
@@ -148,6 +150,7 @@ def test_a_build_that_fails_leaves_the_old_one(tmp_path: Path, monkeypatch: pyte
     assert sorted(os.listdir(folder.parent)) == ["build.log", "native"]
 
 
+@pytest.mark.process
 def test_features_of_the_wheel(tmp_path: Path) -> None:
     """What the engine says of itself; a folder without an engine in it is an error."""
     assert "CPU" in read_features(None)

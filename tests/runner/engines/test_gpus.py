@@ -32,6 +32,7 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.process
 def test_the_wheel_leaves_a_gpu_unused(tools: Path) -> None:
     """The package that is installed here is built for processors only."""
     script(tools / "nvidia-smi", _SMI)
@@ -45,6 +46,7 @@ def test_the_wheel_leaves_a_gpu_unused(tools: Path) -> None:
     assert "CORRAL_LLAMA_SERVER" in advice
 
 
+@pytest.mark.process
 def test_a_binary_that_was_built_for_it(tools: Path) -> None:
     script(tools / "nvidia-smi", _SMI)
     text = "Available devices:\n  CUDA0: NVIDIA GeForce RTX 4090 (24564 MiB, 23010 MiB free)"
@@ -101,6 +103,7 @@ def test_device_lists() -> None:
     assert parse_device_list("") == ()
 
 
+@pytest.mark.process
 def test_doctor_warns(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script(tools / "nvidia-smi", _SMI)
     (finding,) = check_gpus({"CORRAL_HOME": str(tools)})

@@ -88,6 +88,7 @@ ROPES = {
 FULL_CONFIG = {**CONFIG, "rope_scaling": ROPES, "head_dim": 8, "eos_token_id": [1, 2], "id2label": {"0": "a"}}
 
 
+@pytest.mark.slow
 @given(
     place=st.sampled_from(places(FULL_CONFIG)),
     new=ODD,
@@ -129,6 +130,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @given(case=st.sampled_from(CASES), new=ODD)
 @FUZZ
 def test_tokenizer(files: dict[str, Path], case: tuple[int, tuple[Any, ...]], new: Any) -> None:
@@ -138,6 +140,7 @@ def test_tokenizer(files: dict[str, Path], case: tuple[int, tuple[Any, ...]], ne
     attempt(with_changed(files, "tokenizer.json", changed))
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @FUZZ
 def test_safetensors_header(files: dict[str, Path], data: st.DataObject) -> None:
@@ -163,6 +166,7 @@ def test_safetensors_header(files: dict[str, Path], data: st.DataObject) -> None
     attempt(mutated)
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @FUZZ
 def test_sentencepiece_model(data: st.DataObject) -> None:

@@ -14,6 +14,7 @@ from corral.weights.gguf import GGUFFile
 from tests.doubles.sentence_model import model_files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("generation", "expected"),
     [

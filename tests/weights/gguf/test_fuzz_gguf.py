@@ -14,6 +14,7 @@ from corral.weights.gguf import GGUFFile
 from scripts.fuzz_gguf import run
 
 
+@pytest.mark.slow
 def test_mutated_files() -> None:
     """Read or refused, never anything else; see the script for what is counted as a failure."""
     failures, headers_read, _ = run(1500, seed=20)

@@ -133,6 +133,7 @@ def test_counts_beyond_the_file(tmp_path: Path, data: bytes) -> None:
         GGUFFile.open(path)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_flipped_bytes_never_crash(tmp_path: Path, data: st.DataObject) -> None:

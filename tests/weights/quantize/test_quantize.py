@@ -47,6 +47,7 @@ def model_file(
     return model, model.write(tmp_path_factory.mktemp("model") / "model.gguf")
 
 
+@pytest.mark.slow
 def test_files_are_those_of_llama_quantize(model_file: tuple[RandomModel, Path], tmp_path: Path) -> None:
     """Every byte: values, table, padding and data, with importance matrices of both formats."""
     model, source = model_file
@@ -81,6 +82,7 @@ def chosen_types(path: Path, file_type: str, *, has_imatrix: bool) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+@pytest.mark.slow
 def test_types_are_those_of_llama_quantize(model_file: tuple[RandomModel, Path]) -> None:
     """Every file type, with and without an importance matrix, on every kind of model."""
     model, path = model_file
@@ -208,6 +210,7 @@ def test_no_space(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -
         quantize_file(tiny, tmp_path / "out.gguf", "Q8_0")
 
 
+@pytest.mark.slow
 def test_embedded_projector_stays(tmp_path: Path) -> None:
     """Tensors of a vision tower inside a text model keep their type, and do not count."""
     plain = BY_NAME["dense"]

@@ -40,6 +40,7 @@ def assert_same_answers(ours: Path, theirs: Path, twin: Twin) -> None:
     assert got_tokens == expected_tokens
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.name)
 def test_text(twin: Twin, tmp_path: Path) -> None:
     """The engine refuses the published layout (or misreads it), and answers alike for the two others."""
@@ -97,6 +98,7 @@ def look(text: Path, projector: Path) -> dict[int, float]:
     return {int(entry["id"]): entry["logprob"] for entry in entries}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("twin", [t for t in TWINS if t.projector], ids=lambda twin: twin.name)
 def test_projector(twin: Twin, tmp_path: Path) -> None:
     """The vision part of the published file sees what the directly written one sees; text is in neither."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from scripts.tiny import facts
+from tiny import facts
 
 __all__ = ["IDENTITY_NAME", "MAKERS", "Question", "common_texts", "make_question"]
 

@@ -1,4 +1,4 @@
-"""Score a GGUF on the held-out set through the real engine: `python -m scripts.tiny.evaluate --model FILE`.
+"""Score a GGUF on the held-out set through the real engine: `python -m tiny.evaluate --model FILE`.
 
 Prints a table by skill. With `--run FOLDER` it also checks that tokens are the same in training and in the engine, and
 that torch and the engine give the same probabilities.
@@ -24,9 +24,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from scripts.tiny.chat import render_prompt
-from scripts.tiny.dialogues import Dialogue
-from scripts.tiny.world import held_out, training_dialogues
+from tiny.chat import render_prompt
+from tiny.dialogues import Dialogue
+from tiny.world import held_out, training_dialogues
 
 __all__ = ["is_right"]
 
@@ -162,7 +162,7 @@ def _score(engine: Engine, dialogues: list[Dialogue], is_verbose: bool) -> dict[
 
 
 def _count_token_differences(engine: Engine, run: Path) -> tuple[int, int]:
-    from scripts.tiny.tokenizer import load
+    from tiny.tokenizer import load
 
     tokenizer = load(run / "tokenizer.json")
     texts = list(_ODD_STRINGS)
@@ -182,8 +182,8 @@ def _count_token_differences(engine: Engine, run: Path) -> tuple[int, int]:
 def _largest_probability_gap(engine: Engine, run: Path) -> float:
     import torch
 
-    from scripts.tiny.export import load_model
-    from scripts.tiny.tokenizer import load
+    from tiny.export import load_model
+    from tiny.tokenizer import load
 
     tokenizer, model, gap = load(run / "tokenizer.json"), load_model(run), 0.0
     for dialogue in islice(training_dialogues(98), 20):

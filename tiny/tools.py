@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from scripts.tiny import facts
+from tiny import facts
 
 __all__ = ["Call", "ToolUse", "invented_word", "make_tool_use"]
 

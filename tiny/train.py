@@ -1,4 +1,4 @@
-"""Train `corral-tiny` from nothing: `python -m scripts.tiny.train --out FOLDER --minutes 30`.
+"""Train `corral-tiny` from nothing: `python -m tiny.train --out FOLDER --minutes 30`.
 
 Draws the dialogues, learns the tokenizer, trains on the assistant's words only, and writes `tokenizer.json`,
 `model.pt` and `train.json` (time, steps, seed) to the folder. Sequences of like length share a batch.
@@ -24,10 +24,10 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from scripts.tiny import tokenizer as bpe
-from scripts.tiny.chat import render_prompt
-from scripts.tiny.model import Llama, ModelConfig
-from scripts.tiny.world import plain_text, training_dialogues
+from tiny import tokenizer as bpe
+from tiny.chat import render_prompt
+from tiny.model import Llama, ModelConfig
+from tiny.world import plain_text, training_dialogues
 
 _SPACE_WORDS = 100
 _MAX_TOKENS = 1024

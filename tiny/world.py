@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 from random import Random
 
-from scripts.tiny import facts
-from scripts.tiny.dialogues import Dialogue, is_held_out, make_dialogue
+from tiny import facts
+from tiny.dialogues import Dialogue, is_held_out, make_dialogue
 
 __all__ = ["HELD_OUT_PER_SKILL", "held_out", "plain_text", "training_dialogues"]
 

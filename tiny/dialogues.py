@@ -12,9 +12,9 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from scripts.tiny import facts
-from scripts.tiny.questions import IDENTITY_NAME, WHO_TEXTS, Question, common_texts, make_question
-from scripts.tiny.tools import invented_word, make_tool_use
+from tiny import facts
+from tiny.questions import IDENTITY_NAME, WHO_TEXTS, Question, common_texts, make_question
+from tiny.tools import invented_word, make_tool_use
 
 __all__ = ["Dialogue", "is_held_out", "make_dialogue", "normalise"]
 

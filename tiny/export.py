@@ -1,4 +1,4 @@
-"""Write the trained model as GGUF (Q8_0): `python -m scripts.tiny.export --run FOLDER --out FILE`.
+"""Write the trained model as GGUF (Q8_0): `python -m tiny.export --run FOLDER --out FILE`.
 
 Invariant: the file holds everything that an engine needs: sizes, tokenizer, special tokens and the chat template.
 """
@@ -12,9 +12,9 @@ import gguf
 import numpy as np
 import torch
 
-from scripts.tiny.chat import load_template
-from scripts.tiny.model import Llama, ModelConfig
-from scripts.tiny.tokenizer import CONTROL_TOKENS, MARKER_TOKENS
+from tiny.chat import load_template
+from tiny.model import Llama, ModelConfig
+from tiny.tokenizer import CONTROL_TOKENS, MARKER_TOKENS
 
 __all__ = ["load_model"]
 

@@ -95,6 +95,7 @@ def test_hidden_devices(monkeypatch: pytest.MonkeyPatch, visible: str, expected:
     assert [gpu.index for gpu in gpus] == expected
 
 
+@pytest.mark.process
 def test_a_tool_that_cannot_be_killed_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a driver that hangs: nobody waits for its end, and it is not started again before."""
     tool = tmp_path / "nvidia-smi"
@@ -116,6 +117,7 @@ def test_a_tool_that_cannot_be_killed_is_given_up(tmp_path: Path, monkeypatch: p
     assert devices._run([str(tool)]) == "again"
 
 
+@pytest.mark.process
 def test_output_of_a_tool_that_fails_does_not_count(tmp_path: Path) -> None:
     tool = tmp_path / "tool"
     tool.write_text("#!/bin/sh\necho text\nexit 3\n")

@@ -154,7 +154,7 @@ def test_a_file_that_cannot_be_made(tmp_path: Path, caplog: pytest.LogCaptureFix
     archive = ResponseArchive(tmp_path / "data" / "r.sqlite3", max_age_s=DAY_S, max_bytes=1 << 20)
     try:
         assert not run(archive.save(response("a"), is_lasting=True))
-        assert "not kept" in caplog.text
+        assert "not stored" in caplog.text
         assert run(archive.save(response("b"), is_lasting=False))
     finally:
         archive.close()

@@ -151,6 +151,7 @@ def test_what_may_join() -> None:
         assert not gathering.may_join(inputs)
 
 
+@pytest.mark.process
 def test_on_the_engine() -> None:
     """The same vectors and counts as one by one, in fewer calls."""
     texts = [f"text number {i}" + " and more" * (i % 5) for i in range(24)]

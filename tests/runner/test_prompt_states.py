@@ -281,6 +281,7 @@ def test_a_save_that_fails_leaves_nothing(states: PromptStates, weights: Path) -
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.process
 def test_on_the_engine(tmp_path: Path) -> None:
     """A prompt is back after its engine has ended, and answered like one that was computed."""
     spec = RunnerSpec(FIXTURES / "tiny.gguf", "tiny", num_ctx=2048, num_parallel=2, num_thread=1)

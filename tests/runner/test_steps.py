@@ -52,6 +52,7 @@ def test_little_goes_at_once() -> None:
     assert steps.is_worth_it(2 * steps.size)
 
 
+@pytest.mark.process
 def test_on_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beside a stream the answer and the counts are those of a prompt that was sent whole."""
     monkeypatch.setattr("corral.runner.steps._MAX_TOKENS", 64)

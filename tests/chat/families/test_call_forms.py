@@ -170,7 +170,6 @@ HOSTILE: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_a_tool_whose_schema_cannot_be_held_has_a_form(name: str, hostile: str) -> None:

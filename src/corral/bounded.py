@@ -47,6 +47,11 @@ class BoundedCache(Generic[_Key, _Value]):
         with self._lock:
             self._remove(key)
 
+    def clear(self) -> None:
+        with self._lock:
+            self._entries.clear()
+            self.size_bytes = 0
+
     def _remove(self, key: _Key) -> None:
         found = self._entries.pop(key, None)
         if found is not None:

@@ -20,12 +20,13 @@ from corral.inference import capabilities
 from corral.inference.chat_choice import choose_chat
 from corral.inference.chats import Chat
 from corral.inference.doubts import Doubts
+from corral.inference.headers import checked_header, header_bytes
 from corral.inference.recommended import recommended_parameters
 from corral.names import ModelName, ModelRef, parse_ref
 from corral.scheduler.shape import read_memory_shape
 from corral.scheduler.spec import MemoryShape
 from corral.store.models import Model, ModelStore
-from corral.weights.gguf import GGUFFile, check_loadable
+from corral.weights.gguf import GGUFFile
 from corral.weights.translate import embeds_projector, needs_translation
 
 _log = logging.getLogger("corral.models")
@@ -33,35 +34,8 @@ _log = logging.getLogger("corral.models")
 # Layers that are files for the engine.
 _ENGINE_KINDS = frozenset({"model", "projector", "adapter", "draft"})
 _MAX_PROFILES = 512
-_MAX_HEADERS = 512
 _MAX_BYTES = 64 << 20
 _PROFILE_BYTES = 20_000
-_VALUE_BYTES = 400
-_TENSOR_BYTES = 700
-_headers: BoundedCache[tuple[str, int, int, int], GGUFFile] = BoundedCache(
-    max_entries=_MAX_HEADERS, max_bytes=_MAX_BYTES
-)
-
-
-def open_header(path: Path) -> GGUFFile:
-    """The header of a blob, read once for each change of the file.
-
-    Raises:
-        GGUFError, OSError
-    """
-    info = path.stat()
-    key = (str(path), info.st_size, info.st_mtime_ns, info.st_ino)
-    header = _headers.get(key)
-    if header is None:
-        header = GGUFFile.open(path)
-        _headers.put(key, header, _header_bytes(header))
-    return header
-
-
-def _header_bytes(gguf: GGUFFile) -> int:
-    """About what a header takes in memory; arrays stay in the file."""
-    texts = sum(len(value) for value in gguf.metadata.values() if isinstance(value, str))
-    return texts + _VALUE_BYTES * len(gguf.metadata) + _TENSOR_BYTES * len(gguf.tensors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +123,17 @@ class Profiles:
         profile = self._cache.get(model.name)
         if profile is None or profile.gguf is None or not self._is_current(profile, model):
             await self._doubts.settle(model, _ENGINE_KINDS)
-            profile = await asyncio.to_thread(self.describe, model)
+            profile = await asyncio.to_thread(self.look, model)
             if is_beyond_api(model.config.requires):
                 text = "model=%s asks for Ollama %s, the API here is that of %s: it may not work as meant"
                 _log.warning(text, model.name.short(), model.config.requires, API_VERSION)
+        return profile
+
+    def look(self, model: Model) -> ModelProfile:
+        """The profile of a model, worked out if that was not done yet. Blocks on the disk."""
+        profile = self._cache.get(model.name)
+        if profile is None or profile.gguf is None or not self._is_current(profile, model):
+            profile = self.describe(model)
             self._cache.put(model.name, profile, _profile_bytes(profile))
         return profile
 
@@ -177,7 +158,11 @@ class Profiles:
         """Work a profile out; reads the header of the weights."""
         damage_count, stamp = self._store.blobs.checked.generation, _stamp(model.weights_path)
         damage = self._damage(model)
-        gguf, problem = _open(model.weights_path)
+        checked, digest = self._store.blobs.checked, model.weights_digest
+        is_known = digest is not None and checked.is_loadable(digest, stamp)
+        gguf, problem = _open(model.weights_path, is_known_loadable=is_known)
+        if gguf is not None and digest is not None and not (problem or is_known):
+            checked.note_loadable(digest, stamp)
         projector, _ = _open(model.projector_paths[0] if model.projector_paths else None)
         is_foreign = self._settings.translates and any(
             file is not None and needs_translation(file) for file in (gguf, projector)
@@ -212,7 +197,7 @@ class Profiles:
 
 def _profile_bytes(profile: ModelProfile) -> int:
     headers = [gguf for gguf in (profile.gguf, profile.projector) if gguf is not None]
-    return _PROFILE_BYTES + 4 * len(profile.model.template or "") + sum(map(_header_bytes, headers))
+    return _PROFILE_BYTES + 4 * len(profile.model.template or "") + sum(map(header_bytes, headers))
 
 
 def checked_name(name: str) -> tuple[ModelRef, ModelName]:
@@ -238,23 +223,18 @@ def _stamp(path: Path | None) -> tuple[int, int]:
     return (info.st_size, info.st_mtime_ns) if info is not None else (0, 0)
 
 
-def _open(path: Path | None) -> tuple[GGUFFile | None, str]:
+def _open(path: Path | None, *, is_known_loadable: bool = False) -> tuple[GGUFFile | None, str]:
     """A header, and why the engine must not be given the file (empty: it may)."""
     if path is None:
         return None, ""
     try:
-        gguf = open_header(path)
+        return checked_header(path, is_known_loadable=is_known_loadable)
     except FileNotFoundError:
         return None, "the file is not there"
     except OSError as exc:
         return None, (exc.strerror or type(exc).__name__).lower()
     except GGUFError as exc:
         return None, str(exc)
-    try:
-        check_loadable(gguf)
-    except GGUFError as exc:
-        return gguf, str(exc)
-    return gguf, ""
 
 
 def _size(path: Path) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from corral.bounded import BoundedCache
 from corral.chat.templates.plain import PLAIN_TEMPLATE
 from corral.config import Settings
 from corral.errors import (
@@ -22,7 +23,8 @@ from corral.errors import (
 from corral.golang.json import encode, finite_or_text, format_local_time
 from corral.golang.quote import quoted
 from corral.inference import capabilities
-from corral.inference.profile import Profiles, open_header
+from corral.inference.headers import open_header
+from corral.inference.profile import ModelProfile, Profiles
 from corral.library.array_json import answer_pieces
 from corral.library.modelfile_text import format_parameters, modelfile_of
 from corral.library.think_values import thinking_member
@@ -38,6 +40,8 @@ _log = logging.getLogger("corral.library")
 
 PROGRAM = "ollama"
 _TAGS_MAX_AGE_S = 1.0
+_MAX_SHOWN = 256
+_MAX_SHOWN_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,10 @@ class Library:
         self._settings = settings
         self._store = store
         self._profiles = profiles
+        # What `show` answers of a model, and the profile that it was made from.
+        self._shown: BoundedCache[ModelName, tuple[ModelProfile, bytes]] = BoundedCache(
+            max_entries=_MAX_SHOWN, max_bytes=_MAX_SHOWN_BYTES
+        )
         # The list entry of a model as JSON, with the model that it was made from.
         self._entries: dict[ModelName, tuple[Model, bytes]] = {}
         self._tags: tuple[bytes, int, float] = (b"", -1, 0.0)
@@ -129,6 +137,22 @@ class Library:
         kind = capabilities.choose_kind(traits, go_template=self._settings.go_template)
         return capabilities.capabilities_of(traits, kind)
 
+    def show_json(self, request: ShowRequest) -> bytes:
+        """The JSON of `show` without arrays. That of a plain request is kept as long as the model is the same.
+
+        Raises:
+            InvalidRequestError, ModelNotFoundError, CorruptManifestError
+        """
+        if request != ShowRequest(request.model):
+            return b"".join(self.show_pieces(request))
+        model = self.find_model(request.model)
+        profile = self._profiles.look(model)
+        kept = self._shown.get(model.name)
+        if kept is None or kept[0] is not profile:
+            kept = (profile, b"".join(answer_pieces(self._show(request, model, profile))))
+            self._shown.put(model.name, kept, len(kept[1]))
+        return kept[1]
+
     def show_pieces(self, request: ShowRequest) -> Iterator[bytes]:
         """The JSON of `show`, in pieces of bounded size.
 
@@ -144,7 +168,9 @@ class Library:
             InvalidRequestError, ModelNotFoundError, CorruptManifestError
         """
         model = self.find_model(request.model)
-        profile = self._profiles.describe(model)
+        return self._show(request, model, self._profiles.look(model))
+
+    def _show(self, request: ShowRequest, model: Model, profile: ModelProfile) -> dict[str, Any]:
         system = request.system or model.system
         parameters = dict(model.parameters)
         answer: dict[str, Any] = {

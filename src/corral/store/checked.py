@@ -1,9 +1,11 @@
 """The results of the last comparison of each blob with its digest.
 
     <models>/corral/checked/<64 hex>      JSON: size and time of the file then, and whether it was valid
+    <models>/corral/loadable/<64 hex>     JSON: size and time of weights whose header the engine can be given
 
 A result holds as long as the file has the same size and time. So a damaged blob is not used again before it is
-replaced, and a file that was changed later can be told from one that was not.
+replaced, and a file that was changed later can be told from one that was not. The check of a header reads a whole
+vocabulary, which the first request after a restart need not wait for.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from typing import Literal
 from corral.digest import Digest
 
 # Never compared; valid; damaged; valid once, but the file was written to since.
+# Raise it whenever `weights/gguf/validate.py` refuses more.
+_LOADABLE_CHECK = 1
 State = Literal["unknown", "sound", "damaged", "changed"]
 
 
@@ -25,6 +29,7 @@ class CheckedBlobs:
 
     def __init__(self, models: Path) -> None:
         self._folder = models / "corral" / "checked"
+        self._loadable_folder = models / "corral" / "loadable"
         # Counts the blobs that this process found damaged, so that caches can see it.
         self.generation = 0
 
@@ -48,6 +53,24 @@ class CheckedBlobs:
             return "sound" if is_sound else "damaged"
         return "changed" if is_sound else "unknown"
 
+    def is_loadable(self, digest: Digest, stamp: tuple[int, int]) -> bool:
+        """Whether the header of weights with this size and time has passed the check of this version."""
+        try:
+            value = json.loads((self._loadable_folder / digest.hex.lower()).read_bytes())
+            return bool(value == {"size": stamp[0], "modified_ns": stamp[1], "check": _LOADABLE_CHECK})
+        except (OSError, ValueError):
+            return False
+
+    def note_loadable(self, digest: Digest, stamp: tuple[int, int]) -> None:
+        """Record that. A folder that cannot be written to costs the time of another check."""
+        place = self._loadable_folder / digest.hex.lower()
+        temporary = place.with_name(f".{place.name}.{os.getpid()}")
+        with contextlib.suppress(OSError):
+            self._loadable_folder.mkdir(parents=True, exist_ok=True)
+            value = {"size": stamp[0], "modified_ns": stamp[1], "check": _LOADABLE_CHECK}
+            temporary.write_text(json.dumps(value))
+            temporary.replace(place)
+
     def move(self, digest: Digest, old: tuple[int, int], new: tuple[int, int]) -> None:
         """Record that only the time of a file was set and its content is unchanged."""
         if (state := self.state(digest, old)) in ("sound", "damaged"):
@@ -55,15 +78,17 @@ class CheckedBlobs:
                 self.note(digest, new, is_sound=state == "sound")
 
     def delete(self, digest: Digest) -> None:
-        with contextlib.suppress(OSError):
-            self._path(digest).unlink()
+        for place in (self._path(digest), self._loadable_folder / digest.hex.lower()):
+            with contextlib.suppress(OSError):
+                place.unlink()
 
     def tidy(self, blobs: Path) -> None:
         """Remove results of blobs that no longer exist."""
-        with contextlib.suppress(OSError):
-            for note in self._folder.iterdir():
-                if not (blobs / f"sha256-{note.name}").exists():
-                    note.unlink()
+        for folder in (self._folder, self._loadable_folder):
+            with contextlib.suppress(OSError):
+                for note in folder.iterdir():
+                    if not (blobs / f"sha256-{note.name}").exists():
+                        note.unlink()
 
     def _path(self, digest: Digest) -> Path:
         return self._folder / digest.hex.lower()

@@ -89,7 +89,7 @@ class LibraryHandlers:
             basename=name if is_copilot else "",
         )
         if not request.is_verbose:
-            shown = await asyncio.to_thread(lambda: b"".join(self._library.show_pieces(request)))
+            shown = await asyncio.to_thread(self._library.show_json, request)
             await exchange.respond(200, shown, JSON_UTF8)
             return
         await exchange.run_watched(self._show_whole(exchange, request))

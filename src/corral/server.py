@@ -147,6 +147,7 @@ class _Parts:
     app: App
     scheduler: Scheduler
     store: ModelStore
+    prompts: PromptStates
     puller: Puller
     registry: Registry | None
     gpus: EngineGPUs
@@ -170,7 +171,7 @@ async def _serve(
             if guard is not None:
                 guard.start()
             await web.start(listener)
-            lifetime.watch(_prepare(parts.store, may_prune=not settings.no_prune, show=lifetime.show))
+            lifetime.watch(_prepare(parts, may_prune=not settings.no_prune, show=lifetime.show))
             lifetime.watch(_warn_of_unused_gpus(parts.gpus))
             await lifetime.until_stopped()
             await web.stop(parts.app.stop, grace_s=_GRACE_S)
@@ -183,11 +184,12 @@ async def _serve(
         parts.close()
 
 
-async def _prepare(store: ModelStore, *, may_prune: bool, show: Callable[[str], None]) -> None:
+async def _prepare(parts: _Parts, *, may_prune: bool, show: Callable[[str], None]) -> None:
     """Work that is done once in the background after the start; serving does not depend on it."""
     await asyncio.to_thread(_make_key, show)
+    await asyncio.to_thread(parts.prompts.sweep)
     try:
-        await asyncio.to_thread(prepare_store, store, may_prune=may_prune)
+        await asyncio.to_thread(prepare_store, parts.store, may_prune=may_prune)
     except OSError as exc:
         _log.warning("the models folder cannot be pruned: %s", exc)
 
@@ -246,7 +248,7 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "
         services.local_files.close()
 
     app = _app(settings, _surfaces(services, archive), registry, port, host)
-    return _Parts(app, scheduler, store, puller, registry, gpus, close)
+    return _Parts(app, scheduler, store, states, puller, registry, gpus, close)
 
 
 def _surfaces(services: Services, archive: ResponseArchive) -> list[Surface]:

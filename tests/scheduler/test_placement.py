@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +224,12 @@ def test_memory_for_prompts_that_no_slot_holds(
     options = {"options": LoadOptions(num_ctx=4096), **changes}
     plan = plan_load(wish(LLAMA_8B, **options), SchedulerConfig(**config), machine)
     assert plan.spec.cache_ram_mib == pytest.approx(expected_mib, abs=40)
+
+
+def test_a_small_model_has_memory_for_prompts_too() -> None:
+    """Its cache is nearly nothing, and many chats fit into the least that is given."""
+    plan = plan_load(wish(replace(TINY, kv_elements_per_token=1)), CONFIG, cpu_machine(64, 64))
+    assert plan.spec.cache_ram_mib == 64
 
 
 def test_the_cache_of_prompts_never_makes_a_model_not_fit() -> None:

@@ -41,6 +41,7 @@ _NOT_PART = frozenset(
     (
         "socket",
         "key",
+        "media_marker",
         "num_thread",
         "num_parallel",
         "cache_ram_mib",

@@ -28,6 +28,8 @@ _MODELS_PER_DEVICE = 3
 # A runner beside others may take this share of the free memory.
 _FIT_SHARE = (4, 5)
 _MAX_CACHE_BYTES = 8 * _GIB
+# The chats of a small model take next to nothing.
+_LEAST_CACHE_BYTES = 64 << 20
 _AUTOMATIC_SLOTS = (4, 2)
 # One core reads weights of this size faster than two can synchronise.
 _ONE_THREAD_BYTES = 16 << 20
@@ -227,7 +229,8 @@ def _cache_mib(
         return config.cache_ram_mib
     free = machine.free_bytes
     beside = free if is_offloaded else free * _FIT_SHARE[0] // _FIT_SHARE[1] - estimate.total_bytes
-    return max(min(_MAX_CACHE_BYTES, free // 4, beside, 2 * estimate.kv_bytes), 0) >> 20
+    wanted = max(2 * estimate.kv_bytes, _LEAST_CACHE_BYTES)
+    return max(min(_MAX_CACHE_BYTES, free // 4, beside, wanted), 0) >> 20
 
 
 def _memory_limit(

@@ -101,7 +101,7 @@ SETTINGS: tuple[Setting, ...] = (
         "flash_attention",
         values.maybe_boolean,
         "auto",
-        "Turn flash attention on (1) or off (0)",
+        "Turn flash attention on (1) or off (0); automatic: as the engine chooses, but off on Arm CPUs",
     ),
     Setting(
         "OLLAMA_KV_CACHE_TYPE",

@@ -25,6 +25,7 @@ from corral.childenv import child_environment
 _MIB = 1 << 20
 _GIB = 1 << 30
 _TOOL_TIMEOUT_S = 5.0
+_ARM = ("aarch64", "arm64")
 _NVIDIA_FIELDS = "index,name,memory.total,memory.free"
 _STAT_LINE = re.compile(r"^(\w+) (\d+)$", re.MULTILINE)
 # Integrated graphics reports a carve-out of this order as its own memory (Raphael: 64 MiB).
@@ -35,10 +36,14 @@ _stuck: dict[str, subprocess.Popen[bytes]] = {}
 
 @dataclass(frozen=True, slots=True)
 class CPU:
-    """Cores that this process may use. `physical_count` excludes hyper-threads; both are at least 1."""
+    """Cores that this process may use. `physical_count` excludes hyper-threads; both are at least 1.
+
+    `is_arm`: a 64-bit Arm processor.
+    """
 
     physical_count: int
     logical_count: int
+    is_arm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ def read_cpu(root: Path = Path("/")) -> CPU:
         # Threads beyond the quota would only be throttled: a quota of 2.5 cores feeds 2 threads.
         whole = max(int(quota), 1)
         logical, physical = min(logical, whole), min(physical, whole)
-    return CPU(physical, logical)
+    return CPU(physical, logical, platform.machine().lower() in _ARM)
 
 
 def _count_physical_cores(root: Path, allowed: set[int]) -> int:
@@ -307,7 +312,7 @@ def _read_mac_cpu() -> CPU:
     logical = os.cpu_count() or 1
     # Efficiency cores slow down the others at every barrier: if the chip has both, count the fast ones.
     text = _run(["sysctl", "-n", "hw.perflevel0.physicalcpu"]) or _run(["sysctl", "-n", "hw.physicalcpu"])
-    return CPU(_parse_int(text) or logical, logical)
+    return CPU(_parse_int(text) or logical, logical, platform.machine().lower() in _ARM)
 
 
 def _read_mac_memory() -> tuple[int, int]:

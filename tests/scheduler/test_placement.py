@@ -245,6 +245,23 @@ def test_the_cache_of_prompts_never_makes_a_model_not_fit() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("cpu", "config", "gpus", "expected"),
+    [
+        (CPU(4, 4), {}, False, None),
+        (CPU(4, 4, is_arm=True), {}, False, False),
+        (CPU(4, 4, is_arm=True), {"flash_attention": True}, False, True),
+        (CPU(4, 4, is_arm=True), {"kv_cache_type": "q8_0"}, False, None),  # it needs it
+        (CPU(4, 4, is_arm=True), {}, True, None),
+        (CPU(4, 4), {"flash_attention": False}, False, False),
+    ],
+)
+def test_flash_attention(cpu: CPU, config: dict[str, Any], gpus: bool, expected: bool | None) -> None:
+    """The engine's choice, but for the processors of Arm, where it is slow."""
+    machine = replace(gpu_machine(24) if gpus else cpu_machine(), cpu=cpu)
+    assert plan_load(wish(), SchedulerConfig(**config), machine).spec.flash_attention is expected
+
+
 def test_spec_carries_the_request() -> None:
     """What is not decided here passes through."""
     options = LoadOptions(num_gpu=7, main_gpu=1, use_mmap=False, num_thread=1)

@@ -160,7 +160,7 @@ def plan_load(
         pooling=request.pooling,
         context_shift=request.context_shift,
         kv_cache_type=config.kv_cache_type,
-        flash_attention=config.flash_attention,
+        flash_attention=_flash_attention(config, machine, is_offloaded=is_offloaded),
         fits_memory=config.fits_memory,
         fit_target_mib=config.fit_target_mib,
         cache_ram_mib=cache_mib,
@@ -171,6 +171,17 @@ def plan_load(
     )
     vram = min(estimate.total_bytes, machine.vram_free_bytes) if is_offloaded else 0
     return Plan(spec, estimate, is_offloaded=is_offloaded, vram_bytes=vram)
+
+
+def _flash_attention(config: SchedulerConfig, machine: Machine, *, is_offloaded: bool) -> bool | None:
+    """Whether to use flash attention; None: as the engine chooses.
+
+    On Arm processors, its code for the CPU takes several times as long for a prompt (llama.cpp issue 27086). A
+    quantised cache needs it.
+    """
+    if config.flash_attention is not None or is_offloaded or not machine.cpu.is_arm:
+        return config.flash_attention
+    return None if config.kv_cache_type not in ("", "f16", "f32", "bf16") else False
 
 
 def _slot_candidates(request: LoadRequest, config: SchedulerConfig, retry: Retry | None) -> tuple[int, ...]:

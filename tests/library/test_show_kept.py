@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -111,3 +112,21 @@ def test_what_a_folder_cannot_keep(recording: Recording, monkeypatch: pytest.Mon
     note.parent.rmdir()
     note.parent.write_text("a file")
     assert shown(library_of(ModelStore(recording.folder))) == expected
+
+
+def test_showing_settles_no_doubt(recording: Recording) -> None:
+    """Weights that were written to are compared with their digest before they run, also after a `show`."""
+    store = recording.store
+    model = store.find(ModelName.parse("m"))
+    assert model.weights_path is not None
+    assert model.weights_digest is not None
+    assert store.blobs.check(model.weights_digest)
+    data = bytearray(model.weights_path.read_bytes())
+    data[-8:] = b"\xff" * 8
+    model.weights_path.write_bytes(data)
+    os.utime(model.weights_path, (1, 1))
+    settings = Settings(models_dir=recording.folder)
+    profiles = Profiles(settings, ModelStore(recording.folder))
+    library = Library(settings, ModelStore(recording.folder), profiles)
+    shown(library)
+    assert "does not match its digest" in asyncio.run(profiles.get("m")).problem

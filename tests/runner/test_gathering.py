@@ -93,6 +93,27 @@ def test_one_at_fault() -> None:
     asyncio.run(main())
 
 
+def test_an_answer_that_nobody_foresaw(caplog: pytest.LogCaptureFixture) -> None:
+    """One by one then; only the one at fault gets the error, whatever its kind."""
+
+    async def main() -> None:
+        engine = Engine()
+        plain = engine.gathering._run
+
+        async def odd(tokens: Sequence[Sequence[int]]) -> list[array[float]]:
+            if [120] in list(map(list, tokens)):
+                raise KeyError("embedding")
+            return await plain(tokens)
+
+        engine.gathering._run = odd
+        fine, bad = await held(engine, ["a"], ["x"])
+        assert fine == ([array("f", [97])], 1)
+        assert isinstance(bad, KeyError)
+
+    asyncio.run(main())
+    assert "one by one" in caplog.text
+
+
 def test_the_first_may_leave() -> None:
     """The others are served; nothing is asked when all have left."""
 

@@ -92,6 +92,7 @@ class FakeRunner:
 
     async def keep_prompts(self, timeout_s: float) -> None:
         self._factory.kept.append(self.spec.weights_key)
+        await asyncio.sleep(self._factory.keep_s)
 
     async def close(self) -> None:
         await asyncio.sleep(0.05)
@@ -153,6 +154,7 @@ class FakeFactory:
         self.log: list[str] = []
         self.runners: list[FakeRunner] = []
         self.kept: list[str] = []
+        self.keep_s = 0.0
         self.failures: dict[str, Exception] = {}
         self.load_s = 1.0
         self.progress_every_s = 0.0
@@ -616,5 +618,24 @@ def test_weights_are_read_ahead() -> None:
             assert read == ["a", "b"]
             assert not first.done()
             await asyncio.gather(first, second)
+
+    run(test)
+
+
+def test_who_comes_does_not_wait_for_prompts_to_be_written() -> None:
+    """They are given up then."""
+
+    async def test() -> None:
+        factory = FakeFactory()
+        factory.keep_s = 9.0
+        async with make(factory) as scheduler:
+            await use(scheduler, wish("a"))
+            scheduler.unload("a")
+            await asyncio.sleep(1)
+            assert factory.log == ["start a", "ready a"]
+            started_s = asyncio.get_running_loop().time()
+            await use(scheduler, wish("b"))
+            assert asyncio.get_running_loop().time() - started_s < 2
+            assert factory.kept == ["a"]
 
     run(test)

@@ -43,9 +43,9 @@ class Quirks:
     shows_bos: bool = True
     # Whether an EOS at the end of the prompt goes when the tokenizer adds it too.
     cuts_eos: bool = False
-    # The next three: whether replies are read by tags and not by a parser of the family.
-    # A generate sends a line for every step then, empty ones too.
+    # A generate sends a line for every step, empty ones too. So do models whose replies are read by tags.
     emits_empty_chunks: bool = False
+    # The next two hold for models with a parser of their family.
     # The reader of a generate gets the request's `think`, not what was made of it.
     reads_given_think: bool = True
     # Calls are read whether the request has tools or not, so that a grammar has to forbid them.

@@ -93,6 +93,10 @@ class Profiles:
         self._cache: BoundedCache[ModelName, ModelProfile] = BoundedCache(
             max_entries=_MAX_PROFILES, max_bytes=_MAX_BYTES
         )
+        # Profiles that were asked for by `look` alone.
+        self._shown: BoundedCache[ModelName, ModelProfile] = BoundedCache(
+            max_entries=_MAX_PROFILES, max_bytes=_MAX_BYTES
+        )
 
     async def get(self, name: str, *, is_exact: bool = False, not_found: str = "") -> ModelProfile:
         """The profile of a model by the name as typed.
@@ -123,18 +127,19 @@ class Profiles:
         profile = self._cache.get(model.name)
         if profile is None or profile.gguf is None or not self._is_current(profile, model):
             await self._doubts.settle(model, _ENGINE_KINDS)
-            profile = await asyncio.to_thread(self.look, model)
+            profile = await asyncio.to_thread(self.describe, model)
             if is_beyond_api(model.config.requires):
                 text = "model=%s asks for Ollama %s, the API here is that of %s: it may not work as meant"
                 _log.warning(text, model.name.short(), model.config.requires, API_VERSION)
+            self._cache.put(model.name, profile, _profile_bytes(profile))
         return profile
 
     def look(self, model: Model) -> ModelProfile:
-        """The profile of a model, worked out if that was not done yet. Blocks on the disk."""
-        profile = self._cache.get(model.name)
+        """The profile of a model, to be shown only: doubts about its files are not settled. Blocks on the disk."""
+        profile = self._cache.get(model.name) or self._shown.get(model.name)
         if profile is None or profile.gguf is None or not self._is_current(profile, model):
             profile = self.describe(model)
-            self._cache.put(model.name, profile, _profile_bytes(profile))
+            self._shown.put(model.name, profile, _profile_bytes(profile))
         return profile
 
     def _is_current(self, profile: ModelProfile, model: Model) -> bool:

@@ -99,16 +99,20 @@ class AddressGuard:
             if not found:
                 raise ForbiddenAddressError(
                     f"dial tcp: {host}:{port} has a private address and was not named by you",
-                    hint=f"CORRAL_REGISTRY_TRUSTED_HOSTS={host}:{port} allows it",
+                    hint=f"CORRAL_REGISTRY_TRUSTED_HOSTS={_shown(host)}:{port} allows it",
                 )
         if not self.is_trusted(host, port):
             found = [address for address in found if _innermost(str(address.sockaddr[0])) not in _METADATA]
             if not found:
                 raise ForbiddenAddressError(
                     f"dial tcp: {host}:{port} is an address of cloud metadata, not of a registry",
-                    hint=f"CORRAL_REGISTRY_TRUSTED_HOSTS={host}:{port} allows it",
+                    hint=f"CORRAL_REGISTRY_TRUSTED_HOSTS={_shown(host)}:{port} allows it",
                 )
         return found
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _has(entries: frozenset[tuple[str, int | None]], host: str, port: int) -> bool:

@@ -114,9 +114,10 @@ class ResponseArchive:
             try:
                 return work()
             except (sqlite3.Error, OSError) as exc:
+                _log.warning("stored responses are not available path=%s: %s", self._path, exc)
                 raise StoreError(
-                    f"stored responses are not available:  {exc}",
-                    hint=f"see {self._path} (CORRAL_RESPONSES_DB)",
+                    "stored responses are not available",
+                    hint="the server's log has the reason; CORRAL_RESPONSES_DB names the file",
                 ) from exc
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)

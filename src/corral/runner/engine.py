@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -220,7 +221,9 @@ class EngineRunner:
         if self._slots.locked() and not is_continued and self._gathering.may_join(inputs):
             if self._waiting_count + len(self._gathering) >= self._max_waiting:
                 raise QueueFullError
+            arrived_ns = time.perf_counter_ns()
             rows, token_count = await self._gathering.embed(inputs)
+            requestfacts.current().queue_ns += time.perf_counter_ns() - arrived_ns
         else:
             async with self._slot(is_continued=is_continued):
                 rows, token_count = await self._embed(inputs)

@@ -7,6 +7,8 @@ whole call. So gathered texts are made into tokens first, which counts them one 
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import logging
 from array import array
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,6 +18,7 @@ from typing import TypeAlias
 
 from corral.errors import CorralError, RunnerExitedError
 
+_log = logging.getLogger("corral.runner")
 # What is longer costs the engine more than a call costs by itself.
 _MAX_TEXTS = 8
 _MAX_BYTES = 8 << 10
@@ -65,7 +68,10 @@ class Gathering:
         wait = _Wait(inputs, asyncio.get_running_loop().create_future())
         self._waiting.append(wait)
         if is_first:
-            task = asyncio.create_task(self._serve(), name="embed-together")
+            # In no request's context: what it waits for concerns all of them.
+            task = asyncio.get_running_loop().create_task(
+                self._serve(), name="embed-together", context=contextvars.Context()
+            )
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return await wait.answer
@@ -95,9 +101,11 @@ class Gathering:
                 continue
             try:
                 await self._send(left)
-            except CorralError as error:
+            except Exception as error:
                 if len(left) == 1:
                     _fail(left[0], error)
+                elif not isinstance(error, CorralError):
+                    _log.exception("texts that were sent together are sent one by one")
 
     def _take(self) -> list[_Wait]:
         taken: list[_Wait] = []
@@ -122,6 +130,6 @@ class Gathering:
             at = end
 
 
-def _fail(wait: _Wait, error: CorralError) -> None:
+def _fail(wait: _Wait, error: Exception) -> None:
     if not wait.answer.done():
         wait.answer.set_exception(error)

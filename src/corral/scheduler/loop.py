@@ -91,6 +91,7 @@ class Scheduler:
         self._measure = measure
         self._clock_ns = clock_ns
         self._read_ahead = read_ahead
+        self._has_arrived = asyncio.Event()
         self._state: SchedulerState | None = None
         self._tickets = itertools.count(1)
         self._pending: dict[int, _Pending] = {}
@@ -172,6 +173,7 @@ class Scheduler:
         try:
             self._tell(events.RequestArrived(ticket, request, keep_alive_ns))
             if not answer.done():
+                self._has_arrived.set()
                 self._expect(request)
             runner_id = answer.result() if answer.done() else await self._wait(ticket, facts, answer)
         except asyncio.CancelledError:
@@ -408,8 +410,7 @@ class Scheduler:
         self._expiries.pop(runner_id, None)
         self._load_times.pop(runner_id, None)
         if runner is not None:
-            if self._state is not None and not self._state.waiting_count:
-                await runner.keep_prompts(_KEEP_PROMPTS_S)
+            await self._keep_prompts(runner)
             vram_bytes = self._vram_bytes(runner_id)
             before = await self._measure() if vram_bytes else None
             await _close(runner)
@@ -417,6 +418,22 @@ class Scheduler:
             if before is not None and not any(gpu.is_unified for gpu in before.gpus):
                 await self._await_vram(before.vram_free_bytes + int(vram_bytes * _VRAM_SHARE))
         self._tell(events.RunnerStopped(runner_id))
+
+    async def _keep_prompts(self, runner: Runner) -> None:
+        """Have prompts written, until somebody waits."""
+        if self._state is None or self._state.waiting_count:
+            return
+        self._has_arrived.clear()
+        tasks = [
+            asyncio.ensure_future(work)
+            for work in (runner.keep_prompts(_KEEP_PROMPTS_S), self._has_arrived.wait())
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _vram_bytes(self, runner_id: int) -> int:
         runners = self._state.runners if self._state is not None else ()

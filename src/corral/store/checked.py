@@ -18,9 +18,9 @@ from typing import Literal
 
 from corral.digest import Digest
 
-# Never compared; valid; damaged; valid once, but the file was written to since.
 # Raise it whenever `weights/gguf/validate.py` refuses more.
 _LOADABLE_CHECK = 1
+# Never compared; valid; damaged; valid once, but the file was written to since.
 State = Literal["unknown", "sound", "damaged", "changed"]
 
 

@@ -106,7 +106,7 @@ class WorkerProcess:
             kind, is_last, length = REPLY.unpack(self._receive(REPLY.size, deadline_s).getvalue())
             if length > limits.result_bytes:
                 raise WorkerLimitError(
-                    f"{limits.what} has too large a result:  more than {limits.result_bytes} bytes"
+                    f"{limits.what} has too large a result: more than {limits.result_bytes} bytes"
                 )
             value = load_result(self._receive(length, deadline_s))
         except TimeoutError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from corral import requestfacts
 from corral.api.http.exchange import JSON, Exchange
 from corral.errors import CorralError
 from corral.golang.json import encode
@@ -16,6 +17,7 @@ async def answer_missing(exchange: Exchange, error: CorralError, *, previous_id:
     """
     if not isinstance(error, ItemNotFoundError | ResponseNotFoundError):
         raise error
+    requestfacts.note_error(error)
     status, param, code = 404, None, None
     message = str(error)
     if isinstance(error, ItemNotFoundError):

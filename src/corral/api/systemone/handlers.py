@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 
+from corral import requestfacts
 from corral.api.http.bodies import read_compatible
 from corral.api.http.errors import body_of, compatible_status_of, error_body
 from corral.api.http.exchange import JSON_UTF8, BodyTooLargeError, ClientGoneError, Exchange
@@ -37,6 +38,7 @@ class DecisionHandlers:
         except CorralError as error:
             if exchange.is_started:
                 raise
+            requestfacts.note_error(error)
             await exchange.respond(compatible_status_of(error), body_of(error), JSON_UTF8)
 
     async def _answer(self, exchange: Exchange, request: DecisionRequest) -> None:

@@ -108,7 +108,7 @@ class LocalFiles:
             path = await in_thread(source.path.resolve)
         except (OSError, RuntimeError) as exc:  # RuntimeError: a loop of links
             raise StoreError(
-                f"{source.path} cannot be resolved:  {getattr(exc, 'strerror', None) or exc}"
+                f"{source.path} cannot be resolved: {getattr(exc, 'strerror', None) or exc}"
             ) from exc
         digest = await in_thread(self._known, path)
         method = "existing"

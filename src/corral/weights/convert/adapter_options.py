@@ -124,7 +124,7 @@ def _patterns(config: Config, name: str) -> list[tuple[re.Pattern[str], float]]:
         try:
             pattern = re.compile(rf"(.*\.)?({text})$")
         except re.error as exc:
-            raise ConversionError(f"{_FILE}: {name} has an invalid pattern:  {text[:60]!r} ({exc})") from None
+            raise ConversionError(f"{_FILE}: {name} has an invalid pattern: {text[:60]!r} ({exc})") from None
         found.append((pattern, section.number(text)))
     return found
 

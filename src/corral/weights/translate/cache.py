@@ -6,6 +6,7 @@ A view is complete or does not exist. It is deleted with its blob, and replaced 
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import re
 import threading
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from corral.digest import Digest
-from corral.errors import GGUFError, StoreError
+from corral.errors import DiskFullError, GGUFError, StoreError
 from corral.weights.gguf import GGUFFile, check_loadable
 from corral.weights.translate.known import VERSION, projector_view, text_view
 from corral.weights.translate.translated_file import TranslatedFile
@@ -63,10 +64,11 @@ class TranslatedFiles:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 write_view(view, path)
             except OSError as exc:
-                raise StoreError(
-                    f"cannot write the translated model {path}: {exc.strerror or exc}",
-                    hint=f"make {self.folder} a folder that the server may write to",
-                ) from exc
+                text = f"cannot write the translated model {path.name}: {exc.strerror or exc}"
+                if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise DiskFullError(text) from exc
+                hint = f"let the server write to {FOLDER_NAME} in the folder of the models"
+                raise StoreError(text, hint=hint) from exc
             try:
                 if part == "text":
                     check_loadable(GGUFFile.open(path))

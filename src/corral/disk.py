@@ -108,11 +108,11 @@ class ReadAhead:
 
     def _read(self, path: Path) -> None:
         with contextlib.suppress(OSError, ValueError):
-            memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+            free_bytes = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
             handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
             try:
-                # What would drive much else out of memory is left to whoever reads it.
-                if os.fstat(handle).st_size <= memory_bytes // 2:
+                # What would drive other files out of memory is left to whoever reads it.
+                if os.fstat(handle).st_size <= free_bytes:
                     os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_WILLNEED)
             finally:
                 os.close(handle)

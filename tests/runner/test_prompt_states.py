@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,11 @@ def order(**changes: Any) -> dict[str, Any]:
 
 
 class FakeEngine:
-    """Writes and reads states as llama-server does; `asked`: how it was asked."""
+    """Writes and reads states as llama-server does; `asked`: how it was asked, `free`: slots that had no request."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, free: Sequence[int] = (0, 1, 2, 3)) -> None:
+        self.free = list(free)
+        self.saves = 600
         self.folder = folder
         self.asked: list[str] = []
         self.fails = False
@@ -47,8 +49,11 @@ class FakeEngine:
             raise EngineError(400, "cannot")
         if path.endswith("save"):
             file.write_bytes(b"x" * 1000)
-            return {"n_saved": 600, "n_written": 1000}
+            return {"n_saved": self.saves, "n_written": 1000}
         return {"n_restored": 600 if len(file.read_bytes()) == 1000 else 0}
+
+    async def unused(self) -> list[int]:
+        return self.free
 
 
 @pytest.fixture
@@ -91,10 +96,16 @@ def test_shared_length(first: Prompt, second: Prompt) -> None:
     assert shared_length(first, second) == expected
 
 
-def test_what_a_state_depends_on(states: PromptStates, weights: Path) -> None:
-    """Another context, engine or file has other states; another number of threads has the same."""
+def test_what_a_state_depends_on(states: PromptStates, weights: Path, tmp_path: Path) -> None:
+    """Another context, engine or file has other states; another number of threads, or more memory, has the same."""
     plain = folder_of(states, weights)
-    assert folder_of(states, weights, num_thread=7) == plain
+    for same in ({"num_thread": 7}, {"memory_limit_bytes": 5}, {"num_parallel": 2}, {"media_marker": "x"}):
+        assert folder_of(states, weights, **same) == plain
+    binary = tmp_path / "llama-server"
+    binary.write_text("1")
+    first = states.folder_of(order(weights=weights), "engine 1", [binary])
+    binary.write_text("another build")
+    assert states.folder_of(order(weights=weights), "engine 1", [binary]) != first
     assert folder_of(states, weights, num_ctx=8192) != plain
     assert states.folder_of(order(weights=weights), "engine 2") != plain
     assert plain.name.startswith(DIGEST.hex[:16])
@@ -182,7 +193,7 @@ def test_they_go_with_their_weights(states: PromptStates, weights: Path) -> None
 
 def slots_of(states: PromptStates, folder: Path, count: int = 2) -> tuple[Slots, FakeEngine]:
     engine = FakeEngine(folder)
-    return Slots(count, states, folder, engine.ask), engine
+    return Slots(count, states, folder, engine.ask, engine.unused), engine
 
 
 def test_a_prompt_gets_the_state_that_it_begins_like(states: PromptStates, weights: Path) -> None:
@@ -204,6 +215,63 @@ def test_a_prompt_gets_the_state_that_it_begins_like(states: PromptStates, weigh
         assert engine.asked == ["/slots/0?action=restore"]
 
     asyncio.run(main())
+
+
+def test_slots_that_are_in_use_are_left_alone(states: PromptStates, weights: Path) -> None:
+    """One that streams its first answer was not noted yet: only what the engine calls unused counts."""
+    folder = folder_of(states, weights)
+    path = add(states, folder, LONG)
+
+    async def main() -> None:
+        slots, engine = slots_of(states, folder)
+        engine.free = [1]
+        assert await slots.prepare(LONG) is not None
+        assert engine.asked == ["/slots/1?action=restore"]
+        slots, engine = slots_of(states, folder)
+        engine.free = []
+        assert await slots.prepare(LONG) is None
+        assert engine.asked == []
+
+    asyncio.run(main())
+    assert path.exists()
+
+
+def test_an_engine_that_takes_long_costs_no_state(
+    states: PromptStates, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The prompt is computed, and the state stays for another time."""
+    monkeypatch.setattr("corral.runner.slots._RESTORE_TIMEOUT_S", 0.01)
+    folder = folder_of(states, weights)
+    path = add(states, folder, LONG)
+
+    async def never(_path: str, _body: dict[str, Any]) -> Any:
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        engine = FakeEngine(folder)
+        slots = Slots(2, states, folder, never, engine.unused)
+        assert await slots.prepare(LONG) is None
+
+    asyncio.run(main())
+    assert path.exists()
+
+
+def test_a_slot_that_holds_something_else_is_not_saved(states: PromptStates, weights: Path) -> None:
+    """A request that was cancelled leaves no note; what the engine counts tells. The older state stays."""
+    folder = folder_of(states, weights)
+    older = add(states, folder, LONG)
+
+    async def main() -> None:
+        slots, engine = slots_of(states, folder)
+        slots.note(0, LONG + "And?", 1000)
+        engine.saves = 12
+        await slots.save(10)
+        assert engine.asked == ["/slots/0?action=save"]
+
+    asyncio.run(main())
+    assert older.exists()
+    assert [state.prompt for state in states.saved(folder)] == [LONG]
+    assert len(list(folder.iterdir())) == 2
 
 
 def test_full_slots_are_left_alone(states: PromptStates, weights: Path) -> None:

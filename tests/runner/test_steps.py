@@ -81,7 +81,7 @@ def test_on_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
                     sent.append(len(body["prompt"]))  # type: ignore[arg-type]
                 return await plain(path, body)
 
-            runner.request_json = counted  # type: ignore[method-assign]
+            runner._ahead._ask = counted
             try:
                 if beside:
                     other = CompletionRequest("x", SamplingOptions(num_predict=1500, seed=1, stop=()))

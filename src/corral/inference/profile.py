@@ -56,8 +56,9 @@ class ModelProfile:
     projector: GGUFFile | None = None
     # The engine does not load the files as they are; what it gets is written on the first load.
     needs_view: bool = False
-    # When this was worked out: size and time of the weights, and how many blobs had been found damaged.
-    weights_stamp: tuple[int, int] = (0, 0)
+    # When this was worked out: size and time of the files of the engine, the weights first, and how many blobs had
+    # been found damaged.
+    stamps: tuple[tuple[int, int], ...] = ()
     damage_count: int = 0
     has_embedded_projector: bool = False
 
@@ -136,16 +137,18 @@ class Profiles:
 
     def look(self, model: Model) -> ModelProfile:
         """The profile of a model, to be shown only: doubts about its files are not settled. Blocks on the disk."""
-        profile = self._cache.get(model.name) or self._shown.get(model.name)
-        if profile is None or profile.gguf is None or not self._is_current(profile, model):
-            profile = self.describe(model)
-            self._shown.put(model.name, profile, _profile_bytes(profile))
+        for cache in (self._cache, self._shown):
+            profile = cache.get(model.name)
+            if profile is not None and profile.gguf is not None and self._is_current(profile, model):
+                return profile
+        profile = self.describe(model)
+        self._shown.put(model.name, profile, _profile_bytes(profile))
         return profile
 
     def _is_current(self, profile: ModelProfile, model: Model) -> bool:
         if profile.model is not model or profile.damage_count != self._store.blobs.checked.generation:
             return False
-        return model.weights_path is not None and _stamp(model.weights_path) == profile.weights_stamp
+        return model.weights_path is not None and _stamps(model) == profile.stamps
 
     def _damage(self, model: Model) -> str:
         """What sizes, times and earlier checks say against the files that the engine would get."""
@@ -161,13 +164,13 @@ class Profiles:
 
     def describe(self, model: Model) -> ModelProfile:
         """Work a profile out; reads the header of the weights."""
-        damage_count, stamp = self._store.blobs.checked.generation, _stamp(model.weights_path)
+        damage_count, stamps = self._store.blobs.checked.generation, _stamps(model)
         damage = self._damage(model)
         checked, digest = self._store.blobs.checked, model.weights_digest
-        is_known = digest is not None and checked.is_loadable(digest, stamp)
+        is_known = digest is not None and checked.is_loadable(digest, stamps[0])
         gguf, problem = _open(model.weights_path, is_known_loadable=is_known)
         if gguf is not None and digest is not None and not (problem or is_known):
-            checked.note_loadable(digest, stamp)
+            checked.note_loadable(digest, stamps[0])
         projector, _ = _open(model.projector_paths[0] if model.projector_paths else None)
         is_foreign = self._settings.translates and any(
             file is not None and needs_translation(file) for file in (gguf, projector)
@@ -191,7 +194,7 @@ class Profiles:
             if gguf
             else MemoryShape(),
             problem=damage or problem,
-            weights_stamp=stamp,
+            stamps=stamps,
             damage_count=damage_count,
             parameters={**recommended_parameters(gguf), **model.parameters},
             projector=projector,
@@ -217,6 +220,12 @@ def checked_name(name: str) -> tuple[ModelRef, ModelName]:
     if ref.source == "cloud":
         raise CloudDisabledError("ollama cloud is disabled: remote model is unavailable")
     return ref, parsed
+
+
+def _stamps(model: Model) -> tuple[tuple[int, int], ...]:
+    """Size and time of the files that the engine would get."""
+    paths = (model.weights_path, *model.projector_paths, *model.adapter_paths, model.draft_path)
+    return tuple(map(_stamp, paths))
 
 
 def _stamp(path: Path | None) -> tuple[int, int]:

@@ -12,7 +12,7 @@ import logging
 import time
 from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from corral.errors import (
     SchemaError,
 )
 from corral.runner import llama_server, scoring
+from corral.runner.ahead import Ahead, UnderWay
 from corral.runner.engine_http import EngineResponse, open_request
 from corral.runner.gathering import Gathering
 from corral.runner.interface import (
@@ -41,26 +42,15 @@ from corral.runner.interface import (
 from corral.runner.logprobs import LogprobReader
 from corral.runner.pace import Pace
 from corral.runner.process import EngineProcess
-from corral.runner.prompt_states import PromptStates, SavedPrompt
+from corral.runner.prompt_states import PromptStates
 from corral.runner.questions import PART_CHARS, Questions
 from corral.runner.slots import Slots
-from corral.runner.steps import Steps
 from corral.supervise import log_failure
 
 _log = logging.getLogger("corral.runner")
 _HEALTH_INTERVAL_S = 1.0
 # Of ordinary text, to compare token lists with texts.
 _BYTES_OF_A_TOKEN = 4
-
-
-@dataclass(slots=True)
-class _UnderWay:
-    """A completion. `restored`: what was read from disk for it; `computed_count`: tokens that went ahead in steps."""
-
-    request: CompletionRequest
-    restored: SavedPrompt | None
-    computed_count: int = 0
-    computed_ms: float = 0.0
 
 
 class EngineRunner:
@@ -86,13 +76,19 @@ class EngineRunner:
         self._slots = asyncio.Semaphore(spec.num_parallel)
         self._questions = Questions(self.request_json)
         self._pace = Pace()
-        self._steps = Steps()
         self._gathering = Gathering(
             partial(self._slot, is_continued=True), self._framed_tokens, self._embed_tokens
         )
-        self._kept: Slots | None = None
+        kept = None
         if states is not None and prompts_folder is not None:
-            self._kept = Slots(spec.num_parallel, states, prompts_folder, self.request_json)
+            kept = Slots(spec.num_parallel, states, prompts_folder, self.request_json, self._unused_slots)
+        self._ahead = Ahead(
+            kept,
+            num_ctx=lambda: self.facts.num_ctx,
+            ask=self.request_json,
+            tokenize=self._all_tokens,
+            others=lambda: self._running_count - 1,
+        )
         self._max_waiting = max_waiting
         self._waiting_count = 0
         self._running_count = 0
@@ -122,9 +118,7 @@ class EngineRunner:
             request = replace(request, prompt=await self._tokens_that_fit(request.prompt))
         body = llama_server.completion_body(request, self.spec.num_ctx)
         async with self._slot():
-            under_way = _UnderWay(request, await self._restored(request))
-            if self._running_count > 1 and not request.images and request.sampling.cache_prompt:
-                body["prompt"] = await self._step_by_step(under_way)
+            under_way, body["prompt"] = await self._begin(request, body["prompt"])
             async with self._open("POST", "/completion", body) as response:
                 if response.status != 200:
                     error = llama_server.engine_error(response.status, await response.read())
@@ -133,46 +127,21 @@ class EngineRunner:
                             "invalid grammar: the engine cannot parse it, or finds it too large"
                         ) from error
                     raise error
-                yield self._pieces(response, request.top_logprobs, partial(self._end, under_way))
+                yield self._pieces(response, request.top_logprobs, partial(self._ahead.end, under_way))
 
-    async def _restored(self, request: CompletionRequest) -> SavedPrompt | None:
-        """What was read from disk for a prompt."""
-        if self._kept is None or request.images or not request.sampling.cache_prompt:
-            return None
-        return await self._kept.prepare(request.prompt)
+    async def _begin(self, request: CompletionRequest, prompt: Any) -> tuple[UnderWay, Any]:
+        """What goes ahead of a completion, and the prompt to send; `prompt` is that with images."""
+        under_way, sent = await self._ahead.begin(request)
+        return under_way, prompt if request.images else sent
 
-    async def _step_by_step(self, under_way: _UnderWay) -> str | list[int]:
-        """Compute most of a long prompt in steps, as long as others have streams; what to send in the end."""
-        prompt = under_way.request.prompt
-        if not self._steps.is_worth_it(len(prompt)):
-            return prompt
-        tokens = list(await self.tokenize(prompt, add_special=True)) if isinstance(prompt, str) else prompt
-        end = 0
-        while self._running_count > 1 and self._steps.is_worth_it(len(tokens) - end):
-            end += self._steps.size
-            body = {"prompt": tokens[:end], "n_predict": 0, "cache_prompt": True}
-            timings = (await self.request_json("/completion", body))["timings"]
-            end = max(end, int(timings["cache_n"]))
-            under_way.computed_count += timings["prompt_n"]
-            under_way.computed_ms += timings["prompt_ms"]
-            self._steps.note_step(timings["prompt_n"], timings["prompt_ms"] / 1000)
-        return tokens
+    async def _unused_slots(self) -> list[int]:
+        """Slots that are idle and have had no request yet."""
+        async with self._open("GET", "/slots") as response:
+            entries = orjson.loads(await response.read())
+        return [entry["id"] for entry in entries if not entry["is_processing"] and "id_task" not in entry]
 
-    async def _end(self, under_way: _UnderWay, final: Final) -> Final:
-        """Note what a completion leaves in its slot; its end with what was computed before it was sent."""
-        self._steps.note_stream(final.predicted_count, final.predicted_duration_ns / 1e9)
-        if under_way.computed_count:
-            final = replace(
-                final,
-                cached_count=max(final.cached_count - under_way.computed_count, 0),
-                prompt_duration_ns=final.prompt_duration_ns + int(under_way.computed_ms * 1e6),
-            )
-        request = under_way.request
-        if self._kept is not None and not request.images:
-            self._kept.note(final.slot, request.prompt, final.prompt_count + final.predicted_count)
-            if under_way.restored is not None:
-                await self._kept.check(under_way.restored, request.prompt, final.cached_count)
-        return final
+    async def _all_tokens(self, text: str) -> list[int]:
+        return list(await self.tokenize(text, add_special=True))
 
     async def _tokens_that_fit(self, text: str) -> list[int]:
         """The tokens of a long prompt. One that the engine would refuse is not sent to it."""
@@ -337,11 +306,16 @@ class EngineRunner:
             return False
 
     async def keep_prompts(self, timeout_s: float) -> None:
-        if self._kept is None or self.active_count or self.exited.done():
+        kept = self._ahead.kept
+        if kept is None or self.active_count or self.exited.done() or not self.spec.weights_path.exists():
             return
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(timeout_s):
-                await self._kept.save(self.spec.kv_bytes_per_token)
+                await kept.save(self.spec.kv_bytes_per_token)
+        except TimeoutError:
+            _log.info("prompts are not kept: it took too long model=%s", self.spec.name)
+        except Exception:
+            _log.exception("prompts are not kept model=%s", self.spec.name)
 
     async def close(self) -> None:
         self._watchdog.cancel()

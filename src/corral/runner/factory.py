@@ -76,7 +76,8 @@ class EngineFactory:
         if self._states is None:
             return None
         name = str(self._engine.server_path or self._engine.package_folder or "wheel")
-        return await asyncio.to_thread(self._states.folder_of, order, f"{name} {wheel_version()}")
+        files = (self._engine.server_path,) if self._engine.server_path else ()
+        return await asyncio.to_thread(self._states.folder_of, order, f"{name} {wheel_version()}", files)
 
     def close(self) -> None:
         """Remove the socket folder; call after the last runner is closed."""

@@ -7,6 +7,7 @@ whole call. So gathered texts are made into tokens first, which counts them one 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 from array import array
@@ -30,7 +31,7 @@ Tokens = Callable[[Sequence[str]], Awaitable[list[list[int]]]]
 Run: TypeAlias = "Callable[[Sequence[Sequence[int]]], Awaitable[list[array[float]]]]"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Wait:
     inputs: Texts
     answer: asyncio.Future[Result]
@@ -74,7 +75,12 @@ class Gathering:
             )
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return await wait.answer
+        try:
+            return await wait.answer
+        except asyncio.CancelledError:
+            with contextlib.suppress(ValueError):  # it is being answered
+                self._waiting.remove(wait)
+            raise
 
     def close(self) -> None:
         """Give up those who wait."""

@@ -20,7 +20,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,20 +36,16 @@ _MAX_STATES = 1000
 _FOLDER = re.compile("[0-9a-f]{16}-[0-9a-f]{16}")
 _DIGEST = re.compile("[0-9a-f]{64}")
 _MAX_NOTE_BYTES = 64 << 20
-# What depends on the machine and the moment, not on the model.
-_NOT_PART = frozenset(
-    (
-        "socket",
-        "key",
-        "media_marker",
-        "num_thread",
-        "num_parallel",
-        "cache_ram_mib",
-        "fits_memory",
-        "fit_target_mib",
-        "args",
-        "prompts",
-    )
+# What a state depends on, of all that an engine is started with.
+_PARTS = (
+    "model",
+    "adapters",
+    "num_ctx",
+    "kv_cache_type",
+    "flash_attention",
+    "context_shift",
+    "num_gpu",
+    "main_gpu",
 )
 
 # Text, or token ids.
@@ -90,18 +86,21 @@ class PromptStates:
         self._folder = folder
         self._quota_mib = quota_mib
 
-    def folder_of(self, order: Mapping[str, Any], engine: str) -> Path | None:
+    def folder_of(
+        self, order: Mapping[str, Any], engine: str, engine_files: Sequence[Path] = ()
+    ) -> Path | None:
         """Where the states of a runner lie; made if it does not exist. None: they are off, or it cannot be made.
 
-        `order`: what the engine is started with; `engine`: its name and version.
+        `order`: what the engine is started with; `engine`: its name and version, `engine_files`: what it is if that
+        has no version.
         """
         if self._quota_mib == 0 or order["embedding"] or order["projector"] or order["draft"]:
             return None
-        parts = {name: value for name, value in order.items() if name not in _NOT_PART}
+        parts = {name: order.get(name) for name in _PARTS}
         try:
             stamps = [
                 (info.st_size, info.st_mtime_ns)
-                for path in (order["model"], *order["adapters"])
+                for path in (order["model"], *order["adapters"], *engine_files)
                 for info in (Path(path).stat(),)
             ]
             text = json.dumps([engine, parts, stamps], sort_keys=True)
@@ -135,14 +134,14 @@ class PromptStates:
 
     def keep(self, path: Path, prompt: Prompt, token_count: int) -> None:
         """Note a state that the engine has written; states that it continues go, and the oldest beyond the quota."""
-        for other in self.saved(path.parent):
-            if len(other.prompt) and shared_length(other.prompt, prompt) == len(other.prompt):
-                self.forget(other)
         path.chmod(0o600)
         text = json.dumps({"prompt": prompt, "tokens": token_count})
         handle = os.open(path.with_suffix(".json"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
+        for other in self.saved(path.parent):
+            if other.path != path and shared_length(other.prompt, prompt) == len(other.prompt):
+                self.forget(other)
         self.sweep()
 
     def touch(self, state: SavedPrompt) -> None:
@@ -157,7 +156,7 @@ class PromptStates:
 
     def has_room(self, needed_bytes: int) -> bool:
         """Whether a state of this size is worth writing."""
-        return needed_bytes <= self._quota_bytes() // _LARGEST_SHARE
+        return needed_bytes <= min(self._quota_bytes() // _LARGEST_SHARE, self._free_bytes() // 2)
 
     def delete(self, digest: Digest) -> None:
         """Remove the states of weights that are deleted."""
@@ -197,18 +196,25 @@ class PromptStates:
     def _quota_bytes(self) -> int:
         if self._quota_mib is not None:
             return self._quota_mib << 20
+        used_bytes = sum(_size(path) for folder in _folders(self._folder) for path in folder.glob("*.state"))
+        return min(_MAX_QUOTA_BYTES, (self._free_bytes() + used_bytes) // _FREE_SHARE)
+
+    def _free_bytes(self) -> int:
         try:
-            free_bytes = shutil.disk_usage(self._folder).free
+            return shutil.disk_usage(self._folder).free
         except OSError:
             return 0
-        used_bytes = sum(
-            path.stat().st_size for folder in _folders(self._folder) for path in folder.glob("*.state")
-        )
-        return min(_MAX_QUOTA_BYTES, (free_bytes + used_bytes) // _FREE_SHARE)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # another server has removed it
 
 
 def _weights_id(path: str) -> str:
-    match = _DIGEST.search(path)
+    match = _DIGEST.search(Path(path).name)
     return match[0][:16] if match else hashlib.sha256(path.encode()).hexdigest()[:16]
 
 

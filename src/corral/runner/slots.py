@@ -7,14 +7,13 @@ prompt is sent that no slot begins like, a saved state is read into an empty slo
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corral.errors import CorralError
+from corral.errors import CorralError, EngineError
 from corral.runner.prompt_states import Prompt, PromptStates, SavedPrompt, shared_length
 
 _log = logging.getLogger("corral.prompts")
@@ -22,9 +21,12 @@ _log = logging.getLogger("corral.prompts")
 _LEAST_TOKENS = 512
 # Of ordinary text: fewer letters cannot be that many tokens.
 _LEAST_LETTERS = 1024
-_RESTORE_TIMEOUT_S = 10.0
+_RESTORE_TIMEOUT_S = 5.0
+# The last token of an answer is not in the cache, nor what was cut from its end.
+_COUNT_TOLERANCE = 2
 
 Ask = Callable[[str, dict[str, Any]], Awaitable[Any]]
+Unused = Callable[[], Awaitable[list[int]]]
 
 
 @dataclass(slots=True)
@@ -37,45 +39,55 @@ class _Slot:
 
 
 class Slots:
-    """`ask` posts a body to the engine. Everything here may fail without harm: a prompt is computed again then."""
+    """Everything here may fail without harm: a prompt is computed again then.
 
-    def __init__(self, count: int, states: PromptStates, folder: Path, ask: Ask) -> None:
+    `ask` posts a body to the engine; `unused` gives the slots that are idle and have had no request yet.
+    """
+
+    def __init__(self, count: int, states: PromptStates, folder: Path, ask: Ask, unused: Unused) -> None:
         self._slots = [_Slot() for _ in range(count)]
         self._states = states
         self._folder = folder
         self._ask = ask
+        self._unused = unused
         self._saved: list[SavedPrompt] | None = None
-        self._lock = asyncio.Lock()
+        self._reading: set[int] = set()
 
     async def prepare(self, prompt: Prompt) -> SavedPrompt | None:
         """Read the state that a prompt begins like, if no slot does as well; what was read."""
         if len(prompt) < (_LEAST_LETTERS if isinstance(prompt, str) else _LEAST_TOKENS):
             return None
-        async with self._lock:
-            if self._saved is None:
-                self._saved = await asyncio.to_thread(self._states.saved, self._folder)
-            best = max(self._saved, key=lambda state: shared_length(state.prompt, prompt), default=None)
-            if best is None:
-                return None
-            length = shared_length(best.prompt, prompt)
-            in_slots = max(shared_length(slot.prompt, prompt) for slot in self._slots)
-            # Less than half of either would be computed again for the most part.
-            if length <= in_slots or 2 * length < len(best.prompt):
-                return None
-            number = next((i for i, slot in enumerate(self._slots) if not slot.token_count), None)
-            if number is None:
-                return None  # each slot holds a conversation
-            return best if await self._restore(number, best) else None
-
-    async def _restore(self, number: int, state: SavedPrompt) -> bool:
+        if self._saved is None:
+            self._saved = await asyncio.to_thread(self._states.saved, self._folder)
+        best = max(self._saved, key=lambda state: shared_length(state.prompt, prompt), default=None)
+        if best is None:
+            return None
+        length = shared_length(best.prompt, prompt)
+        in_slots = max(shared_length(slot.prompt, prompt) for slot in self._slots)
+        # Less than half of it would be computed again for the most part.
+        if length <= in_slots or 2 * length < len(best.prompt):
+            return None
         try:
             async with asyncio.timeout(_RESTORE_TIMEOUT_S):
-                answer = await self._ask(f"/slots/{number}?action=restore", {"filename": state.path.name})
-        except (CorralError, TimeoutError) as exc:
-            _log.info("a kept prompt cannot be read and is removed: %s", str(exc)[:300])
-            await self._remove(state)
+                return best if await self._restore(best) else None
+        except (CorralError, TimeoutError, KeyError, TypeError, ValueError) as exc:
+            _log.info("a kept prompt was not read: %s", str(exc)[:300])
+            if isinstance(exc, EngineError):
+                await self._remove(best)
+            return None
+
+    async def _restore(self, state: SavedPrompt) -> bool:
+        """Read a state into a slot that is of no other use; False where there is none."""
+        free = [number for number in await self._unused() if number not in self._reading]
+        number = next((n for n in free if n < len(self._slots) and not self._slots[n].token_count), None)
+        if number is None:
             return False
-        if answer.get("n_restored") != state.token_count:
+        self._reading.add(number)
+        try:
+            answer = await self._ask(f"/slots/{number}?action=restore", {"filename": state.path.name})
+        finally:
+            self._reading.discard(number)
+        if answer["n_restored"] != state.token_count:
             await self._remove(state)
             return False
         self._slots[number] = _Slot(state.prompt, state.token_count, state)
@@ -87,7 +99,9 @@ class Slots:
         await asyncio.to_thread(self._states.forget, state)
 
     async def check(self, restored: SavedPrompt, prompt: Prompt, cached_count: int) -> None:
-        """Remove a state that the engine read but did not use."""
+        """Remove a state that the engine read but did not use, if nobody else has used its slot."""
+        if all(slot.saved is not restored for slot in self._slots):
+            return
         expected = (
             restored.token_count
             * shared_length(restored.prompt, prompt)
@@ -107,19 +121,28 @@ class Slots:
     async def save(self, bytes_per_token: int) -> None:
         """Write what is worth it. Called when nobody waits for the engine, before it ends."""
         for number, slot in enumerate(self._slots):
-            if slot.token_count < _LEAST_TOKENS or slot.saved is not None:
-                continue
+            if slot.token_count >= _LEAST_TOKENS and slot.saved is None:
+                await self._save(number, slot, bytes_per_token)
+
+    async def _save(self, number: int, slot: _Slot, bytes_per_token: int) -> None:
+        path = None
+        try:
             if not await asyncio.to_thread(self._states.has_room, slot.token_count * bytes_per_token):
-                continue
-            path = self._folder
-            try:
-                path = await asyncio.to_thread(self._states.new_path, self._folder)
-                answer = await self._ask(f"/slots/{number}?action=save", {"filename": path.name})
-                count = int(answer["n_saved"])
-                await asyncio.to_thread(self._states.keep, path, slot.prompt, count)
-                _log.info("prompt kept on disk tokens=%d bytes=%d", count, answer.get("n_written", 0))
-            except (CorralError, OSError, KeyError, TypeError, ValueError) as exc:
-                _log.info("a prompt is not kept: %s", str(exc)[:300])
-                with contextlib.suppress(OSError):
-                    path.unlink(missing_ok=True)  # of the folder itself it is refused
                 return
+            path = await asyncio.to_thread(self._states.new_path, self._folder)
+            answer = await self._ask(f"/slots/{number}?action=save", {"filename": path.name})
+            count = int(answer["n_saved"])
+            if abs(count - slot.token_count) > _COUNT_TOLERANCE:
+                raise ValueError(f"the slot holds {count} tokens, not {slot.token_count}: something else")
+            await asyncio.to_thread(self._states.keep, path, slot.prompt, count)
+            _log.info("prompt kept on disk tokens=%d bytes=%d", count, answer.get("n_written", 0))
+        except (CorralError, OSError, KeyError, TypeError, ValueError) as exc:
+            _log.info("a prompt is not kept: %s", str(exc)[:300])
+            self._discard(path)
+        except BaseException:
+            self._discard(path)
+            raise
+
+    def _discard(self, path: Path | None) -> None:
+        if path is not None:
+            self._states.forget(SavedPrompt(path, "", 0))

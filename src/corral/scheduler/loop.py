@@ -142,6 +142,7 @@ class Scheduler:
     async def __aexit__(self, *_exc: object) -> None:
         """Refuse waiting requests, cancel loads, kill and reap every child. Endings under way are awaited."""
         self._state = None
+        self._has_arrived.set()  # prompts that are being written are given up
         if self._timer is not None:
             self._timer.cancel()
         for pending in self._pending.values():
@@ -153,7 +154,8 @@ class Scheduler:
         await asyncio.gather(*starting, *self._endings, return_exceptions=True)
         runners = list(self._runners.values())
         self._runners.clear()
-        await asyncio.gather(*(runner.keep_prompts(_KEEP_PROMPTS_AT_END_S) for runner in runners))
+        keeping = (runner.keep_prompts(_KEEP_PROMPTS_AT_END_S) for runner in runners)
+        await asyncio.gather(*keeping, return_exceptions=True)
         await asyncio.gather(*(_close(runner) for runner in runners))
 
     @contextlib.asynccontextmanager

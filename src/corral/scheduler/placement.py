@@ -140,7 +140,7 @@ def plan_load(
         is_last = num_parallel == candidates[-1]
         if is_last or _is_comfortable(request, config, estimate, num_ctx, num_parallel, free):
             break
-    cache_mib = _cache_mib(request, config, machine, estimate, is_offloaded=is_offloaded)
+    cache_mib = 0 if retry else _cache_mib(request, config, machine, estimate, is_offloaded=is_offloaded)
     spec = RunnerSpec(
         name=request.name,
         weights_path=request.weights_path,

@@ -20,8 +20,8 @@ after the first. Every start, stop and refusal has a reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from corral.devices import Machine
@@ -214,6 +214,11 @@ class SchedulerState:
                 waiting.retry, waiting.failed = retry, runner.spec
         self._advance()
 
+    def _machine_beside(self, others: Sequence[LoadedRunner]) -> Machine:
+        """The machine without what others may still take for prompts: half of it, as far as is known."""
+        reserved_bytes = sum(other.spec.cache_ram_mib for other in others) << 19
+        return replace(self._machine, free_bytes=max(self._machine.free_bytes - reserved_bytes, 0))
+
     def _retry_after(self, failed: LoadedRunner) -> placement.Retry | None:
         """What to give up after running out of memory; None when there is nothing left."""
         lowered = None
@@ -373,8 +378,9 @@ class SchedulerState:
                 self._is_measuring = True
                 self._out.append(instructions.ReadMemory())
             return False
-        plan = placement.plan_load(request, self._config, self._machine, waiting.retry)
-        fit = placement.fit(plan, self._config, self._machine)
+        machine = self._machine_beside(others)
+        plan = placement.plan_load(request, self._config, machine, waiting.retry)
+        fit = placement.fit(plan, self._config, machine)
         if others and not fit.is_enough:
             self._evict(waiting, others, reasons.room(request.name, reasons.shortfall(fit)))
             return False

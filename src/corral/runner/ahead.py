@@ -1,0 +1,123 @@
+"""What goes ahead of a request: a state from disk, and steps of a long prompt beside the streams of others."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from corral.runner.interface import CompletionRequest, Final
+from corral.runner.llama_server import too_long
+from corral.runner.prompt_states import Prompt, SavedPrompt, shared_length
+from corral.runner.recent import RecentPrompts
+from corral.runner.slots import Slots
+from corral.runner.steps import Steps
+
+_log = logging.getLogger("corral.prompts")
+# The engine finds a slot by how much of a request it holds: a tenth at least.
+_REACH = 9
+# Fewer letters or tokens that are shared are not worth a request of their own.
+_FAR = 1024
+
+Ask = Callable[[str, dict[str, Any]], Awaitable[Any]]
+Tokenize = Callable[[str], Awaitable[list[int]]]
+
+
+@dataclass(slots=True)
+class UnderWay:
+    """A completion. `restored`: what was read from disk for it.
+
+    `computed_ms` and `cached_count` are of the steps that went ahead, the latter of the first; None without steps.
+    """
+
+    request: CompletionRequest
+    restored: SavedPrompt | None = None
+    computed_ms: float = 0.0
+    cached_count: int | None = None
+
+
+class Ahead:
+    """For one runner. `kept`: states on disk, if there are any; `ask` posts to it; `others` counts other requests."""
+
+    def __init__(
+        self,
+        kept: Slots | None,
+        *,
+        num_ctx: Callable[[], int],
+        ask: Ask,
+        tokenize: Tokenize,
+        others: Callable[[], int],
+    ) -> None:
+        self.kept = kept
+        self._num_ctx = num_ctx
+        self._ask = ask
+        self._tokenize = tokenize
+        self._others = others
+        self._steps = Steps()
+        self._recent = RecentPrompts()
+
+    async def begin(self, request: CompletionRequest) -> tuple[UnderWay, Prompt]:
+        """Called with a slot in hand; what to send.
+
+        Raises:
+            ContextOverflowError: the prompt does not fit.
+            EngineError, RunnerExitedError
+        """
+        under_way = UnderWay(request)
+        if request.images or not request.sampling.cache_prompt:
+            return under_way, request.prompt
+        prompt = request.prompt
+        shared = self._recent.note(prompt)
+        if self.kept is not None:
+            under_way.restored = await self.kept.prepare(prompt)
+            if under_way.restored is not None:
+                shared = max(shared, shared_length(under_way.restored.prompt, prompt))
+        is_far = shared >= _FAR and len(prompt) > _REACH * shared
+        if not is_far and not (self._others() and self._steps.is_worth_it(len(prompt) - shared)):
+            return under_way, prompt
+        return under_way, await self._step_by_step(under_way, shared)
+
+    async def _step_by_step(self, under_way: UnderWay, shared: int) -> list[int]:
+        prompt = under_way.request.prompt
+        tokens = await self._tokenize(prompt) if isinstance(prompt, str) else prompt
+        if len(tokens) > self._num_ctx():
+            raise too_long(len(tokens), self._num_ctx())
+        # A step that is shorter than what is cached would throw the rest away.
+        end = shared
+        if isinstance(prompt, str) and shared:
+            end = len(tokens) if shared == len(prompt) else len(await self._tokenize(prompt[:shared]))
+        while (left := len(tokens) - end) > 0:
+            is_far = end >= _FAR // 4 and len(tokens) > _REACH * end
+            if not is_far and not (self._others() and self._steps.is_worth_it(left)):
+                break
+            step = self._steps.size if self._others() else left
+            end += min(step, (_REACH - 1) * end if end else step)
+            if end >= len(tokens):
+                break
+            timings = (await self._ask("/completion", _body(tokens[:end])))["timings"]
+            under_way.computed_ms += timings["prompt_ms"]
+            if under_way.cached_count is None:
+                under_way.cached_count = timings["cache_n"]
+            self._steps.note_step(timings["prompt_n"], timings["prompt_ms"] / 1000)
+        return tokens
+
+    async def end(self, under_way: UnderWay, final: Final) -> Final:
+        """Note what a completion leaves in its slot; its end with what went ahead."""
+        self._steps.note_stream(final.predicted_count, final.predicted_duration_ns / 1e9)
+        if under_way.cached_count is not None:
+            final = replace(
+                final,
+                cached_count=min(under_way.cached_count, final.cached_count),
+                prompt_duration_ns=final.prompt_duration_ns + int(under_way.computed_ms * 1e6),
+            )
+        request = under_way.request
+        if self.kept is not None and not request.images and request.sampling.cache_prompt:
+            self.kept.note(final.slot, request.prompt, final.prompt_count + final.predicted_count)
+            if under_way.restored is not None:
+                await self.kept.check(under_way.restored, request.prompt, final.cached_count)
+        return final
+
+
+def _body(tokens: list[int]) -> dict[str, Any]:
+    return {"prompt": tokens, "n_predict": 0, "cache_prompt": True}

@@ -87,8 +87,10 @@ def test_an_unread_pipe_holds_nobody_up(pipe: tuple[int, int]) -> None:
     writer.drain(60)
     os.close(write_end)
     reader.join()
-    assert f"({dropped_count} log lines were dropped: nobody read them in time)" in lines
-    assert len(lines) == 5_000 - dropped_count + 1
+    # Usually one: but the pipe takes some lines, and if that makes room early, there is one more.
+    notes = [line for line in lines if line.endswith(" log lines were dropped: nobody read them in time)")]
+    assert sum(int(note[1:].split()[0]) for note in notes) == dropped_count
+    assert len(lines) == 5_000 - dropped_count + len(notes)
 
 
 def test_the_end_does_not_wait_for_a_reader_that_is_not_there(pipe: tuple[int, int]) -> None:

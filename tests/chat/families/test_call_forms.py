@@ -124,6 +124,7 @@ def test_every_parser_of_calls_has_a_form() -> None:
         info = find_parser(name)
         assert info is not None
         assert info.has_tools == (name not in READS_NO_CALLS), name
+    assert set(parser_names()) >= READS_NO_CALLS
 
 
 def test_a_tool_with_an_odd_schema_still_has_a_form() -> None:

@@ -58,11 +58,9 @@ def test_unknown_name(name: str) -> None:
 def test_facts(name: str) -> None:
     """Name, image tags and the beginning-of-text mark are those of the family."""
     info = _find(name)
-    assert (info.name, info.has_image_tags, info.bos) == (
-        name,
-        name not in _WITHOUT_IMAGE_TAGS,
-        _BOS.get(name, ""),
-    )
+    assert info.name == name
+    assert info.has_image_tags is (name not in _WITHOUT_IMAGE_TAGS), "see _WITHOUT_IMAGE_TAGS"
+    assert info.bos == _BOS.get(name, ""), "see _BOS"
 
 
 @pytest.mark.parametrize("name", sorted(set(_BOS) - {"cohere"}))

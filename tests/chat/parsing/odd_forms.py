@@ -15,7 +15,7 @@ from typing import Any
 from corral.chat.families.known import find_parser, parser_names
 from tests.chat.parsing.cases import TOOLS, join, make_parser, run
 
-__all__ = ["FORMS", "Envelope", "envelope", "readers", "replies", "words_of"]
+__all__ = ["ENVELOPES", "FORMS", "Envelope", "envelope", "readers", "replies", "words_of"]
 
 _OPEN_CALLS, _CLOSE_CALLS = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"
 _OPEN_CALL, _CLOSE_CALL, _SEPARATOR = "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>", "<｜tool▁sep｜>"
@@ -86,7 +86,7 @@ def _python(name: str, arguments: str) -> str:
 
 
 _TAGGED = ("<tool_call>", "</tool_call>")
-_ENVELOPES = {
+ENVELOPES = {
     "qwen3": Envelope(*_TAGGED, _json_call),
     "qwen3-thinking": Envelope(*_TAGGED, _json_call, "t</think>"),
     "qwen3-vl-instruct": Envelope(*_TAGGED, _json_call),
@@ -140,13 +140,14 @@ _ONE = '{"city": "w1w"}'
 
 
 def readers() -> list[str]:
-    """The parsers that read calls."""
+    """The parsers that read calls; each has an entry in `ENVELOPES`."""
     named = [name for name in parser_names() if (info := find_parser(name)) is not None and info.has_tools]
-    return [*named, *(name for name in _ENVELOPES if name.startswith("generic:"))]
+    return [*named, *(name for name in ENVELOPES if name.startswith("generic:"))]
 
 
 def envelope(parser: str) -> Envelope:
-    return _ENVELOPES[parser]
+    assert parser in ENVELOPES, f"add to ENVELOPES how a model of {parser} writes a call"
+    return ENVELOPES[parser]
 
 
 def _object(text: str) -> Callable[[Envelope], str]:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.chat.parsing.cases import TOOLS, join, make_parser, run
-from tests.chat.parsing.odd_forms import FORMS, envelope, outcome, readers, replies, words_of
+from tests.chat.parsing.odd_forms import ENVELOPES, FORMS, envelope, outcome, readers, replies, words_of
 
 # The families whose calls are JSON between two tags, and one form of each of the others.
 JSON_IN_TAGS = ("qwen3", "qwen3-thinking", "qwen3-vl-instruct", "qwen3-vl-thinking", "generic:<tool_call>")
@@ -26,6 +26,11 @@ IN_TAGS = (
     "cohere",
 )
 JSON_ARGUMENTS = (*JSON_IN_TAGS, "ministral", "harmony", "cogito", "deepseek3", "cohere")
+
+
+def test_every_reader_has_an_envelope() -> None:
+    """And none is left of a parser that is gone."""
+    assert set(ENVELOPES) == set(readers())
 
 
 @pytest.mark.slow

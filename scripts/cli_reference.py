@@ -11,7 +11,7 @@ from corral.cli.frame.commands import COMMANDS, ROOT
 from corral.cli.frame.flags import PROGRAM, Command, Flag
 from corral.cli.frame.help import CLIENT_VARIABLES
 from corral.cli.frame.manpage import manual_page
-from corral.config import SETTINGS
+from corral.settingstable import SETTINGS
 
 MANUAL = Path(__file__).parent.parent / "docs" / "corral.1"
 PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
@@ -92,7 +92,7 @@ def configuration_page() -> str:
             "|---|---|---|",
             *rows,
             "",
-            "This page is generated from `src/corral/config.py` by `python -m scripts.cli_reference`.",
+            "This page is generated from `src/corral/settingstable.py` by `python -m scripts.cli_reference`.",
             "",
         ]
     )

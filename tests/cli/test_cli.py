@@ -158,7 +158,7 @@ def test_closed_streams(server: Server) -> None:
 
 def test_help_lists_every_setting(cli: Cli) -> None:
     """`serve --help` is made from the table of settings."""
-    from corral.config import SETTINGS
+    from corral.settingstable import SETTINGS
 
     text = cli("serve", "--help").stdout
     assert all(setting.name in text for setting in SETTINGS)

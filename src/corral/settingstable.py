@@ -1,0 +1,365 @@
+"""The table of all settings: variable, field of `Settings`, how its text is read, default as printed, meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from corral import settingvalues as values
+from corral.hostaddress import HostAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A variable: the field it fills, how its text is read, and what it means. `shown` is the default as printed."""
+
+    name: str
+    field: str
+    read: Callable[[str], Any]
+    shown: str
+    meaning: str
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("OLLAMA_HOST", "host", HostAddress.parse, "127.0.0.1:11434", "Address to listen on"),
+    Setting("OLLAMA_MODELS", "models_dir", Path, "~/.ollama/models", "Folder that holds the models"),
+    Setting(
+        "OLLAMA_KEEP_ALIVE",
+        "keep_alive_ns",
+        values.keep_alive,
+        "5m",
+        "How long a model stays loaded after its last request (negative: forever)",
+    ),
+    Setting(
+        "OLLAMA_LOAD_TIMEOUT",
+        "load_timeout_ns",
+        values.duration,
+        "5m",
+        "Abort a load that makes no progress for this long (0: never)",
+    ),
+    Setting(
+        "OLLAMA_CONTEXT_LENGTH",
+        "context_length",
+        values.number,
+        "0",
+        "Context length unless the model or the request sets one (0: chosen by GPU memory)",
+    ),
+    Setting(
+        "OLLAMA_NUM_PARALLEL",
+        "num_parallel",
+        values.number,
+        "0",
+        "Concurrent requests per model (0: up to 4, as memory allows)",
+    ),
+    Setting(
+        "OLLAMA_MAX_LOADED_MODELS",
+        "max_loaded_models",
+        values.number,
+        "0",
+        "Maximum number of loaded models (0: three per GPU, or three without a GPU)",
+    ),
+    Setting(
+        "OLLAMA_MAX_QUEUE",
+        "max_queue",
+        values.number,
+        "512",
+        "Maximum number of queued requests; further ones get 503",
+    ),
+    Setting(
+        "OLLAMA_ORIGINS",
+        "origins",
+        values.entries,
+        "",
+        "Additional allowed CORS origins, separated by commas; local ones are always allowed",
+    ),
+    Setting("OLLAMA_DEBUG", "log_level", values.log_level, "INFO", "1: debug log; negative: warnings only"),
+    Setting(
+        "OLLAMA_FLASH_ATTENTION",
+        "flash_attention",
+        values.maybe_boolean,
+        "auto",
+        "Turn flash attention on (1) or off (0); automatic: as the engine chooses, but off on Arm CPUs",
+    ),
+    Setting(
+        "OLLAMA_KV_CACHE_TYPE",
+        "kv_cache_type",
+        values.kv_cache_type,
+        "f16",
+        "KV cache type (f16, q8_0, q4_0)",
+    ),
+    Setting(
+        "OLLAMA_GO_TEMPLATE",
+        "go_template",
+        values.maybe_boolean,
+        "auto",
+        "Prefer (1) or ignore (0) the Go template of models that also have a Jinja template",
+    ),
+    Setting(
+        "OLLAMA_LLAMA_CPP_COMPAT",
+        "translates",
+        values.boolean,
+        "true",
+        "Translate models whose layout the engine cannot load (0: pass every file to it unchanged)",
+    ),
+    Setting(
+        "OLLAMA_GPU_OVERHEAD",
+        "gpu_overhead_bytes",
+        values.number,
+        "0",
+        "VRAM to reserve on each GPU, in bytes",
+    ),
+    Setting("OLLAMA_NOPRUNE", "no_prune", values.boolean, "false", "Keep unreferenced blobs"),
+    Setting(
+        "CORRAL_LLAMA_SERVER",
+        "llama_server",
+        str,
+        "",
+        "A llama-server binary to use as the engine; `path` takes the one on PATH",
+    ),
+    Setting(
+        "CORRAL_ENGINE",
+        "engine",
+        str,
+        "",
+        "The engine: `builtin`, `native`, or a llama-server binary (default: the choice of `corral engine use`)",
+    ),
+    Setting(
+        "CORRAL_ENGINE_ENV",
+        "engine_env",
+        values.entries,
+        "",
+        "Further environment variables to pass to engines, by name or as `FOO_*`; by default they get no secrets",
+    ),
+    Setting(
+        "OLLAMA_LLM_LIBRARY",
+        "llm_library",
+        str.lower,
+        "",
+        "Restrict GPU discovery to one backend: `cuda`, `rocm` or `vulkan`; `cpu` disables GPUs",
+    ),
+    Setting(
+        "OLLAMA_LIBRARY_PATH",
+        "library_path",
+        str,
+        "",
+        "Folders that the engine searches first for shared libraries",
+    ),
+    Setting(
+        "OLLAMA_VULKAN",
+        "uses_vulkan",
+        values.boolean,
+        "true",
+        "0 hides Vulkan devices from an engine that is built with Vulkan",
+    ),
+    Setting(
+        "OLLAMA_IGPU_ENABLE",
+        "counts_integrated",
+        values.boolean,
+        "false",
+        "Count integrated graphics (AMD) as a GPU when memory is planned",
+    ),
+    Setting(
+        "OLLAMA_SCHED_SPREAD",
+        "is_spread",
+        values.boolean,
+        "true",
+        "Models are always spread over all visible GPUs; hide some with `CUDA_VISIBLE_DEVICES` or"
+        " `ROCR_VISIBLE_DEVICES`",
+    ),
+    Setting(
+        "LLAMA_ARG_FIT",
+        "fits_memory",
+        values.on_off,
+        "on",
+        "Let the engine move layers that do not fit into a GPU to the CPU",
+    ),
+    Setting(
+        "LLAMA_ARG_FIT_TARGET",
+        "fit_target_mib",
+        values.number,
+        "0",
+        "MiB to leave free on each GPU when it does so (0: the engine's default)",
+    ),
+    Setting(
+        "OLLAMA_MAX_TRANSFER_STREAMS",
+        "transfer_streams",
+        values.number,
+        "0",
+        "Maximum connections per blob of a pull (0: up to 16, adapted to the throughput)",
+    ),
+    Setting(
+        "OLLAMA_DEBUG_LOG_REQUESTS",
+        "logs_requests",
+        values.boolean,
+        "false",
+        "Save the bodies of inference requests in a temporary folder, with scripts that replay them",
+    ),
+    Setting(
+        "CORRAL_HANG_TIMEOUT",
+        "hang_timeout_ns",
+        values.duration,
+        "5m",
+        "Kill an engine that is busy but has produced nothing for this long (0: never)",
+    ),
+    Setting(
+        "CORRAL_CLIENT_TIMEOUT",
+        "client_timeout_ns",
+        values.duration,
+        "5m",
+        "Drop clients that stall mid-request or stop reading the response for this long (0: never)",
+    ),
+    Setting(
+        "CORRAL_MAX_BODY_BYTES",
+        "max_body_bytes",
+        values.number,
+        "67108864",
+        "Largest request body, excluding uploads",
+    ),
+    Setting(
+        "CORRAL_MAX_BODIES_BYTES",
+        "max_bodies_bytes",
+        values.number,
+        "134217728",
+        "Memory for all request bodies together; when it is used up, large requests get 503",
+    ),
+    Setting(
+        "CORRAL_MAX_CONNECTIONS",
+        "max_connections",
+        values.number,
+        "0",
+        "Maximum open connections; beyond it idle ones are closed, then new ones get 503 (0: by the open-file limit)",
+    ),
+    Setting(
+        "CORRAL_WORK_TIMEOUT",
+        "work_timeout_ns",
+        values.duration,
+        "5s",
+        "CPU time limit for a template or a schema; a large request body gets twice, an image three times as much",
+    ),
+    Setting(
+        "CORRAL_LOOP_GUARD",
+        "loop_guard_ns",
+        values.duration,
+        "0",
+        "Log work that holds the event loop for this much CPU time (0: never)",
+    ),
+    Setting(
+        "CORRAL_LOCAL_FILES",
+        "local_files",
+        values.local_files,
+        "link",
+        "How create takes local files: `link` shares their blocks where possible, `copy` never links, "
+        "`off` makes clients upload them",
+    ),
+    Setting(
+        "CORRAL_MAX_JSON_DEPTH",
+        "max_json_depth",
+        values.number,
+        "500",
+        "Maximum nesting depth of request JSON",
+    ),
+    Setting(
+        "CORRAL_REGISTRY",
+        "registry_mode",
+        values.registry_mode,
+        "off",
+        "Serve the models to other machines under /v2/: `pull`, or `push` to accept new ones too",
+    ),
+    Setting(
+        "CORRAL_CACHE_RAM",
+        "cache_ram_mib",
+        values.maybe_number,
+        "auto",
+        "RAM, in MiB, for prompts that no slot of an engine holds any more (0: none; automatic: at most 8192, a "
+        "quarter of the free memory, and twice the model's KV cache)",
+    ),
+    Setting(
+        "CORRAL_PROMPT_STATES",
+        "prompt_states_mib",
+        values.maybe_number,
+        "auto",
+        "Disk space, in MiB, for computed prompts of unloaded models, which need not be computed again (0: none; "
+        "automatic: at most 4096, and a twentieth of the free space)",
+    ),
+    Setting(
+        "CORRAL_REGISTRY_PULL_THROUGH",
+        "is_pull_through",
+        values.boolean,
+        "false",
+        "Fetch a missing model that another machine asks for under /v2/, and keep it",
+    ),
+    Setting(
+        "OLLAMA_CLOUD_BASE_URL",
+        "cloud_base_url",
+        str,
+        "https://ollama.com:443",
+        "Account service of `signin` and `signout`; used for nothing else",
+    ),
+    Setting("CORRAL_OFFLINE", "is_offline", values.boolean, "false", "Never contact a registry"),
+    Setting(
+        "CORRAL_DEFAULT_REGISTRY",
+        "registry",
+        str,
+        "https://registry.ollama.ai",
+        "Registry for model names without a host",
+    ),
+    Setting(
+        "CORRAL_REGISTRY_MIRRORS",
+        "registry_mirrors",
+        values.entries,
+        "",
+        "Registries to try first: `URL` for names without a host, `HOST=URL` for names on that host",
+    ),
+    Setting(
+        "CORRAL_REGISTRY_TRUSTED_HOSTS",
+        "registry_trusted_hosts",
+        values.entries,
+        "",
+        "Hosts (`host` or `host:port`) that redirects and token services may point to, even private ones",
+    ),
+    Setting(
+        "CORRAL_PULL_RATE",
+        "pull_bytes_per_s",
+        values.rate,
+        "0",
+        "Bandwidth limit of all downloads together, per second, as in `10MB` (0: unlimited)",
+    ),
+    Setting("HF_TOKEN", "hugging_face_token", str, "", "Token for private repositories on Hugging Face"),
+    Setting(
+        "CORRAL_PULL_STALL_TIMEOUT",
+        "pull_stall_timeout_ns",
+        values.duration,
+        "30s",
+        "Restart a download part that receives nothing for this long",
+    ),
+    Setting(
+        "CORRAL_PULL_RETRY_DELAY",
+        "pull_retry_delay_ns",
+        values.duration,
+        "1s",
+        "Pause after the first failure of a download part; it doubles with each of the next five",
+    ),
+    Setting(
+        "CORRAL_RESPONSES_DB",
+        "responses_db",
+        Path,
+        "~/.ollama/responses.sqlite3",
+        "Database of stored responses (`/v1/responses`)",
+    ),
+    Setting(
+        "CORRAL_RESPONSES_MAX_AGE",
+        "responses_max_age_ns",
+        values.duration,
+        "720h",
+        "How long a stored response is kept after its conversation was last used (0: store none)",
+    ),
+    Setting(
+        "CORRAL_RESPONSES_MAX_BYTES",
+        "responses_max_bytes",
+        values.number,
+        "268435456",
+        "Maximum size of all stored responses; beyond it the oldest are deleted",
+    ),
+)

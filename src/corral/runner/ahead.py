@@ -19,6 +19,8 @@ _log = logging.getLogger("corral.prompts")
 _REACH = 9
 # Fewer letters or tokens that are shared are not worth a request of their own.
 _FAR = 1024
+# Of dense text: short prompts are not made into tokens for nothing.
+_LETTERS_OF_A_TOKEN = 3
 
 Ask = Callable[[str, dict[str, Any]], Awaitable[Any]]
 Tokenize = Callable[[str], Awaitable[list[int]]]
@@ -74,7 +76,8 @@ class Ahead:
             if under_way.restored is not None:
                 shared = max(shared, shared_length(under_way.restored.prompt, prompt))
         is_far = shared >= _FAR and len(prompt) > _REACH * shared
-        if not is_far and not (self._others() and self._steps.is_worth_it(len(prompt) - shared)):
+        left = (len(prompt) - shared) // (_LETTERS_OF_A_TOKEN if isinstance(prompt, str) else 1)
+        if not is_far and not (self._others() and self._steps.is_worth_it(left)):
             return under_way, prompt
         return under_way, await self._step_by_step(under_way, shared)
 

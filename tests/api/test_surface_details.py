@@ -345,7 +345,9 @@ def test_the_cached_count(script: Server) -> None:
     assert first.get("prompt_eval_cached_count", 0) < first["prompt_eval_count"]
     assert 0 < second["prompt_eval_cached_count"] < second["prompt_eval_count"] == first["prompt_eval_count"]
     _, seeded = ask(script, "/api/generate", "a question 8", raw=True, options={"seed": 1})
-    assert "prompt_eval_cached_count" not in seeded
+    assert seeded["prompt_eval_cached_count"] == second["prompt_eval_cached_count"]
+    _, whole = ask(script, "/api/generate", "a question 8", raw=True, options={"cache_prompt": False})
+    assert "prompt_eval_cached_count" not in whole
     _, loaded = ask(script, "/api/generate", "")
     assert "prompt_eval_cached_count" not in loaded
 

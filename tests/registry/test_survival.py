@@ -199,7 +199,7 @@ def test_bad_rate(start_server: StartServer) -> None:
     """Refused before anything starts."""
     server = start_server()
     status, body = server.request("POST", "/api/pull", {"model": "m", "rate_limit": "fast"})
-    hint = 'write bytes a second, as in "10MB" or "500KiB"'
+    hint = 'use bytes per second, such as "10MB" or "500KiB"'
     assert (status, json.loads(body)) == (400, {"error": "invalid rate limit: 'fast'", "hint": hint})
 
 

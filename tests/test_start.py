@@ -259,8 +259,9 @@ def test_a_signal_ends_streams_with_an_error_line(fake_server: Start, number: si
     for thread in threads:
         thread.join(60)
     text = b"the server is shutting down"
-    assert json.loads(answers["/api/generate"].splitlines()[-1]) == {"error": text.decode()}
-    assert json.loads(answers["/api/chat"].splitlines()[-1]) == {"error": text.decode()}
+    for path in ("/api/generate", "/api/chat"):
+        error = {"error": text.decode(), "hint": "try again when it is back"}
+        assert json.loads(answers[path].splitlines()[-1]) == error
     assert b'data: {"error":{' in answers["/v1/chat/completions"]
     assert b"event: error\n" in answers["/v1/messages"]
     assert b"event: response.failed\n" in answers["/v1/responses"]

@@ -7,6 +7,7 @@ import shutil
 import stat
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +45,24 @@ def test_a_write_is_whole_or_not_at_all(
     write_atomically(path, b"new", mode=mode)
     assert path.read_bytes() == b"new"
     assert os.listdir(path.parent) == ["file"]
+
+
+def test_a_folder_that_is_removed_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a sweep of empty folders: it is made again, whichever step notices."""
+    path = tmp_path / "a" / "b" / "file"
+    make, left = Path.mkdir, [3]
+
+    def removed(folder: Path, *arguments: Any, **more: Any) -> None:
+        make(folder, *arguments, **more)
+        if left[0] and folder == path.parent:
+            left[0] -= 1
+            shutil.rmtree(tmp_path / "a")
+            if left[0]:
+                raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(Path, "mkdir", removed)
+    write_atomically(path, b"content")
+    assert (path.read_bytes(), left) == (b"content", [0])
 
 
 def test_reading_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,8 +138,8 @@ def write_atomically(path: Path, data: bytes, *, mode: int | None = None) -> Non
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
     for attempt in range(_FOLDER_ATTEMPTS):
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode)
         except FileNotFoundError:
             if attempt == _FOLDER_ATTEMPTS - 1:

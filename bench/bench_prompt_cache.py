@@ -24,8 +24,9 @@ from typing import Any
 
 from bench.peers import Server
 
-# Two tokens that are this close (natural logarithm of the probability) may change places.
-_CLOSE = 0.25
+# So much may the shape of a batch change (natural logarithm of a probability): without any cache, 0.24 was seen with
+# corral-tiny and 16 conversations at a time. State of another conversation changes everything.
+_CLOSE = 0.5
 _EMBEDDER = "embed"
 _EMBEDDER_FILE = Path(__file__).parent.parent / "tests" / "fixtures" / "embed.gguf"
 _WORDS = "river stone copper seven window garden letter winter music paper horse silver engine candle".split()

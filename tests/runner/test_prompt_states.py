@@ -162,6 +162,11 @@ def test_halves_are_removed(states: PromptStates, weights: Path) -> None:
     (folder / "a.state").write_bytes(b"x")
     os.utime(folder / "a.state", (1, 1))
     (folder / "b.json").write_text("{}")
+    unfinished = folder / ".c.json.123.456"
+    unfinished.write_text("{")
+    states.sweep()
+    assert unfinished.exists()  # somebody may still be writing it
+    os.utime(unfinished, (1, 1))
     states.sweep()
     assert not folder.exists()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +13,6 @@ from corral.runner.recent import RecentPrompts
 from corral.runner.slots import Slots
 from corral.runner.steps import Steps
 
-_log = logging.getLogger("corral.prompts")
 # The engine finds a slot by how much of a request it holds: a tenth at least.
 _REACH = 9
 # Fewer letters or tokens that are shared are not worth a request of their own.

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from corral.digest import Digest
+from corral.disk import write_atomically
 
 _log = logging.getLogger("corral.prompts")
 _MAX_QUOTA_BYTES = 4 << 30
@@ -33,6 +34,7 @@ _FREE_SHARE = 20  # by default at most this part of what is free on the disk
 # A state that fills much of the quota would drive all others out.
 _LARGEST_SHARE = 2
 _MAX_STATES = 1000
+_UNFINISHED_NS = 60_000_000_000
 _FOLDER = re.compile("[0-9a-f]{16}-[0-9a-f]{16}")
 _DIGEST = re.compile("[0-9a-f]{64}")
 _MAX_NOTE_BYTES = 64 << 20
@@ -135,10 +137,8 @@ class PromptStates:
     def keep(self, path: Path, prompt: Prompt, token_count: int) -> None:
         """Note a state that the engine has written; states that it continues go, and the oldest beyond the quota."""
         path.chmod(0o600)
-        text = json.dumps({"prompt": prompt, "tokens": token_count})
-        handle = os.open(path.with_suffix(".json"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        note = json.dumps({"prompt": prompt, "tokens": token_count})
+        write_atomically(path.with_suffix(".json"), note.encode(), mode=0o600)
         for other in self.saved(path.parent):
             if other.path != path and shared_length(other.prompt, prompt) == len(other.prompt):
                 self.forget(other)
@@ -165,8 +165,8 @@ class PromptStates:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def sweep(self, used: Collection[Digest] | None = None) -> None:
-        """Remove the states used longest ago beyond the quota, notes and states without their other half, and, where
-        `used` is given, the states of other weights than those."""
+        """Remove the states used longest ago beyond the quota, notes and states without their other half, notes that
+        a crash left half-written, and, where `used` is given, the states of other weights than those."""
         if used is not None:
             starts = {digest.hex[:16].lower() for digest in used}
             for folder in _folders(self._folder):
@@ -183,13 +183,16 @@ class PromptStates:
                 left -= path.stat().st_size
             except OSError:
                 continue
-            is_whole = path.with_suffix(".json").exists() or time.time_ns() - _used_ns(path) < 60_000_000_000
+            is_whole = path.with_suffix(".json").exists() or _may_be_in_use(path)
             if left < 0 or number >= _MAX_STATES or not is_whole:
                 self.forget(SavedPrompt(path, "", 0))
         for folder in _folders(self._folder):
             for note in folder.glob("*.json"):
                 if not note.with_suffix(".state").exists():
                     note.unlink(missing_ok=True)
+            for unfinished in folder.glob(".*.json.*"):
+                if not _may_be_in_use(unfinished):
+                    unfinished.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 folder.rmdir()  # if it is empty
 
@@ -225,6 +228,11 @@ def _folders(folder: Path) -> Iterator[Path]:
 
 def _newest_first(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.state"), key=_used_ns, reverse=True)
+
+
+def _may_be_in_use(path: Path) -> bool:
+    """Whether a file without its other half is young enough that somebody may still be writing it."""
+    return time.time_ns() - _used_ns(path) < _UNFINISHED_NS
 
 
 def _used_ns(path: Path) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import time
 from collections.abc import Callable, Coroutine
@@ -12,7 +11,6 @@ from typing import Any
 
 from corral.web.connection import Application, Connection
 
-_log = logging.getLogger("corral.web")
 _SWEEP_S = 1.0
 # This many connections beyond the bound get 503; further ones are closed without an answer.
 _MAX_REFUSED = 64

@@ -40,7 +40,6 @@ _OTHER_NAMES = {
 _ANY = ("any", "mixed", "unknown", "")
 _LISTS_OF_SCHEMAS = ("anyOf", "oneOf", "allOf")
 _COUNTS = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
-_NUMBERS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 _MAX_NUMBER_CHARS = 400
 
 

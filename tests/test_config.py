@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from corral.config import Settings
 from corral.errors import CorralError
 from corral.hostaddress import HostAddress
+from corral.settingstable import SETTINGS
 from scripts.cli_reference import CONFIGURATION, configuration_page
 
 
@@ -121,3 +123,10 @@ def test_origins_that_can_never_match(origins: str, text: str) -> None:
 def test_the_page_is_made_of_the_table() -> None:
     """docs/configuration.md lists every setting, in the words of the table."""
     assert CONFIGURATION.read_text() == configuration_page()
+
+
+def test_every_setting_has_a_place_in_the_configuration_file() -> None:
+    """`section.key`, each once, and no section is also a key."""
+    places = [setting.path for setting in SETTINGS]
+    assert [place for place in places if not re.fullmatch(r"[a-z_]+\.[a-z_0-9]+", place)] == []
+    assert len(set(places)) == len(places)

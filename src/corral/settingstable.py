@@ -1,4 +1,6 @@
-"""The table of all settings: variable, field of `Settings`, how its text is read, default as printed, meaning."""
+"""The table of all settings: variable, place in the configuration file, field of `Settings`, how its text is read,
+default as printed, meaning.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,13 @@ from corral.hostaddress import HostAddress
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A variable: the field it fills, how its text is read, and what it means. `shown` is the default as printed."""
+    """A variable: the field it fills, how its text is read, and what it means.
+
+    `path` is its `section.key` in the configuration file, `shown` the default as printed.
+    """
 
     name: str
+    path: str
     field: str
     read: Callable[[str], Any]
     shown: str
@@ -23,10 +29,20 @@ class Setting:
 
 
 SETTINGS: tuple[Setting, ...] = (
-    Setting("OLLAMA_HOST", "host", HostAddress.parse, "127.0.0.1:11434", "Address to listen on"),
-    Setting("OLLAMA_MODELS", "models_dir", Path, "~/.ollama/models", "Folder that holds the models"),
+    Setting(
+        "OLLAMA_HOST", "server.host", "host", HostAddress.parse, "127.0.0.1:11434", "Address to listen on"
+    ),
+    Setting(
+        "OLLAMA_MODELS",
+        "server.models_dir",
+        "models_dir",
+        Path,
+        "~/.ollama/models",
+        "Folder that holds the models",
+    ),
     Setting(
         "OLLAMA_KEEP_ALIVE",
+        "scheduler.keep_alive",
         "keep_alive_ns",
         values.keep_alive,
         "5m",
@@ -34,6 +50,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "OLLAMA_LOAD_TIMEOUT",
+        "scheduler.load_timeout",
         "load_timeout_ns",
         values.duration,
         "5m",
@@ -41,6 +58,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "OLLAMA_CONTEXT_LENGTH",
+        "scheduler.context_length",
         "context_length",
         values.number,
         "0",
@@ -48,6 +66,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "OLLAMA_NUM_PARALLEL",
+        "scheduler.num_parallel",
         "num_parallel",
         values.number,
         "0",
@@ -55,6 +74,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "OLLAMA_MAX_LOADED_MODELS",
+        "scheduler.max_loaded_models",
         "max_loaded_models",
         values.number,
         "0",
@@ -62,6 +82,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "OLLAMA_MAX_QUEUE",
+        "limits.max_queue",
         "max_queue",
         values.number,
         "512",
@@ -69,14 +90,23 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "OLLAMA_ORIGINS",
+        "server.origins",
         "origins",
         values.entries,
         "",
         "Additional allowed CORS origins, separated by commas; local ones are always allowed",
     ),
-    Setting("OLLAMA_DEBUG", "log_level", values.log_level, "INFO", "1: debug log; negative: warnings only"),
+    Setting(
+        "OLLAMA_DEBUG",
+        "log.debug",
+        "log_level",
+        values.log_level,
+        "INFO",
+        "1: debug log; negative: warnings only",
+    ),
     Setting(
         "OLLAMA_FLASH_ATTENTION",
+        "engine.flash_attention",
         "flash_attention",
         values.maybe_boolean,
         "auto",
@@ -84,6 +114,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "OLLAMA_KV_CACHE_TYPE",
+        "engine.kv_cache_type",
         "kv_cache_type",
         values.kv_cache_type,
         "f16",
@@ -91,6 +122,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "OLLAMA_GO_TEMPLATE",
+        "prompts.go_template",
         "go_template",
         values.maybe_boolean,
         "auto",
@@ -98,6 +130,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "OLLAMA_LLAMA_CPP_COMPAT",
+        "engine.translate",
         "translates",
         values.boolean,
         "true",
@@ -105,14 +138,18 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "OLLAMA_GPU_OVERHEAD",
+        "scheduler.gpu_overhead",
         "gpu_overhead_bytes",
         values.number,
         "0",
         "VRAM to reserve on each GPU, in bytes",
     ),
-    Setting("OLLAMA_NOPRUNE", "no_prune", values.boolean, "false", "Keep unreferenced blobs"),
+    Setting(
+        "OLLAMA_NOPRUNE", "store.no_prune", "no_prune", values.boolean, "false", "Keep unreferenced blobs"
+    ),
     Setting(
         "CORRAL_LLAMA_SERVER",
+        "engine.llama_server",
         "llama_server",
         str,
         "",
@@ -120,6 +157,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "CORRAL_ENGINE",
+        "engine.name",
         "engine",
         str,
         "",
@@ -127,6 +165,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "CORRAL_ENGINE_ENV",
+        "engine.env",
         "engine_env",
         values.entries,
         "",
@@ -134,6 +173,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "OLLAMA_LLM_LIBRARY",
+        "engine.gpu_library",
         "llm_library",
         str.lower,
         "",
@@ -141,6 +181,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "OLLAMA_LIBRARY_PATH",
+        "engine.library_path",
         "library_path",
         str,
         "",
@@ -148,6 +189,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "OLLAMA_VULKAN",
+        "engine.vulkan",
         "uses_vulkan",
         values.boolean,
         "true",
@@ -155,6 +197,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "OLLAMA_IGPU_ENABLE",
+        "scheduler.integrated_gpus",
         "counts_integrated",
         values.boolean,
         "false",
@@ -162,6 +205,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "OLLAMA_SCHED_SPREAD",
+        "scheduler.spread",
         "is_spread",
         values.boolean,
         "true",
@@ -170,6 +214,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "LLAMA_ARG_FIT",
+        "engine.fit",
         "fits_memory",
         values.on_off,
         "on",
@@ -177,6 +222,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "LLAMA_ARG_FIT_TARGET",
+        "engine.fit_target_mib",
         "fit_target_mib",
         values.number,
         "0",
@@ -184,6 +230,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "OLLAMA_MAX_TRANSFER_STREAMS",
+        "registry.max_streams",
         "transfer_streams",
         values.number,
         "0",
@@ -191,6 +238,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "OLLAMA_DEBUG_LOG_REQUESTS",
+        "log.requests",
         "logs_requests",
         values.boolean,
         "false",
@@ -198,6 +246,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "CORRAL_HANG_TIMEOUT",
+        "engine.hang_timeout",
         "hang_timeout_ns",
         values.duration,
         "5m",
@@ -205,6 +254,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "CORRAL_CLIENT_TIMEOUT",
+        "limits.client_timeout",
         "client_timeout_ns",
         values.duration,
         "5m",
@@ -212,6 +262,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "CORRAL_MAX_BODY_BYTES",
+        "limits.max_body_bytes",
         "max_body_bytes",
         values.number,
         "67108864",
@@ -219,6 +270,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "CORRAL_MAX_BODIES_BYTES",
+        "limits.max_bodies_bytes",
         "max_bodies_bytes",
         values.number,
         "134217728",
@@ -226,6 +278,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "CORRAL_MAX_CONNECTIONS",
+        "limits.max_connections",
         "max_connections",
         values.number,
         "0",
@@ -233,6 +286,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "CORRAL_WORK_TIMEOUT",
+        "limits.work_timeout",
         "work_timeout_ns",
         values.duration,
         "5s",
@@ -240,6 +294,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "CORRAL_LOOP_GUARD",
+        "log.loop_guard",
         "loop_guard_ns",
         values.duration,
         "0",
@@ -247,6 +302,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "CORRAL_LOCAL_FILES",
+        "store.local_files",
         "local_files",
         values.local_files,
         "link",
@@ -255,6 +311,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "CORRAL_MAX_JSON_DEPTH",
+        "limits.max_json_depth",
         "max_json_depth",
         values.number,
         "500",
@@ -262,6 +319,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "CORRAL_REGISTRY",
+        "registry.serve",
         "registry_mode",
         values.registry_mode,
         "off",
@@ -269,6 +327,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "CORRAL_CACHE_RAM",
+        "engine.cache_ram_mib",
         "cache_ram_mib",
         values.maybe_number,
         "auto",
@@ -277,6 +336,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "CORRAL_PROMPT_STATES",
+        "engine.prompt_states_mib",
         "prompt_states_mib",
         values.maybe_number,
         "auto",
@@ -285,6 +345,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "CORRAL_REGISTRY_PULL_THROUGH",
+        "registry.pull_through",
         "is_pull_through",
         values.boolean,
         "false",
@@ -292,14 +353,23 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "OLLAMA_CLOUD_BASE_URL",
+        "registry.account_url",
         "cloud_base_url",
         str,
         "https://ollama.com:443",
         "Account service of `signin` and `signout`; used for nothing else",
     ),
-    Setting("CORRAL_OFFLINE", "is_offline", values.boolean, "false", "Never contact a registry"),
+    Setting(
+        "CORRAL_OFFLINE",
+        "registry.offline",
+        "is_offline",
+        values.boolean,
+        "false",
+        "Never contact a registry",
+    ),
     Setting(
         "CORRAL_DEFAULT_REGISTRY",
+        "registry.default",
         "registry",
         str,
         "https://registry.ollama.ai",
@@ -307,6 +377,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "CORRAL_REGISTRY_MIRRORS",
+        "registry.mirrors",
         "registry_mirrors",
         values.entries,
         "",
@@ -314,6 +385,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "CORRAL_REGISTRY_TRUSTED_HOSTS",
+        "registry.trusted_hosts",
         "registry_trusted_hosts",
         values.entries,
         "",
@@ -321,14 +393,23 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "CORRAL_PULL_RATE",
+        "registry.pull_rate",
         "pull_bytes_per_s",
         values.rate,
         "0",
         "Bandwidth limit of all downloads together, per second, as in `10MB` (0: unlimited)",
     ),
-    Setting("HF_TOKEN", "hugging_face_token", str, "", "Token for private repositories on Hugging Face"),
+    Setting(
+        "HF_TOKEN",
+        "registry.hugging_face_token",
+        "hugging_face_token",
+        str,
+        "",
+        "Token for private repositories on Hugging Face",
+    ),
     Setting(
         "CORRAL_PULL_STALL_TIMEOUT",
+        "registry.pull_stall_timeout",
         "pull_stall_timeout_ns",
         values.duration,
         "30s",
@@ -336,6 +417,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "CORRAL_PULL_RETRY_DELAY",
+        "registry.pull_retry_delay",
         "pull_retry_delay_ns",
         values.duration,
         "1s",
@@ -343,6 +425,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "CORRAL_RESPONSES_DB",
+        "responses.database",
         "responses_db",
         Path,
         "~/.ollama/responses.sqlite3",
@@ -350,6 +433,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "CORRAL_RESPONSES_MAX_AGE",
+        "responses.max_age",
         "responses_max_age_ns",
         values.duration,
         "720h",
@@ -357,6 +441,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "CORRAL_RESPONSES_MAX_BYTES",
+        "responses.max_bytes",
         "responses_max_bytes",
         values.number,
         "268435456",

@@ -23,7 +23,7 @@ from typing import Any
 
 from bench.duel.contest import Results, measure_scale, run_round
 from bench.duel.figures import Part, Sizes, groups, parts
-from bench.duel.launch import corral, pull_missing
+from bench.duel.launch import corral, engine, pull_missing
 from bench.duel.peers import Peer, server_url
 from bench.duel.plot import svg
 from bench.duel.prompts import PromptMaker
@@ -66,6 +66,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     server: dict[str, Any] = {"action": _AddServer, "type": _pair, "dest": "servers", "default": []}
     parser.add_argument("--peer", metavar="NAME=URL", help="a running server", **server)
     parser.add_argument("--corral", metavar="NAME=PATH", help="start the Corral of this checkout", **server)
+    parser.add_argument(
+        "--engine", metavar="NAME=FILE", help="start llama.cpp's own server with this GGUF", **server
+    )
     parser.add_argument("--model", required=True, help="model of the chats")
     parser.add_argument("--embed-model", default="", help="model of the embeddings (default: none are made)")
     parser.add_argument("--model-of", metavar="NAME=MODEL", type=_pair, action="append", default=[],
@@ -92,9 +95,10 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if not names or len(set(names)) < len(names):
         parser.error("name at least one server with --peer or --corral, each differently")
     started = {name for kind, name, _ in arguments.servers if kind == "corral"}
+    own = {name for kind, name, _ in arguments.servers if kind == "peer"}
     for option, known, used in (
         ("--env", started, arguments.env),
-        ("--pid", set(names) - started, arguments.pid),
+        ("--pid", own, arguments.pid),
         ("--model-of", set(names), arguments.model_of),
     ):
         if unknown := {entry[0] for entry in used} - known:
@@ -113,6 +117,9 @@ def _open_peers(arguments: argparse.Namespace, stack: contextlib.ExitStack) -> l
         if kind == "corral":
             env = {key: value for owner, key, value in arguments.env if owner == name}
             url, pid = stack.enter_context(corral(Path(place), arguments.store, env))
+        elif kind == "engine":
+            model = models.get(name, arguments.model)
+            url, pid = stack.enter_context(engine(Path(place), model, arguments.ctx or 0))
         peer = Peer(
             name,
             server_url(url),

@@ -68,14 +68,16 @@ class Sparing:
         self._count = 0
 
     def write(self, level: int, message: str, *args: object) -> None:
-        if not self._log.isEnabledFor(level):
-            return
+        if self._log.isEnabledFor(level) and self.may_write():
+            self._log.log(level, message, *args)
+
+    def may_write(self) -> bool:
+        """Whether one more line is allowed, which counts as written."""
         minute = int(time.monotonic() // 60)
         if minute != self._minute:
             self._minute, self._count = minute, 0
         self._count += 1
-        if self._count <= self._lines_per_minute:
-            self._log.log(level, message, *args)
+        return self._count <= self._lines_per_minute
 
 
 class LogWriter(logging.Handler):

@@ -23,15 +23,15 @@ from corral.devices import Machine, read_machine
 from corral.disk import ReadAhead
 from corral.errors import (
     CorralError,
-    InsufficientMemoryError,
     RunnerExitedError,
     RunnerStartError,
     SchedulingError,
 )
-from corral.logs import Sparing
 from corral.requestfacts import RequestFacts
 from corral.runner.interface import Runner, RunnerFactory, RunnerSpec
 from corral.scheduler import events, instructions, reasons
+from corral.scheduler.decisions import Decisions
+from corral.scheduler.journal import Journal
 from corral.scheduler.loaded import LoadedRunner, Phase
 from corral.scheduler.shortage import is_out_of_memory
 from corral.scheduler.spec import LoadedInfo, LoadRequest, SchedulerConfig
@@ -39,10 +39,8 @@ from corral.scheduler.state import SchedulerState
 from corral.supervise import log_failure
 
 _log = logging.getLogger("corral.scheduler")
-# A crowd that is turned away must not fill the log.
-_refusals = Sparing(_log, lines_per_minute=60)
 # A request that waits for longer is mentioned without OLLAMA_DEBUG.
-_LONG_WAIT_S = 10.0
+_LONG_WAIT_S = 10
 _PING_TIMEOUT_S = 10.0
 # How long the end of a runner may wait for its prompts to be written: that of an idle one, and that of the server.
 _KEEP_PROMPTS_S = 10.0
@@ -85,12 +83,14 @@ class Scheduler:
         measure: Callable[[], Awaitable[Machine]],
         clock_ns: Callable[[], int] = time.monotonic_ns,
         read_ahead: Callable[[Path], None] = lambda _path: None,
+        journal: Journal | None = None,
     ) -> None:
         self._config = config
         self._factory = factory
         self._measure = measure
         self._clock_ns = clock_ns
         self._read_ahead = read_ahead
+        self._decisions = Decisions(journal or Journal())
         self._has_arrived = asyncio.Event()
         self._state: SchedulerState | None = None
         self._tickets = itertools.count(1)
@@ -104,11 +104,14 @@ class Scheduler:
         self._timer: asyncio.TimerHandle | None = None
         # Per runner: the time of expiry on the monotonic and on the wall clock.
         self._expiries: dict[int, tuple[int, int]] = {}
-        self._last_shortage: CorralError | None = None
 
     @classmethod
     def from_settings(
-        cls, settings: Settings, factory: RunnerFactory, uses_gpus: Callable[[], bool]
+        cls,
+        settings: Settings,
+        factory: RunnerFactory,
+        uses_gpus: Callable[[], bool],
+        journal: Journal | None = None,
     ) -> Scheduler:
         """A scheduler for this machine. GPUs count if `uses_gpus` (asked in a thread) says that the engine does."""
         config = SchedulerConfig(
@@ -133,7 +136,7 @@ class Scheduler:
         async def measure() -> Machine:
             return await asyncio.to_thread(read)
 
-        return cls(config, factory, measure=measure, read_ahead=ReadAhead())
+        return cls(config, factory, measure=measure, read_ahead=ReadAhead(), journal=journal)
 
     async def __aenter__(self) -> Scheduler:
         self._state = SchedulerState(self._config, await self._measure())
@@ -219,13 +222,8 @@ class Scheduler:
 
     def _mention_wait(self, ticket: int) -> None:
         if pending := self._pending.get(ticket):
-            _log.info(
-                'waiting model=%s seconds=%.0f for="%s"%s',
-                pending.request.name,
-                _LONG_WAIT_S,
-                pending.reason,
-                _for_request(pending),
-            )
+            request = pending.facts.request_id
+            self._decisions.waiting(pending.request.name, _LONG_WAIT_S, pending.reason, request)
 
     def unload(self, weights_key: str) -> None:
         """Unload a model as soon as it is idle; does not wait for that."""
@@ -285,14 +283,13 @@ class Scheduler:
             case instructions.Explain(ticket, reason):
                 self._explain(ticket, reason)
             case instructions.StartLoad():
-                self._log_load(instruction)
+                self._decisions.loading(instruction, self._request_of(instruction.ticket))
                 runner_id = instruction.runner_id
                 self._loads[runner_id] = asyncio.create_task(self._load(runner_id, instruction.spec))
             case instructions.AbortLoad(runner_id, reason):
                 _spawn(self._abort(runner_id, reason), self._endings)
             case instructions.StopRunner(runner_id, reason, for_ticket):
-                request = _for_request(self._pending.get(for_ticket or 0))
-                _spawn(self._stop(runner_id, reason, request), self._endings)
+                _spawn(self._stop(runner_id, reason, self._request_of(for_ticket)), self._endings)
             case instructions.PingRunner(runner_id):
                 _spawn(self._ping(runner_id), self._questions)
             case instructions.ReadMemory():
@@ -306,45 +303,26 @@ class Scheduler:
             return
         pending.answer.set_result(runner_id)
         if _log.isEnabledFor(logging.DEBUG):
-            _log.debug("granted model=%s runner=%d%s", pending.request.name, runner_id, _for_request(pending))
+            _log.debug(
+                "granted model=%s runner=%d request=%s",
+                pending.request.name,
+                runner_id,
+                pending.facts.request_id,
+            )
 
     def _refuse(self, ticket: int, error: CorralError) -> None:
         pending = self._pending.get(ticket)
         if pending is None or pending.answer.done():
             return
         pending.answer.set_exception(error)
-        level = logging.INFO
-        if isinstance(error, InsufficientMemoryError) and error is not self._last_shortage:
-            self._last_shortage = error  # the first of those who wait for the same load
-            level = logging.WARNING
-        _refusals.write(
-            level,
-            'refused model=%s reason="%s"%s',
-            pending.request.name,
-            error,
-            _for_request(pending),
-        )
+        self._decisions.refused(pending.request.name, error, pending.facts.request_id)
 
     def _explain(self, ticket: int, reason: str) -> None:
         pending = self._pending.get(ticket)
         if pending is None:
             return
         pending.reason = reason
-        if _log.isEnabledFor(logging.DEBUG):
-            _log.debug('queued model=%s for="%s"%s', pending.request.name, reason, _for_request(pending))
-
-    def _log_load(self, order: instructions.StartLoad) -> None:
-        spec = order.spec
-        _log.info(
-            'loading model=%s reason="%s" num_ctx=%d slots=%d threads=%d predicted="%s"%s',
-            spec.name,
-            order.reason,
-            spec.num_ctx,
-            spec.num_parallel,
-            spec.num_thread,
-            reasons.size(order.predicted_bytes),
-            _for_request(self._pending.get(order.ticket)),
-        )
+        self._decisions.queued(pending.request.name, reason, pending.facts.request_id)
 
     def _wake_at(self, at_ns: int) -> None:
         if self._timer is not None:
@@ -368,12 +346,13 @@ class Scheduler:
             lacks_memory = is_out_of_memory(error)
             # Out of memory is followed by another attempt, or by a refusal with the sizes.
             level = logging.INFO if lacks_memory else logging.WARNING
-            _log.log(level, "load failed model=%s error=%s", spec.name, error)
+            self._decisions.load_failed(spec.name, error, level=level)
             self._tell(events.LoadFailed(runner_id, error, lacks_memory))
             return
         except Exception as error:
             self._loads.pop(runner_id, None)
             _log.exception("load failed model=%s", spec.name)
+            self._decisions.load_failed(spec.name, error, level=logging.NOTSET)  # it is logged
             failure = RunnerStartError(f"error starting llama-server: {error}")
             self._tell(events.LoadFailed(runner_id, failure))
             return
@@ -381,33 +360,27 @@ class Scheduler:
         self._runners[runner_id] = runner
         ended_ns = self._clock_ns()
         self._load_times[runner_id] = (started_ns, ended_ns)
-        _log.info(
-            "loaded model=%s seconds=%.2f num_ctx=%d slots=%d threads=%d",
-            spec.name,
-            (ended_ns - started_ns) / 1e9,
-            min(spec.num_ctx, runner.facts.num_ctx),
-            spec.num_parallel,
-            spec.num_thread,
-        )
+        self._decisions.loaded(runner, (ended_ns - started_ns) / 1e9)
         self._tell(events.LoadSucceeded(runner_id))
 
         def on_exit(exited: asyncio.Future[RunnerExitedError]) -> None:
             if not exited.cancelled() and runner_id in self._runners:
-                _log.warning("runner ended model=%s reason=%s", spec.name, exited.result())
-                self._tell(events.RunnerExited(runner_id, is_out_of_memory(exited.result())))
+                error = exited.result()
+                self._decisions.ended(spec.name, error)
+                self._tell(events.RunnerExited(runner_id, is_out_of_memory(error)))
 
         runner.exited.add_done_callback(on_exit)
 
     async def _abort(self, runner_id: int, reason: str) -> None:
         load = self._loads.pop(runner_id, None)
         if load is not None:
-            _log.info('load aborted model=%s reason="%s"', self._name_of(runner_id), reason)
+            self._decisions.load_aborted(self._name_of(runner_id), reason)
             load.cancel()
             await asyncio.gather(load, return_exceptions=True)
         await self._stop(runner_id, reason)
 
     async def _stop(self, runner_id: int, reason: str, request: str = "") -> None:
-        """`request`: for whom, as the end of a line of the log."""
+        """`request`: the id of the request for which it is stopped, if there is one."""
         runner = self._runners.pop(runner_id, None)
         self._expiries.pop(runner_id, None)
         self._load_times.pop(runner_id, None)
@@ -416,7 +389,7 @@ class Scheduler:
             vram_bytes = self._vram_bytes(runner_id)
             before = await self._measure() if vram_bytes else None
             await _close(runner)
-            _log.info('unloaded model=%s reason="%s"%s', runner.spec.name, reason, request)
+            self._decisions.unloaded(runner.spec.name, reason, request)
             if before is not None and not any(gpu.is_unified for gpu in before.gpus):
                 await self._await_vram(before.vram_free_bytes + int(vram_bytes * _VRAM_SHARE))
         self._tell(events.RunnerStopped(runner_id))
@@ -440,6 +413,11 @@ class Scheduler:
     def _vram_bytes(self, runner_id: int) -> int:
         runners = self._state.runners if self._state is not None else ()
         return next((r.plan.vram_bytes for r in runners if r.runner_id == runner_id), 0)
+
+    def _request_of(self, ticket: int | None) -> str:
+        """The id of the request behind a ticket, if it came by HTTP and still waits."""
+        pending = self._pending.get(ticket or 0)
+        return pending.facts.request_id if pending else ""
 
     def _name_of(self, runner_id: int) -> str:
         runners = self._state.runners if self._state is not None else ()
@@ -489,11 +467,6 @@ async def _close(runner: Runner) -> None:
         await runner.close()
     except Exception:
         _log.exception("closing failed model=%s", runner.spec.name)
-
-
-def _for_request(pending: _Pending | None) -> str:
-    """The end of a line about a request: its id, if it came by HTTP."""
-    return f" request={pending.facts.request_id}" if pending and pending.facts.request_id else ""
 
 
 def _shutting_down() -> SchedulingError:

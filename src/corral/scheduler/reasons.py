@@ -64,6 +64,28 @@ def retry(failed: RunnerSpec, spec: RunnerSpec) -> str:
     return f"retry after out of memory: {', '.join(changes) or 'no other model is loaded'}"
 
 
+# How reasons begin, and the word that stands for all of their kind.
+_CAUSES = (
+    ("room for ", "room"),
+    ("reload", "reload"),
+    ("idle for ", "idle"),
+    (KEEP_ALIVE_ZERO, "requested"),
+    (UNLOAD_REQUESTED, "requested"),
+    (UNHEALTHY, "unhealthy"),
+    (OUT_OF_MEMORY, "memory"),
+    ("retry after out of memory", "memory"),
+    (ENDED, "ended"),
+    (UNWANTED, "unwanted"),
+    ("no progress for ", "stalled"),
+    (NOT_LOADED, "wanted"),
+)
+
+
+def cause_of(reason: str) -> str:
+    """The kind of a reason, one of a few words; `other` if it is none of those above."""
+    return next((cause for start, cause in _CAUSES if reason.startswith(start)), "other")
+
+
 def size(count: int) -> str:
     """Bytes as `corral ps` prints them: decimal units, one place."""
     for unit, scale in (("GB", 10**9), ("MB", 10**6)):

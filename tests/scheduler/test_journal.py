@@ -54,7 +54,7 @@ def test_a_level_of_zero_keeps_and_does_not_log(caplog: pytest.LogCaptureFixture
 
 
 def test_words_of_a_line() -> None:
-    facts = {
+    facts: dict[str, int | float | str] = {
         "reason": "not loaded",
         "slots": 4,
         "seconds": 0.456,

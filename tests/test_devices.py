@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral import devices
-from corral.devices import CPU, GPU, parse_nvidia_smi, parse_rocm_smi
+from corral import devices, gpus, systemtext
+from corral.devices import CPU
+from corral.gpus import GPU, parse_nvidia_smi, parse_rocm_smi
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -91,8 +92,8 @@ def test_hidden_devices(monkeypatch: pytest.MonkeyPatch, visible: str, expected:
     """CUDA_VISIBLE_DEVICES hides devices as the CUDA run time reads it."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     text = "0, A, 8192, 8000\n1, B, 8192, 8000\n"
-    gpus = devices._visible(parse_nvidia_smi(text, 0, 0))
-    assert [gpu.index for gpu in gpus] == expected
+    found = gpus._visible(parse_nvidia_smi(text, 0, 0))
+    assert [gpu.index for gpu in found] == expected
 
 
 @pytest.mark.process
@@ -101,20 +102,20 @@ def test_a_tool_that_cannot_be_killed_is_given_up(tmp_path: Path, monkeypatch: p
     tool = tmp_path / "nvidia-smi"
     tool.write_text("#!/bin/sh\nexec sleep 600\n")
     tool.chmod(0o755)
-    monkeypatch.setattr(devices, "_TOOL_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(devices, "_stuck", {})
+    monkeypatch.setattr(systemtext, "_TOOL_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(systemtext, "_stuck", {})
     real_kill = subprocess.Popen.kill
     monkeypatch.setattr(subprocess.Popen, "kill", lambda _process: None)
-    assert devices._run([str(tool)]) == ""
-    (process,) = devices._stuck.values()
+    assert systemtext.run_tool([str(tool)]) == ""
+    (process,) = systemtext._stuck.values()
     assert process.poll() is None
-    assert devices._run([str(tool)]) == ""
-    assert list(devices._stuck.values()) == [process]
+    assert systemtext.run_tool([str(tool)]) == ""
+    assert list(systemtext._stuck.values()) == [process]
     real_kill(process)
     process.wait()
     tool.write_text("#!/bin/sh\necho again\n")
-    monkeypatch.setattr(devices, "_TOOL_TIMEOUT_S", 60)
-    assert devices._run([str(tool)]) == "again"
+    monkeypatch.setattr(systemtext, "_TOOL_TIMEOUT_S", 60)
+    assert systemtext.run_tool([str(tool)]) == "again"
 
 
 @pytest.mark.process
@@ -122,8 +123,8 @@ def test_output_of_a_tool_that_fails_does_not_count(tmp_path: Path) -> None:
     tool = tmp_path / "tool"
     tool.write_text("#!/bin/sh\necho text\nexit 3\n")
     tool.chmod(0o755)
-    assert devices._run([str(tool)]) == ""
-    assert devices._run([str(tmp_path / "missing")]) == ""
+    assert systemtext.run_tool([str(tool)]) == ""
+    assert systemtext.run_tool([str(tmp_path / "missing")]) == ""
 
 
 def lay_out(root: Path, files: dict[str, str]) -> Path:
@@ -188,7 +189,7 @@ def test_a_mac() -> None:
         "Pages purgeable:                            500.\n"
     )
     assert devices.parse_vm_stat(vm_stat) == 31500 * 16384
-    (small,), (large,) = devices._metal_gpus(24 * GIB, 20 * GIB), devices._metal_gpus(64 * GIB, 8 * GIB)
+    (small,), (large,) = gpus._metal_gpus(24 * GIB, 20 * GIB), gpus._metal_gpus(64 * GIB, 8 * GIB)
     assert (small.total_bytes, small.free_bytes, small.is_unified) == (16 * GIB, 16 * GIB, True)
     assert (large.total_bytes, large.free_bytes) == (48 * GIB, 8 * GIB)
 

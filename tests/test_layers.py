@@ -9,9 +9,9 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "src" / "corral"
 # Modules on their own, which every package may import. They import each other only.
 GROUND = set(
-    "apiversion assets bounded childenv childlimits config devices digest disk errors golang hostaddress lifetime "
-    "listening logs loopguard memory names rate requestfacts settingstable settingvalues supervise threads "
-    "types".split()
+    "apiversion assets bounded childenv childlimits config devices digest disk errors golang gpus hostaddress "
+    "lifetime listening logs loopguard memory names rate requestfacts settingstable settingvalues supervise "
+    "systemtext threads types".split()
 )
 # A package may import the ground and these. A package that is not split here counts as one.
 MAY_IMPORT = {

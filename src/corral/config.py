@@ -63,7 +63,7 @@ class Settings:
     llm_library: str = ""
     library_path: str = ""
     uses_vulkan: bool = True
-    counts_integrated: bool = False
+    counts_integrated: bool | None = None
     is_spread: bool = True
     fits_memory: bool = True
     fit_target_mib: int = 0

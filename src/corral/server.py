@@ -136,7 +136,7 @@ def engine_gpus(settings: Settings, engine: EngineChoice) -> EngineGPUs:
         package_folder=engine.package_folder,
         extra_env=engine.extra_env,
         library=settings.llm_library,
-        has_integrated=settings.counts_integrated,
+        with_integrated=settings.counts_integrated,
     )
 
 
@@ -195,7 +195,7 @@ async def _prepare(parts: _Parts, *, may_prune: bool, show: Callable[[str], None
 
 
 async def _warn_of_unused_gpus(gpus: EngineGPUs) -> None:
-    problem, advice = await asyncio.to_thread(lambda: gpus.problem)
+    problem, advice = await asyncio.to_thread(gpus.problem)
     if problem:
         _log.warning("%s; to use it: %s", problem, advice)
 
@@ -213,7 +213,7 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "
         states=states,
     )
     gpus = engine_gpus(settings, engine)
-    scheduler = Scheduler.from_settings(settings, factory, lambda: gpus.is_used)
+    scheduler = Scheduler.from_settings(settings, factory, gpus.read)
 
     async def pull_base(text: str, report: Report) -> None:
         await puller.pull_base(text, report)

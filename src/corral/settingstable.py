@@ -199,9 +199,10 @@ SETTINGS: tuple[Setting, ...] = (
         "OLLAMA_IGPU_ENABLE",
         "scheduler.integrated_gpus",
         "counts_integrated",
-        values.boolean,
-        "false",
-        "Count integrated graphics (AMD) as a GPU when memory is planned",
+        values.maybe_boolean,
+        "auto",
+        "Use integrated graphics where there is no graphics card (1), or not (0); automatic: only where it is fast "
+        "(NVIDIA, Apple, Strix Halo)",
     ),
     Setting(
         "OLLAMA_SCHED_SPREAD",

@@ -9,8 +9,9 @@ import re
 import pytest
 
 from corral import requestfacts
-from corral.devices import CPU, GPU, Machine
+from corral.devices import CPU, Machine
 from corral.errors import QueueFullError, RunnerStartError
+from corral.gpus import GPU
 from corral.scheduler.spec import SchedulerConfig
 from tests.scheduler.test_loop import GIB, ROOMY, SECOND, FakeFactory, make, run, settled, use, wish
 

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from corral.devices import CPU, GPU, Machine
+from corral.devices import CPU, Machine
 from corral.errors import CorralError, QueueFullError, RunnerExitedError, RunnerStartError, SchedulingError
+from corral.gpus import GPU
 from corral.runner.interface import (
     CompletionRequest,
     Piece,

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.devices import CPU, GPU, Machine
+from corral.devices import CPU, Machine
+from corral.gpus import GPU
 from corral.scheduler.estimate import estimate_memory, kv_bytes, padded_context
 from corral.scheduler.placement import (
     Fit,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from corral.devices import CPU, GPU, Machine
+from corral.devices import CPU, Machine
 from corral.errors import RunnerStartError
+from corral.gpus import GPU
 from corral.runner.interface import RunnerSpec
 from corral.scheduler.shortage import shortage
 from corral.scheduler.spec import Estimate, Plan

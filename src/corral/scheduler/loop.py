@@ -27,6 +27,7 @@ from corral.errors import (
     RunnerStartError,
     SchedulingError,
 )
+from corral.gpus import GPU
 from corral.requestfacts import RequestFacts
 from corral.runner.interface import Runner, RunnerFactory, RunnerSpec
 from corral.scheduler import events, instructions, reasons
@@ -110,10 +111,10 @@ class Scheduler:
         cls,
         settings: Settings,
         factory: RunnerFactory,
-        uses_gpus: Callable[[], bool],
+        read_gpus: Callable[[int, int], tuple[GPU, ...]],
         journal: Journal | None = None,
     ) -> Scheduler:
-        """A scheduler for this machine. GPUs count if `uses_gpus` (asked in a thread) says that the engine does."""
+        """A scheduler for this machine. `read_gpus` is called in a thread with the machine's total and free bytes."""
         config = SchedulerConfig(
             keep_alive_ns=settings.keep_alive_ns,
             load_timeout_ns=settings.load_timeout_ns,
@@ -130,11 +131,8 @@ class Scheduler:
             cache_ram_mib=settings.cache_ram_mib,
         )
 
-        def read() -> Machine:
-            return read_machine(with_gpus=uses_gpus(), with_integrated=settings.counts_integrated)
-
         async def measure() -> Machine:
-            return await asyncio.to_thread(read)
+            return await asyncio.to_thread(read_machine, read_gpus)
 
         return cls(config, factory, measure=measure, read_ahead=ReadAhead(), journal=journal)
 

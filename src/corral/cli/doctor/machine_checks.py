@@ -156,7 +156,7 @@ def _can_listen(address: HostAddress) -> bool:
 
 def check_memory() -> Iterator[Finding]:
     """How much memory is free for models."""
-    machine = read_machine(with_gpus=False)
+    machine = read_machine()
     text = (
         f"{format_bytes(machine.free_bytes)} free of {format_bytes(machine.total_bytes)}, "
         f"{machine.cpu.physical_count} cores"
@@ -180,14 +180,14 @@ def check_gpus(env: Mapping[str, str]) -> Iterator[Finding]:
         package_folder=engine.package_folder,
         extra_env=engine_variables(settings, env),
         library=settings.llm_library,
-        has_integrated=settings.counts_integrated,
+        with_integrated=settings.counts_integrated,
     )
-    problem, advice = gpus.problem
+    problem, advice = gpus.problem()
     if problem:
         yield warn("gpu", problem, advice)
-    for gpu in gpus.gpus if gpus.is_used else ():
+    for gpu in read_machine(gpus.read).gpus:
         sizes = f"{format_bytes(gpu.free_bytes)} free of {format_bytes(gpu.total_bytes)}"
-        yield ok("gpu", f"{gpu.name} ({gpu.library}), {sizes}")
+        yield ok("gpu", f"{gpu.device}: {gpu.name} ({gpu.library}), {sizes}")
 
 
 def check_engine(env: Mapping[str, str]) -> Iterator[Finding]:

@@ -1,29 +1,30 @@
-"""Whether the engine uses the GPUs of this machine, and what to do where it does not."""
+"""Which GPUs an engine uses, how much of their memory is free, and what to do where it uses none."""
 
 from __future__ import annotations
 
-import json
-import re
-import subprocess
-import sys
-from functools import cached_property
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from corral.childenv import child_environment
-from corral.devices import GPU, read_cards, read_machine
+from corral.gpus import GPU, EngineDevice, may_have_gpu, merged, read_cards, read_gpus, usable_devices
+from corral.runner.engines.probe import ProbeError, probe_devices
 
-_PROBE = "import json, xllamacpp as x; print(json.dumps([d['name'] for d in x.get_device_info()]))"
-# A driver that wakes up sleeping cards takes seconds.
-_PROBE_TIMEOUT_S = 30.0
-_WHEELS = "https://xorbitsai.github.io/xllamacpp/whl"
-_WHEEL_FOLDERS = {"cuda": "cu128", "rocm": "rocm-6.4.1"}
-_CARDS = {"0x10de": ("NVIDIA", "nvidia-smi"), "0x1002": ("AMD", "rocm-smi")}
+# By the vendor's PCI number: maker, its driver's tool, and the engine for it.
+_CARDS = {
+    "0x10de": ("NVIDIA", "nvidia-smi", "cuda"),
+    "0x1002": ("AMD", "rocm-smi", "rocm"),
+    "0x8086": ("Intel", "vulkaninfo", "vulkan"),
+}
+_LEAST_CARD_BYTES = 1 << 30
 
 
 class EngineGPUs:
-    """Answers for one engine: a binary, a package folder, or the installed package. Answers are worked out once.
+    """Answers for one engine: a binary, a package folder, or the installed package.
 
-    `library` limits what counts (`OLLAMA_LLM_LIBRARY`): `cpu`, or a backend's name with or without a version.
+    What the engine lists is asked once, until `look_again`. `library` limits what counts (`OLLAMA_LLM_LIBRARY`):
+    `cpu`, or a backend's name with or without a version. `with_integrated`: see `gpus.usable_devices`. May be used by
+    several threads.
     """
 
     def __init__(
@@ -33,90 +34,114 @@ class EngineGPUs:
         package_folder: Path | None = None,
         extra_env: dict[str, str] | None = None,
         library: str = "",
-        has_integrated: bool = False,
+        with_integrated: bool | None = None,
+        probe: Callable[..., tuple[EngineDevice, ...]] = probe_devices,
     ) -> None:
-        self._server_path = server_path
-        self._package_folder = package_folder
-        self._extra_env = extra_env or {}
+        self._engine: dict[str, Any] = {
+            "server_path": server_path,
+            "package_folder": package_folder,
+            "env": extra_env or {},
+        }
         self._library = library
-        self._has_integrated = has_integrated
+        self._with_integrated = with_integrated
+        self._probe = probe
+        self._lock = threading.Lock()
+        self._devices: tuple[EngineDevice, ...] | None = None
+        self.failure = ""
 
-    @cached_property
-    def gpus(self) -> tuple[GPU, ...]:
-        """The accelerators that the drivers' tools name."""
-        return read_machine(with_gpus=True, with_integrated=self._has_integrated).gpus
+    @property
+    def devices(self) -> tuple[EngineDevice, ...]:
+        """All that the engine lists; empty if it cannot be asked, and `failure` then says why."""
+        with self._lock:
+            if self._devices is None:
+                self._devices = self._ask()
+            return self._devices
 
-    @cached_property
-    def devices(self) -> tuple[str, ...]:
-        """The engine's own names of the devices that it would use beside the processor."""
-        names = self._server_devices() if self._server_path else self._package_devices()
-        return tuple(name for name in names if not name.upper().startswith("CPU"))
-
-    @cached_property
-    def is_used(self) -> bool:
-        """Whether models may go to a GPU. Without one that is known at once."""
-        if self._library.startswith("cpu"):
-            return False
-        return bool(self.gpus) and (sys.platform == "darwin" or bool(self.devices))
-
-    @cached_property
-    def problem(self) -> tuple[str, str]:
-        """What is wrong with the use of GPUs, and how to mend it; empty if nothing is."""
-        if self.is_used or self._library.startswith("cpu"):
-            return "", ""
-        if self.gpus:
-            names = ", ".join(dict.fromkeys(gpu.name for gpu in self.gpus))
-            return (
-                f"{names} is not used: the engine has no {self.gpus[0].library.upper()} backend",
-                self._advice(),
-            )
-        for vendor, memory_bytes in read_cards():
-            maker, tool = _CARDS.get(vendor, ("", ""))
-            if maker and (maker == "NVIDIA" or memory_bytes >= 1 << 30):
-                return (
-                    f"a GPU of {maker} is not used: its driver does not answer ({tool})",
-                    f"install the driver, so that `{tool}` lists the GPU",
-                )
-        return "", ""
-
-    def _advice(self) -> str:
-        if self._server_path is not None:
-            return (
-                f"name a llama-server that was built for it in CORRAL_LLAMA_SERVER (now {self._server_path})"
-            )
-        folder = _WHEEL_FOLDERS.get(self.gpus[0].library, "vulkan")
-        return (
-            f"pip install xllamacpp --force-reinstall --index-url {_WHEELS}/{folder}, or name a llama-server that was"
-            " built for it in CORRAL_LLAMA_SERVER"
-        )
-
-    def _package_devices(self) -> tuple[str, ...]:
-        env = {"PYTHONPATH": str(self._package_folder)} if self._package_folder else {}
+    def _ask(self) -> tuple[EngineDevice, ...]:
+        self.failure = ""
         try:
-            return tuple(map(str, json.loads(self._output([sys.executable, "-c", _PROBE], env))))
-        except ValueError:
+            return self._probe(**self._engine)
+        except ProbeError as error:
+            self.failure = str(error)
             return ()
 
-    def _server_devices(self) -> tuple[str, ...]:
-        return parse_device_list(self._output([str(self._server_path), "--list-devices"], {}))
+    def look_again(self) -> None:
+        """Ask the engine anew when its devices are needed next: one may have been lost, or have come back."""
+        with self._lock:
+            self._devices = None
 
-    def _output(self, command: list[str], env: dict[str, str]) -> str:
-        try:
-            done = subprocess.run(
-                command,
-                env={**child_environment(), **self._extra_env, **env},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_PROBE_TIMEOUT_S,
-                check=False,
+    @property
+    def is_for_cpu(self) -> bool:
+        return self._library.startswith("cpu")
+
+    def read(self, total_bytes: int, free_bytes: int) -> tuple[GPU, ...]:
+        """The devices that the engine uses, with what is free on them now; takes up to seconds, raises nothing.
+
+        `total_bytes` and `free_bytes` are the machine's. A device whose free memory nobody else knows is asked for
+        with the engine again. On a machine without GPUs nobody is asked.
+        """
+        if self.is_for_cpu:
+            return ()
+        tools = self.tools(total_bytes, free_bytes)
+        if not tools and not may_have_gpu():
+            return ()
+        is_new = self._devices is None
+        gpus = self._merged(tools, total_bytes, free_bytes)
+        if not is_new and any(not gpu.is_measured for gpu in gpus):
+            self.look_again()
+            gpus = self._merged(tools, total_bytes, free_bytes)
+        return gpus
+
+    def _merged(self, tools: tuple[GPU, ...], total_bytes: int, free_bytes: int) -> tuple[GPU, ...]:
+        devices = usable_devices(self.devices, with_integrated=self._with_integrated)
+        return merged(devices, tools, total_bytes, free_bytes)
+
+    def tools(self, total_bytes: int = 0, free_bytes: int = 0) -> tuple[GPU, ...]:
+        """The GPUs that the drivers' tools name."""
+        return read_gpus(total_bytes, free_bytes, with_integrated=bool(self._with_integrated))
+
+    @property
+    def is_used(self) -> bool:
+        """Whether models may go to a GPU. Without one that is known at once."""
+        return bool(self.read(0, 0))
+
+    def problem(self) -> tuple[str, str]:
+        """What is wrong with the use of GPUs, and how to mend it; empty if nothing is."""
+        if self.is_for_cpu:
+            return "", ""
+        tools = self.tools()
+        if not tools and not may_have_gpu():
+            return "", ""
+        if usable_devices(self.devices, with_integrated=True):
+            return "", ""
+        if tools:
+            names = ", ".join(dict.fromkeys(gpu.name for gpu in tools))
+            wanted = dict.fromkeys(gpu.library for gpu in tools)
+            reason = (
+                self.failure or f"the engine has no {' or '.join(name.upper() for name in wanted)} backend"
             )
-        except (OSError, subprocess.TimeoutExpired):
-            return ""
-        return done.stdout
+            return f"{names} is not used: {reason}", self._advice(next(iter(wanted)))
+        return self._unseen_card()
+
+    def _unseen_card(self) -> tuple[str, str]:
+        """A card that the kernel sees and no tool: its driver is missing, or an engine for it."""
+        for vendor, memory_bytes in read_cards():
+            maker, tool, engine = _CARDS.get(vendor, ("", "", ""))
+            if maker == "NVIDIA" or (maker == "AMD" and memory_bytes >= _LEAST_CARD_BYTES):
+                what = f"a GPU of {maker} is not used: its driver does not answer ({tool})"
+                return what, f"install the driver, so that `{tool}` lists the GPU; then {install(engine)}"
+        return "", ""
+
+    def _advice(self, engine: str) -> str:
+        path = self._engine["server_path"]
+        other = (
+            f", or name a llama-server that was built for it in CORRAL_LLAMA_SERVER (now {path})"
+            if path
+            else ""
+        )
+        return install(engine) + other
 
 
-def parse_device_list(text: str) -> tuple[str, ...]:
-    """Names in what `llama-server --list-devices` prints: lines such as `  CUDA0: NVIDIA ... (24564 MiB, ...)`."""
-    return tuple(re.findall(r"^\s+([A-Za-z]+\d+): ", text, re.MULTILINE))
+def install(engine: str) -> str:
+    """The command that installs an engine for a kind of card."""
+    return f"corral engine install {engine}"

@@ -24,12 +24,13 @@ from corral.runner.engines.choice import (
     installed_engines,
     use_engine,
 )
+from corral.runner.engines.folders import engine_folder
 from tests.conftest import Server
 
 
 def put_native(home: Path, version: str) -> Path:
     """A native build that is a copy of the wheel: real, but quick to make. It marks that it was imported."""
-    folder = choice.native_folder(home)
+    folder = engine_folder(home, "native")
     package = Path(xllamacpp.__file__).parent
     folder.mkdir(parents=True)
     (folder / package.name).mkdir()

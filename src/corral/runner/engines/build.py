@@ -21,7 +21,8 @@ from pathlib import Path
 
 from corral.childenv import child_environment
 from corral.errors import CorralError
-from corral.runner.engines.choice import NATIVE, native_folder, wheel_version
+from corral.runner.engines.choice import wheel_version
+from corral.runner.engines.folders import NATIVE, engine_folder
 
 _CMAKE_ARGS = (
     "-DLLAMA_LLGUIDANCE=OFF -DLLAMA_BUILD_BORINGSSL=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF"
@@ -56,7 +57,7 @@ def build_native(
             "no C++ compiler found",
             hint="install one: apt install g++, dnf install gcc-c++, or xcode-select --install",
         )
-    folder = native_folder(home)
+    folder = engine_folder(home, NATIVE)
     folder.parent.mkdir(parents=True, exist_ok=True)
     target = folder.parent / f".building-{os.getpid()}"
     log = folder.parent / "build.log"

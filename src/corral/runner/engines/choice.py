@@ -1,7 +1,8 @@
-"""Which engine serves: the wheel that Corral depends on, the same compiled for this CPU, or a llama-server binary.
+"""Which engine serves: the wheel that Corral depends on, another build of its version, or a llama-server binary.
 
     ~/.corral/engine                 the name that `corral engine use` chose
-    ~/.corral/engines/native/        a package folder with `xllamacpp` compiled here, and `build.json` about it
+    ~/.corral/engines/NAME/          a package folder with `xllamacpp` for `cuda`, `rocm` or `vulkan`, or compiled for
+                                     this CPU (`native`), and `build.json` about it
 
 `CORRAL_HOME` moves the folder. A choice that has become impossible (the build was deleted, or is of another version
 than the wheel) is an error that says what to do, never another engine in silence.
@@ -9,7 +10,6 @@ than the wheel) is an error that says what to do, never another engine in silenc
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corral.errors import CorralError
+from corral.runner.engines.facts import EngineFacts, read_facts
+from corral.runner.engines.folders import NAMES, NATIVE, engine_folder, known_name
 
 BUILTIN = "builtin"
-NATIVE = "native"
 _PACKAGE = "xllamacpp"
 
 
@@ -29,21 +30,21 @@ class UnknownEngineError(CorralError):
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """`package_folder`: where to import the engine from instead of the environment; `server_path`: a binary."""
+    """`package_folder`: where to import the engine from instead of the environment; `server_path`: a binary.
+
+    `facts`: what was recorded when it was installed or built.
+    """
 
     name: str
     version: str = ""
     package_folder: Path | None = None
     server_path: Path | None = None
+    facts: EngineFacts | None = None
 
 
 def home_folder(env: Mapping[str, str] = os.environ) -> Path:
     """Where Corral keeps what is not a model."""
     return Path(env.get("CORRAL_HOME") or Path.home() / ".corral")
-
-
-def native_folder(home: Path) -> Path:
-    return home / "engines" / NATIVE
 
 
 def wheel_version() -> str:
@@ -57,51 +58,56 @@ def wheel_version() -> str:
 
 
 def installed_engines(home: Path) -> list[Engine]:
-    """All engines that could serve, the built-in one first."""
+    """All engines that are here, the built-in one first; those of another version than the wheel too."""
     found = [Engine(BUILTIN, wheel_version())] if wheel_version() else []
-    if (native := _native(home)) is not None:
-        found.append(native)
+    found += [engine for name in reversed(NAMES) if (engine := _own(home, name)) is not None]
     if server := shutil.which("llama-server"):
         found.append(Engine("llama-server", server_path=Path(server)))
     return found
 
 
-def _native(home: Path) -> Engine | None:
-    folder = native_folder(home)
-    try:
-        facts = json.loads((folder / "build.json").read_text())
-        return Engine(NATIVE, str(facts["version"]), package_folder=folder)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def _own(home: Path, name: str) -> Engine | None:
+    folder = engine_folder(home, name)
+    facts = read_facts(folder, name)
+    return Engine(name, facts.version, package_folder=folder, facts=facts) if facts else None
 
 
 def find_engine(name: str, home: Path) -> Engine:
-    """The engine of a name: `builtin`, `native`, `llama-server` (on PATH), or the path of a binary.
+    """The engine of a name: `builtin`, one of `NAMES`, `llama-server` (on PATH), or the path of a binary.
 
     Raises:
         UnknownEngineError
     """
-    if name == NATIVE:
-        native = _native(home)
-        if native is None:
-            raise UnknownEngineError(
-                "there is no native build of the engine", hint="build it: corral engine build"
-            )
-        if wheel_version() and native.version != wheel_version():
-            raise UnknownEngineError(
-                f"the native build of the engine has version {native.version}, Corral needs {wheel_version()}",
-                hint="rebuild it with corral engine build, or switch back with corral engine use builtin",
-            )
-        return native
+    if own := known_name(name):
+        return _find_own(own, home)
     if name == BUILTIN:
         return Engine(BUILTIN)
     found = shutil.which("llama-server" if name == "path" else name)
     if found is None:
         raise UnknownEngineError(
             f"error starting llama-server: llama-server binary not found (checked: {name})",
-            hint="use builtin, native, or the path of a llama-server binary",
+            hint=f"use {BUILTIN}, {', '.join(NAMES)}, or the path of a llama-server binary",
         )
     return Engine("llama-server", server_path=Path(found).absolute())
+
+
+def _find_own(name: str, home: Path) -> Engine:
+    verb = "build" if name == NATIVE else f"install {name}"
+    engine = _own(home, name)
+    if engine is None and name == NATIVE:
+        raise UnknownEngineError(
+            "there is no native build of the engine", hint="build it: corral engine build"
+        )
+    if engine is None:
+        raise UnknownEngineError(
+            f"the {name} engine is not installed", hint=f"install it: corral engine install {name}"
+        )
+    if wheel_version() and engine.version != wheel_version():
+        raise UnknownEngineError(
+            f"the {name} build of the engine has version {engine.version}, Corral needs {wheel_version()}",
+            hint=f"renew it with corral engine {verb}, or switch back with corral engine use {BUILTIN}",
+        )
+    return engine
 
 
 def chosen_name(home: Path) -> str:

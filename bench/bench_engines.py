@@ -17,7 +17,8 @@ from pathlib import Path
 
 from bench.peers import BareEngine, interleaved
 from corral.devices import read_cpu
-from corral.runner.engines.choice import find_engine, home_folder
+from corral.homefolder import home_folder
+from corral.runner.engines.choice import find_engine
 from corral.runner.engines.folders import NATIVE
 from corral.runner.interface import EngineChoice, RunnerSpec
 

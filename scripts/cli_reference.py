@@ -15,6 +15,7 @@ from corral.settingstable import SETTINGS
 
 MANUAL = Path(__file__).parent.parent / "docs" / "corral.1"
 PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
+CONFIGURATION_HEAD = Path(__file__).parent / "configuration_head.md"
 CONFIGURATION = Path(__file__).parent.parent / "docs" / "configuration.md"
 MARK = "<!-- From here on generated from src/corral/cli/frame/commands.py by `python -m scripts.cli_reference`. -->\n"
 
@@ -73,26 +74,22 @@ def page_with(text: str) -> str:
 
 
 def configuration_page() -> str:
-    """docs/configuration.md, from the table of settings."""
-    rows = [f"| `{s.name}` | {f'`{s.shown}`' if s.shown else ''} | {s.meaning} |" for s in SETTINGS]
+    """docs/configuration.md: what people wrote, and the table of settings."""
+    rows = [
+        f"| `{s.name}` | `{s.path}` | {f'`{s.shown}`' if s.shown else ''} | {s.meaning} |" for s in SETTINGS
+    ]
     return "\n".join(
         [
-            "# Configuration",
+            *CONFIGURATION_HEAD.read_text().splitlines(),
             "",
-            "The settings of `corral serve`, for administrators. The defaults suit one machine and one user. Every",
-            "setting is an environment variable:",
+            "## All settings",
             "",
-            "    OLLAMA_HOST=0.0.0.0 OLLAMA_KEEP_ALIVE=1h30m corral serve",
-            "",
-            "Durations are written like `90s`, `5m` or `1h30m`. Blanks and quotes around a value are ignored.",
-            "`corral serve --help` prints this list, and `corral doctor` reports unknown and invalid variables.",
-            "[Troubleshooting](troubleshooting.md) explains what to change when something is slow or does not fit.",
-            "",
-            "| variable | default | meaning |",
-            "|---|---|---|",
+            "| variable | in the file | default | meaning |",
+            "|---|---|---|---|",
             *rows,
             "",
-            "This page is generated from `src/corral/settingstable.py` by `python -m scripts.cli_reference`.",
+            "This page is generated from `scripts/configuration_head.md` and `src/corral/settingstable.py` by",
+            "`python -m scripts.cli_reference`.",
             "",
         ]
     )

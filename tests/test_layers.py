@@ -9,9 +9,9 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "src" / "corral"
 # Modules on their own, which every package may import. They import each other only.
 GROUND = set(
-    "apiversion assets bounded childenv childlimits config devices digest disk errors golang gpus hostaddress "
-    "lifetime listening logs loopguard memory names rate requestfacts settingstable settingvalues supervise "
-    "systemtext threads types".split()
+    "apiversion assets bounded childenv childlimits config configfile devices digest disk errors golang gpus "
+    "homefolder hostaddress lifetime listening logs loopguard memory names rate requestfacts settingstable "
+    "settingvalues supervise systemtext threads types".split()
 )
 # A package may import the ground and these. A package that is not split here counts as one.
 MAY_IMPORT = {
@@ -69,7 +69,7 @@ MAY_IMPORT = {
         "cli.frame cli.http cli.terminal library modelfile weights.convert weights.gguf weights.quantize"
     ),
     "cli.conversation": "cli.frame cli.http cli.models cli.terminal modelfile",
-    "cli.agents": "cli.frame cli.http cli.terminal runner",
+    "cli.agents": "cli.frame cli.http cli.terminal",
     "cli.completion": "cli.agents cli.frame cli.http weights.quantize",
     "cli.doctor": "cli.frame cli.http cli.terminal registry runner store",
     "cli.tools": "cli.conversation cli.frame cli.http cli.terminal runner server",

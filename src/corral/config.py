@@ -1,7 +1,7 @@
-"""Settings from the environment, read once into a frozen object.
+"""Settings from the configuration files and the environment, read into a frozen object.
 
-The table `SETTINGS` drives reading, `serve --help` and docs/configuration.md. Names and meanings are
-Ollama's where Ollama has the setting (ollama: envconfig/config.go); those of our own begin with `CORRAL_`.
+The table `SETTINGS` drives reading, `serve --help` and docs/configuration.md. A variable wins over a file. Names and
+meanings are Ollama's where Ollama has the setting (ollama: envconfig/config.go); our own begin with `CORRAL_`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from corral import settingvalues as values
+from corral.configfile.reading import NO_FILES, FileConfig, read_config
+from corral.configfile.sections import NO_SECTIONS, Sections
 from corral.errors import CorralError
 from corral.hostaddress import HostAddress, host_problem, strip_setting
 from corral.settingstable import SETTINGS, Setting
@@ -23,7 +25,7 @@ _MINUTE_NS = 60 * _SECOND_NS
 
 def _doubt(setting: Setting, text: str) -> str:
     """The warning for a value that is accepted but probably a mistake; empty if there is none."""
-    is_switch = setting.read in (values.boolean, values.maybe_boolean)
+    is_switch = setting.read in (values.boolean, values.maybe_boolean) and text != "auto"
     if is_switch and text not in values.TRUE + values.FALSE and text.lower() not in ("yes", "y", "on"):
         return f"{setting.name}={text!r} is read as true; write 0 for false"
     if setting.name == "OLLAMA_SCHED_SPREAD" and text in values.FALSE:
@@ -34,7 +36,7 @@ def _doubt(setting: Setting, text: str) -> str:
 
 
 # Not in the table and yet no reason to warn: read by the command line, or always in effect.
-_KNOWN = frozenset({"OLLAMA_NOHISTORY", "OLLAMA_EDITOR", "OLLAMA_NO_CLOUD", "CORRAL_HOME"})
+_KNOWN = frozenset({"OLLAMA_NOHISTORY", "OLLAMA_EDITOR", "OLLAMA_NO_CLOUD", "CORRAL_HOME", "CORRAL_CONFIG"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +96,25 @@ class Settings:
     responses_db: Path = field(default_factory=lambda: Path.home() / ".ollama" / "responses.sqlite3")
     responses_max_age_ns: int = 720 * 60 * _MINUTE_NS
     responses_max_bytes: int = 256 << 20
+    # Of the configuration files: what they say of models, and which were read.
+    sections: Sections = NO_SECTIONS
+    files: tuple[Path, ...] = ()
     # For the log: values that could not be read (the default holds), and values that look like mistakes.
     warnings: tuple[str, ...] = ()
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
-        """Read the settings.
+    def load(cls, env: Mapping[str, str] = os.environ) -> Settings:
+        """Read the configuration files, and the environment over them.
+
+        Raises:
+            ConfigFileError: a file cannot be used.
+            CorralError: an origin that can never match, or an invalid address.
+        """
+        return cls.from_env(env, read_config(env))
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ, config: FileConfig = NO_FILES) -> Settings:
+        """Read the settings from the environment, over what the files say.
 
         Raises:
             CorralError: an origin that can never match, or an invalid address.
@@ -107,15 +122,18 @@ class Settings:
         if problem := host_problem(env.get("OLLAMA_HOST", "")):
             raise CorralError(f"OLLAMA_HOST={env['OLLAMA_HOST']!r}: {problem}", hint="correct OLLAMA_HOST")
         found: dict[str, Any] = {}
-        warnings = []
+        warnings = [*config.warnings]
         for setting in SETTINGS:
+            if below := config.texts.get(setting.name, ""):
+                found[setting.field] = setting.read(below)
             text = strip_setting(env.get(setting.name, ""))
             if not text:
                 continue
             try:
                 found[setting.field] = setting.read(text)
             except values.UnreadableError:
-                warnings.append(f"{setting.name}={text!r} is invalid, using {setting.shown or 'none'}")
+                used = below or setting.shown or "none"
+                warnings.append(f"{setting.name}={text!r} is invalid, using {used}")
                 continue
             if doubt := _doubt(setting, text):
                 warnings.append(doubt)
@@ -126,7 +144,7 @@ class Settings:
             if name.startswith(("OLLAMA_", "CORRAL_")) and name not in known
         ]
         values.check_origins(found.get("origins", ()))
-        return cls(**found, warnings=tuple(warnings))
+        return cls(**found, sections=config.sections, files=config.paths, warnings=tuple(warnings))
 
 
 def _suggestion(name: str, known: Iterable[str]) -> str:
@@ -145,4 +163,5 @@ def environment_of(command: str) -> list[tuple[str, str]]:
     ]
 
 
-assert {setting.field for setting in SETTINGS} == {f.name for f in fields(Settings)} - {"warnings"}
+_NOT_IN_THE_TABLE = {"sections", "files", "warnings"}
+assert {setting.field for setting in SETTINGS} == {f.name for f in fields(Settings)} - _NOT_IN_THE_TABLE

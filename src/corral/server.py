@@ -31,6 +31,7 @@ from corral.api.responses.routes import responses_surface
 from corral.api.systemone.routes import systemone_surface
 from corral.config import Settings
 from corral.errors import CorralError
+from corral.homefolder import home_folder
 from corral.inference.pipeline import Inference
 from corral.inference.profile import Profiles
 from corral.library.create.jobs import Jobs
@@ -54,7 +55,7 @@ from corral.logs import set_up_logging
 from corral.loopguard import LoopGuard
 from corral.registry.key import default_key_path, ensure_key
 from corral.responses.store import ResponseArchive
-from corral.runner.engines.choice import chosen_name, find_engine, home_folder
+from corral.runner.engines.choice import chosen_name, find_engine
 from corral.runner.engines.environment import engine_variables
 from corral.runner.engines.gpus import EngineGPUs
 from corral.runner.factory import EngineFactory

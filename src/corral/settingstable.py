@@ -18,6 +18,7 @@ class Setting:
     """A variable: the field it fills, how its text is read, and what it means.
 
     `path` is its `section.key` in the configuration file, `shown` the default as printed.
+    The value of one that `is_secret` is never printed.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Setting:
     read: Callable[[str], Any]
     shown: str
     meaning: str
+    is_secret: bool = False
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -407,6 +409,7 @@ SETTINGS: tuple[Setting, ...] = (
         str,
         "",
         "Token for private repositories on Hugging Face",
+        is_secret=True,
     ),
     Setting(
         "CORRAL_PULL_STALL_TIMEOUT",

@@ -44,7 +44,8 @@ def boolean(text: str) -> bool:
 
 
 def maybe_boolean(text: str) -> bool | None:
-    return boolean(text) if text else None
+    """None for `auto`."""
+    return boolean(text) if text and text != "auto" else None
 
 
 def on_off(text: str) -> bool:

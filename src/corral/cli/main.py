@@ -136,6 +136,7 @@ def _take_host(arguments: Arguments) -> None:
     """`--host` sets OLLAMA_HOST, for programs started from here too."""
     if (host := arguments.flags.pop(HOST.name, None)) is not None:
         os.environ["OLLAMA_HOST"] = host
+        arguments.gave_host = True
 
 
 def _root(words: Sequence[str]) -> int:

@@ -20,7 +20,7 @@ from corral.cli.terminal.screen import is_terminal, safe
 from corral.cli.terminal.tables import screen_table
 from corral.disk import write_atomically
 from corral.errors import CorralError
-from corral.runner.engines.choice import home_folder
+from corral.homefolder import home_folder
 
 _LEAST_CONTEXT = 32_768
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from corral.cli.doctor.machine_checks import (
+    check_configuration,
     check_engine,
     check_environment,
     check_gpus,
@@ -55,13 +56,14 @@ def _look() -> Iterator[Finding]:
     yield from check_gpus(os.environ)
     yield from check_engine(os.environ)
     yield from check_proxies(os.environ, settings.registry or _DEFAULT_REGISTRY)
+    yield from check_configuration(os.environ)
     yield from check_environment(os.environ)
     yield check_key(default_key_path())
 
 
 def _settings() -> Settings:
     try:
-        return Settings.from_env()
+        return Settings.load()
     except CorralError:  # reported by the check of the variables
         return Settings.from_env({k: v for k, v in os.environ.items() if k != "OLLAMA_ORIGINS"})
 

@@ -18,12 +18,15 @@ from corral.cli.http.address import server_client
 from corral.cli.http.client import APIError, Client, NoServerError
 from corral.cli.terminal.formatting import format_bytes
 from corral.config import Settings
+from corral.configfile.problems import ConfigFileError
+from corral.configfile.reading import read_config
 from corral.devices import read_machine
 from corral.errors import CorralError
+from corral.homefolder import home_folder
 from corral.hostaddress import HostAddress
 from corral.registry.proxies import proxy_for
 from corral.runner.engines.build import BuildFailedError, read_features
-from corral.runner.engines.choice import UnknownEngineError, chosen_name, find_engine, home_folder
+from corral.runner.engines.choice import UnknownEngineError, chosen_name, find_engine
 from corral.runner.engines.environment import engine_variables
 from corral.runner.engines.gpus import EngineGPUs
 from corral.store.catalog import ManifestStore
@@ -167,9 +170,17 @@ def check_memory() -> Iterator[Finding]:
         yield ok("memory", text)
 
 
+def _settings(env: Mapping[str, str]) -> Settings:
+    """With the configuration files, unless they cannot be used, which another check reports."""
+    try:
+        return Settings.load(env)
+    except ConfigFileError:
+        return Settings.from_env(env)
+
+
 def check_gpus(env: Mapping[str, str]) -> Iterator[Finding]:
     """The GPUs, and whether the engine uses them."""
-    settings = Settings.from_env(env)
+    settings = _settings(env)
     home = home_folder(env)
     try:
         engine = find_engine(settings.llama_server or settings.engine or chosen_name(home), home)
@@ -263,6 +274,20 @@ def check_proxies(env: Mapping[str, str], registry_url: str) -> Iterator[Finding
 def _without_password(url: str) -> str:
     scheme, mark, rest = url.partition("://")
     return f"{scheme}{mark}{rest.rpartition('@')[2]}"
+
+
+def check_configuration(env: Mapping[str, str]) -> Iterator[Finding]:
+    """The configuration files, if there are any."""
+    try:
+        found = read_config(env)
+    except ConfigFileError as exc:
+        for problem in exc.problems:
+            yield fail("config", str(problem), f"{PROGRAM} serve does not start with it: correct the file")
+        return
+    for warning in found.warnings:
+        yield warn("config", *warning.split(": ", 1))
+    if found.paths and not found.warnings:
+        yield ok("config", f"{', '.join(map(str, found.paths))}: valid")
 
 
 def check_environment(env: Mapping[str, str]) -> Iterator[Finding]:

@@ -138,6 +138,19 @@ COMMANDS: tuple[Command, ...] = (
         shows_environment=False,
     ),
     Command(
+        "config",
+        "Show and check the configuration of the server",
+        "tools.config:config",
+        "[show | check | path | schema]",
+        (
+            Flag("json", "Print JSON"),
+            Flag("origin", "Print where each value comes from"),
+        ),
+        needs_server=False,
+        is_own=True,
+        shows_environment=False,
+    ),
+    Command(
         "tokenize",
         "Tokenize a text",
         "tools.tokenize_embed_rerank:tokenize",

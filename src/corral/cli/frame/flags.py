@@ -104,15 +104,19 @@ class Command:
 
 
 class Arguments:
-    """Words and flag values. `flags` has only those that were given, `passed_on` the words after a `--`."""
+    """Words and flag values. `flags` has only those that were given, `passed_on` the words after a `--`.
 
-    __slots__ = ("flags", "passed_on", "wants_help", "words")
+    `gave_host`: `--host` was given, which has become the variable.
+    """
+
+    __slots__ = ("flags", "gave_host", "passed_on", "wants_help", "words")
 
     def __init__(self, words: Iterable[str] = (), flags: dict[str, str] | None = None) -> None:
         self.words = list(words)
         self.flags = flags or {}
         self.passed_on: list[str] = []
         self.wants_help = False
+        self.gave_host = False
 
     def has(self, name: str) -> bool:
         """Whether a bool flag is on."""

@@ -7,7 +7,8 @@ import sys
 from corral.cli.frame.flags import PROGRAM, Arguments, UsageError
 from corral.cli.terminal.formatting import format_table
 from corral.cli.terminal.screen import is_terminal, terminal_size
-from corral.runner.engines.choice import chosen_name, home_folder, installed_engines, use_engine
+from corral.homefolder import home_folder
+from corral.runner.engines.choice import chosen_name, installed_engines, use_engine
 
 _PERCENT_STEP = 5
 

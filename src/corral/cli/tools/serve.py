@@ -9,4 +9,4 @@ from corral.server import serve as run_server
 
 def serve(_arguments: Arguments) -> None:
     """Raises CorralError."""
-    run_server(Settings.from_env())
+    run_server(Settings.load())

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,11 +39,6 @@ class Engine:
     package_folder: Path | None = None
     server_path: Path | None = None
     facts: EngineFacts | None = None
-
-
-def home_folder(env: Mapping[str, str] = os.environ) -> Path:
-    """Where Corral keeps what is not a model."""
-    return Path(env.get("CORRAL_HOME") or Path.home() / ".corral")
 
 
 def wheel_version() -> str:

@@ -1,0 +1,101 @@
+"""Sections that are not settings: models by glob, aliases, and groups of models.
+
+[models."qwen3*"]      num_ctx = 8192   set = { temperature = 0.2 }
+[aliases]              "gpt-4o-mini" = "llama3.2"
+[groups.agents]        members = ["coder", "embed"]   mode = "together"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+GroupMode = Literal["together", "one-at-a-time", "pinned"]
+GROUP_MODES: tuple[GroupMode, ...] = ("together", "one-at-a-time", "pinned")
+_GLOB = frozenset("*?[")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSection:
+    """What a `[models."..."]` section says; None and empty: nothing.
+
+    `defaults` are options under those of a request (`set`, with `num_ctx` and the load options of `engine`), `strip`
+    the options that requests may not have. `engine` replaces settings of the scheduler, by the names of the fields
+    of `SchedulerConfig`. `draft` is the path of a GGUF file or the name of a model.
+    """
+
+    pattern: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    strip: frozenset[str] = frozenset()
+    engine: Mapping[str, Any] = field(default_factory=dict)
+    keep_alive_ns: int | None = None
+    device: str = ""
+    draft: str = ""
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def is_exact(self) -> bool:
+        return not _GLOB & set(self.pattern)
+
+    def matches(self, names: tuple[str, ...]) -> bool:
+        """Whether it is about a model that has these names, without regard to case."""
+        pattern = self.pattern.lower()
+        return any(fnmatchcase(name, pattern) for name in names)
+
+    def over(self, other: ModelSection) -> ModelSection:
+        """Both together; where they differ, this one holds."""
+        return ModelSection(
+            pattern=self.pattern,
+            defaults={**other.defaults, **self.defaults},
+            strip=other.strip | self.strip,
+            engine={**other.engine, **self.engine},
+            keep_alive_ns=other.keep_alive_ns if self.keep_alive_ns is None else self.keep_alive_ns,
+            device=self.device or other.device,
+            draft=self.draft or other.draft,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Models that belong together. The names of the members are globs too.
+
+    `together`: they make no room for each other as long as another model can go. `one-at-a-time`: at most one of them
+    is loaded. `pinned`: they are not unloaded for other models, nor because they are idle.
+    """
+
+    name: str
+    members: tuple[str, ...]
+    mode: GroupMode = "together"
+
+
+@dataclass(frozen=True, slots=True)
+class Sections:
+    """All sections, in the order of the files. `aliases` are further names of models, in lower case."""
+
+    models: tuple[ModelSection, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    groups: tuple[Group, ...] = ()
+
+    def section_for(self, names: tuple[str, ...]) -> ModelSection:
+        """What holds for a model: globs in their order, later ones win, and exact names last.
+
+        `names` are all names of the model, in lower case: `qwen3`, `qwen3:latest` and the full one.
+        """
+        found = ModelSection("")
+        for is_exact in (False, True):
+            for section in self.models:
+                if section.is_exact is is_exact and section.matches(names):
+                    found = section.over(found)
+        return found
+
+    def groups_of(self, names: tuple[str, ...]) -> tuple[Group, ...]:
+        return tuple(
+            group
+            for group in self.groups
+            if any(fnmatchcase(name, member.lower()) for name in names for member in group.members)
+        )
+
+
+NO_SECTIONS = Sections()

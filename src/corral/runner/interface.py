@@ -78,6 +78,7 @@ class CompletionRequest:
     """One completion. A list of token ids as `prompt` is used as it is; a text gets the model's BOS.
 
     `images` replace the media markers of a text prompt in order. `num_predict` -1: until the model stops.
+    `wants_counts`: each piece tells what there was so far.
     """
 
     prompt: str | list[int]
@@ -87,6 +88,7 @@ class CompletionRequest:
     top_logprobs: int | None = None
     preserved_tokens: tuple[str, ...] = ()
     logit_bias: tuple[tuple[int, float], ...] = ()
+    wants_counts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +120,15 @@ class TokenScores:
 
 @dataclass(slots=True)
 class Piece:
-    """One event of a completion: some text (whole characters), or the end. One is made per token."""
+    """One event of a completion: some text (whole characters), or the end. One is made per token.
+
+    `so_far`: the end if this were the last piece, for want of room; only if asked for.
+    """
 
     text: str
     logprobs: tuple[Logprob, ...] = ()
     final: Final | None = None
+    so_far: Final | None = None
 
 
 class Runner(Protocol):

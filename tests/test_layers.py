@@ -55,11 +55,12 @@ MAY_IMPORT = {
     "api.anthropic": "api.http api.native api.openai api.reading inference",
     "api.responses": "api.http api.openai api.reading inference responses",
     "api.systemone": "api.http api.native api.reading inference",
+    "api.operations": "api.http api.native api.reading scheduler",
     "api.registry": "api.http api.reading library store",
     "api.openapi": "api.http api.reading",
     "server": (
-        "api.http api.native api.openai api.anthropic api.responses api.systemone api.registry api.openapi inference "
-        "library registry responses runner scheduler store web weights.translate workers"
+        "api.http api.native api.openai api.anthropic api.responses api.systemone api.operations api.registry "
+        "api.openapi inference library registry responses runner scheduler store web weights.translate workers"
     ),
     # The command line.
     "cli.terminal": "",

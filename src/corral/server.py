@@ -26,6 +26,7 @@ from corral.api.http.steps.request_line import log_request
 from corral.api.native.routes import Services, native_surface
 from corral.api.openai.routes import openai_surface
 from corral.api.openapi.routes import with_description
+from corral.api.operations.routes import operations_surface
 from corral.api.registry.routes import Registry
 from corral.api.responses.routes import responses_surface
 from corral.api.systemone.routes import systemone_surface
@@ -61,6 +62,7 @@ from corral.runner.engines.gpus import EngineGPUs
 from corral.runner.factory import EngineFactory
 from corral.runner.interface import EngineChoice
 from corral.runner.prompt_states import PromptStates
+from corral.scheduler.journal import Journal
 from corral.scheduler.loop import Scheduler
 from corral.store.folder import check_models_folder
 from corral.store.models import ModelStore
@@ -214,7 +216,8 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "
         states=states,
     )
     gpus = engine_gpus(settings, engine)
-    scheduler = Scheduler.from_settings(settings, factory, gpus.read)
+    journal = Journal()
+    scheduler = Scheduler.from_settings(settings, factory, gpus.read, journal)
 
     async def pull_base(text: str, report: Report) -> None:
         await puller.pull_base(text, report)
@@ -248,11 +251,11 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "
         archive.close()
         services.local_files.close()
 
-    app = _app(settings, _surfaces(services, archive), registry, port, host)
+    app = _app(settings, _surfaces(services, archive, journal), registry, port, host)
     return _Parts(app, scheduler, store, states, puller, registry, gpus, close)
 
 
-def _surfaces(services: Services, archive: ResponseArchive) -> list[Surface]:
+def _surfaces(services: Services, archive: ResponseArchive, journal: Journal) -> list[Surface]:
     """The tables of routes of all APIs, but for the registry's, which is not always served."""
     inference = services.inference
     return with_description(
@@ -262,6 +265,7 @@ def _surfaces(services: Services, archive: ResponseArchive) -> list[Surface]:
             responses_surface(inference, archive),
             anthropic_surface(inference),
             systemone_surface(inference),
+            operations_surface(journal),
         ]
     )
 

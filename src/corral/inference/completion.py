@@ -84,8 +84,10 @@ class CompletionRun:
         Raises:
             EngineError, RunnerExitedError, QueueFullError
         """
+        note_pieces = requestfacts.current().note_pieces
         async with self._runner.complete(self._request) as batches:
             async for pieces in batches:
+                note_pieces(len(pieces))
                 chunks: list[Chunk] = []
                 is_last = self._take(pieces, chunks)
                 final = chunks.pop() if chunks and chunks[-1].done else None

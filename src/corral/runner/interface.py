@@ -153,6 +153,16 @@ class Runner(Protocol):
         ...
 
     @property
+    def running_count(self) -> int:
+        """Requests that the engine works on."""
+        ...
+
+    @property
+    def waiting_count(self) -> int:
+        """Requests that wait for a slot."""
+        ...
+
+    @property
     def turn_bytes(self) -> int:
         """How much text one call for vectors or scores should hold, so that it takes about half a second."""
         ...

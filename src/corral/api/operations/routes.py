@@ -6,7 +6,8 @@ from corral.api.http.routing import Route, Surface
 from corral.api.http.sse import EVENT_STREAM
 from corral.api.native.answers import ERROR
 from corral.api.operations.events import EventsHandler
-from corral.api.reading.schema import INTEGER, STRING, Answer, array_of, object_of
+from corral.api.operations.metrics import MetricsHandler
+from corral.api.reading.schema import ANYTHING, INTEGER, STRING, Answer, array_of, object_of
 from corral.scheduler.journal import Journal
 
 _EVENTS = Answer(
@@ -29,8 +30,8 @@ _EVENTS = Answer(
 )
 
 
-def operations_surface(journal: Journal) -> Surface:
-    """Routes that Ollama does not have."""
+def operations_surface(journal: Journal, metrics: MetricsHandler | None) -> Surface:
+    """Routes that Ollama does not have. `metrics`: None where nothing is counted."""
     events = EventsHandler(journal)
     routes = (
         Route(
@@ -42,5 +43,12 @@ def operations_surface(journal: Journal) -> Surface:
             answers=_EVENTS,
             streams=EVENT_STREAM,
         ),
+        *(_metrics(metrics) if metrics is not None else ()),
     )
     return Surface("operations", "Operations", routes, ERROR)
+
+
+def _metrics(handler: MetricsHandler) -> tuple[Route, ...]:
+    return (
+        Route("GET", "/metrics", handler.get, "Counters for Prometheus", scope="read", answers=ANYTHING),
+    )

@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "registry": "store",
     "runner": "",
     "scheduler": "runner weights",
+    "metrics": "scheduler",
     # Files of models.
     "weights": "",
     "weights.gguf": "",
@@ -48,19 +49,20 @@ MAY_IMPORT = {
     ),
     # HTTP.
     "api": "",
-    "api.http": "api.reading inference web workers",
+    "api.http": "api.reading inference metrics web workers",
     "api.reading": "chat.grammar",
     "api.native": "api.http api.reading inference library registry scheduler store",
     "api.openai": "api.http api.native api.reading inference library store",
     "api.anthropic": "api.http api.native api.openai api.reading inference",
     "api.responses": "api.http api.openai api.reading inference responses",
     "api.systemone": "api.http api.native api.reading inference",
-    "api.operations": "api.http api.native api.reading scheduler",
+    "api.operations": "api.http api.native api.reading metrics scheduler",
     "api.registry": "api.http api.reading library store",
     "api.openapi": "api.http api.reading",
     "server": (
         "api.http api.native api.openai api.anthropic api.responses api.systemone api.operations api.registry "
-        "api.openapi inference library registry responses runner scheduler store web weights.translate workers"
+        "api.openapi inference library metrics registry responses runner scheduler store web "
+        "weights.translate workers"
     ),
     # The command line.
     "cli.terminal": "",

@@ -28,8 +28,8 @@ class RequestFacts:
     `model` is the name as the client gave it, `served_model` that of the model that was granted to the request.
     `begun_ns` and `first_piece_ns` are times of `time.perf_counter_ns`: the request's arrival, and the first piece of
     its reply (0: there was none). `gap_counts` are the times between tokens, counted by `GAP_BOUNDS_S`, `gap_ns` is
-    their sum; tokens that arrive together have no time between them. `queue_ns`: waiting for other loads, evictions and engine slots.
-    `load_ns`: waiting for the load of the model. `error`: what was answered in place of a result.
+    their sum; tokens that arrive together have no time between them. `queue_ns`: waiting for other loads, evictions
+    and engine slots. `load_ns`: waiting for the load of the model. `error`: what was answered in place of a result.
     """
 
     request_id: str = ""

@@ -21,11 +21,13 @@ from corral.api.http.steps import Step, chain
 from corral.api.http.steps.dispatch import Dispatch
 from corral.api.http.steps.failures import answer_errors
 from corral.api.http.steps.host import CheckHost
+from corral.api.http.steps.measure import Measure
 from corral.api.http.steps.origin import CheckOrigin
 from corral.api.http.steps.request_line import log_request
 from corral.api.native.routes import Services, native_surface
 from corral.api.openai.routes import openai_surface
 from corral.api.openapi.routes import with_description
+from corral.api.operations.metrics import MetricsHandler
 from corral.api.operations.routes import operations_surface
 from corral.api.registry.routes import Registry
 from corral.api.responses.routes import responses_surface
@@ -54,6 +56,8 @@ from corral.listening import (
 )
 from corral.logs import set_up_logging
 from corral.loopguard import LoopGuard
+from corral.metrics.lag import LoopLag
+from corral.metrics.server import ServerMetrics
 from corral.registry.key import default_key_path, ensure_key
 from corral.responses.store import ResponseArchive
 from corral.runner.engines.choice import chosen_name, find_engine
@@ -154,6 +158,7 @@ class _Parts:
     puller: Puller
     registry: Registry | None
     gpus: EngineGPUs
+    lag: LoopLag
     close: Callable[[], None]
 
 
@@ -173,11 +178,13 @@ async def _serve(
         async with parts.scheduler:
             if guard is not None:
                 guard.start()
+            parts.lag.start()
             await web.start(listener)
             lifetime.watch(_prepare(parts, may_prune=not settings.no_prune, show=lifetime.show))
             lifetime.watch(_warn_of_unused_gpus(parts.gpus))
             await lifetime.until_stopped()
             await web.stop(parts.app.stop, grace_s=_GRACE_S)
+            parts.lag.stop()
             if guard is not None:
                 guard.stop()
             if parts.registry is not None:
@@ -216,8 +223,17 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "
         states=states,
     )
     gpus = engine_gpus(settings, engine)
-    journal = Journal()
+    lag = LoopLag()
+    metrics = (
+        ServerMetrics(sources=[lag.family()], has_vllm_names=settings.has_vllm_metrics)
+        if settings.has_metrics
+        else None
+    )
+    journal = Journal(metrics.decided) if metrics is not None else Journal()
     scheduler = Scheduler.from_settings(settings, factory, gpus.read, journal)
+
+    if metrics is not None:
+        metrics.watch(scheduler.states, scheduler.waiting)
 
     async def pull_base(text: str, report: Report) -> None:
         await puller.pull_base(text, report)
@@ -251,11 +267,15 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "
         archive.close()
         services.local_files.close()
 
-    app = _app(settings, _surfaces(services, archive, journal), registry, port, host)
-    return _Parts(app, scheduler, store, states, puller, registry, gpus, close)
+    handler = MetricsHandler(metrics, settings.models_dir / "blobs") if metrics is not None else None
+    surfaces = _surfaces(services, archive, journal, handler)
+    app = _app(settings, surfaces, metrics, registry, port, host)
+    return _Parts(app, scheduler, store, states, puller, registry, gpus, lag, close)
 
 
-def _surfaces(services: Services, archive: ResponseArchive, journal: Journal) -> list[Surface]:
+def _surfaces(
+    services: Services, archive: ResponseArchive, journal: Journal, metrics: MetricsHandler | None
+) -> list[Surface]:
     """The tables of routes of all APIs, but for the registry's, which is not always served."""
     inference = services.inference
     return with_description(
@@ -265,12 +285,19 @@ def _surfaces(services: Services, archive: ResponseArchive, journal: Journal) ->
             responses_surface(inference, archive),
             anthropic_surface(inference),
             systemone_surface(inference),
-            operations_surface(journal),
+            operations_surface(journal, metrics),
         ]
     )
 
 
-def _app(settings: Settings, surfaces: list[Surface], registry: Registry | None, port: int, host: str) -> App:
+def _app(
+    settings: Settings,
+    surfaces: list[Surface],
+    metrics: ServerMetrics | None,
+    registry: Registry | None,
+    port: int,
+    host: str,
+) -> App:
     """The routes with what happens to every request before and after them."""
     router = Router(surfaces)
     if registry is not None:
@@ -278,6 +305,7 @@ def _app(settings: Settings, surfaces: list[Surface], registry: Registry | None,
     dispatch = Dispatch(router)
     guard = HostGuard(is_loopback=settings.host.is_loopback, port=port)
     steps: list[Step] = [
+        *([Measure(metrics)] if metrics is not None else []),
         log_request,
         answer_errors,
         dispatch.find,

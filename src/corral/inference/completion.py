@@ -84,18 +84,24 @@ class CompletionRun:
         Raises:
             EngineError, RunnerExitedError, QueueFullError
         """
-        note_pieces = requestfacts.current().note_pieces
-        async with self._runner.complete(self._request) as batches:
-            async for pieces in batches:
-                note_pieces(len(pieces))
-                chunks: list[Chunk] = []
-                is_last = self._take(pieces, chunks)
-                final = chunks.pop() if chunks and chunks[-1].done else None
-                if chunks:
-                    await self._emit(chunks)
-                if is_last:
-                    return final
-        return None
+        facts = requestfacts.current()
+        count, final = 0, None
+        try:
+            async with self._runner.complete(self._request) as batches:
+                async for pieces in batches:
+                    count += len(pieces)
+                    facts.note_pieces(len(pieces))
+                    chunks: list[Chunk] = []
+                    is_last = self._take(pieces, chunks)
+                    final = chunks.pop() if chunks and chunks[-1].done else None
+                    if chunks:
+                        await self._emit(chunks)
+                    if is_last:
+                        return final
+            return None
+        finally:
+            if final is None:  # the engine has not said how many there were
+                facts.note_tokens(0, 0, count)
 
     def _take(self, pieces: Sequence[Piece], chunks: list[Chunk]) -> bool:
         """Add the chunks of the next pieces; whether the reply is over, with a last chunk or without."""

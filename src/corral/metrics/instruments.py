@@ -60,7 +60,12 @@ class Gauge:
     kind = "gauge"
 
     def __init__(
-        self, name: str, meaning: str, labels: Labels, read: Callable[[], Iterable[Sample]], kind: str = "gauge"
+        self,
+        name: str,
+        meaning: str,
+        labels: Labels,
+        read: Callable[[], Iterable[Sample]],
+        kind: str = "gauge",
     ) -> None:
         self.name, self.meaning, self.kind = name, meaning, kind
         self._labels = labels
@@ -136,4 +141,8 @@ def label_text(names: Sequence[str], values: Sequence[str]) -> str:
 
 def number(value: float) -> str:
     """A value as both text formats read it."""
-    return str(value) if isinstance(value, int) else repr(float(value))
+    if isinstance(value, int):
+        return str(value)
+    if math.isfinite(value):
+        return repr(value)
+    return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"

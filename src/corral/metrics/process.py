@@ -20,9 +20,15 @@ def process_families() -> list[Gauge]:
     """Processor time, memory and descriptors; what a system does not tell is left out."""
     return [
         Gauge(
-            "process_cpu_seconds_total", "Processor time of the server, without engines.", (), _cpu, kind="counter"
+            "process_cpu_seconds_total",
+            "Processor time of the server, without engines.",
+            (),
+            _cpu,
+            kind="counter",
         ),
-        Gauge("process_resident_memory_bytes", "Resident memory of the server.", (), lambda: _memory("VmRSS")),
+        Gauge(
+            "process_resident_memory_bytes", "Resident memory of the server.", (), lambda: _memory("VmRSS")
+        ),
         Gauge("process_virtual_memory_bytes", "Address space of the server.", (), lambda: _memory("VmSize")),
         Gauge("process_open_fds", "Open descriptors.", (), _open_descriptors),
         Gauge("process_max_fds", "Limit of open descriptors.", (), _descriptor_limit),
@@ -50,7 +56,7 @@ def _memory(key: str) -> Iterable[Sample]:
 def _open_descriptors() -> Iterable[Sample]:
     for folder in _DESCRIPTORS:
         try:
-            return [((), len(os.listdir(folder)) - 1)]  # without the one that lists
+            return [((), sum(1 for _ in Path(folder).iterdir()) - 1)]  # without the one that lists
         except OSError:
             continue
     return []

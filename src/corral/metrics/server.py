@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from corral import __version__
 from corral.metrics.instruments import Counter, Family, Gauge, Histogram, Labels, Sample
@@ -32,7 +31,7 @@ _NS_PER_S = 1e9
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """An HTTP request that has been answered. `route` is the path in the table of routes, empty for an unknown one."""
+    """An HTTP request that was answered. `route` is its path in the table of routes; empty for an unknown one."""
 
     surface: str
     route: str
@@ -51,6 +50,7 @@ class ServerMetrics:
         has_vllm_names: bool = False,
     ) -> None:
         self._known: set[str] = set()
+        self.store_bytes = 0
         self._models: Callable[[], Iterable[RunnerState]] = lambda: ()
         self._waiting: Callable[[], Iterable[str]] = lambda: ()
         self.requests = Counter(
@@ -64,14 +64,20 @@ class ServerMetrics:
         )  # fmt: skip
         self.first_token = Histogram(
             "corral_time_to_first_token_seconds",
-            "From a request's head to the first piece of its reply; cached: how much of the prompt was computed before.",
+            "From a request's head to the first piece of its reply, by how much of the prompt was computed before.",
             _FIRST_TOKEN_S, "model", "cached",
         )  # fmt: skip
         self.token_time = Histogram(
-            "corral_time_per_output_token_seconds", "Decoding time of a reply by its tokens.", _TOKEN_S, "model"
+            "corral_time_per_output_token_seconds",
+            "Decoding time of a reply by its tokens.",
+            _TOKEN_S,
+            "model",
         )
         self.gaps = Histogram(
-            "corral_inter_token_seconds", "Between two tokens of a reply, as they are sent.", GAP_BOUNDS_S, "model"
+            "corral_inter_token_seconds",
+            "Between two tokens of a reply, as they are sent.",
+            GAP_BOUNDS_S,
+            "model",
         )
         self.queue = Histogram(
             "corral_queue_seconds", "Waiting for a slot or for other models.", _WAIT_S, "model"
@@ -82,12 +88,21 @@ class ServerMetrics:
             "corral_cached_prompt_tokens_total", "Tokens of prompts that had been computed before.", "model"
         )
         self.generated_tokens = Counter("corral_generated_tokens_total", "Tokens of replies.", "model")
-        self.loads = Counter("corral_model_loads_total", "Models that began to load, by reason.", "model", "reason")
-        self.evictions = Counter("corral_evictions_total", "Models that were unloaded, by reason.", "model", "reason")
-        self.restarts = Counter(
-            "corral_engine_restarts_total", "Engines that ended by themselves or failed to load.", "model", "reason"
+        self.loads = Counter(
+            "corral_model_loads_total", "Models that began to load, by reason.", "model", "reason"
         )
-        self.refusals = Counter("corral_refusals_total", "Requests that got no model, by reason.", "model", "reason")
+        self.evictions = Counter(
+            "corral_evictions_total", "Models that were unloaded, by reason.", "model", "reason"
+        )
+        self.restarts = Counter(
+            "corral_engine_restarts_total",
+            "Engines that ended by themselves or failed to load.",
+            "model",
+            "reason",
+        )
+        self.refusals = Counter(
+            "corral_refusals_total", "Requests that got no model, by reason.", "model", "reason"
+        )
         self._families: list[Family] = [
             self.requests, self.durations, self.first_token, self.token_time, self.gaps, self.queue, self.load,
             self.prompt_tokens, self.cached_tokens, self.generated_tokens, self.loads, self.evictions,
@@ -172,14 +187,20 @@ class ServerMetrics:
         model: Labels = ("model",)
         version = ("version",)
         return [
+            Gauge("corral_store_bytes", "Blobs in the models folder.", (), lambda: [((), self.store_bytes)]),
             Gauge("corral_build_info", "The version that runs.", version, lambda: [((__version__,), 1)]),
             Gauge("corral_model_loaded", "Models that are loaded.", model, each(lambda state: 1)),
             Gauge("corral_model_memory_bytes", "Memory of loaded models.", (*model, "kind"), memory),
             Gauge("corral_requests_running", "Requests in slots.", model, each(lambda s: s.running_count)),
             Gauge("corral_requests_waiting", "Requests that wait for a model or a slot.", model, waiting),
-            Gauge("corral_slots", "Requests that a model serves at a time.", model, each(lambda s: s.slot_count)),
             Gauge(
-                "corral_slots_busy", "Slots in use.", model, each(lambda s: min(s.running_count, s.slot_count))
+                "corral_slots", "Requests that a model serves at a time.", model, each(lambda s: s.slot_count)
+            ),
+            Gauge(
+                "corral_slots_busy",
+                "Slots in use.",
+                model,
+                each(lambda s: min(s.running_count, s.slot_count)),
             ),
         ]
 
@@ -189,21 +210,3 @@ def _cached_word(facts: RequestFacts) -> str:
         return "no"
     # The engine always computes the last token of a prompt.
     return "yes" if facts.cached_tokens >= facts.prompt_tokens - 1 else "part"
-
-
-class StoreSize:
-    """Bytes of a folder's files, looked up in a thread and at most once in a while."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.size_bytes = 0
-
-    def read(self) -> None:
-        """Blocks. A folder that does not exist is empty."""
-        try:
-            self.size_bytes = sum(entry.stat().st_size for entry in self._folder.iterdir() if entry.is_file())
-        except OSError:
-            return
-
-    def family(self) -> Gauge:
-        return Gauge("corral_store_bytes", "Blobs in the models folder.", (), lambda: [((), self.size_bytes)])

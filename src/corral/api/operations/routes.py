@@ -49,6 +49,4 @@ def operations_surface(journal: Journal, metrics: MetricsHandler | None) -> Surf
 
 
 def _metrics(handler: MetricsHandler) -> tuple[Route, ...]:
-    return (
-        Route("GET", "/metrics", handler.get, "Counters for Prometheus", scope="read", answers=ANYTHING),
-    )
+    return (Route("GET", "/metrics", handler.get, "Counters for Prometheus", scope="read", answers=ANYTHING),)

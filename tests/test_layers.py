@@ -9,12 +9,13 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "src" / "corral"
 # Modules on their own, which every package may import. They import each other only.
 GROUND = set(
-    "apiversion assets bounded childenv childlimits config configfile devices digest disk errors golang gpus "
-    "homefolder hostaddress lifetime listening logs loopguard memory names rate requestfacts settingstable "
-    "settingvalues supervise systemtext threads types".split()
+    "accesssettings apiversion assets bounded caller childenv childlimits config configfile devices digest disk "
+    "errors golang gpus homefolder hostaddress lifetime listening logs loopguard memory modelglobs names rate "
+    "requestfacts setting settingstable settingvalues supervise systemtext threads types".split()
 )
 # A package may import the ground and these. A package that is not split here counts as one.
 MAY_IMPORT = {
+    "access": "",
     "modelfile": "",
     "workers": "",
     "web": "",
@@ -23,7 +24,6 @@ MAY_IMPORT = {
     "registry": "store",
     "runner": "",
     "scheduler": "runner weights",
-    "metrics": "scheduler",
     # Files of models.
     "weights": "",
     "weights.gguf": "",
@@ -49,20 +49,19 @@ MAY_IMPORT = {
     ),
     # HTTP.
     "api": "",
-    "api.http": "api.reading inference metrics web workers",
+    "api.http": "access api.reading inference web workers",
     "api.reading": "chat.grammar",
+    "api.keys": "access api.http api.reading",
     "api.native": "api.http api.reading inference library registry scheduler store",
     "api.openai": "api.http api.native api.reading inference library store",
     "api.anthropic": "api.http api.native api.openai api.reading inference",
     "api.responses": "api.http api.openai api.reading inference responses",
     "api.systemone": "api.http api.native api.reading inference",
-    "api.operations": "api.http api.native api.reading metrics scheduler",
     "api.registry": "api.http api.reading library store",
     "api.openapi": "api.http api.reading",
     "server": (
-        "api.http api.native api.openai api.anthropic api.responses api.systemone api.operations api.registry "
-        "api.openapi inference library metrics registry responses runner scheduler store web "
-        "weights.translate workers"
+        "access api.http api.keys api.native api.openai api.anthropic api.responses api.systemone api.registry "
+        "api.openapi inference library registry responses runner scheduler store web weights.translate workers"
     ),
     # The command line.
     "cli.terminal": "",
@@ -75,6 +74,7 @@ MAY_IMPORT = {
     "cli.agents": "cli.frame cli.http cli.terminal",
     "cli.completion": "cli.agents cli.frame cli.http weights.quantize",
     "cli.doctor": "cli.frame cli.http cli.terminal registry runner store",
+    "cli.keys": "access cli.frame cli.http cli.terminal",
     "cli.tools": "cli.conversation cli.frame cli.http cli.terminal runner server",
     "cli": "cli.frame cli.http cli.models cli.terminal",
     "demo": "",

@@ -36,7 +36,9 @@ def _doubt(setting: Setting, text: str) -> str:
 
 
 # Not in the table and yet no reason to warn: read by the command line, or always in effect.
-_KNOWN = frozenset({"OLLAMA_NOHISTORY", "OLLAMA_EDITOR", "OLLAMA_NO_CLOUD", "CORRAL_HOME", "CORRAL_CONFIG"})
+_KNOWN = frozenset(
+    {"OLLAMA_NOHISTORY", "OLLAMA_EDITOR", "OLLAMA_NO_CLOUD", "CORRAL_HOME", "CORRAL_CONFIG", "CORRAL_API_KEY"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,6 @@ class Settings:
     loop_guard_ns: int = 0
     max_json_depth: int = 500
     local_files: Literal["link", "copy", "off"] = "link"
-    has_metrics: bool = True
-    has_vllm_metrics: bool = False
     registry_mode: str = "off"
     is_pull_through: bool = False
     cloud_base_url: str = "https://ollama.com:443"
@@ -98,6 +98,11 @@ class Settings:
     responses_db: Path = field(default_factory=lambda: Path.home() / ".ollama" / "responses.sqlite3")
     responses_max_age_ns: int = 720 * 60 * _MINUTE_NS
     responses_max_bytes: int = 256 << 20
+    auth_mode: Literal["off", "remote", "on"] = "remote"
+    keys_db: Path | None = None
+    is_strict: bool = False
+    trusted_proxies: tuple[str, ...] = ()
+    has_cache_per_key: bool = False
     # Of the configuration files: what they say of models, and which were read.
     sections: Sections = NO_SECTIONS
     files: tuple[Path, ...] = ()

@@ -13,6 +13,10 @@
     │   └── ContextOverflowError     the prompt does not fit and must not be cut
     ├── TemplateError                a prompt template that does not parse, or fails while it runs
     │   └── TemplateRaisedError      it refuses the conversation
+    ├── AccessError                  the caller may not do this
+    │   ├── UnauthorizedError        it did not show a valid API key
+    │   ├── ForbiddenError           its key, or the server's mode, does not allow it
+    │   └── RateLimitError           it has done too much of it
     ├── CloudDisabledError           a model of the hosted service
     ├── ModelNotFoundError
     ├── LocalFilesError              a caller that is not allowed to import local files
@@ -120,6 +124,26 @@ class TemplateError(CorralError):
 
 class TemplateRaisedError(TemplateError):
     """The template itself refused the conversation (`raise_exception`)."""
+
+
+class AccessError(CorralError):
+    """The caller may not do what it asked for."""
+
+
+class UnauthorizedError(AccessError):
+    """A valid API key is required, and the request does not have one."""
+
+
+class ForbiddenError(AccessError):
+    """The key of the caller, or the mode of the server, does not allow this."""
+
+
+class RateLimitError(AccessError):
+    """The caller has used up what it may use for now; `retry_after_s` is when it may try again."""
+
+    def __init__(self, message: str, *, retry_after_s: float, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
 
 
 class CloudDisabledError(CorralError):

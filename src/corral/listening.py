@@ -79,11 +79,16 @@ def is_public(host: str) -> bool:
         return host != "localhost"
 
 
-def public_warning(host: str, port: int) -> str:
-    """The warning about an address that other machines can reach, in one line."""
+def public_warning(host: str, port: int, *, is_off: bool = False) -> str:
+    """The warning about an address that other machines can reach without a key, in one line.
+
+    `is_off`: there may be keys, but they are not asked for.
+    """
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    reason, remedy = "there is no API key", "corral key create NAME"
+    if is_off:
+        reason, remedy = "CORRAL_AUTH=off", "CORRAL_AUTH=remote and corral key create NAME"
     return (
-        f"ANYONE WHO CAN REACH {where} CAN USE, CHANGE AND DELETE THE MODELS: there is no authentication. "
-        "If this is not intended, set OLLAMA_HOST=127.0.0.1, or restrict access to the port with a firewall "
-        "or a reverse proxy"
+        f"ANYONE WHO CAN REACH {where} CAN USE, CHANGE AND DELETE THE MODELS: {reason}. To require one: {remedy}. "
+        "To keep other machines out: OLLAMA_HOST=127.0.0.1"
     )

@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from corral import __version__
+from corral.access.addresses import Proxies
+from corral.access.exposure import check_exposure
+from corral.access.keyring import Keyring
+from corral.access.keystore import KeyStore, default_database
 from corral.api.anthropic.routes import anthropic_surface
 from corral.api.http.app import App
 from corral.api.http.limits import BodyBudget, BodyLimits
@@ -18,17 +22,17 @@ from corral.api.http.origins import HostGuard, OriginRules
 from corral.api.http.request_log import RequestLog
 from corral.api.http.routing import Router, Surface
 from corral.api.http.steps import Step, chain
+from corral.api.http.steps.access import access_steps
+from corral.api.http.steps.client import FindClient
 from corral.api.http.steps.dispatch import Dispatch
 from corral.api.http.steps.failures import answer_errors
 from corral.api.http.steps.host import CheckHost
-from corral.api.http.steps.measure import Measure
 from corral.api.http.steps.origin import CheckOrigin
 from corral.api.http.steps.request_line import log_request
+from corral.api.keys.routes import keys_surface
 from corral.api.native.routes import Services, native_surface
 from corral.api.openai.routes import openai_surface
 from corral.api.openapi.routes import with_description
-from corral.api.operations.metrics import MetricsHandler
-from corral.api.operations.routes import operations_surface
 from corral.api.registry.routes import Registry
 from corral.api.responses.routes import responses_surface
 from corral.api.systemone.routes import systemone_surface
@@ -37,6 +41,7 @@ from corral.errors import CorralError
 from corral.homefolder import home_folder
 from corral.inference.pipeline import Inference
 from corral.inference.profile import Profiles
+from corral.library.blob_access import BlobAccess
 from corral.library.create.jobs import Jobs
 from corral.library.create.local import LocalFiles
 from corral.library.create.service import Creator
@@ -49,15 +54,11 @@ from corral.lifetime import Lifetime
 from corral.listening import (
     BACKLOG,
     connection_limit,
-    is_public,
     listen,
-    public_warning,
     raise_descriptor_limit,
 )
 from corral.logs import set_up_logging
 from corral.loopguard import LoopGuard
-from corral.metrics.lag import LoopLag
-from corral.metrics.server import ServerMetrics
 from corral.registry.key import default_key_path, ensure_key
 from corral.responses.store import ResponseArchive
 from corral.runner.engines.choice import chosen_name, find_engine
@@ -66,7 +67,6 @@ from corral.runner.engines.gpus import EngineGPUs
 from corral.runner.factory import EngineFactory
 from corral.runner.interface import EngineChoice
 from corral.runner.prompt_states import PromptStates
-from corral.scheduler.journal import Journal
 from corral.scheduler.loop import Scheduler
 from corral.store.folder import check_models_folder
 from corral.store.models import ModelStore
@@ -109,8 +109,15 @@ def serve(settings: Settings) -> None:
         own = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(shown, shown)
         parts = _assemble(settings, engine, port, own)
         lifetime.catch_signals()
-        if is_public(settings.host.host):
-            _log.warning(public_warning(host, port))
+        exposure = check_exposure(
+            settings.host.host,
+            port,
+            settings.auth_mode,
+            has_keys=parts.keyring.has_keys,
+            is_strict=settings.is_strict,
+        )
+        if exposure:
+            _log.warning(exposure)
         _log.info("listening address=http://%s:%d version=%s", shown, port, __version__)
         most = settings.max_connections or connection_limit(descriptors)
         lifetime.run(lambda: _serve(settings, parts, listener, most, lifetime))
@@ -157,8 +164,8 @@ class _Parts:
     prompts: PromptStates
     puller: Puller
     registry: Registry | None
+    keyring: Keyring
     gpus: EngineGPUs
-    lag: LoopLag
     close: Callable[[], None]
 
 
@@ -178,13 +185,11 @@ async def _serve(
         async with parts.scheduler:
             if guard is not None:
                 guard.start()
-            parts.lag.start()
             await web.start(listener)
             lifetime.watch(_prepare(parts, may_prune=not settings.no_prune, show=lifetime.show))
             lifetime.watch(_warn_of_unused_gpus(parts.gpus))
             await lifetime.until_stopped()
             await web.stop(parts.app.stop, grace_s=_GRACE_S)
-            parts.lag.stop()
             if guard is not None:
                 guard.stop()
             if parts.registry is not None:
@@ -221,25 +226,16 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "
         max_waiting=max(settings.max_queue, 1),
         hang_timeout_s=settings.hang_timeout_ns / _NS_PER_S,
         states=states,
+        has_cache_per_key=settings.has_cache_per_key,
     )
     gpus = engine_gpus(settings, engine)
-    lag = LoopLag()
-    metrics = (
-        ServerMetrics(sources=[lag.family()], has_vllm_names=settings.has_vllm_metrics)
-        if settings.has_metrics
-        else None
-    )
-    journal = Journal(metrics.decided) if metrics is not None else Journal()
-    scheduler = Scheduler.from_settings(settings, factory, gpus.read, journal)
-
-    if metrics is not None:
-        metrics.watch(scheduler.states, scheduler.waiting)
+    scheduler = Scheduler.from_settings(settings, factory, gpus.read)
 
     async def pull_base(text: str, report: Report) -> None:
         await puller.pull_base(text, report)
 
-    jobs = Jobs()
-    creator = Creator(store, may_prune=not settings.no_prune, puller=pull_base, jobs=jobs)
+    jobs, access = Jobs(), BlobAccess(store)
+    creator = Creator(store, may_prune=not settings.no_prune, puller=pull_base, jobs=jobs, access=access)
     puller = Puller(settings, store, creator)
     services = Services(
         inference=Inference(settings, profiles, scheduler, translations),
@@ -250,6 +246,7 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "
         creator=creator,
         local_files=LocalFiles(store, jobs, settings.local_files),
         verifier=Verifier(store),
+        blob_access=access,
         open_account=lambda: _account(settings),
         is_offline=settings.is_offline,
         cloud_source=_cloud_source(),
@@ -259,33 +256,36 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "
         max_age_s=settings.responses_max_age_ns // _NS_PER_S,
         max_bytes=settings.responses_max_bytes,
     )
-    registry = _registry(settings, store, puller) if settings.registry_mode != "off" else None
+    registry = _registry(settings, store, puller, access) if settings.registry_mode != "off" else None
+
+    keyring = Keyring(settings.keys_db or default_database())
+    if settings.auth_mode != "off":
+        keyring.load()
 
     def close() -> None:
         factory.close()
         shared_pool().close()
         archive.close()
+        keyring.close()
         services.local_files.close()
 
-    handler = MetricsHandler(metrics, settings.models_dir / "blobs") if metrics is not None else None
-    surfaces = _surfaces(services, archive, journal, handler)
-    app = _app(settings, surfaces, metrics, registry, port, host)
-    return _Parts(app, scheduler, store, states, puller, registry, gpus, lag, close)
+    surfaces = _surfaces(services, archive, KeyStore(settings.keys_db or default_database()))
+    app = _app(settings, surfaces, registry, keyring, port, host)
+    return _Parts(app, scheduler, store, states, puller, registry, keyring, gpus, close)
 
 
-def _surfaces(
-    services: Services, archive: ResponseArchive, journal: Journal, metrics: MetricsHandler | None
-) -> list[Surface]:
+def _surfaces(services: Services, archive: ResponseArchive, keys: KeyStore) -> list[Surface]:
     """The tables of routes of all APIs, but for the registry's, which is not always served."""
     inference = services.inference
+    native = native_surface(services)
     return with_description(
         [
-            native_surface(services),
+            native,
+            keys_surface(keys, native.error),
             openai_surface(inference, services.library),
             responses_surface(inference, archive),
             anthropic_surface(inference),
             systemone_surface(inference),
-            operations_surface(journal, metrics),
         ]
     )
 
@@ -293,8 +293,8 @@ def _surfaces(
 def _app(
     settings: Settings,
     surfaces: list[Surface],
-    metrics: ServerMetrics | None,
     registry: Registry | None,
+    keyring: Keyring,
     port: int,
     host: str,
 ) -> App:
@@ -305,12 +305,13 @@ def _app(
     dispatch = Dispatch(router)
     guard = HostGuard(is_loopback=settings.host.is_loopback, port=port)
     steps: list[Step] = [
-        *([Measure(metrics)] if metrics is not None else []),
         log_request,
         answer_errors,
         dispatch.find,
+        FindClient(Proxies(settings.trusted_proxies)),
         CheckOrigin(OriginRules(settings.origins), guard),
         CheckHost(guard),
+        *access_steps(settings, keyring),
     ]
     limits = BodyLimits(
         settings.max_body_bytes, settings.max_json_depth, BodyBudget(settings.max_bodies_bytes)
@@ -343,8 +344,8 @@ def _account(settings: Settings) -> Account:
     return Account(settings.cloud_base_url, default_key_path())
 
 
-def _registry(settings: Settings, store: ModelStore, puller: Puller) -> Registry:
-    hosting = Hosting(store)
+def _registry(settings: Settings, store: ModelStore, puller: Puller, access: BlobAccess) -> Registry:
+    hosting = Hosting(store, access)
     uploads = UploadStore(settings.models_dir / "corral-uploads", store.blobs)
     mirror = None
     if settings.is_pull_through and not settings.is_offline:

@@ -4,30 +4,14 @@ default as printed, meaning.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from corral import settingvalues as values
+from corral.accesssettings import ACCESS_SETTINGS
 from corral.hostaddress import HostAddress
+from corral.setting import Setting
 
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A variable: the field it fills, how its text is read, and what it means.
-
-    `path` is its `section.key` in the configuration file, `shown` the default as printed.
-    The value of one that `is_secret` is never printed.
-    """
-
-    name: str
-    path: str
-    field: str
-    read: Callable[[str], Any]
-    shown: str
-    meaning: str
-    is_secret: bool = False
+__all__ = ["SETTINGS", "Setting"]
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -321,22 +305,6 @@ SETTINGS: tuple[Setting, ...] = (
         "Maximum nesting depth of request JSON",
     ),
     Setting(
-        "CORRAL_METRICS",
-        "metrics.enabled",
-        "has_metrics",
-        values.boolean,
-        "1",
-        "Count requests, tokens and what the scheduler does, for Prometheus at /metrics (0: off)",
-    ),
-    Setting(
-        "CORRAL_METRICS_VLLM",
-        "metrics.vllm_aliases",
-        "has_vllm_metrics",
-        values.boolean,
-        "",
-        "Show metrics under vLLM's names too, for dashboards that know those",
-    ),
-    Setting(
         "CORRAL_REGISTRY",
         "registry.serve",
         "registry_mode",
@@ -467,4 +435,5 @@ SETTINGS: tuple[Setting, ...] = (
         "268435456",
         "Maximum size of all stored responses; beyond it the oldest are deleted",
     ),
+    *ACCESS_SETTINGS,
 )

@@ -74,6 +74,19 @@ def registry_mode(text: str) -> str:
     return text.lower()
 
 
+def auth_mode(text: str) -> str:
+    """`off` and `on` also as 0 and 1.
+
+    Raises:
+        CorralError: another text. A server whose doors are meant to be shut does not start with a default.
+    """
+    named = {**dict.fromkeys(FALSE, "off"), **dict.fromkeys(TRUE, "on")}
+    mode = named.get(text, text.lower())
+    if mode not in ("off", "remote", "on"):
+        raise CorralError(f"CORRAL_AUTH={text!r} is none of off, remote and on", hint="correct CORRAL_AUTH")
+    return mode
+
+
 def kv_cache_type(text: str) -> str:
     if text.lower() not in _KV_CACHE_TYPES:
         raise UnreadableError

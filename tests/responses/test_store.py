@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import stat
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -185,27 +186,35 @@ def test_two_archives_on_one_file(open_archive: Callable[..., ResponseArchive]) 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_random_walks(data: st.DataObject) -> None:
-    """Against a model of it: a line is whole or it is not found."""
+    """Against a model of it: a line is whole or it is not found, and nobody but its owner finds it."""
     db = ResponsesDB(None, max_age_s=DAY_S, max_bytes=1 << 30)
     known: dict[str, str] = {}
+    owners: dict[str, str] = {}
     try:
         for step in range(data.draw(st.integers(1, 12))):
             is_deletion: bool = data.draw(st.booleans())
             if known and is_deletion:
                 gone: str = data.draw(st.sampled_from(sorted(known)))
-                assert db.delete(gone)
+                assert not db.delete(gone, "another")
+                assert db.delete(gone, owners[gone])
                 del known[gone]
             else:
                 previous: str = data.draw(st.sampled_from(["", *sorted(known)]))
                 name = f"r{step}"
-                db.save([response(name, previous)], [previous] if previous else [])
+                owners[name] = owners.get(previous) or data.draw(st.sampled_from(["", "key1", "key2"]))
+                kept = replace(response(name, previous), owner=owners[name])
+                db.save([kept], [previous] if previous else [])
                 known[name] = previous
         for name, previous in known.items():
-            assert db.previous_id(name) == previous
-            kept = db.load(name)
-            assert kept is not None
-            assert kept == response(name, previous)
-            assert db.find_item(f"out_{name}") == kept.output[0]
-        assert db.load("none") is None
+            owner = owners[name]
+            assert db.previous_id(name, owner) == previous
+            found = db.load(name, owner)
+            assert found == replace(response(name, previous), owner=owner)
+            assert db.find_item(f"out_{name}", owner) == found.output[0]
+            for other in {"", "key1", "key2", "another"} - {owner}:
+                assert db.previous_id(name, other) is None
+                assert db.load(name, other) is None
+                assert db.find_item(f"out_{name}", other) is None
+        assert db.load("none", "") is None
     finally:
         db.close()

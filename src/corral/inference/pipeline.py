@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Literal
 
+from corral import caller
 from corral.config import Settings
 from corral.errors import CapabilityError, InvalidRequestError
 from corral.golang.quote import quoted
@@ -256,6 +257,7 @@ class Inference:
         return load_request(profile, await self._views.paths(profile), load, shift=shift)
 
     def _unload(self, profile: ModelProfile) -> Immediate:
+        caller.require_scope("manage", "unload models")
         self._scheduler.unload(profile.weights_key)
         return Immediate("unload")
 

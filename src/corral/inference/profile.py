@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from corral import API_VERSION, requestfacts
+from corral import API_VERSION, caller, requestfacts
 from corral.apiversion import is_beyond_api
 from corral.bounded import BoundedCache
 from corral.chat.gotemplate import Template
@@ -104,12 +104,14 @@ class Profiles:
 
         Raises:
             InvalidRequestError: no name, or a bad one, or one that asks for another place.
+            ForbiddenError: the caller may not use it.
             ModelNotFoundError: with the text `not_found`, if there is one.
             StoreError: the weights are a file elsewhere, which has gone or changed.
             CapabilityError: it cannot be run here.
         """
         requestfacts.current().model = name
         ref, parsed = checked_name(name)
+        caller.require_model(parsed)
         model = self._store.peek(parsed)
         if model is None:
             find = self._store.load if is_exact else self._store.find

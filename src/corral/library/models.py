@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from corral import caller
 from corral.bounded import BoundedCache
 from corral.chat.templates.plain import PLAIN_TEMPLATE
 from corral.config import Settings
@@ -71,19 +72,21 @@ class Library:
         self._tags: tuple[bytes, int, float] = (b"", -1, 0.0)
 
     def recent_tags_json(self) -> bytes | None:
-        """The last response of `/api/tags`, if it is still valid.
+        """The last response of `/api/tags`, if it is still valid and for callers that may use every model.
 
         Changes made by this server are visible at once, those of other programs after a second.
         """
         answer, generation, made_s = self._tags
+        if caller.current().models is not None:
+            return None
         is_recent = time.monotonic() - made_s < _TAGS_MAX_AGE_S
         return answer if is_recent and generation == self._store.manifests.generation else None
 
     def tags_json(self) -> bytes:
-        """The response of `/api/tags`, read from the folder."""
+        """The response of `/api/tags`, read from the folder: the models that the caller may use."""
         generation = self._store.manifests.generation
         entries: dict[ModelName, tuple[Model, bytes]] = {}
-        answers = []
+        answers: list[tuple[ModelName, bytes]] = []
         for model in self._store.list():
             known, answer = self._entries.get(model.name, (None, b""))
             if known is not model:
@@ -91,10 +94,13 @@ class Library:
                 known = model if is_whole else None
             if known is not None:
                 entries[model.name] = (known, answer)
-            answers.append(answer)
+            answers.append((model.name, answer))
         self._entries = entries
-        result = b'{"models":[' + b",".join(answers) + b"]}"
-        self._tags = (result, generation, time.monotonic())
+        who = caller.current()
+        result = b",".join([answer for name, answer in answers if who.may_use(name)])
+        result = b'{"models":[' + result + b"]}"
+        if who.models is None:
+            self._tags = (result, generation, time.monotonic())
         return result
 
     def _entry_json(self, model: Model) -> tuple[bytes, bool]:
@@ -218,11 +224,13 @@ class Library:
             if stored.is_made_here and stored.name.host.lower() not in HUGGING_FACE
             else "registry"
             for stored in self._store.manifests.stored()
+            if caller.current().may_use(stored.name)
         }
 
     def list_models(self) -> list[Model]:
-        """All readable models, the most recently changed first."""
-        return [model for model in self._store.list() if not model.is_damaged]
+        """All readable models that the caller may use, the most recently changed first."""
+        who = caller.current()
+        return [model for model in self._store.list() if not model.is_damaged and who.may_use(model.name)]
 
     def find_model(self, name: str) -> Model:
         """A model by its name as typed.
@@ -238,6 +246,7 @@ class Library:
 
     def _find(self, ref: ModelRef) -> Model:
         name = ModelName.parse(ref.base)
+        caller.require_model(name)
         try:
             model = self._store.find(name)
         except ModelNotFoundError:
@@ -251,9 +260,11 @@ class Library:
         return model
 
     def ps(self, loaded: list[LoadedInfo]) -> list[dict[str, Any]]:
-        """The entries of `/api/ps`, the last to expire first."""
+        """The entries of `/api/ps` that the caller may see, the last to expire first."""
         entries = []
         for info in sorted(loaded, key=_expiry):
+            if not self.is_visible(info.name):
+                continue
             assert isinstance(info.details, Model)
             details = details_of(info.details) | {"parent_model": ""}
             entries.append(
@@ -270,11 +281,17 @@ class Library:
             )
         return entries
 
+    @staticmethod
+    def is_visible(short_name: str) -> bool:
+        """Whether the caller may know of a model, by its short name."""
+        who = caller.current()
+        return who.models is None or who.may_use(ModelName.parse(short_name))
+
     def copy(self, source: str, destination: str) -> None:
         """Give a model another name.
 
         Raises:
-            InvalidRequestError, ModelNotFoundError
+            InvalidRequestError, ForbiddenError, ModelNotFoundError
         """
         from_name = self._parse(source, f"source {quoted(source)} is invalid")
         to_name = self._parse(destination, f"destination {quoted(destination)} is invalid")
@@ -289,7 +306,7 @@ class Library:
         """Delete a model and the blobs that no other model uses.
 
         Raises:
-            InvalidRequestError, ModelNotFoundError, CorruptManifestError
+            InvalidRequestError, ForbiddenError, ModelNotFoundError, CorruptManifestError
         """
         ref = parse_ref(name)
         base = _cloud_tag(ref.base) if ref.source == "cloud" else ref.base
@@ -301,9 +318,11 @@ class Library:
 
     def _parse(self, text: str, message: str) -> ModelName:
         try:
-            return self._store.manifests.resolve(ModelName.parse(text))
+            name = ModelName.parse(text)
         except InvalidModelNameError:
             raise InvalidRequestError(message) from None
+        caller.require_model(name)
+        return self._store.manifests.resolve(name)
 
 
 def _printed_template(model: Model, gguf: GGUFFile | None) -> str:

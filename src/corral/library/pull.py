@@ -10,6 +10,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from corral import caller
 from corral.config import Settings
 from corral.errors import CorralError, InvalidModelNameError
 from corral.library.create.request import CreateRequest
@@ -52,6 +53,7 @@ class Puller:
         Raises:
             CorralError: the store is unchanged; partial downloads are kept for the next attempt.
         """
+        caller.require_model(name)
         await report({"status": "pulling manifest"})
         is_ours = (name.host.lower(), name.namespace.lower()) == (DEFAULT_HOST, DEFAULT_NAMESPACE)
         if is_ours and name.model.lower() == BUILT_IN_MODEL:
@@ -125,10 +127,13 @@ class Puller:
         Raises:
             CorralError
         """
-        await report({"status": "retrieving manifest"})
         try:
-            name = await asyncio.to_thread(self._store.manifests.resolve, ModelName.parse(text))
+            parsed = ModelName.parse(text)
+            caller.require_model(parsed)
+            await report({"status": "retrieving manifest"})
+            name = await asyncio.to_thread(self._store.manifests.resolve, parsed)
         except InvalidModelNameError:
+            await report({"status": "retrieving manifest"})
             await report({"status": "couldn't retrieve manifest"})
             raise CorralError(f"unqualified name: {completed_text(text)}") from None
         if not await asyncio.to_thread(self._store.manifests.entries, name):

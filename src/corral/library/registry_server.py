@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from corral import caller
 from corral.digest import Digest
 from corral.errors import CorruptManifestError, InvalidRequestError, ModelNotFoundError
+from corral.library.blob_access import BlobAccess
 from corral.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG, ModelName
 from corral.registry.manifest import check_manifest
 from corral.store.catalog import StoredManifest
@@ -53,8 +55,9 @@ class HostedManifest:
 class Hosting:
     """Reads and writes manifests for other machines. Every method blocks on the disk."""
 
-    def __init__(self, store: ModelStore) -> None:
+    def __init__(self, store: ModelStore, access: BlobAccess) -> None:
         self._store = store
+        self.access = access
 
     def name_of(self, repository: str, tag: str, origin: str = "") -> ModelName:
         """The model of a repository and a tag, in the letter case of the disk.
@@ -75,11 +78,13 @@ class Hosting:
         return self._store.manifests.resolve(ModelName(host, parts[0], parts[1], tag))
 
     def repositories(self) -> list[str]:
-        """All repositories, sorted."""
-        return sorted({_repository_of(stored.name) for stored in self._store.manifests.stored()})
+        """All repositories with a tag that the caller may use, sorted."""
+        who = caller.current()
+        stored = (stored.name for stored in self._store.manifests.stored())
+        return sorted({_repository_of(name) for name in stored if who.may_use(name)})
 
     def tags(self, repository: str, origin: str = "") -> list[str]:
-        """The tags of a repository, sorted.
+        """The tags of a repository that the caller may use, sorted.
 
         Raises:
             UnknownRepositoryError, InvalidModelNameError
@@ -93,7 +98,7 @@ class Hosting:
         """The manifest of a tag or digest; for a list, that of the variant that this server runs.
 
         Raises:
-            ModelNotFoundError, CorruptManifestError, InvalidModelNameError, InvalidDigestError
+            ModelNotFoundError, CorruptManifestError, InvalidModelNameError, InvalidDigestError, ForbiddenError
         """
         if ":" in reference:
             wanted = Digest.parse(reference).hex.lower()
@@ -103,6 +108,7 @@ class Hosting:
                 raise ModelNotFoundError(repository, "manifest unknown")
             return matching
         name = self.name_of(repository, reference, origin)
+        caller.require_model(name)
         try:
             return hosted_manifest(read_bytes(self._store.manifests.read(name).source))
         except FileNotFoundError:
@@ -119,8 +125,11 @@ class Hosting:
         if ":" in reference:
             raise InvalidRequestError("a manifest is pushed by its tag")
         name = self.name_of(repository, reference, origin)
+        caller.require_model(name)
         hosted, manifest = hosted_manifest(data), check_manifest(data, repository)
         for layer in (manifest.config, *manifest.layers):
+            if not self.access.may_use(layer.digest):
+                raise MissingBlobError(layer.digest)
             try:
                 size_bytes = self._store.blobs.size_bytes(layer.digest)
             except OSError:
@@ -132,7 +141,8 @@ class Hosting:
 
     def _stored(self, repository: str, origin: str) -> list[StoredManifest]:
         wanted = self.name_of(repository, DEFAULT_TAG, origin).path_parts()[:3]
-        return [s for s in self._store.manifests.stored() if s.name.path_parts()[:3] == wanted]
+        found = [s for s in self._store.manifests.stored() if s.name.path_parts()[:3] == wanted]
+        return [stored for stored in found if caller.current().may_use(stored.name)]
 
 
 def _repository_of(name: ModelName) -> str:

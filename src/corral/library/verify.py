@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from corral import caller
 from corral.digest import Digest
 from corral.errors import CorruptManifestError, InvalidModelNameError, ModelNotFoundError
 from corral.names import ModelName
@@ -113,12 +114,15 @@ class Verifier:
 
     def _names(self, names: Sequence[str]) -> Iterator[ModelName]:
         if not names:
-            yield from sorted(self._store.manifests.names(), key=ModelName.full)
+            visible = filter(caller.current().may_use, self._store.manifests.names())
+            yield from sorted(visible, key=ModelName.full)
         for text in names:
             try:
-                name = self._store.manifests.resolve(ModelName.parse(text))
+                parsed = ModelName.parse(text)
             except InvalidModelNameError:
                 raise InvalidModelNameError(text, f"invalid model name: {text}") from None
+            caller.require_model(parsed)
+            name = self._store.manifests.resolve(parsed)
             if not self._store.manifests.entries(name):
                 raise ModelNotFoundError(text, f"model '{text}' not found")
             yield name

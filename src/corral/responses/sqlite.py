@@ -3,6 +3,9 @@
 A response row has the response object; its input and output are separate rows, in order, because continuations are
 made from them. Every continuation updates `used_s` of all its predecessors, so a conversation in use never loses its
 beginning to age.
+
+A response belongs to the API key that made it: nobody else finds it. The owners are in a table of their own, which
+versions that know nothing of keys leave alone.
 """
 
 from __future__ import annotations
@@ -44,19 +47,30 @@ CREATE INDEX IF NOT EXISTS items_by_id ON items (id);
 PRAGMA user_version = 1;
 COMMIT;
 """
+_OWNERS = """
+CREATE TABLE IF NOT EXISTS owners (
+    response_id TEXT PRIMARY KEY REFERENCES responses (id) ON DELETE CASCADE,
+    owner TEXT NOT NULL
+) WITHOUT ROWID
+"""
+_IS_OWN = "coalesce((SELECT owner FROM owners WHERE response_id = responses.id), '') = ?"
 
 Item = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class KeptResponse:
-    """A response with its input. `previous_id` is empty at the start of a conversation."""
+    """A response with its input. `previous_id` is empty at the start of a conversation.
+
+    `owner` is the id of an API key, empty if it was made without one.
+    """
 
     id: str
     previous_id: str
     body: Item
     input: tuple[Item, ...]
     output: tuple[Item, ...]
+    owner: str = ""
 
 
 class ResponsesDB:
@@ -70,18 +84,18 @@ class ResponsesDB:
     def close(self) -> None:
         self._connection.close()
 
-    def previous_id(self, response_id: str) -> str | None:
-        """The id of the previous response; None if there is no such response."""
+    def previous_id(self, response_id: str, owner: str) -> str | None:
+        """The id of the previous response; None if the owner has no such response."""
         row = self._connection.execute(
-            "SELECT previous_id FROM responses WHERE id = ? AND used_s >= ?",
-            (response_id, int(time.time()) - self._max_age_s),
+            f"SELECT previous_id FROM responses WHERE id = ? AND used_s >= ? AND {_IS_OWN}",
+            (response_id, int(time.time()) - self._max_age_s, owner),
         ).fetchone()
         return None if row is None else str(row[0])
 
-    def load(self, response_id: str) -> KeptResponse | None:
+    def load(self, response_id: str, owner: str) -> KeptResponse | None:
         row = self._connection.execute(
-            "SELECT previous_id, body FROM responses WHERE id = ? AND used_s >= ?",
-            (response_id, int(time.time()) - self._max_age_s),
+            f"SELECT previous_id, body FROM responses WHERE id = ? AND used_s >= ? AND {_IS_OWN}",
+            (response_id, int(time.time()) - self._max_age_s, owner),
         ).fetchone()
         if row is None:
             return None
@@ -94,13 +108,14 @@ class ResponsesDB:
             json.loads(row[1]),
             input=tuple(json.loads(body) for is_output, body in items if not is_output),
             output=tuple(json.loads(body) for is_output, body in items if is_output),
+            owner=owner,
         )
 
-    def find_item(self, item_id: str) -> Item | None:
+    def find_item(self, item_id: str, owner: str) -> Item | None:
         row = self._connection.execute(
-            "SELECT items.body FROM items JOIN responses ON responses.id = response_id"
-            " WHERE items.id = ? AND used_s >= ? LIMIT 1",
-            (item_id, int(time.time()) - self._max_age_s),
+            "SELECT items.body FROM items JOIN responses ON responses.id = items.response_id"
+            f" WHERE items.id = ? AND used_s >= ? AND {_IS_OWN} LIMIT 1",
+            (item_id, int(time.time()) - self._max_age_s, owner),
         ).fetchone()
         return None if row is None else json.loads(row[0])
 
@@ -121,6 +136,8 @@ class ResponsesDB:
                     (response.id, response.previous_id, now_s, size, body),
                 )
                 cursor.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?)", items)
+                if response.owner:
+                    cursor.execute("INSERT INTO owners VALUES (?, ?)", (response.id, response.owner))
             cursor.executemany(
                 "UPDATE responses SET used_s = ? WHERE id = ?",
                 [(now_s, response_id) for response_id in touched],
@@ -129,10 +146,10 @@ class ResponsesDB:
         self._connection.execute("PRAGMA incremental_vacuum").fetchall()
         return True
 
-    def delete(self, response_id: str) -> bool:
-        """Delete a response; returns whether it existed. Its text is erased from all files of the database."""
+    def delete(self, response_id: str, owner: str) -> bool:
+        """Delete a response; returns whether the owner had it. Its text is erased from all files of the database."""
         with self._transaction() as cursor:
-            cursor.execute("DELETE FROM responses WHERE id = ?", (response_id,))
+            cursor.execute(f"DELETE FROM responses WHERE id = ? AND {_IS_OWN}", (response_id, owner))
             is_deleted = bool(cursor.rowcount)
         self._connection.execute("PRAGMA incremental_vacuum").fetchall()
         if is_deleted:
@@ -214,6 +231,7 @@ def _connect(name: str) -> sqlite3.Connection:
             raise sqlite3.DatabaseError(f"created by a later version ({version})")
         if version < _SCHEMA_VERSION:
             connection.executescript(_SCHEMA)
+        connection.execute(_OWNERS)
         connection.execute("PRAGMA journal_mode = WAL").fetchall()
     except BaseException:
         connection.close()

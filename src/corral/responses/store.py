@@ -63,11 +63,11 @@ class ResponseArchive:
             _log.error("a response was not stored id=%s: %s", response.id, exc)
             return False
 
-    async def find(self, response_id: str) -> KeptResponse:
+    async def find(self, response_id: str, owner: str = "") -> KeptResponse:
         """Raises ResponseNotFoundError."""
-        return await self._run(lambda: self._find(response_id))
+        return await self._run(lambda: self._find(response_id, owner))
 
-    async def history(self, response_id: str) -> list[Item]:
+    async def history(self, response_id: str, owner: str = "") -> list[Item]:
         """Input and output of a response and of all responses that it continues, oldest first.
 
         Raises:
@@ -75,21 +75,21 @@ class ResponseArchive:
         """
 
         def read() -> list[Item]:
-            line = [self._find(earlier_id) for earlier_id in self._line(response_id)]
+            line = [self._find(earlier_id, owner) for earlier_id in self._line(response_id, owner)]
             return [item for response in line for item in (*response.input, *response.output)]
 
         return await self._run(read)
 
-    async def find_items(self, ids: Sequence[str]) -> list[Item]:
+    async def find_items(self, ids: Sequence[str], owner: str = "") -> list[Item]:
         """Raises ItemNotFoundError."""
-        return await self._run(lambda: [self._find_item(item_id) for item_id in ids])
+        return await self._run(lambda: [self._find_item(item_id, owner) for item_id in ids])
 
-    async def delete(self, response_id: str) -> None:
+    async def delete(self, response_id: str, owner: str = "") -> None:
         """Raises ResponseNotFoundError."""
 
         def delete() -> None:
             # From both: a conversation may have been copied to disk.
-            deleted = [db.delete(response_id) for db in self._databases()]
+            deleted = [db.delete(response_id, owner) for db in self._databases()]
             if not any(deleted):
                 raise ResponseNotFoundError(response_id)
 
@@ -139,24 +139,24 @@ class ResponseArchive:
         has_file = self._lasting_db is not None or self._path.exists()
         return [self._recent, self._lasting] if has_file else [self._recent]
 
-    def _find(self, response_id: str) -> KeptResponse:
-        found = (db.load(response_id) for db in self._databases())
+    def _find(self, response_id: str, owner: str) -> KeptResponse:
+        found = (db.load(response_id, owner) for db in self._databases())
         if response := next((response for response in found if response is not None), None):
             return response
         raise ResponseNotFoundError(response_id)
 
-    def _find_item(self, item_id: str) -> Item:
-        found = (db.find_item(item_id) for db in self._databases())
+    def _find_item(self, item_id: str, owner: str) -> Item:
+        found = (db.find_item(item_id, owner) for db in self._databases())
         if item := next((item for item in found if item is not None), None):
             return item
         raise ItemNotFoundError(item_id)
 
-    def _line(self, response_id: str) -> list[str]:
+    def _line(self, response_id: str, owner: str) -> list[str]:
         """The ids of a response and of its predecessors, oldest first."""
         line: list[str] = []
         while response_id:
             line.append(response_id)
-            found = (db.previous_id(response_id) for db in self._databases())
+            found = (db.previous_id(response_id, owner) for db in self._databases())
             previous_id = next((previous_id for previous_id in found if previous_id is not None), None)
             if previous_id is None:
                 raise ResponseNotFoundError(response_id)
@@ -164,12 +164,15 @@ class ResponseArchive:
         return line[::-1]
 
     def _save(self, response: KeptResponse, *, is_lasting: bool) -> bool:
-        earlier = self._line(response.previous_id)
+        owner = response.owner
+        earlier = self._line(response.previous_id, owner)
         for db in self._databases():
             db.save([], earlier)
         if not is_lasting:
             return self._recent.save([response], [])
         missing = [
-            self._find(earlier_id) for earlier_id in earlier if self._lasting.previous_id(earlier_id) is None
+            self._find(earlier_id, owner)
+            for earlier_id in earlier
+            if self._lasting.previous_id(earlier_id, owner) is None
         ]
         return self._lasting.save([*missing, response], [])

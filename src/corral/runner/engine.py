@@ -29,6 +29,7 @@ from corral.errors import (
 )
 from corral.runner import llama_server, scoring
 from corral.runner.ahead import Ahead, UnderWay
+from corral.runner.cache_owner import CacheOwner
 from corral.runner.engine_http import EngineResponse, open_request
 from corral.runner.gathering import Gathering
 from corral.runner.interface import (
@@ -67,8 +68,10 @@ class EngineRunner:
         hang_timeout_s: float,
         states: PromptStates | None = None,
         prompts_folder: Path | None = None,
+        cache_owner: CacheOwner | None = None,
     ) -> None:
         self.spec = spec
+        self._cache_owner = cache_owner or CacheOwner(is_on=False)
         self.exited = process.exited
         self._process = process
         self._socket_path = str(socket_path)
@@ -109,14 +112,6 @@ class EngineRunner:
         return self._waiting_count + self._running_count + len(self._gathering)
 
     @property
-    def running_count(self) -> int:
-        return self._running_count
-
-    @property
-    def waiting_count(self) -> int:
-        return self._waiting_count + len(self._gathering)
-
-    @property
     def turn_bytes(self) -> int:
         return self._pace.turn_bytes
 
@@ -124,6 +119,8 @@ class EngineRunner:
     async def complete(self, request: CompletionRequest) -> AsyncIterator[AsyncIterator[list[Piece]]]:
         if isinstance(request.prompt, str) and len(request.prompt) > PART_CHARS and not request.images:
             request = replace(request, prompt=await self._tokens_that_fit(request.prompt))
+        if not self._cache_owner.may_reuse():
+            request = replace(request, sampling=replace(request.sampling, cache_prompt=False))
         body = llama_server.completion_body(request, self.spec.num_ctx)
         async with self._slot():
             under_way, body["prompt"] = await self._begin(request, body["prompt"])
@@ -249,7 +246,8 @@ class EngineRunner:
         if isinstance(prompt, str) and len(prompt) > PART_CHARS and not images:
             prompt = await self._tokens_that_fit(prompt)
         async with self._slot(is_continued=is_continued):
-            for body in scoring.bodies(prompt, tokens, images):
+            may_reuse = self._cache_owner.may_reuse()
+            for body in scoring.bodies(prompt, tokens, images, may_reuse=may_reuse):
                 scores = scoring.read_scores(await self.request_json("/completion", body), tokens)
                 if scores is not None:
                     requestfacts.current().note_tokens(scores.prompt_count, scores.cached_count, 0)

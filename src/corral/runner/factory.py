@@ -14,6 +14,7 @@ import orjson
 
 from corral.errors import EngineError, RunnerExitedError, RunnerStartError
 from corral.runner import llama_server
+from corral.runner.cache_owner import CacheOwner
 from corral.runner.engine import EngineRunner
 from corral.runner.engines.choice import wheel_version
 from corral.runner.interface import EngineChoice, Runner, RunnerSpec
@@ -22,7 +23,10 @@ from corral.runner.prompt_states import PromptStates
 
 
 class EngineFactory:
-    """Starts children. Owns the folder of their sockets; `close` removes it."""
+    """Starts children. Owns the folder of their sockets; `close` removes it.
+
+    `has_cache_per_key`: no API key's prompts are reused for another's, so none are kept on disk either.
+    """
 
     def __init__(
         self,
@@ -31,8 +35,10 @@ class EngineFactory:
         max_waiting: int = 512,
         hang_timeout_s: float = 300.0,
         states: PromptStates | None = None,
+        has_cache_per_key: bool = False,
     ) -> None:
-        self._states = states
+        self._states = None if has_cache_per_key else states
+        self._has_cache_per_key = has_cache_per_key
         self._engine = engine
         self._max_waiting = max_waiting
         self._hang_timeout_s = hang_timeout_s
@@ -59,6 +65,7 @@ class EngineFactory:
                 hang_timeout_s=self._hang_timeout_s,
                 states=self._states,
                 prompts_folder=folder,
+                cache_owner=CacheOwner(is_on=self._has_cache_per_key),
             )
             try:
                 await runner.load_facts()

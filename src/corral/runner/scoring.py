@@ -19,9 +19,12 @@ _BIASES = (100.0, 10_000.0)
 
 
 def bodies(
-    prompt: str | list[int], tokens: Sequence[int], images: Sequence[bytes]
+    prompt: str | list[int], tokens: Sequence[int], images: Sequence[bytes], *, may_reuse: bool = True
 ) -> Iterator[dict[str, Any]]:
-    """The `/completion` bodies to try, until one of the answers has all candidates."""
+    """The `/completion` bodies to try, until one of the answers has all candidates.
+
+    `may_reuse`: what was computed of the prompt before is used again.
+    """
     content: Any = prompt
     if images:
         data = [base64.b64encode(image).decode("ascii") for image in images]
@@ -37,7 +40,7 @@ def bodies(
             "top_k": len(tokens),
             "temperature": 1.0,
             "logit_bias": [[token, bias] for token in tokens],
-            "cache_prompt": True,
+            "cache_prompt": may_reuse,
         }
 
 

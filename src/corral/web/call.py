@@ -59,6 +59,16 @@ class Call:
         # Done as soon as the client has gone.
         self.gone: asyncio.Future[None] = loop.create_future()
 
+    @property
+    def peer(self) -> str:
+        """The address that the client connects from; empty for a unix socket."""
+        return self._connection.peer
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the connection is a TLS one."""
+        return self._connection.is_encrypted
+
     # Called by the connection.
 
     def take(self, data: bytes) -> bool:

@@ -71,6 +71,8 @@ class Connection(asyncio.Protocol):
         self._has_ended = False
         self._dropped_bytes = -1  # 0 and more: what arrives is dropped and counted
         self.is_blocked = False
+        self.peer = "?"
+        self.is_encrypted = False
         self.deadline_s = _NO_DEADLINE
         self.common_headers = host.common_headers
 
@@ -78,6 +80,10 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        name = transport.get_extra_info("peername")
+        # A client that has left by now has no address; a unix socket has a text in place of a pair.
+        self.peer = str(name[0]) if isinstance(name, tuple) else "" if isinstance(name, str | bytes) else "?"
+        self.is_encrypted = transport.get_extra_info("sslcontext") is not None
         if self._host.admit(self):
             self._wait(self._host.head_timeout_s)
         else:

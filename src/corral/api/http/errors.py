@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 
+from corral.access.keystore import KeyNotFoundError
 from corral.api.http.encodings import UnsupportedEncodingError
 from corral.api.http.exchange import (
     BodyTooLargeError,
@@ -19,15 +20,18 @@ from corral.errors import (
     CorralError,
     DigestMismatchError,
     EngineError,
+    ForbiddenError,
     FormatError,
     InvalidRequestError,
     LocalFilesError,
     ModelNotFoundError,
     OptionError,
     QueueFullError,
+    RateLimitError,
     RunnerExitedError,
     SchemaError,
     TemplateRaisedError,
+    UnauthorizedError,
 )
 from corral.golang.json import escape_string
 
@@ -37,6 +41,10 @@ _STATUS: dict[type[BaseException], int] = {
     InvalidRequestError: 400,
     OptionError: 500,
     CloudDisabledError: 403,
+    UnauthorizedError: 401,
+    ForbiddenError: 403,
+    RateLimitError: 429,
+    KeyNotFoundError: 404,
     FormatError: 500,
     TemplateRaisedError: 400,
     ModelNotFoundError: 404,

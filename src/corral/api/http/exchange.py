@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from corral.access.addresses import Client
 from corral.api.http.encodings import content_codings, decode_body
 from corral.api.http.limits import BodyLimits
 from corral.errors import CorralError, InvalidRequestError
@@ -58,8 +59,7 @@ class ClientStalledError(CorralError):
 class Exchange:
     """A request and the way to answer it.
 
-    `route` is the entry of a table that the request matched (None: no such path or method), `surface` the name of
-    its API, `handler` what answers,
+    `route` is the entry of a table that the request matched (None: no such path or method), `handler` what answers,
     even if it is with a 404. `error_encoder` makes the body of an error from its status, text and hint, as the
     route's surface has it (None: the native form). `extra_headers` go with whatever is answered. `user` is who the
     client says that it serves; it goes into the log, as do `refusal` and `failure`, why a request was not served.
@@ -78,6 +78,7 @@ class Exchange:
         "_stall_timeout_s",
         "_worker",
         "_write_count",
+        "client",
         "error_encoder",
         "extra_headers",
         "failure",
@@ -94,7 +95,6 @@ class Exchange:
         "request_id",
         "route",
         "status",
-        "surface",
         "user",
     )
 
@@ -119,19 +119,35 @@ class Exchange:
         self.extra_headers: list[tuple[bytes, bytes]] = []
         self.error_encoder: Callable[[int, str, str], bytes] | None = None
         self.route: Route | None = None
-        self.surface = ""
         self.handler: Handler | None = None
         self.is_started = False
         # Gets the path and the whole body, unpacked.
         self.keep_body: Callable[[str, bytes], Awaitable[None]] | None = None
         self.refusal = self.failure = ""
         self.status = 0
+        # Who sent the request; set by a step.
+        self.client = Client("", is_local=False)
         self.user = ""
         self.request_id = request_id
 
     def header(self, name: bytes) -> str:
         """The value of a header (name in lower case), or an empty text."""
         return self.headers.get(name, b"").decode("latin-1")
+
+    @property
+    def all_headers(self) -> list[tuple[bytes, bytes]]:
+        """Every header in the order in which they came; a name may be there more than once."""
+        return self._call.request.headers
+
+    @property
+    def peer(self) -> str:
+        """The address at the other end of the connection; empty for a unix socket."""
+        return self._call.peer
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the connection is a TLS one."""
+        return self._call.is_encrypted
 
     @property
     def max_body_bytes(self) -> int:

@@ -9,15 +9,17 @@ from functools import partial
 from typing import Literal
 from urllib.parse import quote
 
+from corral import caller
 from corral.api.http.exchange import Exchange
 from corral.api.http.limits import NO_LIMIT
 from corral.api.reading.schema import Answer, Body
 
 Handler = Callable[[Exchange], Awaitable[None]]
 # What a caller must be allowed to do. "open": nothing, it learns no more than that a server runs and what its API is;
-# "read": see which models exist; "infer": run them, and see what was kept of it; "manage": add, change and remove
-# models; "account": act as the owner of this machine's key.
-Scope = Literal["open", "read", "infer", "manage", "account"]
+# "key": have a key, whatever it is for; "account": act as the owner of this machine's key. The others are scopes of
+# keys (`caller.py`).
+Scope = Literal["open", "key", "account"] | caller.Scope
+_SCOPES = frozenset({"open", "key", "account", *caller.SCOPES})
 
 _PATH_SAFE = "/!$&'()*+,;=:@-._~"
 # Of a path that has its escapes.
@@ -32,7 +34,10 @@ class Route:
     `methods` are like `"GET HEAD"`. `/:name` in `path` takes one parameter of one segment; one segment may follow it.
     `reads` is the body of a request, `answers` that of an answer (None: there is none), `streams` the content type of
     an answer in pieces. `limit_bytes` bounds the body besides CORRAL_MAX_BODY_BYTES (see `limits.py`).
-    `statuses` are those of success.
+    `statuses` are those of success. `is_read_only`: of the scope manage, yet it changes no model.
+
+    Raises:
+        ValueError: the scope is none. A route that nobody is kept from must say so.
     """
 
     methods: str
@@ -46,6 +51,11 @@ class Route:
     streams: Literal["", "application/x-ndjson", "text/event-stream"] = ""
     limit_bytes: int = NO_LIMIT
     statuses: tuple[int, ...] = (200,)
+    is_read_only: bool = False
+
+    def __post_init__(self) -> None:
+        if self.scope not in _SCOPES:
+            raise ValueError(f"{self.path} has no scope: {self.scope!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +106,10 @@ class Router:
         path = exchange.path
         if self._mounted and (find := self._mounted.get(path[1:].partition("/")[0])) is not None:
             exchange.route = find(exchange)
-            exchange.surface = "registry"
             return exchange.route.handler
         if (table := self._table(exchange, path)) is not None:
             if entry := table.get(exchange.method):
                 exchange.route, surface = entry
-                exchange.surface = surface.name
                 exchange.error_encoder = surface.encode_error
                 return exchange.route.handler
             allow = ", ".join(method for method in _ALLOW_ORDER if method in table)

@@ -15,6 +15,7 @@ from corral.digest import Digest
 from corral.errors import DigestMismatchError
 from corral.golang.json import encode
 from corral.golang.quote import quoted
+from corral.library.blob_access import BlobAccess
 from corral.library.create.local import LocalFiles
 from corral.library.create.modelfile_member import with_modelfile
 from corral.library.create.request import CreateRequest
@@ -23,7 +24,7 @@ from corral.store.blobs import PutResult
 from corral.store.locks import store_lock
 from corral.store.models import ModelStore
 from corral.store.prune import keep_for_a_while
-from corral.types import Message
+from corral.types import Message, Report
 
 
 class CreateHandlers:
@@ -34,14 +35,16 @@ class CreateHandlers:
         store: ModelStore,
         creator: Creator,
         local_files: LocalFiles,
+        access: BlobAccess,
     ) -> None:
         self._store = store
+        self._access = access
         self._creator = creator
         self._local_files = local_files
 
     async def blob_exists(self, exchange: Exchange) -> None:
         digest = Digest.parse(exchange.params["digest"])
-        if await asyncio.to_thread(self._store.blobs.has, digest):
+        if await asyncio.to_thread(self._is_visible, digest):
             await exchange.respond(200)
         else:
             text = f"blob {quoted(exchange.params['digest'])} not found"
@@ -50,7 +53,9 @@ class CreateHandlers:
     async def blob_upload(self, exchange: Exchange) -> None:
         given = exchange.params["digest"]
         digest = Digest.parse(given)
-        if await asyncio.to_thread(self._keep_existing, digest):
+        if await asyncio.to_thread(self._access.may_use, digest) and await asyncio.to_thread(
+            self._keep_existing, digest
+        ):
             if exchange.header(b"connection").lower() == "close":
                 # The connection ends with the answer, and a client that still writes would not get to read it.
                 async for _ in _body(exchange):
@@ -62,9 +67,13 @@ class CreateHandlers:
         result: PutResult = await self._store.blobs.put(_body(exchange))
         if result.digest != digest:
             await asyncio.to_thread(keep_for_a_while, self._store, result.digest)
+        self._access.note_sent(result.digest)
         if str(result.digest) != given:
             raise DigestMismatchError(given, str(result.digest))
         await exchange.respond(201)
+
+    def _is_visible(self, digest: Digest) -> bool:
+        return self._store.blobs.has(digest) and self._access.may_use(digest)
 
     def _keep_existing(self, digest: Digest) -> bool:
         """Whether a blob is present that somebody would upload; it is then kept for a while, as if it came now."""
@@ -84,9 +93,16 @@ class CreateHandlers:
         values = await read_values(exchange, "LocalBlobRequest", LOCAL_BLOB)
         self._local_files.check(values.get("token", ""), exchange.header(b"origin"))
         source = self._local_files.parse(values.get("path", ""), values.get("mode", "link"))
-        await answer_with_progress(
-            exchange, values.get("stream", True), lambda report: self._local_files.take_in(source, report)
-        )
+
+        async def work(report: Report) -> None:
+            async def note(event: dict[str, Any]) -> None:
+                if event.get("status") == "success":
+                    self._access.note_sent(Digest.parse(event["digest"]))
+                await report(event)
+
+            await self._local_files.take_in(source, note)
+
+        await answer_with_progress(exchange, values.get("stream", True), work)
 
     async def create(self, exchange: Exchange) -> None:
         values = await read_values(exchange, "CreateRequest", CREATE)

@@ -69,7 +69,8 @@ class LibraryHandlers:
 
     async def loading(self, exchange: Exchange) -> None:
         """How far loads have come. Ollama does not have this route."""
-        entries = [{"name": name, "progress": round(share, 4)} for name, share in self._scheduler.loading()]
+        loading = [entry for entry in self._scheduler.loading() if self._library.is_visible(entry[0])]
+        entries = [{"name": name, "progress": round(share, 4)} for name, share in loading]
         await exchange.respond(200, encode({"loading": entries}), JSON_UTF8)
 
     async def origins(self, exchange: Exchange) -> None:

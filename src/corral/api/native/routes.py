@@ -28,6 +28,7 @@ from corral.api.reading.schema import (
     json_body,
 )
 from corral.inference.pipeline import Inference
+from corral.library.blob_access import BlobAccess
 from corral.library.create.local import LocalFiles
 from corral.library.create.service import Creator
 from corral.library.models import Library
@@ -56,6 +57,7 @@ class Services:
     creator: Creator
     local_files: LocalFiles
     verifier: Verifier
+    blob_access: BlobAccess
     open_account: Callable[[], Account]
     is_offline: bool = False
     cloud_source: str = "config"
@@ -73,7 +75,9 @@ def native_surface(services: Services) -> Surface:
         *_inference(InferenceHandlers(services.inference)),
         *_vectors_and_tokens(services.inference),
         *_transfers(library),
-        *_creation(CreateHandlers(services.store, services.creator, services.local_files)),
+        *_creation(
+            CreateHandlers(services.store, services.creator, services.local_files, services.blob_access)
+        ),
         *_hosted(account),
     )
     return Surface("native", "Ollama's API", routes, answers.ERROR)
@@ -159,6 +163,7 @@ def _models(library: LibraryHandlers, verify: VerifyHandlers) -> tuple[Route, ..
             answers=answers.PROGRESS,
             streams=NDJSON,
             limit_bytes=SMALL_BODY,
+            is_read_only=True,
         ),
     )
 

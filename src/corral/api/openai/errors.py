@@ -8,11 +8,19 @@ from corral.api.http.exchange import JSON, JSON_UTF8
 from corral.errors import CloudDisabledError, ContextOverflowError, CorralError
 from corral.golang.json import escape_string
 
-_TYPES = {400: b"invalid_request_error", 404: b"not_found_error"}
+_TYPES = {
+    400: b"invalid_request_error",
+    401: b"invalid_request_error",
+    403: b"invalid_request_error",
+    404: b"not_found_error",
+    429: b"rate_limit_error",
+}
+_CODES = {401: "invalid_api_key", 403: "insufficient_permissions", 429: "rate_limit_exceeded"}
 
 
 def envelope(status: int, text: str, hint: str = "", code: str = "", param: str = "") -> bytes:
     """The error object; also fit for `Exchange.error_encoder`. `hint` is a member that the vendor does not have."""
+    code = code or _CODES.get(status, "")
     parts = (
         b'{"error":{"message":',
         escape_string(text),

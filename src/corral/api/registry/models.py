@@ -75,6 +75,8 @@ class ModelHandlers:
 
     async def blob(self, exchange: Exchange, resource: Resource) -> None:
         digest = Digest.parse(resource.reference)
+        if not await asyncio.to_thread(self._hosting.access.may_use, digest):
+            raise UnknownBlobError(digest)
         blob = await self._find_blob(digest)
         size_bytes = blob.size_bytes
         try:

@@ -11,6 +11,7 @@ from corral.errors import (
     CorralError,
     CorruptManifestError,
     DigestMismatchError,
+    ForbiddenError,
     InvalidDigestError,
     InvalidModelNameError,
     ModelNotFoundError,
@@ -89,6 +90,7 @@ def parse_content_range(header: str) -> tuple[int, int] | None:
 
 
 _REFUSALS: tuple[tuple[type[CorralError], int, str], ...] = (
+    (ForbiddenError, 403, "DENIED"),
     (MissingBlobError, 400, "MANIFEST_BLOB_UNKNOWN"),
     (UnknownUploadError, 404, "BLOB_UPLOAD_UNKNOWN"),
     (CorruptManifestError, 400, "MANIFEST_INVALID"),
@@ -110,6 +112,15 @@ def refusal(error: Exception, default_status: int, text: str) -> tuple[int, byte
             return status, error_body(code, text)
     code = "UNSUPPORTED" if default_status < 500 else "UNKNOWN"
     return default_status, error_body(code, text)
+
+
+_CODES = {401: "UNAUTHORIZED", 403: "DENIED", 429: "TOOMANYREQUESTS"}
+
+
+def encode_error(status: int, text: str, hint: str) -> bytes:
+    """The protocol's form of errors of the steps in front of the handlers."""
+    code = _CODES.get(status, "UNSUPPORTED" if status < 500 else "UNKNOWN")
+    return error_body(code, f"{text}; {hint}" if hint else text)
 
 
 def error_body(code: str, message: str) -> bytes:

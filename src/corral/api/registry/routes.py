@@ -47,7 +47,7 @@ class Registry:
         self.close = models.close
         self.routes = _read_routes(models)
         if may_push:
-            self.routes += _write_routes(models, UploadHandlers(uploads, blobs))
+            self.routes += _write_routes(models, UploadHandlers(uploads, blobs, hosting.access))
         self._table: dict[tuple[str, str], Route] = {}
         for route in self.routes:
             resource = protocol.parse_path(route.path)
@@ -59,6 +59,7 @@ class Registry:
 
     def find(self, exchange: Exchange) -> Route:
         """The route of a request below `/v2/`; one that refuses it if there is none."""
+        exchange.error_encoder = protocol.encode_error
         resource = protocol.parse_path(exchange.path)
         if resource is None:
             return self._unknown
@@ -78,7 +79,7 @@ class Registry:
 
 def _read_routes(models: ModelHandlers) -> tuple[Route, ...]:
     """What every machine may do."""
-    route = partial(Route, "GET HEAD", scope="read", answers=ANYTHING)
+    route = partial(Route, "GET HEAD", scope="registry:pull", answers=ANYTHING)
     name = "/v2/:repository"
     return (
         route("/v2/", _serving(models.root), "Whether this is a registry"),
@@ -99,14 +100,20 @@ def _write_routes(models: ModelHandlers, uploads: UploadHandlers) -> tuple[Route
             f"{name}/manifests/:reference",
             _serving(models.put_manifest),
             "Store a manifest",
-            scope="manage",
+            scope="registry:push",
             limit_bytes=_MAX_MANIFEST_BYTES,
         ),
-        Route("POST", f"{name}/blobs/uploads/", _serving(uploads.start), "Begin an upload", scope="manage"),
-        Route("GET HEAD", upload, _serving(uploads.show), "How far an upload is", scope="manage"),
-        Route("PATCH", upload, _serving(uploads.append), "Send a piece of a blob", scope="manage"),
-        Route("PUT", upload, _serving(uploads.finish), "End an upload", scope="manage"),
-        Route("DELETE", upload, _serving(uploads.cancel), "Cancel an upload", scope="manage"),
+        Route(
+            "POST",
+            f"{name}/blobs/uploads/",
+            _serving(uploads.start),
+            "Begin an upload",
+            scope="registry:push",
+        ),
+        Route("GET HEAD", upload, _serving(uploads.show), "How far an upload is", scope="registry:push"),
+        Route("PATCH", upload, _serving(uploads.append), "Send a piece of a blob", scope="registry:push"),
+        Route("PUT", upload, _serving(uploads.finish), "End an upload", scope="registry:push"),
+        Route("DELETE", upload, _serving(uploads.cancel), "Cancel an upload", scope="registry:push"),
     )
 
 

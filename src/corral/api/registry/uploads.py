@@ -11,6 +11,7 @@ from corral.api.registry import protocol
 from corral.api.registry.protocol import Resource
 from corral.digest import Digest
 from corral.errors import InvalidRequestError
+from corral.library.blob_access import BlobAccess
 from corral.store.blobs import BlobStore
 from corral.store.uploads import UploadStore
 
@@ -20,8 +21,9 @@ _WRITE_BYTES = 1 << 20
 class UploadHandlers:
     """Handlers of `/v2/<repository>/blobs/uploads/`."""
 
-    def __init__(self, uploads: UploadStore, blobs: BlobStore) -> None:
+    def __init__(self, uploads: UploadStore, blobs: BlobStore, access: BlobAccess) -> None:
         self._uploads = uploads
+        self._access = access
         self._blobs = blobs
         # A client that lost its connection may come back before its disconnect is noticed.
         self._busy: set[str] = set()
@@ -35,7 +37,7 @@ class UploadHandlers:
         digest = Digest.parse(named) if named else None
         # Ollama's client names the digest of what it will send later, and takes a location for "not present yet".
         is_announced = bool(exchange.header(b"x-redirect-uploads"))
-        if digest is not None and await asyncio.to_thread(self._blobs.has, digest):
+        if digest is not None and await asyncio.to_thread(self._is_visible, digest):
             await asyncio.to_thread(self._blobs.touch, digest)
             if is_announced:
                 await exchange.respond(201)
@@ -45,7 +47,7 @@ class UploadHandlers:
         upload_id = await asyncio.to_thread(self._uploads.start, frozenset(self._busy))
         if digest is not None and "digest" in query and not is_announced:
             await self._receive(exchange, upload_id, None)
-            await asyncio.to_thread(self._uploads.finish, upload_id, digest)
+            await self._finish(upload_id, digest)
             await _created(exchange, resource, digest)
             return
         await self._answer(exchange, resource, upload_id, 202, 0)
@@ -70,8 +72,15 @@ class UploadHandlers:
         if await self._refuse_gap(exchange, resource, span):
             return
         await self._receive(exchange, resource.reference, span[0] if span else None)
-        await asyncio.to_thread(self._uploads.finish, resource.reference, digest)
+        await self._finish(resource.reference, digest)
         await _created(exchange, resource, digest)
+
+    def _is_visible(self, digest: Digest) -> bool:
+        return self._blobs.has(digest) and self._access.may_use(digest)
+
+    async def _finish(self, upload_id: str, digest: Digest) -> None:
+        await asyncio.to_thread(self._uploads.finish, upload_id, digest)
+        self._access.note_sent(digest)
 
     async def cancel(self, exchange: Exchange, resource: Resource) -> None:
         await asyncio.to_thread(self._uploads.cancel, resource.reference)
@@ -166,7 +175,7 @@ async def _created(exchange: Exchange, resource: Resource, digest: Digest) -> No
 
 
 def absolute(exchange: Exchange, path: str) -> bytes:
-    """A path as the URL by which this client reaches us (a proxy in front reports its scheme)."""
-    scheme = "https" if exchange.header(b"x-forwarded-proto") == "https" else "http"
+    """A path as the URL by which this client reaches us (a trusted proxy in front reports its scheme)."""
+    scheme = exchange.client.scheme
     query = f"?{exchange.query.decode('latin-1')}" if b"ns=" in exchange.query else ""
     return f"{scheme}://{exchange.header(b'host')}{path}{query}".encode("latin-1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from corral import caller
 from corral.api.http.answering import answer
 from corral.api.http.bodies import beside_loop, read_compatible
 from corral.api.http.exchange import JSON, ClientGoneError, Exchange
@@ -55,9 +56,9 @@ class ResponseHandlers:
         exchange.user = wanted.user
         previous_id = wanted.previous_response_id
         try:
-            history = await self._archive.history(previous_id) if previous_id else []
+            history = await self._archive.history(previous_id, _owner()) if previous_id else []
             if ids := referenced_ids(wanted.items):
-                found = await self._archive.find_items(ids)
+                found = await self._archive.find_items(ids, _owner())
                 wanted = replace(wanted, items=with_references(wanted.items, found))
         except StoreError as error:
             await answer_missing(exchange, error, previous_id=previous_id)
@@ -110,6 +111,7 @@ class ResponseHandlers:
                 writer.final(),
                 input=kept_input(wanted.items),
                 output=tuple(writer.output),
+                owner=_owner(),
             )
             is_kept = await self._archive.save(kept, is_lasting=writer.is_stored)
             writer.is_stored = writer.is_stored and is_kept
@@ -129,7 +131,7 @@ class ResponseHandlers:
         """`DELETE /v1/responses/:id`."""
         response_id = exchange.params["id"]
         try:
-            await self._archive.delete(response_id)
+            await self._archive.delete(response_id, _owner())
         except CorralError as error:
             await answer_missing(exchange, error)
             return
@@ -138,7 +140,12 @@ class ResponseHandlers:
 
     async def _find(self, exchange: Exchange) -> KeptResponse | None:
         try:
-            return await self._archive.find(exchange.params["id"])
+            return await self._archive.find(exchange.params["id"], _owner())
         except CorralError as error:
             await answer_missing(exchange, error)
             return None
+
+
+def _owner() -> str:
+    """Whose responses the caller may use: those of its key, or those that were made without one."""
+    return caller.current().key_id

@@ -171,12 +171,14 @@ def _choose(names: list[str], last: str) -> str:
 
 
 def _target(client: Client, agent: Agent, model: str) -> Target:
-    key = os.environ.get("OLLAMA_API_KEY", "").strip()
+    names = ("CORRAL_API_KEY", "OLLAMA_API_KEY")
+    variable = next((name for name in names if os.environ.get(name, "").strip()), "")
+    key = os.environ[variable].strip() if variable else "ollama"
     return Target(
         client.address.url().rstrip("/"),
         model,
-        key or "ollama",
-        "OLLAMA_API_KEY" if key else "",
+        key,
+        variable,
         _context_of(client, model) or _LEAST_CONTEXT,
         home_folder() / "launch" / agent.name,
     )

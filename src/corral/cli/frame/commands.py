@@ -92,6 +92,15 @@ _BENCH_FLAGS = (
     Flag("tokens", "Response length in tokens", "int", default="128"),
 )
 
+_KEY_FLAGS = (
+    Flag("scope", "What a new key is for (default: infer,read)", "strings"),
+    Flag("model", 'Models that a new key may use, as in "qwen3*" or "hf.co/*" (default: all)', "strings"),
+    Flag("expires", "How long a new key lasts, e.g. 12h or 30d (default: forever)", "string"),
+    Flag("note", "A note that is kept with a new key", "string"),
+    Flag("grace", "How long the old text of a rotated key holds (0: not at all)", "string", default="24h"),
+    Flag("json", "Print JSON"),
+)
+
 COMMANDS: tuple[Command, ...] = (
     Command(
         "serve",
@@ -195,22 +204,21 @@ COMMANDS: tuple[Command, ...] = (
         is_own=True,
     ),
     Command(
-        "events",
-        "Show why models were loaded, unloaded and kept waiting",
-        "tools.events:events",
-        "[MODEL]",
-        (
-            Flag("follow", "Continue with events as they happen", short="f"),
-            Flag("json", "Print JSON, an event a line"),
-        ),
-        is_own=True,
-    ),
-    Command(
         "doctor",
         "Check the server, the models, the engine and the environment",
         "doctor.doctor:doctor",
         flags=(Flag("json", "Print JSON"),),
         count=0,
+        needs_server=False,
+        is_own=True,
+    ),
+    Command(
+        "key",
+        "Make, list, rotate and revoke API keys",
+        "keys.key:key",
+        "create NAME | list | show KEY | rotate KEY | revoke KEY",
+        _KEY_FLAGS,
+        at_least=1,
         needs_server=False,
         is_own=True,
     ),

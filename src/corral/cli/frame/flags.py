@@ -20,10 +20,11 @@ class UsageError(Exception):
 
 
 class Flag:
-    """`kind` is bool, string, int or think.
+    """`kind` is bool, string, strings, int or think.
 
-    "think" takes a value only in the form `--name=value`; without one it is `implied`. `is_own` marks a flag that
-    Ollama does not have; help lists it separately. A flag that `replaces_words` is given instead of the words.
+    "strings" may be given more than once, and has several values between commas. "think" takes a value only in the
+    form `--name=value`; without one it is `implied`. `is_own` marks a flag that Ollama does not have; help lists it
+    separately. A flag that `replaces_words` is given instead of the words.
     """
 
     __slots__ = ("default", "implied", "is_own", "kind", "name", "replaces_words", "short", "text")
@@ -125,6 +126,10 @@ class Arguments:
     def get(self, name: str, default: str = "") -> str:
         return self.flags.get(name, default)
 
+    def strings(self, name: str) -> list[str]:
+        """The values of a flag that may be given more than once."""
+        return [value.strip() for value in self.flags.get(name, "").split(",") if value.strip()]
+
     def integer(self, name: str, default: int = 0) -> int:
         """The value of an int flag (`parse` has checked it)."""
         return parse_integer(self.flags[name]) if name in self.flags else default
@@ -176,7 +181,14 @@ def _take_long(command: Command, word: str, rest: list[str], arguments: Argument
             raise UsageError(f"flag needs an argument: --{name}")
         else:
             value = rest.pop(0)
-    arguments.flags[flag.name] = _checked(flag, value)
+    _set(arguments, flag, value)
+
+
+def _set(arguments: Arguments, flag: Flag, value: str) -> None:
+    checked = _checked(flag, value)
+    if flag.kind == "strings" and flag.name in arguments.flags:
+        checked = f"{arguments.flags[flag.name]},{checked}"
+    arguments.flags[flag.name] = checked
 
 
 def _take_short(command: Command, word: str, rest: list[str], arguments: Arguments) -> None:
@@ -196,7 +208,7 @@ def _take_short(command: Command, word: str, rest: list[str], arguments: Argumen
             value = rest.pop(0)
         else:
             raise UsageError(f"flag needs an argument: {letter!r} in -{cluster}")
-        arguments.flags[flag.name] = _checked(flag, value)
+        _set(arguments, flag, value)
 
 
 def _checked(flag: Flag, value: str) -> str:

@@ -11,7 +11,8 @@ CLIENT_VARIABLES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("OLLAMA_EDITOR", "Path to editor for interactive prompt editing (Ctrl+G)", ("run",)),
     ("OLLAMA_HOST", f"IP Address for the {PROGRAM} server (default 127.0.0.1:11434)", ()),
     ("OLLAMA_NOHISTORY", "Do not preserve readline history", ("run",)),
-    ("OLLAMA_API_KEY", "API key, sent to the server as a bearer token", ()),
+    ("CORRAL_API_KEY", "API key, sent to the server as a bearer token", ()),
+    ("OLLAMA_API_KEY", "The same, if CORRAL_API_KEY is not set", ()),
     ("CORRAL_AUTOSERVE", "Start a server in the background if none is running on this machine", ()),
 )
 _GENERIC_USAGE = 'Use "{0} [command] --help" for more information about a command.'

@@ -38,6 +38,11 @@ class CreateRequest:
     remote_host: str = ""
     info: Mapping[str, Any] = field(default_factory=dict)
 
+    def blobs(self) -> list[str]:
+        """The digests that the request names, as they were sent."""
+        files = (self.files, self.adapters, self.draft_files)
+        return [*(digest for some in files for digest in (some or {}).values()), self.imatrix]
+
     def check_files(self) -> None:
         """Raises InvalidRequestError, InvalidDigestError."""
         for files in (self.files, self.draft_files):

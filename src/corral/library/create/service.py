@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
+from corral import caller
 from corral.digest import Digest
 from corral.errors import (
     CorralError,
@@ -18,6 +19,7 @@ from corral.errors import (
     InvalidRequestError,
     ModelNotFoundError,
 )
+from corral.library.blob_access import BlobAccess
 from corral.library.create.change import working
 from corral.library.create.draft import ModelDraft
 from corral.library.create.files import blob_path, kind_of_files
@@ -41,9 +43,16 @@ class Creator:
     """Creates models in one store."""
 
     def __init__(
-        self, store: ModelStore, *, may_prune: bool, puller: PullBase | None = None, jobs: Jobs | None = None
+        self,
+        store: ModelStore,
+        *,
+        may_prune: bool,
+        puller: PullBase | None = None,
+        jobs: Jobs | None = None,
+        access: BlobAccess | None = None,
     ) -> None:
         self._store = store
+        self._access = access or BlobAccess(store)
         self._may_prune = may_prune
         self._puller = puller
         self._jobs = jobs or Jobs()
@@ -53,9 +62,10 @@ class Creator:
 
         Raises:
             InvalidRequestError
+            ForbiddenError: the caller may not use this name, or the model to start from.
         """
         request.check_files()
-        ModelName.parse(request.model)
+        caller.require_model(ModelName.parse(request.model))
 
     async def create(self, request: CreateRequest, report: Report) -> None:
         """Create the model that a request describes.
@@ -64,6 +74,7 @@ class Creator:
             CorralError: of any class; then no manifest was written.
         """
         name = await asyncio.to_thread(self._store.manifests.resolve, ModelName.parse(request.model))
+        await asyncio.to_thread(self._access.require, request.blobs())
         async with working(self._store) as workspace:
             draft = ModelDraft(workspace)
             weights = Weights(self._store, self._jobs, draft, report)
@@ -103,6 +114,7 @@ class Creator:
             name = ModelName.parse(ref.base)
         except InvalidRequestError:
             raise InvalidModelNameError(request.from_) from None
+        caller.require_model(name)
         if ref.source == "cloud" or request.remote_host:
             host = normalize_remote(request.remote_host or "https://ollama.com:443")
             draft.config = replace(draft.config, remote_host=host, remote_model=ref.base)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from math import ceil
 
 from corral.api.http.errors import body_of, compatible_status_of, hint_of, log_failure, status_of, text_of
 from corral.api.http.exchange import (
@@ -15,7 +16,7 @@ from corral.api.http.exchange import (
 )
 from corral.api.http.limits import ServerBusyError
 from corral.api.http.routing import Handler
-from corral.errors import CorralError
+from corral.errors import CorralError, RateLimitError
 
 _log = logging.getLogger("corral.http")
 _LEAVES_BODY = (ClientStalledError, BodyTooLargeError, ServerBusyError, ServerStoppingError)
@@ -41,6 +42,8 @@ async def _answer_error(exchange: Exchange, error: BaseException) -> None:
         return
     if isinstance(error, _LEAVES_BODY):
         exchange.extra_headers.append((b"connection", b"close"))  # the rest of the body is of no use
+    if isinstance(error, RateLimitError):
+        exchange.extra_headers.append((b"retry-after", b"%d" % max(ceil(error.retry_after_s), 1)))
     if (encode := exchange.error_encoder) is None:
         await exchange.respond(status_of(error), body_of(error), JSON_UTF8)
         return

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 
-from corral import requestfacts
+from corral import caller, requestfacts
 from corral.api.http.exchange import Exchange
 from corral.api.http.routing import Handler
 
@@ -24,13 +24,14 @@ async def log_request(exchange: Exchange, following: Handler) -> None:
     if _log.isEnabledFor(level):
         _log.log(
             level,
-            "request id=%s method=%s path=%s status=%d ms=%.1f%s%s%s",
+            "request id=%s method=%s path=%s status=%d ms=%.1f%s%s%s%s",
             exchange.request_id,
             exchange.method,
             exchange.path,
             exchange.status,
             (time.perf_counter() - started_s) * 1000,
             requestfacts.current().words(),
+            f" key={key_id}" if (key_id := caller.current().key_id) else "",
             f" user={json.dumps(exchange.user[:_MAX_LOGGED_USER])}" if exchange.user else "",
             f" error={exchange.failure}"
             if exchange.failure

@@ -1,0 +1,105 @@
+"""The keys in memory, for every request, as they are in the database at this moment.
+
+Another process may change the database, as `corral key` does. SQLite counts changes of other connections
+(`data_version`), and asking for that number costs a few microseconds, so a revoked key is refused by the next
+request.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sqlite3
+from hmac import compare_digest
+from pathlib import Path
+
+from corral.access.database import DatabaseError, open_database
+from corral.access.keys import Key
+from corral.access.keystore import read_keys
+from corral.access.secret import digest_of, id_of
+from corral.logs import Sparing
+
+_log = logging.getLogger("corral.access")
+_problems = Sparing(_log, lines_per_minute=6)
+# The event loop waits here, so not for long.
+_TIMEOUT_S = 0.2
+# The digest of no key.
+_NOTHING = secrets.token_bytes(32)
+
+
+class Keyring:
+    """For one thread. A file that cannot be read later on leaves the keys as they were."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._inode = self._version = -1
+        self._had_keys = False
+        self._keys: dict[str, Key] = {}
+
+    def load(self) -> None:
+        """Read the keys for the first time.
+
+        Raises:
+            DatabaseError: the file exists, and cannot be read.
+        """
+        if self._path.exists():
+            self._open()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether there has ever been a key: a server whose last one was revoked does not become open by that."""
+        self._refresh()
+        return self._had_keys
+
+    def find(self, text: str, now_ns: int) -> Key | None:
+        """The key with this text, expired or revoked as it may be. Takes as long for every text that is none."""
+        self._refresh()
+        digest = digest_of(text)
+        key = self._keys.get(id_of(text))
+        is_new = compare_digest(digest, _NOTHING if key is None else key.digest)
+        has_old = key is not None and key.old_until_ns > now_ns
+        is_old = compare_digest(digest, key.old_digest if key is not None and has_old else _NOTHING)
+        return key if is_new or is_old else None
+
+    def _refresh(self) -> None:
+        try:
+            inode = self._path.stat().st_ino
+        except FileNotFoundError:
+            if self._keys:
+                _problems.write(logging.ERROR, "%s is gone; the keys that were in it hold on", self._path)
+            return
+        except OSError as exc:
+            _problems.write(logging.ERROR, "%s cannot be read, keys stay as they were: %s", self._path, exc)
+            return
+        try:
+            if self._connection is None or inode != self._inode:
+                self._open()
+            elif self._version != self._data_version():
+                self._read()
+        except (sqlite3.Error, DatabaseError) as exc:
+            _problems.write(logging.ERROR, "keys stay as they were: %s", exc)
+
+    def _open(self) -> None:
+        self.close()
+        self._connection = open_database(self._path, timeout_s=_TIMEOUT_S)
+        self._inode = self._path.stat().st_ino
+        self._read()
+
+    def _read(self) -> None:
+        assert self._connection is not None
+        # Before the keys: a change in between is then seen by the next look.
+        version = self._data_version()
+        self._keys = {key.id: key for key in read_keys(self._connection)}
+        self._version = version
+        self._had_keys = self._had_keys or bool(self._keys)
+
+    def _data_version(self) -> int:
+        assert self._connection is not None
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        return int(version)

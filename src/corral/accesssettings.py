@@ -1,0 +1,51 @@
+"""The settings of who may use the server, a part of the table in settingstable.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from corral import settingvalues as values
+from corral.setting import Setting
+
+ACCESS_SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "CORRAL_AUTH",
+        "auth.mode",
+        "auth_mode",
+        values.auth_mode,
+        "remote",
+        "Who needs an API key: `remote` other machines, once there is a key; `on` everybody; `off` nobody",
+    ),
+    Setting(
+        "CORRAL_KEYS",
+        "auth.database",
+        "keys_db",
+        Path,
+        "~/.corral/corral.sqlite3",
+        "Database of API keys, on a local disk",
+    ),
+    Setting(
+        "CORRAL_STRICT",
+        "auth.strict",
+        "is_strict",
+        values.boolean,
+        "false",
+        "Refuse to start if other machines could use the server without a key",
+    ),
+    Setting(
+        "CORRAL_TRUSTED_PROXIES",
+        "auth.trusted_proxies",
+        "trusted_proxies",
+        values.entries,
+        "",
+        "Proxies whose `X-Forwarded-For`, `X-Forwarded-Proto` and `Forwarded` hold: addresses, networks, `unix`",
+    ),
+    Setting(
+        "CORRAL_CACHE_PER_KEY",
+        "auth.cache_per_key",
+        "has_cache_per_key",
+        values.boolean,
+        "false",
+        "Never let a key's prompts be computed faster because of another key's: callers share no prompt cache",
+    ),
+)

@@ -1,0 +1,120 @@
+"""Who the request comes from: the key that it shows, or what callers without one may do."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from typing import Literal
+
+from corral import caller
+from corral.access.attempts import Attempts
+from corral.access.keyring import Keyring
+from corral.api.http.exchange import Exchange
+from corral.api.http.routing import Handler
+from corral.caller import Caller
+from corral.errors import RateLimitError, UnauthorizedError
+
+Mode = Literal["off", "remote", "on"]
+
+_LOCAL = frozenset(caller.SCOPES)
+# Whoever comes from elsewhere without a key must not be able to make one.
+_STRANGER = frozenset(caller.SCOPES) - {"admin"}
+_NO_KEY = "a valid API key is required"
+_HINT = (
+    'send it as "Authorization: Bearer KEY", for corral in CORRAL_API_KEY; corral key create NAME makes one'
+)
+
+
+class Authenticate:
+    """The step for API keys. Unknown and wrong keys get the same answer, after the same work."""
+
+    def __init__(self, keyring: Keyring, mode: Mode) -> None:
+        self._keyring = keyring
+        self._mode = mode
+        self._attempts = Attempts()
+
+    async def __call__(self, exchange: Exchange, following: Handler) -> None:
+        try:
+            caller.begin(self._caller(exchange))
+        except UnauthorizedError:
+            kind = b"Basic" if _is_registry(exchange) else b"Bearer"
+            exchange.extra_headers.append((b"www-authenticate", kind + b' realm="corral"'))
+            raise
+        await following(exchange)
+
+    def _caller(self, exchange: Exchange) -> Caller:
+        """Raises UnauthorizedError, RateLimitError."""
+        client, route = exchange.client, exchange.route
+        keyless = Caller(scopes=_LOCAL if client.is_local else _STRANGER, address=client.address)
+        if self._mode == "off" or route is None or route.scope == "open":
+            return keyless
+        found = credentials(exchange)
+        is_free = self._is_free(exchange)
+        if len(found) == 1:
+            try:
+                return self._known(exchange, found[0])
+            except UnauthorizedError:
+                if is_free:
+                    return keyless  # programs for Ollama send texts of any kind
+                self._note_failure(client.address)
+                raise
+        if is_free:
+            return keyless
+        if found:
+            raise UnauthorizedError("the request has more than one API key", hint="send one of them")
+        raise UnauthorizedError(_NO_KEY, hint=_HINT)
+
+    def _is_free(self, exchange: Exchange) -> bool:
+        """Whether no key is needed."""
+        if self._mode == "on":
+            return False
+        return exchange.client.is_local or not self._keyring.has_keys
+
+    def _known(self, exchange: Exchange, text: str) -> Caller:
+        now_ns = time.time_ns()
+        key = self._keyring.find(text, now_ns)
+        if key is None:
+            raise UnauthorizedError(_NO_KEY, hint=_HINT)
+        if (status := key.status(now_ns)) != "active":
+            raise UnauthorizedError(f"this API key is {status}", hint="ask for a new one")
+        return key.caller(exchange.client.address)
+
+    def _note_failure(self, address: str) -> None:
+        if wait_s := self._attempts.fail(address, time.monotonic()):
+            raise RateLimitError(
+                "too many requests with a wrong API key",
+                retry_after_s=wait_s,
+                hint="check the key, and wait before the next attempt",
+            )
+
+
+def credentials(exchange: Exchange) -> list[str]:
+    """The different texts that may be a key, from the headers alone: a URL ends up in logs."""
+    found: list[str] = []
+    for name, value in exchange.all_headers:
+        if name == b"x-api-key":
+            found.append(value.decode("latin-1").strip())
+        elif name == b"authorization":
+            found.append(_authorization(value.decode("latin-1"), is_registry=_is_registry(exchange)))
+    return list(dict.fromkeys(text for text in found if text))
+
+
+def _authorization(value: str, *, is_registry: bool) -> str:
+    scheme, _, rest = value.strip().partition(" ")
+    kind = scheme.lower()
+    if kind == "basic" and is_registry:
+        return _password(rest.strip())
+    return rest.strip() if kind == "bearer" else ""
+
+
+def _password(encoded: str) -> str:
+    try:
+        text = base64.b64decode(encoded, validate=True).decode("utf-8", "replace")
+    except (binascii.Error, ValueError):
+        return ""
+    return text.partition(":")[2]
+
+
+def _is_registry(exchange: Exchange) -> bool:
+    return exchange.route is not None and exchange.route.scope.startswith("registry:")

@@ -1,1 +1,0 @@
-"""Routes for those who run the server: what it decided, and what it does."""

@@ -1,0 +1,93 @@
+"""Who a request comes from and what it may do: set once for each request, asked wherever a model is used.
+
+The steps in front of the handlers set a `Caller`; a task or a thread that a request starts inherits it. Work that
+belongs to no request has one that may do everything.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Literal
+
+from corral import modelglobs, requestfacts
+from corral.errors import ForbiddenError
+from corral.names import ModelName
+
+# What a key can be for. "infer": run models, and see what was kept of it; "read": see which models exist; "manage":
+# add, change, remove and unload them; "admin": everything, keys too; the others are for `/v2/`.
+Scope = Literal["infer", "read", "manage", "admin", "registry:pull", "registry:push"]
+SCOPES: tuple[Scope, ...] = ("infer", "read", "manage", "admin", "registry:pull", "registry:push")
+_ALL: frozenset[Scope] = frozenset(SCOPES)
+# What else comes with a scope.
+_IMPLIED: dict[Scope, tuple[Scope, ...]] = {
+    "admin": SCOPES,
+    "manage": ("read",),
+    "registry:push": ("registry:pull",),
+}
+
+
+def with_implied(scopes: frozenset[Scope]) -> frozenset[Scope]:
+    """The scopes with those that come with them."""
+    return scopes.union(*(_IMPLIED.get(scope, ()) for scope in scopes))
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """`key_id` is empty for a caller without a key; `models` are patterns, None allows every model.
+
+    `scopes` has those that others imply. `address` is that of the client, empty for a unix socket.
+    """
+
+    key_id: str = ""
+    name: str = ""
+    scopes: frozenset[Scope] = _ALL
+    models: tuple[str, ...] | None = None
+    address: str = ""
+
+    def may_use(self, name: ModelName) -> bool:
+        """Whether the caller may know of a model at all."""
+        return self.models is None or modelglobs.matches(self.models, name)
+
+
+ANYBODY = Caller()
+_current: ContextVar[Caller] = ContextVar("caller", default=ANYBODY)
+
+
+def begin(caller: Caller) -> None:
+    """Set who the request of this task comes from."""
+    _current.set(caller)
+
+
+def current() -> Caller:
+    """Who this task works for."""
+    return _current.get()
+
+
+def require_model(name: ModelName) -> None:
+    """Note that the caller wants to use a model.
+
+    Raises:
+        ForbiddenError: it may not; whether the model exists is not said.
+    """
+    requestfacts.note_target(name.short())
+    caller = _current.get()
+    if not caller.may_use(name):
+        raise ForbiddenError(
+            f"this API key may not use the model '{name.short()}'",
+            hint="ask for a key whose models include it",
+        )
+
+
+def require_scope(scope: Scope, what: str) -> None:
+    """Raises ForbiddenError: the caller may not do what it asks for with this body."""
+    if scope not in _current.get().scopes:
+        raise missing_scope(scope, what)
+
+
+def missing_scope(scope: str, what: str) -> ForbiddenError:
+    """The error for a caller without a scope."""
+    return ForbiddenError(
+        f"this API key may not {what}: it does not have the scope '{scope}'",
+        hint=f"use a key with the scope {scope}",
+    )

@@ -1,1 +1,0 @@
-"""Counters, gauges and histograms of the server, in the text formats that Prometheus reads."""

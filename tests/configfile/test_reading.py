@@ -89,6 +89,7 @@ def test_no_file_is_needed_but_a_named_one(tmp_path: Path) -> None:
         ("[models.m]\nnum_ctxx = 1", 2, "unknown key models.m.num_ctxx; did you mean num_ctx?"),
         ("[models.m]\nnum_ctx = '1'", 2, "num_ctx must be a whole number"),
         ("[models.m]\nnum_ctx = -1", 2, "num_ctx must be a whole number"),
+        ("[models.m]\ndevice = 'npu'", 2, 'device must be "auto", "cpu"'),
         ("[models.m]\nset = { tempature = 1 }", 2, "did you mean temperature?"),
         ("[models.m]\nset = { num_ctx = 1 }", 2, "num_ctx is a key of the section"),
         ("[models.m]\nstrip = ['sed']", 2, "did you mean seed?"),
@@ -183,7 +184,13 @@ def test_sections_of_models(read: Read) -> None:
     """Globs in the order of the file, exact names last."""
     sections = read(SECTIONS).sections
     found = sections.section_for(("qwen3", "qwen3:8b", "registry.ollama.ai/library/qwen3:8b"))
-    assert found.defaults == {"num_ctx": 8192, "temperature": 0.2, "stop": ["x"], "num_batch": 64}
+    assert found.defaults == {
+        "num_ctx": 8192,
+        "temperature": 0.2,
+        "stop": ["x"],
+        "num_batch": 64,
+        "main_gpu": 0,
+    }
     assert found.strip == {"seed", "top_k"}
     assert found.engine == {
         "cache_ram_mib": 2048,
@@ -191,7 +198,7 @@ def test_sections_of_models(read: Read) -> None:
         "kv_cache_type": "q8_0",
         "num_parallel": 2,
     }
-    assert (found.keep_alive_ns, found.device, found.draft) == (3600 * 10**9, "gpu0", "qwen3:0.6b")
+    assert (found.keep_alive_ns, found.draft) == (3600 * 10**9, "qwen3:0.6b")
     other = sections.section_for(("llama", "llama:latest"))
     assert (other.defaults, other.strip, other.engine) == ({"num_ctx": 1024}, frozenset(), {})
     assert sections.aliases == {"gpt-4o": "qwen3:8b", "coder": "qwen3:8b"}

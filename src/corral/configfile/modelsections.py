@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, cast
@@ -17,6 +18,7 @@ from corral.types import LoadOptions, SamplingOptions
 
 OPTION_NAMES = frozenset(field.name for field in (*fields(LoadOptions), *fields(SamplingOptions)))
 LOAD_OPTIONS = frozenset(field.name for field in fields(LoadOptions)) - {"num_ctx"}
+_GPU = re.compile(r"gpu([0-9]{1,3})")
 _NOT_SET_HERE = {
     "num_ctx": "num_ctx is a key of the section",
     "num_parallel": "num_parallel is a key of the section",
@@ -110,6 +112,8 @@ class SectionReader:
         engine, load = self._engine((*keys, "engine"), known.get("engine", {}))
         if "num_ctx" in known:
             defaults["num_ctx"] = known["num_ctx"]
+        if "device" in known:
+            defaults |= self._device((*keys, "device"), known["device"])
         if known.get("num_parallel"):
             engine["num_parallel"] = known["num_parallel"]
         strip = known.get("strip", [])
@@ -124,7 +128,6 @@ class SectionReader:
             keep_alive_ns=None
             if keep_alive is None
             else self._read((*keys, "keep_alive"), values.keep_alive, str(keep_alive)),
-            device=known.get("device", ""),
             draft=known.get("draft", ""),
             aliases=tuple(known.get("aliases", ())),
         )
@@ -175,6 +178,17 @@ class SectionReader:
             else:
                 found[name] = value
         return found
+
+    def _device(self, keys: Keys, text: str) -> dict[str, Any]:
+        """The options that choose a device."""
+        if text == "auto":
+            return {}
+        if text == "cpu":
+            return {"num_gpu": 0}
+        if match := _GPU.fullmatch(text):
+            return {"main_gpu": int(match[1])}
+        self._reporter.report(keys, 'device must be "auto", "cpu", or a GPU like "gpu0"')
+        return {}
 
     def _engine(self, keys: Keys, table: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Settings of the scheduler, and load options."""

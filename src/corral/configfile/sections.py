@@ -21,9 +21,9 @@ _GLOB = frozenset("*?[")
 class ModelSection:
     """What a `[models."..."]` section says; None and empty: nothing.
 
-    `defaults` are options under those of a request (`set`, with `num_ctx` and the load options of `engine`), `strip`
-    the options that requests may not have. `engine` replaces settings of the scheduler, by the names of the fields
-    of `SchedulerConfig`. `draft` is the path of a GGUF file or the name of a model.
+    `defaults` are options under those of a request (`set`, `num_ctx`, `device`, and the load options of `engine`),
+    `strip` the options that requests may not have. `engine` replaces settings of the scheduler, by the names of the
+    fields of `SchedulerConfig`. `draft` is the path of a GGUF file or the name of a model.
     """
 
     pattern: str
@@ -31,7 +31,6 @@ class ModelSection:
     strip: frozenset[str] = frozenset()
     engine: Mapping[str, Any] = field(default_factory=dict)
     keep_alive_ns: int | None = None
-    device: str = ""
     draft: str = ""
     aliases: tuple[str, ...] = ()
 
@@ -52,7 +51,6 @@ class ModelSection:
             strip=other.strip | self.strip,
             engine={**other.engine, **self.engine},
             keep_alive_ns=other.keep_alive_ns if self.keep_alive_ns is None else self.keep_alive_ns,
-            device=self.device or other.device,
             draft=self.draft or other.draft,
         )
 

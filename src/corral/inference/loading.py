@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 from corral.errors import RunnerStartError, StoreError
 from corral.inference.engine_files import EnginePaths
 from corral.inference.profile import ModelProfile
-from corral.scheduler.spec import LoadRequest
+from corral.scheduler.spec import LoadRequest, MemoryShape
 from corral.types import LoadOptions
 from corral.weights.architectures import architecture
 
@@ -29,10 +34,35 @@ def check_weights(profile: ModelProfile) -> None:
         )
 
 
+def _shape_with(shape: MemoryShape, draft_path: Path | None) -> MemoryShape:
+    """The shape with a draft model that is not part of the model.
+
+    Raises:
+        RunnerStartError: it does not exist.
+    """
+    if draft_path is None:
+        return shape
+    try:
+        return replace(shape, extra_bytes=shape.extra_bytes + draft_path.stat().st_size)
+    except OSError as exc:
+        reason = (exc.strerror or type(exc).__name__).lower()
+        raise RunnerStartError(
+            f"unable to load the draft model {draft_path}: {reason}",
+            hint="correct draft in the configuration",
+        ) from exc
+
+
 def load_request(
-    profile: ModelProfile, paths: EnginePaths, options: LoadOptions, *, shift: bool | None
+    profile: ModelProfile,
+    paths: EnginePaths,
+    options: LoadOptions,
+    *,
+    shift: bool | None,
+    engine: Mapping[str, Any] | None = None,
+    draft_path: Path | None = None,
 ) -> LoadRequest:
-    """What has to be loaded.
+    """What has to be loaded. `engine` and `draft_path` are what the configuration says, in place of other settings
+    and of the model's own draft model.
 
     Raises:
         StoreError: the weights are missing or damaged.
@@ -52,13 +82,14 @@ def load_request(
         options=options,
         adapter_paths=model.adapter_paths,
         projector_paths=paths.projectors or model.projector_paths,
-        draft_path=model.draft_path,
+        draft_path=draft_path or model.draft_path,
+        engine=tuple(sorted((engine or {}).items())),
         context_shift=shifts if shift is None else shift,
         is_embedding=profile.is_embedding,
         has_completion="completion" in profile.capabilities,
         has_vision="vision" in profile.capabilities,
         family=profile.family,
         pooling=_pooling(profile),
-        shape=profile.shape,
+        shape=_shape_with(profile.shape, draft_path),
         details=model,
     )

@@ -6,13 +6,16 @@ in `generate` and `chat`. Ollama: server/routes.go GenerateHandler, ChatHandler.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from corral import caller
 from corral.config import Settings
+from corral.configfile.rules import ruled_options
+from corral.configfile.sections import ModelSection
 from corral.errors import CapabilityError, InvalidRequestError
 from corral.golang.quote import quoted
 from corral.inference import constraint, prompting
@@ -43,7 +46,7 @@ from corral.inference.requests import (
 )
 from corral.inference.tokens import check_tokens, text_of, tokens_of
 from corral.runner.interface import Runner
-from corral.scheduler.loop import Scheduler
+from corral.scheduler.loop import Lease, Scheduler
 from corral.scheduler.spec import LoadRequest
 from corral.types import Capability, LoadOptions, Think
 from corral.weights.architectures import architecture
@@ -178,11 +181,12 @@ class Inference:
             raise CapabilityError(
                 f"{quoted(request.model)} does not support embed: it is a reranker, see /api/rerank"
             )
-        load, _ = parse_options(profile.parameters, request.options)
-        wanted = await self._wanted(profile, load, shift=None)
-        async with self._scheduler.lease(wanted, request.keep_alive_ns) as lease:
+        section, stored, options = self._ruled(profile, request.options)
+        load, _ = parse_options(stored, options)
+        wanted = await self._wanted(profile, load, section, shift=None)
+        async with self._lease(wanted, request.keep_alive_ns, section) as lease:
             stopwatch.grant()
-            num_ctx = requested_num_ctx(profile.parameters, request.options)
+            num_ctx = requested_num_ctx(stored, options)
             return await embed(lease.runner, request, stopwatch, num_ctx=num_ctx)
 
     async def rerank(self, request: RerankRequest) -> RerankResult:
@@ -196,10 +200,10 @@ class Inference:
         check_weights(profile)
         if not profile.is_reranker:
             raise CapabilityError(f"{quoted(request.model)} does not support rerank")
-        load, _ = parse_options(profile.parameters, request.options)
-        async with self._scheduler.lease(
-            await self._wanted(profile, load, shift=None), request.keep_alive_ns
-        ) as lease:
+        section, stored, options = self._ruled(profile, request.options)
+        load, _ = parse_options(stored, options)
+        wanted = await self._wanted(profile, load, section, shift=None)
+        async with self._lease(wanted, request.keep_alive_ns, section) as lease:
             stopwatch.grant()
             is_generative = (
                 profile.gguf is not None and architecture(profile.gguf.architecture).reranks_by_answer
@@ -246,15 +250,42 @@ class Inference:
         """A runner of the model, whatever it was started with: all of them know its tokens."""
         stopwatch = Stopwatch()
         profile = await self._profiles.get(request.model)
-        load, _ = parse_options(profile.parameters, request.options)
-        wanted = replace(await self._wanted(profile, load, shift=None), takes_any_runner=True)
-        async with self._scheduler.lease(wanted, request.keep_alive_ns) as lease:
+        section, stored, options = self._ruled(profile, request.options)
+        load, _ = parse_options(stored, options)
+        wanted = replace(await self._wanted(profile, load, section, shift=None), takes_any_runner=True)
+        async with self._lease(wanted, request.keep_alive_ns, section) as lease:
             stopwatch.grant()
             yield profile, lease.runner, stopwatch
 
-    async def _wanted(self, profile: ModelProfile, load: LoadOptions, *, shift: bool | None) -> LoadRequest:
+    def _ruled(
+        self, profile: ModelProfile, options: Mapping[str, Any] | None
+    ) -> tuple[ModelSection, Mapping[str, Any], Mapping[str, Any] | None]:
+        """What the configuration says of the model; its parameters and the options of a request by that."""
+        section = self._profiles.rules.section(profile.model.name)
+        return section, *ruled_options(section, profile.parameters, options)
+
+    async def _wanted(
+        self, profile: ModelProfile, load: LoadOptions, section: ModelSection, *, shift: bool | None
+    ) -> LoadRequest:
         """What the scheduler is asked for; writes the files for the engine first, where it needs its own."""
-        return load_request(profile, await self._views.paths(profile), load, shift=shift)
+        draft_path = await self._draft(section.draft) if section.draft else None
+        paths = await self._views.paths(profile)
+        return load_request(profile, paths, load, shift=shift, engine=section.engine, draft_path=draft_path)
+
+    async def _draft(self, name: str) -> Path | None:
+        """The weights of a draft model, by the path of the file or the name of the model."""
+        if name.endswith(".gguf"):
+            return Path(name).expanduser()
+        profile = await self._profiles.get(name)
+        check_weights(profile)
+        return profile.model.weights_path
+
+    def _lease(
+        self, wanted: LoadRequest, keep_alive_ns: int | None, section: ModelSection
+    ) -> AbstractAsyncContextManager[Lease]:
+        return self._scheduler.lease(
+            wanted, section.keep_alive_ns if keep_alive_ns is None else keep_alive_ns
+        )
 
     def _unload(self, profile: ModelProfile) -> Immediate:
         caller.require_scope("manage", "unload models")
@@ -265,9 +296,10 @@ class Inference:
     async def _turn(
         self, profile: ModelProfile, common: InferenceOptions, think: Think, stopwatch: Stopwatch
     ) -> AsyncIterator[Turn]:
-        load, sampling = parse_options(profile.parameters, common.options)
-        wanted = await self._wanted(profile, load, shift=common.shift)
-        async with self._scheduler.lease(wanted, common.keep_alive_ns) as lease:
+        section, stored, options = self._ruled(profile, common.options)
+        load, sampling = parse_options(stored, options)
+        wanted = await self._wanted(profile, load, section, shift=common.shift)
+        async with self._lease(wanted, common.keep_alive_ns, section) as lease:
             stopwatch.grant()
             check_tokens(profile, (token for token, _ in common.logit_bias))
             yield Turn(profile, common, lease.runner, sampling, think, wanted.context_shift, stopwatch)

@@ -15,6 +15,7 @@ from corral.bounded import BoundedCache
 from corral.chat.gotemplate import Template
 from corral.chat.templates.plain import PLAIN_TEMPLATE
 from corral.config import Settings
+from corral.configfile.rules import ModelRules
 from corral.errors import CapabilityError, CloudDisabledError, GGUFError, ModelNotFoundError, StoreError
 from corral.inference import capabilities
 from corral.inference.chat_choice import choose_chat
@@ -87,8 +88,9 @@ class ModelProfile:
 class Profiles:
     """Looks models up by the name in a request."""
 
-    def __init__(self, settings: Settings, store: ModelStore) -> None:
+    def __init__(self, settings: Settings, store: ModelStore, rules: ModelRules | None = None) -> None:
         self._settings = settings
+        self.rules = rules or ModelRules(settings.sections)
         self._store = store
         self._doubts = Doubts(store.blobs)
         self._cache: BoundedCache[ModelName, ModelProfile] = BoundedCache(
@@ -100,7 +102,7 @@ class Profiles:
         )
 
     async def get(self, name: str, *, is_exact: bool = False, not_found: str = "") -> ModelProfile:
-        """The profile of a model by the name as typed.
+        """The profile of a model by the name as typed, which may be an alias.
 
         Raises:
             InvalidRequestError: no name, or a bad one, or one that asks for another place.
@@ -109,6 +111,7 @@ class Profiles:
             StoreError: the weights are a file elsewhere, which has gone or changed.
             CapabilityError: it cannot be run here.
         """
+        name = self.rules.resolve(name)
         requestfacts.current().model = name
         ref, parsed = checked_name(name)
         caller.require_model(parsed)

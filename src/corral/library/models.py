@@ -239,7 +239,7 @@ class Library:
             InvalidRequestError, ModelNotFoundError, CorruptManifestError
             CloudDisabledError: the name of a cloud model.
         """
-        ref = parse_ref(name)
+        ref = parse_ref(self._profiles.rules.resolve(name))
         if ref.source == "cloud":
             raise CloudDisabledError("ollama cloud is disabled: remote model details are unavailable")
         return self._find(ref)

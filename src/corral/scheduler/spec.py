@@ -6,8 +6,9 @@ A `LoadRequest` is a wish (options as the client gave them, automatic where it g
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from corral.runner.interface import RunnerSpec
 from corral.types import LoadOptions
@@ -45,8 +46,8 @@ class LoadRequest:
 
     `options.num_ctx`: 0 is automatic, a negative value asks for the smallest context. `context_shift` is
     the effective value. `is_embedding`: the runner must serve embeddings. `takes_any_runner`: a runner of these
-    weights serves whatever it was started with, because only its vocabulary is needed. `details` is passed through
-    to `/api/ps`.
+    weights serves whatever it was started with, because only its vocabulary is needed. `engine`: settings of the
+    scheduler that differ for this model, as fields of `SchedulerConfig`. `details` is passed through to `/api/ps`.
     """
 
     weights_path: Path
@@ -64,6 +65,7 @@ class LoadRequest:
     family: str = ""
     pooling: str | None = None
     takes_any_runner: bool = False
+    engine: tuple[tuple[str, Any], ...] = ()
     shape: MemoryShape = field(default_factory=MemoryShape)
     details: object = field(default=None, compare=False)
 
@@ -90,6 +92,11 @@ class SchedulerConfig:
     cache_ram_mib: int | None = None
     # A runner that was idle for longer is pinged before it gets a request.
     ping_after_idle_ns: int = 30_000_000_000
+
+
+def config_for(request: LoadRequest, config: SchedulerConfig) -> SchedulerConfig:
+    """The settings as they are for the model of a request."""
+    return replace(config, **dict(request.engine)) if request.engine else config
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from corral.scheduler.events import Event
 from corral.scheduler.instructions import Instruction
 from corral.scheduler.loaded import LoadedRunner, Phase, clamp_keep_alive
 from corral.scheduler.shortage import shortage
-from corral.scheduler.spec import LoadRequest, Plan, SchedulerConfig
+from corral.scheduler.spec import LoadRequest, Plan, SchedulerConfig, config_for
 
 
 @dataclass(slots=True)
@@ -222,13 +222,14 @@ class SchedulerState:
     def _retry_after(self, failed: LoadedRunner) -> placement.Retry | None:
         """What to give up after running out of memory; None when there is nothing left."""
         lowered = None
-        if failed.origin.options.num_ctx == 0 and not self._config.context_length:
+        config = config_for(failed.origin, self._config)
+        if failed.origin.options.num_ctx == 0 and not config.context_length:
             lowered = placement.lower_tier(failed.spec.num_ctx)
         limit = failed.spec.memory_limit_bytes
         has_more = (
             bool(self._runners)
             or lowered is not None
-            or (failed.spec.num_parallel > 1 and self._config.num_parallel == 0)
+            or (failed.spec.num_parallel > 1 and config.num_parallel == 0)
             or (limit is not None and limit < self._machine.total_bytes)
         )
         return placement.Retry(lowered) if has_more else None
@@ -379,8 +380,9 @@ class SchedulerState:
                 self._out.append(instructions.ReadMemory())
             return False
         machine = self._machine_beside(others)
-        plan = placement.plan_load(request, self._config, machine, waiting.retry)
-        fit = placement.fit(plan, self._config, machine)
+        config = config_for(request, self._config)
+        plan = placement.plan_load(request, config, machine, waiting.retry)
+        fit = placement.fit(plan, config, machine)
         if others and not fit.is_enough:
             self._evict(waiting, others, reasons.room(request.name, reasons.shortfall(fit)))
             return False
@@ -435,7 +437,10 @@ class SchedulerState:
         return request is runner.origin or not self._difference(runner, request)
 
     def _difference(self, runner: LoadedRunner, request: LoadRequest) -> str:
-        return placement.difference(runner.plan.spec, runner.origin, request, self._config, self._machine)
+        if runner.origin.engine != request.engine and not request.takes_any_runner:
+            return "other settings of the engine"
+        config = config_for(request, self._config)
+        return placement.difference(runner.plan.spec, runner.origin, request, config, self._machine)
 
     def _waiting_for(self, runner: LoadedRunner) -> list[_Waiting]:
         key = runner.spec.weights_key

@@ -1,0 +1,68 @@
+"""What the configuration says of models, as requests ask for it. It can be replaced while the server runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from corral.configfile.sections import NO_SECTIONS, ModelSection, Sections
+from corral.names import ModelName
+
+_MAX_KEPT = 1024
+_NOTHING = ModelSection("")
+
+
+def names_of(short: str) -> tuple[str, ...]:
+    """The names by which a section may mean a model, in lower case: with the tag, and without `latest`."""
+    name = short.lower()
+    bare = name.removesuffix(":latest")
+    return (name,) if bare == name else (name, bare)
+
+
+class ModelRules:
+    """Sections and aliases. `replace` is atomic: a request sees the old ones or the new ones."""
+
+    def __init__(self, sections: Sections = NO_SECTIONS) -> None:
+        self.replace(sections)
+
+    def replace(self, sections: Sections) -> None:
+        self._sections = sections
+        self._found: dict[ModelName, ModelSection] = {}
+
+    @property
+    def sections(self) -> Sections:
+        return self._sections
+
+    def resolve(self, name: str) -> str:
+        """The name that an alias stands for; any other name as it is."""
+        aliases = self._sections.aliases
+        if not aliases:
+            return name
+        for spelled in names_of(name):
+            if spelled in aliases:
+                return aliases[spelled]
+        return name
+
+    def section(self, name: ModelName) -> ModelSection:
+        """All that holds for a model."""
+        if not self._sections.models:
+            return _NOTHING
+        kept = self._found
+        found = kept.get(name)
+        if found is None:
+            if len(kept) >= _MAX_KEPT:
+                kept.clear()
+            found = self._sections.section_for((*names_of(name.short()), name.full().lower()))
+            kept[name] = found
+        return found
+
+
+def ruled_options(
+    section: ModelSection, stored: Mapping[str, Any], requested: Mapping[str, Any] | None
+) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
+    """The model's parameters with those of its section over them, and the options that a request may have."""
+    if section.defaults:
+        stored = {**stored, **section.defaults}
+    if requested and not section.strip.isdisjoint(requested):
+        requested = {name: value for name, value in requested.items() if name not in section.strip}
+    return stored, requested

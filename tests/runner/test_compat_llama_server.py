@@ -62,3 +62,16 @@ def test_a_wheel_without_the_log_is_left_alone() -> None:
         xllamacpp = ctypes  # a module whose file is no library
 
     assert not flush_log(Package)
+
+
+def test_the_wheel_takes_what_a_start_order_sets() -> None:
+    """Names of parameters that `child.py` sets, and devices with a kind that it compares."""
+    parameters = xllamacpp.CommonParams()
+    assert parameters.warmup is True
+    assert parameters.fit_params is True
+    kinds = xllamacpp.ggml_backend_dev_type
+    assert kinds.GGML_BACKEND_DEVICE_TYPE_CPU in {device["type"] for device in xllamacpp.get_device_info()}
+    assert kinds.GGML_BACKEND_DEVICE_TYPE_ACCEL not in {
+        kinds.GGML_BACKEND_DEVICE_TYPE_GPU,
+        kinds.GGML_BACKEND_DEVICE_TYPE_IGPU,
+    }

@@ -162,7 +162,7 @@ def test_a_small_model_runs_on_one_thread() -> None:
         (TINY, {}, CONFIG, 0.25, 2),
         (TINY, {}, CONFIG, 0.1, 1),
         (LLAMA_8B, {}, CONFIG, 64, 4),
-        (LLAMA_8B, {}, CONFIG, 20, 1),  # more than half of what is free
+        (LLAMA_8B, {}, CONFIG, 10, 1),  # more than half of what is free
         (LLAMA_8B, {"options": LoadOptions(num_ctx=16_384)}, CONFIG, 64, 2),  # 2 GiB for each further slot
         (LLAMA_8B, {"options": LoadOptions(num_ctx=32_768)}, CONFIG, 64, 1),
         (TINY, {}, SchedulerConfig(num_parallel=7), 0.1, 7),  # the settings are an order
@@ -208,8 +208,8 @@ def test_memory_limit() -> None:
     [
         # One slot of 4096 tokens has 512 MiB, the automatic four have 2 GiB.
         ({}, {}, cpu_machine(64, 64), 4096),  # twice that
-        ({}, {}, cpu_machine(15, 16), 1024),  # one slot now
-        ({}, {}, cpu_machine(13, 16), 919),  # what is left of the share that a model may take
+        ({}, {}, cpu_machine(11, 16), 1024),  # one slot now
+        ({}, {}, cpu_machine(8, 16), 623),  # what is left of the share that a model may take
         ({}, {}, cpu_machine(1, 16), 0),
         ({"options": LoadOptions(num_ctx=131_072)}, {}, cpu_machine(256, 256), 8192),
         ({}, {}, gpu_machine(80), 4096),  # beside a GPU it lies in the main memory
@@ -336,8 +336,8 @@ def test_sliding_windows_keep_a_window() -> None:
     assert kv_bytes(shape, 32_768, "f16") == (100 * 32_768 + 500 * 1536) * 2
 
 
-def test_repacked_weights_count_again() -> None:
-    """On a CPU repackable weights are held twice; without mmap the file is private instead."""
+def test_weights_count_once() -> None:
+    """What the engine copies lies in its own memory instead of the file's mapping; without mmap all of it does."""
 
     def predict(**changes: bool) -> tuple[int, int]:
         flags = {"is_repacked": True, "uses_mmap": True, **changes}
@@ -345,10 +345,37 @@ def test_repacked_weights_count_again() -> None:
         return e.total_bytes, e.private_bytes
 
     total, private = predict()
-    assert predict(is_repacked=False) == (total - 3800 * MIB, private - 3800 * MIB)
-    assert total - private == 4920 * MIB
-    plain_total, plain_private = predict(uses_mmap=False)
-    assert plain_total == plain_private == total - 3800 * MIB
+    assert total - private == (4920 - 3800) * MIB
+    assert predict(is_repacked=False) == (total, private - 3800 * MIB)
+    assert predict(uses_mmap=False) == (total, total)
+    assert predict(uses_mmap=False, is_repacked=False) == (total, total)
+
+
+@pytest.mark.parametrize(
+    ("repackable_mib", "options", "machine", "expected"),
+    [
+        (3800, {}, cpu_machine(64, 64), True),
+        (1000, {}, cpu_machine(64, 64), False),  # most of its pages are in use
+        (0, {}, cpu_machine(64, 64), False),
+        (3800, {"use_mmap": False}, cpu_machine(64, 64), False),
+        (3800, {}, gpu_machine(80), False),
+        (3800, {"num_gpu": 0}, gpu_machine(80), True),
+    ],
+)
+def test_pages_are_given_back_where_they_were_copied(
+    repackable_mib: int, options: dict[str, Any], machine: Machine, expected: bool
+) -> None:
+    shape = replace(LLAMA_8B, repackable_bytes=repackable_mib * MIB)
+    plan = plan_load(wish(shape, options=LoadOptions(**options)), CONFIG, machine)
+    assert plan.spec.gives_back is expected
+
+
+def test_only_a_preload_warms_up() -> None:
+    """Whoever waits for an answer does not wait for a computation that warms up."""
+    for is_preload in (False, True):
+        plan = plan_load(wish(is_preload=is_preload), CONFIG, cpu_machine(64, 64))
+        assert plan.spec.warms_up is is_preload
+    assert wish(is_preload=True) == wish()
 
 
 @given(

@@ -87,8 +87,9 @@ class Inference:
             raise InvalidRequestError("raw mode does not support template, system, or context")
         think = _resolve_think(profile, common)
         _require(profile, common.model, "generate", ["insert"] if request.suffix else [])
-        async with self._turn(profile, common, think, stopwatch) as turn:
-            if not request.prompt and not request.prompt_tokens:
+        is_preload = not request.prompt and not request.prompt_tokens
+        async with self._turn(profile, common, think, stopwatch, is_preload=is_preload) as turn:
+            if is_preload:
                 return Immediate("load")
             prompt = await generate_prompt(turn, request)
             if common.is_render_only:
@@ -119,8 +120,9 @@ class Inference:
         if not request.parallel_tool_calls:
             emit = first_call_only(emit)
         _require(profile, common.model, "chat", ["tools"] if tools else [])
-        async with self._turn(profile, common, think, stopwatch) as turn:
-            if not request.messages:
+        is_preload = not request.messages
+        async with self._turn(profile, common, think, stopwatch, is_preload=is_preload) as turn:
+            if is_preload:
                 return Immediate("load")
             messages = prompting.chat_messages(profile, request.messages)
             prompt = await chat_prompt(turn, messages, tools)
@@ -184,6 +186,7 @@ class Inference:
         section, stored, options = self._ruled(profile, request.options)
         load, _ = parse_options(stored, options)
         wanted = await self._wanted(profile, load, section, shift=None)
+        wanted = replace(wanted, is_preload=not request.inputs)
         async with self._lease(wanted, request.keep_alive_ns, section) as lease:
             stopwatch.grant()
             num_ctx = requested_num_ctx(stored, options)
@@ -294,11 +297,18 @@ class Inference:
 
     @asynccontextmanager
     async def _turn(
-        self, profile: ModelProfile, common: InferenceOptions, think: Think, stopwatch: Stopwatch
+        self,
+        profile: ModelProfile,
+        common: InferenceOptions,
+        think: Think,
+        stopwatch: Stopwatch,
+        *,
+        is_preload: bool = False,
     ) -> AsyncIterator[Turn]:
         section, stored, options = self._ruled(profile, common.options)
         load, sampling = parse_options(stored, options)
         wanted = await self._wanted(profile, load, section, shift=common.shift)
+        wanted = replace(wanted, is_preload=is_preload)
         async with self._lease(wanted, common.keep_alive_ns, section) as lease:
             stopwatch.grant()
             check_tokens(profile, (token for token, _ in common.logit_bias))

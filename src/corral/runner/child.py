@@ -3,6 +3,10 @@
 It reads one JSON line from stdin (the start order), bounds its own memory, and then either becomes an
 external `llama-server` or hosts the built-in engine. From then on stdin only tells that the parent lives: the
 engine ends the process when it reaches EOF. It imports next to nothing of Corral, so that it starts fast.
+
+A line with `spare` may come before the order: the child imports the engine and then waits for the order. What an
+order decides (memory, media marker, parameters) is set after it has been read, what the engine reads when it is
+imported before.
 """
 
 from __future__ import annotations
@@ -15,12 +19,16 @@ from typing import Any, NoReturn
 
 from corral.childlimits import limit_self
 from corral.runner.compat_llama_server import ask_for_states, flush_log
+from corral.runner.sourcepages import give_back
 
 EXIT_LOAD_FAILED = 3
+_OOM_SCORE = 500
+# Nothing is lost with a spare child.
+_SPARE_OOM_SCORE = 1000
 
 
 def _read_order() -> dict[str, Any]:
-    """Read the first line byte by byte, because whatever follows belongs to the engine."""
+    """Read a line byte by byte, because whatever follows the order belongs to the engine."""
     line = bytearray()
     while not line.endswith(b"\n"):
         byte = os.read(0, 1)
@@ -37,9 +45,25 @@ def _exec_server(order: dict[str, Any]) -> NoReturn:
     os.execv(order["server_path"], [order["server_path"], *order["args"]])
 
 
-def _common_params(order: dict[str, Any]) -> Any:
-    import xllamacpp as x
+def _import_engine(package_folder: str) -> Any:
+    if package_folder and package_folder not in sys.path:
+        sys.path.insert(0, package_folder)
+    import xllamacpp
 
+    return xllamacpp
+
+
+def _has_device(x: Any) -> bool:
+    """Whether the engine has a device that layers could be moved from or to, beside the processor."""
+    try:
+        kinds = x.ggml_backend_dev_type
+        own = {kinds.GGML_BACKEND_DEVICE_TYPE_CPU, kinds.GGML_BACKEND_DEVICE_TYPE_ACCEL}
+        return any(device["type"] not in own for device in x.get_device_info())
+    except (AttributeError, KeyError, TypeError):
+        return True
+
+
+def _common_params(x: Any, order: dict[str, Any]) -> Any:
     p = x.CommonParams()
     p.model.path = order["model"]
     p.hostnames = [order["socket"]]
@@ -77,7 +101,9 @@ def _common_params(order: dict[str, Any]) -> Any:
             if order["flash_attention"]
             else kinds.LLAMA_FLASH_ATTN_TYPE_DISABLED
         )
-    p.fit_params = order["fits_memory"]
+    # Finding out what fits reads all of the header a second time; without a GPU there is nothing to find out.
+    p.fit_params = order["fits_memory"] and _has_device(x)
+    p.warmup = order["warms_up"]
     if order["fit_target_mib"]:
         p.fit_params_target = [order["fit_target_mib"] << 20] * len(p.fit_params_target)
     if order["adapters"]:
@@ -97,28 +123,38 @@ def _common_params(order: dict[str, Any]) -> Any:
     return p
 
 
-def main() -> None:
-    order = _read_order()
-    limit_self(oom_score=500, memory_bytes=order["memory_limit_bytes"] or 0)
+def _begin() -> dict[str, Any]:
+    """Set what does not depend on the order, and read it; before that, import the engine if this is a spare."""
+    limit_self(oom_score=_OOM_SCORE)
     os.environ.setdefault("GGML_NO_BACKTRACE", "1")
     # Threads that wait for each other spin. As long as libgomp lets them by default (about 3 ms a barrier), one
     # other busy process makes a model a hundred times slower; see docs/benchmarks.md.
     os.environ.setdefault("GOMP_SPINCOUNT", "500")
     ask_for_states(os.environ)
+    order = _read_order()
+    if "spare" in order:
+        limit_self(oom_score=_SPARE_OOM_SCORE)
+        _import_engine(order["spare"])
+        order = _read_order()
+    return order
+
+
+def main() -> None:
+    order = _begin()
+    limit_self(oom_score=_OOM_SCORE, memory_bytes=order["memory_limit_bytes"] or 0)
     os.environ["LLAMA_MEDIA_MARKER"] = order["media_marker"]
     if order.get("server_path"):
         _exec_server(order)
-    if order.get("package_folder"):
-        sys.path.insert(0, order["package_folder"])
-    import xllamacpp
-
+    xllamacpp = _import_engine(order.get("package_folder", ""))
     try:
-        server = xllamacpp.Server(_common_params(order))
+        server = xllamacpp.Server(_common_params(xllamacpp, order))
     except Exception as exc:
         flush_log(xllamacpp)  # the reason is in there
         sys.stderr.write(f"load failed: {exc}\n")
         sys.stderr.flush()
         os._exit(EXIT_LOAD_FAILED)
+    if order["gives_back"]:
+        give_back(order["model"])
     threading.Event().wait()
     del server
 

@@ -27,7 +27,9 @@ class RunnerSpec:
     `fits_memory`: the engine may move layers that do not fit out of a GPU; `fit_target_mib` MiB of it stay free then
     (0: the engine's default). `draft_tokens`: how many tokens the draft model proposes at a time.
     `cache_ram_mib`: memory for the prompts of conversations that no slot holds. `kv_bytes_per_token`: about what a
-    token takes in the KV cache.
+    token takes in the KV cache. `warms_up`: the engine computes once for nothing at the end of the load, so that the
+    first request does not have to touch all memory. `gives_back`: it copies much of the file and then no longer needs
+    those pages.
     """
 
     weights_path: Path
@@ -53,6 +55,8 @@ class RunnerSpec:
     cache_ram_mib: int = 0
     kv_bytes_per_token: int = 0
     memory_limit_bytes: int | None = None
+    gives_back: bool = False
+    warms_up: bool = field(default=False, compare=False)
     name: str = field(default="", compare=False)
 
 

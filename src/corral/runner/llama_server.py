@@ -47,6 +47,8 @@ def start_order(spec: RunnerSpec, engine: EngineChoice, *, socket_path: str, key
         "flash_attention": spec.flash_attention,
         "fits_memory": spec.fits_memory,
         "fit_target_mib": spec.fit_target_mib,
+        "warms_up": spec.warms_up,
+        "gives_back": spec.gives_back,
         "cache_ram_mib": spec.cache_ram_mib,
         "adapters": [str(path) for path in spec.adapter_paths],
         "projector": str(spec.projector_paths[0]) if spec.projector_paths else "",
@@ -95,6 +97,8 @@ def _server_args(order: dict[str, Any]) -> list[str]:
         args += ["-ctk", order["kv_cache_type"], "-ctv", order["kv_cache_type"]]
     if order["flash_attention"] is not None:
         args += ["-fa", "on" if order["flash_attention"] else "off"]
+    if not order["warms_up"]:
+        args += ["--no-warmup"]
     if not order["fits_memory"]:
         args += ["--fit", "off"]
     elif order["fit_target_mib"]:

@@ -52,7 +52,11 @@ def estimate_memory(
     is_repacked: bool,
     uses_mmap: bool,
 ) -> Estimate:
-    """Predict a runner's memory. `is_repacked`: the CPU engine copies `repackable_bytes` of the weights."""
+    """Predict a runner's memory. `is_repacked`: the CPU engine copies `repackable_bytes` of the weights.
+
+    Of a mapped file, the part that was copied is not needed any more and does not count in the total: the engine
+    gives it back (`runner/sourcepages.py`), and the kernel takes it without asking when memory is short.
+    """
     kv = kv_bytes(shape, num_ctx, cache_type, ubatch) * num_parallel
     # Logits, the widest activations, and the attention mask of one batch.
     row_bytes = 4 * (
@@ -60,8 +64,8 @@ def estimate_memory(
     )
     compute = ubatch * row_bytes
     repacked = shape.repackable_bytes if is_repacked else 0
+    rest = max(shape.file_bytes - repacked, 0)
     private = _PROCESS_BYTES + kv + compute + repacked + shape.extra_bytes
     if not uses_mmap:
-        private += shape.file_bytes - repacked
-    total = private + (shape.file_bytes if uses_mmap else 0)
-    return Estimate(total_bytes=total, private_bytes=private, kv_bytes=kv)
+        return Estimate(total_bytes=private + rest, private_bytes=private + rest, kv_bytes=kv)
+    return Estimate(total_bytes=private + rest, private_bytes=private, kv_bytes=kv)

@@ -164,6 +164,8 @@ def plan_load(
         fits_memory=config.fits_memory,
         fit_target_mib=config.fit_target_mib,
         cache_ram_mib=cache_mib,
+        gives_back=_gives_back(request, is_offloaded=is_offloaded),
+        warms_up=request.is_preload,
         kv_bytes_per_token=estimate.kv_bytes // max(num_ctx * num_parallel, 1),
         memory_limit_bytes=_memory_limit(
             estimate, cache_mib, machine, is_offloaded=is_offloaded, is_retry=retry is not None
@@ -182,6 +184,13 @@ def _flash_attention(config: SchedulerConfig, machine: Machine, *, is_offloaded:
     if config.flash_attention is not None or is_offloaded or not machine.cpu.is_arm:
         return config.flash_attention
     return None if config.kv_cache_type not in ("", "f16", "f32", "bf16") else False
+
+
+def _gives_back(request: LoadRequest, *, is_offloaded: bool) -> bool:
+    """Whether the engine copies so much of the mapped file that it is worth dropping its pages after the load."""
+    shape = request.shape
+    is_mapped = request.options.use_mmap is not False and not is_offloaded
+    return is_mapped and shape.repackable_bytes * 4 >= shape.file_bytes > 0
 
 
 def _slot_candidates(request: LoadRequest, config: SchedulerConfig, retry: Retry | None) -> tuple[int, ...]:

@@ -47,7 +47,8 @@ class LoadRequest:
     `options.num_ctx`: 0 is automatic, a negative value asks for the smallest context. `context_shift` is
     the effective value. `is_embedding`: the runner must serve embeddings. `takes_any_runner`: a runner of these
     weights serves whatever it was started with, because only its vocabulary is needed. `engine`: settings of the
-    scheduler that differ for this model, as fields of `SchedulerConfig`. `details` is passed through to `/api/ps`.
+    scheduler that differ for this model, as fields of `SchedulerConfig`. `is_preload`: nobody waits for an answer
+    yet. `details` is passed through to `/api/ps`.
     """
 
     weights_path: Path
@@ -66,6 +67,7 @@ class LoadRequest:
     pooling: str | None = None
     takes_any_runner: bool = False
     engine: tuple[tuple[str, Any], ...] = ()
+    is_preload: bool = field(default=False, compare=False)
     shape: MemoryShape = field(default_factory=MemoryShape)
     details: object = field(default=None, compare=False)
 

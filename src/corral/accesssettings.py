@@ -33,6 +33,31 @@ ACCESS_SETTINGS: tuple[Setting, ...] = (
         "Refuse to start if other machines could use the server without a key",
     ),
     Setting(
+        "CORRAL_READ_ONLY",
+        "server.read_only",
+        "is_read_only",
+        values.boolean,
+        "false",
+        "Refuse everything that changes models: pull, push, create, copy, delete, uploads",
+    ),
+    Setting(
+        "CORRAL_INFER_ONLY",
+        "server.infer_only",
+        "is_infer_only",
+        values.boolean,
+        "false",
+        "Refuse everything but inference: no lists and details either",
+    ),
+    Setting(
+        "CORRAL_SURFACES_OFF",
+        "server.surfaces_off",
+        "surfaces_off",
+        values.surfaces,
+        "",
+        "APIs that are not served: `openai`, `responses`, `anthropic`, `systemone` (`v1`: all four), `registry` "
+        "(`v2`), `docs`, `keys`",
+    ),
+    Setting(
         "CORRAL_TRUSTED_PROXIES",
         "auth.trusted_proxies",
         "trusted_proxies",

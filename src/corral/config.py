@@ -101,6 +101,9 @@ class Settings:
     auth_mode: Literal["off", "remote", "on"] = "remote"
     keys_db: Path | None = None
     is_strict: bool = False
+    is_read_only: bool = False
+    is_infer_only: bool = False
+    surfaces_off: frozenset[str] = frozenset()
     trusted_proxies: tuple[str, ...] = ()
     has_cache_per_key: bool = False
     # Of the configuration files: what they say of models, and which were read.

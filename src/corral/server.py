@@ -186,7 +186,8 @@ async def _serve(
             if guard is not None:
                 guard.start()
             await web.start(listener)
-            lifetime.watch(_prepare(parts, may_prune=not settings.no_prune, show=lifetime.show))
+            may_prune = not (settings.no_prune or settings.is_read_only)
+            lifetime.watch(_prepare(parts, may_prune=may_prune, show=lifetime.show))
             lifetime.watch(_warn_of_unused_gpus(parts.gpus))
             await lifetime.until_stopped()
             await web.stop(parts.app.stop, grace_s=_GRACE_S)
@@ -256,7 +257,9 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "
         max_age_s=settings.responses_max_age_ns // _NS_PER_S,
         max_bytes=settings.responses_max_bytes,
     )
-    registry = _registry(settings, store, puller, access) if settings.registry_mode != "off" else None
+    registry = None
+    if settings.registry_mode != "off" and "registry" not in settings.surfaces_off:
+        registry = _registry(settings, store, puller, access)
 
     keyring = Keyring(settings.keys_db or default_database())
     if settings.auth_mode != "off":
@@ -269,25 +272,31 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "
         keyring.close()
         services.local_files.close()
 
-    surfaces = _surfaces(services, archive, KeyStore(settings.keys_db or default_database()))
+    keys = KeyStore(settings.keys_db or default_database())
+    off = settings.surfaces_off
+    surfaces = [each for each in _surfaces(services, archive, keys, off) if each.name not in off]
     app = _app(settings, surfaces, registry, keyring, port, host)
     return _Parts(app, scheduler, store, states, puller, registry, keyring, gpus, close)
 
 
-def _surfaces(services: Services, archive: ResponseArchive, keys: KeyStore) -> list[Surface]:
-    """The tables of routes of all APIs, but for the registry's, which is not always served."""
+def _surfaces(
+    services: Services, archive: ResponseArchive, keys: KeyStore, off: frozenset[str] = frozenset()
+) -> list[Surface]:
+    """The tables of routes of all APIs, but for the registry's, which is not always served.
+
+    Those in `off` are not described.
+    """
     inference = services.inference
     native = native_surface(services)
-    return with_description(
-        [
-            native,
-            keys_surface(keys, native.error),
-            openai_surface(inference, services.library),
-            responses_surface(inference, archive),
-            anthropic_surface(inference),
-            systemone_surface(inference),
-        ]
+    described = (
+        native,
+        keys_surface(keys, native.error),
+        openai_surface(inference, services.library),
+        responses_surface(inference, archive),
+        anthropic_surface(inference),
+        systemone_surface(inference),
     )
+    return with_description([surface for surface in described if surface.name not in off])
 
 
 def _app(
@@ -348,10 +357,10 @@ def _registry(settings: Settings, store: ModelStore, puller: Puller, access: Blo
     hosting = Hosting(store, access)
     uploads = UploadStore(settings.models_dir / "corral-uploads", store.blobs)
     mirror = None
-    if settings.is_pull_through and not settings.is_offline:
+    if settings.is_pull_through and not (settings.is_offline or settings.is_read_only):
         trusted = settings.registry_trusted_hosts
         mirror = PullThrough(store, hosting, puller, puller.open_gateway, trusted_hosts=trusted)
-    may_push = settings.registry_mode == "push"
+    may_push = settings.registry_mode == "push" and not settings.is_read_only
     return Registry(hosting, store.blobs, uploads, may_push=may_push, mirror=mirror)
 
 

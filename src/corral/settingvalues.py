@@ -87,6 +87,35 @@ def auth_mode(text: str) -> str:
     return mode
 
 
+# What a word in CORRAL_SURFACES_OFF switches off, by the names of the tables of routes.
+_SURFACES = {
+    "openai": ("openai",),
+    "responses": ("responses",),
+    "anthropic": ("anthropic",),
+    "systemone": ("systemone",),
+    "v1": ("openai", "responses", "anthropic", "systemone"),
+    "registry": ("registry",),
+    "v2": ("registry",),
+    "docs": ("description", "page"),
+    "keys": ("keys",),
+}
+
+
+def surfaces(text: str) -> frozenset[str]:
+    """Names of tables of routes.
+
+    Raises:
+        CorralError: a word that is none. What is meant to be off must not stay on because of a slip.
+    """
+    words = [word.strip("/").lower() for word in entries(text)]
+    if unknown := sorted(set(words) - set(_SURFACES)):
+        raise CorralError(
+            f"CORRAL_SURFACES_OFF: there is no API {unknown[0]!r}",
+            hint=f"name some of {', '.join(_SURFACES)}",
+        )
+    return frozenset(name for word in words for name in _SURFACES[word])
+
+
 def kv_cache_type(text: str) -> str:
     if text.lower() not in _KV_CACHE_TYPES:
         raise UnreadableError

@@ -5,10 +5,14 @@ from __future__ import annotations
 from corral.access.keyring import Keyring
 from corral.api.http.steps import Step
 from corral.api.http.steps.authenticate import Authenticate
+from corral.api.http.steps.mode import CheckMode
 from corral.api.http.steps.scope import check_scope
 from corral.config import Settings
 
 
 def access_steps(settings: Settings, keyring: Keyring) -> list[Step]:
-    """Who is it, and may they use the route?"""
-    return [Authenticate(keyring, settings.auth_mode), check_scope]
+    """Who is it, does anybody get this here, and may they use the route?"""
+    steps: list[Step] = [Authenticate(keyring, settings.auth_mode)]
+    if settings.is_read_only or settings.is_infer_only:
+        steps.append(CheckMode(is_read_only=settings.is_read_only, is_infer_only=settings.is_infer_only))
+    return [*steps, check_scope]

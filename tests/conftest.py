@@ -54,6 +54,7 @@ class Server:
             "HOME": str(self.folder),
             "OLLAMA_CLOUD_BASE_URL": "http://127.0.0.1:9",  # no test asks the world outside
             "CORRAL_LOOP_GUARD": LOOP_BOUND,
+            "CORRAL_SPARE_ENGINE": "0",  # a process more for each server; tests/runner/test_spare.py has some
             **env,
         }
         self.process = subprocess.Popen(

@@ -64,6 +64,7 @@ class Settings:
     llama_server: str = ""
     engine: str = ""
     engine_env: tuple[str, ...] = ()
+    keeps_spare: bool | None = None
     llm_library: str = ""
     library_path: str = ""
     uses_vulkan: bool = True

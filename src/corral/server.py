@@ -37,6 +37,7 @@ from corral.api.registry.routes import Registry
 from corral.api.responses.routes import responses_surface
 from corral.api.systemone.routes import systemone_surface
 from corral.config import Settings
+from corral.devices import read_memory
 from corral.errors import CorralError
 from corral.homefolder import home_folder
 from corral.inference.pipeline import Inference
@@ -67,6 +68,7 @@ from corral.runner.engines.gpus import EngineGPUs
 from corral.runner.factory import EngineFactory
 from corral.runner.interface import EngineChoice
 from corral.runner.prompt_states import PromptStates
+from corral.runner.spare import Spare
 from corral.scheduler.loop import Scheduler
 from corral.store.folder import check_models_folder
 from corral.store.models import ModelStore
@@ -160,6 +162,7 @@ class _Parts:
 
     app: App
     scheduler: Scheduler
+    spare: Spare
     store: ModelStore
     prompts: PromptStates
     puller: Puller
@@ -182,7 +185,7 @@ async def _serve(
         head_timeout_s=head_timeout_s,
     )
     try:
-        async with parts.scheduler:
+        async with parts.scheduler, parts.spare.kept(lambda: parts.scheduler.is_idle):
             if guard is not None:
                 guard.start()
             await web.start(listener)
@@ -222,11 +225,13 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "
     states = PromptStates(settings.models_dir / "corral" / "prompts", settings.prompt_states_mib)
     store = ModelStore(settings.models_dir, (translations, states))
     profiles = Profiles(settings, store)
+    spare = Spare(engine, read_memory, wanted=settings.keeps_spare)
     factory = EngineFactory(
         engine,
         max_waiting=max(settings.max_queue, 1),
         hang_timeout_s=settings.hang_timeout_ns / _NS_PER_S,
         states=states,
+        spare=spare,
         has_cache_per_key=settings.has_cache_per_key,
     )
     gpus = engine_gpus(settings, engine)
@@ -276,7 +281,7 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "
     off = settings.surfaces_off
     surfaces = [each for each in _surfaces(services, archive, keys, off) if each.name not in off]
     app = _app(settings, surfaces, registry, keyring, port, host)
-    return _Parts(app, scheduler, store, states, puller, registry, keyring, gpus, close)
+    return _Parts(app, scheduler, spare, store, states, puller, registry, keyring, gpus, close)
 
 
 def _surfaces(

@@ -150,6 +150,14 @@ SETTINGS: tuple[Setting, ...] = (
         "The engine: `builtin`, `native`, or a llama-server binary (default: the choice of `corral engine use`)",
     ),
     Setting(
+        "CORRAL_SPARE_ENGINE",
+        "engine.spare",
+        "keeps_spare",
+        values.maybe_boolean,
+        "auto",
+        "Keep a process ready in which the next model is loaded sooner (automatic: with 4 GiB of memory or more)",
+    ),
+    Setting(
         "CORRAL_ENGINE_ENV",
         "engine.env",
         "engine_env",

@@ -13,7 +13,7 @@ class EngineLog:
     """Splits the stream of one child into lines. It is untrusted text: `logs.LineFormatter` escapes controls."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self.name = name
         self._rest = b""
 
     def feed(self, data: bytes) -> None:
@@ -32,4 +32,4 @@ class EngineLog:
 
     def _write(self, line: bytes) -> None:
         if text := line[:_MAX_LINE_BYTES].decode("utf-8", "replace").rstrip():
-            _log.debug("model=%s %s", self._name, text)
+            _log.debug("model=%s %s", self.name, text)

@@ -18,8 +18,9 @@ from corral.runner.cache_owner import CacheOwner
 from corral.runner.engine import EngineRunner
 from corral.runner.engines.choice import wheel_version
 from corral.runner.interface import EngineChoice, Runner, RunnerSpec
-from corral.runner.process import EngineProcess, make_socket_folder
+from corral.runner.process import EngineProcess, child_variables, make_socket_folder
 from corral.runner.prompt_states import PromptStates
+from corral.runner.spare import Spare
 
 
 class EngineFactory:
@@ -36,7 +37,9 @@ class EngineFactory:
         hang_timeout_s: float = 300.0,
         states: PromptStates | None = None,
         has_cache_per_key: bool = False,
+        spare: Spare | None = None,
     ) -> None:
+        self._spare = spare
         self._states = None if has_cache_per_key else states
         self._has_cache_per_key = has_cache_per_key
         self._engine = engine
@@ -53,7 +56,7 @@ class EngineFactory:
         order = llama_server.start_order(spec, self._engine, socket_path=str(socket_path), key=key)
         folder = await self._prompts_folder(order)
         order = llama_server.with_arguments(order, folder)
-        process = await EngineProcess.spawn(order, self._engine.extra_env, spec.name)
+        process = await self._child(order, spec.name)
         try:
             await process.wait_ready(on_progress)
             runner = EngineRunner(
@@ -78,6 +81,14 @@ class EngineFactory:
             await process.close()
             raise
         return runner
+
+    async def _child(self, order: dict[str, Any], name: str) -> EngineProcess:
+        environment = child_variables(self._engine.extra_env)
+        spare = self._spare.take(self._engine, environment) if self._spare is not None else None
+        if spare is None:
+            return await EngineProcess.spawn(order, self._engine.extra_env, name)
+        spare.begin(order, name)
+        return spare
 
     async def _prompts_folder(self, order: dict[str, Any]) -> Path | None:
         if self._states is None:

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from corral.childenv import child_environment
 from corral.errors import RunnerExitedError, RunnerStartError
 from corral.runner.compat_llama_server import read_state
 from corral.runner.engine_log import EngineLog
+from corral.runner.interface import EngineChoice
 from corral.runner.reasons import last_error, load_reason
 
 _log = logging.getLogger("corral.runner")
@@ -34,10 +35,14 @@ _REAP_TIMEOUT_S = 10.0
 
 
 class EngineProcess:
-    """A child and the two tasks that drain its pipes. Make one with `EngineProcess.spawn`."""
+    """A child and the two tasks that drain its pipes. Make one with `EngineProcess.spawn`.
 
-    def __init__(self, process: asyncio.subprocess.Process, name: str) -> None:
+    `environment`: the variables that it was started with.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, name: str, environment: dict[str, str]) -> None:
         self._process = process
+        self.environment = environment
         self._engine_log = EngineLog(name)
         self._log: deque[bytes] = deque()
         self._log_bytes = 0
@@ -54,9 +59,21 @@ class EngineProcess:
         Raises:
             RunnerStartError: the process could not be started at all.
         """
-        # Otherwise each thread of its web server would hold back an arena of its own.
-        env = {"MALLOC_ARENA_MAX": "4", **child_environment(), **extra_env}
-        line = orjson.dumps(order) + b"\n"  # may fail: before there is a child to end
+        return await cls._start(order, child_variables(extra_env), name)
+
+    @classmethod
+    async def prepare(cls, engine: EngineChoice) -> EngineProcess:
+        """Start a child that imports the engine and then waits for `begin`.
+
+        Raises:
+            RunnerStartError: the process could not be started at all.
+        """
+        folder = str(engine.package_folder or "")
+        return await cls._start({"spare": folder}, child_variables(engine.extra_env), "spare")
+
+    @classmethod
+    async def _start(cls, first: dict[str, Any], env: dict[str, str], name: str) -> EngineProcess:
+        line = orjson.dumps(first) + b"\n"  # may fail: before there is a child to end
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -74,7 +91,14 @@ class EngineProcess:
             raise RunnerStartError(f"error starting llama-server: {exc}") from exc
         assert process.stdin is not None
         process.stdin.write(line)
-        return cls(process, name)
+        return cls(process, name, env)
+
+    def begin(self, order: dict[str, Any], name: str) -> None:
+        """Give a prepared child its start order."""
+        line = orjson.dumps(order) + b"\n"
+        self._engine_log.name = name
+        assert self._process.stdin is not None
+        self._process.stdin.write(line)
 
     @property
     def pid(self) -> int:
@@ -174,6 +198,12 @@ class EngineProcess:
                 # Any output of the engine is a sign of life for the load's stall timeout.
                 self._on_progress(-1.0)
         self._engine_log.finish()
+
+
+def child_variables(extra_env: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a child, with what its engine needs beside the usual."""
+    # Otherwise each thread of its web server would hold back an arena of its own.
+    return {"MALLOC_ARENA_MAX": "4", **child_environment(), **extra_env}
 
 
 def _ignore_progress(_value: float) -> None:

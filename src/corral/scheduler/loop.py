@@ -229,6 +229,12 @@ class Scheduler:
         _log.debug("unload requested model=%s request=%s", requestfacts.named(facts.model), facts.request_id)
         self._tell(events.UnloadRequested(weights_key))
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody has a runner or waits for one, and none is being loaded."""
+        state = self._state
+        return state is not None and not (state.lease_count or state.waiting_count or self._loads)
+
     def loaded(self) -> list[LoadedInfo]:
         """The models whose load has finished and whose end has not begun."""
         runners = self._state.runners if self._state is not None else ()

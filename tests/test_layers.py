@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "registry": "store",
     "runner": "",
     "scheduler": "runner weights",
+    "metrics": "scheduler",
     # Files of models.
     "weights": "",
     "weights.gguf": "",
@@ -49,7 +50,7 @@ MAY_IMPORT = {
     ),
     # HTTP.
     "api": "",
-    "api.http": "access api.reading inference web workers",
+    "api.http": "access api.reading inference metrics web workers",
     "api.reading": "chat.grammar",
     "api.keys": "access api.http api.reading",
     "api.native": "api.http api.reading inference library registry scheduler store",
@@ -57,11 +58,13 @@ MAY_IMPORT = {
     "api.anthropic": "api.http api.native api.openai api.reading inference",
     "api.responses": "api.http api.openai api.reading inference responses",
     "api.systemone": "api.http api.native api.reading inference",
+    "api.operations": "api.http api.native api.reading metrics scheduler",
     "api.registry": "api.http api.reading library store",
     "api.openapi": "api.http api.reading",
     "server": (
-        "access api.http api.keys api.native api.openai api.anthropic api.responses api.systemone api.registry "
-        "api.openapi inference library registry responses runner scheduler store web weights.translate workers"
+        "access api.http api.keys api.native api.openai api.anthropic api.responses api.systemone api.operations "
+        "api.registry api.openapi inference library metrics registry responses runner scheduler store web "
+        "weights.translate workers"
     ),
     # The command line.
     "cli.terminal": "",

@@ -83,6 +83,8 @@ class Settings:
     loop_guard_ns: int = 0
     max_json_depth: int = 500
     local_files: Literal["link", "copy", "off"] = "link"
+    has_metrics: bool = True
+    has_vllm_metrics: bool = False
     registry_mode: str = "off"
     is_pull_through: bool = False
     cloud_base_url: str = "https://ollama.com:443"

@@ -7,9 +7,16 @@ a request starts inherits the same object. Outside a request the object is one t
 from __future__ import annotations
 
 import json
+import time
+from bisect import bisect_left
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+# Bounds of the times between tokens that are counted: OpenTelemetry's and vLLM's, in seconds.
+GAP_BOUNDS_S = (
+    0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0,
+)  # fmt: skip
+_GAP_BOUNDS_NS = tuple(int(bound * 1e9) for bound in GAP_BOUNDS_S)
 _MAX_NAME_CHARS = 100
 _MAX_ERROR_CHARS = 1000
 _MAX_TARGETS = 32
@@ -19,8 +26,11 @@ _MAX_TARGETS = 32
 class RequestFacts:
     """Counts in tokens, summed over all engine calls of the request; durations in nanoseconds.
 
-    `model` is the name as the client gave it. `queue_ns`: waiting for other loads, evictions and engine slots.
-    `load_ns`: waiting for the load of the model. `error`: what was answered in place of a result.
+    `model` is the name as the client gave it, `served_model` that of the model that was granted to the request.
+    `begun_ns` and `first_piece_ns` are times of `time.perf_counter_ns`: the request's arrival, and the first piece of
+    its reply (0: there was none). `gap_counts` are the times between tokens, counted by `GAP_BOUNDS_S`, `gap_ns` is
+    their sum; tokens that arrive together have no time between them. `queue_ns`: waiting for other loads, evictions
+    and engine slots. `load_ns`: waiting for the load of the model. `error`: what was answered in place of a result.
     """
 
     request_id: str = ""
@@ -34,6 +44,26 @@ class RequestFacts:
     error: str = ""
     # Short names of the models that were asked for.
     targets: list[str] = field(default_factory=list)
+    served_model: str = ""
+    begun_ns: int = field(default_factory=time.perf_counter_ns)
+    first_piece_ns: int = 0
+    piece_count: int = 0
+    gap_ns: int = 0
+    gap_counts: list[int] = field(default_factory=lambda: [0] * (len(GAP_BOUNDS_S) + 1))
+    _last_piece_ns: int = 0
+
+    def note_pieces(self, count: int) -> None:
+        """Note that the next tokens of the reply have come, together."""
+        now_ns = time.perf_counter_ns()
+        if self.first_piece_ns:
+            gap_ns = now_ns - self._last_piece_ns
+            self.gap_ns += gap_ns
+            self.gap_counts[bisect_left(_GAP_BOUNDS_NS, gap_ns)] += 1
+        else:
+            self.first_piece_ns = now_ns
+        self.gap_counts[0] += count - 1
+        self.piece_count += count
+        self._last_piece_ns = now_ns
 
     def note_tokens(self, prompt_tokens: int, cached_tokens: int, tokens: int, predicted_ns: int = 0) -> None:
         """Add what one engine call has read and produced."""

@@ -27,12 +27,15 @@ from corral.api.http.steps.client import FindClient
 from corral.api.http.steps.dispatch import Dispatch
 from corral.api.http.steps.failures import answer_errors
 from corral.api.http.steps.host import CheckHost
+from corral.api.http.steps.measure import Measure
 from corral.api.http.steps.origin import CheckOrigin
 from corral.api.http.steps.request_line import log_request
 from corral.api.keys.routes import keys_surface
 from corral.api.native.routes import Services, native_surface
 from corral.api.openai.routes import openai_surface
 from corral.api.openapi.routes import with_description
+from corral.api.operations.metrics import MetricsHandler
+from corral.api.operations.routes import operations_surface
 from corral.api.registry.routes import Registry
 from corral.api.responses.routes import responses_surface
 from corral.api.systemone.routes import systemone_surface
@@ -60,6 +63,8 @@ from corral.listening import (
 )
 from corral.logs import set_up_logging
 from corral.loopguard import LoopGuard
+from corral.metrics.lag import LoopLag
+from corral.metrics.server import ServerMetrics
 from corral.registry.key import default_key_path, ensure_key
 from corral.responses.store import ResponseArchive
 from corral.runner.engines.choice import chosen_name, find_engine
@@ -69,6 +74,7 @@ from corral.runner.factory import EngineFactory
 from corral.runner.interface import EngineChoice
 from corral.runner.prompt_states import PromptStates
 from corral.runner.spare import Spare
+from corral.scheduler.journal import Journal
 from corral.scheduler.loop import Scheduler
 from corral.store.folder import check_models_folder
 from corral.store.models import ModelStore
@@ -169,6 +175,7 @@ class _Parts:
     registry: Registry | None
     keyring: Keyring
     gpus: EngineGPUs
+    lag: LoopLag
     close: Callable[[], None]
 
 
@@ -188,12 +195,14 @@ async def _serve(
         async with parts.scheduler, parts.spare.kept(lambda: parts.scheduler.is_idle):
             if guard is not None:
                 guard.start()
+            parts.lag.start()
             await web.start(listener)
             may_prune = not (settings.no_prune or settings.is_read_only)
             lifetime.watch(_prepare(parts, may_prune=may_prune, show=lifetime.show))
             lifetime.watch(_warn_of_unused_gpus(parts.gpus))
             await lifetime.until_stopped()
             await web.stop(parts.app.stop, grace_s=_GRACE_S)
+            parts.lag.stop()
             if guard is not None:
                 guard.stop()
             if parts.registry is not None:
@@ -235,7 +244,17 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "
         has_cache_per_key=settings.has_cache_per_key,
     )
     gpus = engine_gpus(settings, engine)
-    scheduler = Scheduler.from_settings(settings, factory, gpus.read)
+    lag = LoopLag()
+    metrics = (
+        ServerMetrics(sources=[lag.family()], has_vllm_names=settings.has_vllm_metrics)
+        if settings.has_metrics
+        else None
+    )
+    journal = Journal(metrics.decided) if metrics is not None else Journal()
+    scheduler = Scheduler.from_settings(settings, factory, gpus.read, journal)
+
+    if metrics is not None:
+        metrics.watch(scheduler.states, scheduler.waiting)
 
     async def pull_base(text: str, report: Report) -> None:
         await puller.pull_base(text, report)
@@ -279,13 +298,19 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "
 
     keys = KeyStore(settings.keys_db or default_database())
     off = settings.surfaces_off
-    surfaces = [each for each in _surfaces(services, archive, keys, off) if each.name not in off]
-    app = _app(settings, surfaces, registry, keyring, port, host)
-    return _Parts(app, scheduler, spare, store, states, puller, registry, keyring, gpus, close)
+    handler = MetricsHandler(metrics, settings.models_dir / "blobs") if metrics is not None else None
+    operations = operations_surface(journal, handler)
+    surfaces = [each for each in _surfaces(services, archive, keys, operations, off) if each.name not in off]
+    app = _app(settings, surfaces, metrics, registry, keyring, port, host)
+    return _Parts(app, scheduler, spare, store, states, puller, registry, keyring, gpus, lag, close)
 
 
 def _surfaces(
-    services: Services, archive: ResponseArchive, keys: KeyStore, off: frozenset[str] = frozenset()
+    services: Services,
+    archive: ResponseArchive,
+    keys: KeyStore,
+    operations: Surface,
+    off: frozenset[str] = frozenset(),
 ) -> list[Surface]:
     """The tables of routes of all APIs, but for the registry's, which is not always served.
 
@@ -300,6 +325,7 @@ def _surfaces(
         responses_surface(inference, archive),
         anthropic_surface(inference),
         systemone_surface(inference),
+        operations,
     )
     return with_description([surface for surface in described if surface.name not in off])
 
@@ -307,6 +333,7 @@ def _surfaces(
 def _app(
     settings: Settings,
     surfaces: list[Surface],
+    metrics: ServerMetrics | None,
     registry: Registry | None,
     keyring: Keyring,
     port: int,
@@ -319,6 +346,7 @@ def _app(
     dispatch = Dispatch(router)
     guard = HostGuard(is_loopback=settings.host.is_loopback, port=port)
     steps: list[Step] = [
+        *([Measure(metrics)] if metrics is not None else []),
         log_request,
         answer_errors,
         dispatch.find,

@@ -313,6 +313,22 @@ SETTINGS: tuple[Setting, ...] = (
         "Maximum nesting depth of request JSON",
     ),
     Setting(
+        "CORRAL_METRICS",
+        "metrics.enabled",
+        "has_metrics",
+        values.boolean,
+        "1",
+        "Count requests, tokens and what the scheduler does, for Prometheus at /metrics (0: off)",
+    ),
+    Setting(
+        "CORRAL_METRICS_VLLM",
+        "metrics.vllm_aliases",
+        "has_vllm_metrics",
+        values.boolean,
+        "",
+        "Show metrics under vLLM's names too, for dashboards that know those",
+    ),
+    Setting(
         "CORRAL_REGISTRY",
         "registry.serve",
         "registry_mode",

@@ -11,6 +11,7 @@ import pytest
 
 from corral.access.secret import new_secret
 from corral.api.http.routing import Route
+from corral.api.operations.routes import operations_surface
 from corral.api.registry.routes import Registry
 from corral.caller import SCOPES, Scope, with_implied
 from corral.server import _surfaces
@@ -26,9 +27,9 @@ _PLACES = {
     ":key": "x",
     ":model": "say",
 }
-_FOUND = [
-    route for surface in _surfaces(Mock(cloud_source="config"), Mock(), Mock()) for route in surface.routes
-]
+_OPERATIONS = operations_surface(Mock(), Mock())
+_SURFACES = _surfaces(Mock(cloud_source="config"), Mock(), Mock(), _OPERATIONS)
+_FOUND = [route for surface in _SURFACES for route in surface.routes]
 ROUTES: list[Route] = [*_FOUND, *Registry(Mock(), Mock(), Mock(), may_push=True).routes]
 # What a key is told that may not do something, and nobody else.
 _REFUSED = b"API key"
@@ -44,7 +45,8 @@ class Prober:
     def ask(self, method: str, path: str, headers: dict[str, str], body: bytes = b"{}") -> tuple[int, bytes]:
         self.count += 1
         sent = body if method in ("POST", "PUT", "PATCH", "DELETE") else None
-        self._connection.request(method, path, sent, headers)
+        # The stream of /api/events never ends, its list does.
+        self._connection.request(method, path, sent, {"Accept": "application/json", **headers})
         with self._connection.getresponse() as response:
             return response.status, response.read()
 
@@ -203,6 +205,22 @@ def test_lists_show_what_a_key_may_use(keyed: KeyedServer, bound: dict[str, str]
     assert names("/v2/library/say/tags/list", "tags", "") == {"latest"}
     assert keyed.request("GET", "/v2/library/tiny/tags/list", None, bound)[0] == 404
     assert {model["name"] for model in keyed.get("/api/tags")["models"]} >= {"say:latest", "tiny:latest"}
+
+
+def test_operations_show_what_a_key_may_use(
+    keyed: KeyedServer, prober: Prober, bound: dict[str, str]
+) -> None:
+    for model in ("tiny", "say"):
+        keyed.post("/api/generate", {"model": model, "prompt": "now A", "stream": False})
+    whole, mine = (
+        json.loads(prober.ask("GET", "/api/events", headers)[1])["events"]
+        for headers in (keyed.auth("read"), bound)
+    )
+    assert {"tiny:latest", "say:latest"} <= {event["model"] for event in whole}
+    assert {event["model"] for event in mine} == {"say:latest"}
+    assert "tiny" not in json.dumps(mine)
+    assert prober.ask("GET", "/metrics", keyed.auth("read"))[0] == 200
+    assert prober.ask("GET", "/metrics", bound)[0] == 403
 
 
 def test_blobs_belong_to_their_models(keyed: KeyedServer, bound: dict[str, str]) -> None:

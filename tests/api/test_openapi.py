@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
 from corral.api.openapi.document import make_document
+from corral.api.operations.routes import operations_surface
 from corral.api.registry.routes import Registry
 from corral.server import _surfaces
 from tests.conftest import FAKE_ENGINE, Server
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 # `CORRAL_FUZZ_EXAMPLES=500` for a long run by hand.
 EXAMPLES = int(os.environ.get("CORRAL_FUZZ_EXAMPLES", "8"))
 _TIMEOUT_S = 20.0
-SURFACES = _surfaces(Mock(cloud_source="config"), Mock(), Mock())
+SURFACES = _surfaces(Mock(cloud_source="config"), Mock(), Mock(), operations_surface(Mock(), Mock()))
 ROUTES = [route for surface in SURFACES for route in surface.routes]
 _DOCUMENT = json.loads(json.dumps(make_document(SURFACES)))
 _FUZZ = settings(

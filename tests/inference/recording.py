@@ -53,6 +53,7 @@ class RecordingRunner:
         self._replies = replies
 
     active_count = 0
+    running_count = waiting_count = 0
     turn_bytes = 1 << 20
 
     @contextlib.asynccontextmanager

@@ -148,15 +148,26 @@ def test_thinking_is_parted_from_the_answer(recording: Recording) -> None:
 
 
 def test_a_format_binds_the_answer_not_the_thinking(recording: Recording) -> None:
-    """Two runs: free thinking first, then the answer after it, held to the schema."""
-    recording.replies = ["<think>one and one</think>It is two", '{"n": 2}']
+    """One run, in which free thinking is followed by the answer, held to the schema."""
+    recording.replies = ['<think>one and one</think>{"n": 2}']
     chat(recording, "thinks", "1+1?", format='{"type": "object", "properties": {"n": {"type": "integer"}}}')
-    requests = recording.runners[0].requests
-    assert [bool(request.grammar) for request in requests] == [False, True]
-    assert "one and one" in requests[1].prompt
+    (request,) = recording.runners[0].requests
+    assert "</think>" in request.grammar
     assert recording.thinking == "one and one"
     assert recording.text == '{"n": 2}'
-    assert recording.runners[0].left_early == 1  # the first run is cut once the answer begins
+    assert recording.runners[0].left_early == 0
+
+
+def test_thinking_without_an_answer_gets_one(recording: Recording) -> None:
+    """In a second run, after the thinking."""
+    recording.replies = ["<think>one and one", '{"n": 2}']
+    chat(recording, "thinks", "1+1?", format='{"type": "object", "properties": {"n": {"type": "integer"}}}')
+    first, second = recording.runners[0].requests
+    assert "</think>" in first.grammar
+    assert second.grammar
+    assert "</think>" not in second.grammar
+    assert "one and one" in second.prompt
+    assert (recording.thinking, recording.text) == ("one and one", '{"n": 2}')
 
 
 def test_tool_calls(recording: Recording) -> None:

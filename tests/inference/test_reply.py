@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from corral.errors import ContextOverflowError
 from corral.inference.completion import Stopwatch
 from corral.inference.generation import Turn, chat_prompt
 from corral.inference.profile import ModelProfile
@@ -23,6 +24,8 @@ from tests.inference.test_chats import profile
 
 FACTS = RunnerFacts(4096, "<s>", "</s>", 1, 2, adds_bos=True, adds_eos=True, media_marker="<M>")
 FINAL = Final("stop", 3, 0, 5, 2, 7)
+STOPPED = dataclasses.replace(FINAL, stopping_word="\n\n")
+CUT = dataclasses.replace(FINAL, reason="length")
 USER = Message("user", "q")
 TALK = (
     "{{ range .Messages }}{{ if .Thinking }}<think>{{ .Thinking }}</think>{{ end }}{{ .Content }}{{ end }}"
@@ -37,20 +40,23 @@ class RecordingRunner:
     spec = RunnerSpec(Path("w"), "w")
     facts = FACTS
 
-    def __init__(self, *replies: str, num_ctx: int = 4096) -> None:
+    def __init__(self, *replies: str, num_ctx: int = 4096, finals: Sequence[Final] = ()) -> None:
         self.facts = dataclasses.replace(FACTS, num_ctx=num_ctx)
         self.requests: list[CompletionRequest] = []
         self._replies = list(replies)
+        self._finals = list(finals)
 
     @asynccontextmanager
     async def complete(self, request: CompletionRequest) -> AsyncIterator[AsyncIterator[list[Piece]]]:
         self.requests.append(request)
         reply = self._replies.pop(0)
+        final = self._finals.pop(0) if self._finals else FINAL
 
         async def batches() -> AsyncIterator[list[Piece]]:
-            for char in reply:
-                yield [Piece(char)]
-            yield [Piece("", final=FINAL)]
+            for i, char in enumerate(reply):
+                so_far = Final("length", 3, 1, 5, i + 1, i + 1) if request.wants_counts else None
+                yield [Piece(char, so_far=so_far)]
+            yield [Piece("", final=final)]
 
         yield batches()
 
@@ -59,7 +65,7 @@ class RecordingRunner:
 
 
 def turn(found: ModelProfile, runner: RecordingRunner, think: Think = None, **common: Any) -> Turn:
-    sampling = SamplingOptions(num_predict=common.pop("num_predict", 5))
+    sampling = SamplingOptions(num_predict=common.pop("num_predict", -1))
     options = InferenceOptions("m", **common)
     return Turn(found, options, cast(Runner, runner), sampling, think, True, Stopwatch())
 
@@ -84,6 +90,8 @@ def reply_to(
         "".join(chunk.content for chunk in chunks),
         "".join(chunk.thinking for chunk in chunks),
         tuple(call for chunk in chunks for call in chunk.tool_calls),
+        done_reason=chunks[-1].done_reason,
+        metrics=chunks[-1].metrics,
     )
 
 
@@ -188,6 +196,154 @@ def test_an_answer_after_thinking() -> None:
     assert first.grammar == "" and second.grammar != ""
     assert second.prompt == f"<|start|>qt<|end|>{answer}"
     assert (found.thinking, found.content) == ("t", "{}")
+
+
+JSON = '"json"'
+CALL = '<tool_call>\n{"name": "get", "arguments": {}}\n</tool_call>'
+SPECIAL = '{"a": "<tool_call><think></think>"}'
+
+
+@pytest.mark.parametrize(
+    ("found", "said", "thinking", "content"),
+    [
+        (BUILT_IN, "t\n</think>\n\n{}", "t", "{}"),
+        (BUILT_IN, f"t</think>{SPECIAL}", "t", SPECIAL),
+        (GO, "<think>t</think>\n{}", "t", "{}"),
+        (GO, "{}", "", "{}"),  # no thinking at all
+        (GO, f"<think>t</think>{SPECIAL}", "t", SPECIAL),
+    ],
+)
+def test_thinking_and_a_bound_answer_in_one_run(
+    found: ModelProfile, said: str, thinking: str, content: str
+) -> None:
+    """A grammar of the whole reply. What stands in the answer is text."""
+    runner = RecordingRunner(said)
+    reply = reply_to(turn(found, runner, True, format=JSON), [USER])
+    assert (reply.thinking, reply.content, reply.tool_calls) == (thinking, content, ())
+    (request,) = runner.requests
+    assert "</think>" in request.grammar
+    assert request.sampling.num_predict == -1
+    assert not request.wants_counts
+    assert reply.metrics is not None
+    assert (reply.metrics.prompt_eval_count, reply.metrics.eval_count) == (3, 2)
+
+
+@pytest.mark.parametrize("grammar", ['root ::= "yes"', 'root ::= "\\n" "yes"'])
+def test_a_grammar_of_the_client_after_thinking(grammar: str) -> None:
+    """Line breaks belong to the answer if they may."""
+    runner = RecordingRunner("t</think>\nyes")
+    reply = reply_to(turn(BUILT_IN, runner, True, grammar=grammar), [USER])
+    assert (reply.thinking, reply.content) == ("t", "\nyes" if "n" in grammar[:14] else "yes")
+    assert len(runner.requests) == 1
+
+
+def test_a_grammar_that_begins_like_thinking() -> None:
+    """Only a second run can tell the two apart."""
+    grammar = 'root ::= "<think>" | "yes"'
+    runner = RecordingRunner("<think>t</think>x", "<think>")
+    reply = reply_to(turn(GO, runner, True, grammar=grammar), [USER])
+    assert [request.grammar for request in runner.requests] == ["", grammar]
+    assert (reply.thinking, reply.content) == ("t", "<think>")
+
+
+@pytest.mark.parametrize("found", [BUILT_IN, GO], ids=["r", "go"])
+@pytest.mark.parametrize(
+    ("said", "final"),
+    [
+        ("t", FINAL),  # the end of the reply
+        ("t", STOPPED),
+        ("t", CUT),
+        ("t</think>", STOPPED),
+        ("t</think>\n", CUT),
+        ("t</think", FINAL),
+    ],
+)
+def test_thinking_without_an_answer(found: ModelProfile, said: str, final: Final) -> None:
+    """The answer follows in a run of its own; the counts are those of one reply."""
+    runner = RecordingRunner(said if found is BUILT_IN else f"<think>{said}", "{}", finals=[final, FINAL])
+    reply = reply_to(turn(found, runner, True, format=JSON), [USER])
+    assert (reply.thinking.partition("<")[0], reply.content) == ("t", "{}")
+    first, second = runner.requests
+    assert "</think>" in first.grammar
+    assert "</think>" not in second.grammar
+    assert second.grammar
+    assert str(second.prompt).count("<think>") == 1
+    assert reply.done_reason == "stop"
+    assert reply.metrics is not None
+    assert reply.metrics.prompt_eval_count == 3
+    assert reply.metrics.eval_duration_ns == 14
+
+
+def test_an_empty_answer() -> None:
+    """Where the grammar allows it, it is one."""
+    runner = RecordingRunner("t</think>\n")
+    reply = reply_to(turn(BUILT_IN, runner, True, grammar='root ::= "yes"?'), [USER])
+    assert (reply.thinking, reply.content) == ("t", "")
+    assert len(runner.requests) == 1
+
+
+def test_thinking_that_fills_the_context() -> None:
+    """What there is of it is the reply, once."""
+
+    class Full(RecordingRunner):
+        @asynccontextmanager
+        async def complete(self, request: CompletionRequest) -> AsyncIterator[AsyncIterator[list[Piece]]]:
+            if self.requests:
+                raise ContextOverflowError("too long", prompt_count=9, num_ctx=8)
+            async with super().complete(request) as batches:
+                yield batches
+
+    reply = reply_to(turn(GO, Full("<think>t </thi", finals=[CUT]), True, format=JSON), [USER])
+    assert (reply.thinking, reply.content, reply.done_reason) == ("t </thi", "", "length")
+
+
+def test_num_predict_of_thinking_and_of_the_answer() -> None:
+    """Each has the whole of it."""
+    text = "x" * 50
+    runner = RecordingRunner(f'<think>{"t" * 9}</think>"{text}')
+    reply = reply_to(turn(GO, runner, True, format=JSON, num_predict=30), [USER])
+    assert (reply.thinking, reply.content, reply.done_reason) == ("t" * 9, f'"{text[:29]}', "length")
+    (request,) = runner.requests
+    assert request.sampling.num_predict == 60
+    assert request.wants_counts
+    assert reply.metrics is not None
+    assert (reply.metrics.eval_count, reply.metrics.eval_duration_ns) == (54, 54)
+    runner = RecordingRunner(f"<think>{text}</think>x", '"a"')
+    reply = reply_to(turn(GO, runner, True, format=JSON, num_predict=30), [USER])
+    assert (reply.thinking, reply.content) == (text[:23], '"a"')
+    assert runner.requests[1].sampling.num_predict == 30
+
+
+def test_calls_and_a_format_after_thinking() -> None:
+    """Either of the two, in one run."""
+    for found, before in ((BUILT_IN, ""), (GO, "<think>")):
+        for said, content, names in ((CALL, "", ["get"]), ("{}", "{}", []), (SPECIAL, SPECIAL, [])):
+            runner = RecordingRunner(f"{before}t</think>\n\n{said}")
+            reply = reply_to(turn(found, runner, True, format=JSON), [USER], TOOLS)
+            assert (reply.thinking, reply.content) == ("t", content)
+            assert [call.name for call in reply.tool_calls] == names
+            (request,) = runner.requests
+            assert "get" in request.grammar
+
+
+def test_a_reply_that_the_client_has_begun() -> None:
+    """Its family goes on with the answer: nothing but that may come."""
+    runner = RecordingRunner("{}")
+    messages = [USER, Message("assistant", "so: ")]
+    reply = reply_to(turn(BUILT_IN, runner, True, format=JSON), messages)
+    assert (reply.thinking, reply.content) == ("", "{}")
+    (request,) = runner.requests
+    assert "think" not in request.grammar
+
+
+def test_a_budget_of_thinking_before_a_format() -> None:
+    """The answer is bound, also where the budget ended the thinking."""
+    runner = RecordingRunner("<think>ab</think>{}")
+    reply = reply_to(turn(GO, runner, True, format=JSON, think_budget=3), [USER])
+    assert (reply.thinking, reply.content, len(runner.requests)) == ("ab", "{}", 1)
+    runner = RecordingRunner("<think>abcdef</think>{}", "[]")
+    reply = reply_to(turn(GO, runner, True, format=JSON, think_budget=3), [USER])
+    assert (reply.thinking, reply.content, len(runner.requests)) == ("abc", "[]", 2)
 
 
 def test_a_budget_of_thinking() -> None:

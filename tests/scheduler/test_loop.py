@@ -106,6 +106,7 @@ class FakeRunner:
     def complete(self, request: CompletionRequest) -> AbstractAsyncContextManager[AsyncIterator[list[Piece]]]:
         raise AssertionError("the scheduler never uses a runner")
 
+    running_count = waiting_count = 0
     turn_bytes = 1
 
     async def score(

@@ -9,18 +9,22 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from corral.chat import marks
 from corral.chat.families.known import find_parser
 from corral.chat.grammar.budget import FULL_STEPS, Budget, WorkLimitError
 from corral.chat.grammar.checks import check_grammar
-from corral.chat.grammar.gbnf import read_grammar
+from corral.chat.grammar.gbnf import read_grammar, renamed
 from corral.chat.grammar.rules import Rules, literal
 from corral.chat.grammar.schema import Grammar, SchemaCompiler
-from corral.chat.grammar.stacks import MAX_STACKS, worst_text
+from corral.chat.grammar.stacks import MAX_STACKS, may_begin_with, worst_text
 from corral.chat.parsing.call_forms import CallForm, generic_form
 from corral.errors import FormatError, SchemaError
 from corral.types import Tool
 
-_AFTER_THINKING = "[\\n]{0,2}"
+# Line breaks that models write around thinking.
+MAX_GAP = 2
+_GAP = f"[\\n]{{0,{MAX_GAP}}}"
+_CLIENT_PREFIX = "c-"  # no rule of ours begins so
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +40,16 @@ class FormKey:
         parser = find_parser(self.parser)
         if parser is not None and parser.calls is not None:
             return parser.calls
-        return generic_form(self.tag, self.arguments_key, self.thinking)
+        tags = marks.THINK if parser is not None and self.thinking is None else self.thinking
+        return generic_form(self.tag, self.arguments_key, tags)
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
     """What binds a reply. `calls`: whether calls must come, may come, may come after text, or must not.
 
-    `format` and `grammar` are the texts of the request. `thinking`: what comes before a call; `begun` is thinking
-    that the prompt began and that has to end.
+    `format` and `grammar` are the texts of the request. `thinking`: what comes first; `begun` is thinking that the
+    prompt began. Before a forced call it has to end. Before an answer the reply may end in the middle of it.
     """
 
     format: str = ""
@@ -85,12 +90,14 @@ def bind(binding: Binding, steps: int = FULL_STEPS) -> Grammar:
         SchemaError: a schema or a grammar that cannot be used.
         WorkLimitError: more than `steps` steps, when those are fewer than the most that there may be.
     """
+    budget = Budget(steps)
     if binding.grammar:
-        check_grammar(binding.grammar, Budget(steps), is_final=steps >= FULL_STEPS)
-        return Grammar(binding.grammar)
-    writer = _Writer(binding, Budget(steps))
+        check_grammar(binding.grammar, budget, is_final=steps >= FULL_STEPS)
+        if not (binding.thinking or binding.calls):
+            return Grammar(binding.grammar)
+    writer = _Writer(binding, budget)
     try:
-        return Grammar(writer.text(), tuple(writer.unheld))
+        return Grammar(writer.text(), tuple(writer.unheld), writer.has_gap)
     except (OverflowError, RecursionError) as exc:
         if isinstance(exc, WorkLimitError) and steps < FULL_STEPS:
             raise
@@ -105,6 +112,7 @@ class _Writer:
         self._rules = Rules()
         self._compiler: SchemaCompiler | None = None
         self.unheld: dict[str, None] = {}
+        self.has_gap = True
 
     @property
     def at(self) -> str:
@@ -115,10 +123,14 @@ class _Writer:
 
     def text(self) -> str:
         root = self._root()
-        text = self._rules.text(root) if root else ""
-        if self._rules.may_explode:
-            self._check_ways(text)
-        return text
+        if root and self._rules.may_explode:
+            self._check_ways(self._text(root))
+        if root and self._binding.thinking and self._binding.calls in ("", "may"):
+            root = self._after_thinking(root)
+        return self._text(root) if root else ""
+
+    def _text(self, root: str) -> str:
+        return self._rules.text(root) + renamed(self._binding.grammar, _CLIENT_PREFIX)
 
     def _check_ways(self, text: str) -> None:
         """Raise SchemaError for a grammar in which the engine would have to follow too many ways at once."""
@@ -159,6 +171,8 @@ class _Writer:
         return form.calls(self._rules, binding.tools, is_single=binding.is_single, budget=self._budget)
 
     def _answer(self) -> str:
+        if self._binding.grammar:
+            return f"{_CLIENT_PREFIX}root"
         schema = format_schema(self._binding.format)
         if schema == "":
             return ""
@@ -179,5 +193,43 @@ class _Writer:
         opening, closing = form.thinking
         text = self._rules.text_without((closing, *form.markers))
         if self._binding.thinking == "begun":
-            return f"{text} {literal(closing)} {_AFTER_THINKING}"
-        return f"({literal(opening)} {text} {literal(closing)} {_AFTER_THINKING})?"
+            return f"{text} {literal(closing)} {_GAP}"
+        return f"({literal(opening)} {text} {literal(closing)} {_GAP})?"
+
+    def _after_thinking(self, answer: str) -> str:
+        """An answer after thinking that nothing binds but its end, or thinking alone.
+
+        Raises:
+            SchemaError: the answer may begin like what stands before it.
+        """
+        form = self._form()
+        assert form.thinking is not None
+        opening, closing = form.thinking
+        name = self._rules.add("answer", answer)
+        self._check_begin(opening, form)
+        starts = " | ".join(map(literal, form.answer_starts))
+        gap = " ".join(
+            part for part in (_GAP if self.has_gap else "", f"({starts})?" if starts else "") if part
+        )
+        rest = f"({literal(closing)} {gap} {name})?"
+        text = self._rules.text_without((closing, *self._markers(form)))
+        if self._binding.thinking == "begun":
+            return f"{text} {rest}"
+        return f"{_GAP} {literal(opening)} {text} {rest} | {name}"
+
+    def _markers(self, form: CallForm) -> tuple[str, ...]:
+        """What the reader of the thinking takes for the beginning of a call."""
+        assert self._binding.form is not None
+        return form.markers if self._binding.tools or self._binding.form.parser else ()
+
+    def _check_begin(self, opening: str, form: CallForm) -> None:
+        """How the answer of a client's grammar may begin; a JSON text begins with none of these."""
+        if not self._binding.grammar:
+            return
+        rules = read_grammar(self._binding.grammar)
+        self.has_gap = not may_begin_with(rules, ("\n",), self._budget)
+        tags = (*form.answer_starts, *(form.markers if self._binding.tools else ()))
+        if self._binding.thinking == "may":
+            tags += tuple("\n" * count + opening for count in range(MAX_GAP + 1))
+        if may_begin_with(rules, tags, self._budget):
+            raise SchemaError("invalid grammar: it begins like thinking")

@@ -11,8 +11,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from corral import requestfacts
 from corral.chat.parsing.events import OutputParser, Parsed
 from corral.inference.requests import Emit
+from corral.inference.thinking import AnswerLimit
 from corral.runner.interface import CompletionRequest, Final, Piece, Runner
 from corral.types import Chunk, GenerationMetrics, ToolCall
 
@@ -57,6 +59,7 @@ class CompletionRun:
         wants_text: bool = False,
         has_repeat_guard: bool = True,
         emits_empty: bool = False,
+        limit: AnswerLimit | None = None,
     ) -> None:
         self._runner = runner
         self._request = request
@@ -66,6 +69,7 @@ class CompletionRun:
         self._truncated_count = truncated_count
         self._has_repeat_guard = has_repeat_guard
         self._emits_empty = emits_empty
+        self._limit = limit
         self._texts: list[str] | None = [] if wants_text else None
         self._last_text = ""
         self._repeat_count = 0
@@ -80,16 +84,24 @@ class CompletionRun:
         Raises:
             EngineError, RunnerExitedError, QueueFullError
         """
-        async with self._runner.complete(self._request) as batches:
-            async for pieces in batches:
-                chunks: list[Chunk] = []
-                is_last = self._take(pieces, chunks)
-                final = chunks.pop() if chunks and chunks[-1].done else None
-                if chunks:
-                    await self._emit(chunks)
-                if is_last:
-                    return final
-        return None
+        facts = requestfacts.current()
+        count, final = 0, None
+        try:
+            async with self._runner.complete(self._request) as batches:
+                async for pieces in batches:
+                    count += len(pieces)
+                    facts.note_pieces(len(pieces))
+                    chunks: list[Chunk] = []
+                    is_last = self._take(pieces, chunks)
+                    final = chunks.pop() if chunks and chunks[-1].done else None
+                    if chunks:
+                        await self._emit(chunks)
+                    if is_last:
+                        return final
+            return None
+        finally:
+            if final is None:  # the engine has not said how many there were
+                facts.note_tokens(0, 0, count)
 
     def _take(self, pieces: Sequence[Piece], chunks: list[Chunk]) -> bool:
         """Add the chunks of the next pieces; whether the reply is over, with a last chunk or without."""
@@ -101,6 +113,12 @@ class CompletionRun:
                 return True
             if chunk := self._feed(piece):
                 chunks.append(chunk)
+            if self._limit is not None and (final := self._limit.reached(piece)) is not None:
+                requestfacts.current().note_tokens(
+                    final.prompt_count, final.cached_count, final.predicted_count, final.predicted_duration_ns
+                )
+                chunks.append(self._finish(Piece("", final=final)))
+                return True
         return False
 
     def _feed(self, piece: Piece) -> Chunk | None:

@@ -35,6 +35,8 @@ _CACHE_CHARS_OF_ONE = 1 << 20
 
 # The grammars that were asked for last, by a hash of what they are made of.
 _cache: BoundedCache[bytes, Grammar] = BoundedCache(max_entries=10_000, max_bytes=_CACHE_CHARS)
+# Why others cannot be: to find that out may take long, too.
+_refusals: BoundedCache[bytes, str] = BoundedCache(max_entries=1000, max_bytes=1 << 20)
 
 
 def is_forced(tool_choice: str) -> bool:
@@ -86,7 +88,7 @@ def binding_of(
     format. With `none` the text may be anything in which no call begins. Calls of strict tools that come by
     themselves are bound too.
     """
-    plain = _answer_binding(common)
+    plain = answer_binding(common)
     has_format = bool(plain.format)
     if plain.grammar:
         return plain
@@ -114,10 +116,11 @@ def binding_of(
 
 async def check_answer(common: InferenceOptions) -> None:
     """Refuse a format or grammar that cannot be used, before time is spent on thinking. Raises as `bound_grammar`."""
-    await bound_grammar(_answer_binding(common))
+    await bound_grammar(answer_binding(common))
 
 
-def _answer_binding(common: InferenceOptions) -> Binding:
+def answer_binding(common: InferenceOptions) -> Binding:
+    """What binds an answer, whatever stands before it. Raises InvalidRequestError as `is_bound`."""
     if not is_bound(common):
         return Binding()
     if common.grammar:
@@ -138,7 +141,13 @@ async def bound_grammar(binding: Binding) -> Grammar:
     key = hashlib.blake2b(pickle.dumps(binding)).digest()
     if (known := _cache.get(key)) is not None:
         return known
-    grammar = await _made(binding)
+    if (refusal := _refusals.get(key)) is not None:
+        raise SchemaError(refusal)
+    try:
+        grammar = await _made(binding)
+    except SchemaError as exc:
+        _refusals.put(key, str(exc), len(str(exc)))
+        raise
     if len(grammar.text) <= _CACHE_CHARS_OF_ONE:
         _cache.put(key, grammar, len(grammar.text))
     return grammar

@@ -12,9 +12,16 @@ from corral.inference.chats import Quirks
 from corral.inference.completion import CompletionRun
 from corral.inference.generation import Turn, chat_prompt
 from corral.inference.images import prepare_images
+from corral.inference.one_run import OneRun, one_run
 from corral.inference.requests import Emit
 from corral.inference.run_log import log_run
-from corral.inference.thinking import ThinkingEndedError, ThinkingRun, counted_whole, within_budget
+from corral.inference.thinking import (
+    AnswerLimit,
+    ThinkingEndedError,
+    ThinkingRun,
+    counted_whole,
+    within_budget,
+)
 from corral.runner.interface import CompletionRequest
 from corral.types import Chunk, Message, SamplingOptions, Think, Tool
 
@@ -53,34 +60,44 @@ async def _thought_first(
 ) -> Chunk | None:
     """Thinking that nothing binds, then the bound answer: also when the thinking ended without one.
 
-    Each of the two has the whole `num_predict`.
+    Each of the two has the whole `num_predict`. One run where the grammar can tell where the answer begins.
     """
     await constraint.check_answer(turn.common)
     last = messages[-1] if messages else None
+    chat = turn.profile.chat
+
+    def new_reader() -> OutputParser | None:
+        return chat.replies.reader(prompt.text, tools, last, turn.think, is_strict=bool(turn.common.format))
+
+    plan = await one_run(chat, turn.common, tools, new_reader)
     run = ThinkingRun(emit)
-    watched: Emit = run.until_content
-    final = None
+    watched: Emit = run.until_content if plan is None else run.pass_on
     if turn.common.think_budget is not None:
         watched = within_budget(watched, [], turn.common.think_budget)
-    free = replace(turn, common=replace(turn.common, format="", grammar=""))
+    free = turn if plan is not None else replace(turn, common=replace(turn.common, format="", grammar=""))
+    first = None
     try:
-        final = await complete(free, prompt, tools, last, turn.think, watched, False, choice)
-        if final is not None and (final.tool_calls or run.has_called):
-            return final
-        if final is not None and final.thinking:
-            await watched([Chunk(thinking=final.thinking)])
+        first = await complete(free, prompt, tools, last, turn.think, watched, False, choice, plan)
+        if plan is not None and plan.is_answered(first):
+            return first
+        if first is not None and (first.tool_calls or run.has_called):
+            return first
+        if first is not None and first.thinking:
+            thought, first.thinking = first.thinking, ""
+            await watched([Chunk(thinking=thought)])
     except ThinkingEndedError:
         pass
+    after = prompt
     try:
         if run.thinking:
-            messages = [*messages, Message("assistant", thinking="".join(run.thinking))]
-            prompt = await chat_prompt(turn, messages, tools)
-            prompt = replace(prompt, text=prompt.text + turn.profile.chat.quirks.answer_start)
-        return await complete(turn, prompt, (), None, False, emit, False)
+            after = await _after_thinking(turn, prompt, messages, tools, run)
+            after = replace(after, text=after.text + chat.quirks.answer_start)
+        final = await complete(turn, after, (), None, False, emit, False)
     except ContextOverflowError:
-        if final is None:
+        if first is None:
             raise
-        return final  # thinking has filled the context
+        return first  # thinking has filled the context
+    return await _counted_whole(turn, prompt, run, first, final)
 
 
 async def _within_budget(
@@ -93,27 +110,51 @@ async def _within_budget(
 ) -> Chunk | None:
     """A run that thinks, and when that takes too long another one that continues after the thinking."""
     last = messages[-1] if messages else None
-    thinking: list[str] = []
+    run = ThinkingRun(emit)
     try:
-        watched = within_budget(emit, thinking, budget)
+        watched = within_budget(run.pass_on, [], budget)
         return await complete(turn, prompt, tools, last, turn.think, watched, False)
     except ThinkingEndedError:
         pass
-    thought = "".join(thinking)
+    after = await _after_thinking(turn, prompt, messages, tools, run)
+    limit = turn.sampling.num_predict
+    rest = turn
+    if limit > 0:
+        left = replace(turn.sampling, num_predict=max(limit - len(run.thinking), 1))
+        rest = replace(turn, sampling=left)
+    final = await complete(rest, after, tools, None, False, emit, False)
+    return await _counted_whole(turn, prompt, run, None, final)
+
+
+async def _after_thinking(
+    turn: Turn,
+    prompt: prompting.Prompt,
+    messages: Sequence[Message],
+    tools: Sequence[Tool],
+    run: ThinkingRun,
+) -> prompting.Prompt:
+    """The prompt of the run that answers after `run` has thought."""
+    thought = "".join(run.thinking)
     text = turn.profile.chat.replies.closed_thinking(prompt.text, thought)
     if text is not None:
-        after = replace(prompt, text=text)
-    else:
-        after = await chat_prompt(turn, [*messages, Message("assistant", thinking=thought)], tools)
-    limit = turn.sampling.num_predict
-    if limit > 0:
-        left = replace(turn.sampling, num_predict=max(limit - len(thinking), 1))
-        turn = replace(turn, sampling=left)
-    final = await complete(turn, after, tools, None, False, emit, False)
-    if final is None or prompt.images:
+        return replace(prompt, text=text)
+    return await chat_prompt(turn, [*messages, Message("assistant", thinking=thought)], tools)
+
+
+async def _counted_whole(
+    turn: Turn, prompt: prompting.Prompt, run: ThinkingRun, first: Chunk | None, final: Chunk | None
+) -> Chunk | None:
+    """The end of a second run, with the counts of one reply. `first`: the end of the first run, if it had one."""
+    if final is None:
+        return None
+    prompt_ns, eval_ns = run.durations_ns(first)
+    if first is not None and first.metrics is not None:
+        return counted_whole(final, first.metrics.prompt_eval_count, prompt_ns, eval_ns)
+    if prompt.images:
         return final
     text = prompting.without_doubled_bos(prompt.text, turn.profile.chat, turn.runner)
-    return counted_whole(final, len(await turn.runner.tokenize(text, add_special=True)))
+    count = len(await turn.runner.tokenize(text, add_special=True))
+    return counted_whole(final, count, prompt_ns, eval_ns)
 
 
 async def complete(
@@ -125,8 +166,9 @@ async def complete(
     emit: Emit,
     wants_context: bool,
     choice: str = "auto",
+    plan: OneRun | None = None,
 ) -> Chunk | None:
-    """Run the engine once; returns the last chunk (None: the reply ended without one)."""
+    """Run the engine once; returns the last chunk (None: the reply ended without one). `plan`: how it is bound."""
     profile, runner = turn.profile, turn.runner
     chat, quirks = profile.chat, profile.chat.quirks
     text = prompting.without_doubled_bos(prompt.text, chat, runner)
@@ -150,29 +192,41 @@ async def complete(
     def new_parser() -> OutputParser | None:
         return chat.replies.reader(text, tools, last_message, think, is_strict=bool(turn.common.format))
 
-    binding = constraint.binding_of(chat, turn.common, tools, choice, think, new_parser())
-    grammar = await constraint.bound_grammar(binding)
+    if plan is None:
+        binding = constraint.binding_of(chat, turn.common, tools, choice, think, new_parser())
+        grammar = await constraint.bound_grammar(binding)
+        # Nothing but the answer is possible then, whatever the prompt began. Tags in JSON are text.
+        is_answer_only = bool(grammar.text) and not binding.calls
+        is_text = is_answer_only and (bool(binding.format) or constraint.begins_thinking(new_parser()))
+        parser = None if is_text else new_parser()
+    else:
+        binding, grammar, parser = plan.binding, plan.grammar, plan.read_with(new_parser())
     log_run(profile, content, len(images), cut_count, binding)
-    # Nothing but the answer is possible then, whatever the prompt began.
-    is_answer_only = bool(grammar.text) and not binding.calls
+    sampling = _sampling_for(turn.sampling, quirks)
+    limit = None
+    if plan is not None and plan.reader is not None and sampling.num_predict > 0:
+        limit = AnswerLimit(sampling.num_predict, plan.reader)
+        sampling = replace(sampling, num_predict=2 * sampling.num_predict)
     run = CompletionRun(
         runner,
         CompletionRequest(
             content,
-            _sampling_for(turn.sampling, quirks),
+            sampling,
             images,
             grammar=grammar.text,
             top_logprobs=turn.common.top_logprobs if turn.common.logprobs else None,
             preserved_tokens=chat.replies.preserved_tokens(tools),
             logit_bias=turn.common.logit_bias,
+            wants_counts=limit is not None,
         ),
         turn.stopwatch,
         emit,
-        parser=None if is_answer_only and constraint.begins_thinking(new_parser()) else new_parser(),
+        parser=parser,
         truncated_count=cut_count,
         wants_text=wants_context,
         has_repeat_guard=quirks.guards_repeats,
         emits_empty=wants_context and quirks.emits_empty_chunks,
+        limit=limit,
     )
     final = await run.run()
     if final is not None:

@@ -112,6 +112,14 @@ class EngineRunner:
         return self._waiting_count + self._running_count + len(self._gathering)
 
     @property
+    def running_count(self) -> int:
+        return self._running_count
+
+    @property
+    def waiting_count(self) -> int:
+        return self._waiting_count + len(self._gathering)
+
+    @property
     def turn_bytes(self) -> int:
         return self._pace.turn_bytes
 

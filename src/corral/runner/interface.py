@@ -82,6 +82,7 @@ class CompletionRequest:
     """One completion. A list of token ids as `prompt` is used as it is; a text gets the model's BOS.
 
     `images` replace the media markers of a text prompt in order. `num_predict` -1: until the model stops.
+    `wants_counts`: each piece tells what there was so far.
     """
 
     prompt: str | list[int]
@@ -91,6 +92,7 @@ class CompletionRequest:
     top_logprobs: int | None = None
     preserved_tokens: tuple[str, ...] = ()
     logit_bias: tuple[tuple[int, float], ...] = ()
+    wants_counts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +124,15 @@ class TokenScores:
 
 @dataclass(slots=True)
 class Piece:
-    """One event of a completion: some text (whole characters), or the end. One is made per token."""
+    """One event of a completion: some text (whole characters), or the end. One is made per token.
+
+    `so_far`: the end if this were the last piece, for want of room; only if asked for.
+    """
 
     text: str
     logprobs: tuple[Logprob, ...] = ()
     final: Final | None = None
+    so_far: Final | None = None
 
 
 class Runner(Protocol):
@@ -148,6 +154,16 @@ class Runner(Protocol):
             RunnerExitedError: the child died, or its stream ended without a final event.
             QueueFullError: too many requests wait for a slot.
         """
+        ...
+
+    @property
+    def running_count(self) -> int:
+        """Requests that the engine works on."""
+        ...
+
+    @property
+    def waiting_count(self) -> int:
+        """Requests that wait for a slot."""
         ...
 
     @property

@@ -11,7 +11,7 @@ import os
 import secrets
 from array import array
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -152,6 +152,8 @@ def completion_body(request: CompletionRequest, num_ctx: int) -> dict[str, Any]:
         body["n_probs"] = max(request.top_logprobs, 1)
     if request.preserved_tokens:
         body["preserved_tokens"] = list(request.preserved_tokens)
+    if request.wants_counts:
+        body["timings_per_token"] = True
     if request.logit_bias:
         body["logit_bias"] = [[token, bias] for token, bias in request.logit_bias]
     return body
@@ -178,10 +180,17 @@ def parse_event(event: dict[str, Any], logprobs: LogprobReader | None) -> Piece:
         raise engine_error(500, orjson.dumps({"error": event["error"]}))
     entries = logprobs.read(event) if logprobs is not None else ()
     if not event["stop"]:
-        return Piece(event["content"], entries)
+        so_far = _end(event, "length") if "timings" in event else None
+        return Piece(event["content"], entries, so_far=so_far)
+    return Piece(
+        event["content"], entries, _end(event, "length" if event["stop_type"] == "limit" else "stop")
+    )
+
+
+def _end(event: dict[str, Any], reason: Literal["stop", "length"]) -> Final:
     timings = event["timings"]
-    final = Final(
-        reason="length" if event["stop_type"] == "limit" else "stop",
+    return Final(
+        reason=reason,
         prompt_count=timings["cache_n"] + timings["prompt_n"],
         cached_count=timings["cache_n"],
         prompt_duration_ns=int(timings["prompt_ms"] * 1_000_000),
@@ -190,7 +199,6 @@ def parse_event(event: dict[str, Any], logprobs: LogprobReader | None) -> Piece:
         stopping_word=event.get("stopping_word", ""),
         slot=event.get("id_slot", -1),
     )
-    return Piece(event["content"], entries, final)
 
 
 def engine_error(status: int, body: bytes) -> EngineError | ContextOverflowError:

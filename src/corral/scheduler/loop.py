@@ -35,7 +35,7 @@ from corral.scheduler.decisions import Decisions
 from corral.scheduler.journal import Journal
 from corral.scheduler.loaded import LoadedRunner, Phase
 from corral.scheduler.shortage import is_out_of_memory
-from corral.scheduler.spec import LoadedInfo, LoadRequest, SchedulerConfig
+from corral.scheduler.spec import LoadedInfo, LoadRequest, RunnerState, SchedulerConfig
 from corral.scheduler.state import SchedulerState
 from corral.supervise import log_failure
 
@@ -190,6 +190,7 @@ class Scheduler:
             runner = self._runners.get(runner_id)
             if runner is None:
                 raise RunnerExitedError("model runner has unexpectedly stopped before the request began")
+            facts.served_model = request.name
             yield Lease(runner)
         finally:
             self._tell(events.LeaseEnded(ticket))
@@ -244,6 +245,28 @@ class Scheduler:
         """Name and share (0 to 1) of every model that is being loaded."""
         runners = self._state.runners if self._state is not None else ()
         return [(r.origin.name, r.load_share) for r in runners if r.phase is Phase.LOADING]
+
+    def states(self) -> list[RunnerState]:
+        """What each loaded model does."""
+        found = []
+        for loaded in self._state.runners if self._state is not None else ():
+            runner = self._runners.get(loaded.runner_id)
+            if runner is not None:
+                found.append(
+                    RunnerState(
+                        loaded.origin.name,
+                        loaded.plan.estimate.total_bytes,
+                        loaded.plan.vram_bytes,
+                        runner.spec.num_parallel,
+                        runner.running_count,
+                        runner.waiting_count,
+                    )
+                )
+        return found
+
+    def waiting(self) -> list[str]:
+        """For each request that has no runner yet, the name of the model that it waits for."""
+        return [pending.request.name for pending in self._pending.values() if not pending.answer.done()]
 
     def _describe(self, loaded: LoadedRunner) -> LoadedInfo:
         runner = self._runners.get(loaded.runner_id)

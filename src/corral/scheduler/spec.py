@@ -121,6 +121,18 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class RunnerState:
+    """What a loaded model does right now. Memory in bytes; `waiting_count` requests wait for a slot of it."""
+
+    name: str
+    memory_bytes: int
+    vram_bytes: int
+    slot_count: int
+    running_count: int
+    waiting_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedInfo:
     """One line of `/api/ps`. `expires_at_ns` is wall-clock time since the epoch."""
 

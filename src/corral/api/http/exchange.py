@@ -59,7 +59,8 @@ class ClientStalledError(CorralError):
 class Exchange:
     """A request and the way to answer it.
 
-    `route` is the entry of a table that the request matched (None: no such path or method), `handler` what answers,
+    `route` is the entry of a table that the request matched (None: no such path or method), `surface` the name of
+    its API, `handler` what answers,
     even if it is with a 404. `error_encoder` makes the body of an error from its status, text and hint, as the
     route's surface has it (None: the native form). `extra_headers` go with whatever is answered. `user` is who the
     client says that it serves; it goes into the log, as do `refusal` and `failure`, why a request was not served.
@@ -95,6 +96,7 @@ class Exchange:
         "request_id",
         "route",
         "status",
+        "surface",
         "user",
     )
 
@@ -119,6 +121,7 @@ class Exchange:
         self.extra_headers: list[tuple[bytes, bytes]] = []
         self.error_encoder: Callable[[int, str, str], bytes] | None = None
         self.route: Route | None = None
+        self.surface = ""
         self.handler: Handler | None = None
         self.is_started = False
         # Gets the path and the whole body, unpacked.

@@ -106,10 +106,12 @@ class Router:
         path = exchange.path
         if self._mounted and (find := self._mounted.get(path[1:].partition("/")[0])) is not None:
             exchange.route = find(exchange)
+            exchange.surface = "registry"
             return exchange.route.handler
         if (table := self._table(exchange, path)) is not None:
             if entry := table.get(exchange.method):
                 exchange.route, surface = entry
+                exchange.surface = surface.name
                 exchange.error_encoder = surface.encode_error
                 return exchange.route.handler
             allow = ", ".join(method for method in _ALLOW_ORDER if method in table)

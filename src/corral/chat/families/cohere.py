@@ -182,6 +182,7 @@ FAMILY = Family(
                 f"\n]{CLOSE_ACTION}",
                 ",\n    ",
                 thinking=THINK,
+                answer_starts=(OPEN_TEXT, OPEN_RESPONSE),
             ),
             has_thinking=True,
         ),

@@ -32,6 +32,11 @@ _REPEAT = re.compile(r"\{[ \t]*(\d{1,9})?[ \t]*(,)?[ \t]*(\d{1,9})?[ \t]*\}")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "[": "[", "]": "]", "\\": "\\"}
 # One token of the model, by number or name, or any but that.
 _TOKEN = re.compile(r"!?<(?:\[\d{1,9}\]|[^<>\n]{1,100})>")
+# Everything in which the name of a rule may stand without being one, and the names.
+_PARTS = re.compile(
+    r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|#[^\n]*|\{[^}]*\}'
+    rf"|{_TOKEN.pattern}|(?P<name>{_NAME.pattern})"
+)
 _HEX_DIGITS = {"x": 2, "u": 4, "U": 8}
 _MAX_DEPTH = 100
 
@@ -60,6 +65,11 @@ def expression(text: str) -> Node:
     """An expression without references to rules, as a node. ValueError as `read_grammar`."""
     node: Node = _Reader(text).alternatives(0, is_nested=True)  # type: ignore[assignment]
     return node
+
+
+def renamed(text: str, prefix: str) -> str:
+    """A grammar that can be read, with `prefix` before the name of every rule."""
+    return _PARTS.sub(lambda match: prefix + match[0] if match["name"] else match[0], text)
 
 
 class _Reader:

@@ -146,16 +146,17 @@ class Rules:
         names = {prefix: self.reserve("text") for prefix in prefixes}
         alphabet = sorted({char for tag in tags for char in tag})
         for prefix in prefixes:
-            options, default = [], names[""]
-            others = "".join(map(class_char, alphabet))
-            options.append(f"[^{others}] {default}")
+            options, special = [], ""
             for char in alphabet:
                 seen = prefix + char
-                if any(seen.endswith(tag) for tag in tags):
-                    continue
-                while seen not in names:
+                is_tag = any(seen.endswith(tag) for tag in tags)
+                while not is_tag and seen not in names:
                     seen = seen[1:]
-                options.append(f"{literal(char)} {names[seen]}")
+                if is_tag or seen:  # every other character leads back to the start
+                    special += class_char(char)
+                if seen and not is_tag:
+                    options.append(f"{literal(char)} {names[seen]}")
+            options.insert(0, f"[^{special}] {names['']}")
             self.define(names[prefix], f"({' | '.join(options)})?")
         return names[""]
 

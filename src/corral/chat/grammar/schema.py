@@ -35,10 +35,14 @@ _SHARED_TYPES = ("string", "integer", "number", "boolean", "null")
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """GBNF text, and the places (JSON pointers with a #) of what it does not hold."""
+    """GBNF text, and the places (JSON pointers with a #) of what it does not hold.
+
+    `has_gap`: line breaks may stand between thinking and the answer, and are part of neither.
+    """
 
     text: str
     unheld: tuple[str, ...] = ()
+    has_gap: bool = False
 
 
 def json_object_grammar() -> str:

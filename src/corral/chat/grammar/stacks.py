@@ -141,6 +141,18 @@ class Stacks:
         return [self._stack((element, i, 0), after) for i in range(len(self._rules[element]))]
 
 
+def may_begin_with(rules: Mapping[str, GrammarNode], texts: Iterable[str], budget: Budget) -> bool:
+    """Whether a text of the grammar begins with one of `texts`. Raises WorkLimitError."""
+    stacks = Stacks(rules, budget)
+    for text in texts:
+        these = stacks.start()
+        for char in text:
+            these = stacks.after(these, ord(char))
+        if these:
+            return True
+    return False
+
+
 def worst_text(rules: Mapping[str, GrammarNode], budget: Budget) -> tuple[str, int]:
     """A text after which there are many stacks, and how many; the search stops when there are too many.
 

@@ -31,6 +31,7 @@ class CallForm:
 
     `thinking`: the tags around what the model thinks, as the model writes them. `markers`: what begins a call.
     `names`: the names that the model knows the tools by, in their order; None: their own.
+    `answer_starts`: what may stand between thinking and an answer, one of them.
     """
 
     call: Write
@@ -40,6 +41,7 @@ class CallForm:
     separator: str | None = ""
     thinking: tuple[str, str] | None = marks.THINK
     names: Callable[[Sequence[str]], Sequence[str]] | None = None
+    answer_starts: tuple[str, ...] = ()
 
     def calls(
         self, rules: Rules, tools: Sequence[Tool], *, is_single: bool = False, budget: Budget | None = None

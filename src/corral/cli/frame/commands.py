@@ -204,6 +204,17 @@ COMMANDS: tuple[Command, ...] = (
         is_own=True,
     ),
     Command(
+        "events",
+        "Show why models were loaded, unloaded and kept waiting",
+        "tools.events:events",
+        "[MODEL]",
+        (
+            Flag("follow", "Continue with events as they happen", short="f"),
+            Flag("json", "Print JSON, an event a line"),
+        ),
+        is_own=True,
+    ),
+    Command(
         "doctor",
         "Check the server, the models, the engine and the environment",
         "doctor.doctor:doctor",

@@ -59,7 +59,6 @@ class Client:
         self._headers = {
             "Host": f"{host}:{address.port}",
             "User-Agent": f"corral-cli/{__version__}",
-            "Accept": "*/*",
         }
         if key := (os.environ.get("CORRAL_API_KEY", "") or os.environ.get("OLLAMA_API_KEY", "")).strip():
             if not (key.isascii() and key.isprintable()):
@@ -72,13 +71,13 @@ class Client:
         """Raise NoServerError unless a server answers."""
         self._ask("HEAD", "/", None)
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:
+    def call(self, method: str, path: str, body: Any = None, *, accept: str = "*/*") -> Any:
         """Send JSON, return the decoded response (None if it has no body).
 
         Raises:
             APIError, NoServerError
         """
-        answer = self._ask(method, path, _encode(body))
+        answer = self._ask(method, path, _encode(body), accept)
         if answer.status >= 300:
             raise self._error(answer, is_stream=False)
         if not answer.body:
@@ -97,7 +96,8 @@ class Client:
         """
         from http.client import HTTPException
 
-        connection, response = self._send("POST", path, _encode(body), {"Content-Type": "application/json"})
+        headers = {"Accept": "*/*", "Content-Type": "application/json"}
+        connection, response = self._send("POST", path, _encode(body), headers)
         try:
             if response.status >= 300:
                 raise self._error(_whole(response), is_stream=True)
@@ -114,6 +114,28 @@ class Client:
             raise APIError(f"the response of {self.address.url()}{path} is not JSON") from None
         finally:
             # Both: the response holds the socket too, and only a closed socket stops the server's work.
+            response.close()
+            connection.close()
+
+    def follow(self, path: str) -> Generator[dict[str, Any], None, None]:
+        """GET server-sent events and yield their JSON objects; closing the iterator ends the connection.
+
+        Raises:
+            APIError: also when the stream ends.
+            NoServerError
+        """
+        from http.client import HTTPException
+
+        connection, response = self._send("GET", path, None, {"Accept": "text/event-stream"})
+        try:
+            if response.status >= 300:
+                raise self._error(_whole(response), is_stream=False)
+            for line in _lines(response):
+                if line.startswith(b"data: "):
+                    yield json.loads(line[6:])
+        except (OSError, HTTPException, ValueError):
+            raise APIError(_LOST) from None
+        finally:
             response.close()
             connection.close()
 
@@ -135,9 +157,11 @@ class Client:
         if answer.status >= 300:
             raise self._error(answer, is_stream=False)
 
-    def _ask(self, method: str, path: str, body: bytes | None) -> short_http.Response:
+    def _ask(self, method: str, path: str, body: bytes | None, accept: str = "*/*") -> short_http.Response:
         """One complete response, whatever its status."""
-        headers = {"Content-Type": "application/json"} if body is not None else {}
+        headers = {"Accept": accept}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
         if not self._is_plain:
             connection, response = self._send(method, path, body, headers)
             try:

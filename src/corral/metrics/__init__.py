@@ -1,0 +1,1 @@
+"""Counters, gauges and histograms of the server, in the text formats that Prometheus reads."""

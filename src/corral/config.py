@@ -63,6 +63,7 @@ class Settings:
     no_prune: bool = False
     llama_server: str = ""
     engine: str = ""
+    engine_index: str = ""
     engine_env: tuple[str, ...] = ()
     keeps_spare: bool | None = None
     llm_library: str = ""

@@ -147,7 +147,8 @@ SETTINGS: tuple[Setting, ...] = (
         "engine",
         str,
         "",
-        "The engine: `builtin`, `native`, or a llama-server binary (default: the choice of `corral engine use`)",
+        "The engine: `builtin`, `native`, `cuda`, `rocm`, `vulkan`, or a llama-server binary (default: the choice of "
+        "`corral engine use`)",
     ),
     Setting(
         "CORRAL_SPARE_ENGINE",
@@ -156,6 +157,14 @@ SETTINGS: tuple[Setting, ...] = (
         values.maybe_boolean,
         "auto",
         "Keep a process ready in which the next model is loaded sooner (automatic: with 4 GiB of memory or more)",
+    ),
+    Setting(
+        "CORRAL_ENGINE_INDEX",
+        "engine.index",
+        "engine_index",
+        str,
+        "",
+        "A mirror of the engine's wheel index for `corral engine install`, with its folders (`cu128`, `vulkan`, ...)",
     ),
     Setting(
         "CORRAL_ENGINE_ENV",

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corral.runner.engines import choice
-from corral.runner.engines.build import BuildFailedError, build_native, build_progress, read_features
+from corral.runner.engines.build import build_engine, build_progress
 from corral.runner.engines.choice import (
     UnknownEngineError,
     chosen_name,
@@ -24,7 +24,8 @@ from corral.runner.engines.choice import (
     installed_engines,
     use_engine,
 )
-from corral.runner.engines.folders import engine_folder
+from corral.runner.engines.folders import EngineSetupError, engine_folder
+from corral.runner.engines.prove import read_features
 from tests.conftest import Server
 
 
@@ -129,8 +130,8 @@ def test_progress_of_any_output(lines: list[str]) -> None:
 def test_no_compiler_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is fetched."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(BuildFailedError, match="no C\\+\\+ compiler") as caught:
-        build_native(tmp_path)
+    with pytest.raises(EngineSetupError, match="no C\\+\\+ compiler") as caught:
+        build_engine(tmp_path)
     assert "apt install g++" in caught.value.hint
 
 
@@ -143,12 +144,12 @@ def test_a_build_that_fails_leaves_the_old_one(tmp_path: Path, monkeypatch: pyte
     python.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(python))
     shares: list[float] = []
-    with pytest.raises(BuildFailedError, match="error: boom") as caught:
-        build_native(tmp_path, on_progress=lambda share, _line: shares.append(share))
+    with pytest.raises(EngineSetupError, match="error: boom") as caught:
+        build_engine(tmp_path, on_progress=lambda share, _line: shares.append(share))
     assert "build.log" in caught.value.hint
     assert 0 < max(shares) < 0.1
     assert (folder / "build.json").exists()
-    assert sorted(os.listdir(folder.parent)) == ["build.log", "native"]
+    assert sorted(os.listdir(folder.parent)) == [".lock", "build.log", "native"]
 
 
 @pytest.mark.process
@@ -157,5 +158,5 @@ def test_features_of_the_wheel(tmp_path: Path) -> None:
     assert "CPU" in read_features(None)
     (tmp_path / "xllamacpp").mkdir()
     (tmp_path / "xllamacpp" / "__init__.py").write_text("raise ImportError('broken build')")
-    with pytest.raises(BuildFailedError, match="broken build"):
+    with pytest.raises(EngineSetupError, match="broken build"):
         read_features(tmp_path)

@@ -14,8 +14,8 @@ from corral.runner.engines.choice import UnknownEngineError, find_engine, instal
 from corral.runner.engines.facts import FILE, EngineFacts, read_facts, write_facts
 from corral.runner.engines.folders import (
     NAMES,
-    EngineError,
     EnginesBusyError,
+    EngineSetupError,
     engine_folder,
     engines_folder,
     known_name,
@@ -36,7 +36,17 @@ def make(folder: Path, name: str, version: str = "") -> Path:
 
 def test_facts_are_read_back(tmp_path: Path) -> None:
     facts = EngineFacts(
-        "cuda", "1.2.3", "cuda", "index", "http://x/w.whl", "sha256:00", "2026", "CUDA : ", ("90",), (CARD,)
+        "cuda",
+        "1.2.3",
+        "cuda",
+        "index",
+        "http://x/w.whl",
+        "sha256:00",
+        "2026",
+        "CUDA : ",
+        "",
+        ("90",),
+        (CARD,),
     )
     write_facts(tmp_path, facts)
     assert read_facts(tmp_path, "cuda") == facts
@@ -160,7 +170,7 @@ def test_one_at_a_time(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "engines").write_text("")
-    with pytest.raises(EngineError, match="cannot be written"), locked(tmp_path):
+    with pytest.raises(EngineSetupError, match="cannot be written"), locked(tmp_path):
         pass
 
 

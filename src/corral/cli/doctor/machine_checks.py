@@ -25,10 +25,11 @@ from corral.errors import CorralError
 from corral.homefolder import home_folder
 from corral.hostaddress import HostAddress
 from corral.registry.proxies import proxy_for
-from corral.runner.engines.build import BuildFailedError, read_features
 from corral.runner.engines.choice import UnknownEngineError, chosen_name, find_engine
 from corral.runner.engines.environment import engine_variables
+from corral.runner.engines.folders import EngineSetupError
 from corral.runner.engines.gpus import EngineGPUs
+from corral.runner.engines.prove import read_features
 from corral.store.catalog import ManifestStore
 
 _ANSWER_TIMEOUT_S = 5.0
@@ -214,7 +215,7 @@ def check_engine(env: Mapping[str, str]) -> Iterator[Finding]:
     except UnknownEngineError as exc:
         yield fail("engine", str(exc), exc.hint or f"{PROGRAM} engine list")
         return
-    except BuildFailedError as exc:
+    except EngineSetupError as exc:
         yield fail("engine", str(exc), f"reinstall {PROGRAM}, or run {PROGRAM} engine build")
         return
     missing = missing_features(_cpu_flags(), features)

@@ -1,99 +1,186 @@
-"""`engine`: lists, builds and selects engines. Needs no server."""
+"""`engine`: lists, installs, builds, selects and removes engines. Needs no server."""
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 from corral.cli.frame.flags import PROGRAM, Arguments, UsageError
-from corral.cli.terminal.formatting import format_table
 from corral.cli.terminal.screen import is_terminal, terminal_size
 from corral.homefolder import home_folder
-from corral.runner.engines.choice import chosen_name, installed_engines, use_engine
+from corral.runner.engines.choice import chosen_name, use_engine
+from corral.runner.engines.folders import NATIVE, known_name
 
 _PERCENT_STEP = 5
+_BUILD_FLAGS = ("arch", "jobs", "no-use")
+_INSTALL_FLAGS = ("index-url", "wheel", "no-use")
+_FLAGS = {
+    "list": ("json",),
+    "info": ("json",),
+    "install": _INSTALL_FLAGS,
+    "build": _BUILD_FLAGS,
+    "use": (),
+    "remove": (),
+}
+_USAGE = (
+    f"usage: {PROGRAM} engine [list | info [NAME] | install NAME | build [NAME] | use NAME | remove NAME]; NAME is "
+    "cuda, rocm, vulkan or native (install: or auto; use: or builtin, llama-server, PATH)"
+)
+_TIMES = {
+    NATIVE: "about ten minutes on two cores",
+    "vulkan": "about half an hour on two cores",
+    "cuda": "an hour or more",
+    "rocm": "an hour or more",
+}
 
 
 def engine(arguments: Arguments) -> None:
-    """`engine [list]`, `engine build`, `engine use NAME`."""
+    """`engine [list]`, `engine install NAME`, `engine build [NAME]`, `engine use NAME`, and so on."""
     words = arguments.words or ["list"]
+    if foreign := [flag for flag in arguments.flags if flag not in _FLAGS.get(words[0], (flag,))]:
+        raise UsageError(f"--{foreign[0]} does not belong to engine {words[0]}; {_USAGE}")
     match words:
         case ["list"]:
-            _list()
-        case ["build"]:
-            _build(use=not arguments.has("no-use"), jobs=int(arguments.get("jobs") or 0))
+            from corral.cli.tools.engine_listing import show_list
+
+            show_list(as_json=arguments.has("json"))
+        case ["info", *names] if len(names) < 2:
+            from corral.cli.tools.engine_listing import show_info
+
+            show_info(names[0] if names else "", as_json=arguments.has("json"))
+        case ["install", name]:
+            _install(name, arguments)
+        case ["build", *names] if len(names) < 2:
+            _build(_own_name(names[0] if names else NATIVE), arguments)
         case ["use", name]:
             chosen = use_engine(name, home_folder())
             print(f"engine '{chosen.name}' will be used by every server started from now on")
+        case ["remove", name]:
+            _remove(_own_name(name))
         case _:
-            raise UsageError(f"usage: {PROGRAM} engine [list | build | use builtin|native|llama-server|PATH]")
+            raise UsageError(_USAGE)
 
 
-def _list() -> None:
-    from corral.runner.engines.build import BuildFailedError, read_features
-
-    home = home_folder()
-    chosen = chosen_name(home)
-    rows = []
-    for found in installed_engines(home):
-        is_chosen = chosen in (found.name, str(found.server_path))
-        if found.server_path is not None:
-            features = str(found.server_path)
-        else:
-            try:
-                features = _instructions(read_features(found.package_folder))
-            except BuildFailedError as error:
-                features = f"broken: {error}"
-        rows.append(("*" if is_chosen else "", found.name, found.version or "-", features))
-    sys.stdout.write(format_table(rows, header=("", "NAME", "VERSION", "USES")))
+def _own_name(text: str) -> str:
+    name = known_name(text)
+    if not name:
+        raise UsageError(f"there is no engine '{text}' to install, build or remove; {_USAGE}")
+    return name
 
 
-def _instructions(features: str) -> str:
-    """The features that are on in `CPU : SSE3 = 1 | AVX = 1 | ...`."""
-    names = []
-    for entry in features.partition(":")[2].split("|"):
-        name, mark, value = entry.partition("=")
-        if mark and value.strip() not in ("0", ""):
-            names.append(name.strip())
-    return " ".join(names) or features
+def _install(text: str, arguments: Arguments) -> None:
+    from corral.runner.engines.cards import advise, index_folder
+    from corral.runner.engines.install import install_engine
+    from corral.runner.engines.wheels import DEFAULT_INDEX, index_addresses
+
+    index, wheel = arguments.get("index-url"), arguments.get("wheel")
+    if index and wheel:
+        raise UsageError("only one of '--index-url' or '--wheel' can be specified")
+    if text == "auto":
+        advice = advise()
+        print(advice.reason, file=sys.stderr)
+        if not advice.name:
+            return
+        text = advice.name
+    name = _own_name(text)
+    mirror = _mirror()
+    if name == NATIVE and not (index or wheel or mirror):
+        print("There is no ready-made engine for one CPU; it is compiled here.", file=sys.stderr)
+        _build(name, arguments)
+        return
+    addresses = (
+        (index,) if index else () if wheel else index_addresses(mirror or DEFAULT_INDEX, index_folder(name))
+    )
+    progress = _Progress("installing")
+    facts = install_engine(
+        home_folder(),
+        name,
+        addresses=addresses,
+        wheel=Path(wheel) if wheel else None,
+        on_progress=progress.show,
+    )
+    progress.end()
+    _finish(facts.name, has_gpu=facts.has_gpu, unproven=facts.unproven, use=not arguments.has("no-use"))
 
 
-def _build(*, use: bool, jobs: int) -> None:
-    from corral.runner.engines.build import build_native
+def _mirror() -> str:
+    from corral.config import Settings
+
+    return Settings.from_env(os.environ).engine_index
+
+
+def _build(name: str, arguments: Arguments) -> None:
+    from corral.runner.engines.build import build_engine
 
     home = home_folder()
     print(
-        f"Compiling the engine for this CPU into {home / 'engines'}: about ten minutes on two cores. "
+        f"Compiling the {name} engine into {home / 'engines'}: {_TIMES[name]}. "
         "Ctrl-C cancels; nothing is changed before the build is complete.",
         file=sys.stderr,
     )
-    show = _show_bar if is_terminal(sys.stderr) else _Steps().show
-    build_native(home, jobs=jobs, on_progress=show)
-    if is_terminal(sys.stderr):
-        print(file=sys.stderr)
-    if use:
-        use_engine("native", home)
-        print("The native engine is ready and will be used from the next server start on.")
+    progress = _Progress("building")
+    facts = build_engine(
+        home, name, arch=arguments.get("arch"), jobs=arguments.integer("jobs"), on_progress=progress.show
+    )
+    progress.end()
+    _finish(name, has_gpu=facts.has_gpu, unproven=facts.unproven, use=not arguments.has("no-use"))
+
+
+def _finish(name: str, *, has_gpu: bool, unproven: str, use: bool) -> None:
+    """Select an engine that can do what it is for; say what keeps another one from it."""
+    by_hand = f"To use it: {PROGRAM} engine use {name}"
+    if unproven:
+        print(f"The {name} engine is here, but could not be tried: {unproven}. {by_hand}")
+    elif name != NATIVE and not has_gpu:
+        print(f"The {name} engine is here, but lists no GPU ({PROGRAM} engine info {name}). {by_hand}")
+    elif use:
+        use_engine(name, home_folder())
+        print(f"The {name} engine is ready and will be used from the next server start on.")
     else:
-        print(f"The native engine is ready. To use it: {PROGRAM} engine use native")
+        print(f"The {name} engine is ready. {by_hand}")
 
 
-def _show_bar(share: float, line: str) -> None:
-    width, _ = terminal_size(sys.stderr)
-    room = max(min(width - 40, 40), 10)
-    done = int(room * share)
-    text = f"building engine {share:4.0%} ▕{'█' * done}{' ' * (room - done)}▏ {line}"
-    sys.stderr.write("\r\x1b[K" + "".join(c for c in text if c.isprintable())[: width - 1])
-    sys.stderr.flush()
+def _remove(name: str) -> None:
+    from corral.runner.engines.folders import locked, remove_engine
+
+    home = home_folder()
+    with locked(home):
+        was_here = remove_engine(home, name)
+        is_chosen = known_name(chosen_name(home)) == name
+        if is_chosen:
+            (home / "engine").unlink(missing_ok=True)
+    if not was_here:
+        print(f"the {name} engine is not installed")
+    elif is_chosen:
+        print(f"the {name} engine was removed; servers started from now on use '{chosen_name(home)}'")
+    else:
+        print(f"the {name} engine was removed")
 
 
-class _Steps:
-    """Progress where lines cannot be rewritten: one line every few percent."""
+class _Progress:
+    """A bar on a terminal; elsewhere one line every few percent."""
 
-    def __init__(self) -> None:
+    def __init__(self, verb: str) -> None:
+        self._verb = verb
+        self._is_terminal = is_terminal(sys.stderr)
         self._next = 0
 
-    def show(self, share: float, _line: str) -> None:
-        percent = int(share * 100)
-        if percent >= self._next:
-            print(f"building engine {percent}%", file=sys.stderr, flush=True)
+    def show(self, share: float, text: str) -> None:
+        if self._is_terminal:
+            self._show_bar(share, text)
+        elif (percent := int(share * 100)) >= self._next:
+            print(f"{self._verb} engine {percent}%", file=sys.stderr, flush=True)
             self._next = percent - percent % _PERCENT_STEP + _PERCENT_STEP
+
+    def _show_bar(self, share: float, text: str) -> None:
+        width, _ = terminal_size(sys.stderr)
+        room = max(min(width - 40, 40), 10)
+        done = int(room * share)
+        line = f"{self._verb} engine {share:4.0%} ▕{'█' * done}{' ' * (room - done)}▏ {text}"
+        sys.stderr.write("\r\x1b[K" + "".join(c for c in line if c.isprintable())[: width - 1])
+        sys.stderr.flush()
+
+    def end(self) -> None:
+        if self._is_terminal:
+            print(file=sys.stderr)

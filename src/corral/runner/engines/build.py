@@ -1,177 +1,194 @@
-"""Compiles the engine from PyPI's source for this very CPU, into a folder of its own.
+"""Compiles the engine from PyPI's source on this machine, into a folder of its own.
 
-The wheel has to run everywhere, so it uses what CPUs had ten years ago. A build of the same version on the machine
-itself uses all that its CPU has: with AVX-512 prompts are read 1.7 times as fast. Needs a C++ compiler; pip brings
-the rest. The old build stays in place until the new one has proven that it can be imported.
+The wheel has to run everywhere, so it uses what CPUs had ten years ago, and no GPU. A build of the same version here
+uses all that this CPU has (with AVX-512 prompts are read 1.7 times as fast), or has code for this machine's cards.
+The old build stays in place until the new one has proven that it can be imported.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import re
-import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from corral.childenv import child_environment
-from corral.errors import CorralError
+from corral.devices import read_memory
+from corral.runner.engines import cards, cudatoolkit, pip, toolchain, wheels
 from corral.runner.engines.choice import wheel_version
-from corral.runner.engines.folders import NATIVE, engine_folder
+from corral.runner.engines.facts import EngineFacts
+from corral.runner.engines.folders import NATIVE, EngineSetupError, engines_folder, locked, workplace
+from corral.runner.engines.placing import (
+    Progress,
+    backend_of,
+    disk_errors,
+    no_space,
+    pip_environment,
+    unpack,
+)
+from corral.runner.engines.toolchain import Toolchain
 
 _CMAKE_ARGS = (
     "-DLLAMA_LLGUIDANCE=OFF -DLLAMA_BUILD_BORINGSSL=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF"
 )
-_STEP = re.compile(r"Building C(?:XX)? object")
-# Files that the compiler reads (b11549). Its own percentages begin anew with each part of the build.
-_STEP_COUNT = 197
-_COMPILERS = ("c++", "g++", "clang++")
-_PROBE = "import xllamacpp, sys; sys.stdout.write(xllamacpp.get_system_info())"
-_PROBE_TIMEOUT_S = 60.0
+# What a compiler's step costs beside a file of C++, roughly.
+_STEPS = (
+    (re.compile(r"Building (?:CUDA|HIP) object"), 6.0),
+    (re.compile(r"Generate vulkan shaders for "), 3.0),
+    (re.compile(r"Building C(?:XX)? object"), 1.0),
+)
+# All steps of a target (b11549), in that unit. The build's own percentages begin anew with each part of it.
+_TOTAL = {"native": 197.0, "vulkan": 820.0, "cuda": 1000.0, "rocm": 1000.0}
+# What one step takes at its worst: as many run at a time as fit into the memory.
+_STEP_BYTES = {"cuda": 3 << 30, "rocm": 3 << 30}
+_COMPILED = 0.95
 
 
-class BuildFailedError(CorralError):
-    """The engine could not be compiled; `hint` names the log."""
+def build_engine(
+    home: Path,
+    target: str = NATIVE,
+    *,
+    arch: str = "",
+    jobs: int = 0,
+    on_progress: Progress = lambda _share, _line: None,
+) -> EngineFacts:
+    """Compile and put into place. `target` is one of `folders.NAMES`, `arch` the cards to compile for.
 
-
-def build_native(
-    home: Path, *, jobs: int = 0, on_progress: Callable[[float, str], None] = lambda _share, _line: None
-) -> Path:
-    """Compile and put into place; returns the folder. Takes ten minutes on two cores.
-
+    The native build takes ten minutes on two cores, Vulkan about twice as long, CUDA and ROCm an hour or more.
     `on_progress` hears the share that is done (0 to 1, never less than before) and what is being done.
 
     Raises:
-        BuildFailedError: no compiler, no pip, or the compiler failed.
+        EngineSetupError: a tool is missing, or the compiler failed. Nothing was changed.
     """
     wanted = wheel_version()
     if not wanted:
-        raise BuildFailedError("the xllamacpp package is not installed, so its version is not known")
-    if not any(shutil.which(name) for name in _COMPILERS):
-        raise BuildFailedError(
-            "no C++ compiler found",
-            hint="install one: apt install g++, dnf install gcc-c++, or xcode-select --install",
+        raise EngineSetupError("the xllamacpp package is not installed, so its version is not known")
+    toolchain.check_tools(target)
+    pip.pip_command()
+    with locked(home), disk_errors(home), workplace(home, target) as work:
+        log = engines_folder(home) / "build.log"
+        log.write_text("")
+        tools = _toolchain(target, arch, work, log, on_progress)
+        if tools.needs_cmake:
+            tools = _with_cmake(tools, work, log)
+        wheel = _compile(target, tools, work, log, wanted, jobs or default_jobs(target), on_progress)
+        facts = EngineFacts(
+            target, wanted, backend_of(target), "build", wheels.PACKAGE, architectures=tools.architectures
         )
-    folder = engine_folder(home, NATIVE)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    target = folder.parent / f".building-{os.getpid()}"
-    log = folder.parent / "build.log"
-    try:
-        _compile(target, log, wanted, jobs or os.cpu_count() or 1, on_progress)
-        features = read_features(target)
-        facts = {
-            "version": wanted,
-            "built_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "features": features,
-        }
-        (target / "build.json").write_text(json.dumps(facts, indent=1) + "\n")
-        old = folder.parent / f".old-{os.getpid()}"
-        if folder.exists():
-            folder.rename(old)
-        target.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(target, ignore_errors=True)
-    on_progress(1.0, f"the {NATIVE} engine is ready")
-    return folder
+        return unpack(
+            home,
+            facts,
+            wheel,
+            work,
+            log,
+            lambda share, text: on_progress(_COMPILED + 0.05 * max(share - 0.85, 0) / 0.15, text),
+            tools.libraries,
+        )
+
+
+def default_jobs(target: str) -> int:
+    """How many files are compiled at a time: one for each core, if they fit into the memory."""
+    cores = os.cpu_count() or 1
+    needed = _STEP_BYTES.get(target)
+    return max(min(cores, read_memory()[1] // needed), 1) if needed else cores
+
+
+def _toolchain(target: str, arch: str, work: Path, log: Path, on_progress: Progress) -> Toolchain:
+    match target:
+        case "vulkan":
+            return toolchain.vulkan_tools()
+        case "rocm":
+            return toolchain.rocm_tools(arch)
+        case "cuda":
+            return _cuda(arch, work, log, on_progress)
+        case _:
+            return toolchain.native_tools()
+
+
+def _cuda(arch: str, work: Path, log: Path, on_progress: Progress) -> Toolchain:
+    """The machine's own CUDA toolkit, or NVIDIA's packages from PyPI."""
+    gpus = cards.cuda_cards()
+    root, problem = toolchain.cuda_root()
+    tools = replace(toolchain.native_tools())
+    if root is not None:
+        names = toolchain.cuda_architectures(arch, gpus, toolchain.cuda_version(root)[0])
+        return replace(tools, env=toolchain.cuda_variables(root, names), architectures=names)
+    names = toolchain.cuda_architectures(arch, gpus, cudatoolkit.MAJOR)
+    on_progress(0.0, f"{problem}: fetching NVIDIA's compiler and cuBLAS from PyPI")
+    root = cudatoolkit.fetch_toolkit(
+        work, log, problem, cards.driver_version(), lambda line: on_progress(0.0, line.strip())
+    )
+    # The libraries lie beside the engine, which finds them there.
+    env = {**toolchain.cuda_variables(root, names), "LD_RUN_PATH": "$ORIGIN"}
+    return replace(tools, env=env, architectures=names, libraries=cudatoolkit.runtime_libraries(root))
+
+
+def _with_cmake(tools: Toolchain, work: Path, log: Path) -> Toolchain:
+    """CMake from PyPI."""
+    target = work / "cmake"
+    command = [*pip.pip_command(), "install", "--no-compile", "--no-input", "--disable-pip-version-check"]
+    command += ["--target", str(target), "cmake>=3.31,<5"]
+    output = pip.run(command, env=pip_environment(work), log=log)
+    if output.status != 0:
+        raise EngineSetupError(
+            f"no cmake found, and the one of PyPI did not come: {output.reason()}", hint="install cmake"
+        )
+    path = os.pathsep.join([str(target / "cmake/data/bin"), os.environ.get("PATH", os.defpath)])
+    return replace(tools, env={**tools.env, "PATH": path})
 
 
 def _compile(
-    target: Path, log: Path, wanted: str, jobs: int, on_progress: Callable[[float, str], None]
-) -> None:
-    command = [sys.executable, "-m", "pip", "install", "-v", "--no-deps", "--disable-pip-version-check"]
-    command += ["--no-binary", "xllamacpp", "--target", str(target), f"xllamacpp=={wanted}"]
-    env = {**os.environ, "NPROC": str(jobs), "CMAKE_BUILD_PARALLEL_LEVEL": str(jobs), "PYTHONUNBUFFERED": "1"}
+    target: str, tools: Toolchain, work: Path, log: Path, version: str, jobs: int, on_progress: Progress
+) -> Path:
+    """Compile the wheel of a target; returns its file."""
+    # No cache: pip would take a wheel that it has built for another target.
+    command = [*pip.pip_command(), "wheel", "-v", "--no-deps", "--no-cache-dir", "--no-input"]
+    command += [
+        "--disable-pip-version-check",
+        "--no-binary",
+        wheels.PACKAGE,
+        "--wheel-dir",
+        str(work / "wheel"),
+    ]
+    command += [f"{wheels.PACKAGE}=={version}"]
+    env = {**tools.env, "NPROC": str(jobs), "CMAKE_BUILD_PARALLEL_LEVEL": str(jobs)}
     env["CMAKE_ARGS"] = f"{_CMAKE_ARGS} {os.environ.get('CMAKE_ARGS', '')}".strip()
-    tail = ""
-    with log.open("w", buffering=1) as file, _running(command, env) as process:
-        assert process.stdout is not None
-        for share, line in build_progress(_logged(process.stdout, file)):
-            tail = line or tail
-            on_progress(share, line)
-        status = process.wait()
-    if status != 0:
-        hint = f"see {log}"
-        if "No module named pip" in tail:
-            hint = "pip is needed in this environment: python -m ensurepip"
-        raise BuildFailedError(f"the build failed: {tail}", hint=hint)
-
-
-def _logged(lines: Iterator[str], file: object) -> Iterator[str]:
-    for line in lines:
-        file.write(line)  # type: ignore[attr-defined]
-        yield line
-
-
-@contextlib.contextmanager
-def _running(command: list[str], env: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """A process that ends, with all that it started, when this context does."""
-    process = subprocess.Popen(
-        command,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-        preexec_fn=_be_nice,
+    meter = BuildMeter(target, on_progress)
+    output = pip.run(
+        command, env=_without_targets(pip_environment(work, env), env), log=log, on_line=meter.read
     )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+    if output.is_out_of_space:
+        raise no_space()
+    if output.status != 0:
+        raise EngineSetupError(f"the build failed: {output.reason()}", hint=f"see {log}")
+    return next((work / "wheel").glob("*.whl"))
 
 
-def _be_nice() -> None:
-    os.nice(5)  # a server that runs meanwhile has answers to give
+def _without_targets(env: dict[str, str], ours: dict[str, str]) -> dict[str, str]:
+    """What the shell says of other targets must not decide about this one."""
+    return {name: value for name, value in env.items() if name in ours or not name.startswith("XLLAMACPP_")}
 
 
-def build_progress(lines: Iterator[str]) -> Iterator[tuple[float, str]]:
-    """The share that is done, and the line, for each line of a build's output.
+class BuildMeter:
+    """How far a build is, from its output. Compiling makes nine tenths of it."""
 
-    The compiler's steps make nine tenths of it; what comes before and after is small.
-    """
-    share, count = 0.0, 0
+    def __init__(self, target: str, on_progress: Callable[[float, str], None]) -> None:
+        self._total = _TOTAL[target]
+        self._done = 0.0
+        self._share = 0.0
+        self._on_progress = on_progress
+
+    def read(self, line: str) -> None:
+        self._done += next((cost for pattern, cost in _STEPS if pattern.search(line)), 0.0)
+        if self._done:
+            self._share = 0.05 + 0.9 * min(self._done / self._total, 1.0)
+        self._on_progress(self._share, line.strip())
+
+
+def build_progress(lines: Iterable[str], target: str = NATIVE) -> Iterator[tuple[float, str]]:
+    """The share that is done, and the line, for each line of a build's output."""
+    heard: list[tuple[float, str]] = []
+    meter = BuildMeter(target, lambda share, line: heard.append((share, line)))
     for line in lines:
-        text = line.strip()
-        if _STEP.search(text):
-            count += 1
-            share = 0.05 + 0.9 * min(count / _STEP_COUNT, 1.0)
-        yield share, text
-
-
-def read_features(package_folder: Path | None) -> str:
-    """What a build of the engine says of the CPU features that it uses (None: the one in this environment).
-
-    Raises:
-        BuildFailedError: it cannot even be imported.
-    """
-    env = child_environment()
-    if package_folder is not None:
-        env["PYTHONPATH"] = str(package_folder)
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", _PROBE],
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=_PROBE_TIMEOUT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise BuildFailedError("the engine hangs when it is imported") from None
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or ["no output"]
-        raise BuildFailedError(f"the engine cannot be imported: {lines[-1]}")
-    return done.stdout.strip()
+        meter.read(line)
+        yield heard.pop()

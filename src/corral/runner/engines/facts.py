@@ -19,7 +19,8 @@ class EngineFacts:
     """`source`: `index`, `wheel` (a file), or `build`; `origin`: its address or name. `digest` is the wheel's.
 
     `devices` is what the engine listed when it was proven, on this machine; `features` its own line about them.
-    `architectures`: the GPUs that it was compiled for, as its compiler names them; empty if not known.
+    `architectures`: the GPUs that it was compiled for, as its compiler names them; empty if not known. `unproven`:
+    why it could not be tried here, empty if it was.
     """
 
     name: str
@@ -30,6 +31,7 @@ class EngineFacts:
     digest: str = ""
     built_at: str = ""
     features: str = ""
+    unproven: str = ""
     architectures: tuple[str, ...] = ()
     devices: tuple[EngineDevice, ...] = ()
 
@@ -57,7 +59,7 @@ def read_facts(folder: Path, name: str) -> EngineFacts | None:
             version=str(found["version"]),
             **{
                 key: str(found[key])
-                for key in ("backend", "source", "origin", "digest", "built_at", "features")
+                for key in ("backend", "source", "origin", "digest", "built_at", "features", "unproven")
                 if key in found
             },
             architectures=tuple(map(str, found.get("architectures") or ())),

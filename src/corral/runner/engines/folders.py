@@ -26,11 +26,11 @@ NAMES = ("cuda", "rocm", "vulkan", NATIVE)
 _ALIASES = {"cpu-native": NATIVE, "hip": "rocm"}
 
 
-class EngineError(CorralError):
+class EngineSetupError(CorralError):
     """An engine could not be made, proven or removed."""
 
 
-class EnginesBusyError(EngineError):
+class EnginesBusyError(EngineSetupError):
     """Another process makes or removes an engine at this moment."""
 
 
@@ -61,14 +61,14 @@ def locked(home: Path) -> Iterator[None]:
 
     Raises:
         EnginesBusyError
-        EngineError: the folder cannot be written.
+        EngineSetupError: the folder cannot be written.
     """
     folder = engines_folder(home)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as exc:
-        raise EngineError(f"{folder} cannot be written: {exc.strerror}") from None
+        raise EngineSetupError(f"{folder} cannot be written: {exc.strerror}") from None
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,86 @@
+"""Whether a build of the engine works here: a child imports it and lists its devices."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from corral.childenv import child_environment
+from corral.gpus import EngineDevice
+from corral.runner.engines.distributions import library_hint
+from corral.runner.engines.folders import EngineSetupError
+from corral.runner.engines.probe import ProbeError, probe_devices
+
+_PROBE = "import xllamacpp, sys; sys.stdout.write(xllamacpp.get_system_info())"
+_TIMEOUT_S = 60.0
+# A CUDA build cannot be imported without the driver, which a container gets only when it runs.
+_DRIVER = "libcuda.so.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a build says of itself. `unproven`: why it could not be asked."""
+
+    features: str = ""
+    devices: tuple[EngineDevice, ...] = ()
+    unproven: str = ""
+
+
+def read_features(package_folder: Path | None, env: Mapping[str, str] | None = None) -> str:
+    """What a build of the engine says of the features that it uses (None: the one in this environment).
+
+    Raises:
+        EngineSetupError: it cannot even be imported.
+    """
+    variables = {**child_environment(), **(env or {})}
+    if package_folder is not None:
+        variables["PYTHONPATH"] = str(package_folder)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", _PROBE],
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise EngineSetupError("the engine hangs when it is imported") from None
+    if done.returncode != 0:
+        raise _import_error(done)
+    return done.stdout.strip()
+
+
+def _import_error(done: subprocess.CompletedProcess[str]) -> EngineSetupError:
+    if done.returncode == -signal.SIGILL:
+        return EngineSetupError(
+            "the engine cannot be imported: it was compiled for instructions that this CPU does not have",
+            hint="compile it on this machine: corral engine build",
+        )
+    lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+    return EngineSetupError(f"the engine cannot be imported: {lines[-1]}", hint=library_hint(lines[-1]))
+
+
+def prove(package_folder: Path) -> Proof:
+    """Import a build that was just unpacked, and list its devices.
+
+    Raises:
+        EngineSetupError: it cannot be imported, or cannot list its devices.
+    """
+    try:
+        features = read_features(package_folder)
+        return Proof(features, probe_devices(package_folder=package_folder))
+    except EngineSetupError as exc:
+        if _DRIVER not in str(exc):
+            raise
+        return Proof(unproven=f"there is no NVIDIA driver here ({_DRIVER})")
+    except ProbeError as exc:
+        raise EngineSetupError(
+            f"the engine cannot list its devices: {exc}", hint=library_hint(str(exc))
+        ) from None

@@ -151,6 +151,62 @@ def test_tools_and_a_schema_work_together(models: Server, model: str) -> None:
     assert kinds == {"call", "answer"}
 
 
+@pytest.mark.parametrize(
+    "model", ["tags", "deepseek3", "gemma4", "glm-4.7", "cohere", "ministral", "harmony", "glimmer"]
+)
+@pytest.mark.parametrize("tools", [None, TOOLS], ids=["answer", "tools"])
+def test_a_schema_holds_after_thinking(
+    models: Server, model: str, tools: list[dict[str, Any]] | None
+) -> None:
+    """Whatever random weights say before it, or instead of it: the thinking is theirs, the answer is not."""
+    count = 0
+    for seed in range(4):
+        fields: dict[str, Any] = {} if tools is None else {"tools": tools}
+        answer = chat(models, model, seed, 60, format=ANSWER, think=True, **fields)
+        message = answer["message"]
+        if answer["done_reason"] == "length":
+            continue  # the text of an argument or of the answer went on to the end
+        count += 1
+        if not message.get("tool_calls"):
+            jsonschema.validate(json.loads(message["content"]), ANSWER)
+    assert count
+
+
+def test_the_answer_after_thinking_is_bound_in_one_run(models: Server) -> None:
+    """The model thinks what it would think anyway. The answer is that of the grammar, and the counts are of both."""
+    said = {"model": "thinker", "messages": [{"role": "user", "content": "now D"}], "stream": False}
+    free = models.post("/api/chat", {**said, "think": True})
+    assert free["message"]["thinking"]
+    for bound, answer in (
+        ({"format": {"const": "x"}}, '"x"'),
+        ({"grammar": 'root ::= "\\n\\n no"'}, "\n\n no"),
+    ):
+        found = models.post("/api/chat", {**said, **bound, "think": True})
+        assert found["message"]["thinking"] == free["message"]["thinking"]
+        assert found["message"]["content"] == answer
+        assert found["prompt_eval_count"] == free["prompt_eval_count"]
+        assert found["eval_count"] > len(free["message"]["thinking"].split())
+
+
+def test_num_predict_is_for_thinking_and_for_the_answer(models: Server) -> None:
+    """Each has the whole of it; a reply that needs more of it for its thinking is answered all the same."""
+    said = {"model": "thinker", "messages": [{"role": "user", "content": "now D"}], "stream": False}
+    free = models.post("/api/chat", {**said, "think": True})
+    thought = free["message"]["thinking"]
+    schema = {"type": "string", "minLength": 400}
+    limit = len(thought) + 20  # and the tags
+    body = {**said, "think": True, "format": schema, "options": {"num_predict": limit}}
+    found = models.post("/api/chat", body)
+    assert found["message"]["thinking"] == thought
+    assert found["done_reason"] == "length"
+    assert limit < found["eval_count"] <= 2 * limit
+    assert found["eval_duration"] > 0
+    short = models.post("/api/chat", {**body, "format": {"const": 1}, "options": {"num_predict": 3}})
+    assert (short["message"]["content"], short["done_reason"]) == ("1", "stop")
+    assert thought.startswith(short["message"]["thinking"])
+    assert short["prompt_eval_count"] == free["prompt_eval_count"]
+
+
 def test_grammar_text_binds(models: Server) -> None:
     """GBNF as it is, on both routes."""
     grammar = 'root ::= "yes " [0-9]{3} | "no"'

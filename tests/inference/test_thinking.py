@@ -168,3 +168,44 @@ def test_a_budget_with_a_tool(tiny: Server) -> None:
     answer = ask(tiny, 2, tools=[tool], messages=messages)
     calls = [block["input"] for block in answer["content"] if block["type"] == "tool_use"]
     assert calls == [{"city": "Paris"}]
+
+
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+NAMED = {"name": "n", "schema": SCHEMA}
+
+
+def test_a_schema_after_thinking_on_every_surface(tiny: Server) -> None:
+    """The same thinking and an answer of the schema, and the prompt is counted as it was sent."""
+    messages = [{"role": "user", "content": QUESTION}]
+    body = {"model": "corral-tiny", "messages": messages, "temperature": 0, "stream": False}
+    native = {**body, "options": {"temperature": 0}}
+    free = tiny.post("/api/chat", native)
+    found = tiny.post("/api/chat", {**native, "format": SCHEMA})
+    assert found["message"]["thinking"] == free["message"]["thinking"]
+    text, thinking = found["message"]["content"], found["message"]["thinking"]
+    assert isinstance(json.loads(text)["n"], int)
+    assert found["prompt_eval_count"] == free["prompt_eval_count"]
+
+    parts = tiny.stream("/api/chat", {**native, "stream": True, "format": SCHEMA})
+    assert "".join(part["message"].get("thinking", "") for part in parts) == thinking
+    assert "".join(part["message"]["content"] for part in parts) == text
+    kinds = ["thinking" if part["message"].get("thinking") else "content" for part in parts[:-1]]
+    assert kinds == sorted(kinds, reverse=True)
+
+    answer = tiny.post(
+        "/v1/chat/completions", {**body, "response_format": {"type": "json_schema", "json_schema": NAMED}}
+    )
+    said = answer["choices"][0]["message"]
+    assert (said["reasoning"], said["content"]) == (thinking, text)
+    assert answer["usage"]["prompt_tokens"] == found["prompt_eval_count"]
+    assert answer["usage"]["completion_tokens"] == found["eval_count"]
+
+    form = {"format": {"type": "json_schema", **NAMED}}
+    answer = tiny.post("/v1/responses", {**body, "messages": None, "input": QUESTION, "text": form})
+    reasoning, said = answer["output"]
+    assert reasoning["summary"][0]["text"] == thinking
+    assert said["content"][0]["text"] == text
+
+    answer = ask(tiny, 1000, output_config={"format": {"type": "json_schema", "schema": SCHEMA}})
+    assert [block.get("thinking", block.get("text")) for block in answer["content"]] == [thinking, text]
+    assert answer["usage"]["output_tokens"] == found["eval_count"]

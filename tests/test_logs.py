@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.logs import LineFormatter, LogWriter, escape_controls
+from corral.logs import JSONFormatter, LineFormatter, LogWriter, escape_controls
 
 
 @given(st.text(max_size=60))
@@ -23,6 +24,27 @@ def test_nothing_but_visible_text_passes(text: str) -> None:
     assert not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or c in "\u2028\u2029\u202e\u2066" for c in escaped)
     escaped.encode()
     assert escaped == text or not text.isprintable()
+
+
+@given(st.text(max_size=60))
+def test_an_event_as_json(text: str) -> None:
+    record = logging.LogRecord("corral.http", logging.INFO, "f", 1, "request %s", (text,), None)
+    record.fields = {"path": text, "status": 200}
+    line = JSONFormatter().format(record)
+    assert line.isascii()
+    assert line.isprintable()
+    entry = json.loads(line)
+    assert entry["message"] == f"request {text}"
+    assert (entry["path"], entry["status"], entry["level"]) == (text, 200, "INFO")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", entry["time"])
+
+
+def test_a_traceback_as_json() -> None:
+    try:
+        raise ValueError("x\ny")
+    except ValueError:
+        record = logging.LogRecord("corral", logging.ERROR, "f", 1, "failed", (), sys.exc_info())
+    assert "ValueError: x\ny" in json.loads(JSONFormatter().format(record))["traceback"]
 
 
 def test_what_may_be_seen_stays() -> None:

@@ -55,6 +55,8 @@ class Settings:
     max_queue: int = 512
     origins: tuple[str, ...] = ()
     log_level: str = "INFO"
+    log_format: Literal["text", "json"] = "text"
+    log_slow_ns: int = 0
     flash_attention: bool | None = None
     kv_cache_type: str = ""
     go_template: bool | None = None

@@ -7,6 +7,7 @@ bounded queue; what does not fit is dropped and counted.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import re
@@ -58,6 +59,27 @@ class LineFormatter(logging.Formatter):
         return "\n".join(f"    {escape_controls(line)}" for line in lines)
 
 
+class JSONFormatter(logging.Formatter):
+    """One JSON object a line: `time` (RFC 3339, UTC), `level`, `logger`, `message`, and the fields of the event.
+
+    A record has fields if it was made with `extra={"fields": ...}`; `traceback` is that of an error.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        entry: dict[str, object] = {
+            "time": f"{moment}.{record.msecs:03.0f}Z",
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage()[:_MAX_LINE_CHARS],
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        # With ASCII alone nothing can end the line or move a cursor.
+        return json.dumps(entry, default=str)
+
+
 class Sparing:
     """Limits log lines that clients can cause at will: a few per minute, then none until the minute is over."""
 
@@ -83,9 +105,11 @@ class Sparing:
 class LogWriter(logging.Handler):
     """Writes lines to a descriptor in its own thread; `emit` and `put` never wait."""
 
-    def __init__(self, descriptor: int, *, max_queued_bytes: int = _MAX_QUEUED_BYTES) -> None:
+    def __init__(
+        self, descriptor: int, *, is_json: bool = False, max_queued_bytes: int = _MAX_QUEUED_BYTES
+    ) -> None:
         super().__init__()
-        self.setFormatter(LineFormatter())
+        self.setFormatter(JSONFormatter() if is_json else LineFormatter())
         self.dropped_count = 0
         self._descriptor = descriptor
         self._max_queued_bytes = max_queued_bytes
@@ -155,10 +179,10 @@ class LogWriter(logging.Handler):
                 select.select((), (self._descriptor,), ())
 
 
-def set_up_logging(level: str) -> LogWriter:
+def set_up_logging(level: str, *, is_json: bool = False) -> LogWriter:
     """Send the log to standard error, and uncaught exceptions of threads to the log."""
     _open_standard_streams()
-    writer = LogWriter(2)
+    writer = LogWriter(2, is_json=is_json)
     logging.basicConfig(level=logging.WARNING, handlers=[writer], force=True)
     logging.getLogger("corral").setLevel(level)
     threading.excepthook = _log_thread_end

@@ -72,22 +72,33 @@ class RequestFacts:
         self.tokens += tokens
         self.predicted_ns += predicted_ns
 
-    def words(self) -> str:
-        """The facts that apply as ` key=value` words for a log line; empty for a request without a model."""
-        found = f" model={named(self.model)}" if self.model else ""
+    def values(self) -> dict[str, int | float | str]:
+        """The facts that apply, by their names in the log; nothing for a request without a model. Times in ms."""
+        found: dict[str, int | float | str] = {}
+        if self.model:
+            found["model"] = self.model
         if self.prompt_tokens:
-            found += f" prompt_tokens={self.prompt_tokens}"
+            found["prompt_tokens"] = self.prompt_tokens
         if self.cached_tokens:
-            found += f" cached={self.cached_tokens}"
+            found["cached"] = self.cached_tokens
         if self.tokens:
-            found += f" tokens={self.tokens}"
+            found["tokens"] = self.tokens
         if self.queue_ns:
-            found += f" queue_ms={self.queue_ns / 1e6:.1f}"
+            found["queue_ms"] = round(self.queue_ns / 1e6, 1)
         if self.load_ns:
-            found += f" load_ms={self.load_ns / 1e6:.1f}"
+            found["load_ms"] = round(self.load_ns / 1e6, 1)
         if self.tokens and self.predicted_ns:
-            found += f" tok_s={self.tokens * 1e9 / self.predicted_ns:.1f}"
-        return f"{found} error={self.error}" if self.error else found
+            found["tok_s"] = round(self.tokens * 1e9 / self.predicted_ns, 1)
+        if self.error:
+            found["error"] = self.error
+        return found
+
+    def words(self) -> str:
+        """The same as ` key=value` words for a log line."""
+        return "".join(
+            f" {name}={named(str(value)) if name == 'model' else value}"
+            for name, value in self.values().items()
+        )
 
 
 _current: ContextVar[RequestFacts | None] = ContextVar("request_facts", default=None)

@@ -29,7 +29,7 @@ from corral.api.http.steps.failures import answer_errors
 from corral.api.http.steps.host import CheckHost
 from corral.api.http.steps.measure import Measure
 from corral.api.http.steps.origin import CheckOrigin
-from corral.api.http.steps.request_line import log_request
+from corral.api.http.steps.request_line import LogRequests
 from corral.api.keys.routes import keys_surface
 from corral.api.native.routes import Services, native_surface
 from corral.api.openai.routes import openai_surface
@@ -102,7 +102,7 @@ def serve(settings: Settings) -> None:
         CorralError: the address or the models folder cannot be used, or the configured engine does
             not exist.
     """
-    logs = set_up_logging(settings.log_level)
+    logs = set_up_logging(settings.log_level, is_json=settings.log_format == "json")
     lifetime = Lifetime(logs)
     try:
         for warning in settings.warnings:
@@ -347,7 +347,7 @@ def _app(
     guard = HostGuard(is_loopback=settings.host.is_loopback, port=port)
     steps: list[Step] = [
         *([Measure(metrics)] if metrics is not None else []),
-        log_request,
+        LogRequests(slow_s=settings.log_slow_ns / _NS_PER_S, has_fields=settings.log_format == "json"),
         answer_errors,
         dispatch.find,
         FindClient(Proxies(settings.trusted_proxies)),

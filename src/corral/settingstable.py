@@ -91,6 +91,22 @@ SETTINGS: tuple[Setting, ...] = (
         "1: debug log; negative: warnings only",
     ),
     Setting(
+        "CORRAL_LOG_FORMAT",
+        "log.format",
+        "log_format",
+        values.log_format,
+        "text",
+        "Lines of the log: `text`, or `json` for a JSON object each",
+    ),
+    Setting(
+        "CORRAL_LOG_SLOW",
+        "log.slow",
+        "log_slow_ns",
+        values.duration,
+        "0",
+        "Log requests that take longer than this as warnings (0: none)",
+    ),
+    Setting(
         "OLLAMA_FLASH_ATTENTION",
         "engine.flash_attention",
         "flash_attention",

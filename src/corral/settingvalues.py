@@ -68,6 +68,12 @@ def keep_alive(text: str) -> int:
     return FOREVER_NS if value_ns < 0 else value_ns
 
 
+def log_format(text: str) -> str:
+    if text.lower() not in ("text", "json"):
+        raise UnreadableError
+    return text.lower()
+
+
 def registry_mode(text: str) -> str:
     if text.lower() not in ("off", "pull", "push"):
         raise UnreadableError

@@ -68,7 +68,8 @@ class Journal:
         decision = Decision(self._count, self._clock_ns(), kind, model, cause, request, facts)
         self._kept.append(decision)
         if level and _log.isEnabledFor(level):
-            _log.log(level, "%s", line_of(decision))
+            fields = {"model": model, "cause": cause, "request": request, **facts}
+            _log.log(level, "%s", line_of(decision), extra={"fields": fields})
         self._watch(decision)
         for follower in self._followers:
             follower.set()

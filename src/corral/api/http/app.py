@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 from corral import __version__, requestfacts
 from corral.api.http.exchange import Exchange
@@ -14,6 +15,7 @@ from corral.web.call import Call
 
 # After a body of this size the heap is trimmed.
 _LARGE_BYTES = 4 << 20
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _SERVER = (b"server", f"corral/{__version__}".encode("ascii"))
 
 
@@ -38,11 +40,12 @@ class App:
         self._serial = itertools.count(1)
 
     async def __call__(self, call: Call) -> None:
-        exchange = Exchange(
-            call, f"{next(self._serial):x}", limits=self._limits, stall_timeout_s=self._stall_timeout_s
-        )
-        requestfacts.begin(exchange.request_id)
-        exchange.extra_headers.append(_SERVER)
+        request_id = f"{next(self._serial):x}"
+        exchange = Exchange(call, request_id, limits=self._limits, stall_timeout_s=self._stall_timeout_s)
+        if given := exchange.headers.get(b"x-request-id"):
+            exchange.request_id = request_id = checked_id(given) or request_id
+        requestfacts.begin(request_id)
+        exchange.extra_headers += (_SERVER, (b"x-request-id", request_id.encode("ascii")))
         if self._request_log is not None:
             exchange.keep_body = self._request_log.keep
         self._active.add(exchange)
@@ -60,3 +63,9 @@ class App:
         self._is_stopping = True
         for exchange in list(self._active):
             exchange.stop()
+
+
+def checked_id(given: bytes) -> str:
+    """The id that a client gave its request; empty if it is too long, or could be something else in a log."""
+    text = given.decode("latin-1")
+    return text if _REQUEST_ID.fullmatch(text) else ""

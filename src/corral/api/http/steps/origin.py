@@ -7,6 +7,9 @@ from corral.api.http.origins import HostGuard, OriginRules
 from corral.api.http.routing import Handler
 from corral.api.http.steps.refusal import MAX_NAMED, forbid
 
+# Headers that a page learns nothing from.
+_KEPT = (b"allow", b"server", b"x-request-id")
+
 
 class CheckOrigin:
     """The step for requests with an `Origin`."""
@@ -21,7 +24,7 @@ class CheckOrigin:
             is_preflight = exchange.method == "OPTIONS"
             headers = self._rules.headers_for(origin, is_preflight=is_preflight)
             if headers is None:
-                exchange.extra_headers = [h for h in exchange.extra_headers if h[0] in (b"allow", b"server")]
+                exchange.extra_headers = [h for h in exchange.extra_headers if h[0] in _KEPT]
                 reason = f"origin {origin[:MAX_NAMED]!r} is not allowed"
                 await forbid(exchange, f"{reason}; add it to OLLAMA_ORIGINS if its pages may use this server")
                 return

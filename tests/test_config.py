@@ -102,8 +102,12 @@ def test_values_and_fallbacks() -> None:
             "OLLAMA_MODELS": "'/models'",
             "OLLAMA_VULCAN": "1",
             "OLLAMA_EDITOR": "vi",
+            "CORRAL_PRELOAD": "llama3.2, nomic-embed-text",
+            "CORRAL_SPARE_ENGINE": "0",
         }
     )
+    assert settings.preload == ("llama3.2", "nomic-embed-text")
+    assert (settings.keeps_spare, Settings().keeps_spare) == (False, None)
     assert settings.keep_alive_ns > 2**62
     assert (settings.max_queue, settings.num_parallel, settings.no_prune) == (512, 3, True)
     assert settings.load_timeout_ns == 90 * 10**9

@@ -48,6 +48,7 @@ class Settings:
     host: HostAddress = field(default_factory=lambda: HostAddress.parse(""))
     models_dir: Path = field(default_factory=lambda: Path.home() / ".ollama" / "models")
     keep_alive_ns: int = 5 * _MINUTE_NS
+    preload: tuple[str, ...] = ()
     load_timeout_ns: int = 5 * _MINUTE_NS
     context_length: int = 0
     num_parallel: int = 0

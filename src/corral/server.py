@@ -44,6 +44,7 @@ from corral.devices import read_memory
 from corral.errors import CorralError
 from corral.homefolder import home_folder
 from corral.inference.pipeline import Inference
+from corral.inference.preloading import preload
 from corral.inference.profile import Profiles
 from corral.library.blob_access import BlobAccess
 from corral.library.create.jobs import Jobs
@@ -167,6 +168,7 @@ class _Parts:
     """The parts of the server; `close` runs at its end, after the scheduler."""
 
     app: App
+    inference: Inference
     scheduler: Scheduler
     spare: Spare
     store: ModelStore
@@ -199,6 +201,7 @@ async def _serve(
             await web.start(listener)
             may_prune = not (settings.no_prune or settings.is_read_only)
             lifetime.watch(_prepare(parts, may_prune=may_prune, show=lifetime.show))
+            lifetime.watch(preload(parts.inference, settings.preload))
             lifetime.watch(_warn_of_unused_gpus(parts.gpus))
             await lifetime.until_stopped()
             await web.stop(parts.app.stop, grace_s=_GRACE_S)
@@ -302,7 +305,9 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "
     operations = operations_surface(journal, handler)
     surfaces = [each for each in _surfaces(services, archive, keys, operations, off) if each.name not in off]
     app = _app(settings, surfaces, metrics, registry, keyring, port, host)
-    return _Parts(app, scheduler, spare, store, states, puller, registry, keyring, gpus, lag, close)
+    return _Parts(
+        app, services.inference, scheduler, spare, store, states, puller, registry, keyring, gpus, lag, close
+    )
 
 
 def _surfaces(

@@ -35,6 +35,14 @@ SETTINGS: tuple[Setting, ...] = (
         "How long a model stays loaded after its last request (negative: forever)",
     ),
     Setting(
+        "CORRAL_PRELOAD",
+        "scheduler.preload",
+        "preload",
+        values.entries,
+        "",
+        "Models to load when the server starts, separated by commas; how long they stay is up to OLLAMA_KEEP_ALIVE",
+    ),
+    Setting(
         "OLLAMA_LOAD_TIMEOUT",
         "scheduler.load_timeout",
         "load_timeout_ns",

@@ -18,6 +18,7 @@ from corral.runner.interface import CompletionRequest, EngineChoice, RunnerSpec
 from corral.runner.process import child_variables
 from corral.runner.spare import Spare, memory_is_short
 from corral.types import SamplingOptions
+from tests.conftest import Server
 from tests.waiting import PATIENCE_S, wait_until
 
 GIB = 1 << 30
@@ -177,28 +178,14 @@ def test_off(engine: EngineChoice, wanted: bool) -> None:
 
 
 @pytest.mark.process
-@pytest.mark.skipif(sys.platform != "linux", reason="finds children in /proc")
-def test_a_server_has_one_that_is_not_a_model(start_server: Any) -> None:
+def test_a_server_has_one_that_is_not_a_model(start_server: Callable[..., Server]) -> None:
     """The next model is loaded in it; `/api/ps` never lists it; it dies with the server, however that ends."""
     server = start_server(CORRAL_SPARE_ENGINE="1")
-    wait_until(lambda: _children(server.process.pid))
-    (spare,) = _children(server.process.pid)
+    wait_until(server.children)
+    (spare,) = server.children()
     assert server.get("/api/ps")["models"] == []
     server.process.kill()
     wait_until(lambda: not _is_alive(spare))
-
-
-def _children(pid: int) -> list[int]:
-    """The engine children of a process."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == pid and b"corral.runner.child" in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
-        except OSError:
-            continue
-    return found
 
 
 def _is_alive(pid: int) -> bool:

@@ -219,6 +219,19 @@ class Inference:
                 is_probability=is_generative,
             )
 
+    async def load(self, name: str) -> None:
+        """Load a model as a request without options would; it stays as long as after such a request.
+
+        Raises:
+            CorralError: any of its classes.
+        """
+        profile = await self._profiles.get(name)
+        section, stored, options = self._ruled(profile, None)
+        load, _ = parse_options(stored, options)
+        wanted = replace(await self._wanted(profile, load, section, shift=None), is_preload=True)
+        async with self._lease(wanted, None, section):
+            pass
+
     async def tokenize(self, request: TokensRequest) -> TokenText:
         """The tokens of a text.
 

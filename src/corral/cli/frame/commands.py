@@ -200,6 +200,15 @@ COMMANDS: tuple[Command, ...] = (
         is_own=True,
     ),
     Command(
+        "load",
+        "Load models before they are needed",
+        "conversation.load:load",
+        "MODEL [MODEL...]",
+        (Flag("keepalive", "Duration to keep a model loaded (e.g. 5m)", "string"),),
+        at_least=1,
+        is_own=True,
+    ),
+    Command(
         "bench",
         "Measure the speed of a model",
         "tools.bench:bench",

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from corral.cores import count_cores, fast_cpus
 from corral.gpus import GPU
 from corral.systemtext import parse_int, read_text, run_tool
 
@@ -25,7 +26,8 @@ _STAT_LINE = re.compile(r"^(\w+) (\d+)$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class CPU:
-    """Cores that this process may use. `physical_count` excludes hyper-threads; both are at least 1.
+    """Cores that this process may use. `physical_count` excludes hyper-threads, and slow cores beside fast ones; both
+    are at least 1.
 
     `is_arm`: a 64-bit Arm processor.
     """
@@ -72,25 +74,13 @@ def read_cpu(root: Path = Path("/")) -> CPU:
         return _read_mac_cpu()
     allowed = os.sched_getaffinity(0)
     logical = max(len(allowed), 1)
-    physical = _count_physical_cores(root, allowed) or logical
+    physical = max(count_cores(root, fast_cpus(root, allowed)), 1)
     quota = read_cpu_quota(root)
     if quota is not None:
         # Threads beyond the quota would only be throttled: a quota of 2.5 cores feeds 2 threads.
         whole = max(int(quota), 1)
         logical, physical = min(logical, whole), min(physical, whole)
     return CPU(physical, logical, platform.machine().lower() in _ARM)
-
-
-def _count_physical_cores(root: Path, allowed: set[int]) -> int:
-    """Count distinct (package, core) pairs among the allowed CPUs; 0 if the kernel does not report them."""
-    cores: set[tuple[str, str]] = set()
-    for number in allowed:
-        topology = root / f"sys/devices/system/cpu/cpu{number}/topology"
-        core = read_text(topology / "core_id")
-        if not core:
-            return 0
-        cores.add((read_text(topology / "physical_package_id"), core))
-    return len(cores)
 
 
 def read_cpu_quota(root: Path) -> float | None:

@@ -7,7 +7,6 @@ progress events, because that makes cancelling fast. JSON schemas never reach th
 from __future__ import annotations
 
 import base64
-import os
 import secrets
 from array import array
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Literal
 
 import orjson
 
+from corral.devices import read_cpu
 from corral.errors import ContextOverflowError, EngineError
 from corral.runner.interface import CompletionRequest, EngineChoice, Final, Piece, RunnerSpec
 from corral.runner.logprobs import LogprobReader
@@ -38,7 +38,7 @@ def start_order(spec: RunnerSpec, engine: EngineChoice, *, socket_path: str, key
         "num_parallel": spec.num_parallel,
         "num_batch": num_batch,
         "num_ubatch": num_batch if spec.is_embedding else min(num_batch, 512),
-        "num_thread": spec.num_thread if spec.num_thread > 0 else os.cpu_count() or 1,
+        "num_thread": spec.num_thread or read_cpu().physical_count,
         "num_gpu": spec.num_gpu,
         "main_gpu": spec.main_gpu,
         "use_mmap": spec.use_mmap,

@@ -74,6 +74,7 @@ def test_hosts_that_are_none(text: str) -> None:
         ("OLLAMA_CONTEXT_LENGTH", "4k", "is invalid, using 0"),
         ("CORRAL_LOCAL_FILES", "maybe", "is invalid, using link"),
         ("CORRAL_REGISTRY", "yes", "is invalid, using off"),
+        ("CORRAL_SPECULATION", "ngram", "is invalid, using auto"),
         ("OLLAMA_NUM_PARALEL", "2", "did you mean OLLAMA_NUM_PARALLEL?"),
         ("OLLAMA_HOST", "https://x", "the server speaks plain HTTP"),
     ],
@@ -88,6 +89,15 @@ def test_every_wrong_value_is_told(name: str, text: str, warning: str) -> None:
 def test_usual_words_for_yes_are_no_mistake(text: str) -> None:
     settings = Settings.from_env({"OLLAMA_NOPRUNE": text})
     assert settings.no_prune and not settings.warnings
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("auto", None), ("AUTO", None), ("on", True), ("1", True), ("Off", False), ("0", False)],
+)
+def test_words_for_speculation(text: str, value: bool | None) -> None:
+    settings = Settings.from_env({"CORRAL_SPECULATION": text})
+    assert settings.speculation is value and not settings.warnings
 
 
 def test_values_and_fallbacks() -> None:

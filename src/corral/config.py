@@ -94,6 +94,7 @@ class Settings:
     cloud_base_url: str = "https://ollama.com:443"
     cache_ram_mib: int | None = None
     prompt_states_mib: int | None = None
+    speculation: bool | None = None
     is_offline: bool = False
     registry: str = ""
     registry_mirrors: tuple[str, ...] = ()

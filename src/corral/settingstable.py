@@ -379,6 +379,15 @@ SETTINGS: tuple[Setting, ...] = (
         "quarter of the free memory, and twice the model's KV cache)",
     ),
     Setting(
+        "CORRAL_SPECULATION",
+        "engine.speculation",
+        "speculation",
+        values.auto_on_off,
+        "auto",
+        "Guess tokens ahead, and verify several in one step (`on`, `off`; automatic: with a model's draft model, "
+        "on a GPU with its own heads, on a CPU from what came before, as long as it pays)",
+    ),
+    Setting(
         "CORRAL_PROMPT_STATES",
         "engine.prompt_states_mib",
         "prompt_states_mib",

@@ -52,6 +52,14 @@ def on_off(text: str) -> bool:
     return text.lower() not in (*FALSE, "off", "disabled")
 
 
+def auto_on_off(text: str) -> bool | None:
+    """None for `auto`."""
+    words = {"auto": None, **dict.fromkeys((*TRUE, "on"), True), **dict.fromkeys((*FALSE, "off"), False)}
+    if text.lower() not in words:
+        raise UnreadableError
+    return words[text.lower()]
+
+
 def duration(text: str) -> int:
     """Nanoseconds from a duration or from whole seconds."""
     try:

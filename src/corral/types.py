@@ -103,6 +103,8 @@ class LoadOptions:
     use_mmap: bool | None = None
     num_thread: int = 0
     draft_num_predict: int | None = None
+    # An option of our own: whether tokens are guessed ahead; None: as the setting says.
+    speculation: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +124,10 @@ class SamplingOptions:
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     stop: tuple[str, ...] = ()
-    # An option of our own: False computes the whole prompt again, for answers that are equal to the last bit.
+    # Options of our own. False computes the whole prompt again, for answers that are equal to the last bit.
     cache_prompt: bool = True
+    # The last object of an answer says how many tokens were guessed ahead.
+    draft_counts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +151,8 @@ class Logprob:
 class GenerationMetrics:
     """Counts and durations of a whole response; durations in nanoseconds.
 
-    `prompt_eval_count` includes cached tokens; `cached_count` is their number.
+    `prompt_eval_count` includes cached tokens; `cached_count` is their number. `draft_count` tokens were guessed
+    ahead, `draft_accepted_count` of them right; None: nobody asked.
     """
 
     total_duration_ns: int = 0
@@ -157,6 +162,8 @@ class GenerationMetrics:
     eval_count: int = 0
     eval_duration_ns: int = 0
     cached_count: int = 0
+    draft_count: int | None = None
+    draft_accepted_count: int | None = None
 
 
 @dataclass(slots=True)

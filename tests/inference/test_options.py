@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from corral.errors import InvalidRequestError, OptionError
 from corral.inference.options import parse_options, requested_num_ctx
-from corral.runner.interface import CompletionRequest, EngineChoice, RunnerSpec
+from corral.runner.interface import CompletionRequest, EngineChoice, RunnerSpec, Speculation
 from corral.runner.llama_server import completion_body, start_order
 from corral.types import LoadOptions, SamplingOptions
 from tests.conftest import Server
@@ -121,10 +121,9 @@ def test_the_engine_gets_numbers_that_it_can_hold(stored: dict[str, float]) -> N
 
 def test_one_step_holds_a_token_of_every_slot() -> None:
     """The engine aborts otherwise."""
-    for num_parallel, draft, least in ((1, None, 2), (4, None, 4), (4, Path("d"), 20)):
-        spec = RunnerSpec(
-            Path("m"), "m", num_parallel=num_parallel, num_batch=1, draft_path=draft, draft_tokens=4
-        )
+    for num_parallel, guessed, least in ((1, 0, 2), (4, 0, 4), (4, 4, 20), (4, 8, 36)):
+        guess = Speculation("ngram-simple", guessed, 2) if guessed else None
+        spec = RunnerSpec(Path("m"), "m", num_parallel=num_parallel, num_batch=1, speculation=guess)
         order = start_order(spec, EngineChoice(), socket_path="s", key="k")
         assert order["num_batch"] == order["num_ubatch"] == least
 

@@ -23,8 +23,9 @@ from corral.errors import (
 )
 from corral.runner.engine import EngineRunner
 from corral.runner.factory import EngineFactory
-from corral.runner.interface import CompletionRequest, EngineChoice, Piece, RunnerSpec
+from corral.runner.interface import CompletionRequest, EngineChoice, Piece, RunnerSpec, Speculation
 from corral.types import SamplingOptions
+from tests.doubles.mtp_model import write_mtp_model
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.process
@@ -150,7 +151,8 @@ def test_a_draft_model_proposes_and_changes_nothing(engine: EngineChoice) -> Non
 
     async def test() -> None:
         answers = []
-        specs: tuple[dict[str, Any], ...] = ({}, {"draft_path": TINY, "draft_tokens": 4})
+        drafts = Speculation("draft-simple", 4)
+        specs: tuple[dict[str, Any], ...] = ({}, {"draft_path": TINY, "speculation": drafts})
         for spec in specs:
             async with started(engine, TINY.name, folder=TINY.parent, num_ctx=512, **spec) as runner:
                 answers.append(await runner.request_json("/completion", body))
@@ -158,6 +160,57 @@ def test_a_draft_model_proposes_and_changes_nothing(engine: EngineChoice) -> Non
         assert plain["content"] == drafted["content"] != ""
         assert "draft_n" not in plain["timings"]
         assert drafted["timings"]["draft_n_accepted"] > 0
+
+    run(test)
+
+
+@pytest.mark.parametrize("engine", real_engines())
+def test_what_came_before_is_guessed_and_changes_nothing(engine: EngineChoice) -> None:
+    """The text is the same, past the end of the context too, where others of the engine's ways end it."""
+    numbers = "one two three four five six seven eight nine ten. "
+    prompt = f"<|im_start|>user\nSay this: {numbers * 3}<|im_end|>\n<|im_start|>assistant\n{numbers}one two"
+    body = {"prompt": prompt, "temperature": 0, "n_predict": 600, "n_keep": 4, "ignore_eos": True}
+
+    async def test() -> None:
+        answers = []
+        for guess in (None, Speculation("ngram-simple", 8, 8)):
+            spec: dict[str, Any] = {"speculation": guess, "num_batch": 1, "num_parallel": 2}
+            async with started(engine, TINY.name, folder=TINY.parent, **spec) as runner:
+                both = [runner.request_json("/completion", body) for _ in range(2)]
+                answers.append(await asyncio.gather(*both))
+        plain, guessed = answers
+        assert {answer["content"] for answer in plain} == {answer["content"] for answer in guessed}
+        assert all(answer["timings"]["draft_n_accepted"] > 100 for answer in guessed)
+
+    run(test)
+
+
+def test_a_head_of_the_model_guesses_and_changes_nothing(tmp_path: Path) -> None:
+    """A head with random weights is never right; the text is that of the model without it."""
+    path = write_mtp_model(tmp_path / "heads.gguf")
+    body = {"prompt": "hello there", "temperature": 0, "n_predict": 40, "ignore_eos": True}
+
+    async def test() -> None:
+        answers = []
+        for guess in (None, Speculation("draft-mtp", 2)):
+            async with started(EngineChoice(), path.name, folder=tmp_path, speculation=guess) as runner:
+                answers.append(await runner.request_json("/completion", body))
+        plain, guessed = answers
+        assert plain["content"] == guessed["content"] != ""
+        assert guessed["timings"]["draft_n"] > 20
+
+    run(test)
+
+
+def test_heads_that_the_engine_cannot_use_are_left_out(tmp_path: Path) -> None:
+    """It aborts over them; the model is loaded without."""
+    path = write_mtp_model(tmp_path / "heads.gguf", heads=2)
+
+    async def test() -> None:
+        guess = Speculation("draft-mtp", 2)
+        async with started(EngineChoice(), path.name, folder=tmp_path, speculation=guess) as runner:
+            assert runner.spec.speculation is None
+            assert (await collect(runner, CompletionRequest("hello", GREEDY)))[-1].final is not None
 
     run(test)
 

@@ -113,7 +113,22 @@ def test_what_a_state_depends_on(states: PromptStates, weights: Path, tmp_path: 
     assert folder_of(states, weights) != plain
 
 
-@pytest.mark.parametrize("changes", [{"embedding": True}, {"projector": "p"}, {"draft": "d"}])
+def test_guessing_from_what_came_before_shares_states(states: PromptStates, weights: Path) -> None:
+    """It keeps nothing beside the cache."""
+    guess = {"speculation": {"kind": "ngram-simple", "tokens": 8, "match": 8}}
+    plain = states.folder_of(order(weights=weights, speculation=None), "engine")
+    assert states.folder_of(order(weights=weights, **guess), "engine") == plain is not None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"embedding": True},
+        {"projector": "p"},
+        {"draft": "d"},
+        {"speculation": {"kind": "draft-mtp", "tokens": 2, "match": 0}},
+    ],
+)
 def test_models_without_states(states: PromptStates, weights: Path, changes: dict[str, Any]) -> None:
     """Vectors have none; what else the engine keeps beside the cache is not saved with it."""
     assert states.folder_of(order(weights=weights, **changes), "engine") is None

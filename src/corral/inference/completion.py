@@ -158,6 +158,7 @@ class CompletionRun:
         )
 
     def _metrics(self, final: Final) -> GenerationMetrics:
+        has_drafts = self._request.sampling.draft_counts
         return GenerationMetrics(
             total_duration_ns=self._stopwatch.total_ns,
             load_duration_ns=self._stopwatch.load_ns,
@@ -166,6 +167,8 @@ class CompletionRun:
             eval_count=final.predicted_count,
             eval_duration_ns=final.predicted_duration_ns,
             cached_count=final.cached_count,
+            draft_count=final.draft_count if has_drafts else None,
+            draft_accepted_count=final.draft_accepted_count if has_drafts else None,
         )
 
     def _is_repeating(self, text: str) -> bool:

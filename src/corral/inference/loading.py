@@ -10,6 +10,7 @@ from typing import Any
 from corral.errors import RunnerStartError, StoreError
 from corral.inference.engine_files import EnginePaths
 from corral.inference.profile import ModelProfile
+from corral.runner.interface import DraftKind
 from corral.scheduler.spec import LoadRequest, MemoryShape
 from corral.types import LoadOptions
 from corral.weights.architectures import architecture
@@ -60,6 +61,8 @@ def load_request(
     shift: bool | None,
     engine: Mapping[str, Any] | None = None,
     draft_path: Path | None = None,
+    draft_kind: DraftKind | None = None,
+    needs_logprobs: bool = False,
 ) -> LoadRequest:
     """What has to be loaded. `engine` and `draft_path` are what the configuration says, in place of other settings
     and of the model's own draft model.
@@ -84,6 +87,10 @@ def load_request(
         projector_paths=paths.projectors or model.projector_paths,
         draft_path=draft_path or model.draft_path,
         engine=tuple(sorted((engine or {}).items())),
+        draft_kind=draft_kind or profile.guesses.draft_kind,
+        has_heads=profile.guesses.has_heads,
+        can_rewind=profile.guesses.can_rewind,
+        needs_logprobs=needs_logprobs,
         context_shift=shifts if shift is None else shift,
         is_embedding=profile.is_embedding,
         has_completion="completion" in profile.capabilities,

@@ -122,6 +122,8 @@ _OPTIONS: dict[str, _Option] = {
     "frequency_penalty": _Option(_number),
     "stop": _Option(_strings),
     "cache_prompt": _Option(_boolean),
+    "speculation": _Option(_boolean),
+    "draft_counts": _Option(_boolean),
 }
 _LOAD_NAMES = frozenset(field.name for field in fields(LoadOptions))
 assert set(_OPTIONS) == _LOAD_NAMES | {field.name for field in fields(SamplingOptions)}

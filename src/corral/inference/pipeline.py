@@ -6,6 +6,7 @@ in `generate` and `chat`. Ollama: server/routes.go GenerateHandler, ChatHandler.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -44,6 +45,7 @@ from corral.inference.requests import (
     TokensRequest,
     TokenText,
 )
+from corral.inference.speculation import draft_kind_of
 from corral.inference.tokens import check_tokens, text_of, tokens_of
 from corral.runner.interface import Runner
 from corral.scheduler.loop import Lease, Scheduler
@@ -281,12 +283,26 @@ class Inference:
         return section, *ruled_options(section, profile.parameters, options)
 
     async def _wanted(
-        self, profile: ModelProfile, load: LoadOptions, section: ModelSection, *, shift: bool | None
+        self,
+        profile: ModelProfile,
+        load: LoadOptions,
+        section: ModelSection,
+        *,
+        shift: bool | None,
+        needs_logprobs: bool = False,
     ) -> LoadRequest:
         """What the scheduler is asked for; writes the files for the engine first, where it needs its own."""
         draft_path = await self._draft(section.draft) if section.draft else None
-        paths = await self._views.paths(profile)
-        return load_request(profile, paths, load, shift=shift, engine=section.engine, draft_path=draft_path)
+        return load_request(
+            profile,
+            await self._views.paths(profile),
+            load,
+            shift=shift,
+            engine=section.engine,
+            draft_path=draft_path,
+            draft_kind=await asyncio.to_thread(draft_kind_of, draft_path) if draft_path else None,
+            needs_logprobs=needs_logprobs,
+        )
 
     async def _draft(self, name: str) -> Path | None:
         """The weights of a draft model, by the path of the file or the name of the model."""
@@ -320,7 +336,9 @@ class Inference:
     ) -> AsyncIterator[Turn]:
         section, stored, options = self._ruled(profile, common.options)
         load, sampling = parse_options(stored, options)
-        wanted = await self._wanted(profile, load, section, shift=common.shift)
+        wanted = await self._wanted(
+            profile, load, section, shift=common.shift, needs_logprobs=common.logprobs
+        )
         wanted = replace(wanted, is_preload=is_preload)
         async with self._lease(wanted, common.keep_alive_ns, section) as lease:
             stopwatch.grant()

@@ -23,6 +23,7 @@ from corral.inference.chats import Chat
 from corral.inference.doubts import Doubts
 from corral.inference.headers import checked_header, header_bytes
 from corral.inference.recommended import recommended_parameters
+from corral.inference.speculation import GuessFacts, guess_facts
 from corral.names import ModelName, ModelRef, parse_ref
 from corral.scheduler.shape import read_memory_shape
 from corral.scheduler.spec import MemoryShape
@@ -62,6 +63,7 @@ class ModelProfile:
     stamps: tuple[tuple[int, int], ...] = ()
     damage_count: int = 0
     has_embedded_projector: bool = False
+    guesses: GuessFacts = field(default_factory=GuessFacts)
 
     @property
     def has_projector(self) -> bool:
@@ -204,6 +206,7 @@ class Profiles:
             parameters={**recommended_parameters(gguf), **model.parameters},
             projector=projector,
             needs_view=is_foreign,
+            guesses=guess_facts(gguf, _open(model.draft_path)[0]),
             has_embedded_projector=is_foreign and gguf is not None and embeds_projector(gguf),
         )
 

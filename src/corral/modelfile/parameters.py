@@ -17,7 +17,7 @@ _INTEGERS = frozenset(
 _FLOATS = frozenset(
     "top_p min_p typical_p temperature repeat_penalty presence_penalty frequency_penalty".split()
 )
-_BOOLS = frozenset({"use_mmap"})
+_BOOLS = frozenset({"use_mmap", "speculation"})
 _LISTS = frozenset({"stop"})
 DEPRECATED_PARAMETERS = frozenset(
     "penalize_newline low_vram f16_kv logits_all vocab_only use_mlock mirostat mirostat_tau mirostat_eta".split()

@@ -110,17 +110,29 @@ def _common_params(x: Any, order: dict[str, Any]) -> Any:
         p.lora_adapters = [x.CommonAdapterLoraInfo(path, 1.0) for path in order["adapters"]]
     if order["projector"]:
         p.mmproj.path = order["projector"]
-    if order["draft"]:
-        p.speculative.types = [x.common_speculative_type.COMMON_SPECULATIVE_TYPE_DRAFT_SIMPLE]
-        p.speculative.draft.mparams.path = order["draft"]
-        p.speculative.draft.n_max = order["draft_tokens"]
-        p.speculative.draft.cpuparams.n_threads = order["num_thread"]
-        p.speculative.draft.cpuparams_batch.n_threads = order["num_thread"]
+    if order["speculation"]:
+        _speculate(x.common_speculative_type, p.speculative, order)
     if order["embedding"]:
         p.embedding = True
         if order["pooling"]:
             p.pooling_type = getattr(x.llama_pooling_type, f"LLAMA_POOLING_TYPE_{order['pooling'].upper()}")
     return p
+
+
+def _speculate(kinds: Any, speculative: Any, order: dict[str, Any]) -> None:
+    """Set how tokens are guessed."""
+    kind, tokens = order["speculation"]["kind"], order["speculation"]["tokens"]
+    name = kind.upper().replace("-", "_")
+    speculative.types = [getattr(kinds, f"COMMON_SPECULATIVE_TYPE_{name}")]
+    if kind == "ngram-simple":
+        speculative.ngram_simple.size_n = order["speculation"]["match"]
+        speculative.ngram_simple.size_m = tokens
+        return
+    if order["draft"]:
+        speculative.draft.mparams.path = order["draft"]
+    speculative.draft.n_max = tokens
+    speculative.draft.cpuparams.n_threads = order["num_thread"]
+    speculative.draft.cpuparams_batch.n_threads = order["num_thread"]
 
 
 def _begin() -> dict[str, Any]:

@@ -69,6 +69,7 @@ class EngineRunner:
         states: PromptStates | None = None,
         prompts_folder: Path | None = None,
         cache_owner: CacheOwner | None = None,
+        note_guesses: Callable[[Final], None] = lambda _final: None,
     ) -> None:
         self.spec = spec
         self._cache_owner = cache_owner or CacheOwner(is_on=False)
@@ -92,6 +93,7 @@ class EngineRunner:
             tokenize=self._all_tokens,
             others=lambda: self._running_count - 1,
         )
+        self._note_guesses = note_guesses
         self._max_waiting = max_waiting
         self._waiting_count = 0
         self._running_count = 0
@@ -182,6 +184,7 @@ class EngineRunner:
             if pieces:
                 final = pieces[-1].final
                 if final is not None and on_end is not None:
+                    self._note_guesses(final)
                     pieces[-1].final = final = await on_end(final)
                     requestfacts.current().note_tokens(
                         final.prompt_count,

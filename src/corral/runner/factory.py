@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import secrets
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import orjson
 
 from corral.errors import EngineError, RunnerExitedError, RunnerStartError
 from corral.runner import llama_server
+from corral.runner.acceptance import Guesses
 from corral.runner.cache_owner import CacheOwner
 from corral.runner.engine import EngineRunner
 from corral.runner.engines.choice import wheel_version
@@ -21,6 +25,8 @@ from corral.runner.interface import EngineChoice, Runner, RunnerSpec
 from corral.runner.process import EngineProcess, child_variables, make_socket_folder
 from corral.runner.prompt_states import PromptStates
 from corral.runner.spare import Spare
+
+_log = logging.getLogger("corral.runner")
 
 
 class EngineFactory:
@@ -47,8 +53,23 @@ class EngineFactory:
         self._hang_timeout_s = hang_timeout_s
         self._folder: Path | None = None
         self._serial = itertools.count(1)
+        self._guesses = Guesses()
 
     async def start(self, spec: RunnerSpec, on_progress: Callable[[float], None]) -> Runner:
+        spec = self._guesses.allowed(spec, is_external=self._engine.server_path is not None)
+        try:
+            return await self._start(spec, on_progress)
+        except RunnerStartError:
+            if (
+                spec.speculation is None
+                or spec.speculation.kind != "draft-mtp"
+                or spec.draft_path is not None
+            ):
+                raise
+            _log.warning("the engine cannot use the model's own heads; loading without model=%s", spec.name)
+            return await self._start(replace(spec, speculation=None), on_progress)
+
+    async def _start(self, spec: RunnerSpec, on_progress: Callable[[float], None]) -> Runner:
         if self._folder is None:
             self._folder = make_socket_folder()
         socket_path = self._folder / f"{next(self._serial)}.sock"
@@ -69,6 +90,7 @@ class EngineFactory:
                 states=self._states,
                 prompts_folder=folder,
                 cache_owner=CacheOwner(is_on=self._has_cache_per_key),
+                note_guesses=partial(self._guesses.note, spec),
             )
             try:
                 await runner.load_facts()

@@ -17,6 +17,24 @@ from typing import Any, Literal, Protocol
 from corral.errors import RunnerExitedError
 from corral.types import Logprob, SamplingOptions
 
+# How the engine uses a draft model.
+DraftKind = Literal["draft-simple", "draft-eagle3", "draft-dflash", "draft-mtp"]
+
+
+@dataclass(frozen=True, slots=True)
+class Speculation:
+    """How the engine guesses tokens, of which it verifies several in one step.
+
+    `kind`: llama.cpp's name of the way. At most `tokens` are guessed at a time. `ngram-simple` looks for the last
+    `match` tokens earlier in the same conversation, and guesses what came after them. `is_automatic`: nobody asked
+    for it, so that it is left out where it does not pay.
+    """
+
+    kind: DraftKind | Literal["ngram-simple"]
+    tokens: int
+    match: int = 0
+    is_automatic: bool = False
+
 
 @dataclass(frozen=True, slots=True)
 class RunnerSpec:
@@ -25,7 +43,7 @@ class RunnerSpec:
     `name` is what the log calls the model.
     `num_ctx` is per slot and already clamped; `memory_limit_bytes` bounds the child's private memory.
     `fits_memory`: the engine may move layers that do not fit out of a GPU; `fit_target_mib` MiB of it stay free then
-    (0: the engine's default). `draft_tokens`: how many tokens the draft model proposes at a time.
+    (0: the engine's default). `speculation`: how tokens are guessed; None: not at all.
     `cache_ram_mib`: memory for the prompts of conversations that no slot holds. `kv_bytes_per_token`: about what a
     token takes in the KV cache. `warms_up`: the engine computes once for nothing at the end of the load, so that the
     first request does not have to touch all memory. `gives_back`: it copies much of the file and then no longer needs
@@ -37,7 +55,7 @@ class RunnerSpec:
     adapter_paths: tuple[Path, ...] = ()
     projector_paths: tuple[Path, ...] = ()
     draft_path: Path | None = None
-    draft_tokens: int = 0
+    speculation: Speculation | None = None
     num_ctx: int = 4096
     num_parallel: int = 1
     num_batch: int = 512
@@ -100,6 +118,7 @@ class Final:
     """The end of a completion. Counts in tokens, durations in nanoseconds.
 
     `prompt_count` includes the `cached_count` tokens that were reused. `slot`: where it ran; -1: not known.
+    `draft_count` tokens were guessed, and `draft_accepted_count` of them were right.
     """
 
     reason: Literal["stop", "length"]
@@ -110,6 +129,8 @@ class Final:
     predicted_duration_ns: int
     stopping_word: str = ""
     slot: int = -1
+    draft_count: int = 0
+    draft_accepted_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import secrets
 from array import array
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,8 +29,8 @@ def start_order(spec: RunnerSpec, engine: EngineChoice, *, socket_path: str, key
     # An embedding input is never split: the whole of it has to fit one physical batch.
     num_batch = max(spec.num_batch, spec.num_ctx) if spec.is_embedding else spec.num_batch
     # The engine aborts where one step does not hold a token of every slot, drafts included, or holds one alone.
-    draft_tokens = spec.draft_tokens if spec.draft_path else 0
-    num_batch = max(num_batch, spec.num_parallel * (1 + draft_tokens), 2)
+    guessed = spec.speculation.tokens if spec.speculation else 0
+    num_batch = max(num_batch, spec.num_parallel * (1 + guessed), 2)
     order: dict[str, Any] = {
         "model": str(spec.weights_path),
         "socket": socket_path,
@@ -52,9 +53,9 @@ def start_order(spec: RunnerSpec, engine: EngineChoice, *, socket_path: str, key
         "cache_ram_mib": spec.cache_ram_mib,
         "adapters": [str(path) for path in spec.adapter_paths],
         "projector": str(spec.projector_paths[0]) if spec.projector_paths else "",
-        # A draft that proposes nothing would only cost its memory.
-        "draft": str(spec.draft_path) if spec.draft_path and spec.draft_tokens > 0 else "",
-        "draft_tokens": spec.draft_tokens,
+        # A draft model that proposes nothing would only cost its memory.
+        "draft": str(spec.draft_path) if spec.draft_path and spec.speculation else "",
+        "speculation": asdict(spec.speculation) if spec.speculation else None,
         "embedding": spec.is_embedding,
         "pooling": spec.pooling or "",
         "memory_limit_bytes": spec.memory_limit_bytes,
@@ -107,14 +108,25 @@ def _server_args(order: dict[str, Any]) -> list[str]:
         args += ["--lora", path]
     if order["projector"]:
         args += ["--mmproj", order["projector"]]
-    if order["draft"]:
-        args += ["--spec-type", "draft-simple", "--spec-draft-model", order["draft"]]
-        args += ["--spec-draft-n-max", str(order["draft_tokens"])]
+    args += _speculation_args(order)
     if order["embedding"]:
         args += ["--embeddings"]
         if order["pooling"]:
             args += ["--pooling", order["pooling"]]
     return args
+
+
+def _speculation_args(order: dict[str, Any]) -> list[str]:
+    found = order["speculation"]
+    if found is None:
+        return []
+    args = ["--spec-type", found["kind"]]
+    if order["draft"]:
+        args += ["--spec-draft-model", order["draft"]]
+    if found["kind"].startswith("draft-"):
+        return [*args, "--spec-draft-n-max", str(found["tokens"])]
+    flag = f"--spec-{found['kind']}-size"
+    return [*args, f"{flag}-n", str(found["match"]), f"{flag}-m", str(found["tokens"])]
 
 
 def completion_body(request: CompletionRequest, num_ctx: int) -> dict[str, Any]:
@@ -198,6 +210,8 @@ def _end(event: dict[str, Any], reason: Literal["stop", "length"]) -> Final:
         predicted_duration_ns=int(timings["predicted_ms"] * 1_000_000),
         stopping_word=event.get("stopping_word", ""),
         slot=event.get("id_slot", -1),
+        draft_count=timings.get("draft_n", 0),
+        draft_accepted_count=timings.get("draft_n_accepted", 0),
     )
 
 

@@ -96,7 +96,7 @@ class PromptStates:
         `order`: what the engine is started with; `engine`: its name and version, `engine_files`: what it is if that
         has no version.
         """
-        if self._quota_mib == 0 or order["embedding"] or order["projector"] or order["draft"]:
+        if self._quota_mib == 0 or order["embedding"] or order["projector"] or _has_second_state(order):
             return None
         parts = {name: order.get(name) for name in _PARTS}
         try:
@@ -207,6 +207,12 @@ class PromptStates:
             return shutil.disk_usage(self._folder).free
         except OSError:
             return 0
+
+
+def _has_second_state(order: Mapping[str, Any]) -> bool:
+    """Whether a draft model or a head has a state of its own beside that of the model."""
+    speculation = order.get("speculation")
+    return bool(order["draft"]) or (speculation is not None and speculation["kind"] != "ngram-simple")
 
 
 def _size(path: Path) -> int:

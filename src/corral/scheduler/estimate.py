@@ -51,18 +51,20 @@ def estimate_memory(
     cache_type: str,
     is_repacked: bool,
     uses_mmap: bool,
+    contexts: int = 1,
 ) -> Estimate:
     """Predict a runner's memory. `is_repacked`: the CPU engine copies `repackable_bytes` of the weights.
 
     Of a mapped file, the part that was copied is not needed any more and does not count in the total: the engine
     gives it back (`runner/sourcepages.py`), and the kernel takes it without asking when memory is short.
+    `contexts`: 2 where a draft model or a head computes beside the model.
     """
     kv = kv_bytes(shape, num_ctx, cache_type, ubatch) * num_parallel
     # Logits, the widest activations, and the attention mask of one batch.
     row_bytes = 4 * (
         shape.n_vocab + 4 * shape.n_ff + 8 * shape.n_embd + padded_context(num_ctx) * num_parallel
     )
-    compute = ubatch * row_bytes
+    compute = ubatch * row_bytes * contexts
     repacked = shape.repackable_bytes if is_repacked else 0
     rest = max(shape.file_bytes - repacked, 0)
     private = _PROCESS_BYTES + kv + compute + repacked + shape.extra_bytes

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from corral.devices import Machine
 from corral.errors import CorralError
+from corral.runner.interface import RunnerSpec
 from corral.scheduler.spec import LoadRequest
 
 
@@ -40,7 +41,10 @@ class LoadProgressed:
 
 @dataclass(frozen=True, slots=True)
 class LoadSucceeded:
+    """`spec` is how the child was started in the end, where that is not as planned."""
+
     runner_id: int
+    spec: RunnerSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

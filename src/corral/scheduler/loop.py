@@ -129,6 +129,7 @@ class Scheduler:
             fits_memory=settings.fits_memory,
             fit_target_mib=settings.fit_target_mib,
             cache_ram_mib=settings.cache_ram_mib,
+            speculation=settings.speculation,
         )
 
         async def measure() -> Machine:
@@ -380,15 +381,16 @@ class Scheduler:
             self._loads.pop(runner_id, None)
             _log.exception("load failed model=%s", spec.name)
             self._decisions.load_failed(spec.name, error, level=logging.NOTSET)  # it is logged
-            failure = RunnerStartError(f"error starting llama-server: {error}")
-            self._tell(events.LoadFailed(runner_id, failure))
+            self._tell(
+                events.LoadFailed(runner_id, RunnerStartError(f"error starting llama-server: {error}"))
+            )
             return
         self._loads.pop(runner_id, None)
         self._runners[runner_id] = runner
         ended_ns = self._clock_ns()
         self._load_times[runner_id] = (started_ns, ended_ns)
         self._decisions.loaded(runner, (ended_ns - started_ns) / 1e9)
-        self._tell(events.LoadSucceeded(runner_id))
+        self._tell(events.LoadSucceeded(runner_id, runner.spec))
 
         def on_exit(exited: asyncio.Future[RunnerExitedError]) -> None:
             if not exited.cancelled() and runner_id in self._runners:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from corral.devices import Machine
-from corral.runner.interface import RunnerSpec
+from corral.runner.interface import RunnerSpec, Speculation
+from corral.scheduler import speculation
 from corral.scheduler.estimate import estimate_memory, kv_bytes
 from corral.scheduler.spec import Estimate, LoadRequest, Plan, SchedulerConfig
 from corral.weights.architectures import architecture
@@ -134,9 +135,10 @@ def plan_load(
     num_batch = choose_num_batch(request, config, machine, num_ctx)
     is_offloaded = bool(machine.gpus) and options.num_gpu != 0
     free = _free_bytes(config, machine, is_offloaded=is_offloaded)
+    guessing = speculation.choose_speculation(request, config, is_offloaded=is_offloaded)
     candidates = _slot_candidates(request, config, retry)
     for num_parallel in candidates:
-        estimate = _estimate(request, config, num_ctx, num_batch, num_parallel, is_offloaded)
+        estimate = _estimate(request, config, num_ctx, num_batch, num_parallel, is_offloaded, guessing)
         is_last = num_parallel == candidates[-1]
         if is_last or _is_comfortable(request, config, estimate, num_ctx, num_parallel, free):
             break
@@ -148,7 +150,7 @@ def plan_load(
         adapter_paths=request.adapter_paths,
         projector_paths=request.projector_paths,
         draft_path=request.draft_path,
-        draft_tokens=_draft_tokens(request),
+        speculation=guessing,
         num_ctx=num_ctx,
         num_parallel=num_parallel,
         num_batch=num_batch,
@@ -222,6 +224,7 @@ def _estimate(
     num_batch: int,
     num_parallel: int,
     is_offloaded: bool,
+    guessing: Speculation | None,
 ) -> Estimate:
     # An embedding input has to fit one physical batch; otherwise the engine computes 512 tokens at a time.
     ubatch = max(num_batch, num_ctx) if request.is_embedding else min(num_batch, 512)
@@ -233,6 +236,7 @@ def _estimate(
         cache_type=config.kv_cache_type,
         is_repacked=not is_offloaded,
         uses_mmap=request.options.use_mmap is not False,
+        contexts=2 if guessing is not None and guessing.kind != "ngram-simple" else 1,
     )
 
 
@@ -334,6 +338,7 @@ def difference(
     found = _other_parts(origin, request)
     if origin.options != request.options:
         found += _other_options(spec, origin, request, config, machine)
+    found += speculation.difference(spec.speculation, origin, request)
     return ", ".join(found)
 
 
@@ -375,8 +380,6 @@ def _other_options(
         found.append(_change("use_mmap", have.use_mmap, want.use_mmap))
     if have.num_thread != want.num_thread:
         found.append(_change("num_thread", have.num_thread or None, want.num_thread or None))
-    if _draft_tokens(origin) != _draft_tokens(request):
-        found.append(_change("draft_num_predict", _draft_tokens(origin), _draft_tokens(request)))
     return found
 
 
@@ -384,11 +387,3 @@ def _change(what: str, before: object, after: object) -> str:
     words = {None: "automatic", True: "on", False: "off"}
     shown = [words[value] if value is None or isinstance(value, bool) else value for value in (before, after)]
     return f"{what} {shown[0]} -> {shown[1]}"
-
-
-def _draft_tokens(request: LoadRequest) -> int:
-    """Tokens that a draft model proposes: 4 with a separate draft model unless the request says otherwise."""
-    wanted = request.options.draft_num_predict
-    if wanted is not None:
-        return wanted
-    return 4 if request.draft_path is not None else 0

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from corral.runner.interface import RunnerSpec
+from corral.runner.interface import DraftKind, RunnerSpec
 from corral.types import LoadOptions
 
 # Go's largest duration: Ollama's "never unload".
@@ -48,7 +48,9 @@ class LoadRequest:
     the effective value. `is_embedding`: the runner must serve embeddings. `takes_any_runner`: a runner of these
     weights serves whatever it was started with, because only its vocabulary is needed. `engine`: settings of the
     scheduler that differ for this model, as fields of `SchedulerConfig`. `is_preload`: nobody waits for an answer
-    yet. `details` is passed through to `/api/ps`.
+    yet. `details` is passed through to `/api/ps`. `draft_kind` is how the engine uses the draft model;
+    `has_heads`: the weights hold a head for the token after the next one, which it can use; `can_rewind`: it can drop
+    the last tokens of a sequence. `needs_logprobs`: the answer is to have log probabilities.
     """
 
     weights_path: Path
@@ -59,6 +61,10 @@ class LoadRequest:
     adapter_paths: tuple[Path, ...] = ()
     projector_paths: tuple[Path, ...] = ()
     draft_path: Path | None = None
+    draft_kind: DraftKind = "draft-simple"
+    has_heads: bool = False
+    can_rewind: bool = False
+    needs_logprobs: bool = False
     context_shift: bool = True
     is_embedding: bool = False
     has_completion: bool = True
@@ -92,6 +98,7 @@ class SchedulerConfig:
     fits_memory: bool = True
     fit_target_mib: int = 0
     cache_ram_mib: int | None = None
+    speculation: bool | None = None
     # A runner that was idle for longer is pinged before it gets a request.
     ping_after_idle_ns: int = 30_000_000_000
 

@@ -191,6 +191,8 @@ class SchedulerState:
         if runner.phase is not Phase.LOADING:
             return  # aborted: `RunnerStopped` follows
         runner.phase = Phase.READY
+        if event.spec is not None:
+            runner.plan = replace(runner.plan, spec=event.spec)
         # One load serves all who wait for it, before anybody can evict it again.
         for waiting in self._waiting_for(runner):
             del self._waiting[waiting.ticket]

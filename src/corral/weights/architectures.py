@@ -24,6 +24,8 @@ class Architecture:
     takes_one_image: bool = False
     # Whether an audio encoder in the files is of use.
     can_hear: bool = True
+    # Whether the engine guesses tokens with a head for the token after the next one.
+    uses_heads: bool = False
 
 
 _DEFAULT = Architecture()
@@ -33,6 +35,7 @@ _ARCHITECTURES = {
     "gemma2": Architecture(window_period=2),
     "gemma3": Architecture(window_period=6),
     "gemma3n": Architecture(window_period=5),
+    "glm4moe": Architecture(uses_heads=True),
     "gpt-oss": Architecture(window_period=2),
     "gptoss": Architecture(window_period=2),
     "lfm2": Architecture(splits_over_slots=False),
@@ -42,11 +45,11 @@ _ARCHITECTURES = {
     "nemotron_h_moe": Architecture(splits_over_slots=False),
     "nemotron_h_omni": Architecture(splits_over_slots=False, can_hear=False),
     "qwen3": Architecture(reranks_by_answer=True),
-    "qwen3next": Architecture(splits_over_slots=False),
+    "qwen3next": Architecture(splits_over_slots=False, uses_heads=True),
     "qwen3vl": Architecture(splits_over_slots=False, reranks_by_answer=True),
     "qwen3vlmoe": Architecture(splits_over_slots=False),
-    "qwen35": Architecture(splits_over_slots=False),
-    "qwen35moe": Architecture(splits_over_slots=False),
+    "qwen35": Architecture(splits_over_slots=False, uses_heads=True),
+    "qwen35moe": Architecture(splits_over_slots=False, uses_heads=True),
 }
 
 

@@ -100,7 +100,11 @@ def _metrics(metrics: GenerationMetrics | None) -> list[bytes]:
         (b"eval_count", metrics.eval_count),
         (b"eval_duration", metrics.eval_duration_ns),
     )
-    return [b',"%s":%d' % (name, value) for name, value in members if value]
+    found = [b',"%s":%d' % (name, value) for name, value in members if value]
+    if metrics.draft_count is not None:  # asked for, so that zeros say something
+        found.append(b',"draft_count":%d' % metrics.draft_count)
+        found.append(b',"draft_accepted_count":%d' % (metrics.draft_accepted_count or 0))
+    return found
 
 
 def _notes(chunk: Chunk) -> list[bytes]:

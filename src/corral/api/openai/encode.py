@@ -61,6 +61,8 @@ class UsageCount:
         self._prompt: dict[int, int] = {}
         self._cached: dict[int, int] = {}
         self._completion_count = 0
+        self._has_drafts = False
+        self._accepted_count = self._rejected_count = 0
 
     def add(self, choice: int, metrics: GenerationMetrics | None) -> None:
         if metrics is None:
@@ -70,6 +72,10 @@ class UsageCount:
         # The first answer to a prompt can fill the cache for the others; what it found there is what counts.
         self._cached.setdefault(prompt, metrics.cached_count)
         self._completion_count += metrics.eval_count
+        if metrics.draft_count is not None and metrics.draft_accepted_count is not None:
+            self._has_drafts = True
+            self._accepted_count += metrics.draft_accepted_count
+            self._rejected_count += metrics.draft_count - metrics.draft_accepted_count
 
     def json(self) -> bytes:
         prompt_count = sum(self._prompt.values())
@@ -80,6 +86,11 @@ class UsageCount:
         }
         if self._has_details:
             usage["prompt_tokens_details"] = {"cached_tokens": sum(self._cached.values())}
+        if self._has_drafts:
+            usage["completion_tokens_details"] = {
+                "accepted_prediction_tokens": self._accepted_count,
+                "rejected_prediction_tokens": self._rejected_count,
+            }
         return encode(usage)
 
 

@@ -25,6 +25,8 @@ _DURATIONS: dict[str, Schema] = {
         "prompt_eval_duration",
         "eval_count",
         "eval_duration",
+        "draft_count",
+        "draft_accepted_count",
     )
 }
 ERROR = Answer("NativeError", object_of("error", error=STRING, hint=STRING))

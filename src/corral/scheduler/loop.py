@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,9 +133,7 @@ class Scheduler:
             speculation=settings.speculation,
         )
 
-        async def measure() -> Machine:
-            return await asyncio.to_thread(read_machine, read_gpus)
-
+        measure = partial(asyncio.to_thread, read_machine, read_gpus)
         return cls(config, factory, measure=measure, read_ahead=ReadAhead(), journal=journal)
 
     async def __aenter__(self) -> Scheduler:
@@ -381,9 +380,8 @@ class Scheduler:
             self._loads.pop(runner_id, None)
             _log.exception("load failed model=%s", spec.name)
             self._decisions.load_failed(spec.name, error, level=logging.NOTSET)  # it is logged
-            self._tell(
-                events.LoadFailed(runner_id, RunnerStartError(f"error starting llama-server: {error}"))
-            )
+            failure = RunnerStartError(f"error starting llama-server: {error}")
+            self._tell(events.LoadFailed(runner_id, failure))
             return
         self._loads.pop(runner_id, None)
         self._runners[runner_id] = runner

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "src" / "corral"
 GROUND = set(
     "accesssettings apiversion assets bounded caller childenv childlimits config configfile cores devices digest "
     "disk errors golang gpus homefolder hostaddress lifetime listening logs loopguard memory modelglobs names rate "
-    "requestfacts setting settingstable settingvalues supervise systemtext threads types".split()
+    "requestfacts reusesettings setting settingstable settingvalues supervise systemtext threads types".split()
 )
 # A package may import the ground and these. A package that is not split here counts as one.
 MAY_IMPORT = {

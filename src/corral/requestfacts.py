@@ -39,6 +39,8 @@ class RequestFacts:
     cached_tokens: int = 0
     tokens: int = 0
     predicted_ns: int = 0
+    guessed_tokens: int = 0
+    accepted_tokens: int = 0
     queue_ns: int = 0
     load_ns: int = 0
     error: str = ""
@@ -72,6 +74,11 @@ class RequestFacts:
         self.tokens += tokens
         self.predicted_ns += predicted_ns
 
+    def note_guesses(self, guessed_tokens: int, accepted_tokens: int) -> None:
+        """Add how many tokens were guessed ahead, and how many of them were right."""
+        self.guessed_tokens += guessed_tokens
+        self.accepted_tokens += accepted_tokens
+
     def values(self) -> dict[str, int | float | str]:
         """The facts that apply, by their names in the log; nothing for a request without a model. Times in ms."""
         found: dict[str, int | float | str] = {}
@@ -83,6 +90,9 @@ class RequestFacts:
             found["cached"] = self.cached_tokens
         if self.tokens:
             found["tokens"] = self.tokens
+        if self.guessed_tokens:
+            found["guessed"] = self.guessed_tokens
+            found["accepted"] = self.accepted_tokens
         if self.queue_ns:
             found["queue_ms"] = round(self.queue_ns / 1e6, 1)
         if self.load_ns:

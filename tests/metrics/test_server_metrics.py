@@ -18,6 +18,7 @@ def text_of(metrics: ServerMetrics) -> str:
 def facts_of_reply() -> RequestFacts:
     facts = RequestFacts(model="m", served_model="m:latest", begun_ns=0, queue_ns=2_000_000_000)
     facts.note_tokens(10, 9, 4, 200_000_000)
+    facts.note_guesses(8, 3)
     facts.note_pieces(1)
     facts.note_pieces(3)
     return facts
@@ -30,6 +31,8 @@ def test_a_reply() -> None:
     assert metrics.prompt_tokens.value("m:latest") == 10
     assert metrics.cached_tokens.value("m:latest") == 9
     assert metrics.generated_tokens.value("m:latest") == 4
+    assert metrics.guessed_tokens.value("m:latest") == 8
+    assert metrics.accepted_tokens.value("m:latest") == 3
     assert metrics.first_token.count("m:latest", "yes") == 1
     assert metrics.gaps.count("m:latest") == 3
     assert 'corral_queue_seconds_bucket{model="m:latest",le="2.5"} 1' in text_of(metrics)

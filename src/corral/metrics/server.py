@@ -88,6 +88,12 @@ class ServerMetrics:
             "corral_cached_prompt_tokens_total", "Tokens of prompts that had been computed before.", "model"
         )
         self.generated_tokens = Counter("corral_generated_tokens_total", "Tokens of replies.", "model")
+        self.guessed_tokens = Counter(
+            "corral_drafted_tokens_total", "Tokens of replies that were guessed ahead.", "model"
+        )
+        self.accepted_tokens = Counter(
+            "corral_accepted_tokens_total", "Guessed tokens that were right.", "model"
+        )
         self.loads = Counter(
             "corral_model_loads_total", "Models that began to load, by reason.", "model", "reason"
         )
@@ -105,7 +111,8 @@ class ServerMetrics:
         )
         self._families: list[Family] = [
             self.requests, self.durations, self.first_token, self.token_time, self.gaps, self.queue, self.load,
-            self.prompt_tokens, self.cached_tokens, self.generated_tokens, self.loads, self.evictions,
+            self.prompt_tokens, self.cached_tokens, self.generated_tokens, self.guessed_tokens,
+            self.accepted_tokens, self.loads, self.evictions,
             self.restarts, self.refusals, *self._gauges(), *sources, *process_families(),
         ]  # fmt: skip
         if has_vllm_names:
@@ -143,6 +150,9 @@ class ServerMetrics:
         if facts.prompt_tokens:
             self.prompt_tokens.add(facts.prompt_tokens, model)
             self.cached_tokens.add(facts.cached_tokens, model)
+        if facts.guessed_tokens:
+            self.guessed_tokens.add(facts.guessed_tokens, model)
+            self.accepted_tokens.add(facts.accepted_tokens, model)
         if facts.tokens:
             self.generated_tokens.add(facts.tokens, model)
             if facts.predicted_ns:

@@ -36,6 +36,8 @@ def aliases(metrics: ServerMetrics) -> list[Family]:
         Alias("vllm:generation_tokens_total", metrics.generated_tokens),
         Alias("vllm:prefix_cache_queries_total", metrics.prompt_tokens),
         Alias("vllm:prefix_cache_hits_total", metrics.cached_tokens),
+        Alias("vllm:spec_decode_num_draft_tokens_total", metrics.guessed_tokens),
+        Alias("vllm:spec_decode_num_accepted_tokens_total", metrics.accepted_tokens),
         Alias("vllm:time_to_first_token_seconds", metrics.first_token),
         Alias("vllm:request_time_per_output_token_seconds", metrics.token_time),
         Alias("vllm:inter_token_latency_seconds", metrics.gaps),

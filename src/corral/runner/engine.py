@@ -192,6 +192,7 @@ class EngineRunner:
                         final.predicted_count,
                         final.predicted_duration_ns,
                     )
+                    requestfacts.current().note_guesses(final.draft_count, final.draft_accepted_count)
                 yield pieces  # what came before an error is passed on first
                 if final is not None:
                     return

@@ -28,11 +28,12 @@ def log_run(
         cut_count,
         type(profile.chat).__name__,
         "inferred" if profile.chat.replies.parser is None else profile.chat.replies.parser.name,
-        _kind_of(binding),
+        kinds_of(binding),
     )
 
 
-def _kind_of(binding: Binding) -> str:
+def kinds_of(binding: Binding) -> str:
+    """What binds a reply, in words of the log."""
     kinds = []
     if binding.grammar:
         kinds.append("grammar")
@@ -40,4 +41,6 @@ def _kind_of(binding: Binding) -> str:
         kinds.append("json" if binding.format == '"json"' else "schema")
     if binding.calls:
         kinds.append(f"calls:{binding.calls.replace(' ', '-')}")
+    if binding.thinking:
+        kinds.append("after-thinking")
     return ",".join(kinds) or "none"

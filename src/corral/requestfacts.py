@@ -11,6 +11,7 @@ import time
 from bisect import bisect_left
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Literal
 
 # Bounds of the times between tokens that are counted: OpenTelemetry's and vLLM's, in seconds.
 GAP_BOUNDS_S = (
@@ -26,11 +27,14 @@ _MAX_TARGETS = 32
 class RequestFacts:
     """Counts in tokens, summed over all engine calls of the request; durations in nanoseconds.
 
-    `model` is the name as the client gave it, `served_model` that of the model that was granted to the request.
-    `begun_ns` and `first_piece_ns` are times of `time.perf_counter_ns`: the request's arrival, and the first piece of
-    its reply (0: there was none). `gap_counts` are the times between tokens, counted by `GAP_BOUNDS_S`, `gap_ns` is
-    their sum; tokens that arrive together have no time between them. `queue_ns`: waiting for other loads, evictions
-    and engine slots. `load_ns`: waiting for the load of the model. `error`: what was answered in place of a result.
+    `model` is the name as the client gave it, `served_model` that of the model that was granted to the request, and
+    `wanted_model` the same while it still waits. `stage`: what the request does with the model since `stage_ns`
+    (`time.perf_counter_ns`): wait for it to be loaded or for others to leave (`queued`), wait for a slot (`slot`), or
+    work; empty: nothing. `begun_ns` and `first_piece_ns` are such times too: the request's arrival, and the first
+    piece of its reply (0: there was none). `gap_counts` are the times between tokens, counted by `GAP_BOUNDS_S`,
+    `gap_ns` is their sum; tokens that arrive together have no time between them. `queue_ns`: waiting for other loads,
+    evictions and engine slots. `load_ns`: waiting for the load of the model. `error`: what was answered in place of a
+    result. `targets`: short names of the models that were asked for.
     """
 
     request_id: str = ""
@@ -44,15 +48,21 @@ class RequestFacts:
     queue_ns: int = 0
     load_ns: int = 0
     error: str = ""
-    # Short names of the models that were asked for.
     targets: list[str] = field(default_factory=list)
     served_model: str = ""
+    wanted_model: str = ""
+    stage: Literal["", "queued", "slot", "running"] = ""
+    stage_ns: int = 0
     begun_ns: int = field(default_factory=time.perf_counter_ns)
     first_piece_ns: int = 0
     piece_count: int = 0
     gap_ns: int = 0
     gap_counts: list[int] = field(default_factory=lambda: [0] * (len(GAP_BOUNDS_S) + 1))
     _last_piece_ns: int = 0
+
+    def enter(self, stage: Literal["", "queued", "slot", "running"]) -> None:
+        """Note what the request does from now on."""
+        self.stage, self.stage_ns = stage, time.perf_counter_ns()
 
     def note_pieces(self, count: int) -> None:
         """Note that the next tokens of the reply have come, together."""

@@ -18,6 +18,7 @@ from corral.access.keystore import KeyStore, default_database
 from corral.api.anthropic.routes import anthropic_surface
 from corral.api.http.app import App
 from corral.api.http.limits import BodyBudget, BodyLimits
+from corral.api.http.live import LiveRequests
 from corral.api.http.origins import HostGuard, OriginRules
 from corral.api.http.request_log import RequestLog
 from corral.api.http.routing import Router, Surface
@@ -35,6 +36,7 @@ from corral.api.native.routes import Services, native_surface
 from corral.api.openai.routes import openai_surface
 from corral.api.openapi.routes import with_description
 from corral.api.operations.metrics import MetricsHandler
+from corral.api.operations.queue import QueueHandler
 from corral.api.operations.routes import operations_surface
 from corral.api.registry.routes import Registry
 from corral.api.responses.routes import responses_surface
@@ -301,10 +303,11 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "
 
     keys = KeyStore(settings.keys_db or default_database())
     off = settings.surfaces_off
+    live = LiveRequests()
     handler = MetricsHandler(metrics, settings.models_dir / "blobs") if metrics is not None else None
-    operations = operations_surface(journal, handler)
+    operations = operations_surface(journal, QueueHandler(live, scheduler.states), handler)
     surfaces = [each for each in _surfaces(services, archive, keys, operations, off) if each.name not in off]
-    app = _app(settings, surfaces, metrics, registry, keyring, port, host)
+    app = _app(settings, surfaces, metrics, live, registry, keyring, port, host)
     return _Parts(
         app, services.inference, scheduler, spare, store, states, puller, registry, keyring, gpus, lag, close
     )
@@ -339,6 +342,7 @@ def _app(
     settings: Settings,
     surfaces: list[Surface],
     metrics: ServerMetrics | None,
+    live: LiveRequests,
     registry: Registry | None,
     keyring: Keyring,
     port: int,
@@ -359,6 +363,7 @@ def _app(
         CheckOrigin(OriginRules(settings.origins), guard),
         CheckHost(guard),
         *access_steps(settings, keyring),
+        live,
     ]
     limits = BodyLimits(
         settings.max_body_bytes, settings.max_json_depth, BodyBudget(settings.max_bodies_bytes)

@@ -387,6 +387,7 @@ class EngineRunner:
     async def _wait_for_slot(self) -> None:
         facts, began_s = requestfacts.current(), self._loop.time()
         self._waiting_count += 1
+        facts.enter("slot")
         _log.debug(
             'queued model=%s for="a free slot" slots=%d waiting=%d request=%s',
             self.spec.name,
@@ -398,6 +399,7 @@ class EngineRunner:
             await self._slots.acquire()
         finally:
             self._waiting_count -= 1
+            facts.enter("running")
             facts.queue_ns += int((self._loop.time() - began_s) * 1e9)
 
     @contextlib.asynccontextmanager

@@ -169,9 +169,9 @@ class Scheduler:
             RunnerExitedError: the child died in this very moment.
             SchedulingError: the server shuts down.
         """
-        ticket = next(self._tickets)
+        ticket, facts = next(self._tickets), requestfacts.current()
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        facts = requestfacts.current()
+        facts.wanted_model = request.name
         self._pending[ticket] = _Pending(answer, request, facts)
         try:
             self._tell(events.RequestArrived(ticket, request, keep_alive_ns))
@@ -191,8 +191,10 @@ class Scheduler:
             if runner is None:
                 raise RunnerExitedError("model runner has unexpectedly stopped before the request began")
             facts.served_model = request.name
+            facts.enter("running")
             yield Lease(runner)
         finally:
+            facts.enter("")
             self._tell(events.LeaseEnded(ticket))
 
     def _expect(self, request: LoadRequest) -> None:
@@ -206,6 +208,7 @@ class Scheduler:
 
     async def _wait(self, ticket: int, facts: RequestFacts, answer: asyncio.Future[int]) -> int:
         """Await the answer; the time that it took is noted, split into that of the load and the rest."""
+        facts.enter("queued")
         arrived_ns = self._clock_ns()
         mention = asyncio.get_running_loop().call_later(_LONG_WAIT_S, self._mention_wait, ticket)
         runner_id = None
@@ -248,25 +251,23 @@ class Scheduler:
 
     def states(self) -> list[RunnerState]:
         """What each loaded model does."""
-        found = []
-        for loaded in self._state.runners if self._state is not None else ():
-            runner = self._runners.get(loaded.runner_id)
-            if runner is not None:
-                found.append(
-                    RunnerState(
-                        loaded.origin.name,
-                        loaded.plan.estimate.total_bytes,
-                        loaded.plan.vram_bytes,
-                        runner.spec.num_parallel,
-                        runner.running_count,
-                        runner.waiting_count,
-                    )
-                )
-        return found
+        runners = self._state.runners if self._state is not None else ()
+        return [
+            RunnerState(
+                loaded.origin.name,
+                loaded.plan.estimate.total_bytes,
+                loaded.plan.vram_bytes,
+                runner.spec.num_parallel,
+                runner.running_count,
+                runner.waiting_count,
+            )
+            for loaded in runners
+            if (runner := self._runners.get(loaded.runner_id)) is not None
+        ]
 
     def waiting(self) -> list[str]:
         """For each request that has no runner yet, the name of the model that it waits for."""
-        return [pending.request.name for pending in self._pending.values() if not pending.answer.done()]
+        return [each.request.name for each in self._pending.values() if not each.answer.done()]
 
     def _describe(self, loaded: LoadedRunner) -> LoadedInfo:
         runner = self._runners.get(loaded.runner_id)
@@ -355,8 +356,7 @@ class Scheduler:
         if self._timer is not None:
             self._timer.cancel()
         delay_s = max(at_ns - self._clock_ns(), 0) / 1e9
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(delay_s, self._tell, events.TimerFired())
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._tell, events.TimerFired())
 
     # --- tasks -------------------------------------------------------------------------------------------
 

@@ -7,7 +7,8 @@ from corral.api.http.sse import EVENT_STREAM
 from corral.api.native.answers import ERROR
 from corral.api.operations.events import EventsHandler
 from corral.api.operations.metrics import MetricsHandler
-from corral.api.reading.schema import ANYTHING, INTEGER, STRING, Answer, array_of, object_of
+from corral.api.operations.queue import QueueHandler
+from corral.api.reading.schema import ANYTHING, INTEGER, NUMBER, STRING, Answer, array_of, object_of
 from corral.scheduler.journal import Journal
 
 _EVENTS = Answer(
@@ -30,7 +31,29 @@ _EVENTS = Answer(
 )
 
 
-def operations_surface(journal: Journal, metrics: MetricsHandler | None) -> Surface:
+_QUEUE = Answer(
+    "Queue",
+    object_of(
+        "queue",
+        queue=array_of(
+            object_of(
+                "id model path state position waited_ms tokens",
+                id=STRING,
+                model=STRING,
+                path=STRING,
+                key=STRING,
+                state=STRING,
+                position=INTEGER,
+                waited_ms=NUMBER,
+                eta_ms=NUMBER,
+                tokens=INTEGER,
+            )
+        ),
+    ),
+)
+
+
+def operations_surface(journal: Journal, queue: QueueHandler, metrics: MetricsHandler | None) -> Surface:
     """Routes that Ollama does not have. `metrics`: None where nothing is counted."""
     events = EventsHandler(journal)
     routes = (
@@ -42,6 +65,14 @@ def operations_surface(journal: Journal, metrics: MetricsHandler | None) -> Surf
             scope="read",
             answers=_EVENTS,
             streams=EVENT_STREAM,
+        ),
+        Route(
+            "GET",
+            "/api/queue",
+            queue.get,
+            "Requests that use a model or wait for one",
+            scope="infer",
+            answers=_QUEUE,
         ),
         *(_metrics(metrics) if metrics is not None else ()),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from corral.cli.frame.flags import PROGRAM, Command, Flag
 
 _JSON = Flag("json", "Print the API's JSON", is_own=True)
+_WATCH = Flag("watch", "Look again every second, and show who uses them or waits", short="w", is_own=True)
 _YES = Flag("yes", "Skip the confirmation", short="y", is_own=True)
 _INSECURE = Flag("insecure", "Use an insecure registry")
 _VERBOSE = Flag("verbose", "Show timings for response")
@@ -121,7 +122,7 @@ COMMANDS: tuple[Command, ...] = (
         "signout", "Sign out from ollama.com", "models.account:signout", count=0, shows_environment=False
     ),
     Command("list", "List models", "models.listing:list_models", "", _LIST_FLAGS, aliases=("ls",)),
-    Command("ps", "List running models", "models.listing:ps", "", (_JSON,)),
+    Command("ps", "List running models", "models.listing:ps", "", (_JSON, _WATCH)),
     Command("cp", "Copy a model", "models.listing:copy", "SOURCE DESTINATION", count=2),
     Command("rm", "Remove a model", "models.rm:remove", "MODEL [MODEL...]", (_YES,), at_least=1),
     Command(

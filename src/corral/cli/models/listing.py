@@ -73,13 +73,25 @@ def _table(models: list[dict[str, Any]]) -> str:
 
 def ps(client: Client, arguments: Arguments) -> None:
     prefix = arguments.words[0] if arguments.words else ""
-    answer = client.call("GET", "/api/ps")["models"] or ()
-    models = [model for model in answer if model["name"].startswith(prefix)]
     if arguments.has("json"):
         from corral.cli.terminal.json_output import print_json
 
-        print_json({"models": models})
-        return
+        print_json({"models": _loaded(client, prefix)})
+    elif arguments.has("watch"):
+        from corral.cli.models.watch import watch
+
+        watch(client, lambda: loaded_table(_loaded(client, prefix)))
+    else:
+        sys.stdout.write(loaded_table(_loaded(client, prefix)))
+
+
+def _loaded(client: Client, prefix: str) -> list[dict[str, Any]]:
+    answer = client.call("GET", "/api/ps")["models"] or ()
+    return [model for model in answer if model["name"].startswith(prefix)]
+
+
+def loaded_table(models: list[dict[str, Any]]) -> str:
+    """Loaded models, as `/api/ps` has them."""
     now = datetime.datetime.now(datetime.UTC)
     rows = []
     for model in models:
@@ -93,7 +105,7 @@ def ps(client: Client, arguments: Arguments) -> None:
         )
         rows.append((*row, str(model.get("context_length", 0)), until))
     header = ("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL")
-    sys.stdout.write(screen_table(rows, header=header, dispensable=("ID", "CONTEXT", "PROCESSOR")))
+    return screen_table(rows, header=header, dispensable=("ID", "CONTEXT", "PROCESSOR"))
 
 
 def processor_of(size_bytes: int, vram_bytes: int) -> str:

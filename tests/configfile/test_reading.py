@@ -207,6 +207,14 @@ def test_sections_of_models(read: Read) -> None:
     assert sections.groups_of(("llama",)) == ()
 
 
+@pytest.mark.parametrize(("text", "value"), [('"on"', True), ("false", False), ('"auto"', None)])
+def test_speculation(read: Read, text: str, value: bool | None) -> None:
+    """For the server, and for one model as an option that decides how it is loaded."""
+    config = read(f"[engine]\nspeculation = {text}\n[models.m.engine]\nspeculation = false\n")
+    assert Settings.from_env({}, config).speculation is value
+    assert config.sections.section_for(("m",)).defaults == {"speculation": False}
+
+
 def test_what_show_prints_is_read_back(read: Read) -> None:
     """As the same settings, and valid by the schema."""
     env = {"OLLAMA_ORIGINS": "http://a, http://b", "OLLAMA_DEBUG": "2", "OLLAMA_KEEP_ALIVE": "-1"}

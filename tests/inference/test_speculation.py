@@ -8,7 +8,7 @@ import gguf
 import numpy as np
 import pytest
 
-from corral.inference.speculation import GuessFacts, guess_facts
+from corral.inference.speculation import GuessFacts, draft_kind_of, guess_facts
 from corral.weights.gguf import GGUFFile
 from tests.doubles.mtp_model import write_mtp_model
 
@@ -62,3 +62,5 @@ def test_kinds_of_draft_models(tmp_path: Path, architecture: str, expected: str)
     assert guess_facts(model, small(tmp_path / "d", architecture)).draft_kind == expected
     assert guess_facts(model, None).draft_kind == "draft-simple"
     assert guess_facts(None, None) == GuessFacts()
+    assert draft_kind_of(tmp_path / "d") == expected
+    assert draft_kind_of(tmp_path / "missing") == "draft-simple"

@@ -69,6 +69,9 @@ _KINDS: dict[Callable[[str], Any], Kind] = {
     values.maybe_number: MAYBE_NUMBER,
     values.boolean: BOOLEAN,
     values.maybe_boolean: MAYBE_BOOLEAN,
+    values.auto_on_off: Kind(
+        (str, bool), {"enum": ["auto", "on", "off", True, False]}, '"auto", "on" or "off"'
+    ),
     values.on_off: BOOLEAN,
     values.duration: DURATION,
     values.keep_alive: DURATION,

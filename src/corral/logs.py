@@ -18,6 +18,9 @@ import time
 from collections import deque
 
 _MAX_QUEUED_BYTES = 4 << 20
+# A thread that is woken for each line competes with the event loop for the interpreter: lines that follow one wait.
+_PAUSE_S = 0.02
+_MAX_WRITE_BYTES = 16 << 10
 # Characters that end lines, move the cursor, set colours, or change the direction of text.
 _CONTROLS = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
@@ -116,7 +119,8 @@ class LogWriter(logging.Handler):
         self._lines: deque[bytes] = deque()
         self._queued_bytes = 0
         self._dropped_count = 0
-        self._is_closing = False
+        self._is_closing = threading.Event()
+        self._is_waiting = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
@@ -132,18 +136,20 @@ class LogWriter(logging.Handler):
         """Write a text unchanged, if the queue has room."""
         data = text.encode("utf-8", "backslashreplace")
         with self._changed:
-            if self._is_closing or self._queued_bytes + len(data) > self._max_queued_bytes:
+            if self._is_closing.is_set() or self._queued_bytes + len(data) > self._max_queued_bytes:
                 self.dropped_count += 1
                 self._dropped_count += 1
                 return
             self._lines.append(data)
             self._queued_bytes += len(data)
-            self._changed.notify()
+            if self._is_waiting:
+                self._is_waiting = False
+                self._changed.notify()
 
     def drain(self, timeout_s: float = 2.0) -> None:
         """Wait until everything is written, or nothing was for this long; later lines are dropped."""
         with self._changed:
-            self._is_closing = True
+            self._is_closing.set()
             self._changed.notify()
         left_bytes = -1
         while self._thread.is_alive() and left_bytes != self._queued_bytes:
@@ -156,19 +162,32 @@ class LogWriter(logging.Handler):
                 self._write(data)
             with self._changed:
                 self._queued_bytes -= len(data)
+                is_done = not self._lines
+            if is_done:
+                self._is_closing.wait(_PAUSE_S)
 
     def _next(self) -> bytes | None:
         with self._changed:
             while not self._lines:
-                if self._is_closing:
+                if self._is_closing.is_set():
                     return None
+                self._is_waiting = True
                 self._changed.wait()
             if self._dropped_count and self._queued_bytes < self._max_queued_bytes // 2:
                 note = b"(%d log lines were dropped: nobody read them in time)\n" % self._dropped_count
                 self._dropped_count = 0
                 self._queued_bytes += len(note)
                 return note
-            return self._lines.popleft()
+            return self._take()
+
+    def _take(self) -> bytes:
+        """Some of the lines that wait."""
+        taken = [self._lines.popleft()]
+        size = len(taken[0])
+        while self._lines and size + len(self._lines[0]) <= _MAX_WRITE_BYTES:
+            size += len(self._lines[0])
+            taken.append(self._lines.popleft())
+        return b"".join(taken)
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)

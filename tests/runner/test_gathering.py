@@ -24,7 +24,8 @@ class Engine:
         self.slot_free = asyncio.Semaphore(1)
         self.calls: list[int] = []
         self.dies = False
-        self.gathering = Gathering(self.slot, self.tokens, self.run)
+        self.turn_bytes = 1 << 20
+        self.gathering = Gathering(self.slot, self.tokens, self.run, turn_bytes=lambda: self.turn_bytes)
 
     @contextlib.asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
@@ -76,6 +77,47 @@ def test_a_call_is_bounded() -> None:
         answers = await held(engine, *([f"{i}"] for i in range(600)))
         assert engine.calls == [256, 256, 88]
         assert [rows[0][0] for rows, _ in answers[:10]] == list(range(48, 58))
+
+    asyncio.run(main())
+
+
+def test_a_call_is_no_longer_than_a_turn() -> None:
+    """What takes longer goes in several, in the order in which it came."""
+
+    async def main() -> None:
+        engine = Engine()
+        engine.turn_bytes = 100
+        answers = await held(engine, *(["x" * 40] for _ in range(5)), ["y" * 300], ["z"])
+        assert engine.calls == [2, 2, 1, 1, 1]
+        assert [rows[0][0] for rows, _ in answers] == [*map(ord, "xxxxxyz")]
+
+    asyncio.run(main())
+
+
+def test_the_next_call_is_made_while_one_is_computed() -> None:
+    """With two turns, whoever comes while both are taken goes with the first that ends; the other goes on."""
+
+    async def main() -> None:
+        engine = Engine()
+        engine.slot_free = asyncio.Semaphore(2)
+        may_end = asyncio.Event()
+        plain = engine.gathering._run
+
+        async def slow(tokens: Sequence[Sequence[int]]) -> list[array[float]]:
+            rows = await plain(tokens)
+            if [120] in list(map(list, tokens)):
+                await may_end.wait()
+            return rows
+
+        engine.gathering._run = slow
+        slow_one = asyncio.create_task(engine.gathering.embed(["x"]))
+        await asyncio.sleep(0)
+        while not engine.calls:
+            await asyncio.sleep(0)
+        assert await engine.gathering.embed(["a"]) == ([array("f", [97])], 1)
+        assert not slow_one.done()
+        may_end.set()
+        assert await slow_one == ([array("f", [120])], 1)
 
     asyncio.run(main())
 

@@ -166,7 +166,7 @@ def test_a_small_model_runs_on_one_thread() -> None:
         (LLAMA_8B, {"options": LoadOptions(num_ctx=16_384)}, CONFIG, 64, 2),  # 2 GiB for each further slot
         (LLAMA_8B, {"options": LoadOptions(num_ctx=32_768)}, CONFIG, 64, 1),
         (TINY, {}, SchedulerConfig(num_parallel=7), 0.1, 7),  # the settings are an order
-        (TINY, {"has_completion": False}, SchedulerConfig(num_parallel=7), 16, 1),
+        (TINY, {"has_completion": False}, SchedulerConfig(num_parallel=7), 16, 8),
         (TINY, {"family": "qwen3next"}, SchedulerConfig(num_parallel=7), 16, 1),
         (TINY, {"family": "lfm2moe"}, CONFIG, 16, 1),
     ],

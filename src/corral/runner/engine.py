@@ -30,6 +30,7 @@ from corral.errors import (
 from corral.runner import llama_server, scoring
 from corral.runner.ahead import Ahead, UnderWay
 from corral.runner.cache_owner import CacheOwner
+from corral.runner.engine_channel import EngineChannel
 from corral.runner.engine_http import EngineResponse, open_request
 from corral.runner.gathering import Gathering
 from corral.runner.interface import (
@@ -52,6 +53,8 @@ _log = logging.getLogger("corral.runner")
 _HEALTH_INTERVAL_S = 1.0
 # Of ordinary text, to compare token lists with texts.
 _BYTES_OF_A_TOKEN = 4
+# While one call for vectors is computed, the next waits in the engine.
+_TURNS_AT_A_TIME = 2
 
 
 class EngineRunner:
@@ -77,11 +80,16 @@ class EngineRunner:
         self._process = process
         self._socket_path = str(socket_path)
         self._key = key
+        self._channel = EngineChannel(self._socket_path, key)
         self._slots = asyncio.Semaphore(spec.num_parallel)
+        self._turns = asyncio.Semaphore(min(spec.num_parallel, _TURNS_AT_A_TIME))
         self._questions = Questions(self.request_json)
         self._pace = Pace()
         self._gathering = Gathering(
-            partial(self._slot, is_continued=True), self._framed_tokens, self._embed_tokens
+            partial(self._turn, is_continued=True),
+            self._framed_tokens,
+            self._embed_tokens,
+            turn_bytes=lambda: self._pace.turn_bytes,
         )
         kept = None
         if states is not None and prompts_folder is not None:
@@ -204,14 +212,14 @@ class EngineRunner:
     async def embed(
         self, inputs: Sequence[str] | Sequence[Sequence[int]], *, is_continued: bool = False
     ) -> tuple[list[array[float]], int]:
-        if self._slots.locked() and not is_continued and self._gathering.may_join(inputs):
+        if self._turns.locked() and not is_continued and self._gathering.may_join(inputs):
             if self._waiting_count + len(self._gathering) >= self._max_waiting:
                 raise QueueFullError
             arrived_ns = time.perf_counter_ns()
             rows, token_count = await self._gathering.embed(inputs)
             requestfacts.current().queue_ns += time.perf_counter_ns() - arrived_ns
         else:
-            async with self._slot(is_continued=is_continued):
+            async with self._turn(is_continued=is_continued):
                 rows, token_count = await self._embed(inputs)
         requestfacts.current().note_tokens(token_count, 0, 0)
         return rows, token_count
@@ -241,7 +249,8 @@ class EngineRunner:
     ) -> tuple[list[float], int]:
         body = {"query": query, "documents": list(documents), "top_n": len(documents)}
         size_bytes = sum(map(len, documents)) + len(query) * len(documents)
-        answer = await self._take_turn("/rerank", body, size_bytes, is_continued=is_continued)
+        async with self._turn(is_continued=is_continued):
+            answer = await self._timed("/rerank", body, size_bytes)
         rows = sorted(answer["results"], key=_row_index)
         token_count: int = answer["usage"]["total_tokens"]
         requestfacts.current().note_tokens(token_count, 0, 0)
@@ -271,12 +280,6 @@ class EngineRunner:
             answer: dict[str, Any] = await self.request_json("/v1/systemone", body)
         return answer
 
-    async def _take_turn(
-        self, path: str, body: dict[str, Any], size_bytes: int, *, is_continued: bool
-    ) -> Any:
-        async with self._slot(is_continued=is_continued):
-            return await self._timed(path, body, size_bytes)
-
     async def _timed(self, path: str, body: dict[str, Any], size_bytes: int) -> Any:
         started_s = self._loop.time()
         answer = await self.request_json(path, body)
@@ -305,13 +308,15 @@ class EngineRunner:
 
     async def request_json(self, path: str, body: dict[str, Any]) -> Any:
         """POST a body, whoever else is asking: for those who hold a slot or a place."""
-        async with self._open("POST", path, body) as response:
-            content = await response.read()
-            if not response.is_complete:
-                raise await self._broken()
-            self._note_life()
-            if response.status != 200:
-                raise llama_server.engine_error(response.status, content)
+        if self.exited.done():
+            raise self.exited.result()
+        try:
+            status, content = await self._channel.post(path, orjson.dumps(body))
+        except ConnectionError:
+            raise await self._broken() from None
+        self._note_life()
+        if status != 200:
+            raise llama_server.engine_error(status, content)
         return orjson.loads(content)
 
     async def ping(self, timeout_s: float) -> bool:
@@ -338,6 +343,7 @@ class EngineRunner:
     async def close(self) -> None:
         self._watchdog.cancel()
         self._gathering.close()
+        self._channel.close()
         await self._process.close()
         with contextlib.suppress(OSError):
             Path(self._socket_path).unlink(missing_ok=True)
@@ -365,13 +371,18 @@ class EngineRunner:
         )
 
     @contextlib.asynccontextmanager
+    async def _turn(self, *, is_continued: bool) -> AsyncIterator[None]:
+        """A call for vectors or scores. The engine has the next one at hand when it is done with one."""
+        await self._acquire(self._turns, is_continued=is_continued)
+        try:
+            async with self._slot(is_continued=True):
+                yield
+        finally:
+            self._turns.release()
+
+    @contextlib.asynccontextmanager
     async def _slot(self, *, is_continued: bool = False) -> AsyncIterator[None]:
-        if self._slots.locked():
-            if self._waiting_count >= self._max_waiting and not is_continued:
-                raise QueueFullError
-            await self._wait_for_slot()
-        else:
-            await self._slots.acquire()
+        await self._acquire(self._slots, is_continued=is_continued)
         if self._running_count == 0 and not self._may_be_stuck:
             self._last_event_s = self._loop.time()
         self._running_count += 1
@@ -384,7 +395,15 @@ class EngineRunner:
             self._running_count -= 1
             self._slots.release()
 
-    async def _wait_for_slot(self) -> None:
+    async def _acquire(self, places: asyncio.Semaphore, *, is_continued: bool) -> None:
+        if not places.locked():
+            await places.acquire()
+        elif self._waiting_count >= self._max_waiting and not is_continued:
+            raise QueueFullError
+        else:
+            await self._wait_for(places)
+
+    async def _wait_for(self, places: asyncio.Semaphore) -> None:
         facts, began_s = requestfacts.current(), self._loop.time()
         self._waiting_count += 1
         facts.enter("slot")
@@ -396,7 +415,7 @@ class EngineRunner:
             facts.request_id,
         )
         try:
-            await self._slots.acquire()
+            await places.acquire()
         finally:
             self._waiting_count -= 1
             facts.enter("running")

@@ -1,6 +1,6 @@
-"""Texts of many clients as one call: what waits while the engine is busy goes together when it is free.
+"""Texts of many clients as one call: what comes while the engine has enough to do goes together when it is done.
 
-Nobody waits for others to come: a text that finds the engine idle is sent at once. The engine reports the tokens of a
+Nobody waits for others to come: a text that finds a free turn is sent at once. The engine reports the tokens of a
 whole call. So gathered texts are made into tokens first, which counts them one by one.
 """
 
@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from corral.errors import CorralError, RunnerExitedError
+from corral.supervise import log_failure
 
 _log = logging.getLogger("corral.runner")
 # What is longer costs the engine more than a call costs by itself.
 _MAX_TEXTS = 8
-_MAX_BYTES = 8 << 10
+_MAX_BYTES = 1 << 10
 _MAX_GATHERED = 256
 
 Texts = Sequence[str] | Sequence[Sequence[int]]
@@ -38,14 +39,23 @@ class _Wait:
 
 
 class Gathering:
-    """The requests that wait for one runner. `slot` is entered to have the engine; `tokens` and `run` ask it then."""
+    """The requests that wait for one runner.
+
+    `turn` is entered to have the engine; `tokens` and `run` ask it then. `turn_bytes`: how much one call should hold.
+    """
 
     def __init__(
-        self, slot: Callable[[], AbstractAsyncContextManager[None]], tokens: Tokens, run: Run
+        self,
+        turn: Callable[[], AbstractAsyncContextManager[None]],
+        tokens: Tokens,
+        run: Run,
+        *,
+        turn_bytes: Callable[[], int],
     ) -> None:
-        self._slot = slot
+        self._turn = turn
         self._tokens = tokens
         self._run = run
+        self._turn_bytes = turn_bytes
         self._waiting: deque[_Wait] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -55,8 +65,7 @@ class Gathering:
     def may_join(self, inputs: Texts) -> bool:
         """Whether a request is small enough to go with others."""
         return len(inputs) <= _MAX_TEXTS and all(
-            entry and (4 * len(entry) if not isinstance(entry, str) else len(entry)) <= _MAX_BYTES
-            for entry in inputs
+            entry and _size_bytes(entry) <= _MAX_BYTES for entry in inputs
         )
 
     async def embed(self, inputs: Texts) -> Result:
@@ -69,12 +78,7 @@ class Gathering:
         wait = _Wait(inputs, asyncio.get_running_loop().create_future())
         self._waiting.append(wait)
         if is_first:
-            # In no request's context: what it waits for concerns all of them.
-            task = asyncio.get_running_loop().create_task(
-                self._serve(), name="embed-together", context=contextvars.Context()
-            )
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._start()
         try:
             return await wait.answer
         except asyncio.CancelledError:
@@ -87,17 +91,31 @@ class Gathering:
         for task in self._tasks:
             task.cancel()
 
+    def _start(self) -> None:
+        # In no request's context: what it waits for concerns all of them.
+        task = asyncio.get_running_loop().create_task(
+            self._serve(), name="embed-together", context=contextvars.Context()
+        )
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(log_failure)
+
     async def _serve(self) -> None:
         taken: list[_Wait] = []
         try:
-            while self._waiting:
-                async with self._slot():
-                    taken = self._take()
-                    await self._answer(taken)
-        finally:
-            for wait in (*taken, *self._waiting):
-                _fail(wait, RunnerExitedError("model runner has unexpectedly stopped"))
+            async with self._turn():
+                taken = self._take()
+                if self._waiting:
+                    self._start()
+                await self._answer(taken)
+        except BaseException:
+            # Nobody is left to serve those who wait.
+            taken += self._waiting
             self._waiting.clear()
+            raise
+        finally:
+            for wait in taken:
+                _fail(wait, RunnerExitedError("model runner has unexpectedly stopped"))
 
     async def _answer(self, waiting: Sequence[_Wait]) -> None:
         """Send requests as one. If that fails, each is sent by itself: one of them is at fault."""
@@ -115,10 +133,14 @@ class Gathering:
 
     def _take(self) -> list[_Wait]:
         taken: list[_Wait] = []
-        count = 0
-        while self._waiting and (not taken or count + len(self._waiting[0].inputs) <= _MAX_GATHERED):
+        count = size_bytes = 0
+        while self._waiting:
+            inputs = self._waiting[0].inputs
+            count += len(inputs)
+            size_bytes += sum(map(_size_bytes, inputs))
+            if taken and (count > _MAX_GATHERED or size_bytes > self._turn_bytes()):
+                break
             taken.append(self._waiting.popleft())
-            count += len(taken[-1].inputs)
         return taken
 
     async def _send(self, waiting: Sequence[_Wait]) -> None:
@@ -134,6 +156,11 @@ class Gathering:
             if not wait.answer.done():
                 wait.answer.set_result((rows[at:end], sum(map(len, tokens[at:end]))))
             at = end
+
+
+def _size_bytes(entry: str | Sequence[int]) -> int:
+    """About as long as a text, or as the text of tokens."""
+    return len(entry) if isinstance(entry, str) else 4 * len(entry)
 
 
 def _fail(wait: _Wait, error: Exception) -> None:

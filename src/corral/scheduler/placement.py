@@ -32,6 +32,9 @@ _MAX_CACHE_BYTES = 8 * _GIB
 # The chats of a small model take next to nothing.
 _LEAST_CACHE_BYTES = 64 << 20
 _AUTOMATIC_SLOTS = (4, 2)
+# The engine computes a text a slot in one step. More than eight is hardly faster, and slower for long texts: each
+# token is compared with those of all texts of a step.
+_VECTOR_SLOTS = 8
 # One core reads weights of this size faster than two can synchronise.
 _ONE_THREAD_BYTES = 16 << 20
 # The engine has no more sequences.
@@ -127,8 +130,8 @@ def plan_load(
 
     The automatic number of slots is the largest of 4, 2, 1 whose whole prediction takes at most half of the
     free memory and whose further caches cost at most half of the model itself: slots that nobody uses must
-    not push another model out, nor make a load slower (the engine writes all of the cache at load). A
-    `retry` takes one.
+    not push another model out, nor make a load slower (the engine writes all of the cache at load). A model
+    for vectors has up to 8. A `retry` takes one.
     """
     options = request.options
     num_ctx = choose_num_ctx(request, config, machine, retry.num_ctx if retry else None)
@@ -196,8 +199,10 @@ def _gives_back(request: LoadRequest, *, is_offloaded: bool) -> bool:
 
 
 def _slot_candidates(request: LoadRequest, config: SchedulerConfig, retry: Retry | None) -> tuple[int, ...]:
-    if not request.has_completion or not architecture(request.family).splits_over_slots:
+    if not architecture(request.family).splits_over_slots:
         return (1,)
+    if not request.has_completion:
+        return (1,) if retry else (_VECTOR_SLOTS, *_AUTOMATIC_SLOTS, 1)
     if config.num_parallel > 0:
         return (min(config.num_parallel, _MAX_SLOTS),)
     return (1,) if retry else (*_AUTOMATIC_SLOTS, 1)
@@ -212,6 +217,8 @@ def _is_comfortable(
     free_bytes: int,
 ) -> bool:
     further = kv_bytes(request.shape, num_ctx, config.kv_cache_type) * (num_parallel - 1)
+    if request.shape.is_encoder:
+        further = 0
     return estimate.total_bytes <= free_bytes // 2 and further <= max(
         request.shape.file_bytes // 2, _GIB // 4
     )
@@ -231,7 +238,7 @@ def _estimate(
     return estimate_memory(
         request.shape,
         num_ctx=num_ctx,
-        num_parallel=num_parallel,
+        num_parallel=1 if request.shape.is_encoder else num_parallel,
         ubatch=ubatch,
         cache_type=config.kv_cache_type,
         is_repacked=not is_offloaded,

@@ -64,6 +64,7 @@ def read_memory_shape(gguf: _GGUF, *, file_bytes: int, extra_bytes: int = 0) -> 
         ),
         window_tokens=_number(gguf, "attention.sliding_window"),
         extra_bytes=extra_bytes,
+        is_encoder=gguf.get_arch("attention.causal") is False,
     )
 
 

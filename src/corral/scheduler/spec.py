@@ -24,7 +24,7 @@ class MemoryShape:
 
     `kv_elements_per_token` counts K and V of all layers that keep the whole context; `window_*` the layers
     that keep a sliding window only. `repackable_bytes`: weights that the CPU engine copies into another
-    layout.
+    layout. `is_encoder`: every token attends to all of a text, so that nothing is cached.
     """
 
     file_bytes: int = 0
@@ -38,6 +38,7 @@ class MemoryShape:
     window_elements_per_token: int = 0
     window_tokens: int = 0
     extra_bytes: int = 0  # adapters, projectors and a draft model: their file sizes
+    is_encoder: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.errors import ContextOverflowError
-from corral.runner.ahead import Ahead
+from corral.errors import ContextOverflowError, RunnerExitedError
+from corral.runner.ahead import Ahead, UnderWay
 from corral.runner.engine import EngineRunner
 from corral.runner.factory import EngineFactory
 from corral.runner.interface import CompletionRequest, EngineChoice, Final, RunnerSpec
@@ -26,10 +27,16 @@ class Engine:
     def __init__(self) -> None:
         self.cache: list[int] = []
         self.sent: list[int] = []
+        self.slots: list[int | None] = []
         self.others = 0
         self.ahead = Ahead(
             None, num_ctx=lambda: 50_000, ask=self.ask, tokenize=self.tokenize, others=lambda: self.others
         )
+
+    def end_streams(self) -> None:
+        """Nobody else has a stream here."""
+        assert self.ahead._streams == 0
+        assert not self.ahead._running
 
     async def tokenize(self, text: str) -> list[int]:
         return list(map(ord, text))
@@ -37,31 +44,141 @@ class Engine:
     async def ask(self, _path: str, body: dict[str, Any]) -> Any:
         tokens = body["prompt"]
         self.sent.append(len(tokens))
+        self.slots.append(body.get("id_slot"))
         cached = shared_length(self.cache, tokens)
         self.cache = list(tokens)
         count = len(tokens) - cached
-        return {"timings": {"cache_n": cached, "prompt_n": count, "prompt_ms": 2.0 * count}}
+        return {"id_slot": 3, "timings": {"cache_n": cached, "prompt_n": count, "prompt_ms": 2.0 * count}}
 
     def complete(self, prompt: str | list[int], **sampling: Any) -> tuple[int, Final]:
         """How many tokens were reused in all, and the end as it is reported."""
 
         async def main() -> Final:
             request = CompletionRequest(prompt, SamplingOptions(**sampling))
-            under_way, sent = await self.ahead.begin(request)
-            tokens = list(map(ord, sent)) if isinstance(sent, str) else sent
-            cached = shared_length(self.cache, tokens)
-            self.cache = [*tokens, 1]
-            final = Final("stop", len(tokens), cached, 1000, 1, 1000)
-            return await self.ahead.end(under_way, final)
+            under_way = UnderWay(request)
+            try:
+                sent = await self.ahead.begin(under_way)
+                tokens = list(map(ord, sent)) if isinstance(sent, str) else sent
+                while under_way.steps:  # the engine computes the steps first
+                    await under_way.steps.popleft()
+                cached = shared_length(self.cache, tokens)
+                self.cache = [*tokens, 1]
+                self.ahead.note_tokens(under_way, 1, 0.1)
+                final = Final("stop", len(tokens), cached, 1000, 1, 1000)
+                return await self.ahead.end(under_way, final)
+            finally:
+                self.ahead.leave(under_way)
+                self.end_streams()
 
         final = asyncio.run(main())
         return final.cached_count, final
 
 
-def test_alone_it_goes_at_once() -> None:
+def test_alone_it_goes_in_batches() -> None:
+    """As the engine would compute it, so that steps can become small when somebody comes; a short one at once."""
     engine = Engine()
-    engine.complete("x" * 5000)
+    engine.complete("x" * 700)
     assert engine.sent == []
+    _, final = engine.complete([7] * 2000)
+    assert engine.sent == [512, 1024, 1536]
+    assert engine.slots == [None, 3, 3]
+    assert (final.prompt_count, final.cached_count) == (2000, 0)
+
+
+def test_steps_follow_who_is_there() -> None:
+    """Alone, beside somebody who may get a stream any moment, beside a stream."""
+
+    async def main() -> None:
+        engine = Engine()
+        stream = UnderWay(CompletionRequest("s", SamplingOptions()))
+        await engine.ahead.begin(stream)
+        plain = engine.ask
+
+        async def ask(path: str, body: dict[str, Any]) -> Any:
+            answer = await plain(path, body)
+            if len(engine.sent) == 4:
+                engine.others = 1
+            elif len(engine.sent) == 8:
+                engine.ahead.note_tokens(stream, 1, 0.0)
+            return answer
+
+        engine.ahead._ask = ask
+        under_way = UnderWay(CompletionRequest("x" * 20_000, SamplingOptions()))
+        await engine.ahead.begin(under_way)
+        await asyncio.gather(*under_way.steps)
+        sizes = [after - before for before, after in itertools.pairwise([0, *engine.sent])]
+        assert sizes[:4] == [512] * 4
+        assert sizes[7] == 125  # a quarter of a second
+        assert sizes[12] == 40  # 2.6 tokens of 50 ms, less the one of the stream
+        engine.ahead.leave(under_way)
+        engine.ahead.leave(stream)
+        engine.end_streams()
+
+    asyncio.run(main())
+
+
+def test_the_next_step_waits_in_the_engine() -> None:
+    """Never more than one that is computed and one that waits; the first goes alone, since it chooses the slot."""
+
+    async def main() -> None:
+        engine = Engine()
+        plain, count, most = engine.ask, 0, []
+
+        async def ask(path: str, body: dict[str, Any]) -> Any:
+            nonlocal count
+            count += 1
+            most.append((count, body.get("id_slot")))
+            await asyncio.sleep(0)
+            answer = await plain(path, body)
+            count -= 1
+            return answer
+
+        engine.ahead._ask = ask
+        under_way = UnderWay(CompletionRequest("x" * 5000, SamplingOptions()))
+        await engine.ahead.begin(under_way)
+        assert len(under_way.steps) == 1
+        await asyncio.gather(*under_way.steps)
+        assert most[0] == (1, None)
+        assert {slot for _, slot in most[1:]} == {3}
+        assert max(number for number, _ in most) == 2
+        engine.ahead.leave(under_way)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_whoever_leaves_takes_the_steps_along(is_cancelled: bool) -> None:
+    """One that is given up, or whose step fails."""
+
+    async def main() -> None:
+        engine = Engine()
+        plain = engine.ask
+        never = asyncio.Event()
+        asked = 0
+
+        async def ask(path: str, body: dict[str, Any]) -> Any:
+            nonlocal asked
+            asked += 1
+            if asked == 2:
+                await never.wait() if is_cancelled else None
+                raise RunnerExitedError("died")
+            return await plain(path, body)
+
+        engine.ahead._ask = ask
+        under_way = UnderWay(CompletionRequest("x" * 5000, SamplingOptions()))
+        work = asyncio.ensure_future(engine.ahead.begin(under_way))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError if is_cancelled else RunnerExitedError):
+            await work
+        steps = list(under_way.steps)
+        engine.ahead.leave(under_way)
+        await asyncio.gather(*steps, return_exceptions=True)
+        assert all(step.done() for step in steps)
+        engine.end_streams()
+
+    asyncio.run(main())
 
 
 def test_beside_others_in_steps() -> None:
@@ -82,6 +199,7 @@ def test_what_is_cached_stays() -> None:
     for others in (0, 1):
         engine = Engine()
         engine.complete(talk)
+        engine.sent.clear()
         engine.others = others
         results.append(engine.complete(talk + "one more question " * 40)[0])
         assert all(length > len(talk) for length in engine.sent)
@@ -178,5 +296,64 @@ def test_on_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
         factory.close()
         assert found[0].prompt_count == found[1].prompt_count
         assert abs(found[0].cached_count - found[1].cached_count) <= 1
+
+    asyncio.run(main())
+
+
+@pytest.mark.process
+def test_seeds_and_probabilities_beside_a_stream() -> None:
+    """They are those of a prompt that was computed alone, also after the same prompt was given up half way."""
+    spec = RunnerSpec(FIXTURES / "tiny.gguf", "tiny", num_ctx=4096, num_parallel=2, num_thread=1)
+    sampling = SamplingOptions(temperature=0.9, seed=7, num_predict=12)
+    request = CompletionRequest("a b c d e f g h " * 150, sampling, top_logprobs=3)
+
+    async def ask(runner: EngineRunner) -> tuple[str, list[float], Final]:
+        async with runner.complete(request) as batches:
+            pieces = [piece async for batch in batches for piece in batch]
+        final = pieces[-1].final
+        assert final is not None
+        found = [entry.logprob for piece in pieces for entry in piece.logprobs]
+        return "".join(piece.text for piece in pieces), found, final
+
+    async def give_up(runner: EngineRunner) -> None:
+        asked = asyncio.Event()
+        plain = runner._ahead._ask
+
+        async def ask_once(path: str, body: dict[str, Any]) -> Any:
+            asked.set()
+            return await plain(path, body)
+
+        runner._ahead._ask = ask_once
+        work = asyncio.create_task(ask(runner))
+        await asyncio.wait_for(asked.wait(), 60)
+        work.cancel()
+        await asyncio.wait({work})
+        runner._ahead._ask = plain
+
+    async def main() -> None:
+        factory = EngineFactory(EngineChoice())
+        found = []
+        for beside in (False, True):
+            runner = await factory.start(spec, lambda _share: None)
+            assert isinstance(runner, EngineRunner)
+            try:
+                if beside:
+                    other = CompletionRequest("x", SamplingOptions(num_predict=4000, seed=1))
+                    async with runner.complete(other) as batches:
+                        await anext(batches)
+                        await give_up(runner)
+                        assert len(runner._ahead._running) == 1
+                        found.append(await ask(runner))
+                else:
+                    found.append(await ask(runner))
+                assert runner._ahead._streams == 0
+                assert runner.active_count == 0
+            finally:
+                await runner.close()
+        factory.close()
+        (text, probabilities, final), (text2, probabilities2, final2) = found
+        assert text == text2
+        assert probabilities == pytest.approx(probabilities2, abs=0.02)
+        assert final.prompt_count == final2.prompt_count
 
     asyncio.run(main())

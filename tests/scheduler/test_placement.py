@@ -179,6 +179,25 @@ def test_num_parallel(
     assert plan.spec.num_parallel == expected
 
 
+def test_caches_that_cannot_be_cut() -> None:
+    """The engine keeps copies of windows and of recurrent states."""
+    for changes, expected in (({}, False), ({"family": "lfm2"}, True)):
+        plan = plan_load(wish(TINY, **changes), CONFIG, cpu_machine())
+        assert plan.spec.keeps_checkpoints == expected
+    windowed = MemoryShape(file_bytes=MIB, window_tokens=512)
+    assert plan_load(wish(windowed), CONFIG, cpu_machine()).spec.keeps_checkpoints
+
+
+def test_slots_of_an_encoder_take_no_cache() -> None:
+    """It gets all of them, whatever its context is; one that caches gets as many as are cheap."""
+    for is_encoder, expected in ((True, 8), (False, 1)):
+        shape = MemoryShape(
+            file_bytes=300 * MIB, n_layer=12, kv_elements_per_token=18_432, is_encoder=is_encoder
+        )
+        wanted = wish(shape, has_completion=False, is_embedding=True, options=LoadOptions(num_ctx=32_768))
+        assert plan_load(wanted, CONFIG, cpu_machine(64, 64)).spec.num_parallel == expected
+
+
 def test_retry_gives_up_slots_and_context() -> None:
     """The second attempt: one slot, the lower context, and no limit but the machine's."""
     request = wish(LLAMA_8B)

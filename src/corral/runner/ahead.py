@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from corral.runner.interface import CompletionRequest, Final
@@ -19,22 +21,31 @@ _REACH = 9
 _FAR = 1024
 # Of dense text: short prompts are not made into tokens for nothing.
 _LETTERS_OF_A_TOKEN = 3
+# Of fewer, each takes much longer than of many.
+_TELLING_TOKENS = 16
+# Beside the one that is computed.
+_STEPS_AT_A_TIME = 1
+# Even a step gets a token at its end.
+_FIRST_BEST = {"temperature": 0, "samplers": ["top_k"], "top_k": 1}
 
 Ask = Callable[[str, dict[str, Any]], Awaitable[Any]]
 Tokenize = Callable[[str], Awaitable[list[int]]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class UnderWay:
-    """A completion. `restored`: what was read from disk for it.
+    """A completion. `restored`: what was read from disk for it. `has_begun`: it has had its first token.
 
-    `computed_ms` and `cached_count` are of the steps that went ahead, the latter of the first; None without steps.
+    `slot`: where the steps that went ahead ran, None without steps. `cached_count` is what the first of them found.
     """
 
     request: CompletionRequest
     restored: SavedPrompt | None = None
+    has_begun: bool = False
+    slot: int | None = None
     computed_ms: float = 0.0
     cached_count: int | None = None
+    steps: deque[asyncio.Task[None]] = field(default_factory=deque)
 
 
 class Ahead:
@@ -48,26 +59,29 @@ class Ahead:
         ask: Ask,
         tokenize: Tokenize,
         others: Callable[[], int],
+        steps: Steps | None = None,
     ) -> None:
         self.kept = kept
         self._num_ctx = num_ctx
         self._ask = ask
         self._tokenize = tokenize
         self._others = others
-        self._steps = Steps()
+        self._steps = steps or Steps()
         self._recent = RecentPrompts()
+        self._running: set[UnderWay] = set()
+        self._streams = 0
 
-    async def begin(self, request: CompletionRequest) -> tuple[UnderWay, Prompt]:
-        """Called with a slot in hand; what to send.
+    async def begin(self, under_way: UnderWay) -> Prompt:
+        """Called with a slot in hand; what to send. `leave` follows, whatever comes of it.
 
         Raises:
             ContextOverflowError: the prompt does not fit.
             EngineError, RunnerExitedError
         """
-        under_way = UnderWay(request)
+        request, prompt = under_way.request, under_way.request.prompt
+        self._running.add(under_way)
         if request.images or not request.sampling.cache_prompt:
-            return under_way, request.prompt
-        prompt = request.prompt
+            return prompt
         shared = self._recent.note(prompt)
         if self.kept is not None:
             under_way.restored = await self.kept.prepare(prompt)
@@ -75,9 +89,12 @@ class Ahead:
                 shared = max(shared, shared_length(under_way.restored.prompt, prompt))
         is_far = shared >= _FAR and len(prompt) > _REACH * shared
         left = (len(prompt) - shared) // (_LETTERS_OF_A_TOKEN if isinstance(prompt, str) else 1)
-        if not is_far and not (self._others() and self._steps.is_worth_it(left)):
-            return under_way, prompt
-        return under_way, await self._step_by_step(under_way, shared)
+        if not is_far and not self._is_worth_it(left):
+            return prompt
+        return await self._step_by_step(under_way, shared)
+
+    def _is_worth_it(self, left: int) -> bool:
+        return self._steps.is_worth_it(left, self._streams, self._others())
 
     async def _step_by_step(self, under_way: UnderWay, shared: int) -> list[int]:
         prompt = under_way.request.prompt
@@ -90,28 +107,59 @@ class Ahead:
             end = len(tokens) if shared == len(prompt) else len(await self._tokenize(prompt[:shared]))
         while (left := len(tokens) - end) > 0:
             is_far = end >= _FAR // 4 and len(tokens) > _REACH * end
-            if not is_far and not (self._others() and self._steps.is_worth_it(left)):
+            if not is_far and not self._is_worth_it(left):
                 break
-            step = self._steps.size if self._others() else left
+            step = self._steps.size(self._streams, self._others())
             end += min(step, (_REACH - 1) * end if end else step)
             if end >= len(tokens):
                 break
-            timings = (await self._ask("/completion", _body(tokens[:end])))["timings"]
-            under_way.computed_ms += timings["prompt_ms"]
-            if under_way.cached_count is None:
-                under_way.cached_count = timings["cache_n"]
-            self._steps.note_step(timings["prompt_n"], timings["prompt_ms"] / 1000)
+            await self._send(under_way, tokens[:end])
         return tokens
+
+    async def _send(self, under_way: UnderWay, tokens: list[int]) -> None:
+        """Send a step. From the second on, the next one waits in the engine while one is computed.
+
+        Otherwise all other streams would get a token between two steps, and the prompt would take twice as long.
+        """
+        under_way.steps.append(asyncio.ensure_future(self._compute(under_way, tokens)))
+        if under_way.slot is None or len(under_way.steps) > _STEPS_AT_A_TIME:
+            await under_way.steps[0]
+            under_way.steps.popleft()
+
+    async def _compute(self, under_way: UnderWay, tokens: list[int]) -> None:
+        body: dict[str, Any] = {"prompt": tokens, "n_predict": 0, "cache_prompt": True, **_FIRST_BEST}
+        if under_way.slot is not None:
+            body["id_slot"] = under_way.slot
+        streams = self._streams
+        answer = await self._ask("/completion", body)
+        timings = answer["timings"]
+        under_way.slot = answer.get("id_slot")
+        under_way.computed_ms += timings["prompt_ms"]
+        if under_way.cached_count is None:
+            under_way.cached_count = timings["cache_n"]
+        self._steps.note_step(timings["prompt_n"], timings["prompt_ms"] / 1000, streams=streams)
+
+    def note_tokens(self, under_way: UnderWay, count: int, seconds: float) -> None:
+        """Tokens of an answer have come, so long after those before."""
+        if not under_way.has_begun:
+            under_way.has_begun = True
+            self._streams += 1
+        elif self._streams == len(self._running):
+            self._steps.note_gap(seconds / count)
 
     async def end(self, under_way: UnderWay, final: Final) -> Final:
         """Note what a completion leaves in its slot; its end with what went ahead."""
-        self._steps.note_stream(final.predicted_count, final.predicted_duration_ns / 1e9)
+        while under_way.steps:
+            await under_way.steps.popleft()
         if under_way.cached_count is not None:
             final = replace(
                 final,
                 cached_count=min(under_way.cached_count, final.cached_count),
                 prompt_duration_ns=final.prompt_duration_ns + int(under_way.computed_ms * 1e6),
             )
+        elif self._streams == 1 and final.prompt_count - final.cached_count >= _TELLING_TOKENS:
+            computed = final.prompt_count - final.cached_count
+            self._steps.note_step(computed, final.prompt_duration_ns / 1e9)
         request = under_way.request
         if self.kept is not None and not request.images and request.sampling.cache_prompt:
             self.kept.note(final.slot, request.prompt, final.prompt_count + final.predicted_count)
@@ -119,6 +167,16 @@ class Ahead:
                 await self.kept.check(under_way.restored, request.prompt, final.cached_count)
         return final
 
+    def leave(self, under_way: UnderWay) -> None:
+        """It has ended, or was given up: then its steps are too."""
+        self._running.discard(under_way)
+        if under_way.has_begun:
+            self._streams -= 1
+        for step in under_way.steps:
+            step.add_done_callback(_forget)
+            step.cancel()
 
-def _body(tokens: list[int]) -> dict[str, Any]:
-    return {"prompt": tokens, "n_predict": 0, "cache_prompt": True}
+
+def _forget(step: asyncio.Task[None]) -> None:
+    if not step.cancelled():
+        step.exception()  # nobody waits for it

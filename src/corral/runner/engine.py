@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from array import array
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,6 @@ from corral.runner.engine_http import EngineResponse, open_request
 from corral.runner.gathering import Gathering
 from corral.runner.interface import (
     CompletionRequest,
-    Final,
     Piece,
     RunnerFacts,
     RunnerSpec,
@@ -47,6 +46,7 @@ from corral.runner.process import EngineProcess
 from corral.runner.prompt_states import PromptStates
 from corral.runner.questions import PART_CHARS, Questions
 from corral.runner.slots import Slots
+from corral.runner.steps import Steps
 from corral.supervise import log_failure
 
 _log = logging.getLogger("corral.runner")
@@ -55,6 +55,8 @@ _HEALTH_INTERVAL_S = 1.0
 _BYTES_OF_A_TOKEN = 4
 # While one call for vectors is computed, the next waits in the engine.
 _TURNS_AT_A_TIME = 2
+_COSTLY_STEP_TOKENS = 64
+_NEVER = 1 << 30
 
 
 class EngineRunner:
@@ -100,6 +102,8 @@ class EngineRunner:
             ask=self.request_json,
             tokenize=self._all_tokens,
             others=lambda: self._running_count - 1,
+            # The engine keeps a state for each step of a model whose cache cannot be cut.
+            steps=Steps(_NEVER, _COSTLY_STEP_TOKENS) if spec.keeps_checkpoints else Steps(spec.num_batch),
         )
         self._note_guesses = note_guesses
         self._max_waiting = max_waiting
@@ -140,22 +144,24 @@ class EngineRunner:
         if not self._cache_owner.may_reuse():
             request = replace(request, sampling=replace(request.sampling, cache_prompt=False))
         body = llama_server.completion_body(request, self.spec.num_ctx)
+        under_way = UnderWay(request)
         async with self._slot():
-            under_way, body["prompt"] = await self._begin(request, body["prompt"])
-            async with self._open("POST", "/completion", body) as response:
-                if response.status != 200:
-                    error = llama_server.engine_error(response.status, await response.read())
-                    if request.grammar and llama_server.is_about_grammar(error):
-                        raise SchemaError(
-                            "invalid grammar: the engine cannot parse it, or finds it too large"
-                        ) from error
-                    raise error
-                yield self._pieces(response, request.top_logprobs, partial(self._ahead.end, under_way))
+            try:
+                await self._begin(under_way, body)
+                async with self._open("POST", "/completion", body) as response:
+                    if response.status != 200:
+                        raise _refusal(request, response.status, await response.read())
+                    yield self._pieces(response, request.top_logprobs, under_way)
+            finally:
+                self._ahead.leave(under_way)
 
-    async def _begin(self, request: CompletionRequest, prompt: Any) -> tuple[UnderWay, Any]:
-        """What goes ahead of a completion, and the prompt to send; `prompt` is that with images."""
-        under_way, sent = await self._ahead.begin(request)
-        return under_way, prompt if request.images else sent
+    async def _begin(self, under_way: UnderWay, body: dict[str, Any]) -> None:
+        """Have done what goes ahead of a completion; the body says then what is left."""
+        prompt = await self._ahead.begin(under_way)
+        if not under_way.request.images:
+            body["prompt"] = prompt
+        if under_way.slot is not None:
+            body["id_slot"] = under_way.slot
 
     async def _unused_slots(self) -> list[int]:
         """Slots that are idle and have had no request yet."""
@@ -177,9 +183,10 @@ class EngineRunner:
         self,
         response: EngineResponse,
         top_logprobs: int | None,
-        on_end: Callable[[Final], Awaitable[Final]] | None = None,
+        under_way: UnderWay,
     ) -> AsyncIterator[list[Piece]]:
         tail = b""
+        last_s = self._loop.time()
         logprobs = LogprobReader(top_logprobs) if top_logprobs is not None else None
         while data := await response.next_bytes():
             self._note_life()
@@ -190,10 +197,12 @@ class EngineRunner:
             except CorralError as error:
                 failure = error
             if pieces:
+                self._ahead.note_tokens(under_way, len(pieces), self._last_event_s - last_s)
+                last_s = self._last_event_s
                 final = pieces[-1].final
-                if final is not None and on_end is not None:
+                if final is not None:
                     self._note_guesses(final)
-                    pieces[-1].final = final = await on_end(final)
+                    pieces[-1].final = final = await self._ahead.end(under_way, final)
                     requestfacts.current().note_tokens(
                         final.prompt_count,
                         final.cached_count,
@@ -466,6 +475,16 @@ class EngineRunner:
             if is_owed and silent_s > self._hang_timeout_s and not await self.ping(5.0):
                 self._process.kill(f"the engine gave no sign of life for {silent_s:.0f} s and was stopped")
                 return
+
+
+def _refusal(request: CompletionRequest, status: int, body: bytes) -> CorralError:
+    """Why the engine did not begin a completion."""
+    error = llama_server.engine_error(status, body)
+    if request.grammar and llama_server.is_about_grammar(error):
+        refusal = SchemaError("invalid grammar: the engine cannot parse it, or finds it too large")
+        refusal.__cause__ = error
+        return refusal
+    return error
 
 
 def _row_index(row: dict[str, Any]) -> int:

@@ -47,7 +47,8 @@ class RunnerSpec:
     `cache_ram_mib`: memory for the prompts of conversations that no slot holds. `kv_bytes_per_token`: about what a
     token takes in the KV cache. `warms_up`: the engine computes once for nothing at the end of the load, so that the
     first request does not have to touch all memory. `gives_back`: it copies much of the file and then no longer needs
-    those pages.
+    those pages. `keeps_checkpoints`: the cache of some of its layers cannot be cut to a beginning, so that the engine
+    keeps copies of it.
     """
 
     weights_path: Path
@@ -74,6 +75,7 @@ class RunnerSpec:
     kv_bytes_per_token: int = 0
     memory_limit_bytes: int | None = None
     gives_back: bool = False
+    keeps_checkpoints: bool = False
     warms_up: bool = field(default=False, compare=False)
     name: str = field(default="", compare=False)
 

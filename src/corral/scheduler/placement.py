@@ -171,6 +171,8 @@ def plan_load(
         cache_ram_mib=cache_mib,
         gives_back=_gives_back(request, is_offloaded=is_offloaded),
         warms_up=request.is_preload,
+        keeps_checkpoints=request.shape.window_tokens > 0
+        or not architecture(request.family).splits_over_slots,
         kv_bytes_per_token=estimate.kv_bytes // max(num_ctx * num_parallel, 1),
         memory_limit_bytes=_memory_limit(
             estimate, cache_mib, machine, is_offloaded=is_offloaded, is_retry=retry is not None

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import contextlib
 import json
 import statistics
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -145,15 +147,36 @@ def bench_streams(server: Server, engine: BareEngine) -> None:
 
 
 def bench_embed(server: Server, path: Path, threads: int) -> None:
-    """Embeddings a second, one by one and as a batch."""
+    """Embeddings a second, one by one, as a batch, and of many clients.
+
+    The last two are compared with an engine that computes one text a call, one call at a time, as in Ollama.
+    """
     server.create("e", path)
     spec = RunnerSpec(path, "e", num_ctx=128, num_thread=threads, is_embedding=True)
     engine = BareEngine(spec)
     texts = [f"sentence number {i} about the sky and the sea" for i in range(32)]
+    turn = threading.Lock()
+
+    def one_by_one() -> None:
+        for text in texts:
+            engine.embed([text])
+
+    def clients(is_server: bool) -> None:
+        def one(text: str) -> None:
+            with contextlib.nullcontext() if is_server else turn:
+                _embed(server, engine, [text], is_server)
+
+        with concurrent.futures.ThreadPoolExecutor(len(texts)) as pool:
+            list(pool.map(one, texts))
+
     try:
         calls: dict[str, Callable[[bool], object]] = {
             "single": lambda is_server: [_embed(server, engine, [text], is_server) for text in texts],
             "batch of 32": lambda is_server: [_embed(server, engine, texts, is_server)],
+            "32 texts against a call for each": lambda is_server: (
+                _embed(server, engine, texts, True) if is_server else one_by_one()
+            ),
+            "32 clients against a call for each": clients,
         }
         for name, call in calls.items():
             rates: dict[bool, list[float]] = {True: [], False: []}

@@ -15,6 +15,7 @@ from corral.golang.json import (
     Float32,
     encode,
     encode_float32_list,
+    encode_float64_list,
     encode_sorted,
     escape_string,
 )
@@ -168,3 +169,16 @@ def test_durations_of_thousands_of_digits() -> None:
     for text in ("9" * 5000 + "h", "1." + "9" * 5000 + "h", "9" * 5000):
         with pytest.raises(InvalidRequestError, match="invalid duration"):
             parse_keep_alive(text)
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=20))
+def test_lists_of_64_bit_numbers(values: list[float]) -> None:
+    """As one by one, whatever their size."""
+    assert encode_float64_list(array("d", values)) == encode(values)
+
+
+def test_64_bit_forms_of_32_bit_numbers() -> None:
+    """All digits that the number has in 64 bits."""
+    values = array("f", [0.1, 1.0, -2.0, 1e-7, 3e22, 0.0])
+    assert encode_float64_list(values) == encode(list(values))
+    assert encode_float64_list(array("f", [0.1])) == b"[0.10000000149011612]"

@@ -12,7 +12,7 @@ from corral.api.http.pieces import joined_rows, send_pieces
 from corral.api.native.encode import ChatEncoder, GenerateEncoder, merge_chunks
 from corral.api.native.protocol import read_chat, read_embed, read_embeddings, read_generate
 from corral.errors import CorralError
-from corral.golang.json import encode, encode_float32_list, escape_string
+from corral.golang.json import encode_float32_list, encode_float64_list, escape_string
 from corral.inference.pipeline import Inference
 from corral.inference.requests import EmbedRequest, Emit, Immediate
 from corral.types import Chunk
@@ -59,8 +59,8 @@ class InferenceHandlers:
     async def _embed(self, exchange: Exchange, request: EmbedRequest) -> None:
         result = await self._service.embed(request)
         if request.is_legacy:
-            vector = result.embeddings[0] if result.embeddings else []
-            await exchange.respond(200, b'{"embedding":' + encode(list(vector)) + b"}", JSON_UTF8)
+            vector = encode_float64_list(result.embeddings[0]) if result.embeddings else b"[]"
+            await exchange.respond(200, b'{"embedding":' + vector + b"}", JSON_UTF8)
             return
         members = (
             (b"total_duration", result.total_duration_ns),

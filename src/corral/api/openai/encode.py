@@ -108,7 +108,8 @@ def embedding_parts(call: EmbeddingsCall, result: EmbedResult) -> tuple[bytes, I
 def _vector(row: Sequence[float], *, is_base64: bool) -> bytes:
     if not is_base64:
         return encode_float32_list(row)
-    numbers = array("f", row)
+    numbers = row if isinstance(row, array) and row.typecode == "f" else array("f", row)
     if _IS_BIG_ENDIAN:
+        numbers = numbers[:]
         numbers.byteswap()
     return b'"' + base64.b64encode(numbers.tobytes()) + b'"'

@@ -10,7 +10,10 @@ from typing import Any, cast
 import pytest
 
 from corral.errors import ContextOverflowError, CorralError, EngineError
+from corral.runner.ahead import UnderWay
 from corral.runner.engine import EngineRunner
+from corral.runner.interface import CompletionRequest
+from corral.types import SamplingOptions
 
 
 class Response:
@@ -38,11 +41,19 @@ def read(*blocks: bytes) -> tuple[str, CorralError | None]:
     async def broken() -> EngineError:
         return EngineError(500, "gone")
 
-    runner = cast("EngineRunner", SimpleNamespace(_note_life=lambda: None, _broken=broken))
+    double = SimpleNamespace(
+        _note_life=lambda: None,
+        _broken=broken,
+        _loop=SimpleNamespace(time=lambda: 0.0),
+        _last_event_s=0.0,
+        _ahead=SimpleNamespace(note_tokens=lambda *_: None),
+    )
+    runner = cast("EngineRunner", double)
+    under_way = UnderWay(CompletionRequest("", SamplingOptions()))
 
     async def collect() -> CorralError | None:
         try:
-            async for pieces in EngineRunner._pieces(runner, cast("Any", Response(*blocks)), None):
+            async for pieces in EngineRunner._pieces(runner, cast("Any", Response(*blocks)), None, under_way):
                 texts.extend(piece.text for piece in pieces)
         except CorralError as error:
             return error

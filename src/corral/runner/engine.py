@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from array import array
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,6 @@ from corral.errors import (
     EngineError,
     QueueFullError,
     RunnerExitedError,
-    SchemaError,
 )
 from corral.runner import llama_server, scoring
 from corral.runner.ahead import Ahead, UnderWay
@@ -35,6 +34,7 @@ from corral.runner.engine_http import EngineResponse, open_request
 from corral.runner.gathering import Gathering
 from corral.runner.interface import (
     CompletionRequest,
+    Final,
     Piece,
     RunnerFacts,
     RunnerSpec,
@@ -150,7 +150,7 @@ class EngineRunner:
                 await self._begin(under_way, body)
                 async with self._open("POST", "/completion", body) as response:
                     if response.status != 200:
-                        raise _refusal(request, response.status, await response.read())
+                        raise llama_server.refusal(request, response.status, await response.read())
                     yield self._pieces(response, request.top_logprobs, under_way)
             finally:
                 self._ahead.leave(under_way)
@@ -193,7 +193,7 @@ class EngineRunner:
             pieces: list[Piece] = []
             failure: CorralError | None = None
             try:
-                tail = _take_events(tail + data, logprobs, pieces)
+                tail = llama_server.take_events(tail + data, logprobs, pieces)
             except CorralError as error:
                 failure = error
             if pieces:
@@ -477,34 +477,6 @@ class EngineRunner:
                 return
 
 
-def _refusal(request: CompletionRequest, status: int, body: bytes) -> CorralError:
-    """Why the engine did not begin a completion."""
-    error = llama_server.engine_error(status, body)
-    if request.grammar and llama_server.is_about_grammar(error):
-        refusal = SchemaError("invalid grammar: the engine cannot parse it, or finds it too large")
-        refusal.__cause__ = error
-        return refusal
-    return error
-
-
 def _row_index(row: dict[str, Any]) -> int:
     index: int = row["index"]
     return index
-
-
-def _take_events(data: bytes, logprobs: LogprobReader | None, pieces: list[Piece]) -> bytes:
-    """Append what complete server-sent events in `data` say to `pieces`; the rest waits for more bytes.
-
-    Raises:
-        EngineError, ContextOverflowError: one of them is an error; those before it were appended.
-    """
-    *events, tail = data.split(b"\n\n")
-    for raw in events:
-        if not raw.startswith(b"data: "):
-            if raw.startswith(b"error: "):
-                raise llama_server.engine_error(500, raw[7:])
-            continue  # a comment: the engine's keep-alive
-        event = orjson.loads(raw[6:])
-        if not llama_server.is_progress(event):
-            pieces.append(llama_server.parse_event(event, logprobs))
-    return tail

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import orjson
 
 from corral.devices import read_cpu
-from corral.errors import ContextOverflowError, EngineError
+from corral.errors import ContextOverflowError, CorralError, EngineError, SchemaError
 from corral.runner.interface import CompletionRequest, EngineChoice, Final, Piece, RunnerSpec
 from corral.runner.logprobs import LogprobReader
 
@@ -243,6 +243,34 @@ def vector(text: str) -> array[float]:
     return array("f", base64.b64decode(text))
 
 
-def is_about_grammar(error: EngineError | ContextOverflowError) -> bool:
+def _is_about_grammar(error: EngineError | ContextOverflowError) -> bool:
     """Whether the engine refused a request for its grammar; only the text of its error shows that."""
     return isinstance(error, EngineError) and error.status == 400 and "grammar" in str(error)
+
+
+def refusal(request: CompletionRequest, status: int, body: bytes) -> CorralError:
+    """Why the engine did not begin a completion."""
+    error = engine_error(status, body)
+    if request.grammar and _is_about_grammar(error):
+        refusal = SchemaError("invalid grammar: the engine cannot parse it, or finds it too large")
+        refusal.__cause__ = error
+        return refusal
+    return error
+
+
+def take_events(data: bytes, logprobs: LogprobReader | None, pieces: list[Piece]) -> bytes:
+    """Append what complete server-sent events in `data` say to `pieces`; the rest waits for more bytes.
+
+    Raises:
+        EngineError, ContextOverflowError: one of them is an error; those before it were appended.
+    """
+    *events, tail = data.split(b"\n\n")
+    for raw in events:
+        if not raw.startswith(b"data: "):
+            if raw.startswith(b"error: "):
+                raise engine_error(500, raw[7:])
+            continue  # a comment: the engine's keep-alive
+        event = orjson.loads(raw[6:])
+        if not is_progress(event):
+            pieces.append(parse_event(event, logprobs))
+    return tail

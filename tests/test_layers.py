@@ -10,8 +10,9 @@ PACKAGE = Path(__file__).parent.parent / "src" / "corral"
 # Modules on their own, which every package may import. They import each other only.
 GROUND = set(
     "accesssettings apiversion assets bounded caller childenv childlimits config configfile cores devices digest "
-    "disk errors golang gpus homefolder hostaddress lifetime listening logs loopguard memory modelglobs names rate "
-    "requestfacts reusesettings setting settingstable settingvalues supervise systemtext threads types".split()
+    "disk errors golang gpus homefolder hostaddress lifetime listening listeningsettings logs loopguard memory "
+    "modelglobs names rate requestfacts reusesettings setting settingstable settingvalues supervise systemtext "
+    "threads types".split()
 )
 # A package may import the ground and these. A package that is not split here counts as one.
 MAY_IMPORT = {
@@ -53,7 +54,7 @@ MAY_IMPORT = {
     "api.http": "access api.reading inference metrics web workers",
     "api.reading": "chat.grammar",
     "api.keys": "access api.http api.reading",
-    "api.native": "api.http api.reading inference library registry scheduler store",
+    "api.native": "api.health api.http api.reading inference library registry scheduler store",
     "api.openai": "api.http api.native api.reading inference library store",
     "api.anthropic": "api.http api.native api.openai api.reading inference",
     "api.responses": "api.http api.openai api.reading inference responses",
@@ -61,10 +62,13 @@ MAY_IMPORT = {
     "api.operations": "api.http api.native api.reading metrics scheduler",
     "api.registry": "api.http api.reading library store",
     "api.openapi": "api.http api.reading",
+    "api.health": "api.http api.reading",
+    "operations": "",
+    "liveparts": "inference operations scheduler",
     "server": (
-        "access api.http api.keys api.native api.openai api.anthropic api.responses api.systemone api.operations "
-        "api.registry api.openapi inference library metrics registry responses runner scheduler store web "
-        "weights.translate workers"
+        "access api.health api.http api.keys api.native api.openai api.anthropic api.responses api.systemone "
+        "api.operations api.registry api.openapi inference library liveparts metrics operations registry responses "
+        "runner scheduler store web weights.translate workers"
     ),
     # The command line.
     "cli.terminal": "",

@@ -62,7 +62,7 @@ def test_a_models_folder_that_cannot_be_made(tmp_path: Path) -> None:
     fails_with(serve(tmp_path, OLLAMA_MODELS="/proc/models"), "models folder /proc/models")
 
 
-@pytest.mark.parametrize("host", [":99999", ":80x", "unix:///x", "/x.sock", "ftp://localhost"])
+@pytest.mark.parametrize("host", [":99999", ":80x", "unix://x", "/x.sock", "ftp://localhost"])
 def test_addresses_that_are_none(tmp_path: Path, host: str) -> None:
     fails_with(serve(tmp_path, OLLAMA_HOST=host), "OLLAMA_HOST")
 
@@ -238,7 +238,9 @@ CHAT = {"model": "m", "messages": MESSAGES}
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_streams_with_an_error_line(fake_server: Start, number: signal.Signals) -> None:
     """Each in the form of its surface; the process ends, and its children with it."""
-    server = fake_server({"OLLAMA_NUM_PARALLEL": "8"}, tokens=100_000, delay_s=0.01)
+    server = fake_server(
+        {"OLLAMA_NUM_PARALLEL": "8", "CORRAL_DRAIN_TIMEOUT": "1s"}, tokens=100_000, delay_s=0.01
+    )
     answers: dict[str, bytes] = {}
     options = {"num_ctx": 200_000}
     threads = [

@@ -30,14 +30,22 @@ def _doubt(setting: Setting, text: str) -> str:
         return f"{setting.name}={text!r} is read as true; write 0 for false"
     if setting.name == "OLLAMA_SCHED_SPREAD" and text in values.FALSE:
         return f"{setting.name}={text!r} has no effect: {setting.meaning}"
-    if setting.name == "OLLAMA_HOST" and text.startswith("https://"):
-        return "OLLAMA_HOST begins with https://, but the server speaks plain HTTP: put a TLS proxy in front of it"
     return ""
 
 
 # Not in the table and yet no reason to warn: read by the command line, or always in effect.
 _KNOWN = frozenset(
-    {"OLLAMA_NOHISTORY", "OLLAMA_EDITOR", "OLLAMA_NO_CLOUD", "CORRAL_HOME", "CORRAL_CONFIG", "CORRAL_API_KEY"}
+    {
+        "OLLAMA_NOHISTORY",
+        "OLLAMA_EDITOR",
+        "OLLAMA_NO_CLOUD",
+        "CORRAL_HOME",
+        "CORRAL_CONFIG",
+        "CORRAL_API_KEY",
+        "CORRAL_CA_FILE",
+        "CORRAL_CLIENT_CERT",
+        "CORRAL_CLIENT_KEY",
+    }
 )
 
 
@@ -47,6 +55,16 @@ class Settings:
 
     host: HostAddress = field(default_factory=lambda: HostAddress.parse(""))
     models_dir: Path = field(default_factory=lambda: Path.home() / ".ollama" / "models")
+    hosts: tuple[str, ...] = ()
+    socket_mode: int = 0o660
+    socket_group: str = ""
+    reuses_port: bool = False
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    is_self_signed: bool = False
+    drain_delay_ns: int = 0
+    drain_timeout_ns: int = 30 * _SECOND_NS
     keep_alive_ns: int = 5 * _MINUTE_NS
     preload: tuple[str, ...] = ()
     load_timeout_ns: int = 5 * _MINUTE_NS
@@ -139,6 +157,9 @@ class Settings:
         """
         if problem := host_problem(env.get("OLLAMA_HOST", "")):
             raise CorralError(f"OLLAMA_HOST={env['OLLAMA_HOST']!r}: {problem}", hint="correct OLLAMA_HOST")
+        for address in values.entries(strip_setting(env.get("CORRAL_HOSTS", ""))):
+            if problem := host_problem(address):
+                raise CorralError(f"CORRAL_HOSTS: {address!r}: {problem}", hint="correct CORRAL_HOSTS")
         found: dict[str, Any] = {}
         warnings = [*config.warnings]
         for setting in SETTINGS:
@@ -161,6 +182,12 @@ class Settings:
             for name in sorted(env)
             if name.startswith(("OLLAMA_", "CORRAL_")) and name not in known
         ]
+        has_tls = found.get("tls_cert") is not None or found.get("is_self_signed")
+        if strip_setting(env.get("OLLAMA_HOST", "")).startswith("https://") and not has_tls:
+            warnings.append(
+                "OLLAMA_HOST begins with https://, but the server speaks plain HTTP: set CORRAL_TLS_CERT, or put a"
+                " TLS proxy in front of it"
+            )
         values.check_origins(found.get("origins", ()))
         return cls(**found, sections=config.sections, files=config.paths, warnings=tuple(warnings))
 

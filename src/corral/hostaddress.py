@@ -5,16 +5,24 @@ Imports nothing, because every CLI command loads this first.
 
 from __future__ import annotations
 
+# What every system takes (Linux 107, macOS 103).
+_MAX_SOCKET_PATH_BYTES = 103
 _SCHEMES = ("http", "https", "tcp")
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_")
 
 
 class HostAddress:
-    """An address; treat it as frozen. An empty `host` listens on every interface."""
+    """An address; treat it as frozen. An empty `host` listens on every interface.
 
-    __slots__ = ("host", "path", "port", "scheme")
+    The scheme `unix` is a socket in the file system, whose place is `path`. `has_scheme`: it was written down.
+    """
 
-    def __init__(self, scheme: str, host: str, port: int, path: str = "") -> None:
+    __slots__ = ("has_scheme", "host", "path", "port", "scheme")
+
+    def __init__(
+        self, scheme: str, host: str, port: int, path: str = "", *, has_scheme: bool = False
+    ) -> None:
+        self.has_scheme = has_scheme
         self.scheme = scheme
         self.host = host
         self.port = port
@@ -34,6 +42,8 @@ class HostAddress:
         """Read `OLLAMA_HOST` in any of its forms; invalid parts get their defaults."""
         text = strip_setting(text)
         scheme, mark, rest = text.partition("://")
+        if mark and scheme == "unix":
+            return cls("unix", "", 0, rest, has_scheme=True)
         if not mark:
             scheme, rest = "http", text
         default_port = {"http": 80, "https": 443}.get(scheme, 11434) if mark else 11434
@@ -44,13 +54,19 @@ class HostAddress:
         host, port = _split_port(rest, default_port)
         if not rest:
             host = "127.0.0.1"
-        return cls(scheme, host, port, f"/{path}" if slash and path else "")
+        return cls(scheme, host, port, f"/{path}" if slash and path else "", has_scheme=bool(mark))
+
+    @property
+    def is_unix(self) -> bool:
+        return self.scheme == "unix"
 
     @property
     def is_loopback(self) -> bool:
-        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+        return self.is_unix or self.host in ("localhost", "::1") or self.host.startswith("127.")
 
     def url(self) -> str:
+        if self.is_unix:
+            return f"unix://{self.path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}{self.path}"
 
@@ -74,12 +90,22 @@ def host_problem(text: str) -> str:
     """
     text = strip_setting(text)
     scheme, mark, rest = text.partition("://")
+    if text.startswith("unix:"):
+        return _path_problem(rest if mark else "")
     if mark and scheme not in _SCHEMES:
-        return f"{scheme}:// is not supported, only http:// and https://"
+        return f"{scheme}:// is not supported, only http://, https:// and unix://"
     hostport = (rest if mark else text).partition("/")[0]
     if not hostport:
         return "" if not text else "the host is missing"
     return _hostport_problem(hostport)
+
+
+def _path_problem(path: str) -> str:
+    if not path.startswith("/") or path.endswith("/"):
+        return "unix:// needs the absolute path of a socket, as in unix:///run/corral/corral.sock"
+    if len(path.encode()) > _MAX_SOCKET_PATH_BYTES or "\0" in path:
+        return f"the path of a socket may have at most {_MAX_SOCKET_PATH_BYTES} bytes"
+    return ""
 
 
 def _hostport_problem(hostport: str) -> str:

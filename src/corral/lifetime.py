@@ -1,7 +1,11 @@
 """How long the server runs: until a signal.
 
-The first SIGTERM, SIGINT or SIGHUP asks the server to stop and starts a timer; when the timer fires, the process
-exits whatever is still running. A second signal exits at once. The children die with the server.
+    SIGTERM   the server stops accepting, and what runs may go on for `drain_timeout_s`
+    SIGINT    the same, for at most three seconds: somebody waits at a terminal
+    SIGHUP    read the configuration again, if there is something to read; else as SIGTERM
+
+A second signal shortens what is left to a second, and the status is 1 then; a third exits at once. A timer exits the
+process where none of it ends. The children die with the server.
 """
 
 from __future__ import annotations
@@ -11,6 +15,8 @@ import contextlib
 import logging
 import os
 import signal
+import sys
+import termios
 import threading
 from collections.abc import Callable, Coroutine
 from types import FrameType
@@ -21,20 +27,35 @@ from corral.supervise import log_failure
 
 _log = logging.getLogger("corral")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_TOTAL_S = 12.0
+# Whatever is still running this long after the time for streams, the process ends.
+_END_S = 12.0
+_INTERRUPTED_S = 3.0
+_HURRIED_S = 1.0
 
 
 class Lifetime:
-    """Owns the signals and the event loop; for the main thread."""
+    """Owns the signals and the event loop; for the main thread. Times in seconds."""
 
-    def __init__(self, logs: LogWriter) -> None:
+    def __init__(self, logs: LogWriter, *, drain_delay_s: float = 0.0, drain_timeout_s: float = 0.0) -> None:
         self._logs = logs
         self._output = LogWriter(1)
+        self._drain_delay_s = drain_delay_s
+        self._drain_timeout_s = drain_timeout_s
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped: asyncio.Event | None = None
-        self._is_asked = False
+        self._hurried: asyncio.Event | None = None
+        self._signal_count = 0
+        self._clock: threading.Timer | None = None
         self._previous: dict[int, Any] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._terminals = [stream.fileno() for stream in (sys.stdin, sys.stderr) if _is_terminal(stream)]
+        # Reads the configuration again; False if there is nothing to read.
+        self.reload: Callable[[], bool] = lambda: False
+
+    @property
+    def is_hurried(self) -> bool:
+        """Whether a second signal has cut the end short."""
+        return self._signal_count > 1
 
     def catch_signals(self) -> None:
         """From now on a signal asks the server to stop instead of killing the process."""
@@ -48,6 +69,8 @@ class Lifetime:
         """Restore the signal handlers, and write the rest of standard output."""
         for number, previous in self._previous.items():
             signal.signal(number, previous)
+        if self._clock is not None:
+            self._clock.cancel()
         self._output.drain()
 
     def show(self, text: str) -> None:
@@ -62,14 +85,27 @@ class Lifetime:
     async def _run(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(_log_loop_error)
-        self._stopped = asyncio.Event()
-        if self._is_asked:
+        self._stopped, self._hurried = asyncio.Event(), asyncio.Event()
+        if self._signal_count:
             self._stopped.set()
         await main()
 
     async def until_stopped(self) -> None:
         assert self._stopped is not None
         await self._stopped.wait()
+
+    async def delay(self) -> None:
+        """The time in which the server still accepts, but is not ready: load balancers look elsewhere meanwhile."""
+        await self._wait(self._drain_delay_s)
+
+    async def drained(self) -> None:
+        """Returns when the time for what runs is over."""
+        await self._wait(self._drain_timeout_s)
+
+    async def _wait(self, limit_s: float) -> None:
+        assert self._hurried is not None
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hurried.wait(), limit_s)
 
     def watch(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a background task that serving does not depend on; its exceptions are logged."""
@@ -78,27 +114,65 @@ class Lifetime:
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(log_failure)
 
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP and not self._signal_count and not self._has_hung_up() and self.reload():
+            return
+        name = signal.Signals(number).name
+        self._signal_count += 1
+        if self._signal_count > 2:
+            self._end(f"{name} again: exiting at once")
+        elif self._signal_count == 2:
+            _log.warning("%s again: what still runs ends within %g s", name, _HURRIED_S)
+            self._limit(_HURRIED_S + _END_S)
+            self._call(self._hurry)
+        else:
+            if number == signal.SIGINT:
+                self._drain_delay_s, self._drain_timeout_s = 0, min(self._drain_timeout_s, _INTERRUPTED_S)
+            _log.info("stopping signal=%s", name)
+            self._limit(self._drain_delay_s + self._drain_timeout_s + _END_S)
+            self._call(self._stop)
+
+    def _limit(self, seconds: float) -> None:
+        """Exit after this time, whatever is still running."""
+        if self._clock is not None:
+            self._clock.cancel()
+        self._clock = threading.Timer(seconds, self._end, [f"not finished within {seconds:g} s: exiting"])
+        self._clock.daemon = True
+        self._clock.start()
+
+    def _call(self, function: Callable[[], object]) -> None:
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(function)
+
     def _stop(self) -> None:
         if self._stopped is not None:
             self._stopped.set()
 
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        name = signal.Signals(number).name
-        if self._is_asked:
-            self._end(f"{name} again: exiting at once")
-        self._is_asked = True
-        _log.info("stopping signal=%s", name)
-        clock = threading.Timer(_TOTAL_S, self._end, [f"not finished within {_TOTAL_S:g} s: exiting"])
-        clock.daemon = True
-        clock.start()
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                self._loop.call_soon_threadsafe(self._stop)
+    def _hurry(self) -> None:
+        if self._loop is not None and self._hurried is not None:
+            self._loop.call_later(_HURRIED_S, self._hurried.set)
+
+    def _has_hung_up(self) -> bool:
+        """Whether SIGHUP means what it says: the terminal that the server was started from is gone."""
+        for descriptor in self._terminals:
+            try:
+                termios.tcgetattr(descriptor)
+            except (termios.error, OSError):
+                return True
+        return False
 
     def _end(self, reason: str) -> None:
         _log.warning(reason)
         self._logs.drain(0.2)
         os._exit(1)
+
+
+def _is_terminal(stream: Any) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except (OSError, ValueError):
+        return False
 
 
 def _new_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

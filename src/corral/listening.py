@@ -5,13 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
+import os
 import resource
 import socket
+import stat
+from collections.abc import MutableMapping
+from pathlib import Path
 
 from corral.errors import CorralError
 from corral.hostaddress import HostAddress
 
 BACKLOG = 2048
+_FIRST_PASSED = 3
 # More than a personal machine needs, and more than a hostile client should get.
 _MAX_CONNECTIONS = 4096
 _MAX_DESCRIPTORS = 1 << 16
@@ -25,8 +30,10 @@ _HINTS = {
 }
 
 
-def listen(address: HostAddress) -> socket.socket:
+def listen(address: HostAddress, *, reuse_port: bool = False) -> socket.socket:
     """Bind before anything slow happens, so that early clients wait instead of failing.
+
+    With `reuse_port`, several servers of a user share the port: one takes over while the other drains.
 
     Raises:
         CorralError
@@ -37,6 +44,8 @@ def listen(address: HostAddress) -> socket.socket:
         )[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6 and not address.host:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind(sockaddr)
@@ -52,6 +61,90 @@ def listen(address: HostAddress) -> socket.socket:
         raise CorralError(f"listen tcp {address.host}:{address.port}: bind: {reason}", hint=hint) from exc
     listener.setblocking(False)
     return listener
+
+
+def listen_unix(path: Path, mode: int, group: str) -> socket.socket:
+    """A socket in the file system. One that a dead server has left is replaced; one that answers is not.
+
+    Raises:
+        CorralError
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_stale(path)
+        before = os.umask(0o777)  # nobody connects before owner and mode are right
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(before)
+        if group:
+            os.chown(path, -1, _group_id(group))
+        path.chmod(mode)
+        listener.listen(BACKLOG)
+    except OSError as exc:
+        listener.close()
+        hint = "another server is running there" if exc.errno == errno.EADDRINUSE else "correct the path"
+        reason = (exc.strerror or str(exc)).lower()
+        raise CorralError(f"listen unix {path}: {reason}", hint=hint) from exc
+    listener.setblocking(False)
+    return listener
+
+
+def _remove_stale(path: Path) -> None:
+    """Raises OSError: a server answers, or what is there is not a socket."""
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise FileExistsError(errno.EEXIST, "exists, and is not a socket")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
+            return
+    raise OSError(errno.EADDRINUSE, "address already in use")
+
+
+def _group_id(group: str) -> int:
+    import grp  # rarely needed
+
+    if group.isascii() and group.isdigit():
+        return int(group)
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise OSError(errno.EINVAL, f"the group {group} does not exist") from None
+
+
+def passed_sockets(env: MutableMapping[str, str] = os.environ) -> list[socket.socket]:
+    """The listening sockets that systemd, or a predecessor, has passed on (man 3 sd_listen_fds).
+
+    Children do not get to see them: the variables are removed.
+
+    Raises:
+        CorralError: one of them is not a listening stream socket.
+    """
+    count, pid = env.pop("LISTEN_FDS", ""), env.pop("LISTEN_PID", "")
+    env.pop("LISTEN_FDNAMES", "")
+    if not (count.isascii() and count.isdigit()) or pid != str(os.getpid()):
+        return []
+    return [_passed(number) for number in range(_FIRST_PASSED, _FIRST_PASSED + int(count))]
+
+
+def _passed(descriptor: int) -> socket.socket:
+    try:
+        os.set_inheritable(descriptor, False)
+        found = socket.socket(fileno=descriptor)
+        is_listening = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as exc:
+        reason = (exc.strerror or str(exc)).lower()
+        raise CorralError(f"the passed descriptor {descriptor} cannot be used: {reason}") from exc
+    if found.type != socket.SOCK_STREAM or not is_listening:
+        raise CorralError(f"the passed descriptor {descriptor} is not a listening stream socket")
+    found.setblocking(False)
+    return found
 
 
 def raise_descriptor_limit() -> int:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from corral.access.exposure import check_exposure
 from corral.access.keyring import Keyring
 from corral.access.keystore import KeyStore, default_database
 from corral.api.anthropic.routes import anthropic_surface
+from corral.api.health.routes import health_surface
 from corral.api.http.app import App
 from corral.api.http.limits import BodyBudget, BodyLimits
 from corral.api.http.live import LiveRequests
@@ -42,12 +42,14 @@ from corral.api.registry.routes import Registry
 from corral.api.responses.routes import responses_surface
 from corral.api.systemone.routes import systemone_surface
 from corral.config import Settings
+from corral.configfile.rules import ModelRules
 from corral.devices import read_memory
 from corral.errors import CorralError
 from corral.homefolder import home_folder
 from corral.inference.pipeline import Inference
 from corral.inference.preloading import preload
 from corral.inference.profile import Profiles
+from corral.inference.sectioncheck import check_sections
 from corral.library.blob_access import BlobAccess
 from corral.library.create.jobs import Jobs
 from corral.library.create.local import LocalFiles
@@ -58,16 +60,18 @@ from corral.library.pull_through import PullThrough
 from corral.library.registry_server import Hosting
 from corral.library.verify import Verifier
 from corral.lifetime import Lifetime
-from corral.listening import (
-    BACKLOG,
-    connection_limit,
-    listen,
-    raise_descriptor_limit,
-)
+from corral.listening import BACKLOG, connection_limit, raise_descriptor_limit
+from corral.liveparts import live_parts
 from corral.logs import set_up_logging
 from corral.loopguard import LoopGuard
 from corral.metrics.lag import LoopLag
 from corral.metrics.server import ServerMetrics
+from corral.operations.doors import Door, open_doors
+from corral.operations.entrance import Entrance, open_certificates, own_url
+from corral.operations.health import Health, check_engine_exists
+from corral.operations.pulse import LoopPulse
+from corral.operations.reload import follow_configuration
+from corral.operations.sdnotify import notify, watchdog_interval_s
 from corral.registry.key import default_key_path, ensure_key
 from corral.responses.store import ResponseArchive
 from corral.runner.engines.choice import chosen_name, find_engine
@@ -98,48 +102,67 @@ _HEAD_TIMEOUT_S = 30.0
 _GRACE_S = 1.5
 
 
-def serve(settings: Settings) -> None:
-    """Listen and serve until a signal.
+def serve(settings: Settings) -> int:
+    """Listen and serve until a signal. The status is 1 if a second signal cut the end short.
 
     Raises:
         CorralError: the address or the models folder cannot be used, or the configured engine does
             not exist.
     """
     logs = set_up_logging(settings.log_level, is_json=settings.log_format == "json")
-    lifetime = Lifetime(logs)
+    lifetime = Lifetime(
+        logs,
+        drain_delay_s=settings.drain_delay_ns / _NS_PER_S,
+        drain_timeout_s=settings.drain_timeout_ns / _NS_PER_S,
+    )
+    doors: list[Door] = []
     try:
+        check_sections(settings.sections)
         for warning in settings.warnings:
             _log.warning(warning)
         engine = choose_engine(settings)
         descriptors = raise_descriptor_limit()
         if warning := check_models_folder(settings.models_dir):
             _log.warning(warning)
-        listener = listen(settings.host)
-        host, port = listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        own = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(shown, shown)
-        parts = _assemble(settings, engine, port, own)
+        doors = open_doors(settings)
+        certificates = open_certificates(settings, doors)
+        parts = _assemble(settings, engine, doors)
         lifetime.catch_signals()
-        exposure = check_exposure(
-            settings.host.host,
-            port,
-            settings.auth_mode,
-            has_keys=parts.keyring.has_keys,
-            is_strict=settings.is_strict,
-        )
-        if exposure:
-            _log.warning(exposure)
-        _log.info("listening address=http://%s:%d version=%s", shown, port, __version__)
+        for door in doors:
+            _announce(door, settings, parts.keyring)
         most = settings.max_connections or connection_limit(descriptors)
-        lifetime.run(lambda: _serve(settings, parts, listener, most, lifetime))
+        lifetime.run(lambda: _serve(settings, parts, Entrance(doors, certificates), most, lifetime))
+        return 1 if lifetime.is_hurried else 0
     except CorralError:
         raise
     except Exception as exc:
         _log.debug("the server failed", exc_info=exc)
         raise CorralError(f"the server failed: {type(exc).__name__}: {exc}") from exc
     finally:
+        for door in doors:
+            door.close()
         lifetime.close()
         logs.drain()
+
+
+def _announce(door: Door, settings: Settings, keyring: Keyring) -> None:
+    """Say where the server listens, and who can reach it there.
+
+    Raises:
+        CorralError: strangers could use the server, and that is not wanted.
+    """
+    address = door.address
+    if not address.is_unix:
+        exposure = check_exposure(
+            address.host,
+            address.port,
+            settings.auth_mode,
+            has_keys=keyring.has_keys,
+            is_strict=settings.is_strict,
+        )
+        if exposure:
+            _log.warning(exposure)
+    _log.info("listening address=%s version=%s", address.url(), __version__)
 
 
 def choose_engine(settings: Settings) -> EngineChoice:
@@ -173,18 +196,21 @@ class _Parts:
     inference: Inference
     scheduler: Scheduler
     spare: Spare
+    rules: ModelRules
     store: ModelStore
     prompts: PromptStates
     puller: Puller
     registry: Registry | None
     keyring: Keyring
     gpus: EngineGPUs
+    health: Health
+    pulse: LoopPulse
     lag: LoopLag
     close: Callable[[], None]
 
 
 async def _serve(
-    settings: Settings, parts: _Parts, listener: socket.socket, max_connections: int, lifetime: Lifetime
+    settings: Settings, parts: _Parts, entrance: Entrance, max_connections: int, lifetime: Lifetime
 ) -> None:
     """Own the scheduler, and with it every child, while the server runs."""
     guard = LoopGuard(settings.loop_guard_ns / _NS_PER_S) if settings.loop_guard_ns else None
@@ -200,13 +226,18 @@ async def _serve(
             if guard is not None:
                 guard.start()
             parts.lag.start()
-            await web.start(listener)
+            parts.pulse.start()
+            await entrance.open(web)
+            follow_configuration(
+                settings, live_parts(parts.rules, parts.scheduler), entrance.certificates, lifetime
+            )
             may_prune = not (settings.no_prune or settings.is_read_only)
             lifetime.watch(_prepare(parts, may_prune=may_prune, show=lifetime.show))
-            lifetime.watch(preload(parts.inference, settings.preload))
+            lifetime.watch(_preload(parts, settings.preload))
             lifetime.watch(_warn_of_unused_gpus(parts.gpus))
+            notify("READY=1")
             await lifetime.until_stopped()
-            await web.stop(parts.app.stop, grace_s=_GRACE_S)
+            await _drain(parts, web, lifetime)
             parts.lag.stop()
             if guard is not None:
                 guard.stop()
@@ -217,6 +248,16 @@ async def _serve(
         parts.close()
 
 
+async def _drain(parts: _Parts, web: WebServer, lifetime: Lifetime) -> None:
+    """Not ready any more, then no new connections, then the rest of the requests."""
+    parts.health.is_draining = True
+    notify("STOPPING=1")
+    web.announce_end()
+    await lifetime.delay()
+    await web.stop(parts.app.stop, drained=lifetime.drained, grace_s=_GRACE_S)
+    parts.pulse.stop()
+
+
 async def _prepare(parts: _Parts, *, may_prune: bool, show: Callable[[str], None]) -> None:
     """Work that is done once in the background after the start; serving does not depend on it."""
     await asyncio.to_thread(_make_key, show)
@@ -225,6 +266,18 @@ async def _prepare(parts: _Parts, *, may_prune: bool, show: Callable[[str], None
         await asyncio.to_thread(prepare_store, parts.store, may_prune=may_prune)
     except OSError as exc:
         _log.warning("the models folder cannot be pruned: %s", exc)
+    finally:
+        parts.health.end("store")
+
+
+async def _preload(parts: _Parts, names: Sequence[str]) -> None:
+    """Not ready before the models are loaded that the settings name, or have failed to."""
+    if names:
+        parts.health.begin("preload", f"{', '.join(names)}: being loaded")
+    try:
+        await preload(parts.inference, names)
+    finally:
+        parts.health.end("preload")
 
 
 async def _warn_of_unused_gpus(gpus: EngineGPUs) -> None:
@@ -233,7 +286,7 @@ async def _warn_of_unused_gpus(gpus: EngineGPUs) -> None:
         _log.warning("%s; to use it: %s", problem, advice)
 
 
-def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "127.0.0.1") -> _Parts:
+def _assemble(settings: Settings, engine: EngineChoice, doors: Sequence[Door]) -> _Parts:
     set_work_timeout(settings.work_timeout_ns / _NS_PER_S)
     translations = TranslatedFiles(settings.models_dir)
     states = PromptStates(settings.models_dir / "corral" / "prompts", settings.prompt_states_mib)
@@ -267,6 +320,11 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "
     jobs, access = Jobs(), BlobAccess(store)
     creator = Creator(store, may_prune=not settings.no_prune, puller=pull_base, jobs=jobs, access=access)
     puller = Puller(settings, store, creator)
+    pulse = _loop_pulse()
+    health = Health(
+        settings.models_dir, lambda: check_engine_exists(engine.server_path, engine.package_folder), pulse
+    )
+    health.begin("store", "the models folder is being checked")
     services = Services(
         inference=Inference(settings, profiles, scheduler, translations),
         library=Library(settings, store, profiles),
@@ -280,6 +338,7 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "
         open_account=lambda: _account(settings),
         is_offline=settings.is_offline,
         cloud_source=_cloud_source(),
+        health=health,
     )
     archive = ResponseArchive(
         settings.responses_db,
@@ -307,10 +366,30 @@ def _assemble(settings: Settings, engine: EngineChoice, port: int, host: str = "
     handler = MetricsHandler(metrics, settings.models_dir / "blobs") if metrics is not None else None
     operations = operations_surface(journal, QueueHandler(live, scheduler.states), handler)
     surfaces = [each for each in _surfaces(services, archive, keys, operations, off) if each.name not in off]
-    app = _app(settings, surfaces, metrics, live, registry, keyring, port, host)
+    app = _app(settings, surfaces, metrics, live, registry, keyring, doors)
     return _Parts(
-        app, services.inference, scheduler, spare, store, states, puller, registry, keyring, gpus, lag, close
+        app,
+        services.inference,
+        scheduler,
+        spare,
+        profiles.rules,
+        store,
+        states,
+        puller,
+        registry,
+        keyring,
+        gpus,
+        health,
+        pulse,
+        lag,
+        close,
     )
+
+
+def _loop_pulse() -> LoopPulse:
+    """Watches the event loop. As long as it is alive, systemd gets the signs of life that it wants."""
+    every_s = watchdog_interval_s()
+    return LoopPulse(lambda: notify("WATCHDOG=1"), min(every_s, 1.0)) if every_s else LoopPulse()
 
 
 def _surfaces(
@@ -334,6 +413,7 @@ def _surfaces(
         anthropic_surface(inference),
         systemone_surface(inference),
         operations,
+        health_surface(services.health),
     )
     return with_description([surface for surface in described if surface.name not in off])
 
@@ -345,15 +425,16 @@ def _app(
     live: LiveRequests,
     registry: Registry | None,
     keyring: Keyring,
-    port: int,
-    host: str,
+    doors: Sequence[Door],
 ) -> App:
     """The routes with what happens to every request before and after them."""
     router = Router(surfaces)
     if registry is not None:
         router.mount("v2", registry.find)
     dispatch = Dispatch(router)
-    guard = HostGuard(is_loopback=settings.host.is_loopback, port=port)
+    addresses = [door.address for door in doors]
+    port = next((address.port for address in addresses if not address.is_unix), 0)
+    guard = HostGuard(is_loopback=all(address.is_loopback for address in addresses), port=port)
     steps: list[Step] = [
         *([Measure(metrics)] if metrics is not None else []),
         LogRequests(slow_s=settings.log_slow_ns / _NS_PER_S, has_fields=settings.log_format == "json"),
@@ -372,7 +453,7 @@ def _app(
         chain(steps, dispatch.run),
         limits,
         stall_timeout_s=settings.client_timeout_ns / _NS_PER_S,
-        request_log=RequestLog(f"http://{host}:{port}") if settings.logs_requests else None,
+        request_log=RequestLog(own_url(addresses[0])) if settings.logs_requests else None,
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from corral import settingvalues as values
 from corral.accesssettings import ACCESS_SETTINGS
 from corral.hostaddress import HostAddress
+from corral.listeningsettings import LISTENING_SETTINGS
 from corral.reusesettings import REUSE_SETTINGS
 from corral.setting import Setting
 
@@ -19,6 +20,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "OLLAMA_HOST", "server.host", "host", HostAddress.parse, "127.0.0.1:11434", "Address to listen on"
     ),
+    *LISTENING_SETTINGS,
     Setting(
         "OLLAMA_MODELS",
         "server.models_dir",

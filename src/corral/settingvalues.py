@@ -82,6 +82,13 @@ def log_format(text: str) -> str:
     return text.lower()
 
 
+def file_mode(text: str) -> int:
+    """Permissions, in octal."""
+    if not text or len(text) > 4 or set(text) - set("01234567"):
+        raise UnreadableError
+    return int(text, 8)
+
+
 def registry_mode(text: str) -> str:
     if text.lower() not in ("off", "pull", "push"):
         raise UnreadableError

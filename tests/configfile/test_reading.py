@@ -65,7 +65,7 @@ def test_no_file_is_needed_but_a_named_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "problem"),
     [
-        ("[server]\n\nhots = 1", 3, "unknown key server.hots; did you mean server.host?"),
+        ("[server]\n\nhots = 1", 3, "unknown key server.hots; did you mean server.hosts?"),
         ("[sever]\nhost = 1", 1, "unknown key sever; did you mean server?"),
         ("[server]\nmax_queue = 1", 2, "did you mean limits.max_queue?"),
         ("max_queue = 1", 1, "did you mean limits.max_queue?"),

@@ -79,6 +79,9 @@ _KINDS: dict[Callable[[str], Any], Kind] = {
     values.entries: STRINGS,
     values.log_level: Kind((bool, int), {"type": ["boolean", "integer"]}, "true, false or a whole number"),
     values.registry_mode: Kind((str,), {"enum": ["off", "pull", "push"]}, '"off", "pull" or "push"'),
+    values.file_mode: Kind(
+        (str,), {"type": "string", "pattern": "^[0-7]{1,4}$"}, 'octal digits, like "0660"'
+    ),
     values.local_files: Kind((str,), {"enum": ["link", "copy", "off"]}, '"link", "copy" or "off"'),
     values.kv_cache_type: Kind((str,), {"type": "string"}, 'a type like "f16" or "q8_0"'),
 }

@@ -228,9 +228,11 @@ class _FileReader:
         except UnreadableError:
             self._reporter.report(keys, f"{setting.path} must be {kind.expected}")
             return
-        if setting.name == "OLLAMA_HOST" and (problem := host_problem(text)):
-            self._reporter.report(keys, f"{setting.path}: {problem}")
-            return
+        if setting.name in ("OLLAMA_HOST", "CORRAL_HOSTS"):
+            found = [problem for address in text.split(",") if (problem := host_problem(address))]
+            if found:
+                self._reporter.report(keys, f"{setting.path}: {found[0]}")
+                return
         if setting.read is Path and text:
             text = str(self.path.parent.absolute() / Path(text).expanduser())
         self.texts[setting.name] = text

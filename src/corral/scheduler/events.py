@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from corral.devices import Machine
 from corral.errors import CorralError
 from corral.runner.interface import RunnerSpec
-from corral.scheduler.spec import LoadRequest
+from corral.scheduler.spec import LoadRequest, SchedulerConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,13 @@ class MemoryReported:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigChanged:
+    """Other settings hold from now on. Runners that were started stay as they are."""
+
+    config: SchedulerConfig
+
+
+@dataclass(frozen=True, slots=True)
 class TimerFired:
     """The time of the last `WakeAt` has come (or nearly: firing early or twice is harmless)."""
 
@@ -108,5 +115,6 @@ Event = (
     | PingAnswered
     | UnloadRequested
     | MemoryReported
+    | ConfigChanged
     | TimerFired
 )

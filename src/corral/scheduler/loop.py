@@ -32,6 +32,7 @@ from corral.gpus import GPU
 from corral.requestfacts import RequestFacts
 from corral.runner.interface import Runner, RunnerFactory, RunnerSpec
 from corral.scheduler import events, instructions, reasons
+from corral.scheduler.configure import scheduler_config
 from corral.scheduler.decisions import Decisions
 from corral.scheduler.journal import Journal
 from corral.scheduler.loaded import LoadedRunner, Phase
@@ -116,24 +117,8 @@ class Scheduler:
         journal: Journal | None = None,
     ) -> Scheduler:
         """A scheduler for this machine. `read_gpus` is called in a thread with the machine's total and free bytes."""
-        config = SchedulerConfig(
-            keep_alive_ns=settings.keep_alive_ns,
-            load_timeout_ns=settings.load_timeout_ns,
-            max_loaded_models=settings.max_loaded_models,
-            max_queue=settings.max_queue,
-            num_parallel=settings.num_parallel,
-            context_length=settings.context_length,
-            kv_cache_type=settings.kv_cache_type,
-            flash_attention=settings.flash_attention,
-            gpu_overhead_bytes=settings.gpu_overhead_bytes,
-            is_cpu_only=settings.llm_library.startswith("cpu"),
-            fits_memory=settings.fits_memory,
-            fit_target_mib=settings.fit_target_mib,
-            cache_ram_mib=settings.cache_ram_mib,
-            speculation=settings.speculation,
-        )
-
         measure = partial(asyncio.to_thread, read_machine, read_gpus)
+        config = scheduler_config(settings)
         return cls(config, factory, measure=measure, read_ahead=ReadAhead(), journal=journal)
 
     async def __aenter__(self) -> Scheduler:
@@ -238,6 +223,11 @@ class Scheduler:
         """Whether nobody has a runner or waits for one, and none is being loaded."""
         state = self._state
         return state is not None and not (state.lease_count or state.waiting_count or self._loads)
+
+    def reconfigure(self, config: SchedulerConfig) -> None:
+        """Use other settings from now on; runners that were started stay as they are."""
+        self._config = config
+        self._tell(events.ConfigChanged(config))
 
     def loaded(self) -> list[LoadedInfo]:
         """The models whose load has finished and whose end has not begun."""

@@ -88,6 +88,7 @@ class SchedulerState:
             events.UnloadRequested: self._on_unload_requested,
             events.MemoryReported: self._on_memory_reported,
             events.TimerFired: self._on_timer_fired,
+            events.ConfigChanged: self._on_config_changed,
         }
 
     @property
@@ -285,6 +286,11 @@ class SchedulerState:
         self._advance()
         # True for this moment only: whoever asks later measures again.
         self._is_measured = False
+
+    def _on_config_changed(self, event: events.ConfigChanged) -> None:
+        self._config = event.config
+        self._default_keep_alive_ns = clamp_keep_alive(event.config.keep_alive_ns)
+        self._advance()
 
     def _on_timer_fired(self, _event: events.TimerFired) -> None:
         self._armed_ns = None

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from email.utils import formatdate
 from typing import Any
 
 from corral.web.connection import Application, Connection
+from corral.web.tls import TlsListener
 
 _SWEEP_S = 1.0
 # This many connections beyond the bound get 503; further ones are closed without an answer.
 _MAX_REFUSED = 64
+# How long a client whose connection was accepted in the last moment may take to send its request.
+_LAST_HEAD_S = 1.0
+_LAST_LOOKS = 50
 
 
 class WebServer:
@@ -44,34 +49,90 @@ class WebServer:
         # Connections that got 503; they do not count towards the bound.
         self._refused: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
+        self._listening: list[tuple[asyncio.Server, socket.socket]] = []
+        self._secure: list[TlsListener] = []
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._common: tuple[int, bytes] = (0, b"")
 
-    async def start(self, listener: socket.socket) -> None:
+    async def start(
+        self, listener: socket.socket, context: Callable[[], ssl.SSLContext] | None = None
+    ) -> None:
+        """Serve on a socket; may be called for several. With a `context` it speaks TLS."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: Connection(self), sock=listener, backlog=self._backlog
-        )
-        self._sweep_timer = loop.call_later(_SWEEP_S, self._sweep)
+        if context is not None:
+            self._secure.append(TlsListener(listener, context, self._new_connection))
+        else:
+            server = await loop.create_server(self._new_connection, sock=listener, backlog=self._backlog)
+            self._listening.append((server, listener))
+        if self._sweep_timer is None:
+            self._sweep_timer = loop.call_later(_SWEEP_S, self._sweep)
 
-    async def stop(self, stop_calls: Callable[[], None], *, grace_s: float) -> None:
-        """Take no more requests. Wait for those under way, then end them by `stop_calls`, then cancel them."""
+    def announce_end(self) -> None:
+        """From now on every answer is the last one on its connection."""
         self.is_stopping = True
-        if self._server is not None:
-            self._server.close()
+
+    async def stop(
+        self,
+        stop_calls: Callable[[], None],
+        *,
+        grace_s: float,
+        drained: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """Take no more connections. Wait for the requests under way, then end them by `stop_calls`, then cancel them.
+
+        They have until `drained` returns, or `grace_s`.
+        """
+        self.announce_end()
         for connection in list(self._connections):
             if connection.is_waiting:
                 connection.close()
-        for end in (stop_calls, self._cancel_calls):
-            if self._tasks:
-                await asyncio.wait(self._tasks, timeout=grace_s)
-            end()
+        self._stop_listening()
+        if drained is not None:
+            await self._wait_for_calls(drained())
+        elif self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_s)
+        stop_calls()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_s)
+        self._cancel_calls()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_s)
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
         await self._close_connections(grace_s)
+
+    def _stop_listening(self) -> None:
+        for server, listener in self._listening:
+            # What the kernel has accepted already would be reset with the socket.
+            for waiting in _accept_all(listener):
+                self.run(self._adopt(waiting))
+            server.close()
+        for secure in self._secure:
+            secure.accept_all()
+            secure.close()
+
+    async def _adopt(self, accepted: socket.socket) -> None:
+        """Serve the one request of a connection that came in the last moment."""
+        loop = asyncio.get_running_loop()
+        try:
+            _, connection = await loop.connect_accepted_socket(self._new_connection, accepted)
+        except OSError:
+            accepted.close()
+            return
+        for _ in range(_LAST_LOOKS):
+            if connection not in self._connections or not connection.is_waiting:
+                return
+            await asyncio.sleep(_LAST_HEAD_S / _LAST_LOOKS)
+        connection.close()
+
+    async def _wait_for_calls(self, drained: Awaitable[None]) -> None:
+        """Until no request is under way, or the time for them is over."""
+        over = asyncio.ensure_future(drained)
+        try:
+            while self._tasks and not over.done():
+                await asyncio.wait({*self._tasks, over}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            over.cancel()
 
     def _cancel_calls(self) -> None:
         for task in self._tasks:
@@ -86,6 +147,11 @@ class WebServer:
             await asyncio.sleep(0.02)
         for connection in list(self._connections):
             connection.abort()
+        for secure in self._secure:
+            secure.abort()
+
+    def _new_connection(self) -> Connection:
+        return Connection(self)
 
     # Called by connections.
 
@@ -130,3 +196,14 @@ class WebServer:
         for connection in [c for c in self._connections if c.deadline_s < now_s]:
             connection.abort()
         self._sweep_timer = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep)
+
+
+def _accept_all(listener: socket.socket) -> Iterator[socket.socket]:
+    """The connections that wait in the listener's queue."""
+    while True:
+        try:
+            accepted, _ = listener.accept()
+        except OSError:  # BlockingIOError: none is left
+            return
+        accepted.setblocking(False)
+        yield accepted

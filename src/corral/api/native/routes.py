@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from corral.api.health.routes import HealthChecks
 from corral.api.http.exchange import NDJSON
 from corral.api.http.limits import LARGE_BODY, MEDIUM_BODY, SMALL_BODY
 from corral.api.http.routing import Route, Surface
@@ -59,6 +60,7 @@ class Services:
     verifier: Verifier
     blob_access: BlobAccess
     open_account: Callable[[], Account]
+    health: HealthChecks
     is_offline: bool = False
     cloud_source: str = "config"
 

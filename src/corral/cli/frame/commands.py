@@ -107,6 +107,14 @@ COMMANDS: tuple[Command, ...] = (
         "serve",
         f"Start {PROGRAM.capitalize()}",
         "tools.serve:serve",
+        "",
+        (
+            Flag(
+                "tls-self-signed",
+                "Speak TLS with a certificate made at the start, to try it out",
+                is_own=True,
+            ),
+        ),
         count=0,
         aliases=("start",),
         needs_server=False,

@@ -13,6 +13,9 @@ CLIENT_VARIABLES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("OLLAMA_NOHISTORY", "Do not preserve readline history", ("run",)),
     ("CORRAL_API_KEY", "API key, sent to the server as a bearer token", ()),
     ("OLLAMA_API_KEY", "The same, if CORRAL_API_KEY is not set", ()),
+    ("CORRAL_CA_FILE", "Certificates, in PEM, to trust beside those of the system", ()),
+    ("CORRAL_CLIENT_CERT", "Certificate to show to a server that asks for one, in PEM", ()),
+    ("CORRAL_CLIENT_KEY", "Its private key, unless it is in the same file", ()),
     ("CORRAL_AUTOSERVE", "Start a server in the background if none is running on this machine", ()),
 )
 _GENERIC_USAGE = 'Use "{0} [command] --help" for more information about a command.'

@@ -17,6 +17,8 @@ def server_client() -> Client:
     if problem := host_problem(text):
         raise CorralError(f"OLLAMA_HOST={text!r}: {problem}")
     address = HostAddress.parse(text)
+    if address.is_unix:
+        return Client(address)
     # Addresses that mean "all interfaces" to a server are reached over the loopback interface.
     host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
     return Client(HostAddress(address.scheme, host, address.port, address.path))

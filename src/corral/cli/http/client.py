@@ -18,7 +18,7 @@ from corral.hostaddress import HostAddress
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import http.client
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from typing import Any, BinaryIO
 
 _LOST = "the connection to the server was lost before the response was complete"
@@ -53,11 +53,11 @@ class Client:
 
     def __init__(self, address: HostAddress) -> None:
         self.address = address
-        self._prefix = address.path.rstrip("/")
+        self._prefix = "" if address.is_unix else address.path.rstrip("/")
         self._is_plain = address.scheme != "https" and (address.is_loopback or not _proxy_of(address))
         host = f"[{address.host}]" if ":" in address.host else address.host
         self._headers = {
-            "Host": f"{host}:{address.port}",
+            "Host": "localhost" if address.is_unix else f"{host}:{address.port}",
             "User-Agent": f"corral-cli/{__version__}",
         }
         if key := (os.environ.get("CORRAL_API_KEY", "") or os.environ.get("OLLAMA_API_KEY", "")).strip():
@@ -169,6 +169,8 @@ class Client:
             finally:
                 connection.close()
         host, port = self.address.host, self.address.port
+        if self.address.is_unix:
+            host = self.address.path
         try:
             return short_http.exchange(
                 host, port, method, self._prefix + path, body, {**self._headers, **headers}
@@ -203,8 +205,20 @@ class Client:
         from http.client import HTTPConnection, HTTPSConnection
 
         address = self.address
+        if address.is_unix:
+            from corral.cli.http.secure import UnixConnection
+
+            return UnixConnection(address.path, timeout=short_http.CONNECT_TIMEOUT_S)
         is_tls = address.scheme == "https"
-        kind = HTTPSConnection if is_tls else HTTPConnection
+        kind: Callable[..., HTTPConnection] = HTTPConnection
+        if is_tls:
+            from corral.cli.http.secure import tls_context
+
+            context = tls_context()
+
+            def kind(host: str, port: int, timeout: float) -> HTTPConnection:
+                return HTTPSConnection(host, port, timeout=timeout, context=context)
+
         proxy = "" if address.is_loopback else _proxy_of(address)
         if not proxy:
             return kind(address.host, address.port, timeout=short_http.CONNECT_TIMEOUT_S)
@@ -219,7 +233,14 @@ class Client:
         return NoServerError(hint=f"nothing is listening at {self.address.url()}{source}")
 
     def _unreachable(self, error: Exception) -> NoServerError:
+        if self.address.is_unix and isinstance(error, FileNotFoundError):
+            return self._refused()
         reason = str(getattr(error, "strerror", "") or error or type(error).__name__)
+        if verdict := getattr(error, "verify_message", ""):
+            return NoServerError(
+                f"{self.address.url()} is not trusted: {verdict}",
+                hint="CORRAL_CA_FILE names a file with the certificate that is to be trusted",
+            )
         return NoServerError(
             f"could not connect to {PROGRAM} server at {self.address.url()}: {reason.lower()}"
         )

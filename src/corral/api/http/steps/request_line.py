@@ -13,7 +13,7 @@ from corral.api.http.routing import Handler
 _log = logging.getLogger("corral.http")
 _MAX_LOGGED_USER = 64
 # Requested every second by programs that watch the server: logged only if they fail, or with OLLAMA_DEBUG=1.
-_POLLED = frozenset({"/", "/api/version", "/api/loading", "/api/ps", "/api/status", "/metrics"})
+_POLLED = frozenset("/ /api/version /api/loading /api/ps /api/status /metrics /healthz /readyz".split())
 
 
 class LogRequests:

@@ -91,7 +91,8 @@ class Settings:
     library_path: str = ""
     uses_vulkan: bool = True
     counts_integrated: bool | None = None
-    is_spread: bool = True
+    is_spread: bool = False
+    device_policy: str = "prefer_gpu"
     fits_memory: bool = True
     fit_target_mib: int = 0
     transfer_streams: int = 0

@@ -64,6 +64,11 @@ class GPU:
     compute: tuple[int, int] | None = None
     is_measured: bool = True
 
+    @property
+    def key(self) -> str:
+        """What tells it from all others: the engine's name if it has one."""
+        return self.device or f"{self.library}{self.index}"
+
 
 @dataclass(frozen=True, slots=True)
 class EngineDevice:

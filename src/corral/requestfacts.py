@@ -34,7 +34,8 @@ class RequestFacts:
     piece of its reply (0: there was none). `gap_counts` are the times between tokens, counted by `GAP_BOUNDS_S`,
     `gap_ns` is their sum; tokens that arrive together have no time between them. `queue_ns`: waiting for other loads,
     evictions and engine slots. `load_ns`: waiting for the load of the model. `error`: what was answered in place of a
-    result. `targets`: short names of the models that were asked for.
+    result. `targets`: short names of the models that were asked for. `devices`: where the
+    model is, on a machine with GPUs; `fallback`: why it is not all on them.
     """
 
     request_id: str = ""
@@ -47,6 +48,8 @@ class RequestFacts:
     accepted_tokens: int = 0
     queue_ns: int = 0
     load_ns: int = 0
+    devices: str = ""
+    fallback: str = ""
     error: str = ""
     targets: list[str] = field(default_factory=list)
     served_model: str = ""
@@ -109,16 +112,23 @@ class RequestFacts:
             found["load_ms"] = round(self.load_ns / 1e6, 1)
         if self.tokens and self.predicted_ns:
             found["tok_s"] = round(self.tokens * 1e9 / self.predicted_ns, 1)
+        if self.devices:
+            found["devices"] = self.devices
+        if self.fallback:
+            found["fallback"] = self.fallback
         if self.error:
             found["error"] = self.error
         return found
 
     def words(self) -> str:
         """The same as ` key=value` words for a log line."""
-        return "".join(
-            f" {name}={named(str(value)) if name == 'model' else value}"
-            for name, value in self.values().items()
-        )
+        return "".join(f" {name}={_word(name, value)}" for name, value in self.values().items())
+
+
+def _word(name: str, value: object) -> object:
+    if name == "model":
+        return named(str(value))
+    return json.dumps(value) if name == "fallback" else value
 
 
 _current: ContextVar[RequestFacts | None] = ContextVar("request_facts", default=None)

@@ -309,7 +309,7 @@ def _assemble(settings: Settings, engine: EngineChoice, doors: Sequence[Door]) -
         else None
     )
     journal = Journal(metrics.decided) if metrics is not None else Journal()
-    scheduler = Scheduler.from_settings(settings, factory, gpus.read, journal)
+    scheduler = Scheduler.from_settings(settings, factory, gpus, journal)
 
     if metrics is not None:
         metrics.watch(scheduler.states, scheduler.waiting)

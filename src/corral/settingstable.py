@@ -239,9 +239,17 @@ SETTINGS: tuple[Setting, ...] = (
         "scheduler.spread",
         "is_spread",
         values.boolean,
-        "true",
-        "Models are always spread over all visible GPUs; hide some with `CUDA_VISIBLE_DEVICES` or"
-        " `ROCR_VISIBLE_DEVICES`",
+        "false",
+        "Spread each model over all GPUs, even if one of them has room for it",
+    ),
+    Setting(
+        "CORRAL_DEVICE_POLICY",
+        "scheduler.device_policy",
+        "device_policy",
+        values.device_policy,
+        "prefer_gpu",
+        "`prefer_gpu`: what does not fit on GPUs runs on the CPU; `require_gpu`: such a load fails; `cpu`: GPUs are "
+        "not used",
     ),
     Setting(
         "LLAMA_ARG_FIT",

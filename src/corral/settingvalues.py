@@ -7,6 +7,7 @@ from typing import NoReturn
 from corral.errors import CorralError, InvalidRequestError
 from corral.golang.time import FOREVER_NS, parse_duration_ns
 from corral.rate import parse_rate
+from corral.types import DEVICE_POLICIES
 
 _SECOND_NS = 1_000_000_000
 TRUE = ("1", "t", "T", "TRUE", "true", "True")
@@ -135,6 +136,12 @@ def surfaces(text: str) -> frozenset[str]:
             hint=f"name some of {', '.join(_SURFACES)}",
         )
     return frozenset(name for word in words for name in _SURFACES[word])
+
+
+def device_policy(text: str) -> str:
+    if text.lower() not in DEVICE_POLICIES:
+        raise UnreadableError
+    return text.lower()
 
 
 def kv_cache_type(text: str) -> str:

@@ -89,6 +89,10 @@ class Tool:
     function: ToolFunction = field(default_factory=ToolFunction)
 
 
+# Whether a model may use GPUs: if they help, only if all of it fits on them, or never.
+DEVICE_POLICIES = ("prefer_gpu", "require_gpu", "cpu")
+
+
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
     """Options that are fixed when a model is loaded; requests with equal values share a runner.
@@ -105,6 +109,9 @@ class LoadOptions:
     draft_num_predict: int | None = None
     # An option of our own: whether tokens are guessed ahead; None: as the setting says.
     speculation: bool | None = None
+    # Options of our own: which devices a model may use ("": as the settings say), and the share of each device.
+    device_policy: str = ""
+    tensor_split: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,18 +12,10 @@ from hypothesis import strategies as st
 
 from corral.devices import CPU, Machine
 from corral.gpus import GPU
+from corral.scheduler.choices import choose_num_batch, choose_num_ctx, choose_num_thread, lower_tier
 from corral.scheduler.estimate import estimate_memory, kv_bytes, padded_context
-from corral.scheduler.placement import (
-    Fit,
-    Retry,
-    choose_num_batch,
-    choose_num_ctx,
-    choose_num_thread,
-    fit,
-    lower_tier,
-    max_loaded_models,
-    plan_load,
-)
+from corral.scheduler.placement import Fit, fit, max_loaded_models, plan_load
+from corral.scheduler.plan import Retry
 from corral.scheduler.spec import LoadRequest, MemoryShape, SchedulerConfig
 from corral.types import LoadOptions
 
@@ -55,7 +47,9 @@ def cpu_machine(free_gib: float = 16, total_gib: float = 16) -> Machine:
 
 def gpu_machine(vram_gib: float, *, count: int = 1, free_gib: float | None = None) -> Machine:
     free = vram_gib if free_gib is None else free_gib
-    gpus = tuple(GPU(i, "RTX", "cuda", int(vram_gib * GIB), int(free * GIB)) for i in range(count))
+    gpus = tuple(
+        GPU(i, "RTX", "cuda", int(vram_gib * GIB), int(free * GIB), device=f"CUDA{i}") for i in range(count)
+    )
     return Machine(CPU(8, 16), 64 * GIB, 60 * GIB, gpus)
 
 
@@ -104,7 +98,7 @@ def test_lower_tier() -> None:
         (LoadOptions(), {}, cpu_machine(64), 131_072, 512),
         (LoadOptions(), {}, gpu_machine(24), 4096, 512),
         (LoadOptions(), {}, gpu_machine(24), 32_768, 1024),
-        (LoadOptions(), {}, gpu_machine(48), 32_768, 2048),
+        (LoadOptions(), {}, gpu_machine(24), 32_769, 2048),
         (LoadOptions(num_gpu=0), {}, gpu_machine(48), 32_768, 512),
         (LoadOptions(num_batch=64), {}, gpu_machine(48), 32_768, 64),
         (LoadOptions(num_batch=0), {}, cpu_machine(), 4096, 1),  # the engine aborts on 0
@@ -115,16 +109,26 @@ def test_lower_tier() -> None:
 def test_num_batch(
     options: LoadOptions, changes: dict[str, Any], machine: Machine, num_ctx: int, expected: int
 ) -> None:
-    """512 on a CPU, larger steps on large GPUs, all of it for encoders."""
-    assert choose_num_batch(wish(options=options, **changes), CONFIG, machine, num_ctx) == expected
+    """512 on a CPU, larger steps for larger contexts on GPUs, all of it for encoders."""
+    request = wish(options=options, **changes)
+    assert choose_num_batch(request, CONFIG, machine.gpus, num_ctx) == expected
+
+
+@pytest.mark.parametrize(("predicted_gib", "expected"), [(10, 2048), (12.1, 1024), (15.1, 512), (16, 512)])
+def test_num_batch_by_room(predicted_gib: float, expected: int) -> None:
+    """A larger step needs room beside the model: 60 % at most for 2048, 75 % for 1024, 80 % with what it takes."""
+    gpus = gpu_machine(24).gpus
+    size = int(predicted_gib * GIB)
+    assert choose_num_batch(wish(), CONFIG, gpus, 65_536, size, 20 * GIB) == expected
 
 
 def test_num_batch_of_a_small_gpu_without_flash_attention() -> None:
     """Without flash attention the buffers of a step are large: half of it on small CUDA cards."""
     config = SchedulerConfig(flash_attention=False)
-    assert choose_num_batch(wish(), config, gpu_machine(6), 4096) == 256
-    assert choose_num_batch(wish(), config, gpu_machine(12), 4096) == 512
-    assert choose_num_batch(wish(), CONFIG, gpu_machine(6), 4096) == 512
+    assert choose_num_batch(wish(), config, gpu_machine(6).gpus, 8192) == 256
+    assert choose_num_batch(wish(), config, gpu_machine(6).gpus, 4096) == 512
+    assert choose_num_batch(wish(), config, gpu_machine(12).gpus, 8192) == 512
+    assert choose_num_batch(wish(), CONFIG, gpu_machine(6).gpus, 8192) == 1024
 
 
 @pytest.mark.parametrize(
@@ -305,23 +309,39 @@ def test_spec_carries_the_request() -> None:
 
 def test_offloaded_models_count_vram() -> None:
     """With a GPU the prediction is held against its memory; `num_gpu` 0 stays in the machine's."""
+    plan = plan_load(wish(LLAMA_8B), CONFIG, gpu_machine(24))
+    assert plan.is_offloaded
+    assert plan.split.is_whole
+    # Of 24 GiB, 1 GiB and what a driver takes stay free.
+    assert fit(plan, gpu_machine(24)) == Fit(plan.vram_bytes, 24 * GIB - (1024 + 457) * MIB)
+    assert plan.spec.num_ubatch == plan.spec.num_batch == 1024
+    on_cpu = plan_load(wish(LLAMA_8B, options=LoadOptions(num_gpu=0)), CONFIG, gpu_machine(24))
+    assert (on_cpu.is_offloaded, on_cpu.vram_bytes) == (False, 0)
+    assert (on_cpu.spec.num_gpu, on_cpu.spec.gpus.is_none, on_cpu.spec.num_ubatch) == (0, True, 0)
+    assert fit(on_cpu, gpu_machine(24)).is_enough
+
+
+def test_a_gpu_without_room() -> None:
+    """The engine is still asked to use it, and the plan says that not all layers are expected there."""
     full = gpu_machine(24, free_gib=2)
     plan = plan_load(wish(LLAMA_8B), CONFIG, full)
     assert plan.is_offloaded
-    assert plan.vram_bytes == 2 * GIB
-    assert fit(plan, CONFIG, full) == Fit(plan.estimate.total_bytes, 2 * GIB)
-    assert not fit(plan, CONFIG, full).is_enough
-    on_cpu = plan_load(wish(LLAMA_8B, options=LoadOptions(num_gpu=0)), CONFIG, full)
-    assert (on_cpu.is_offloaded, on_cpu.vram_bytes) == (False, 0)
-    assert fit(on_cpu, CONFIG, full).is_enough
+    assert (plan.split.offloaded, plan.split.layer_count) == (0, 33)
+    assert not fit(plan, full).is_enough
+    assert plan.spec.num_gpu == -1
 
 
 def test_gpu_overhead_is_reserved() -> None:
-    """OLLAMA_GPU_OVERHEAD bytes of each GPU are nobody's."""
+    """OLLAMA_GPU_OVERHEAD bytes of each GPU are nobody's, in the plan and for the engine."""
     machine = gpu_machine(12)
     plan = plan_load(wish(LLAMA_8B), CONFIG, machine)
-    assert fit(plan, CONFIG, machine).is_enough
-    assert not fit(plan, SchedulerConfig(gpu_overhead_bytes=8 * GIB), machine).is_enough
+    assert fit(plan, machine).is_enough
+    assert plan.spec.fit_target_mib == 0
+    with_less = plan_load(wish(LLAMA_8B), SchedulerConfig(gpu_overhead_bytes=8 * GIB), machine)
+    assert not fit(with_less, machine).is_enough
+    assert with_less.spec.fit_target_mib == 8192
+    small = plan_load(wish(LLAMA_8B), SchedulerConfig(gpu_overhead_bytes=GIB), machine)
+    assert small.spec.fit_target_mib == 0  # the engine leaves that anyway
 
 
 def test_max_loaded_models() -> None:

@@ -8,8 +8,9 @@ from corral.devices import CPU, Machine
 from corral.errors import RunnerStartError
 from corral.gpus import GPU
 from corral.runner.interface import RunnerSpec
+from corral.scheduler.plan import Plan
 from corral.scheduler.shortage import shortage
-from corral.scheduler.spec import Estimate, Plan
+from corral.scheduler.spec import Estimate
 
 GIB = 1 << 30
 CAUSE = RunnerStartError("llama-server process has terminated: exit status 3: std::bad_alloc")

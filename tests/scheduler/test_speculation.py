@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from corral.runner.interface import Speculation
-from corral.scheduler.placement import difference, plan_load
+from corral.scheduler.placement import plan_load
+from corral.scheduler.reuse import difference
 from corral.scheduler.spec import LoadRequest, SchedulerConfig
 from corral.scheduler.speculation import choose_speculation
 from corral.types import LoadOptions

@@ -694,7 +694,7 @@ def test_out_of_memory_evicts_the_others_and_retries_once() -> None:
     first = d.started()
     assert d.spec().num_parallel == 4
     d.send(ev.LoadFailed(first, OOM, is_out_of_memory=True))
-    assert d.of() == [ins.StopRunner(other, "room for b:latest: out of memory", ticket)]
+    assert d.of(ins.StopRunner) == [ins.StopRunner(other, "room for b:latest: out of memory", ticket)]
     d.send(ev.RunnerStopped(other))
     second = d.started()
     assert d.spec().num_parallel == 1

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from corral.errors import InvalidRequestError, OptionError
 from corral.logs import Sparing
-from corral.types import LoadOptions, SamplingOptions
+from corral.types import DEVICE_POLICIES, LoadOptions, SamplingOptions
 
 _log = logging.getLogger("corral.options")
 _unknown = Sparing(_log)
@@ -23,6 +23,7 @@ _FLOAT32 = 3.4028234663852886e38
 _SMALLEST_FLOAT32 = 1.1754943508222875e-38  # without loss of digits
 _MAX_STOPS = 1024
 _MAX_STOP_CHARS = 1 << 16
+_MAX_DEVICES = 128
 
 
 class _RangeError(InvalidRequestError):
@@ -98,6 +99,28 @@ def _strings(name: str, value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _device_policy(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise OptionError(f'option "{name}" must be of type string')
+    if value.lower() not in DEVICE_POLICIES:
+        raise _RangeError(
+            f'option "{name}" must be {", ".join(DEVICE_POLICIES[:-1])} or {DEVICE_POLICIES[-1]}'
+        )
+    return value.lower()
+
+
+def _shares(name: str, value: Any) -> tuple[float, ...]:
+    """How much of a model each device gets, relative to the others."""
+    if not isinstance(value, list):
+        raise OptionError(f'option "{name}" must be of type array')
+    shares = tuple(_number(name, share) for share in value)
+    if len(shares) > _MAX_DEVICES or any(share < 0 for share in shares) or (shares and not any(shares)):
+        raise _RangeError(
+            f'option "{name}" must be at most {_MAX_DEVICES} numbers from 0 on, not all of them 0'
+        )
+    return shares
+
+
 # The engine's own limits, found by trying, and where it aborts. A context is cut to what the model was trained for, a
 # thread count to the cores, a batch raised to what the slots need: where those are known.
 _OPTIONS: dict[str, _Option] = {
@@ -108,6 +131,8 @@ _OPTIONS: dict[str, _Option] = {
     "use_mmap": _Option(_boolean),
     "num_thread": _Option(_integer, 0, 1 << 16),
     "draft_num_predict": _Option(_integer, 0, 128),
+    "device_policy": _Option(_device_policy),
+    "tensor_split": _Option(_shares),
     "num_keep": _Option(_integer, -1, _INT32),
     "seed": _Option(_seed),
     "num_predict": _Option(_integer, -1, _INT32),

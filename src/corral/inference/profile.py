@@ -197,7 +197,12 @@ class Profiles:
             chat=chat,
             capabilities=capabilities.capabilities_of(traits, kind),
             template=go_template,
-            shape=read_memory_shape(gguf, file_bytes=gguf.size_bytes, extra_bytes=extra_bytes)
+            shape=read_memory_shape(
+                gguf,
+                file_bytes=gguf.size_bytes,
+                extra_bytes=extra_bytes,
+                projector_bytes=sum(map(_size, model.projector_paths)),
+            )
             if gguf
             else MemoryShape(),
             problem=damage or problem,

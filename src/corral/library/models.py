@@ -278,6 +278,7 @@ class Library:
                     "size_vram": info.size_vram_bytes,
                     "context_length": info.num_ctx,
                 }
+                | _on_devices(info)
             )
         return entries
 
@@ -336,6 +337,23 @@ def _printed_template(model: Model, gguf: GGUFFile | None) -> str:
 def _cloud_tag(base: str) -> str:
     """The name of the stub of a cloud model."""
     return f"{base}-cloud" if base.rfind(":") > base.rfind("/") else f"{base}:cloud"
+
+
+def _on_devices(info: LoadedInfo) -> dict[str, Any]:
+    """Where a model is, if GPUs may have been used: fields that Ollama does not have."""
+    load = info.load
+    if load is None:
+        return {}
+    found: dict[str, Any] = {
+        "gpu_layers": load.offloaded,
+        "layers": load.layer_count,
+        "devices": [
+            {"name": part.name, "size": part.size_bytes}
+            | ({} if part.layers is None else {"layers": part.layers})
+            for part in load.devices
+        ],
+    }
+    return found | ({"fallback": info.fallback} if info.fallback else {})
 
 
 def _expiry(info: LoadedInfo) -> int:

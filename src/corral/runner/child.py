@@ -18,7 +18,7 @@ import threading
 from typing import Any, NoReturn
 
 from corral.childlimits import limit_self
-from corral.runner.compat_llama_server import ask_for_states, flush_log
+from corral.runner.compat_llama_server import QUIET, ask_for_states, flush_log, quieten_log
 from corral.runner.sourcepages import give_back
 
 EXIT_LOAD_FAILED = 3
@@ -77,7 +77,7 @@ def _common_params(x: Any, order: dict[str, Any]) -> Any:
     p.cpuparams_batch.n_threads = order["num_thread"]
     # Streams hold a thread each; the rest answers tokenize and health while every slot streams.
     p.n_threads_http = order["num_parallel"] + 8
-    p.verbosity = 1
+    p.verbosity = order["log_level"]
     p.ui = False
     p.endpoint_metrics = True
     # We render prompts ourselves; a broken template inside the file must not keep the model from loading.
@@ -86,9 +86,10 @@ def _common_params(x: Any, order: dict[str, Any]) -> Any:
     p.slot_save_path = order["prompts"]
     p.ctx_shift = order["context_shift"]
     p.n_gpu_layers = order["num_gpu"]
-    if order["main_gpu"] is not None:
-        p.main_gpu = order["main_gpu"]
-    if order["use_mmap"] is not None:
+    _choose_devices(x, p, order)
+    if order["direct_io"]:
+        p.load_mode = x.llama_load_mode.LLAMA_LOAD_MODE_DIRECT_IO
+    elif order["use_mmap"] is not None:
         mode = x.llama_load_mode
         p.load_mode = mode.LLAMA_LOAD_MODE_MMAP if order["use_mmap"] else mode.LLAMA_LOAD_MODE_NONE
     if order["kv_cache_type"]:
@@ -102,7 +103,7 @@ def _common_params(x: Any, order: dict[str, Any]) -> Any:
             else kinds.LLAMA_FLASH_ATTN_TYPE_DISABLED
         )
     # Finding out what fits reads all of the header a second time; without a GPU there is nothing to find out.
-    p.fit_params = order["fits_memory"] and _has_device(x)
+    p.fit_params = order["fits_memory"] and order["main_gpu"] != -1 and _has_device(x)
     p.warmup = order["warms_up"]
     if order["fit_target_mib"]:
         p.fit_params_target = [order["fit_target_mib"] << 20] * len(p.fit_params_target)
@@ -110,6 +111,7 @@ def _common_params(x: Any, order: dict[str, Any]) -> Any:
         p.lora_adapters = [x.CommonAdapterLoraInfo(path, 1.0) for path in order["adapters"]]
     if order["projector"]:
         p.mmproj.path = order["projector"]
+        p.mmproj_use_gpu = not order["projector_on_cpu"]
     if order["speculation"]:
         _speculate(x.common_speculative_type, p.speculative, order)
     if order["embedding"]:
@@ -133,6 +135,16 @@ def _speculate(kinds: Any, speculative: Any, order: dict[str, Any]) -> None:
     speculative.draft.n_max = tokens
     speculative.draft.cpuparams.n_threads = order["num_thread"]
     speculative.draft.cpuparams_batch.n_threads = order["num_thread"]
+
+
+def _choose_devices(x: Any, p: Any, order: dict[str, Any]) -> None:
+    if order["main_gpu"] is not None:
+        p.main_gpu = order["main_gpu"]  # -1: no device at all
+    if order["is_one_gpu"]:
+        p.split_mode = x.llama_split_mode.LLAMA_SPLIT_MODE_NONE
+    if order["tensor_split"]:
+        size = len(p.tensor_split)
+        p.tensor_split = [*order["tensor_split"], *[0.0] * size][:size]
 
 
 def _begin() -> dict[str, Any]:
@@ -165,6 +177,9 @@ def main() -> None:
         sys.stderr.write(f"load failed: {exc}\n")
         sys.stderr.flush()
         os._exit(EXIT_LOAD_FAILED)
+    if order["log_level"] > QUIET:
+        quieten_log(xllamacpp)
+        os.write(2, b"corral: loaded\n")  # see load_log.py
     if order["gives_back"]:
         give_back(order["model"])
     threading.Event().wait()

@@ -18,6 +18,9 @@ STATE_PREFIX = b"cmd_child_to_router:state:"
 _ROUTER_PORT = "LLAMA_SERVER_ROUTER_PORT"
 _LOG = "_Z15common_log_mainv"  # common_log * common_log_main()
 _FLUSH = "_Z16common_log_flushP10common_log"  # void common_log_flush(common_log *)
+_SET_LEVEL = "_Z30common_log_set_verbosity_tholdi"  # void common_log_set_verbosity_thold(int)
+# Levels of the engine's log: errors only; with the sizes of buffers; with the device of each layer, and much else.
+QUIET, BUFFERS, LAYERS = 1, 4, 5
 
 
 def ask_for_states(environment: MutableMapping[str, str]) -> None:
@@ -54,3 +57,15 @@ def flush_log(package: Any) -> bool:
     flush.argtypes = [ctypes.c_void_p]
     flush(log())
     return True
+
+
+def quieten_log(package: Any) -> bool:
+    """Have the engine write errors only from now on, after what it holds; see `flush_log`."""
+    import ctypes
+
+    try:
+        set_level = getattr(ctypes.CDLL(package.xllamacpp.__file__), _SET_LEVEL)
+    except (AttributeError, OSError):
+        return False
+    set_level(QUIET)
+    return flush_log(package)

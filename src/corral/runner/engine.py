@@ -40,6 +40,7 @@ from corral.runner.interface import (
     RunnerSpec,
     TokenScores,
 )
+from corral.runner.load_log import file_sizes
 from corral.runner.logprobs import LogprobReader
 from corral.runner.pace import Pace
 from corral.runner.process import EngineProcess
@@ -377,6 +378,7 @@ class EngineRunner:
             adds_bos=adds_bos,
             adds_eos=adds_eos,
             media_marker=str(props.get("media_marker") or llama_server.MEDIA_MARKER),
+            load=await self._process.load_report(*await asyncio.to_thread(file_sizes, self.spec)),
         )
 
     @contextlib.asynccontextmanager

@@ -37,6 +37,33 @@ class Speculation:
 
 
 @dataclass(frozen=True, slots=True)
+class GPUChoice:
+    """The devices on which an engine may put a model; by default it sees to that itself, as it must without a list.
+
+    `listed`: the engine's names of its devices, in its order. `chosen`: which of them may be used; None: all.
+    """
+
+    listed: tuple[str, ...] = ()
+    chosen: tuple[str, ...] | None = None
+
+    @property
+    def is_none(self) -> bool:
+        return self.chosen == ()
+
+    @property
+    def only(self) -> int | None:
+        """The number of the one device to use; None if it is not exactly one."""
+        if self.chosen is None or len(self.chosen) != 1 or self.chosen[0] not in self.listed:
+            return None
+        return self.listed.index(self.chosen[0])
+
+    @property
+    def is_some(self) -> bool:
+        """Whether several but not all are chosen."""
+        return self.chosen is not None and 1 < len(self.chosen) < len(self.listed)
+
+
+@dataclass(frozen=True, slots=True)
 class RunnerSpec:
     """Everything that decides how a child is started; two equal specs are served by one child.
 
@@ -45,10 +72,13 @@ class RunnerSpec:
     `fits_memory`: the engine may move layers that do not fit out of a GPU; `fit_target_mib` MiB of it stay free then
     (0: the engine's default). `speculation`: how tokens are guessed; None: not at all.
     `cache_ram_mib`: memory for the prompts of conversations that no slot holds. `kv_bytes_per_token`: about what a
-    token takes in the KV cache. `warms_up`: the engine computes once for nothing at the end of the load, so that the
-    first request does not have to touch all memory. `gives_back`: it copies much of the file and then no longer needs
-    those pages. `keeps_checkpoints`: the cache of some of its layers cannot be cut to a beginning, so that the engine
-    keeps copies of it.
+    token takes in the KV cache. `num_ubatch`: tokens computed at once; 0: `num_batch`, at most 512.
+    `gpus`: the devices that the engine lists, and which of them it may use. `must_be_on_gpus`: a model with layers on
+    the processor is not served. `direct_io`: weights are read past the page cache, for memory that is shared.
+    `warms_up`: the engine computes once for nothing at the end of the load, so that the first request does not have
+    to touch all memory. `gives_back`: it copies much of the file and then no longer needs those pages.
+    `keeps_checkpoints`: the cache of some of its layers cannot be cut to a beginning, so that the engine keeps
+    copies of it.
     """
 
     weights_path: Path
@@ -60,8 +90,14 @@ class RunnerSpec:
     num_ctx: int = 4096
     num_parallel: int = 1
     num_batch: int = 512
+    num_ubatch: int = 0
     num_gpu: int = -1
     main_gpu: int | None = None
+    tensor_split: tuple[float, ...] = ()
+    gpus: GPUChoice = field(default_factory=lambda: GPUChoice())
+    projector_on_cpu: bool = False
+    direct_io: bool = False
+    must_be_on_gpus: bool = False
     use_mmap: bool | None = None
     num_thread: int = 0
     is_embedding: bool = False
@@ -81,10 +117,38 @@ class RunnerSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceMemory:
+    """What a model has on one device of the engine. `layers`: how many of its layers; None: not known."""
+
+    name: str
+    size_bytes: int
+    layers: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """Where the engine has put a model. The output counts as a layer; `host_bytes` are in the machine's memory.
+
+    `is_whole`: all layers are on devices, with all of their tensors.
+    """
+
+    devices: tuple[DeviceMemory, ...]
+    host_bytes: int
+    offloaded: int
+    layer_count: int
+    is_whole: bool = False
+
+    @property
+    def device_bytes(self) -> int:
+        return sum(device.size_bytes for device in self.devices)
+
+
+@dataclass(frozen=True, slots=True)
 class RunnerFacts:
     """What the engine reports about the loaded model. `num_ctx` is the context that one slot really has.
 
-    `adds_bos` and `adds_eos`: the tokenizer puts these tokens around a text by itself.
+    `adds_bos` and `adds_eos`: the tokenizer puts these tokens around a text by itself. `load`: where it is, if GPUs
+    may have been used.
     """
 
     num_ctx: int
@@ -95,6 +159,7 @@ class RunnerFacts:
     adds_bos: bool
     adds_eos: bool
     media_marker: str
+    load: LoadReport | None = None
 
 
 @dataclass(frozen=True, slots=True)

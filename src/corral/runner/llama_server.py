@@ -17,6 +17,7 @@ import orjson
 
 from corral.devices import read_cpu
 from corral.errors import ContextOverflowError, CorralError, EngineError, SchemaError
+from corral.runner.compat_llama_server import BUFFERS, LAYERS, QUIET
 from corral.runner.interface import CompletionRequest, EngineChoice, Final, Piece, RunnerSpec
 from corral.runner.logprobs import LogprobReader
 
@@ -38,11 +39,17 @@ def start_order(spec: RunnerSpec, engine: EngineChoice, *, socket_path: str, key
         "num_ctx": spec.num_ctx,
         "num_parallel": spec.num_parallel,
         "num_batch": num_batch,
-        "num_ubatch": num_batch if spec.is_embedding else min(num_batch, 512),
+        "num_ubatch": num_batch if spec.is_embedding else min(num_batch, spec.num_ubatch or 512),
         "num_thread": spec.num_thread or read_cpu().physical_count,
         "num_gpu": spec.num_gpu,
-        "main_gpu": spec.main_gpu,
+        "main_gpu": _main_gpu(spec),
+        "is_one_gpu": _main_gpu(spec) is not None and (bool(spec.gpus.listed) or spec.gpus.is_none),
+        "devices": list(spec.gpus.chosen or ()) if spec.gpus.is_some else [],
+        "tensor_split": _tensor_split(spec, is_package=engine.server_path is None),
+        "projector_on_cpu": spec.projector_on_cpu,
+        "log_level": _log_level(spec, engine),
         "use_mmap": spec.use_mmap,
+        "direct_io": spec.direct_io,
         "context_shift": spec.context_shift,
         "kv_cache_type": spec.kv_cache_type,
         "flash_attention": spec.flash_attention,
@@ -68,6 +75,32 @@ def start_order(spec: RunnerSpec, engine: EngineChoice, *, socket_path: str, key
     return order
 
 
+def _main_gpu(spec: RunnerSpec) -> int | None:
+    """The one device to use: its number, -1 for none; None if the engine chooses."""
+    if spec.gpus.is_none:
+        return -1
+    return spec.gpus.only if spec.gpus.only is not None else spec.main_gpu
+
+
+def _tensor_split(spec: RunnerSpec, *, is_package: bool) -> list[float]:
+    """The shares of the devices; empty: by their free memory.
+
+    A binary is told which devices to use. The package cannot be: there, those that must not be used get nothing.
+    """
+    if not (spec.gpus.is_some and is_package):
+        return list(spec.tensor_split)
+    chosen = spec.gpus.chosen or ()
+    shares = dict(zip(chosen, spec.tensor_split or (1.0,) * len(chosen), strict=False))
+    return [shares.get(name, 0.0) for name in spec.gpus.listed]
+
+
+def _log_level(spec: RunnerSpec, engine: EngineChoice) -> int:
+    """How much the engine says about its load. A binary cannot be made quiet afterwards: it would go on like that."""
+    if spec.gpus.is_none or not spec.gpus.listed:
+        return QUIET
+    return LAYERS if engine.server_path is None and len(spec.gpus.listed) > 1 else BUFFERS
+
+
 def with_arguments(order: dict[str, Any], prompts_folder: Path | None) -> dict[str, Any]:
     """The same with the folder for states of prompts, and for an external binary with its argument list."""
     whole = {**order, "prompts": f"{prompts_folder}/" if prompts_folder else ""}
@@ -83,16 +116,17 @@ def _server_args(order: dict[str, Any]) -> list[str]:
     args += ["-b", str(order["num_batch"]), "-ub", str(order["num_ubatch"])]
     args += ["-t", str(order["num_thread"]), "-tb", str(order["num_thread"])]
     args += ["--threads-http", str(order["num_parallel"] + 8), "--no-kv-unified"]
-    args += ["--no-ui", "--log-verbosity", "1", "--metrics", "--chat-template", "chatml"]
+    args += ["--no-ui", "--log-verbosity", str(order["log_level"]), "--metrics", "--chat-template", "chatml"]
     args += ["--cache-ram", str(order["cache_ram_mib"])]
     args += ["--context-shift" if order["context_shift"] else "--no-context-shift"]
     if order["prompts"]:
         args += ["--slot-save-path", order["prompts"]]
     if order["num_gpu"] >= 0:
         args += ["-ngl", str(order["num_gpu"])]
-    if order["main_gpu"] is not None:
-        args += ["--main-gpu", str(order["main_gpu"])]
-    if order["use_mmap"] is False:
+    args += _device_args(order)
+    if order["direct_io"]:
+        args += ["--load-mode", "dio"]
+    elif order["use_mmap"] is False:
         args += ["--no-mmap"]
     if order["kv_cache_type"]:
         args += ["-ctk", order["kv_cache_type"], "-ctv", order["kv_cache_type"]]
@@ -108,6 +142,8 @@ def _server_args(order: dict[str, Any]) -> list[str]:
         args += ["--lora", path]
     if order["projector"]:
         args += ["--mmproj", order["projector"]]
+        if order["projector_on_cpu"]:
+            args += ["--no-mmproj-offload"]
     args += _speculation_args(order)
     if order["embedding"]:
         args += ["--embeddings"]
@@ -127,6 +163,18 @@ def _speculation_args(order: dict[str, Any]) -> list[str]:
         return [*args, "--spec-draft-n-max", str(found["tokens"])]
     flag = f"--spec-{found['kind']}-size"
     return [*args, f"{flag}-n", str(found["match"]), f"{flag}-m", str(found["tokens"])]
+
+
+def _device_args(order: dict[str, Any]) -> list[str]:
+    args = []
+    if order["main_gpu"] is not None:
+        args += ["--split-mode", "none"] if order["is_one_gpu"] else []
+        args += ["--main-gpu", str(order["main_gpu"])]
+    elif order["devices"]:
+        args += ["--device", ",".join(order["devices"])]
+    if order["tensor_split"]:
+        args += ["--tensor-split", ",".join(f"{share:g}" for share in order["tensor_split"])]
+    return args
 
 
 def completion_body(request: CompletionRequest, num_ctx: int) -> dict[str, Any]:

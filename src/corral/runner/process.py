@@ -21,9 +21,10 @@ import orjson
 
 from corral.childenv import child_environment
 from corral.errors import RunnerExitedError, RunnerStartError
-from corral.runner.compat_llama_server import read_state
+from corral.runner.compat_llama_server import QUIET, read_state
 from corral.runner.engine_log import EngineLog
-from corral.runner.interface import EngineChoice
+from corral.runner.interface import EngineChoice, LoadReport
+from corral.runner.load_log import LoadLog
 from corral.runner.reasons import last_error, load_reason
 
 _log = logging.getLogger("corral.runner")
@@ -32,6 +33,8 @@ _LOG_TAIL_BYTES = 16384
 # Metadata of the ready event can be large (it lists the vocabulary's special tokens).
 _MAX_LINE_BYTES = 1 << 20
 _REAP_TIMEOUT_S = 10.0
+# Lines about a load may come a moment after it is ready.
+_REPORT_TIMEOUT_S = 5.0
 
 
 class EngineProcess:
@@ -44,6 +47,8 @@ class EngineProcess:
         self._process = process
         self.environment = environment
         self._engine_log = EngineLog(name)
+        self._load_log: LoadLog | None = None
+        self._is_reported = asyncio.Event()
         self._log: deque[bytes] = deque()
         self._log_bytes = 0
         self._ready = asyncio.Event()
@@ -59,7 +64,9 @@ class EngineProcess:
         Raises:
             RunnerStartError: the process could not be started at all.
         """
-        return await cls._start(order, child_variables(extra_env), name)
+        child = await cls._start(order, child_variables(extra_env), name)
+        child._expect_report(order)
+        return child
 
     @classmethod
     async def prepare(cls, engine: EngineChoice) -> EngineProcess:
@@ -97,8 +104,13 @@ class EngineProcess:
         """Give a prepared child its start order."""
         line = orjson.dumps(order) + b"\n"
         self._engine_log.name = name
+        self._expect_report(order)
         assert self._process.stdin is not None
         self._process.stdin.write(line)
+
+    def _expect_report(self, order: dict[str, Any]) -> None:
+        if order["log_level"] > QUIET:
+            self._load_log = LoadLog()
 
     @property
     def pid(self) -> int:
@@ -130,6 +142,14 @@ class EngineProcess:
             exit_code=ended.exit_code,
             log_tail=self.log_tail,
         )
+
+    async def load_report(self, file_bytes: int, projector_bytes: int) -> LoadReport | None:
+        """Where the model is, if the engine was asked to say so; call it when the engine is ready."""
+        if self._load_log is None:
+            return None
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._is_reported.wait(), _REPORT_TIMEOUT_S)
+        return self._load_log.report(file_bytes, projector_bytes)
 
     def kill(self, reason: str = "") -> None:
         """Send SIGKILL; `reason` becomes part of the error of the requests in it."""
@@ -190,6 +210,10 @@ class EngineProcess:
         assert self._process.stderr is not None
         while data := await self._process.stderr.read(_LOG_TAIL_BYTES):
             self._engine_log.feed(data)
+            if self._load_log is not None and not self._load_log.is_complete:
+                self._load_log.feed(data)
+                if self._load_log.is_complete:
+                    self._is_reported.set()
             self._log.append(data)
             self._log_bytes += len(data)
             while self._log_bytes - len(self._log[0]) > _LOG_TAIL_BYTES:

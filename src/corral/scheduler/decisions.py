@@ -50,6 +50,8 @@ class Decisions:
             "threads": spec.num_thread,
             "predicted_bytes": order.predicted_bytes,
         }
+        if spec.gpus.listed:
+            facts["devices"] = reasons.devices_of(spec)
         self._journal.note("loading", spec.name, facts, cause=reasons.cause_of(order.reason), request=request)
 
     def load_failed(self, model: str, error: Exception, *, level: int) -> None:
@@ -61,12 +63,17 @@ class Decisions:
 
     def loaded(self, runner: Runner, seconds: float) -> None:
         spec = runner.spec
-        facts: dict[str, int | float] = {
+        facts: dict[str, int | float | str] = {
             "seconds": seconds,
             "num_ctx": min(spec.num_ctx, runner.facts.num_ctx),
             "slots": spec.num_parallel,
             "threads": spec.num_thread,
         }
+        if (load := runner.facts.load) is not None:
+            facts["devices"] = " ".join(
+                f"{part.name}={reasons.size(part.size_bytes)}" for part in load.devices
+            )
+            facts["gpu_layers"] = f"{load.offloaded}/{load.layer_count}"
         self._journal.note("loaded", spec.name, facts)
 
     def ended(self, model: str, error: CorralError) -> None:

@@ -6,6 +6,8 @@ the compute buffers are an upper bound found by measuring; both err on the side 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from corral.scheduler.spec import Estimate, MemoryShape
 
 _MIB = 1 << 20
@@ -35,11 +37,75 @@ def padded_context(num_ctx: int) -> int:
 
 def kv_bytes(shape: MemoryShape, num_ctx: int, cache_type: str, ubatch: int = 512) -> int:
     """Bytes of one slot's key-value cache. A sliding window keeps its tokens and one batch."""
-    block_bytes, block_len = _CACHE_TYPES.get(cache_type, _CACHE_TYPES["f16"])
+    whole = shape.kv_elements_per_token * _cells(shape, num_ctx, ubatch, is_windowed=False)
+    windowed = shape.window_elements_per_token * _cells(shape, num_ctx, ubatch, is_windowed=True)
+    return _cache_bytes(whole + windowed, cache_type)
+
+
+def _cells(shape: MemoryShape, num_ctx: int, ubatch: int, *, is_windowed: bool) -> int:
     context = padded_context(num_ctx)
-    window = min(context, padded_context(shape.window_tokens + ubatch)) if shape.window_tokens else context
-    elements = shape.kv_elements_per_token * context + shape.window_elements_per_token * window
+    if not (is_windowed and shape.window_tokens):
+        return context
+    return min(context, padded_context(shape.window_tokens + ubatch))
+
+
+def _cache_bytes(elements: int, cache_type: str) -> int:
+    block_bytes, block_len = _CACHE_TYPES.get(cache_type, _CACHE_TYPES["f16"])
     return -(-elements * block_bytes // block_len)
+
+
+def _compute_bytes(shape: MemoryShape, num_ctx: int, num_parallel: int, ubatch: int) -> int:
+    """Logits, the widest activations, and the attention mask of one batch."""
+    row_bytes = 4 * (
+        shape.n_vocab + 4 * shape.n_ff + 8 * shape.n_embd + padded_context(num_ctx) * num_parallel
+    )
+    return ubatch * row_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNeeds:
+    """What a runner takes, part by part. `layers`: weights and key-value cache of each, the output as the last one.
+
+    `compute_bytes`: buffers of each device that computes. `host_bytes`: what stays in the machine's memory anyway.
+    `anywhere_bytes`: adapters and a draft model, beside the projector's `projector_bytes`.
+    """
+
+    layers: tuple[int, ...]
+    compute_bytes: int
+    host_bytes: int
+    anywhere_bytes: int
+    projector_bytes: int
+
+    @property
+    def device_bytes(self) -> int:
+        """All that one device would hold."""
+        return sum(self.layers) + self.compute_bytes + self.anywhere_bytes + self.projector_bytes
+
+
+def layer_needs(
+    shape: MemoryShape, *, num_ctx: int, num_parallel: int, ubatch: int, cache_type: str, contexts: int = 1
+) -> LayerNeeds:
+    """The parts of what `estimate_memory` predicts for a runner whose layers go to devices."""
+    if shape.layer_bytes and len(shape.layer_bytes) == len(shape.layer_kv_elements):
+        weights, output = shape.layer_bytes, shape.output_bytes
+        cells = [
+            _cells(shape, num_ctx, ubatch, is_windowed=windowed) * elements
+            for elements, windowed in zip(shape.layer_kv_elements, shape.layer_is_windowed, strict=True)
+        ]
+        kv = [_cache_bytes(count, cache_type) * num_parallel for count in cells]
+        inputs = shape.input_bytes
+    else:
+        count = max(shape.n_layer, 1)
+        weights, output = (shape.file_bytes // (count + 1),) * count, shape.file_bytes // (count + 1)
+        kv = [kv_bytes(shape, num_ctx, cache_type, ubatch) * num_parallel // count] * count
+        inputs = 0
+    return LayerNeeds(
+        (*(w + k for w, k in zip(weights, kv, strict=True)), output),
+        compute_bytes=_compute_bytes(shape, num_ctx, num_parallel, ubatch) * contexts,
+        host_bytes=_PROCESS_BYTES + inputs,
+        anywhere_bytes=max(shape.extra_bytes - shape.projector_bytes, 0),
+        projector_bytes=shape.projector_bytes,
+    )
 
 
 def estimate_memory(
@@ -60,11 +126,7 @@ def estimate_memory(
     `contexts`: 2 where a draft model or a head computes beside the model.
     """
     kv = kv_bytes(shape, num_ctx, cache_type, ubatch) * num_parallel
-    # Logits, the widest activations, and the attention mask of one batch.
-    row_bytes = 4 * (
-        shape.n_vocab + 4 * shape.n_ff + 8 * shape.n_embd + padded_context(num_ctx) * num_parallel
-    )
-    compute = ubatch * row_bytes * contexts
+    compute = _compute_bytes(shape, num_ctx, num_parallel, ubatch) * contexts
     repacked = shape.repackable_bytes if is_repacked else 0
     rest = max(shape.file_bytes - repacked, 0)
     private = _PROCESS_BYTES + kv + compute + repacked + shape.extra_bytes

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from corral.devices import Machine
 from corral.errors import CorralError
-from corral.runner.interface import RunnerSpec
+from corral.runner.interface import LoadReport, RunnerSpec
 from corral.scheduler.spec import LoadRequest, SchedulerConfig
 
 
@@ -41,10 +41,13 @@ class LoadProgressed:
 
 @dataclass(frozen=True, slots=True)
 class LoadSucceeded:
-    """`spec` is how the child was started in the end, where that is not as planned."""
+    """`spec` is how the child was started in the end, where that is not as planned; `load` where the engine has put
+    the model, if it says so.
+    """
 
     runner_id: int
     spec: RunnerSpec | None = None
+    load: LoadReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,11 @@ class ConfigChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class MachineResumed:
+    """The machine was suspended: what GPUs held may be lost."""
+
+
+@dataclass(frozen=True, slots=True)
 class TimerFired:
     """The time of the last `WakeAt` has come (or nearly: firing early or twice is harmless)."""
 
@@ -116,5 +124,6 @@ Event = (
     | UnloadRequested
     | MemoryReported
     | ConfigChanged
+    | MachineResumed
     | TimerFired
 )

@@ -28,17 +28,19 @@ from corral.errors import (
     RunnerStartError,
     SchedulingError,
 )
-from corral.gpus import GPU
 from corral.requestfacts import RequestFacts
 from corral.runner.interface import Runner, RunnerFactory, RunnerSpec
 from corral.scheduler import events, instructions, reasons
-from corral.scheduler.configure import scheduler_config
+from corral.scheduler.children import check_devices, close
+from corral.scheduler.configure import GPUSource, scheduler_config
 from corral.scheduler.decisions import Decisions
+from corral.scheduler.describe import Expiries, info_of, state_of
 from corral.scheduler.journal import Journal
 from corral.scheduler.loaded import LoadedRunner, Phase
 from corral.scheduler.shortage import is_out_of_memory
 from corral.scheduler.spec import LoadedInfo, LoadRequest, RunnerState, SchedulerConfig
 from corral.scheduler.state import SchedulerState
+from corral.scheduler.suspension import Suspension
 from corral.supervise import log_failure
 
 _log = logging.getLogger("corral.scheduler")
@@ -87,6 +89,8 @@ class Scheduler:
         clock_ns: Callable[[], int] = time.monotonic_ns,
         read_ahead: Callable[[Path], None] = lambda _path: None,
         journal: Journal | None = None,
+        look_again: Callable[[], None] = lambda: None,
+        suspension: Suspension | None = None,
     ) -> None:
         self._config = config
         self._factory = factory
@@ -94,6 +98,8 @@ class Scheduler:
         self._clock_ns = clock_ns
         self._read_ahead = read_ahead
         self._decisions = Decisions(journal or Journal())
+        self._look_again = look_again
+        self._suspension = suspension or Suspension()
         self._has_arrived = asyncio.Event()
         self._state: SchedulerState | None = None
         self._tickets = itertools.count(1)
@@ -105,21 +111,25 @@ class Scheduler:
         self._questions: set[asyncio.Task[None]] = set()
         self._endings: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        # Per runner: the time of expiry on the monotonic and on the wall clock.
-        self._expiries: dict[int, tuple[int, int]] = {}
+        self._expiries = Expiries(clock_ns)
 
     @classmethod
     def from_settings(
         cls,
         settings: Settings,
         factory: RunnerFactory,
-        read_gpus: Callable[[int, int], tuple[GPU, ...]],
+        gpus: GPUSource,
         journal: Journal | None = None,
     ) -> Scheduler:
-        """A scheduler for this machine. `read_gpus` is called in a thread with the machine's total and free bytes."""
-        measure = partial(asyncio.to_thread, read_machine, read_gpus)
-        config = scheduler_config(settings)
-        return cls(config, factory, measure=measure, read_ahead=ReadAhead(), journal=journal)
+        """A scheduler for this machine, with the GPUs of its engine."""
+        return cls(
+            scheduler_config(settings),
+            factory,
+            measure=partial(asyncio.to_thread, read_machine, gpus.read),
+            read_ahead=ReadAhead(),
+            journal=journal,
+            look_again=gpus.look_again,
+        )
 
     async def __aenter__(self) -> Scheduler:
         self._state = SchedulerState(self._config, await self._measure())
@@ -142,7 +152,7 @@ class Scheduler:
         self._runners.clear()
         keeping = (runner.keep_prompts(_KEEP_PROMPTS_AT_END_S) for runner in runners)
         await asyncio.gather(*keeping, return_exceptions=True)
-        await asyncio.gather(*(_close(runner) for runner in runners))
+        await asyncio.gather(*(close(runner) for runner in runners))
 
     @contextlib.asynccontextmanager
     async def lease(self, request: LoadRequest, keep_alive_ns: int | None) -> AsyncIterator[Lease]:
@@ -159,6 +169,7 @@ class Scheduler:
         facts.wanted_model = request.name
         self._pending[ticket] = _Pending(answer, request, facts)
         try:
+            self._notice_suspension()
             self._tell(events.RequestArrived(ticket, request, keep_alive_ns))
             if not answer.done():
                 self._has_arrived.set()
@@ -177,16 +188,31 @@ class Scheduler:
                 raise RunnerExitedError("model runner has unexpectedly stopped before the request began")
             facts.served_model = request.name
             facts.enter("running")
+            self._note_devices(runner_id, facts)
             yield Lease(runner)
         finally:
             facts.enter("")
             self._tell(events.LeaseEnded(ticket))
 
+    def _notice_suspension(self) -> None:
+        """Models on GPUs are loaded again after the machine was suspended: what a driver held then may be gone."""
+        if self._suspension.has_passed() and self._state is not None:
+            _log.info("the machine was suspended: models on GPUs are loaded again")
+            self._look_again()
+            self._tell(events.MachineResumed())
+
+    def _note_devices(self, runner_id: int, facts: RequestFacts) -> None:
+        loaded = self._loaded_runner(runner_id)
+        if loaded is not None:
+            facts.devices, facts.fallback = loaded.devices, loaded.fallback
+
+    def _loaded_runner(self, runner_id: int) -> LoadedRunner | None:
+        return next((known for known in self._known if known.runner_id == runner_id), None)
+
     def _expect(self, request: LoadRequest) -> None:
         """Begin to read weights that are not loaded, while room is made and a child starts."""
-        runners = self._state.runners if self._state is not None else ()
         is_under_way = any(
-            r.spec.weights_key == request.weights_key and r.phase is not Phase.LOADING for r in runners
+            r.spec.weights_key == request.weights_key and r.phase is not Phase.LOADING for r in self._known
         )
         if not is_under_way:
             self._read_ahead(request.weights_path)
@@ -231,56 +257,28 @@ class Scheduler:
 
     def loaded(self) -> list[LoadedInfo]:
         """The models whose load has finished and whose end has not begun."""
-        runners = self._state.runners if self._state is not None else ()
-        return [self._describe(r) for r in runners if r.phase in {Phase.READY, Phase.CHECKING}]
+        return [
+            info_of(known, self._runners.get(known.runner_id), self._expiries.of(known))
+            for known in self._known
+            if known.phase in {Phase.READY, Phase.CHECKING}
+        ]
 
     def loading(self) -> list[tuple[str, float]]:
         """Name and share (0 to 1) of every model that is being loaded."""
-        runners = self._state.runners if self._state is not None else ()
-        return [(r.origin.name, r.load_share) for r in runners if r.phase is Phase.LOADING]
+        return [(r.origin.name, r.load_share) for r in self._known if r.phase is Phase.LOADING]
 
     def states(self) -> list[RunnerState]:
         """What each loaded model does."""
-        runners = self._state.runners if self._state is not None else ()
-        return [
-            RunnerState(
-                loaded.origin.name,
-                loaded.plan.estimate.total_bytes,
-                loaded.plan.vram_bytes,
-                runner.spec.num_parallel,
-                runner.running_count,
-                runner.waiting_count,
-            )
-            for loaded in runners
-            if (runner := self._runners.get(loaded.runner_id)) is not None
-        ]
+        pairs = ((known, self._runners.get(known.runner_id)) for known in self._known)
+        return [state_of(known, runner) for known, runner in pairs if runner is not None]
 
     def waiting(self) -> list[str]:
         """For each request that has no runner yet, the name of the model that it waits for."""
         return [each.request.name for each in self._pending.values() if not each.answer.done()]
 
-    def _describe(self, loaded: LoadedRunner) -> LoadedInfo:
-        runner = self._runners.get(loaded.runner_id)
-        return LoadedInfo(
-            name=loaded.origin.name,
-            manifest_digest=loaded.origin.manifest_digest,
-            weights_key=loaded.origin.weights_key,
-            size_bytes=loaded.plan.estimate.total_bytes,
-            size_vram_bytes=loaded.plan.vram_bytes,
-            expires_at_ns=self._expires_at_ns(loaded),
-            num_ctx=min(loaded.spec.num_ctx, runner.facts.num_ctx) if runner else loaded.spec.num_ctx,
-            details=loaded.origin.details,
-        )
-
-    def _expires_at_ns(self, loaded: LoadedRunner) -> int:
-        """Wall-clock time of expiry, the same at every look until the next lease ends."""
-        ends_ns = loaded.expires_at_ns
-        if ends_ns is None:
-            return time.time_ns() + loaded.keep_alive_ns
-        seen = self._expiries.get(loaded.runner_id)
-        if seen is None or seen[0] != ends_ns:
-            seen = self._expiries[loaded.runner_id] = (ends_ns, time.time_ns() + ends_ns - self._clock_ns())
-        return seen[1]
+    @property
+    def _known(self) -> tuple[LoadedRunner, ...]:
+        return self._state.runners if self._state is not None else ()
 
     # --- events in, instructions out ---------------------------------------------------------------------
 
@@ -358,8 +356,11 @@ class Scheduler:
 
         try:
             runner = await self._factory.start(spec, on_progress)
+            await check_devices(runner)
         except CorralError as error:
             self._loads.pop(runner_id, None)
+            if spec.gpus.listed:
+                self._look_again()
             lacks_memory = is_out_of_memory(error)
             # Out of memory is followed by another attempt, or by a refusal with the sizes.
             level = logging.INFO if lacks_memory else logging.WARNING
@@ -378,12 +379,14 @@ class Scheduler:
         ended_ns = self._clock_ns()
         self._load_times[runner_id] = (started_ns, ended_ns)
         self._decisions.loaded(runner, (ended_ns - started_ns) / 1e9)
-        self._tell(events.LoadSucceeded(runner_id, runner.spec))
+        self._tell(events.LoadSucceeded(runner_id, runner.spec, runner.facts.load))
 
         def on_exit(exited: asyncio.Future[RunnerExitedError]) -> None:
             if not exited.cancelled() and runner_id in self._runners:
                 error = exited.result()
                 self._decisions.ended(spec.name, error)
+                if spec.gpus.listed:
+                    self._look_again()  # it may have died because one is gone
                 self._tell(events.RunnerExited(runner_id, is_out_of_memory(error)))
 
         runner.exited.add_done_callback(on_exit)
@@ -399,13 +402,13 @@ class Scheduler:
     async def _stop(self, runner_id: int, reason: str, request: str = "") -> None:
         """`request`: the id of the request for which it is stopped, if there is one."""
         runner = self._runners.pop(runner_id, None)
-        self._expiries.pop(runner_id, None)
+        self._expiries.forget(runner_id)
         self._load_times.pop(runner_id, None)
         if runner is not None:
             await self._keep_prompts(runner)
             vram_bytes = self._vram_bytes(runner_id)
             before = await self._measure() if vram_bytes else None
-            await _close(runner)
+            await close(runner)
             self._decisions.unloaded(runner.spec.name, reason, request)
             if before is not None and not any(gpu.is_unified for gpu in before.gpus):
                 await self._await_vram(before.vram_free_bytes + int(vram_bytes * _VRAM_SHARE))
@@ -428,8 +431,8 @@ class Scheduler:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def _vram_bytes(self, runner_id: int) -> int:
-        runners = self._state.runners if self._state is not None else ()
-        return next((r.plan.vram_bytes for r in runners if r.runner_id == runner_id), 0)
+        loaded = self._loaded_runner(runner_id)
+        return loaded.vram_bytes if loaded is not None else 0
 
     def _request_of(self, ticket: int | None) -> str:
         """The id of the request behind a ticket, if it came by HTTP and still waits."""
@@ -437,8 +440,8 @@ class Scheduler:
         return pending.facts.request_id if pending else ""
 
     def _name_of(self, runner_id: int) -> str:
-        runners = self._state.runners if self._state is not None else ()
-        return next((r.origin.name for r in runners if r.runner_id == runner_id), "")
+        loaded = self._loaded_runner(runner_id)
+        return loaded.origin.name if loaded is not None else ""
 
     async def _await_vram(self, wanted_bytes: int) -> None:
         with contextlib.suppress(TimeoutError):
@@ -476,14 +479,6 @@ def _spawn(work: Coroutine[Any, Any, None], owner: set[asyncio.Task[None]]) -> N
     owner.add(task)
     task.add_done_callback(owner.discard)
     task.add_done_callback(log_failure)
-
-
-async def _close(runner: Runner) -> None:
-    """Close a runner. One that cannot be closed must not hold up the others, so an error is only logged."""
-    try:
-        await runner.close()
-    except Exception:
-        _log.exception("closing failed model=%s", runner.spec.name)
 
 
 def _shutting_down() -> SchedulingError:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from corral.golang.time import format_duration
-from corral.runner.interface import RunnerSpec
+from corral.runner.interface import LoadReport, RunnerSpec
 from corral.scheduler.placement import Fit
+from corral.scheduler.plan import Plan, Retry
 
 KEEP_ALIVE_ZERO = "keep_alive 0"
 UNLOAD_REQUESTED = "unload requested"
@@ -13,6 +14,24 @@ OUT_OF_MEMORY = "out of memory"
 ENDED = "the engine process ended"
 UNWANTED = "no request waits for it any more"
 NOT_LOADED = "not loaded"
+
+
+RESUMED = "the machine was suspended"
+GPUS_GONE = "no GPU is found any more"
+
+
+def fallback(plan: Plan, retry: Retry, load: LoadReport | None) -> str:
+    """Why a model is not all on GPUs; empty if it is."""
+    where = f"out of memory on {', '.join(sorted(retry.avoided))}: " if retry.avoided else ""
+    if not plan.is_offloaded:
+        return f"{where}all layers are on the CPU"
+    split = plan.split
+    done, count = (load.offloaded, load.layer_count) if load else (split.offloaded, split.layer_count)
+    wanted = min(plan.spec.num_gpu, count) if plan.spec.num_gpu >= 0 and retry.layers is None else count
+    if done < wanted:
+        return f"{where}{count - done} of {count} layers are on the CPU"
+    is_parted = load is not None and not load.is_whole and wanted == count
+    return f"{where}parts of some layers are on the CPU" if is_parted else ""
 
 
 def idle_for(duration_ns: int) -> str:
@@ -46,6 +65,8 @@ def limit(count: int) -> str:
 
 def shortfall(fit: Fit) -> str:
     text = f"needs {size(fit.needed_bytes)}, {size(fit.free_bytes)} free"
+    if fit.is_split:
+        return f"{text} on GPUs: not all layers would fit"
     return text if fit.needed_bytes > fit.free_bytes else f"{text} (at most 80% is used)"
 
 
@@ -59,6 +80,14 @@ def retry(failed: RunnerSpec, spec: RunnerSpec) -> str:
         )
         if before != after
     ]
+    before, after = devices_of(failed), devices_of(spec)
+    if before != after:
+        changes.append(f"devices {before} -> {after}")
+    if failed.num_gpu != spec.num_gpu and before == after:
+        shown = [str(n) if n >= 0 else "automatic" for n in (failed.num_gpu, spec.num_gpu)]
+        changes.append(f"GPU layers {shown[0]} -> {shown[1]}")
+    if spec.projector_paths and spec.projector_on_cpu and not failed.projector_on_cpu and before == after:
+        changes.append("projector on the CPU")
     if failed.memory_limit_bytes != spec.memory_limit_bytes and spec.memory_limit_bytes is not None:
         changes.append(f"memory limit raised to {size(spec.memory_limit_bytes)}")
     return f"retry after out of memory: {', '.join(changes) or 'no other model is loaded'}"
@@ -84,6 +113,12 @@ _CAUSES = (
 def cause_of(reason: str) -> str:
     """The kind of a reason, one of a few words; `other` if it is none of those above."""
     return next((cause for start, cause in _CAUSES if reason.startswith(start)), "other")
+
+
+def devices_of(spec: RunnerSpec) -> str:
+    """The devices that an engine may use, as a word."""
+    chosen = spec.gpus.listed if spec.gpus.chosen is None else spec.gpus.chosen
+    return "+".join(chosen) or "CPU"
 
 
 def size(count: int) -> str:

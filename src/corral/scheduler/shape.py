@@ -6,6 +6,7 @@ wrong type or an absurd size counts as absent. The prediction may then be poor, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from corral.scheduler.spec import MemoryShape
 from corral.weights.architectures import architecture
 
 _MAX_LAYERS = 4096
+_LAYER = re.compile(r"blk\.(\d{1,4})\.")
 _MAX_VALUE = 1 << 40
 # Types that the CPU engine stores a second time in an interleaved layout (ggml: repack).
 _REPACKED_TYPES = frozenset({"Q4_0", "Q4_K", "IQ4_NL", "Q2_K"})
@@ -39,13 +41,16 @@ class _GGUF(Protocol):
     def get_arch(self, key: str, default: Any = None) -> Any: ...
 
 
-def read_memory_shape(gguf: _GGUF, *, file_bytes: int, extra_bytes: int = 0) -> MemoryShape:
+def read_memory_shape(
+    gguf: _GGUF, *, file_bytes: int, extra_bytes: int = 0, projector_bytes: int = 0
+) -> MemoryShape:
     """Read the memory shape. `extra_bytes`: file sizes of adapters, projectors and a draft model."""
     n_layer = min(_number(gguf, "block_count"), _MAX_LAYERS)
     n_embd = _number(gguf, "embedding_length")
     elements = _kv_elements(gguf, n_layer, n_embd)
     is_windowed = _windowed_layers(gguf, n_layer)
-    tensors: Iterable[_Tensor] = gguf.tensors
+    tensors: Sequence[_Tensor] = gguf.tensors
+    layer_bytes, output_bytes, input_bytes = _weights(tensors, n_layer)
     return MemoryShape(
         file_bytes=file_bytes,
         repackable_bytes=sum(
@@ -65,7 +70,31 @@ def read_memory_shape(gguf: _GGUF, *, file_bytes: int, extra_bytes: int = 0) -> 
         window_tokens=_number(gguf, "attention.sliding_window"),
         extra_bytes=extra_bytes,
         is_encoder=gguf.get_arch("attention.causal") is False,
+        projector_bytes=projector_bytes,
+        layer_bytes=layer_bytes,
+        layer_kv_elements=tuple(elements),
+        layer_is_windowed=tuple(is_windowed),
+        output_bytes=output_bytes,
+        input_bytes=input_bytes,
     )
+
+
+def _weights(tensors: Sequence[_Tensor], n_layer: int) -> tuple[tuple[int, ...], int, int]:
+    """Bytes of each layer, of the output, and of the embeddings; the output may be a copy of the embeddings."""
+    layers = [0] * n_layer
+    output = embeddings = 0
+    has_output = False
+    for tensor in tensors:
+        name, size = tensor.name, tensor.size_bytes
+        found = _LAYER.match(name)
+        if found is not None and int(found[1]) < n_layer:
+            layers[int(found[1])] += size
+        elif name == "token_embd.weight":
+            embeddings += size
+        elif name.startswith("output"):
+            output += size
+            has_output = has_output or name == "output.weight"
+    return tuple(layers), output if has_output else output + embeddings, embeddings
 
 
 def _kv_elements(gguf: _GGUF, n_layer: int, n_embd: int) -> list[int]:

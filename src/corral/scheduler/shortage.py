@@ -6,16 +6,22 @@ import signal
 
 from corral.devices import Machine
 from corral.errors import CorralError, InsufficientMemoryError, RunnerStartError
-from corral.scheduler.spec import Plan
+from corral.scheduler.plan import Plan
 
 _MIB = 1 << 20
 _GIB = 1 << 30
-# Messages of ggml, CUDA, Metal and the C++ library, in lower case.
+# Messages of ggml, CUDA, ROCm, Vulkan, SYCL, Metal and the C++ library, in lower case.
 _OUT_OF_MEMORY_MARKS = (
     "insufficient memory",
     "out of memory",
     "outofmemory",
+    "outofdevicememory",
+    "outofhostmemory",
+    "out_of_device_memory",
+    "out_of_host_memory",
     "failed to allocate",
+    "unable to allocate",
+    "memory allocation of size",
     "bad_alloc",
     "cannot allocate memory",
     "resource temporarily unavailable",  # no memory for the stack of a thread
@@ -47,6 +53,17 @@ def shortage(
         helps.append("fewer models at a time (OLLAMA_MAX_LOADED_MODELS)")
     return InsufficientMemoryError(
         f"{text}; less is needed with {_joined(helps)}", needed_bytes=needed, free_bytes=free
+    )
+
+
+def no_device(name: str, machine: Machine) -> InsufficientMemoryError:
+    """The error for a model that must be on GPUs where there is none that it could use."""
+    found = ", ".join(gpu.name for gpu in machine.gpus) or "none that the engine can use"
+    return InsufficientMemoryError(
+        f"{name} must run on a GPU (device_policy is require_gpu), and no GPU has room for it (found: {found});"
+        " corral doctor says which GPUs are used",
+        needed_bytes=0,
+        free_bytes=machine.vram_free_bytes,
     )
 
 

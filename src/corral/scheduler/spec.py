@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from corral.runner.interface import DraftKind, RunnerSpec
+from corral.runner.interface import DraftKind, LoadReport
 from corral.types import LoadOptions
 
 # Go's largest duration: Ollama's "never unload".
@@ -24,7 +24,11 @@ class MemoryShape:
 
     `kv_elements_per_token` counts K and V of all layers that keep the whole context; `window_*` the layers
     that keep a sliding window only. `repackable_bytes`: weights that the CPU engine copies into another
-    layout. `is_encoder`: every token attends to all of a text, so that nothing is cached.
+    layout. `layer_bytes` are the weights of each layer, `layer_kv_elements` K and V of one token in each, and
+    `layer_is_windowed` which keep a sliding window; empty: not known. `output_bytes` is the output matrix, which the
+    engine counts as one more layer, `input_bytes` the embeddings of tokens, which stay in the machine's memory.
+    `projector_bytes` are part of `extra_bytes`. `is_encoder`: every token attends to all of a text, so that nothing
+    is cached.
     """
 
     file_bytes: int = 0
@@ -39,6 +43,12 @@ class MemoryShape:
     window_tokens: int = 0
     extra_bytes: int = 0  # adapters, projectors and a draft model: their file sizes
     is_encoder: bool = False
+    projector_bytes: int = 0
+    layer_bytes: tuple[int, ...] = ()
+    layer_kv_elements: tuple[int, ...] = ()
+    layer_is_windowed: tuple[bool, ...] = ()
+    output_bytes: int = 0
+    input_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +106,8 @@ class SchedulerConfig:
     flash_attention: bool | None = None
     gpu_overhead_bytes: int = 0
     is_cpu_only: bool = False
+    device_policy: str = "prefer_gpu"
+    is_spread: bool = False
     fits_memory: bool = True
     fit_target_mib: int = 0
     cache_ram_mib: int | None = None
@@ -119,16 +131,6 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """The decision about one load. `is_offloaded`: it uses a GPU, `vram_bytes` the predicted share there."""
-
-    spec: RunnerSpec
-    estimate: Estimate
-    is_offloaded: bool = False
-    vram_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class RunnerState:
     """What a loaded model does right now. Memory in bytes; `waiting_count` requests wait for a slot of it."""
 
@@ -142,7 +144,9 @@ class RunnerState:
 
 @dataclass(frozen=True, slots=True)
 class LoadedInfo:
-    """One line of `/api/ps`. `expires_at_ns` is wall-clock time since the epoch."""
+    """One line of `/api/ps`. `expires_at_ns` is wall-clock time since the epoch. `load`: where the model is, if GPUs
+    may have been used; `fallback`: why it is not all on them.
+    """
 
     name: str
     manifest_digest: str
@@ -152,3 +156,5 @@ class LoadedInfo:
     expires_at_ns: int
     num_ctx: int
     details: object
+    load: LoadReport | None = None
+    fallback: str = ""

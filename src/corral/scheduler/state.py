@@ -29,24 +29,28 @@ from corral.errors import CorralError, QueueFullError, RunnerStartError
 from corral.runner.interface import RunnerSpec
 from corral.scheduler import events, instructions, placement, reasons
 from corral.scheduler.events import Event
+from corral.scheduler.eviction import eviction_order, in_the_way
 from corral.scheduler.instructions import Instruction
+from corral.scheduler.ladder import next_retry
 from corral.scheduler.loaded import LoadedRunner, Phase, clamp_keep_alive
-from corral.scheduler.shortage import shortage
-from corral.scheduler.spec import LoadRequest, Plan, SchedulerConfig, config_for
+from corral.scheduler.plan import FIRST, Plan, Retry
+from corral.scheduler.reuse import difference
+from corral.scheduler.shortage import no_device, shortage
+from corral.scheduler.spec import LoadRequest, SchedulerConfig, config_for
 
 
 @dataclass(slots=True)
 class _Waiting:
     """A request without a runner.
 
-    `retry` and `failed` are set once its load ran out of memory: what the next one gives up, and how it was started.
+    `failed` is set once its load ran out of memory: how it was started; `retry` is what the next one gives up.
     `reload_reason`: why the runner that was loaded for these weights had to go. `explained`: what it waits for.
     """
 
     ticket: int
     request: LoadRequest
     keep_alive_ns: int | None
-    retry: placement.Retry | None = None
+    retry: Retry = FIRST
     failed: RunnerSpec | None = None
     reload_reason: str = ""
     explained: str = ""
@@ -69,6 +73,9 @@ class SchedulerState:
         self._candidate: int | None = None
         self._victim: LoadedRunner | None = None
         self._victim_reason = ""
+        # Those of which one has to go: the victim is one of them.
+        self._victim_ids: frozenset[int] = frozenset()
+        self._had_gpus = bool(machine.gpus)
         self._is_measuring = False
         self._is_measured = False
         self._armed_ns: int | None = None
@@ -87,6 +94,7 @@ class SchedulerState:
             events.PingAnswered: self._on_ping_answered,
             events.UnloadRequested: self._on_unload_requested,
             events.MemoryReported: self._on_memory_reported,
+            events.MachineResumed: self._on_machine_resumed,
             events.TimerFired: self._on_timer_fired,
             events.ConfigChanged: self._on_config_changed,
         }
@@ -194,6 +202,8 @@ class SchedulerState:
         runner.phase = Phase.READY
         if event.spec is not None:
             runner.plan = replace(runner.plan, spec=event.spec)
+        runner.load = event.load
+        runner.fallback = self._fallback(runner)
         # One load serves all who wait for it, before anybody can evict it again.
         for waiting in self._waiting_for(runner):
             del self._waiting[waiting.ticket]
@@ -206,12 +216,19 @@ class SchedulerState:
             return
         waiters = self._waiting_for(runner)
         self._forget(runner)
-        retry, error = None, event.error
+        retry, error, has_others = None, event.error, bool(self._runners)
         if event.is_out_of_memory:
-            retry = self._retry_after(runner)
-            error = shortage(runner.plan, self._machine, event.error, has_others=bool(self._runners))
+            retry = next_retry(
+                runner.plan,
+                runner.retry,
+                runner.origin,
+                config_for(runner.origin, self._config),
+                self._machine,
+                has_others=has_others,
+            )
+            error = shortage(runner.plan, self._machine, event.error, has_others=has_others)
         for waiting in waiters:
-            if retry is None or waiting.retry is not None:
+            if retry is None:
                 self._refuse(waiting, error)
             else:
                 waiting.retry, waiting.failed = retry, runner.spec
@@ -221,21 +238,6 @@ class SchedulerState:
         """The machine without what others may still take for prompts: half of it, as far as is known."""
         reserved_bytes = sum(other.spec.cache_ram_mib for other in others) << 19
         return replace(self._machine, free_bytes=max(self._machine.free_bytes - reserved_bytes, 0))
-
-    def _retry_after(self, failed: LoadedRunner) -> placement.Retry | None:
-        """What to give up after running out of memory; None when there is nothing left."""
-        lowered = None
-        config = config_for(failed.origin, self._config)
-        if failed.origin.options.num_ctx == 0 and not config.context_length:
-            lowered = placement.lower_tier(failed.spec.num_ctx)
-        limit = failed.spec.memory_limit_bytes
-        has_more = (
-            bool(self._runners)
-            or lowered is not None
-            or (failed.spec.num_parallel > 1 and config.num_parallel == 0)
-            or (limit is not None and limit < self._machine.total_bytes)
-        )
-        return placement.Retry(lowered) if has_more else None
 
     def _on_runner_exited(self, event: events.RunnerExited) -> None:
         runner = self._runners.get(event.runner_id)
@@ -281,6 +283,7 @@ class SchedulerState:
 
     def _on_memory_reported(self, event: events.MemoryReported) -> None:
         self._machine = event.machine
+        self._had_gpus = self._had_gpus or bool(event.machine.gpus)
         self._is_measuring = False
         self._is_measured = True
         self._advance()
@@ -290,6 +293,12 @@ class SchedulerState:
     def _on_config_changed(self, event: events.ConfigChanged) -> None:
         self._config = event.config
         self._default_keep_alive_ns = clamp_keep_alive(event.config.keep_alive_ns)
+        self._advance()
+
+    def _on_machine_resumed(self, _event: events.MachineResumed) -> None:
+        for runner in self.runners:
+            if runner.plan.is_offloaded:
+                self._expire(runner, reasons.RESUMED)
         self._advance()
 
     def _on_timer_fired(self, _event: events.TimerFired) -> None:
@@ -358,7 +367,7 @@ class SchedulerState:
                 self._abort(runner, reasons.UNWANTED)
 
     def _pursue(self, waiting: _Waiting) -> bool:
-        """Take the next step towards a runner for the candidate; True once its load has been started."""
+        """Take the next step towards a runner for the candidate; True once its load has begun, or it is refused."""
         request = waiting.request
         others = self.runners
         for other in others:
@@ -375,12 +384,12 @@ class SchedulerState:
             return False
         limit = placement.max_loaded_models(self._config, self._machine)
         # A victim that is still there was chosen for a reason that still holds: no need to measure again.
-        if others and (waiting.retry is not None or len(others) >= limit or self._victim is not None):
-            cause = self._victim_reason
-            if waiting.retry is not None or len(others) >= limit:
-                why = reasons.OUT_OF_MEMORY if waiting.retry is not None else reasons.limit(limit)
-                cause = reasons.room(request.name, why)
-            self._evict(waiting, others, cause)
+        if len(others) >= limit:
+            self._evict(waiting, others, reasons.room(request.name, reasons.limit(limit)))
+            return False
+        if self._victim is not None:
+            chosen = [other for other in others if other.runner_id in self._victim_ids]
+            self._evict(waiting, chosen, self._victim_reason)
             return False
         if not self._is_measured:
             if not self._is_measuring:
@@ -390,18 +399,21 @@ class SchedulerState:
         machine = self._machine_beside(others)
         config = config_for(request, self._config)
         plan = placement.plan_load(request, config, machine, waiting.retry)
-        fit = placement.fit(plan, config, machine)
-        if others and not fit.is_enough:
-            self._evict(waiting, others, reasons.room(request.name, reasons.shortfall(fit)))
+        if not plan.is_offloaded and placement.policy_of(request, config) == "require_gpu":
+            self._refuse(waiting, no_device(request.name, self._machine))
+            return True
+        fit = placement.fit(plan, machine)
+        if found := in_the_way(plan, others, is_retry=waiting.retry.is_any, fits=fit.is_enough):
+            cause = reasons.OUT_OF_MEMORY if waiting.retry.is_any else reasons.shortfall(fit)
+            self._evict(waiting, found, reasons.room(request.name, cause))
             return False
         self._start(waiting, plan)
         return True
 
-    def _evict(
-        self, waiting: _Waiting, runners: list[LoadedRunner] | tuple[LoadedRunner, ...], reason: str
-    ) -> None:
+    def _evict(self, waiting: _Waiting, runners: Sequence[LoadedRunner], reason: str) -> None:
         """Stop the first idle one in the order of eviction, else keep new leases off the first (sticky)."""
-        order = placement.eviction_order(runners)
+        order = eviction_order(runners)
+        self._victim_ids = frozenset(runner.runner_id for runner in runners)
         idle = next((runner for runner in order if runner.is_idle), None)
         if idle is not None:
             self._stop(idle, reason, waiting.ticket)
@@ -422,6 +434,7 @@ class SchedulerState:
             if keep_alive_ns is None
             else clamp_keep_alive(keep_alive_ns),
             last_sign_ns=self._now_ns,
+            retry=waiting.retry,
         )
         self._next_runner_id += 1
         self._runners[runner.runner_id] = runner
@@ -448,7 +461,15 @@ class SchedulerState:
         if runner.origin.engine != request.engine and not request.takes_any_runner:
             return "other settings of the engine"
         config = config_for(request, self._config)
-        return placement.difference(runner.plan.spec, runner.origin, request, config, self._machine)
+        return difference(runner.plan.spec, runner.origin, request, config, self._machine)
+
+    def _fallback(self, runner: LoadedRunner) -> str:
+        """Why a model that may use GPUs is not all on them; empty if it is, or if there never were any."""
+        if not placement.may_use_gpus(runner.origin, config_for(runner.origin, self._config)):
+            return ""
+        if not runner.plan.is_offloaded and not self._machine.gpus:
+            return reasons.GPUS_GONE if self._had_gpus else ""
+        return reasons.fallback(runner.plan, runner.retry, runner.load)
 
     def _waiting_for(self, runner: LoadedRunner) -> list[_Waiting]:
         key = runner.spec.weights_key

@@ -14,6 +14,9 @@ FAKE_LOAD_S=x          time that loading takes, with progress
 FAKE_LOAD_HANGS=1      loading never ends and says nothing
 FAKE_LOAD_FAILS=text   say text on stderr and exit with code 1
 FAKE_MAX_SLOTS=n       run out of memory while loading with more slots
+FAKE_DEVICES=A=n,B=m    it has these devices, with room for n and m of a model's three layers; more is the end, in the
+                       words of CUDA
+FAKE_LOST=path         while this file exists, it has no device, and one that uses a device dies at the next token
 FAKE_LOG=path          append a line for each request and each cancelled one
 """
 
@@ -33,6 +36,7 @@ STATE = "cmd_child_to_router:state:"
 hung = threading.Event()
 vocabulary: dict[str, int] = {}
 pieces: list[str] = []
+loaded_on: dict[str, int] = {}
 
 
 def setting(name: str, default: float) -> float:
@@ -128,6 +132,10 @@ class Handler(BaseHTTPRequestHandler):
                 sys.stderr.write("GGML_ASSERT(fake) failed\n")
                 sys.stderr.flush()
                 os._exit(9)
+            if used_devices() != loaded_on:
+                sys.stderr.write("CUDA error: the launch timed out and was terminated\n")
+                sys.stderr.flush()
+                os._exit(134)
             if hung.is_set() or i >= setting("HANG_AT", 1e18):
                 hung.set()
                 time.sleep(3600)
@@ -174,7 +182,62 @@ def end_with_parent() -> None:
     os._exit(1)
 
 
+LAYERS = 3  # as in `say`, with the output
+MIB_OF_A_LAYER = 10
+
+
+def devices() -> dict[str, int]:
+    """The names of its devices, and how many layers each has room for."""
+    if os.path.exists(os.environ.get("FAKE_LOST", "")):
+        return {}
+    entries = [entry.split("=") for entry in os.environ.get("FAKE_DEVICES", "").split(",") if entry]
+    return {name: int(count) for name, count in entries}
+
+
+def used_devices() -> dict[str, int]:
+    found = devices()
+    if "--split-mode" in sys.argv:
+        main = int(argument("--main-gpu"))
+        return dict(list(found.items())[main : main + 1]) if main >= 0 else {}
+    if "--device" in sys.argv:
+        return {name: found[name] for name in argument("--device").split(",")}
+    return found
+
+
+def load_layers() -> None:
+    """Give layers to the devices, evenly, and report them as the engine does; without room for them, end."""
+    found = used_devices()
+    wanted = min(int(argument("-ngl")), LAYERS) if "-ngl" in sys.argv else LAYERS
+    on_host = MIB_OF_A_LAYER * (LAYERS - (wanted if found else 0)) + 1
+    lines = [
+        "llama_model_loader: loaded meta data with 1 key-value pairs",
+        f"load_tensors: offloaded {wanted}/{LAYERS} layers to GPU",
+        f"load_tensors: CPU model buffer size = {on_host}.00 MiB",
+    ]
+    for place, (name, room) in enumerate(found.items()):
+        count = wanted * (place + 1) // len(found) - wanted * place // len(found)
+        if count > room:
+            lines = [
+                f"ggml_backend_cuda_buffer_type_alloc_buffer: allocating {count}.00 MiB on device {place}: cudaMalloc"
+                " failed: out of memory",
+                f"alloc_tensor_range: failed to allocate {name} buffer of size {count}",
+                f"llama_model_load: error loading model: unable to allocate {name} buffer",
+            ]
+            sys.exit("\n".join(lines))
+        if count:
+            lines.append(f"load_tensors: {name} model buffer size = {MIB_OF_A_LAYER * count}.00 MiB")
+            lines.append(f"llama_kv_cache: {name} KV buffer size = {count}.00 MiB")
+    for line in (*lines, "llama_server: model loaded"):
+        sys.stderr.write(f"0.00.000.001 I {line}\n")
+    sys.stderr.flush()
+
+
 def main() -> None:
+    if "--list-devices" in sys.argv:
+        print("Available devices:")
+        for name in devices():
+            print(f"  {name}: Card {name} (24564 MiB, 24000 MiB free)")
+        return
     threading.Thread(target=end_with_parent, daemon=True).start()
     if reason := os.environ.get("FAKE_LOAD_FAILS"):
         sys.exit(reason)
@@ -186,6 +249,9 @@ def main() -> None:
     for i in range(10 if load_s else 0):
         say("loading", {"value": i / 10})
         time.sleep(load_s / 10)
+    if os.environ.get("FAKE_DEVICES"):
+        load_layers()
+        loaded_on.update(used_devices())
     with Server(argument("--host"), Handler) as server:
         say("ready", {})
         server.serve_forever()

@@ -47,6 +47,7 @@ class EngineGPUs:
         self._probe = probe
         self._lock = threading.Lock()
         self._devices: tuple[EngineDevice, ...] | None = None
+        self._had_devices = False
         self.failure = ""
 
     @property
@@ -78,7 +79,7 @@ class EngineGPUs:
         """The devices that the engine uses, with what is free on them now; takes up to seconds, raises nothing.
 
         `total_bytes` and `free_bytes` are the machine's. A device whose free memory nobody else knows is asked for
-        with the engine again. On a machine without GPUs nobody is asked.
+        with the engine again, and so are devices that are gone. On a machine without GPUs nobody is asked.
         """
         if self.is_for_cpu:
             return ()
@@ -87,7 +88,9 @@ class EngineGPUs:
             return ()
         is_new = self._devices is None
         gpus = self._merged(tools, total_bytes, free_bytes)
-        if not is_new and any(not gpu.is_measured for gpu in gpus):
+        is_lost = self._had_devices and not gpus
+        self._had_devices = self._had_devices or bool(gpus)
+        if not is_new and (is_lost or any(not gpu.is_measured for gpu in gpus)):
             self.look_again()
             gpus = self._merged(tools, total_bytes, free_bytes)
         return gpus

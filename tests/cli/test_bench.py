@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from corral.cli.tools.bench import Round, Sample, Settings, make_prompt, plot, sample_of
+from corral.cli.tools.bench import Round, plot
+from corral.cli.tools.sampling import Sample, Settings, make_prompt, sample_of
 from tests.cli.replay import Replay
 from tests.conftest import Server
 

@@ -88,9 +88,11 @@ _BENCH_FLAGS = (
     Flag("concurrency", "Numbers of concurrent requests to measure", "string", "c", default="1,2,4,8"),
     Flag("json", "Print JSON that includes every round"),
     Flag("prompt-tokens", "Prompt length in tokens", "int", default="512"),
-    Flag("rounds", "Measured rounds", "int", default="3"),
+    Flag("rounds", "Measured rounds (with --tune 5)", "int", default="3"),
     Flag("seed", "Random seed for the prompts", "int", default="1"),
     Flag("tokens", "Response length in tokens", "int", default="128"),
+    Flag("tune", "Try engine settings on this machine and write the best into the configuration file"),
+    Flag("yes", "Write them without asking", short="y"),
 )
 
 _KEY_FLAGS = (

@@ -8,71 +8,34 @@ not counted; the medians of the rounds after it are reported.
 
 from __future__ import annotations
 
-import random
 import statistics
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from corral.cli.frame.flags import Arguments, UsageError
-from corral.cli.http.client import APIError, Client
+from corral.cli.http.client import Client
 from corral.cli.terminal.json_output import print_json
 from corral.cli.terminal.progress import Progress
 from corral.cli.terminal.screen import is_terminal, terminal_size
 from corral.cli.terminal.tables import screen_table, screen_text
+from corral.cli.tools.sampling import (
+    ATTEMPTS,
+    Sample,
+    Settings,
+    calibrated,
+    make_prompt,
+    nothing_to_measure,
+    rate_of,
+    request,
+)
 
-_WORDS = (
-    "time year people way day man thing woman life child world school state family student group country problem "
-    "hand part place case week company system program question work government number night point home water room "
-    "mother area money story fact month lot right study book eye job word business issue side kind head house "
-    "service friend father power hour game line end member law car city name team minute idea body back parent face"
-).split()
-_TRIAL_WORDS = 64
 _WARM_UP_TOKENS = 8
-# A small model may end its response to random words at once.
-_ATTEMPTS = 8
 _BAR_CHARACTERS = 40
-# No model generates tokens in such quick succession.
-_SAME_PACKET_S = 0.0003
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """`prompt_words` is the number of words that makes about `prompt_tokens`."""
-
-    model: str
-    prompt_tokens: int
-    prompt_words: int
-    tokens: int
-    rounds: int
-    seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One request. Times are seconds of the monotonic clock; counts are the server's.
-
-    `first_tokens` came with the first packet. `writing_s` is the server's own figure, 0 if it reports none.
-    """
-
-    started_s: float
-    first_s: float
-    last_s: float
-    prompt_tokens: int
-    tokens: int
-    first_tokens: float = 1.0
-    writing_s: float = 0.0
-
-    @property
-    def rate(self) -> float:
-        """Tokens per second after the first packet; the server's figure if there is only one packet."""
-        if self.last_s > self.first_s:
-            return _rate(self.tokens - self.first_tokens, self.last_s - self.first_s)
-        return _rate(self.tokens, self.writing_s)
+_TUNING_ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +60,10 @@ class Round:
         # The tokens of the very first packet open the span, so they are not part of it.
         written = sum(s.tokens for s in samples) - min(samples, key=_first_time).first_tokens
         return cls(
-            prompt_rate=_rate(sum(sample.prompt_tokens for sample in samples), reading_s),
+            prompt_rate=rate_of(sum(sample.prompt_tokens for sample in samples), reading_s),
             first_token_ms=1000 * statistics.median(s.first_s - s.started_s for s in samples),
             decode_rate=statistics.median([s.rate for s in samples if s.tokens > 1] or [0.0]),
-            total_rate=_rate(written, writing_s) if writing_s else sum(s.rate for s in samples),
+            total_rate=rate_of(written, writing_s) if writing_s else sum(s.rate for s in samples),
         )
 
     @classmethod
@@ -117,10 +80,6 @@ def _first_time(sample: Sample) -> float:
     return sample.first_s
 
 
-def _rate(count: float, seconds: float) -> float:
-    return count / seconds if seconds > 0 and count > 0 else 0.0
-
-
 def bench(client: Client, arguments: Arguments) -> None:
     levels = _levels(arguments.get("concurrency", "1,2,4,8"))
     numbers = {
@@ -130,12 +89,17 @@ def bench(client: Client, arguments: Arguments) -> None:
     for name in ("prompt-tokens", "tokens", "rounds"):
         if numbers[name] < (2 if name == "tokens" else 1):
             raise UsageError(f"--{name} is too small")
+    if arguments.has("tune"):
+        from corral.cli.tools.tune import tune
+
+        tune(client, arguments, {**numbers, "rounds": arguments.integer("rounds", _TUNING_ROUNDS)})
+        return
     model = arguments.words[0]
     version = client.call("GET", "/api/version")["version"]
     results = []
     with Progress() as progress:
         progress.status(f"loading {model}")
-        settings = _calibrated(client, model, numbers)
+        settings = calibrated(client, model, numbers)
         for level in levels:
 
             def report(text: str, level: int = level) -> None:
@@ -167,27 +131,6 @@ def _levels(text: str) -> list[int]:
     return levels
 
 
-def _calibrated(client: Client, model: str, numbers: dict[str, int]) -> Settings:
-    """Load the model, and find how many words make a prompt of the required length."""
-    wanted, words = numbers["prompt-tokens"], _TRIAL_WORDS
-    settings = Settings(model, wanted, words, numbers["tokens"], numbers["rounds"], numbers["seed"])
-    trial = None
-    for attempt in range(_ATTEMPTS):
-        prompt = make_prompt(settings, f"trial {attempt}", time.time_ns())
-        trial = trial or _request(client, settings, prompt, 2)
-    if trial is None:
-        raise _nothing_to_measure(model)
-    words = max(round(wanted * words / max(trial.prompt_tokens, 1)), 1)
-    return Settings(model, wanted, words, numbers["tokens"], numbers["rounds"], numbers["seed"])
-
-
-def make_prompt(settings: Settings, place: str, nonce: int) -> str:
-    """Words chosen by the seed and the place in the run, after a beginning that is new in each run."""
-    drawn = random.Random(f"{settings.seed} {place}")
-    head = random.Random(f"{nonce} {place}").choices(_WORDS, k=min(8, settings.prompt_words))
-    return " ".join([*head, *drawn.choices(_WORDS, k=settings.prompt_words - len(head))])
-
-
 def _measure(
     client: Client, settings: Settings, level: int, report: Callable[[str], None]
 ) -> tuple[list[Round], list[Sample]]:
@@ -198,14 +141,14 @@ def _measure(
         is_warm_up = number == 0
         report("warm-up" if is_warm_up else f"round {number} of {settings.rounds}")
         tokens = min(_WARM_UP_TOKENS, settings.tokens) if is_warm_up else settings.tokens
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             places = [f"{level}/{number}/{i}{f'/{attempt}' if attempt else ''}" for i in range(level)]
             prompts = [make_prompt(settings, place, nonce) for place in places]
             measured = measure_round(client, settings, prompts, tokens)
             if measured:
                 break
         else:
-            raise _nothing_to_measure(settings.model)
+            raise nothing_to_measure(settings.model)
         if not is_warm_up:
             rounds.append(Round.of(measured))
             samples += measured
@@ -225,7 +168,7 @@ def measure_round(client: Client, settings: Settings, prompts: Sequence[str], to
     def work(prompt: str) -> None:
         try:
             start.wait()
-            sample = _request(client, settings, prompt, tokens)
+            sample = request(client, settings, prompt, tokens)
             if sample is not None:
                 samples.append(sample)
         except Exception as error:  # raised again in the waiting thread
@@ -239,45 +182,6 @@ def measure_round(client: Client, settings: Settings, prompts: Sequence[str], to
     if errors:
         raise errors[0]
     return samples
-
-
-def _nothing_to_measure(model: str) -> APIError:
-    return APIError(f"{model} generates no tokens, so there is nothing to measure")
-
-
-def _request(client: Client, settings: Settings, prompt: str, tokens: int) -> Sample | None:
-    """One request; None for a response without tokens."""
-    options = {"num_predict": tokens, "temperature": 0, "seed": settings.seed}
-    body = {"model": settings.model, "prompt": prompt, "raw": True, "options": options}
-    arrivals: list[float] = []
-    final: dict[str, Any] = {}
-    started_s = time.monotonic()
-    with closing(client.stream("/api/generate", body)) as events:
-        for event in events:
-            if event.get("response") or event.get("thinking"):
-                arrivals.append(time.monotonic())
-            final = event
-    return sample_of(started_s, arrivals, final) if arrivals else None
-
-
-def sample_of(started_s: float, arrivals: Sequence[float], final: dict[str, Any]) -> Sample:
-    """A sample from the arrival times of a stream. Pieces that arrive at once count as one packet."""
-    packets = [arrivals[0]]
-    in_first = len(arrivals)
-    for i in range(1, len(arrivals)):
-        if arrivals[i] - arrivals[i - 1] > _SAME_PACKET_S:
-            in_first = min(in_first, i)
-            packets.append(arrivals[i])
-    tokens = final.get("eval_count") or 0
-    return Sample(
-        started_s,
-        packets[0],
-        packets[-1],
-        final.get("prompt_eval_count") or 0,
-        tokens,
-        first_tokens=in_first * tokens / len(arrivals),
-        writing_s=(final.get("eval_duration") or 0) / 1e9,
-    )
 
 
 def _result_json(level: int, rounds: list[Round], samples: list[Sample]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def test_long_texts_are_not_computed_together() -> None:
     texts = ["x" * 1500] * 6
     assert sizes(runner(), texts) == [1] * 6
     assert sizes(runner(slots=1), texts) == [6]
-    assert sizes(runner(), ["x" * 700] * 6) == [2, 2, 2]
+    assert sizes(runner(turn_bytes=10_000), ["x" * 500] * 6) == [2, 2, 2]
     assert sizes(runner(turn_bytes=1 << 20), texts) == [6]  # a fast engine
 
 

@@ -146,6 +146,32 @@ def test_the_next_step_waits_in_the_engine() -> None:
     asyncio.run(main())
 
 
+def test_somebody_else_got_the_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for the end of a long answer: the rest goes to another slot."""
+    monkeypatch.setattr("corral.runner.ahead._LEAST_PATIENCE_S", 0.0)
+    monkeypatch.setattr("corral.runner.ahead._PATIENCE", 0)
+
+    async def main() -> None:
+        engine = Engine()
+        plain = engine.ask
+        never = asyncio.Event()
+
+        async def ask(path: str, body: dict[str, Any]) -> Any:
+            if body.get("id_slot") is not None:
+                await never.wait()
+            return await plain(path, body)
+
+        engine.ahead._ask = ask
+        under_way = UnderWay(CompletionRequest([7] * 5000, SamplingOptions()))
+        sent = await engine.ahead.begin(under_way)
+        assert len(sent) == 5000
+        assert under_way.slot is None
+        assert not under_way.steps
+        engine.ahead.leave(under_way)
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("is_cancelled", [False, True])
 def test_whoever_leaves_takes_the_steps_along(is_cancelled: bool) -> None:
     """One that is given up, or whose step fails."""

@@ -94,6 +94,19 @@ def test_a_call_is_no_longer_than_a_turn() -> None:
     asyncio.run(main())
 
 
+def test_long_texts_are_not_computed_together() -> None:
+    """What several slots would take in one step stays small."""
+
+    async def main() -> None:
+        engine = Engine()
+        engine.turn_bytes = 10_000
+        engine.gathering._slots = 8
+        await held(engine, *(["x" * 400] for _ in range(5)), *(["y" * 20] for _ in range(9)))
+        assert engine.calls == [2, 2, 10]
+
+    asyncio.run(main())
+
+
 def test_the_next_call_is_made_while_one_is_computed() -> None:
     """With two turns, whoever comes while both are taken goes with the first that ends; the other goes on."""
 

@@ -9,22 +9,19 @@ import asyncio
 import math
 import sys
 from array import array
-from collections import deque
 from collections.abc import Iterator, Sequence
 
 from corral.errors import EngineError, InvalidRequestError
 from corral.inference.completion import Stopwatch
 from corral.inference.requests import EmbedRequest, EmbedResult
 from corral.runner.interface import Runner
+from corral.runner.pace import Step
 
 _TOO_LONG = "the input length exceeds the context length"
 _SMALLEST_NORM = 1e-12
 _UNIT_TOLERANCE = 1e-5
 # One turn's answer is read on the event loop.
 _MAX_TURN_INPUTS = 256
-# About 500 tokens. A fast engine gets more: a twentieth of a second's work.
-_STEP_BYTES = 2048
-_STEPS_OF_A_TURN = 10
 # Four bytes each, all held until the last is there.
 _MAX_VALUES = 48 << 20
 
@@ -74,37 +71,19 @@ def turns(runner: Runner, texts: Sequence[str]) -> Iterator[Sequence[str]]:
     Others get their turn in between, and a client that leaves has paid for one of them at most.
     """
     most_bytes = 4 * runner.facts.num_ctx  # of a text; what is longer is cut
-    step = _Step(runner)
+    slots = runner.spec.num_parallel
+    step = Step(slots, runner.turn_bytes)
     start = size = 0
     for i, text in enumerate(texts):
         text_bytes = min(len(text), most_bytes)
         is_full = size >= runner.turn_bytes or i - start == _MAX_TURN_INPUTS
         if start < i and (is_full or not step.holds(text_bytes)):
             yield texts[start:i]
-            start, size, step = i, 0, _Step(runner)
+            start, size, step = i, 0, Step(slots, runner.turn_bytes)
         size += text_bytes
         step.add(text_bytes)
     if start < len(texts):
         yield texts[start:]
-
-
-class _Step:
-    """What the engine computes together: a text a slot.
-
-    In a step each token is compared with those of all its texts, so that long texts are slower together than alone.
-    """
-
-    def __init__(self, runner: Runner) -> None:
-        slots = runner.spec.num_parallel
-        self._last: deque[int] = deque(maxlen=slots - 1)
-        self._most_bytes = max(_STEP_BYTES, runner.turn_bytes // _STEPS_OF_A_TURN) if slots > 1 else 0
-
-    def holds(self, text_bytes: int) -> bool:
-        """Whether a further text is still faster together with those before it."""
-        return not self._most_bytes or sum(self._last) + text_bytes <= self._most_bytes
-
-    def add(self, text_bytes: int) -> None:
-        self._last.append(text_bytes)
 
 
 async def _embed_turn(

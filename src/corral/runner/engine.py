@@ -93,6 +93,7 @@ class EngineRunner:
             self._framed_tokens,
             self._embed_tokens,
             turn_bytes=lambda: self._pace.turn_bytes,
+            slots=spec.num_parallel,
         )
         kept = None
         if states is not None and prompts_folder is not None:

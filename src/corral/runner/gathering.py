@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from corral.errors import CorralError, RunnerExitedError
+from corral.runner.pace import Step
 from corral.supervise import log_failure
 
 _log = logging.getLogger("corral.runner")
@@ -41,7 +42,8 @@ class _Wait:
 class Gathering:
     """The requests that wait for one runner.
 
-    `turn` is entered to have the engine; `tokens` and `run` ask it then. `turn_bytes`: how much one call should hold.
+    `turn` is entered to have the engine; `tokens` and `run` ask it then. `turn_bytes`: how much one call should hold;
+    `slots`: how many texts the engine computes together.
     """
 
     def __init__(
@@ -51,11 +53,13 @@ class Gathering:
         run: Run,
         *,
         turn_bytes: Callable[[], int],
+        slots: int = 1,
     ) -> None:
         self._turn = turn
         self._tokens = tokens
         self._run = run
         self._turn_bytes = turn_bytes
+        self._slots = slots
         self._waiting: deque[_Wait] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -133,13 +137,19 @@ class Gathering:
 
     def _take(self) -> list[_Wait]:
         taken: list[_Wait] = []
+        most_bytes = self._turn_bytes()
+        step = Step(self._slots, most_bytes)
         count = size_bytes = 0
         while self._waiting:
             inputs = self._waiting[0].inputs
+            sizes = [_size_bytes(entry) for entry in inputs]
             count += len(inputs)
-            size_bytes += sum(map(_size_bytes, inputs))
-            if taken and (count > _MAX_GATHERED or size_bytes > self._turn_bytes()):
+            size_bytes += sum(sizes)
+            is_full = count > _MAX_GATHERED or size_bytes > most_bytes or not step.holds(sizes[0])
+            if taken and is_full:
                 break
+            for size in sizes:
+                step.add(size)
             taken.append(self._waiting.popleft())
         return taken
 

@@ -11,12 +11,16 @@ from typing import Any, cast
 
 import pytest
 
+from corral.chat.families.known import find_parser
+from corral.chat.templates.jinja import ChatTemplate
 from corral.errors import ContextOverflowError
+from corral.inference.chats import JinjaChat
 from corral.inference.completion import Stopwatch
 from corral.inference.generation import Turn, chat_prompt
 from corral.inference.profile import ModelProfile
 from corral.inference.prompting import Prompt, chat_messages
 from corral.inference.reply import chat_reply, complete
+from corral.inference.reply_parser import Replies
 from corral.inference.requests import InferenceOptions
 from corral.runner.interface import CompletionRequest, Final, Piece, Runner, RunnerFacts, RunnerSpec
 from corral.types import Chunk, Message, SamplingOptions, Think, Tool, ToolFunction, ToolParameters
@@ -356,6 +360,42 @@ def test_a_budget_of_thinking() -> None:
     found = reply_to(turn(BUILT_IN, runner, True, think_budget=3), [USER])
     assert str(runner.requests[1].prompt).endswith("<think>\nabc\n</think>\n\n")
     assert (found.thinking, found.content) == ("abc", "y")
+
+
+def in_weights(parser: str | None) -> ModelProfile:
+    """A model whose template in the weights shows no thinking, of the family of that parser."""
+    template = ChatTemplate.parse("{% for m in messages %}{{ m.content }}{% endfor %}<a>")
+    replies = Replies(None if parser is None else find_parser(parser), ("<think>", "</think>"), "{")
+    chat = JinjaChat(template, replies, JINJA.chat.quirks, "m", {}, template_in_weights="x")
+    return dataclasses.replace(GO, chat=chat)
+
+
+@pytest.mark.parametrize(
+    ("parser", "said", "closed", "start"),
+    [
+        (None, "<think>abc", "<think>\nabc\n</think>\n\n", ""),
+        ("deepseek3", "abc", "<think>\nabc\n</think>\n\n", ""),
+        ("cohere", "abc", "<|START_THINKING|>abc<|END_THINKING|>", "<|START_TEXT|>"),
+        (
+            "harmony",
+            "<|channel|>analysis<|message|>abc",
+            "<|channel|>analysis<|message|>abc<|end|><|start|>assistant",
+            "<|channel|>final<|message|>",
+        ),
+    ],
+)
+def test_a_second_run_of_a_template_in_the_weights(
+    parser: str | None, said: str, closed: str, start: str
+) -> None:
+    """It goes on after the thinking, which such templates would not show."""
+    for common, second in (
+        ({"format": JSON}, f"q<a>{closed}{start}"),
+        ({"think_budget": 3}, f"q<a>{closed}"),
+    ):
+        runner = RecordingRunner(said, "{}")
+        reply = reply_to(turn(in_weights(parser), runner, True, **common), [USER])
+        assert [request.prompt for request in runner.requests] == ["q<a>", second]
+        assert (reply.thinking, reply.content) == ("abc", "{}")
 
 
 def test_one_run() -> None:

@@ -91,7 +91,6 @@ async def _thought_first(
     try:
         if run.thinking:
             after = await _after_thinking(turn, prompt, messages, tools, run)
-            after = replace(after, text=after.text + chat.quirks.answer_start)
         final = await complete(turn, after, (), None, False, emit, False)
     except ContextOverflowError:
         if first is None:
@@ -134,11 +133,16 @@ async def _after_thinking(
     run: ThinkingRun,
 ) -> prompting.Prompt:
     """The prompt of the run that answers after `run` has thought."""
-    thought = "".join(run.thinking)
-    text = turn.profile.chat.replies.closed_thinking(prompt.text, thought)
+    chat, thought = turn.profile.chat, "".join(run.thinking)
+    is_bound = constraint.is_bound(turn.common)
+    # Templates in weights do not show the thinking of a last answer.
+    text = chat.replies.closed_thinking(
+        prompt.text, thought, is_rendered=not chat.template_in_weights, has_start=is_bound
+    )
     if text is not None:
         return replace(prompt, text=text)
-    return await chat_prompt(turn, [*messages, Message("assistant", thinking=thought)], tools)
+    after = await chat_prompt(turn, [*messages, Message("assistant", thinking=thought)], tools)
+    return replace(after, text=after.text + chat.quirks.answer_start) if is_bound else after
 
 
 async def _counted_whole(

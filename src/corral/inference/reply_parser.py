@@ -100,16 +100,24 @@ class Replies:
         name = "" if self.parser is None else self.parser.name
         return FormKey(name, self.tool_tag, self.arguments_key, self.thinking_tags)
 
-    def closed_thinking(self, prompt: str, thinking: str) -> str | None:
+    def closed_thinking(
+        self, prompt: str, thinking: str, *, is_rendered: bool = True, has_start: bool = False
+    ) -> str | None:
         """A prompt with the thinking that followed it, closed, so that what comes next is the answer.
 
-        None: only the family knows how, when the thinking is rendered as part of the conversation.
+        `has_start`: with what the family writes in front of an answer. None: the family's renderer knows better how
+        (`is_rendered`), when the thinking is part of the conversation.
         """
-        if self.thinking_tags is None or self.parser is not None:
+        form = self.form_key().form()
+        tags = self.thinking_tags if self.parser is None else form.thinking
+        if tags is None or (self.parser is not None and is_rendered):
             return None
-        opening, closing = self.thinking_tags
-        start = "" if prompt.rstrip().endswith(opening) else f"{opening}\n"
-        return f"{prompt}{start}{thinking.rstrip()}\n{closing}\n\n"
+        opening, closing = tags
+        is_block = closing.startswith("</")  # a block of lines
+        start = "" if prompt.rstrip().endswith(opening.rstrip()) else opening + "\n" * is_block
+        end = f"\n{closing}\n\n" if is_block else closing
+        answer = form.answer_starts[0] if has_start and form.answer_starts else ""
+        return f"{prompt}{start}{thinking.rstrip()}{end}{answer}"
 
 
 def first_call_only(emit: Emit) -> Emit:

@@ -308,7 +308,11 @@ _call = tagged_call(
     ("</atem:", "<atem:", "<|"),
 )
 _FORM = CallForm(
-    _call, (OPEN_CALLS,), separator=None, thinking=(f" to=self{marks.MESSAGE}", f"{END_MESSAGE}{NEXT}")
+    _call,
+    (OPEN_CALLS,),
+    separator=None,
+    thinking=(f" to=self{marks.MESSAGE}", f"{END_MESSAGE}{NEXT}"),
+    answer_starts=(f" to=user{marks.MESSAGE}",),
 )
 
 FAMILY = Family(

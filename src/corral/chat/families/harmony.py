@@ -149,6 +149,7 @@ _FORM = CallForm(
     separator=None,
     thinking=(f"{CHANNEL}analysis{MESSAGE}", f"{END}{START}assistant"),
     names=harmony_names,
+    answer_starts=(f"{CHANNEL}final{MESSAGE}",),
 )
 
 FAMILY = Family(

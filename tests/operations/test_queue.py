@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -57,21 +58,18 @@ def test_the_queue_of_a_server(fake_server: Callable[..., Server]) -> None:
     def has_length(count: int) -> bool:
         return len(queue()) == count
 
-    connections = []
-    for number in range(3):
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-        connection.request("POST", "/api/generate", json.dumps({"model": "m", "prompt": str(number)}))
-        connections.append(connection)
-        wait_until(partial(has_length, number + 1))
-
-    wait_until(lambda: [entry["state"] for entry in queue()] == ["running", "slot", "slot"])
-    entries = queue()
-    assert [entry["position"] for entry in entries] == [0, 1, 2]
-    assert {entry["model"] for entry in entries} == {"m:latest"}
-    assert entries[0]["tokens"] > 0
-    assert entries[2]["waited_ms"] > 0
-    for connection in connections:
-        connection.close()
+    with ExitStack() as stack:
+        for number in range(3):
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+            stack.callback(connection.close)
+            connection.request("POST", "/api/generate", json.dumps({"model": "m", "prompt": str(number)}))
+            wait_until(partial(has_length, number + 1))
+        wait_until(lambda: [entry["state"] for entry in queue()] == ["running", "slot", "slot"])
+        wait_until(lambda: queue()[0]["tokens"] > 0)
+        entries = queue()
+        assert [entry["position"] for entry in entries] == [0, 1, 2]
+        assert {entry["model"] for entry in entries} == {"m:latest"}
+        assert entries[2]["waited_ms"] > 0
     wait_until(lambda: not queue())
 
 

@@ -13,6 +13,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal
 
+from corral.types import Waits
+
 # Bounds of the times between tokens that are counted: OpenTelemetry's and vLLM's, in seconds.
 GAP_BOUNDS_S = (
     0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0,
@@ -61,6 +63,8 @@ class RequestFacts:
     piece_count: int = 0
     gap_ns: int = 0
     gap_counts: list[int] = field(default_factory=lambda: [0] * (len(GAP_BOUNDS_S) + 1))
+    # Whether the client wants to know what it waited for.
+    wants_waits: bool = False
     _last_piece_ns: int = 0
 
     def enter(self, stage: Literal["", "queued", "slot", "running"]) -> None:
@@ -91,6 +95,13 @@ class RequestFacts:
         """Add how many tokens were guessed ahead, and how many of them were right."""
         self.guessed_tokens += guessed_tokens
         self.accepted_tokens += accepted_tokens
+
+    def waits(self) -> Waits | None:
+        """What the client waited for until now, if it asked."""
+        if not self.wants_waits or not self.first_piece_ns:
+            return None
+        gap_ns = self.gap_ns // max(self.piece_count - 1, 1)
+        return Waits(self.first_piece_ns - self.begun_ns, self.queue_ns, self.load_ns, gap_ns)
 
     def values(self) -> dict[str, int | float | str]:
         """The facts that apply, by their names in the log; nothing for a request without a model. Times in ms."""

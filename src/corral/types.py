@@ -155,11 +155,25 @@ class Logprob:
 
 
 @dataclass(frozen=True, slots=True)
+class Waits:
+    """What a client waited for, in nanoseconds.
+
+    `first_token_ns` is from the request's arrival to the first piece of its reply, `token_gap_ns` the mean time
+    between two tokens.
+    """
+
+    first_token_ns: int
+    queue_ns: int
+    load_ns: int
+    token_gap_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationMetrics:
     """Counts and durations of a whole response; durations in nanoseconds.
 
     `prompt_eval_count` includes cached tokens; `cached_count` is their number. `draft_count` tokens were guessed
-    ahead, `draft_accepted_count` of them right; None: nobody asked.
+    ahead, `draft_accepted_count` of them right; None: nobody asked. So with `waits`.
     """
 
     total_duration_ns: int = 0
@@ -171,6 +185,7 @@ class GenerationMetrics:
     cached_count: int = 0
     draft_count: int | None = None
     draft_accepted_count: int | None = None
+    waits: Waits | None = None
 
 
 @dataclass(slots=True)

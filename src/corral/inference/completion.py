@@ -169,6 +169,7 @@ class CompletionRun:
             cached_count=final.cached_count,
             draft_count=final.draft_count if has_drafts else None,
             draft_accepted_count=final.draft_accepted_count if has_drafts else None,
+            waits=requestfacts.current().waits(),
         )
 
     def _is_repeating(self, text: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from corral import requestfacts
 from corral.api.http.exchange import ClientGoneError, Exchange
+from corral.api.http.waits import note_wish
 from corral.errors import CorralError
 from corral.inference.requests import Emit, Immediate
 from corral.types import Chunk
@@ -79,6 +80,7 @@ async def answer(
         ClientGoneError: the client left first; `run` was cancelled and has ended.
     """
     collected: list[Chunk] = []
+    note_wish(exchange)
 
     async def send(data: bytes) -> None:
         if not exchange.is_started:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from corral.api.http.waits import native_member
 from corral.golang.json import Float32, encode, escape_string, format_utc_now
 from corral.inference.requests import Immediate
 from corral.types import Chunk, GenerationMetrics, Logprob, ToolCall
@@ -104,7 +105,7 @@ def _metrics(metrics: GenerationMetrics | None) -> list[bytes]:
     if metrics.draft_count is not None:  # asked for, so that zeros say something
         found.append(b',"draft_count":%d' % metrics.draft_count)
         found.append(b',"draft_accepted_count":%d' % (metrics.draft_accepted_count or 0))
-    return found
+    return found + native_member(metrics)
 
 
 def _notes(chunk: Chunk) -> list[bytes]:

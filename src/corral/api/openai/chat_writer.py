@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from corral.api.http.exchange import JSON
 from corral.api.http.sse import DONE, EVENT_STREAM, frame
+from corral.api.http.waits import timings_member
 from corral.api.native.encode import logprob_json, merge_chunks
 from corral.api.openai.encode import FINGERPRINT, UsageCount, new_id, tool_calls_json
 from corral.api.openai.errors import error_event, service_error
@@ -102,7 +103,8 @@ class ChatWriter:
         if reason in ("", "stop"):
             reason = "tool_calls" if choice in self._called else "stop"
         parts += (self._head, b'{"index":%d,"delta":{},"finish_reason":' % choice)
-        parts += (escape_string(reason), b"}]", _unenforced(chunk.format_unenforced), b"}\n\n")
+        rest = _unenforced(chunk.format_unenforced) + timings_member(chunk.metrics)
+        parts += (escape_string(reason), b"}]", rest, b"}\n\n")
 
     def stream_end(self) -> bytes:
         parts: list[bytes] = []
@@ -123,12 +125,14 @@ class ChatWriter:
             by_choice[chunk.choice].append(chunk)
         choices = []
         unenforced: tuple[str, ...] = ()
+        timings = b""
         for number, own in enumerate(by_choice):
             merged = merge_chunks(own, keeps_calls=self._keeps_calls)
             self._usage.add(number, merged.metrics)
             unenforced = merged.format_unenforced or unenforced
+            timings = timings_member(merged.metrics) or timings
             choices.append(self._choice(number, merged, "assistant"))
-        return self._body(choices, _unenforced(unenforced)), JSON
+        return self._body(choices, _unenforced(unenforced) + timings), JSON
 
     def _choice(self, number: int, chunk: Chunk, role: str) -> bytes:
         message = b'"role":"%s","content":%s' % (role.encode("ascii"), escape_string(chunk.content))

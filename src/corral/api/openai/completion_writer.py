@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from corral.api.http.exchange import JSON
 from corral.api.http.sse import DONE, EVENT_STREAM, frame
+from corral.api.http.waits import timings_member
 from corral.api.native.encode import merge_chunks
 from corral.api.openai.encode import FINGERPRINT, UsageCount, new_id
 from corral.api.openai.errors import error_event, service_error
@@ -64,7 +65,8 @@ class CompletionWriter:
         if chunk.done:
             self._finished.add(number)
             self._usage.add(number, chunk.metrics)
-        return self._event(b"[" + self._choice(number, text, chunk) + b"]", is_last=False)
+        choices = b"[" + self._choice(number, text, chunk) + b"]"
+        return self._event(choices, is_last=False, rest=timings_member(chunk.metrics))
 
     def _echo(self, number: int) -> str:
         return self._echoes[number // self._made] if self._echoes else ""
@@ -77,12 +79,12 @@ class CompletionWriter:
             extra = b',"logprobs":' + _legacy_logprobs(chunk.logprobs, offsets)
         return b'{"text":%s,"index":%d,"finish_reason":%s%s}' % (escape_string(text), number, reason, extra)
 
-    def _event(self, choices: bytes, *, is_last: bool) -> bytes:
+    def _event(self, choices: bytes, *, is_last: bool, rest: bytes = b"") -> bytes:
         usage = b""
         if self._has_stream_usage:
             usage = b',"usage":' + self._usage.json() if is_last else _NO_USAGE
         head = b'{"id":%s,"object":"text_completion","created":%d' % (self._id, int(time.time()))
-        return frame(head + b',"choices":' + choices + self._tail + usage + b"}")
+        return frame(head + b',"choices":' + choices + self._tail + usage + rest + b"}")
 
     def stream_end(self) -> bytes:
         parts = [
@@ -115,11 +117,11 @@ class CompletionWriter:
                 number = len(choices)
                 self._offsets[number] = len(echo)
                 choices.append(self._choice(number, echo + chunk.content, chunk))
-        return self._body(choices), JSON
+        return self._body(choices, timings_member(merged[-1].metrics if merged else None)), JSON
 
-    def _body(self, choices: list[bytes]) -> bytes:
-        members = (self._id, int(time.time()), self._tail, b",".join(choices), self._usage.json())
-        return b'{"id":%s,"object":"text_completion","created":%d%s,"choices":[%s],"usage":%s}\n' % members
+    def _body(self, choices: list[bytes], rest: bytes = b"") -> bytes:
+        members = (self._id, int(time.time()), self._tail, b",".join(choices), self._usage.json(), rest)
+        return b'{"id":%s,"object":"text_completion","created":%d%s,"choices":[%s],"usage":%s%s}\n' % members
 
     def immediate(self, answer: Immediate, *, is_stream: bool) -> tuple[bytes, str]:
         chunk = Chunk(done=True, done_reason=answer.done_reason)

@@ -17,7 +17,7 @@ from corral.runner.engines.choice import find_engine, wheel_version
 from corral.runner.engines.facts import EngineFacts, read_facts, write_facts
 from corral.runner.engines.folders import EnginesBusyError, EngineSetupError, engine_folder, locked
 from corral.runner.engines.install import install_engine
-from tests.doubles.wheel_index import WheelIndex, real_wheel, small_wheel
+from tests.doubles.wheel_index import SMALL, WheelIndex, real_wheel, small_wheel
 
 pytestmark = pytest.mark.process
 
@@ -111,6 +111,25 @@ def test_other_sources_of_pip_are_not_asked(
         monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "other"))
         assert install_engine(home, "cuda", addresses=(index.address,)).has_gpu
         assert other.requests == []
+
+
+def test_the_progress_of_a_download(home: Path, index: WheelIndex, tmp_path: Path) -> None:
+    """While half of it is here, about half is shown."""
+    big = small_wheel(tmp_path / "big", source=f"FILL = {'x' * 4_000_000!r}\n{SMALL}")
+    index.paths = {big.name: big}
+    index.holds = True
+    heard: list[tuple[float, str]] = []
+
+    def hear(share: float, text: str) -> None:
+        heard.append((share, text))
+        if share > 0.3:
+            index.holds = False
+            index.release.set()
+
+    assert install_engine(home, "cuda", addresses=(index.address,), on_progress=hear).has_gpu
+    first = next((share, text) for share, text in heard if share > 0.3)
+    assert first[0] == pytest.approx(0.85 / 2, abs=0.1)
+    assert first[1].startswith("downloading 2 of 4 MB")
 
 
 def test_an_interrupted_download_is_tried_again(home: Path, index: WheelIndex) -> None:

@@ -17,6 +17,8 @@ from corral.runner.engines.probe import ProbeError, probe_devices
 
 _PROBE = "import xllamacpp, sys; sys.stdout.write(xllamacpp.get_system_info())"
 _TIMEOUT_S = 60.0
+# What lies in the current folder is not the engine.
+_SAFE = {"PYTHONSAFEPATH": "1"}
 # A CUDA build cannot be imported without the driver, which a container gets only when it runs.
 _DRIVER = "libcuda.so.1"
 
@@ -36,12 +38,12 @@ def read_features(package_folder: Path | None, env: Mapping[str, str] | None = N
     Raises:
         EngineSetupError: it cannot even be imported.
     """
-    variables = {**child_environment(), **(env or {})}
+    variables = {**child_environment(), **_SAFE, **(env or {})}
     if package_folder is not None:
         variables["PYTHONPATH"] = str(package_folder)
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-c", _PROBE],
+            [sys.executable, "-c", _PROBE],
             env=variables,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -75,7 +77,7 @@ def prove(package_folder: Path) -> Proof:
     """
     try:
         features = read_features(package_folder)
-        return Proof(features, probe_devices(package_folder=package_folder))
+        return Proof(features, probe_devices(package_folder=package_folder, env=_SAFE))
     except EngineSetupError as exc:
         if _DRIVER not in str(exc):
             raise

@@ -266,6 +266,13 @@ def test_a_prompt_that_does_not_fit_is_not_computed() -> None:
     assert engine.sent == []
 
 
+def test_a_prompt_that_leaves_no_room_is_not_computed() -> None:
+    engine = Engine()
+    engine.others = 1
+    engine.complete([7] * 50_000)
+    assert engine.sent == []
+
+
 def test_whoever_wants_no_cache_gets_no_steps() -> None:
     engine = Engine()
     engine.others = 1

@@ -112,6 +112,8 @@ class Ahead:
         tokens = await self._tokenize(prompt) if isinstance(prompt, str) else prompt
         if len(tokens) > self._num_ctx():
             raise too_long(len(tokens), self._num_ctx())
+        if len(tokens) == self._num_ctx():
+            return tokens  # no room is left for an answer: the engine says so at once
         # A step that is shorter than what is cached would throw the rest away.
         end = shared
         if isinstance(prompt, str) and shared:

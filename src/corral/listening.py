@@ -9,6 +9,8 @@ import os
 import resource
 import socket
 import stat
+import struct
+import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 
@@ -17,6 +19,9 @@ from corral.hostaddress import HostAddress
 
 BACKLOG = 2048
 _FIRST_PASSED = 3
+# linux/filter.h and asm-generic/socket.h
+_BPF_RETURN = 0x06
+_ATTACH_REUSEPORT_CBPF = 51
 # More than a personal machine needs, and more than a hostile client should get.
 _MAX_CONNECTIONS = 4096
 _MAX_DESCRIPTORS = 1 << 16
@@ -61,6 +66,24 @@ def listen(address: HostAddress, *, reuse_port: bool = False) -> socket.socket:
         raise CorralError(f"listen tcp {address.host}:{address.port}: bind: {reason}", hint=hint) from exc
     listener.setblocking(False)
     return listener
+
+
+def steer_to_successor(listener: socket.socket) -> None:
+    """Send new connections to the server that shares the port since later, if there is one.
+
+    A closing socket resets what is in its queue and what is in the middle of the handshake, so nothing new may come
+    to it before. A program of one instruction, "the second of those that share the port", does that on Linux; where
+    there is no second one, or no such option, nothing changes.
+    """
+    import ctypes  # once, at the end
+
+    if sys.platform != "linux":
+        return
+    instruction = struct.pack("HBBI", _BPF_RETURN, 0, 0, 1)
+    code = ctypes.create_string_buffer(instruction)
+    program = struct.pack("HP", 1, ctypes.addressof(code))
+    with contextlib.suppress(OSError):
+        listener.setsockopt(socket.SOL_SOCKET, _ATTACH_REUSEPORT_CBPF, program)
 
 
 def listen_unix(path: Path, mode: int, group: str) -> socket.socket:

@@ -60,7 +60,7 @@ from corral.library.pull_through import PullThrough
 from corral.library.registry_server import Hosting
 from corral.library.verify import Verifier
 from corral.lifetime import Lifetime
-from corral.listening import BACKLOG, connection_limit, raise_descriptor_limit
+from corral.listening import BACKLOG, connection_limit, raise_descriptor_limit, steer_to_successor
 from corral.liveparts import live_parts
 from corral.logs import set_up_logging
 from corral.loopguard import LoopGuard
@@ -237,7 +237,7 @@ async def _serve(
             lifetime.watch(_warn_of_unused_gpus(parts.gpus))
             notify("READY=1")
             await lifetime.until_stopped()
-            await _drain(parts, web, lifetime)
+            await _drain(parts, web, lifetime, reuses_port=settings.reuses_port)
             parts.lag.stop()
             if guard is not None:
                 guard.stop()
@@ -248,13 +248,14 @@ async def _serve(
         parts.close()
 
 
-async def _drain(parts: _Parts, web: WebServer, lifetime: Lifetime) -> None:
+async def _drain(parts: _Parts, web: WebServer, lifetime: Lifetime, *, reuses_port: bool) -> None:
     """Not ready any more, then no new connections, then the rest of the requests."""
     parts.health.is_draining = True
     notify("STOPPING=1")
     web.announce_end()
     await lifetime.delay()
-    await web.stop(parts.app.stop, drained=lifetime.drained, grace_s=_GRACE_S)
+    hand_over = steer_to_successor if reuses_port else None
+    await web.stop(parts.app.stop, drained=lifetime.drained, hand_over=hand_over, grace_s=_GRACE_S)
     parts.pulse.stop()
 
 

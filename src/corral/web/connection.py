@@ -38,6 +38,7 @@ class Host(Protocol):
     head_timeout_s: float
     idle_timeout_s: float
     is_stopping: bool
+    is_closing: bool
 
     def admit(self, connection: Connection) -> bool:
         """Whether there is room for it."""
@@ -263,7 +264,9 @@ class Connection(asyncio.Protocol):
         call, self._call = self._call, None
         if self._transport is None:
             return
-        if call is None or not call.keeps_alive or self.is_closing_soon:
+        # A client that was not told that the answer was the last one may be sending its next request.
+        is_over = self._host.is_closing or (self._has_ended and not self._early)
+        if call is None or not call.keeps_alive or is_over:
             self.close()
             return
         self._wait(self._host.idle_timeout_s)

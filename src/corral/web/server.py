@@ -41,7 +41,9 @@ class WebServer:
         self.application = application
         self.head_timeout_s = head_timeout_s
         self.idle_timeout_s = idle_timeout_s
+        # Answers say that they are the last ones on their connections; connections without a request are closed.
         self.is_stopping = False
+        self.is_closing = False
         self._max_connections = max_connections
         self._backlog = backlog
         self._connections: set[Connection] = set()
@@ -77,18 +79,22 @@ class WebServer:
         *,
         grace_s: float,
         drained: Callable[[], Awaitable[None]] | None = None,
+        hand_over: Callable[[socket.socket], None] | None = None,
     ) -> None:
         """Take no more connections. Wait for the requests under way, then end them by `stop_calls`, then cancel them.
 
-        They have until `drained` returns, or `grace_s`.
+        They have until `drained` returns, or `grace_s`. `hand_over` sends new connections of a socket to another
+        server; then clients that are about to send a request on an open connection are waited for too.
         """
         self.announce_end()
-        for connection in list(self._connections):
-            if connection.is_waiting:
-                connection.close()
+        if hand_over is not None:
+            await self._hand_over(hand_over)
+        else:
+            self.is_closing = True
+            self._close_waiting()
         self._stop_listening()
         if drained is not None:
-            await self._wait_for_calls(drained())
+            await self._wait_for_calls(drained(), waits_for_clients=hand_over is not None)
         elif self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_s)
         stop_calls()
@@ -100,6 +106,20 @@ class WebServer:
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
         await self._close_connections(grace_s)
+
+    async def _hand_over(self, hand_over: Callable[[socket.socket], None]) -> None:
+        for listener in [listener for _, listener in self._listening] + [
+            each.socket for each in self._secure
+        ]:
+            if listener.family != socket.AF_UNIX:
+                hand_over(listener)
+        # Handshakes under way come to their end, and whoever sends a request now gets a last answer.
+        await asyncio.sleep(_LAST_HEAD_S)
+
+    def _close_waiting(self) -> None:
+        for connection in list(self._connections):
+            if connection.is_waiting:
+                connection.close()
 
     def _stop_listening(self) -> None:
         for server, listener in self._listening:
@@ -125,12 +145,18 @@ class WebServer:
             await asyncio.sleep(_LAST_HEAD_S / _LAST_LOOKS)
         connection.close()
 
-    async def _wait_for_calls(self, drained: Awaitable[None]) -> None:
-        """Until no request is under way, or the time for them is over."""
+    async def _wait_for_calls(self, drained: Awaitable[None], *, waits_for_clients: bool) -> None:
+        """Until no request is under way, or the time for them is over. Clients that may send one get a moment."""
         over = asyncio.ensure_future(drained)
         try:
-            while self._tasks and not over.done():
-                await asyncio.wait({*self._tasks, over}, return_when=asyncio.FIRST_COMPLETED)
+            while not over.done():
+                if self._tasks:
+                    await asyncio.wait({*self._tasks, over}, return_when=asyncio.FIRST_COMPLETED)
+                elif waits_for_clients and any(each.is_waiting for each in self._connections):
+                    waits_for_clients = False
+                    await asyncio.wait({over}, timeout=_LAST_HEAD_S)
+                else:
+                    return
         finally:
             over.cancel()
 

@@ -30,7 +30,7 @@ class TlsListener:
         context: Callable[[], ssl.SSLContext],
         make_connection: Callable[[], asyncio.Protocol],
     ) -> None:
-        self._listener = listener
+        self.socket = listener
         self._context = context
         self._make_connection = make_connection
         self._loop = asyncio.get_running_loop()
@@ -43,9 +43,9 @@ class TlsListener:
 
     def close(self) -> None:
         """Accept no more; handshakes under way go on."""
-        if self._listener.fileno() >= 0:
-            self._loop.remove_reader(self._listener.fileno())
-            self._listener.close()
+        if self.socket.fileno() >= 0:
+            self._loop.remove_reader(self.socket.fileno())
+            self.socket.close()
 
     def abort(self) -> None:
         """Give up the handshakes under way."""
@@ -55,19 +55,19 @@ class TlsListener:
     def _accept(self) -> None:
         for _ in range(_ACCEPTS_PER_TURN):
             try:
-                accepted, _ = self._listener.accept()
+                accepted, _ = self.socket.accept()
             except BlockingIOError:
                 return
             except OSError as exc:
                 _log.warning("no connection was accepted: %s", exc)
-                self._loop.remove_reader(self._listener.fileno())
+                self._loop.remove_reader(self.socket.fileno())
                 self._loop.call_later(_PAUSE_S, self._resume)
                 return
             self.take(accepted)
 
     def _resume(self) -> None:
-        if self._listener.fileno() >= 0:
-            self._loop.add_reader(self._listener.fileno(), self._accept)
+        if self.socket.fileno() >= 0:
+            self._loop.add_reader(self.socket.fileno(), self._accept)
 
     def take(self, accepted: socket.socket) -> None:
         """Begin the handshake of a connection."""

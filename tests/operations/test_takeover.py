@@ -75,6 +75,8 @@ def test_rolling_restarts(start_server: Callable[..., Server]) -> None:
     assert all(client.whole_count for client in clients)
 
 
-def test_without_being_asked_a_port_is_not_shared(start_server: Callable[..., Server], tmp_path: Path) -> None:
+def test_without_being_asked_a_port_is_not_shared(
+    start_server: Callable[..., Server], tmp_path: Path
+) -> None:
     server = start_server(CORRAL_REUSE_PORT="1")
     fails_with(serve(tmp_path, OLLAMA_HOST=f"127.0.0.1:{server.port}"), "address already in use")

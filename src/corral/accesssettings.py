@@ -33,6 +33,22 @@ ACCESS_SETTINGS: tuple[Setting, ...] = (
         "Refuse to start if other machines could use the server without a key",
     ),
     Setting(
+        "CORRAL_AUDIT",
+        "audit.path",
+        "audit",
+        str,
+        "auto",
+        "Folder for the log of who changed what, or `off` (auto: `~/.corral/audit`, once there is an API key)",
+    ),
+    Setting(
+        "CORRAL_AUDIT_KEEP_DAYS",
+        "audit.keep_days",
+        "audit_keep_days",
+        values.number,
+        "90",
+        "How many days of them are kept (0: all)",
+    ),
+    Setting(
         "CORRAL_READ_ONLY",
         "server.read_only",
         "is_read_only",

@@ -128,6 +128,8 @@ class Settings:
     auth_mode: Literal["off", "remote", "on"] = "remote"
     keys_db: Path | None = None
     is_strict: bool = False
+    audit: str = "auto"
+    audit_keep_days: int = 90
     is_read_only: bool = False
     is_infer_only: bool = False
     surfaces_off: frozenset[str] = frozenset()

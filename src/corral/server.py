@@ -23,7 +23,7 @@ from corral.api.http.origins import HostGuard, OriginRules
 from corral.api.http.request_log import RequestLog
 from corral.api.http.routing import Router, Surface
 from corral.api.http.steps import Step, chain
-from corral.api.http.steps.access import access_steps
+from corral.api.http.steps.access import access_steps, audit_steps
 from corral.api.http.steps.client import FindClient
 from corral.api.http.steps.dispatch import Dispatch
 from corral.api.http.steps.failures import answer_errors
@@ -439,6 +439,7 @@ def _app(
     steps: list[Step] = [
         *([Measure(metrics)] if metrics is not None else []),
         LogRequests(slow_s=settings.log_slow_ns / _NS_PER_S, has_fields=settings.log_format == "json"),
+        *audit_steps(settings, keyring),
         answer_errors,
         dispatch.find,
         FindClient(Proxies(settings.trusted_proxies)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from corral import caller
+from corral import caller, requestfacts
 from corral.access.keys import Key, describe, lifetime_ns, read_order
 from corral.access.keystore import DEFAULT_GRACE_NS, KeyStore
 from corral.api.http.bodies import read_values
@@ -49,6 +49,7 @@ class KeyHandlers:
 
 
 async def _answer(exchange: Exchange, status: int, key: Key, text: str = "") -> None:
+    requestfacts.note_target(f"key {key.id} {key.name}")
     shown = describe(key, time.time_ns())
     headers = [(b"cache-control", b"no-store")] if text else []
     await exchange.respond(status, encode(({"key": text} if text else {}) | shown), JSON_UTF8, headers)

@@ -267,6 +267,19 @@ COMMANDS: tuple[Command, ...] = (
         is_own=True,
     ),
     Command(
+        "audit",
+        "Show who changed what, or check that no line of it was changed",
+        "keys.audit:audit",
+        "[show | check]",
+        (
+            Flag("lines", "How many acts to show", "int", "n", default="20"),
+            Flag("json", "Print the lines as they are"),
+        ),
+        needs_server=False,
+        is_own=True,
+        shows_environment=False,
+    ),
+    Command(
         "completion",
         "Print a shell completion script",
         "completion.scripts:completion",

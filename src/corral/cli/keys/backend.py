@@ -6,11 +6,15 @@ make keys all the same, and the server sees them at once. A server elsewhere is 
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
+from corral.access.audit import Act, AuditLog
+from corral.access.auditing import audit_log
 from corral.access.keys import Key, describe, lifetime_ns, read_order
 from corral.access.keystore import KeyStore, default_database
+from corral.cli.frame.flags import PROGRAM
 from corral.cli.http.address import server_client
 from corral.cli.http.client import APIError, Client, NoServerError
 from corral.config import Settings
@@ -57,26 +61,42 @@ class Server:
 
 
 class File:
-    """The keys in the database of this machine."""
+    """The keys in the database of this machine; what is changed is written down as the server does it."""
 
-    def __init__(self, store: KeyStore) -> None:
+    def __init__(self, store: KeyStore, log: AuditLog | None) -> None:
         self._store = store
+        self._log = log
 
     def keys(self) -> list[dict[str, Any]]:
         now_ns = time.time_ns()
         return [describe(key, now_ns) for key in self._store.all_keys()]
 
     def create(self, order: dict[str, Any]) -> dict[str, Any]:
-        return _made(*self._store.create(read_order(order)))
+        key, text = self._store.create(read_order(order))
+        self._note("create", key)
+        return _made(key, text)
 
     def show(self, wanted: str) -> dict[str, Any]:
         return describe(self._store.find(wanted), time.time_ns())
 
     def rotate(self, wanted: str, grace: str) -> dict[str, Any]:
-        return _made(*self._store.rotate(wanted, 0 if grace == "0" else lifetime_ns(grace)))
+        key, text = self._store.rotate(wanted, 0 if grace == "0" else lifetime_ns(grace))
+        self._note("rotate", key)
+        return _made(key, text)
 
     def revoke(self, wanted: str) -> dict[str, Any]:
-        return describe(self._store.revoke(wanted), time.time_ns())
+        key = self._store.revoke(wanted)
+        self._note("revoke", key)
+        return describe(key, time.time_ns())
+
+    def _note(self, act: str, key: Key) -> None:
+        if self._log is None:
+            return
+        target = (f"key {key.id} {key.name}",)
+        try:
+            self._log.write(Act(f"user {os.getuid()}", "", f"{PROGRAM} key {act}", target, "done"))
+        except OSError as exc:
+            print(f"this is not in the audit log: {exc.strerror or exc}", file=sys.stderr)
 
 
 def open_backend() -> Backend:
@@ -103,9 +123,10 @@ def open_backend() -> Backend:
 
 
 def _file(reason: str) -> File:
-    path = Settings.load().keys_db or default_database()
+    settings = Settings.load()
+    path = settings.keys_db or default_database()
     print(f"{reason}; keys are in {path}", file=sys.stderr)
-    return File(KeyStore(path))
+    return File(KeyStore(path), audit_log(settings))
 
 
 def _made(key: Key, text: str) -> dict[str, Any]:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from corral.access.auditing import audit_log, is_always_on
 from corral.access.keyring import Keyring
 from corral.api.http.steps import Step
+from corral.api.http.steps.audit import Audit
 from corral.api.http.steps.authenticate import Authenticate
 from corral.api.http.steps.mode import CheckMode
 from corral.api.http.steps.scope import check_scope
 from corral.config import Settings
+
+
+def audit_steps(settings: Settings, keyring: Keyring) -> list[Step]:
+    """What goes around the answers of errors."""
+    log = audit_log(settings)
+    if log is None:
+        return []
+    is_always = is_always_on(settings)
+    return [Audit(log, lambda: is_always or (settings.auth_mode != "off" and keyring.has_keys))]
 
 
 def access_steps(settings: Settings, keyring: Keyring) -> list[Step]:

@@ -33,6 +33,29 @@ ACCESS_SETTINGS: tuple[Setting, ...] = (
         "Refuse to start if other machines could use the server without a key",
     ),
     Setting(
+        "CORRAL_RPM",
+        "limits.rpm",
+        "rpm",
+        values.number,
+        "0",
+        "Requests in any minute from an address, for callers without a key (0: no limit)",
+    ),
+    Setting("CORRAL_TPM", "limits.tpm", "tpm", values.number, "0", "Tokens in any minute, likewise"),
+    Setting(
+        "CORRAL_TOKENS_PER_DAY",
+        "limits.tokens_per_day",
+        "tokens_per_day",
+        values.number,
+        "0",
+        "Tokens in a day (UTC), likewise",
+    ),
+    Setting(
+        "CORRAL_MAX_PARALLEL", "limits.max_parallel", "max_parallel", values.number, "0", "Requests at a time, likewise"
+    ),
+    Setting(
+        "CORRAL_MAX_PREDICT", "limits.max_predict", "max_predict", values.number, "0", "Tokens of an answer, likewise"
+    ),
+    Setting(
         "CORRAL_AUDIT",
         "audit.path",
         "audit",

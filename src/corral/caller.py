@@ -33,6 +33,23 @@ def with_implied(scopes: frozenset[Scope]) -> frozenset[Scope]:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """Requests and tokens in any 60 seconds, tokens in a day, requests at a time; 0: no limit.
+
+    `max_predict`: how many tokens an answer may have.
+    """
+
+    rpm: int = 0
+    tpm: int = 0
+    tokens_per_day: int = 0
+    max_parallel: int = 0
+    max_predict: int = 0
+
+
+NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """`key_id` is empty for a caller without a key; `models` are patterns, None allows every model.
 
@@ -44,6 +61,7 @@ class Caller:
     scopes: frozenset[Scope] = _ALL
     models: tuple[str, ...] | None = None
     address: str = ""
+    limits: Limits = NO_LIMITS
 
     def may_use(self, name: ModelName) -> bool:
         """Whether the caller may know of a model at all."""

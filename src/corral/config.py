@@ -128,6 +128,11 @@ class Settings:
     auth_mode: Literal["off", "remote", "on"] = "remote"
     keys_db: Path | None = None
     is_strict: bool = False
+    rpm: int = 0
+    tpm: int = 0
+    tokens_per_day: int = 0
+    max_parallel: int = 0
+    max_predict: int = 0
     audit: str = "auto"
     audit_keep_days: int = 90
     is_read_only: bool = False

@@ -30,6 +30,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) STRICT, WITHOUT ROWID
         """,
     ),
+    (
+        "ALTER TABLE keys ADD COLUMN rpm INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE keys ADD COLUMN tpm INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE keys ADD COLUMN tokens_per_day INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE keys ADD COLUMN max_parallel INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE keys ADD COLUMN max_predict INTEGER NOT NULL DEFAULT 0",
+    ),
 )
 # Where locks do not hold between machines, and the log's shared memory does not work.
 _NETWORK = frozenset(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from corral.caller import SCOPES, Caller, Scope, with_implied
+from corral.caller import NO_LIMITS, SCOPES, Caller, Limits, Scope, with_implied
 from corral.errors import InvalidRequestError
 from corral.golang.time import format_local_time, parse_duration_ns
 from corral.modelglobs import check_glob
@@ -16,6 +16,9 @@ Status = Literal["active", "expired", "revoked"]
 
 DEFAULT_SCOPES: tuple[Scope, ...] = ("infer", "read")
 MAX_TEXT_CHARS = 200
+# Members of a key that bound its use, 0: no limit.
+LIMITS = ("rpm", "tpm", "tokens_per_day", "max_parallel", "max_predict")
+_MAX_LIMIT = 10**12
 _MAX_GLOBS = 100
 _SECOND_NS = 1_000_000_000
 _LONG_UNITS_NS = {"d": 86_400 * _SECOND_NS, "w": 7 * 86_400 * _SECOND_NS}
@@ -42,6 +45,15 @@ class Key:
     note: str = ""
     old_digest: bytes = b""
     old_until_ns: int = 0
+    rpm: int = 0
+    tpm: int = 0
+    tokens_per_day: int = 0
+    max_parallel: int = 0
+    max_predict: int = 0
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(**{name: getattr(self, name) for name in LIMITS})
 
     def status(self, now_ns: int) -> Status:
         if self.disabled_ns:
@@ -50,7 +62,8 @@ class Key:
 
     def caller(self, address: str) -> Caller:
         """Who a request with this key comes from."""
-        return Caller(self.id, self.name, with_implied(frozenset(self.scopes)), self.models, address)
+        scopes = with_implied(frozenset(self.scopes))
+        return Caller(self.id, self.name, scopes, self.models, address, self.limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +75,7 @@ class KeyOrder:
     models: tuple[str, ...] | None = None
     lifetime_ns: int = 0
     note: str = ""
+    limits: Limits = NO_LIMITS
 
 
 def read_order(values: Mapping[str, Any]) -> KeyOrder:
@@ -83,6 +97,7 @@ def read_order(values: Mapping[str, Any]) -> KeyOrder:
         models=models,
         lifetime_ns=lifetime_ns(values.get("expires") or ""),
         note=_text(values.get("note", ""), "note"),
+        limits=Limits(**{name: _limit(values.get(name, 0), name) for name in LIMITS}),
     )
 
 
@@ -123,6 +138,7 @@ def describe(key: Key, now_ns: int) -> dict[str, Any]:
         shown["revoked_at"] = format_local_time(key.disabled_ns)
     if key.old_until_ns > now_ns:
         shown["previous_valid_until"] = format_local_time(key.old_until_ns)
+    shown |= {name: value for name in LIMITS if (value := getattr(key, name))}
     if key.note:
         shown["note"] = key.note
     return shown
@@ -140,6 +156,12 @@ def _models(given: Sequence[str]) -> tuple[str, ...] | None:
     if len(given) > _MAX_GLOBS:
         raise InvalidRequestError(f"a key may have {_MAX_GLOBS} patterns of models at most")
     return tuple(map(check_glob, dict.fromkeys(given))) or None
+
+
+def _limit(value: int, name: str) -> int:
+    if not 0 <= value <= _MAX_LIMIT:
+        raise InvalidRequestError(f"{name} is a number from 0, which is no limit, to {_MAX_LIMIT}")
+    return value
 
 
 def _text(text: str, what: str, *, is_required: bool = False) -> str:

@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,7 @@ class KeyStore:
                 created_ns=now_ns,
                 expires_ns=now_ns + order.lifetime_ns if order.lifetime_ns else 0,
                 note=order.note,
+                **asdict(order.limits),
             )
             _write(connection, key)
         return key, text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from corral.access.keys import LIMITS
 from corral.api.reading import decode
 
 NEW_KEY: dict[str, decode.Decode] = {
@@ -10,5 +11,6 @@ NEW_KEY: dict[str, decode.Decode] = {
     "models": decode.strings,
     "expires": decode.string,
     "note": decode.string,
+    **dict.fromkeys(LIMITS, decode.integer),
 }
 ROTATION: dict[str, decode.Decode] = {"grace": decode.string}

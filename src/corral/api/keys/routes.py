@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from corral.access.keys import LIMITS
 from corral.access.keystore import KeyStore
 from corral.api.http.limits import SMALL_BODY
 from corral.api.http.routing import Route, Surface
 from corral.api.keys.handlers import KeyHandlers
 from corral.api.keys.protocol import NEW_KEY, ROTATION
-from corral.api.reading.schema import STRING, Answer, array_of, json_body, object_of
+from corral.api.reading.schema import INTEGER, STRING, Answer, array_of, json_body, object_of
 
 _MEMBERS = {
     "id": STRING,
@@ -20,6 +21,7 @@ _MEMBERS = {
     "revoked_at": STRING,
     "previous_valid_until": STRING,
     "note": STRING,
+    **dict.fromkeys(LIMITS, INTEGER),
 }
 _REQUIRED = "id name status scopes models created_at"
 _KEY = Answer("Key", object_of(_REQUIRED, **_MEMBERS))

@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_LIMITS = ("rpm", "tpm", "tokens_per_day", "max_parallel", "max_predict")
 _USAGE = f"usage: {PROGRAM} key [create NAME | list | show KEY | rotate KEY | revoke KEY]"
 
 
@@ -43,6 +44,7 @@ def _order(arguments: Arguments, name: str) -> dict[str, Any]:
         "models": arguments.strings("model"),
         "expires": arguments.get("expires"),
         "note": arguments.get("note"),
+        **{name: arguments.integer(name.replace("_", "-")) for name in _LIMITS},
     }
     return {member: value for member, value in order.items() if value}
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from corral.access.auditing import audit_log, is_always_on
 from corral.access.keyring import Keyring
+from corral.access.spent import Spent
 from corral.api.http.steps import Step
 from corral.api.http.steps.audit import Audit
 from corral.api.http.steps.authenticate import Authenticate
+from corral.api.http.steps.limits import CheckLimits
 from corral.api.http.steps.mode import CheckMode
 from corral.api.http.steps.scope import check_scope
+from corral.caller import Limits
 from corral.config import Settings
 
 
@@ -21,9 +24,16 @@ def audit_steps(settings: Settings, keyring: Keyring) -> list[Step]:
     return [Audit(log, lambda: is_always or (settings.auth_mode != "off" and keyring.has_keys))]
 
 
-def access_steps(settings: Settings, keyring: Keyring) -> list[Step]:
-    """Who is it, does anybody get this here, and may they use the route?"""
+def access_steps(settings: Settings, keyring: Keyring, spent: Spent) -> list[Step]:
+    """Who is it, does anybody get this here, may they use the route, and how much of it?"""
     steps: list[Step] = [Authenticate(keyring, settings.auth_mode)]
     if settings.is_read_only or settings.is_infer_only:
         steps.append(CheckMode(is_read_only=settings.is_read_only, is_infer_only=settings.is_infer_only))
-    return [*steps, check_scope]
+    default = Limits(
+        rpm=settings.rpm,
+        tpm=settings.tpm,
+        tokens_per_day=settings.tokens_per_day,
+        max_parallel=settings.max_parallel,
+        max_predict=settings.max_predict,
+    )
+    return [*steps, check_scope, CheckLimits(default, spent)]

@@ -50,10 +50,20 @@ ACCESS_SETTINGS: tuple[Setting, ...] = (
         "Tokens in a day (UTC), likewise",
     ),
     Setting(
-        "CORRAL_MAX_PARALLEL", "limits.max_parallel", "max_parallel", values.number, "0", "Requests at a time, likewise"
+        "CORRAL_MAX_PARALLEL",
+        "limits.max_parallel",
+        "max_parallel",
+        values.number,
+        "0",
+        "Requests at a time, likewise",
     ),
     Setting(
-        "CORRAL_MAX_PREDICT", "limits.max_predict", "max_predict", values.number, "0", "Tokens of an answer, likewise"
+        "CORRAL_MAX_PREDICT",
+        "limits.max_predict",
+        "max_predict",
+        values.number,
+        "0",
+        "Tokens of an answer, likewise",
     ),
     Setting(
         "CORRAL_AUDIT",

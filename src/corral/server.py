@@ -14,6 +14,7 @@ from corral.access.addresses import Proxies
 from corral.access.exposure import check_exposure
 from corral.access.keyring import Keyring
 from corral.access.keystore import KeyStore, default_database
+from corral.access.spent import Spent
 from corral.api.anthropic.routes import anthropic_surface
 from corral.api.health.routes import health_surface
 from corral.api.http.app import App
@@ -353,12 +354,15 @@ def _assemble(settings: Settings, engine: EngineChoice, doors: Sequence[Door]) -
     keyring = Keyring(settings.keys_db or default_database())
     if settings.auth_mode != "off":
         keyring.load()
+    spent = Spent((settings.keys_db or default_database()).with_name("spent.json"))
+    spent.load()
 
     def close() -> None:
         factory.close()
         shared_pool().close()
         archive.close()
         keyring.close()
+        spent.close()
         services.local_files.close()
 
     keys = KeyStore(settings.keys_db or default_database())
@@ -367,7 +371,7 @@ def _assemble(settings: Settings, engine: EngineChoice, doors: Sequence[Door]) -
     handler = MetricsHandler(metrics, settings.models_dir / "blobs") if metrics is not None else None
     operations = operations_surface(journal, QueueHandler(live, scheduler.states), handler)
     surfaces = [each for each in _surfaces(services, archive, keys, operations, off) if each.name not in off]
-    app = _app(settings, surfaces, metrics, live, registry, keyring, doors)
+    app = _app(settings, surfaces, metrics, live, registry, keyring, spent, doors)
     return _Parts(
         app,
         services.inference,
@@ -426,6 +430,7 @@ def _app(
     live: LiveRequests,
     registry: Registry | None,
     keyring: Keyring,
+    spent: Spent,
     doors: Sequence[Door],
 ) -> App:
     """The routes with what happens to every request before and after them."""
@@ -445,7 +450,7 @@ def _app(
         FindClient(Proxies(settings.trusted_proxies)),
         CheckOrigin(OriginRules(settings.origins), guard),
         CheckHost(guard),
-        *access_steps(settings, keyring),
+        *access_steps(settings, keyring, spent),
         live,
     ]
     limits = BodyLimits(

@@ -1,4 +1,4 @@
-"""What a request of a limited caller may use: its ledger, its refusals, and the headers that tell how much is left."""
+"""What a request of a limited caller may use: its ledger, refusals, and headers that say how much is left."""
 
 from __future__ import annotations
 

@@ -37,6 +37,14 @@ class MeteredRunner:
         self.ping, self.keep_prompts, self.close = runner.ping, runner.keep_prompts, runner.close
 
     @property
+    def running_count(self) -> int:
+        return self._runner.running_count
+
+    @property
+    def waiting_count(self) -> int:
+        return self._runner.waiting_count
+
+    @property
     def turn_bytes(self) -> int:
         return self._runner.turn_bytes
 
@@ -106,7 +114,9 @@ class MeteredRunner:
             reservation.settle(used)
 
     async def _count(self, prompt: str | list[int], images: Sequence[bytes]) -> int:
-        count = len(prompt if isinstance(prompt, list) else await self._runner.tokenize(prompt, add_special=True))
+        count = len(
+            prompt if isinstance(prompt, list) else await self._runner.tokenize(prompt, add_special=True)
+        )
         return min(count + len(images) * _IMAGE_TOKENS, max(self.facts.num_ctx, 1))
 
     async def _count_all(self, inputs: Sequence[str] | Sequence[Sequence[int]]) -> int:

@@ -40,7 +40,8 @@ class CheckLimits:
         exchange.extra_headers += headers_of(ledger, now_s)
         if refusal is not None:
             raise refused(ledger, refusal, now_s)
-        allowance.begin(KeyAllowance(ledger, exchange.extra_headers))
+        if limits.tpm or limits.tokens_per_day or limits.max_predict:
+            allowance.begin(KeyAllowance(ledger, exchange.extra_headers))
         try:
             await following(exchange)
         finally:

@@ -287,24 +287,22 @@ def test_many_clients_never_exceed_a_limit(counted: KeyedServer) -> None:
 
 
 def test_requests_at_a_time(process: None) -> None:
-    """A third one is refused while two run; a client that leaves makes room."""
+    """A second one is refused while one runs; a client that leaves makes room."""
     import http.client
 
     server = KeyedServer(CORRAL_LLAMA_SERVER=str(FAKE_ENGINE), CORRAL_ENGINE_ENV="FAKE_*", FAKE_HANG_AT="2")
-    clients = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=300) for _ in range(2)]
+    client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
     try:
         server.create("say", "say", template=PLAIN_TEMPLATE)
-        limited = key(server, "two", max_parallel=2)
-        for client in clients:
-            client.request("POST", "/api/generate", json.dumps({"model": "say", "prompt": "x"}), limited)
-            assert client.getresponse().status == 200  # it streams, and does not end
+        limited = key(server, "one", max_parallel=1)
+        client.request("POST", "/api/generate", json.dumps({"model": "say", "prompt": "x"}), limited)
+        assert client.getresponse().status == 200  # it streams, and does not end
         status, headers, data = ask(server, "/api/tags", limited, None)
         assert (status, headers["retry-after"], b"at a time" in data) == (429, "1", True)
-        clients[0].close()
+        client.close()
         wait_until(lambda: ask(server, "/api/tags", limited, None)[0] == 200)
     finally:
-        for client in clients:
-            client.close()
+        client.close()
         server.close()
 
 

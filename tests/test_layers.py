@@ -9,16 +9,10 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "src" / "corral"
 # Modules on their own, which every package may import. They import each other only.
 GROUND = set(
-<<<<<<< HEAD
-    "accesssettings allowance apiversion assets bounded caller childenv childlimits config configfile cores "
+    "accesssettings allowance apiversion assets bounded caller childenv childlimits config configfile cores deadline "
     "devices digest disk enginesettings errors golang gpus homefolder hostaddress lifetime listening "
     "listeningsettings logs loopguard memory modelglobs names rate requestfacts reusesettings setting settingstable "
     "settingvalues supervise systemtext threads types".split()
-=======
-    "accesssettings allowance apiversion assets bounded caller childenv childlimits config configfile cores devices "
-    "digest disk errors golang gpus homefolder hostaddress lifetime listening logs loopguard memory modelglobs names "
-    "rate requestfacts reusesettings setting settingstable settingvalues supervise systemtext threads types".split()
->>>>>>> 9d5de9e (access: limits of requests and tokens, for keys and addresses)
 )
 # A package may import the ground and these. A package that is not split here counts as one.
 MAY_IMPORT = {

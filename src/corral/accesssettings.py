@@ -66,6 +66,14 @@ ACCESS_SETTINGS: tuple[Setting, ...] = (
         "Tokens of an answer, likewise",
     ),
     Setting(
+        "CORRAL_MAX_REQUEST_TIME",
+        "limits.max_request",
+        "max_request_ns",
+        values.duration,
+        "0",
+        "How long a request for inference may take, with its waiting and loading; then its answer ends (0: any time)",
+    ),
+    Setting(
         "CORRAL_AUDIT",
         "audit.path",
         "audit",

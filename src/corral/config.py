@@ -133,6 +133,7 @@ class Settings:
     tokens_per_day: int = 0
     max_parallel: int = 0
     max_predict: int = 0
+    max_request_ns: int = 0
     audit: str = "auto"
     audit_keep_days: int = 90
     is_read_only: bool = False

@@ -17,6 +17,7 @@
     │   ├── UnauthorizedError        it did not show a valid API key
     │   ├── ForbiddenError           its key, or the server's mode, does not allow it
     │   └── RateLimitError           it has done too much of it
+    ├── DeadlineError                the time that the request had is up
     ├── CloudDisabledError           a model of the hosted service
     ├── ModelNotFoundError
     ├── LocalFilesError              a caller that is not allowed to import local files
@@ -144,6 +145,16 @@ class RateLimitError(AccessError):
     def __init__(self, message: str, *, retry_after_s: float, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.retry_after_s = retry_after_s
+
+
+class DeadlineError(CorralError):
+    """The time that a request had was up before there was anything to answer with."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the deadline of the request has passed",
+            hint="give it more time, or try when the server is less busy",
+        )
 
 
 class CloudDisabledError(CorralError):

@@ -5,14 +5,16 @@ This is the hot path: what is done here is done for every token.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import string
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from corral import requestfacts
+from corral import deadline, requestfacts
 from corral.chat.parsing.events import OutputParser, Parsed
+from corral.errors import DeadlineError
 from corral.inference.requests import Emit
 from corral.inference.thinking import AnswerLimit
 from corral.runner.interface import CompletionRequest, Final, Piece, Runner
@@ -73,6 +75,8 @@ class CompletionRun:
         self._texts: list[str] | None = [] if wants_text else None
         self._last_text = ""
         self._repeat_count = 0
+        self._has_begun = False
+        self._count = 0
 
     @property
     def text(self) -> str:
@@ -81,15 +85,32 @@ class CompletionRun:
     async def run(self) -> Chunk | None:
         """Emit everything but the last chunk, and return that; None when the repeat guard ended the reply.
 
+        At the deadline of the request decoding stops, and the last chunk says so.
+
         Raises:
             EngineError, RunnerExitedError, QueueFullError
+            DeadlineError: the engine had not begun by then.
         """
+        timeout = asyncio.timeout_at(deadline.current())
+        try:
+            async with timeout:
+                return await self._run()
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+            if not self._has_begun:
+                raise DeadlineError from None
+            return self._cut_off()
+
+    async def _run(self) -> Chunk | None:
         facts = requestfacts.current()
         count, final = 0, None
         try:
             async with self._runner.complete(self._request) as batches:
+                self._has_begun = True
                 async for pieces in batches:
                     count += len(pieces)
+                    self._count = count
                     facts.note_pieces(len(pieces))
                     chunks: list[Chunk] = []
                     is_last = self._take(pieces, chunks)
@@ -155,6 +176,23 @@ class CompletionRun:
             metrics=self._metrics(piece.final),
             truncated_count=self._truncated_count,
             stop_word=piece.final.stopping_word,
+        )
+
+    def _cut_off(self) -> Chunk:
+        """The last chunk of a reply whose time is up; how long the prompt was, only the engine's end would say."""
+        parsed = self._parser.finish() if self._parser is not None else Parsed("")
+        return Chunk(
+            parsed.content,
+            parsed.thinking,
+            with_ids(parsed.tool_calls),
+            done=True,
+            done_reason="deadline",
+            metrics=GenerationMetrics(
+                total_duration_ns=self._stopwatch.total_ns,
+                load_duration_ns=self._stopwatch.load_ns,
+                eval_count=self._count,
+            ),
+            truncated_count=self._truncated_count,
         )
 
     def _metrics(self, final: Final) -> GenerationMetrics:

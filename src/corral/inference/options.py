@@ -182,6 +182,8 @@ def _take(values: dict[str, Any], name: str, value: Any) -> None:
     option = _OPTIONS.get(name)
     if value is None:
         return
+    if name == "deadline":
+        return  # not of the engine: see corral/deadline.py
     if option is None:
         _unknown.write(logging.INFO, "invalid option provided option=%.64r", name)
     else:

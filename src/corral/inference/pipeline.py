@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from corral import caller
+from corral import caller, deadline
 from corral.config import Settings
 from corral.configfile.rules import ruled_options
 from corral.configfile.sections import ModelSection
@@ -48,6 +48,7 @@ from corral.inference.requests import (
 from corral.inference.speculation import draft_kind_of
 from corral.inference.tokens import check_tokens, text_of, tokens_of
 from corral.runner.interface import Runner
+from corral.runner.metered import metered
 from corral.scheduler.loop import Lease, Scheduler
 from corral.scheduler.spec import LoadRequest
 from corral.types import Capability, LoadOptions, Think
@@ -187,12 +188,14 @@ class Inference:
             )
         section, stored, options = self._ruled(profile, request.options)
         load, _ = parse_options(stored, options)
+        deadline.tighten_by(options)
         wanted = await self._wanted(profile, load, section, shift=None)
         wanted = replace(wanted, is_preload=not request.inputs)
         async with self._lease(wanted, request.keep_alive_ns, section) as lease:
             stopwatch.grant()
             num_ctx = requested_num_ctx(stored, options)
-            return await embed(lease.runner, request, stopwatch, num_ctx=num_ctx)
+            async with deadline.Limit():
+                return await embed(lease.runner, request, stopwatch, num_ctx=num_ctx)
 
     async def rerank(self, request: RerankRequest) -> RerankResult:
         """Score documents for a query.
@@ -207,19 +210,21 @@ class Inference:
             raise CapabilityError(f"{quoted(request.model)} does not support rerank")
         section, stored, options = self._ruled(profile, request.options)
         load, _ = parse_options(stored, options)
+        deadline.tighten_by(options)
         wanted = await self._wanted(profile, load, section, shift=None)
         async with self._lease(wanted, request.keep_alive_ns, section) as lease:
             stopwatch.grant()
             is_generative = (
                 profile.gguf is not None and architecture(profile.gguf.architecture).reranks_by_answer
             )
-            return await rerank(
-                lease.runner,
-                request,
-                stopwatch,
-                frame_tokens=_RERANK_PROMPT_TOKENS if is_generative else 0,
-                is_probability=is_generative,
-            )
+            async with deadline.Limit():
+                return await rerank(
+                    lease.runner,
+                    request,
+                    stopwatch,
+                    frame_tokens=_RERANK_PROMPT_TOKENS if is_generative else 0,
+                    is_probability=is_generative,
+                )
 
     async def load(self, name: str) -> None:
         """Load a model as a request without options would; it stays as long as after such a request.
@@ -270,6 +275,7 @@ class Inference:
         profile = await self._profiles.get(request.model)
         section, stored, options = self._ruled(profile, request.options)
         load, _ = parse_options(stored, options)
+        deadline.tighten_by(options)
         wanted = replace(await self._wanted(profile, load, section, shift=None), takes_any_runner=True)
         async with self._lease(wanted, request.keep_alive_ns, section) as lease:
             stopwatch.grant()
@@ -312,12 +318,16 @@ class Inference:
         check_weights(profile)
         return profile.model.weights_path
 
-    def _lease(
+    @asynccontextmanager
+    async def _lease(
         self, wanted: LoadRequest, keep_alive_ns: int | None, section: ModelSection
-    ) -> AbstractAsyncContextManager[Lease]:
-        return self._scheduler.lease(
-            wanted, section.keep_alive_ns if keep_alive_ns is None else keep_alive_ns
-        )
+    ) -> AsyncIterator[Lease]:
+        """A lease, unless the request's time is up before there is one; what is limited is counted on its runner."""
+        lasting_ns = section.keep_alive_ns if keep_alive_ns is None else keep_alive_ns
+        async with AsyncExitStack() as stack:
+            async with deadline.Limit():
+                lease = await stack.enter_async_context(self._scheduler.lease(wanted, lasting_ns))
+            yield replace(lease, runner=metered(lease.runner))
 
     def _unload(self, profile: ModelProfile) -> Immediate:
         caller.require_scope("manage", "unload models")
@@ -336,6 +346,7 @@ class Inference:
     ) -> AsyncIterator[Turn]:
         section, stored, options = self._ruled(profile, common.options)
         load, sampling = parse_options(stored, options)
+        deadline.tighten_by(options)
         wanted = await self._wanted(
             profile, load, section, shift=common.shift, needs_logprobs=common.logprobs
         )

@@ -23,7 +23,7 @@ from corral.golang.json import encode, escape_string
 from corral.inference.requests import Immediate
 from corral.types import Chunk, GenerationMetrics, ToolCall
 
-_STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "": ""}
+_STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "deadline": "max_tokens", "": ""}
 _BLOCK_STOP = b"event: content_block_stop\ndata: " + b'{"type":"content_block_stop","index":%d}\n\n'
 _MESSAGE_STOP = named_frame("message_stop", b'{"type":"message_stop"}')
 _DELTA_HEAD = (

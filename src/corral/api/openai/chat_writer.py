@@ -9,7 +9,7 @@ from corral.api.http.exchange import JSON
 from corral.api.http.sse import DONE, EVENT_STREAM, frame
 from corral.api.http.waits import timings_member
 from corral.api.native.encode import logprob_json, merge_chunks
-from corral.api.openai.encode import FINGERPRINT, UsageCount, new_id, tool_calls_json
+from corral.api.openai.encode import FINGERPRINT, UsageCount, known_reason, new_id, tool_calls_json
 from corral.api.openai.errors import error_event, service_error
 from corral.errors import CorralError
 from corral.golang.json import encode, escape_string
@@ -98,7 +98,7 @@ class ChatWriter:
         parts += (tail, b"}]}\n\n")
 
     def _finish(self, parts: list[bytes], chunk: Chunk) -> None:
-        choice, reason = chunk.choice, chunk.done_reason
+        choice, reason = chunk.choice, known_reason(chunk.done_reason)
         self._finished.add(choice)
         if reason in ("", "stop"):
             reason = "tool_calls" if choice in self._called else "stop"
@@ -140,7 +140,7 @@ class ChatWriter:
             message += b"," + self._reasoning(chunk.thinking)
         if chunk.tool_calls:
             message += b',"tool_calls":' + tool_calls_json(chunk.tool_calls)
-        reason = chunk.done_reason
+        reason = known_reason(chunk.done_reason)
         if reason == "stop" and chunk.tool_calls:
             reason = "tool_calls"
         reason_json = escape_string(reason) if reason else b"null"

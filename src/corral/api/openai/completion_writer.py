@@ -11,7 +11,7 @@ from corral.api.http.exchange import JSON
 from corral.api.http.sse import DONE, EVENT_STREAM, frame
 from corral.api.http.waits import timings_member
 from corral.api.native.encode import merge_chunks
-from corral.api.openai.encode import FINGERPRINT, UsageCount, new_id
+from corral.api.openai.encode import FINGERPRINT, UsageCount, known_reason, new_id
 from corral.api.openai.errors import error_event, service_error
 from corral.errors import CorralError
 from corral.golang.json import Float32, encode, escape_string
@@ -72,7 +72,7 @@ class CompletionWriter:
         return self._echoes[number // self._made] if self._echoes else ""
 
     def _choice(self, number: int, text: str, chunk: Chunk) -> bytes:
-        reason = escape_string(chunk.done_reason) if chunk.done_reason else b"null"
+        reason = escape_string(known_reason(chunk.done_reason)) if chunk.done_reason else b"null"
         extra = b""
         if self._logprob_count and chunk.logprobs:
             *offsets, self._offsets[number] = _offsets(chunk.logprobs, self._offsets.get(number, 0))

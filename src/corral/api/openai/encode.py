@@ -113,3 +113,8 @@ def _vector(row: Sequence[float], *, is_base64: bool) -> bytes:
         numbers = numbers[:]
         numbers.byteswap()
     return b'"' + base64.b64encode(numbers.tobytes()) + b'"'
+
+
+def known_reason(done_reason: str) -> str:
+    """A reason that OpenAI's clients know: for them an answer whose time was up is one that was cut."""
+    return "length" if done_reason == "deadline" else done_reason

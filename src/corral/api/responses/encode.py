@@ -90,7 +90,7 @@ class ResponseWriter:
                     break
                 self._call(call)
         if chunks and chunks[-1].done:
-            self._is_cut = chunks[-1].done_reason == "length"
+            self._is_cut = chunks[-1].done_reason in ("length", "deadline")
             self._format_unenforced = chunks[-1].format_unenforced
             self._close()
 

@@ -8,6 +8,7 @@ from corral.access.spent import Spent
 from corral.api.http.steps import Step
 from corral.api.http.steps.audit import Audit
 from corral.api.http.steps.authenticate import Authenticate
+from corral.api.http.steps.deadline import SetDeadline
 from corral.api.http.steps.limits import CheckLimits
 from corral.api.http.steps.mode import CheckMode
 from corral.api.http.steps.scope import check_scope
@@ -36,4 +37,5 @@ def access_steps(settings: Settings, keyring: Keyring, spent: Spent) -> list[Ste
         max_parallel=settings.max_parallel,
         max_predict=settings.max_predict,
     )
-    return [*steps, check_scope, CheckLimits(default, spent)]
+    limit = SetDeadline(max(settings.max_request_ns, 0) / 1e9)
+    return [*steps, check_scope, CheckLimits(default, spent), limit]

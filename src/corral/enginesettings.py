@@ -20,8 +20,8 @@ ENGINE_SETTINGS: tuple[Setting, ...] = (
         "engine",
         str,
         "",
-        "The engine: `builtin`, `native`, `cuda`, `rocm`, `vulkan`, or a llama-server binary (default: the choice of "
-        "`corral engine use`)",
+        "The engine: `auto` (the best installed one whose devices are there), `builtin`, `native`, `cuda`, `rocm`, "
+        "`vulkan`, or a llama-server binary (default: the choice of `corral engine use`, else `auto`)",
     ),
     Setting(
         "CORRAL_SPARE_ENGINE",

@@ -75,11 +75,9 @@ from corral.operations.reload import follow_configuration
 from corral.operations.sdnotify import notify, watchdog_interval_s
 from corral.registry.key import default_key_path, ensure_key
 from corral.responses.store import ResponseArchive
-from corral.runner.engines.choice import chosen_name, find_engine
-from corral.runner.engines.environment import engine_variables
+from corral.runner.engines.automatic import Resolved, choice_of, gpus_of, resolve_engine
 from corral.runner.engines.gpus import EngineGPUs
 from corral.runner.factory import EngineFactory
-from corral.runner.interface import EngineChoice
 from corral.runner.prompt_states import PromptStates
 from corral.runner.spare import Spare
 from corral.scheduler.journal import Journal
@@ -121,13 +119,13 @@ def serve(settings: Settings) -> int:
         check_sections(settings.sections)
         for warning in settings.warnings:
             _log.warning(warning)
-        engine = choose_engine(settings)
         descriptors = raise_descriptor_limit()
         if warning := check_models_folder(settings.models_dir):
             _log.warning(warning)
         doors = open_doors(settings)
         certificates = open_certificates(settings, doors)
-        parts = _assemble(settings, engine, doors)
+        # After the doors are open: cards may have to be asked first, and whoever comes meanwhile waits.
+        parts = _assemble(settings, choose_engine(settings), doors)
         lifetime.catch_signals()
         for door in doors:
             _announce(door, settings, parts.keyring)
@@ -166,27 +164,19 @@ def _announce(door: Door, settings: Settings, keyring: Keyring) -> None:
     _log.info("listening address=%s version=%s", address.url(), __version__)
 
 
-def choose_engine(settings: Settings) -> EngineChoice:
-    """The configured engine.
+def choose_engine(settings: Settings) -> Resolved:
+    """The configured engine, or the best one; what was passed over is said.
 
     Raises:
         CorralError: it does not exist.
     """
-    home = home_folder()
-    name = settings.llama_server or settings.engine or chosen_name(home)
-    engine = find_engine(name, home)
-    return EngineChoice(engine.server_path, engine_variables(settings), engine.package_folder)
-
-
-def engine_gpus(settings: Settings, engine: EngineChoice) -> EngineGPUs:
-    """The GPUs of the engine; they are looked up later."""
-    return EngineGPUs(
-        server_path=engine.server_path,
-        package_folder=engine.package_folder,
-        extra_env=engine.extra_env,
-        library=settings.llm_library,
-        with_integrated=settings.counts_integrated,
-    )
+    resolved = resolve_engine(settings, home_folder())
+    for note in resolved.notes:
+        _log.warning(note)
+    if resolved.is_automatic and resolved.devices:
+        names = ", ".join(device.name for device in resolved.devices if device.kind != "cpu")
+        _log.info("engine name=%s devices=%s", resolved.engine.name, names)
+    return resolved
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +278,8 @@ async def _warn_of_unused_gpus(gpus: EngineGPUs) -> None:
         _log.warning("%s; to use it: %s", problem, advice)
 
 
-def _assemble(settings: Settings, engine: EngineChoice, doors: Sequence[Door]) -> _Parts:
+def _assemble(settings: Settings, resolved: Resolved, doors: Sequence[Door]) -> _Parts:
+    engine = choice_of(settings, resolved)
     set_work_timeout(settings.work_timeout_ns / _NS_PER_S)
     translations = TranslatedFiles(settings.models_dir)
     states = PromptStates(settings.models_dir / "corral" / "prompts", settings.prompt_states_mib)
@@ -303,7 +294,7 @@ def _assemble(settings: Settings, engine: EngineChoice, doors: Sequence[Door]) -
         spare=spare,
         has_cache_per_key=settings.has_cache_per_key,
     )
-    gpus = engine_gpus(settings, engine)
+    gpus = gpus_of(settings, resolved)
     lag = LoopLag()
     metrics = (
         ServerMetrics(sources=[lag.family()], has_vllm_names=settings.has_vllm_metrics)
@@ -340,6 +331,7 @@ def _assemble(settings: Settings, engine: EngineChoice, doors: Sequence[Door]) -
         open_account=lambda: _account(settings),
         is_offline=settings.is_offline,
         cloud_source=_cloud_source(),
+        gpu_problem=lambda: gpus.known_problem,
         health=health,
     )
     archive = ResponseArchive(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from corral import API_VERSION, __version__
@@ -38,13 +39,15 @@ class LibraryHandlers:
         scheduler: Loads,
         *,
         cloud_source: str = "config",
+        gpu_problem: Callable[[], tuple[str, str]] = lambda: ("", ""),
     ) -> None:
         self._library = library
         self._puller = puller
         self._scheduler = scheduler
         self._whole_shows = asyncio.Semaphore(_MAX_WHOLE_SHOWS)
         # What switched the hosted service off, in Ollama's words: it always is off.
-        self._status = encode({"cloud": {"disabled": True, "source": cloud_source}})
+        self._cloud = {"disabled": True, "source": cloud_source}
+        self._gpu_problem = gpu_problem
         self._versions = encode({"version": API_VERSION, "corral_version": __version__})
 
     async def root(self, exchange: Exchange) -> None:
@@ -55,7 +58,12 @@ class LibraryHandlers:
         await exchange.respond(200, self._versions, JSON_UTF8)
 
     async def status(self, exchange: Exchange) -> None:
-        await exchange.respond(200, self._status, JSON_UTF8)
+        """Ollama's answer, and what keeps a GPU from being used, if there is such a thing."""
+        problem, advice = self._gpu_problem()
+        found: dict[str, Any] = {"cloud": self._cloud}
+        if problem:
+            found["gpu"] = {"problem": problem, "advice": advice}
+        await exchange.respond(200, encode(found), JSON_UTF8)
 
     async def tags(self, exchange: Exchange) -> None:
         answer = self._library.recent_tags_json()

@@ -48,7 +48,10 @@ _NEW = "my-model"
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the native routes work on. `cloud_source`: what switched the hosted service off, in Ollama's words."""
+    """What the native routes work on. `cloud_source`: what switched the hosted service off, in Ollama's words.
+
+    `gpu_problem`: what is wrong with the use of GPUs, as far as is known, and how to mend it; empty if nothing is.
+    """
 
     inference: Inference
     library: Library
@@ -63,12 +66,17 @@ class Services:
     health: HealthChecks
     is_offline: bool = False
     cloud_source: str = "config"
+    gpu_problem: Callable[[], tuple[str, str]] = lambda: ("", "")
 
 
 def native_surface(services: Services) -> Surface:
     """Ollama's own API, and what Corral adds to it."""
     library = LibraryHandlers(
-        services.library, services.puller, services.scheduler, cloud_source=services.cloud_source
+        services.library,
+        services.puller,
+        services.scheduler,
+        cloud_source=services.cloud_source,
+        gpu_problem=services.gpu_problem,
     )
     account = AccountHandlers(services.open_account, is_offline=services.is_offline)
     routes = (

@@ -25,10 +25,9 @@ from corral.errors import CorralError
 from corral.homefolder import home_folder
 from corral.hostaddress import HostAddress
 from corral.registry.proxies import proxy_for
-from corral.runner.engines.choice import UnknownEngineError, chosen_name, find_engine
-from corral.runner.engines.environment import engine_variables
+from corral.runner.engines.automatic import gpus_of, resolve_engine
+from corral.runner.engines.choice import UnknownEngineError
 from corral.runner.engines.folders import EngineSetupError
-from corral.runner.engines.gpus import EngineGPUs
 from corral.runner.engines.prove import read_features
 from corral.store.catalog import ManifestStore
 
@@ -184,16 +183,13 @@ def check_gpus(env: Mapping[str, str]) -> Iterator[Finding]:
     settings = _settings(env)
     home = home_folder(env)
     try:
-        engine = find_engine(settings.llama_server or settings.engine or chosen_name(home), home)
+        resolved = resolve_engine(settings, home, env)
     except UnknownEngineError:
         return  # reported by the check of the engine
-    gpus = EngineGPUs(
-        server_path=engine.server_path,
-        package_folder=engine.package_folder,
-        extra_env=engine_variables(settings, env),
-        library=settings.llm_library,
-        with_integrated=settings.counts_integrated,
-    )
+    for note in resolved.notes:
+        what, _, command = note.partition("; ")
+        yield warn("engine", what, command or f"{PROGRAM} engine info")
+    gpus = gpus_of(settings, resolved, env)
     problem, advice = gpus.problem()
     if problem:
         yield warn("gpu", problem, advice)
@@ -205,9 +201,8 @@ def check_gpus(env: Mapping[str, str]) -> Iterator[Finding]:
 def check_engine(env: Mapping[str, str]) -> Iterator[Finding]:
     """Which engine is selected, whether it runs, and which CPU features it does not use."""
     home = home_folder(env)
-    name = env.get("CORRAL_LLAMA_SERVER") or env.get("CORRAL_ENGINE") or chosen_name(home)
     try:
-        engine = find_engine(name, home)
+        engine = resolve_engine(_settings(env), home, env).engine
         if engine.server_path is not None:
             yield ok("engine", f"{engine.name}: {engine.server_path}")
             return

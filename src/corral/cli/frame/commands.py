@@ -121,6 +121,11 @@ COMMANDS: tuple[Command, ...] = (
                 "Speak TLS with a certificate made at the start, to try it out",
                 is_own=True,
             ),
+            Flag(
+                "install-engine",
+                "First install an engine for a graphics card that no installed one can use",
+                is_own=True,
+            ),
         ),
         count=0,
         aliases=("start",),

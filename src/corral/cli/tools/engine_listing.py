@@ -11,8 +11,10 @@ from corral.cli.terminal.json_output import print_json
 from corral.config import Settings
 from corral.gpus import EngineDevice
 from corral.homefolder import home_folder
+from corral.runner.engines.automatic import resolve_engine
 from corral.runner.engines.choice import (
     Engine,
+    UnknownEngineError,
     chosen_name,
     find_engine,
     installed_engines,
@@ -29,10 +31,11 @@ def show_list(*, as_json: bool) -> None:
     rows = []
     entries = []
     env = engine_variables(Settings.from_env(os.environ))
+    chosen = _chosen()
     for found in installed_engines(home_folder()):
         uses, problem = _uses(found, env)
-        entries.append({**_summary(found), "features": uses, "problem": problem})
-        mark = "*" if _is_chosen(found) else ""
+        entries.append({**_summary(found, chosen), "features": uses, "problem": problem})
+        mark = "*" if _is_chosen(found, chosen) else ""
         rows.append((mark, found.name, found.version or "-", problem or _short(found, uses)))
     if as_json:
         print_json({"engines": entries})
@@ -40,8 +43,17 @@ def show_list(*, as_json: bool) -> None:
         sys.stdout.write(format_table(rows, header=("", "NAME", "VERSION", "USES")))
 
 
-def _is_chosen(engine: Engine) -> bool:
-    return chosen_name(home_folder()) in (engine.name, str(engine.server_path))
+def _is_chosen(engine: Engine, chosen: str) -> bool:
+    return chosen in (engine.name, str(engine.server_path))
+
+
+def _chosen() -> str:
+    """The engine that a server started now would use; one that cannot be used any more by its name."""
+    try:
+        found = resolve_engine(Settings.from_env(os.environ), home_folder()).engine
+    except UnknownEngineError:
+        return chosen_name(home_folder())
+    return str(found.server_path) if found.server_path else found.name
 
 
 def _uses(engine: Engine, env: dict[str, str]) -> tuple[str, str]:
@@ -73,12 +85,12 @@ def _instructions(features: str) -> str:
     return " ".join(names) or features
 
 
-def _summary(engine: Engine) -> dict[str, Any]:
+def _summary(engine: Engine, chosen: str) -> dict[str, Any]:
     facts = engine.facts
     return {
         "name": engine.name,
         "version": engine.version,
-        "chosen": _is_chosen(engine),
+        "chosen": _is_chosen(engine, chosen),
         "path": str(engine.server_path or engine.package_folder or ""),
         "backend": facts.backend if facts else "",
         "source": facts.source if facts else "",
@@ -96,7 +108,7 @@ def show_info(name: str, *, as_json: bool) -> None:
         UnknownEngineError
     """
     home = home_folder()
-    engine = find_engine(name or chosen_name(home), home)
+    engine = find_engine(name or _chosen(), home)
     env = engine_variables(Settings.from_env(os.environ))
     features, problem = _uses(engine if engine.version else _with_version(engine), env)
     devices: tuple[EngineDevice, ...] = ()
@@ -108,7 +120,7 @@ def show_info(name: str, *, as_json: bool) -> None:
         except ProbeError as error:
             problem = f"it cannot list its devices: {error}"
     answer = {
-        **_summary(_with_version(engine)),
+        **_summary(_with_version(engine), _chosen()),
         "features": features,
         "problem": problem,
         "devices": [_device(device) for device in devices],

@@ -20,6 +20,8 @@ from corral.runner.engines.facts import EngineFacts, read_facts
 from corral.runner.engines.folders import NAMES, NATIVE, engine_folder, known_name
 
 BUILTIN = "builtin"
+# No engine in particular: see `automatic.py`.
+AUTO = "auto"
 _PACKAGE = "xllamacpp"
 
 
@@ -104,12 +106,18 @@ def _find_own(name: str, home: Path) -> Engine:
     return engine
 
 
-def chosen_name(home: Path) -> str:
-    """What `corral engine use` chose; `builtin` if nothing."""
+def stored_name(home: Path) -> str:
+    """What `corral engine use` chose; empty if nothing."""
     try:
-        return (home / "engine").read_text().strip() or BUILTIN
+        return (home / "engine").read_text().strip()
     except OSError:
-        return BUILTIN
+        return ""
+
+
+def chosen_name(home: Path) -> str:
+    """What `corral engine use` chose; `builtin` if nothing in particular."""
+    name = stored_name(home)
+    return BUILTIN if name in ("", AUTO) else name
 
 
 def use_engine(name: str, home: Path) -> Engine:
@@ -118,7 +126,7 @@ def use_engine(name: str, home: Path) -> Engine:
     Raises:
         UnknownEngineError
     """
-    engine = find_engine(name, home)
+    engine = Engine(AUTO) if name.lower() == AUTO else find_engine(name, home)
     home.mkdir(parents=True, exist_ok=True)
     stored = str(engine.server_path) if engine.server_path else engine.name
     temporary = home / f".engine.{os.getpid()}"

@@ -10,12 +10,8 @@ from typing import Any
 from corral.gpus import GPU, EngineDevice, may_have_gpu, merged, read_cards, read_gpus, usable_devices
 from corral.runner.engines.probe import ProbeError, probe_devices
 
-# By the vendor's PCI number: maker, its driver's tool, and the engine for it.
-_CARDS = {
-    "0x10de": ("NVIDIA", "nvidia-smi", "cuda"),
-    "0x1002": ("AMD", "rocm-smi", "rocm"),
-    "0x8086": ("Intel", "vulkaninfo", "vulkan"),
-}
+# The makers' PCI numbers.
+_NVIDIA, _AMD = "0x10de", "0x1002"
 _LEAST_CARD_BYTES = 1 << 30
 
 
@@ -23,8 +19,8 @@ class EngineGPUs:
     """Answers for one engine: a binary, a package folder, or the installed package.
 
     What the engine lists is asked once, until `look_again`. `library` limits what counts (`OLLAMA_LLM_LIBRARY`):
-    `cpu`, or a backend's name with or without a version. `with_integrated`: see `gpus.usable_devices`. May be used by
-    several threads.
+    `cpu`, or a backend's name with or without a version. `with_integrated`: see `gpus.usable_devices`. `devices`:
+    what it lists, if that is known. May be used by several threads.
     """
 
     def __init__(
@@ -35,6 +31,7 @@ class EngineGPUs:
         extra_env: dict[str, str] | None = None,
         library: str = "",
         with_integrated: bool | None = None,
+        devices: tuple[EngineDevice, ...] | None = None,
         probe: Callable[..., tuple[EngineDevice, ...]] = probe_devices,
     ) -> None:
         self._engine: dict[str, Any] = {
@@ -46,7 +43,9 @@ class EngineGPUs:
         self._with_integrated = with_integrated
         self._probe = probe
         self._lock = threading.Lock()
-        self._devices: tuple[EngineDevice, ...] | None = None
+        self._devices = devices
+        # The answer of the last `problem()`.
+        self.known_problem = ("", "")
         self._had_devices = False
         self.failure = ""
 
@@ -110,6 +109,10 @@ class EngineGPUs:
 
     def problem(self) -> tuple[str, str]:
         """What is wrong with the use of GPUs, and how to mend it; empty if nothing is."""
+        self.known_problem = self._problem()
+        return self.known_problem
+
+    def _problem(self) -> tuple[str, str]:
         if self.is_for_cpu:
             return "", ""
         tools = self.tools()
@@ -129,10 +132,13 @@ class EngineGPUs:
     def _unseen_card(self) -> tuple[str, str]:
         """A card that the kernel sees and no tool: its driver is missing, or an engine for it."""
         for vendor, memory_bytes in read_cards():
-            maker, tool, engine = _CARDS.get(vendor, ("", "", ""))
-            if maker == "NVIDIA" or (maker == "AMD" and memory_bytes >= _LEAST_CARD_BYTES):
-                what = f"a GPU of {maker} is not used: its driver does not answer ({tool})"
-                return what, f"install the driver, so that `{tool}` lists the GPU; then {install(engine)}"
+            if vendor == _NVIDIA:
+                what = "a GPU of NVIDIA is not used: its driver does not answer (nvidia-smi)"
+                return what, f"install the driver, so that `nvidia-smi` lists the GPU; then {install('cuda')}"
+            if vendor == _AMD and memory_bytes >= _LEAST_CARD_BYTES:
+                # Its driver is a part of the kernel, and Mesa brings Vulkan for it; ROCm is not needed.
+                reason = self.failure or "the engine has no backend for it"
+                return f"a GPU of AMD is not used: {reason}", self._advice("vulkan")
         return "", ""
 
     def _advice(self, engine: str) -> str:

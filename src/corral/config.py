@@ -28,8 +28,6 @@ def _doubt(setting: Setting, text: str) -> str:
     is_switch = setting.read in (values.boolean, values.maybe_boolean) and text != "auto"
     if is_switch and text not in values.TRUE + values.FALSE and text.lower() not in ("yes", "y", "on"):
         return f"{setting.name}={text!r} is read as true; write 0 for false"
-    if setting.name == "OLLAMA_SCHED_SPREAD" and text in values.FALSE:
-        return f"{setting.name}={text!r} has no effect: {setting.meaning}"
     return ""
 
 

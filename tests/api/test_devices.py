@@ -57,15 +57,15 @@ def test_all_layers(fake_server: Callable[..., Server]) -> None:
     server = fake_server(HAS_GPU, devices="CUDA0=99")
     ask(server)
     entry = loaded(server)
-    assert (entry["size_vram"], entry["size"]) == (33 * MIB, 33 * MIB)
-    assert (entry["gpu_layers"], entry["layers"]) == (3, 3)
-    assert entry["devices"] == [{"name": "CUDA0", "size": 33 * MIB, "layers": 3}]
+    assert (entry["size_vram"], entry["size"]) == (22 * MIB, 22 * MIB)
+    assert (entry["gpu_layers"], entry["layers"]) == (2, 2)
+    assert entry["devices"] == [{"name": "CUDA0", "size": 22 * MIB, "layers": 2}]
     assert "fallback" not in entry
     assert "devices=CUDA0" in request_line(server)
 
 
 @pytest.mark.parametrize(
-    ("num_gpu", "vram_mib", "where"), [(0, 0, "CPU"), (2, 22, "CUDA0+CPU"), (99, 33, "CUDA0")]
+    ("num_gpu", "vram_mib", "where"), [(0, 0, "CPU"), (1, 11, "CUDA0+CPU"), (99, 22, "CUDA0")]
 )
 def test_num_gpu(fake_server: Callable[..., Server], num_gpu: int, vram_mib: int, where: str) -> None:
     """As many layers as asked for; that is no fallback."""
@@ -92,7 +92,7 @@ def test_two_cards(fake_server: Callable[..., Server]) -> None:
 def test_spread(fake_server: Callable[..., Server]) -> None:
     server = fake_server({**HAS_GPU, "OLLAMA_SCHED_SPREAD": "1"}, devices="CUDA0=99,CUDA1=99")
     ask(server)
-    assert [part["size"] for part in loaded(server)["devices"]] == [11 * MIB, 22 * MIB]
+    assert [part["size"] for part in loaded(server)["devices"]] == [11 * MIB, 11 * MIB]
 
 
 def test_out_of_memory_step_by_step(fake_server: Callable[..., Server]) -> None:
@@ -100,14 +100,13 @@ def test_out_of_memory_step_by_step(fake_server: Callable[..., Server]) -> None:
     server = fake_server(HAS_GPU, devices="CUDA0=1")
     ask(server)
     entry = loaded(server)
-    assert (entry["gpu_layers"], entry["layers"]) == (1, 3)
-    assert entry["fallback"] == "2 of 3 layers are on the CPU"
-    assert 'fallback="2 of 3 layers are on the CPU"' in request_line(server)
+    assert (entry["gpu_layers"], entry["layers"]) == (1, 2)
+    assert entry["fallback"] == "1 of 2 layers are on the CPU"
+    assert 'fallback="1 of 2 layers are on the CPU"' in request_line(server)
     assert reasons(server)[0] == "not loaded"
     assert [reason.partition(": ")[2] for reason in reasons(server)[1:]] == [
         "slots 4 -> 1",
-        "GPU layers automatic -> 2",
-        "GPU layers 2 -> 1",
+        "GPU layers automatic -> 1",
     ]
 
 
@@ -126,11 +125,11 @@ def test_another_card_then_the_processor(fake_server: Callable[..., Server]) -> 
 
 def test_a_model_that_must_be_on_a_gpu(fake_server: Callable[..., Server]) -> None:
     """No layer may stay on the processor: by the setting, by a request, and where there is no card at all."""
-    server = fake_server({**HAS_GPU, "CORRAL_DEVICE_POLICY": "require_gpu"}, devices="CUDA0=2")
+    server = fake_server({**HAS_GPU, "CORRAL_DEVICE_POLICY": "require_gpu"}, devices="CUDA0=1")
     assert "GPU memory" in refused(server)
     assert server.get("/api/ps")["models"] == []
     ask(server, device_policy="prefer_gpu")
-    assert loaded(server)["gpu_layers"] == 2
+    assert loaded(server)["gpu_layers"] == 1
     without = fake_server()
     assert "device_policy is require_gpu" in refused(without, device_policy="require_gpu")
 
@@ -141,7 +140,7 @@ def test_the_processor_alone(fake_server: Callable[..., Server]) -> None:
     assert loaded(server)["size_vram"] == 0
     assert "fallback" not in request_line(server)
     ask(server, device_policy="require_gpu")
-    assert loaded(server)["gpu_layers"] == 3
+    assert loaded(server)["gpu_layers"] == 2
 
 
 @pytest.mark.parametrize("value", ["gpu", "", "PREFER"])
@@ -164,4 +163,4 @@ def test_a_lost_gpu(fake_server: Callable[..., Server], tmp_path: Path) -> None:
     lost.unlink()
     server.post("/api/generate", {"model": "m", "keep_alive": 0})
     ask(server)
-    assert loaded(server)["gpu_layers"] == 3
+    assert loaded(server)["gpu_layers"] == 2

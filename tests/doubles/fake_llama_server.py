@@ -14,7 +14,7 @@ FAKE_LOAD_S=x          time that loading takes, with progress
 FAKE_LOAD_HANGS=1      loading never ends and says nothing
 FAKE_LOAD_FAILS=text   say text on stderr and exit with code 1
 FAKE_MAX_SLOTS=n       run out of memory while loading with more slots
-FAKE_DEVICES=A=n,B=m    it has these devices, with room for n and m of a model's three layers; more is the end, in the
+FAKE_DEVICES=A=n,B=m    it has these devices, with room for n and m of a model's two layers; more is the end, in the
                        words of CUDA
 FAKE_LOST=path         while this file exists, it has no device, and one that uses a device dies at the next token
 FAKE_LOG=path          append a line for each request and each cancelled one
@@ -182,7 +182,7 @@ def end_with_parent() -> None:
     os._exit(1)
 
 
-LAYERS = 3  # as in `say`, with the output
+LAYERS = 2  # as in `say`, with the output
 MIB_OF_A_LAYER = 10
 
 

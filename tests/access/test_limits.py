@@ -265,6 +265,32 @@ def test_tokens(counted: KeyedServer) -> None:
     assert spent.stat().st_mode & 0o777 == 0o600
 
 
+def test_vectors_and_tokens_count_too(counted: KeyedServer) -> None:
+    counted.create("embed", "embed")
+    limited = key(counted, "vectors", tpm=10_000)
+
+    def left() -> int:
+        return int(ask(counted, "/api/tags", limited, None)[1]["x-ratelimit-remaining-tokens"])
+
+    assert left() == 10_000
+    status, _, data = ask(
+        counted, "/api/embed", limited, {"model": "embed", "input": ["one text", "another"]}
+    )
+    used = json.loads(data)["prompt_eval_count"]
+    assert status == 200 and used > 0 and left() == 10_000 - used
+    assert ask(counted, "/api/tokenize", limited, {"model": "say", "content": "x"})[0] == 200
+    status, _, data = ask(
+        counted, "/api/generate", limited, {"model": "say", "prompt": "now A", "stream": False}
+    )
+    answer = json.loads(data)
+    used += answer["prompt_eval_count"] + answer["eval_count"]
+    assert left() == 10_000 - used
+    small = key(counted, "small", tpm=3)
+    status, headers, data = ask(counted, "/v1/embeddings", small, {"model": "embed", "input": "word " * 50})
+    assert status == 429 and json.loads(data)["error"]["code"] == "rate_limit_exceeded"
+    assert int(headers["retry-after"]) >= 1
+
+
 @pytest.mark.slow
 def test_many_clients_never_exceed_a_limit(counted: KeyedServer) -> None:
     """64 at a time: exactly as many are let in as are allowed, and tokens stay within theirs."""

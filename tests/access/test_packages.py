@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.access.conftest import KeyedServer, scoped
+from tests.conftest import PLAIN_TEMPLATE
 from tests.extras import lazily
 
 if TYPE_CHECKING:
@@ -23,6 +24,18 @@ else:
 
 QUESTION: Any = [{"role": "user", "content": "now A"}]
 ANSWER = "Alpha beta gamma delta epsilon."
+
+
+@pytest.fixture(scope="module")
+def keyed(process: None) -> Iterator[KeyedServer]:
+    """A server of its own: wrong keys are counted, and others here send many."""
+    server = KeyedServer()
+    try:
+        server.create("say", "say", template=PLAIN_TEMPLATE, parameters={"temperature": 0})
+        server.create("tiny", "tiny")
+        yield server
+    finally:
+        server.close()
 
 
 @pytest.fixture(scope="module")

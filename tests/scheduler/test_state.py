@@ -10,6 +10,7 @@ import pytest
 
 from corral.devices import CPU, Machine
 from corral.errors import CorralError, InsufficientMemoryError, QueueFullError, RunnerStartError
+from corral.gpus import GPU
 from corral.runner.interface import RunnerSpec
 from corral.scheduler import events as ev
 from corral.scheduler import instructions as ins
@@ -37,9 +38,11 @@ def wish(key: str = "a", *, gib: float = 0.1, **changes: Any) -> LoadRequest:
 class Driver:
     """Plays the loop: sends events, keeps what came out, answers measurements with `free_gib`."""
 
-    def __init__(self, *, free_gib: float = 64, total_gib: float = 64, **config: Any) -> None:
+    def __init__(
+        self, *, free_gib: float = 64, total_gib: float = 64, gpus: tuple[GPU, ...] = (), **config: Any
+    ) -> None:
         self.now = 1_000 * SECOND
-        self.machine = Machine(CPU(4, 8), int(total_gib * GIB), int(free_gib * GIB))
+        self.machine = Machine(CPU(4, 8), int(total_gib * GIB), int(free_gib * GIB), gpus)
         self.state = SchedulerState(SchedulerConfig(**config), self.machine)
         self.ticket = 0
         self.out: list[ins.Instruction] = []
@@ -702,6 +705,35 @@ def test_out_of_memory_evicts_the_others_and_retries_once() -> None:
     assert d.start_reason() == "retry after out of memory: slots 4 -> 1, memory limit raised to 214.7 GB"
     d.send(ev.LoadFailed(second, OOM, is_out_of_memory=True))
     assert d.refused_for_memory() == ticket
+
+
+def test_a_gpu_that_never_was_unloads_nothing() -> None:
+    """Who asks for one on a machine without is refused at once; the loaded model stays, and others go on."""
+    d = Driver()
+    runner = d.idle(wish("a"))
+    ticket = d.ask(wish("a", device_policy="require_gpu"))
+    (refusal,) = d.of()
+    assert isinstance(refusal, ins.Refuse)
+    assert refusal.ticket == ticket
+    assert "device_policy is require_gpu" in str(refusal.error)
+    assert d.phase(runner) is Phase.READY
+    assert d.of(ins.StopRunner) == []
+    ticket = d.ask(wish("a"))
+    assert d.of() == [ins.Grant(ticket, runner)]
+
+
+def test_after_a_suspension_models_on_gpus_are_loaded_again() -> None:
+    """Idle ones at once, busy ones when they are idle; those on the processor stay."""
+    gpu = GPU(0, "RTX", "cuda", 24 << 30, 24 << 30, device="CUDA0")
+    d = Driver(gpus=(gpu,))
+    idle = d.idle(wish("a"))
+    ticket, busy = d.load(wish("b"))
+    on_cpu = d.idle(wish("c", device_policy="cpu"))
+    d.send(ev.MachineResumed())
+    assert d.of(ins.StopRunner) == [ins.StopRunner(idle, "the machine was suspended")]
+    assert (d.phase(busy), d.phase(on_cpu)) == (Phase.READY, Phase.READY)
+    d.send(ev.LeaseEnded(ticket))
+    assert d.of(ins.StopRunner) == [ins.StopRunner(busy, "the machine was suspended")]
 
 
 def test_out_of_memory_with_nothing_to_give_up() -> None:

@@ -50,6 +50,11 @@ def policy_of(request: LoadRequest, config: SchedulerConfig) -> str:
     return request.options.device_policy or config.device_policy
 
 
+def must_use_gpus(request: LoadRequest, config: SchedulerConfig) -> bool:
+    """Whether the model is not to be served where it is not on GPUs as a whole."""
+    return policy_of(request, config) == "require_gpu"
+
+
 def may_use_gpus(request: LoadRequest, config: SchedulerConfig) -> bool:
     """Whether a GPU would be used if there were one with room."""
     options = request.options
@@ -234,7 +239,7 @@ def _plan(
 ) -> Plan:
     options, split = request.options, draft.split
     is_offloaded = bool(draft.gpus)
-    is_required = policy_of(request, config) == "require_gpu"
+    is_required = must_use_gpus(request, config)
     cache_mib = 0 if retry.is_any else _cache_mib(request, config, machine, draft)
     num_gpu = options.num_gpu if retry.layers is None else retry.layers
     if is_offloaded and is_required and num_gpu < 0:

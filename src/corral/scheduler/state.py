@@ -375,6 +375,9 @@ class SchedulerState:
                 is_loading = other.phase is Phase.LOADING
                 self._explain(waiting, (reasons.load_of if is_loading else reasons.end_of)(other.origin.name))
                 return False
+        if not self._had_gpus and placement.must_use_gpus(request, config_for(request, self._config)):
+            self._refuse(waiting, no_device(request.name, self._machine))
+            return True
         own = self._by_key.get(request.weights_key)
         if own is not None:
             # What it was started with does not serve this request.
@@ -399,7 +402,7 @@ class SchedulerState:
         machine = self._machine_beside(others)
         config = config_for(request, self._config)
         plan = placement.plan_load(request, config, machine, waiting.retry)
-        if not plan.is_offloaded and placement.policy_of(request, config) == "require_gpu":
+        if not plan.is_offloaded and placement.must_use_gpus(request, config):
             self._refuse(waiting, no_device(request.name, self._machine))
             return True
         fit = placement.fit(plan, machine)

@@ -255,7 +255,7 @@ def test_a_look_at_the_file_does_not_release_its_locks(store: KeyStore) -> None:
 def test_keys_hold_on_when_the_file_goes(store: KeyStore) -> None:
     """A server that asked for keys does not become open because its file was lost or broken."""
     _, text = store.create(KeyOrder("a"))
-    ring = Keyring(store.path)
+    ring = Keyring(store.path, look_s=0)
     assert ring.find(text, 0) is not None
     for file in store.path.parent.iterdir():
         file.unlink()

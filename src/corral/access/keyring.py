@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import secrets
 import sqlite3
+import time
 from hmac import compare_digest
 from pathlib import Path
 
@@ -23,6 +24,8 @@ _log = logging.getLogger("corral.access")
 _problems = Sparing(_log, lines_per_minute=6)
 # The event loop waits here, so not for long.
 _TIMEOUT_S = 0.2
+# How often another file in the place of the one that is open is looked for. Changes in the file are seen at once.
+_LOOK_S = 1.0
 # The digest of no key.
 _NOTHING = secrets.token_bytes(32)
 
@@ -30,8 +33,10 @@ _NOTHING = secrets.token_bytes(32)
 class Keyring:
     """For one thread. A file that cannot be read later on leaves the keys as they were."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, look_s: float = _LOOK_S) -> None:
         self._path = path
+        self._look_s = look_s
+        self._looked_s = 0.0
         self._connection: sqlite3.Connection | None = None
         self._inode = self._version = -1
         self._had_keys = False
@@ -68,6 +73,20 @@ class Keyring:
         return key if is_new or is_old else None
 
     def _refresh(self) -> None:
+        now_s = time.monotonic()
+        if self._connection is None or now_s - self._looked_s >= self._look_s:
+            self._looked_s = now_s
+            self._look()
+        if self._connection is None:
+            return
+        try:
+            if self._version != self._data_version():
+                self._read()
+        except sqlite3.Error as exc:
+            _problems.write(logging.ERROR, "keys stay as they were: %s", exc)
+
+    def _look(self) -> None:
+        """Open the file if there is one now, or another one in its place."""
         try:
             inode = self._path.stat().st_ino
         except FileNotFoundError:
@@ -80,8 +99,6 @@ class Keyring:
         try:
             if self._connection is None or inode != self._inode:
                 self._open()
-            elif self._version != self._data_version():
-                self._read()
         except (sqlite3.Error, DatabaseError) as exc:
             _problems.write(logging.ERROR, "keys stay as they were: %s", exc)
 

@@ -49,8 +49,10 @@ class Lifetime:
         self._previous: dict[int, Any] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._terminals = [stream.fileno() for stream in (sys.stdin, sys.stderr) if _is_terminal(stream)]
-        # Reads the configuration again; False if there is nothing to read.
-        self.reload: Callable[[], bool] = lambda: False
+        # Reads the configuration again; False if there is nothing to read. Until the server can, it is only noted.
+        self.reload: Callable[[], bool] = self._note_reload
+        self.can_reload = False
+        self.wants_reload = False
 
     @property
     def is_hurried(self) -> bool:
@@ -131,6 +133,10 @@ class Lifetime:
             _log.info("stopping signal=%s", name)
             self._limit(self._drain_delay_s + self._drain_timeout_s + _END_S)
             self._call(self._stop)
+
+    def _note_reload(self) -> bool:
+        self.wants_reload = self.can_reload
+        return self.can_reload
 
     def _limit(self, seconds: float) -> None:
         """Exit after this time, whatever is still running."""

@@ -114,6 +114,7 @@ def serve(settings: Settings) -> int:
         drain_delay_s=settings.drain_delay_ns / _NS_PER_S,
         drain_timeout_s=settings.drain_timeout_ns / _NS_PER_S,
     )
+    lifetime.can_reload = bool(settings.files) or settings.tls_cert is not None
     doors: list[Door] = []
     try:
         check_sections(settings.sections)

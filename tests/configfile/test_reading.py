@@ -15,7 +15,6 @@ from corral.configfile.kinds import kind_of
 from corral.configfile.problems import ConfigFileError
 from corral.configfile.reading import FileConfig, config_paths, read_config
 from corral.configfile.schema import json_schema
-from corral.configfile.sections import Group
 from corral.settingstable import SETTINGS
 
 Read = Callable[..., FileConfig]
@@ -100,8 +99,6 @@ def test_no_file_is_needed_but_a_named_one(tmp_path: Path) -> None:
         ("models = 3", 1, "models must be a table of tables"),
         ("[models]\nm = 3", 2, "expected a table"),
         ("[aliases]\na = 3", 2, "expected the name of a model"),
-        ("[groups.g]\nmode = 'together'", 1, "a group needs members"),
-        ("[groups.g]\nmembers = ['a']\nmode = 'apart'", 3, 'mode must be "together"'),
     ],
 )
 def test_what_is_wrong_has_a_line(read: Read, text: str, line: int, problem: str) -> None:
@@ -174,9 +171,6 @@ set = { temperature = 0.2, stop = ["x"] }
 engine = { cache_ram = "2GiB", num_batch = 64, flash_attention = true, kv_cache_type = "q8_0" }
 [aliases]
 "GPT-4o" = "qwen3:8b"
-[groups.pair]
-members = ["qwen3*", "embed"]
-mode = "one-at-a-time"
 """
 
 
@@ -202,9 +196,6 @@ def test_sections_of_models(read: Read) -> None:
     other = sections.section_for(("llama", "llama:latest"))
     assert (other.defaults, other.strip, other.engine) == ({"num_ctx": 1024}, frozenset(), {})
     assert sections.aliases == {"gpt-4o": "qwen3:8b", "coder": "qwen3:8b"}
-    assert sections.groups == (Group("pair", ("qwen3*", "embed"), "one-at-a-time"),)
-    assert sections.groups_of(("qwen3:8b",)) == sections.groups
-    assert sections.groups_of(("llama",)) == ()
 
 
 @pytest.mark.parametrize(("text", "value"), [('"on"', True), ("false", False), ('"auto"', None)])

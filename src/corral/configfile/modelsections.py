@@ -1,18 +1,18 @@
-"""Reads the sections for models, aliases and groups, and reports what is wrong in them."""
+"""Reads the sections for models and aliases, and reports what is wrong in them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, cast
+from typing import Any
 
 from corral import settingvalues as values
 from corral.configfile import kinds
 from corral.configfile.kinds import Kind
 from corral.configfile.locate import Keys
 from corral.configfile.problems import Reporter
-from corral.configfile.sections import GROUP_MODES, Group, GroupMode, ModelSection
+from corral.configfile.sections import ModelSection
 from corral.settingvalues import UnreadableError
 from corral.types import LoadOptions, SamplingOptions
 
@@ -60,10 +60,6 @@ MODEL_KEYS: Mapping[str, Kind] = {
     "set": Kind((dict,), {"type": "object"}, "a table of options"),
     "engine": Kind((dict,), {"type": "object"}, "a table of engine settings"),
 }
-GROUP_KEYS: Mapping[str, Kind] = {
-    "members": kinds.STRINGS,
-    "mode": Kind((str,), {"enum": list(GROUP_MODES)}, ", ".join(f'"{mode}"' for mode in GROUP_MODES)),
-}
 
 
 def engine_kind(name: str) -> Kind:
@@ -92,9 +88,6 @@ class SectionReader:
             else:
                 self._reporter.report(("aliases", alias), "expected the name of a model")
         return found
-
-    def groups(self, tables: object) -> list[Group]:
-        return [self._group(name, table) for name, table in self._tables(("groups",), tables)]
 
     def _tables(self, keys: Keys, tables: object) -> list[tuple[str, dict[str, Any]]]:
         if not isinstance(tables, dict):
@@ -131,17 +124,6 @@ class SectionReader:
             draft=known.get("draft", ""),
             aliases=tuple(known.get("aliases", ())),
         )
-
-    def _group(self, name: str, table: dict[str, Any]) -> Group:
-        keys = ("groups", name)
-        known = self._known(keys, table, GROUP_KEYS)
-        mode = known.get("mode", "together")
-        if mode not in GROUP_MODES:
-            self._reporter.report((*keys, "mode"), f"mode must be {GROUP_KEYS['mode'].expected}")
-            mode = "together"
-        if not known.get("members"):
-            self._reporter.report(keys, "a group needs members, a list of model names")
-        return Group(name, tuple(known.get("members", ())), cast(GroupMode, mode))
 
     def _known(self, keys: Keys, table: dict[str, Any], kinds_of: Mapping[str, Kind]) -> dict[str, Any]:
         """The keys that exist and whose values have the right type."""

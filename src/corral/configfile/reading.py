@@ -18,7 +18,7 @@ from corral.configfile.kinds import kind_of
 from corral.configfile.locate import Keys, lines_of_keys
 from corral.configfile.modelsections import SectionReader
 from corral.configfile.problems import ConfigFileError, Problem, Reporter
-from corral.configfile.sections import NO_SECTIONS, Group, ModelSection, Sections
+from corral.configfile.sections import NO_SECTIONS, ModelSection, Sections
 from corral.homefolder import home_folder
 from corral.hostaddress import host_problem
 from corral.settingstable import SETTINGS, Setting
@@ -29,7 +29,7 @@ _MAX_BYTES = 4 << 20
 _BY_PATH = {setting.path: setting for setting in SETTINGS}
 _SECTIONS = frozenset(setting.path.partition(".")[0] for setting in SETTINGS)
 # Sections that are not made of settings.
-_OTHER_SECTIONS = ("models", "aliases", "groups")
+_OTHER_SECTIONS = ("models", "aliases")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,23 +111,21 @@ def _merged(readers: Sequence[_FileReader]) -> FileConfig:
     sources: dict[str, Source] = {}
     models: list[ModelSection] = []
     aliases: dict[str, str] = {}
-    groups: dict[str, Group] = {}
     tables: dict[Keys, dict[str, Any]] = {}
     warnings = []
     for reader in readers:
         for keys, table in reader.tables:
-            tables[keys] = table if keys[0] == "groups" else _together(tables.get(keys, {}), table)
+            tables[keys] = _together(tables.get(keys, {}), table)
         texts |= reader.texts
         sources |= reader.sources
         models += reader.models
         aliases |= reader.aliases
-        groups |= {group.name: group for group in reader.groups}
         if warning := _permission_warning(reader.path):
             warnings.append(warning)
     for section in models:
         if section.is_exact:
             aliases |= {alias.lower(): section.pattern for alias in section.aliases}
-    sections = Sections(tuple(models), aliases, tuple(groups.values()))
+    sections = Sections(tuple(models), aliases)
     paths = tuple(reader.path for reader in readers)
     return FileConfig(paths, texts, sources, sections, tables, tuple(warnings))
 
@@ -164,7 +162,6 @@ class _FileReader:
         self.sources: dict[str, Source] = {}
         self.models: list[ModelSection] = []
         self.aliases: dict[str, str] = {}
-        self.groups: list[Group] = []
         self.tables: list[tuple[Keys, dict[str, Any]]] = []
         try:
             tables = tomllib.loads(text)
@@ -182,8 +179,6 @@ class _FileReader:
                 self.models = sections.models(table)
             elif name == "aliases":
                 self.aliases = sections.aliases(table)
-            elif name == "groups":
-                self.groups = sections.groups(table)
             elif name not in _SECTIONS:
                 self._report_unknown_section(name)
             elif not isinstance(table, dict):

@@ -8,7 +8,6 @@ from typing import Any
 from corral.configfile.kinds import Kind, kind_of
 from corral.configfile.modelsections import (
     ENGINE_KEYS,
-    GROUP_KEYS,
     LOAD_OPTIONS,
     MODEL_KEYS,
     OPTION_NAMES,
@@ -30,8 +29,6 @@ def json_schema() -> dict[str, Any]:
     properties: dict[str, Any] = {name: _table(keys) for name, keys in sections.items()}
     properties["models"] = _tables(_model(), "What holds for the models whose names match")
     properties["aliases"] = _tables({"type": "string"}, "Further names of models")
-    group = _table({name: _value(kind) for name, kind in GROUP_KEYS.items()})
-    properties["groups"] = _tables(group, "Models that are loaded together, one at a time, or that stay")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "The configuration file of corral serve",

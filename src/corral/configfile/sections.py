@@ -1,8 +1,7 @@
-"""Sections that are not settings: models by glob, aliases, and groups of models.
+"""Sections that are not settings: models by glob, and aliases.
 
 [models."qwen3*"]      num_ctx = 8192   set = { temperature = 0.2 }
 [aliases]              "gpt-4o-mini" = "llama3.2"
-[groups.agents]        members = ["coder", "embed"]   mode = "together"
 """
 
 from __future__ import annotations
@@ -10,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any
 
-GroupMode = Literal["together", "one-at-a-time", "pinned"]
-GROUP_MODES: tuple[GroupMode, ...] = ("together", "one-at-a-time", "pinned")
 _GLOB = frozenset("*?[")
 
 
@@ -56,25 +53,11 @@ class ModelSection:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """Models that belong together. The names of the members are globs too.
-
-    `together`: they make no room for each other as long as another model can go. `one-at-a-time`: at most one of them
-    is loaded. `pinned`: they are not unloaded for other models, nor because they are idle.
-    """
-
-    name: str
-    members: tuple[str, ...]
-    mode: GroupMode = "together"
-
-
-@dataclass(frozen=True, slots=True)
 class Sections:
     """All sections, in the order of the files. `aliases` are further names of models, in lower case."""
 
     models: tuple[ModelSection, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
-    groups: tuple[Group, ...] = ()
 
     def section_for(self, names: tuple[str, ...]) -> ModelSection:
         """What holds for a model: globs in their order, later ones win, and exact names last.
@@ -87,13 +70,6 @@ class Sections:
                 if section.is_exact is is_exact and section.matches(names):
                     found = section.over(found)
         return found
-
-    def groups_of(self, names: tuple[str, ...]) -> tuple[Group, ...]:
-        return tuple(
-            group
-            for group in self.groups
-            if any(fnmatchcase(name, member.lower()) for name in names for member in group.members)
-        )
 
 
 NO_SECTIONS = Sections()

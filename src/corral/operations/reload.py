@@ -127,6 +127,8 @@ def follow_configuration(
         return True
 
     lifetime.reload = begin
+    if lifetime.wants_reload:
+        begin()
     lifetime.watch(reloader.watch())
 
 

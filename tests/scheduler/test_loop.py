@@ -358,14 +358,17 @@ def test_a_failed_load_is_told_to_all_and_not_remembered() -> None:
     run(test)
 
 
-def test_an_unforeseen_error_of_the_factory_does_not_wedge() -> None:
+@pytest.mark.parametrize(
+    ("error", "text"), [(ZeroDivisionError("bug"), "bug"), (MemoryError(), "MemoryError")]
+)
+def test_an_unforeseen_error_of_the_factory_does_not_wedge(error: Exception, text: str) -> None:
     """A bug below becomes an error of the requests, and other models load."""
 
     async def test() -> None:
         factory = FakeFactory()
-        factory.failures["a"] = ZeroDivisionError("bug")
+        factory.failures["a"] = error
         async with make(factory) as scheduler:
-            with pytest.raises(RunnerStartError, match="error starting llama-server: bug"):
+            with pytest.raises(RunnerStartError, match=f"^error starting llama-server: {text}$"):
                 await use(scheduler, wish())
             await use(scheduler, wish("b"))
 

@@ -371,7 +371,7 @@ class Scheduler:
             self._loads.pop(runner_id, None)
             _log.exception("load failed model=%s", spec.name)
             self._decisions.load_failed(spec.name, error, level=logging.NOTSET)  # it is logged
-            failure = RunnerStartError(f"error starting llama-server: {error}")
+            failure = RunnerStartError(f"error starting llama-server: {str(error) or type(error).__name__}")
             self._tell(events.LoadFailed(runner_id, failure))
             return
         self._loads.pop(runner_id, None)

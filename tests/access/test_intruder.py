@@ -325,3 +325,13 @@ def test_nothing_of_a_key_is_in_the_log(keyed: KeyedServer) -> None:
     log = "".join(keyed.log)
     assert text[12:] not in log and made[12:] not in log
     assert f"key={text[3:11]}" in log
+
+
+def test_other_refusals_keep_their_form(keyed: KeyedServer) -> None:
+    """What Ollama answers with 403 for another reason has no word about keys in it."""
+    body = {"model": "say", "input": "x", "tools": [{"type": "web_search"}]}
+    cloud = {"model": "gpt-oss:120b-cloud", "messages": []}
+    for path, asked in (("/v1/responses", body), ("/v1/chat/completions", cloud)):
+        status, answer = keyed.request("POST", path, asked)
+        assert status != 403 or b"API key" not in answer
+        assert b"insufficient_permissions" not in answer

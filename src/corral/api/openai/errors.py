@@ -11,11 +11,10 @@ from corral.golang.json import escape_string
 _TYPES = {
     400: b"invalid_request_error",
     401: b"invalid_request_error",
-    403: b"invalid_request_error",
     404: b"not_found_error",
     429: b"rate_limit_error",
 }
-_CODES = {401: "invalid_api_key", 403: "insufficient_permissions", 429: "rate_limit_exceeded"}
+_CODES = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
 
 
 def envelope(status: int, text: str, hint: str = "", code: str = "", param: str = "") -> bytes:

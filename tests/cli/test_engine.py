@@ -29,8 +29,12 @@ def engine(home: Path, *words: str, **env: str) -> subprocess.CompletedProcess[s
 
 
 def test_list_and_use(tmp_path: Path) -> None:
-    """The chosen one has a star."""
+    """The chosen one has a star; without a choice, the best one that is there."""
     put_native(tmp_path, wheel_version())
+    assert [row.split()[1] for row in engine(tmp_path).stdout.splitlines() if row.startswith("*")] == [
+        "native"
+    ]
+    assert engine(tmp_path, "use", "builtin").returncode == 0
     lines = engine(tmp_path).stdout.splitlines()
     assert lines[0].split() == ["NAME", "VERSION", "USES"]
     assert lines[1].startswith("*    builtin")
@@ -86,7 +90,7 @@ def test_install_use_and_remove(tmp_path: Path) -> None:
     assert "NVIDIA H200" in text
     assert "1.1 GB" in text
     assert engine(home, "remove", "cuda").stdout == (
-        "the cuda engine was removed; servers started from now on use 'builtin'\n"
+        "the cuda engine was removed; servers started from now on choose one themselves (auto)\n"
     )
     assert engine(home, "remove", "cuda").stdout == "the cuda engine is not installed\n"
     assert "rocm" in engine(home).stdout

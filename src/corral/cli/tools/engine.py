@@ -25,7 +25,7 @@ _FLAGS = {
 }
 _USAGE = (
     f"usage: {PROGRAM} engine [list | info [NAME] | install NAME | build [NAME] | use NAME | remove NAME]; NAME is "
-    "cuda, rocm, vulkan or native (install: or auto; use: or builtin, llama-server, PATH)"
+    "cuda, rocm, vulkan or native (install: or auto; use: or auto, builtin, llama-server, PATH)"
 )
 _TIMES = {
     NATIVE: "about ten minutes on two cores",
@@ -153,7 +153,7 @@ def _remove(name: str) -> None:
     if not was_here:
         print(f"the {name} engine is not installed")
     elif is_chosen:
-        print(f"the {name} engine was removed; servers started from now on use '{chosen_name(home)}'")
+        print(f"the {name} engine was removed; servers started from now on choose one themselves (auto)")
     else:
         print(f"the {name} engine was removed")
 

@@ -82,7 +82,7 @@ MAY_IMPORT = {
     "cli.completion": "cli.agents cli.frame cli.http weights.quantize",
     "cli.doctor": "cli.frame cli.http cli.terminal registry runner store",
     "cli.keys": "access cli.frame cli.http cli.terminal",
-    "cli.tools": "cli.conversation cli.frame cli.http cli.terminal runner server",
+    "cli.tools": "cli.conversation cli.frame cli.http cli.terminal inference runner server",
     "cli": "cli.frame cli.http cli.models cli.terminal",
     "demo": "",
 }

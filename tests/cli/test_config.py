@@ -67,6 +67,14 @@ def test_check_lists_all_problems(tmp_path: Path) -> None:
     assert [check["level"] for check in found] == ["fail", "fail"]
 
 
+def test_check_finds_options_of_the_wrong_type(tmp_path: Path) -> None:
+    """What a server would refuse to start with."""
+    (tmp_path / "config.toml").write_text("[models.m]\nset = { temperature = 'hot' }\n")
+    checked = corral(tmp_path, "config", "check")
+    assert checked.returncode == 1
+    assert checked.stdout == '[models."m"]: option "temperature" must be of type float32\n'
+
+
 @pytest.mark.parametrize("words", [["shwo"], ["show", "more"]])
 def test_words_that_config_does_not_take(tmp_path: Path, words: list[str]) -> None:
     done = corral(tmp_path, "config", *words)

@@ -10,6 +10,7 @@ from corral.config import Settings
 from corral.configfile.effective import effective_settings, shown_config
 from corral.configfile.problems import ConfigFileError
 from corral.configfile.reading import config_paths, read_config
+from corral.errors import CorralError
 
 _ACTIONS = ("show", "check", "path", "schema")
 
@@ -61,11 +62,17 @@ def _print_paths() -> None:
 
 def _check() -> int:
     """Every problem of every file, each on a line."""
+    from corral.inference.sectioncheck import check_sections  # all of the engine's options
+
     try:
         settings = Settings.load()
+        check_sections(settings.sections)
     except ConfigFileError as error:
         for problem in error.problems:
             print(problem)
+        return 1
+    except CorralError as error:
+        print(error)
         return 1
     for warning in settings.warnings:
         print(f"warning: {warning}")

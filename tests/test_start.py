@@ -113,7 +113,7 @@ def test_a_store_that_can_only_be_read_is_served(start_server: Start, read_only:
 def test_a_public_address_is_told_loudly(start_server: Start) -> None:
     server = start_server(OLLAMA_HOST="0.0.0.0:0")
     (line,) = [line for line in server.log if "ANYONE WHO CAN REACH" in line]
-    assert "OLLAMA_HOST=127.0.0.1" in line and "firewall" in line
+    assert "OLLAMA_HOST=127.0.0.1" in line and "corral key create NAME" in line
 
 
 def test_names_from_clients_cannot_forge_lines(server: Server) -> None:

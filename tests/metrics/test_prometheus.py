@@ -41,6 +41,7 @@ def test_alerts_and_board_ask_for_what_exists(text: str) -> None:
 
 
 @needs_prometheus
+@pytest.mark.process
 def test_the_alerts_fire_when_they_should() -> None:
     done = subprocess.run(
         ["promtool", "test", "rules", "corral_test.yml"], cwd=ALERTS, capture_output=True, text=True, timeout=120,

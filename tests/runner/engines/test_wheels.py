@@ -158,6 +158,7 @@ def test_architectures_of_nvidia() -> None:
         assert caught.value.hint
 
 
+@pytest.mark.process
 def test_architectures_of_amd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From what the kernel says of its nodes; the processor is one too."""
     nodes = tmp_path / "sys/class/kfd/kfd/topology/nodes"

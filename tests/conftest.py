@@ -168,6 +168,11 @@ def loop_guard(request: pytest.FixtureRequest) -> Iterator[None]:
 _reported: list[str] = []
 
 
+def pytest_sessionstart() -> None:
+    """Under nohup the servers of the tests would inherit that SIGHUP does nothing."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def pytest_collection_finish() -> None:
     """What was imported stays, so no test waits while all of it is searched for garbage."""
     gc.collect()

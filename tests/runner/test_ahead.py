@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.errors import ContextOverflowError, RunnerExitedError
+from corral.errors import ContextOverflowError
 from corral.runner.ahead import Ahead, UnderWay
 from corral.runner.engine import EngineRunner
 from corral.runner.factory import EngineFactory
@@ -59,8 +59,6 @@ class Engine:
             try:
                 sent = await self.ahead.begin(under_way)
                 tokens = list(map(ord, sent)) if isinstance(sent, str) else sent
-                while under_way.steps:  # the engine computes the steps first
-                    await under_way.steps.popleft()
                 cached = shared_length(self.cache, tokens)
                 self.cache = [*tokens, 1]
                 self.ahead.note_tokens(under_way, 1, 0.1)
@@ -81,7 +79,7 @@ def test_alone_it_goes_in_batches() -> None:
     assert engine.sent == []
     _, final = engine.complete([7] * 2000)
     assert engine.sent == [512, 1024, 1536]
-    assert engine.slots == [None, 3, 3]
+    assert engine.slots == [None, None, None]  # the engine finds the slot
     assert (final.prompt_count, final.cached_count) == (2000, 0)
 
 
@@ -105,103 +103,12 @@ def test_steps_follow_who_is_there() -> None:
         engine.ahead._ask = ask
         under_way = UnderWay(CompletionRequest("x" * 20_000, SamplingOptions()))
         await engine.ahead.begin(under_way)
-        await asyncio.gather(*under_way.steps)
         sizes = [after - before for before, after in itertools.pairwise([0, *engine.sent])]
         assert sizes[:4] == [512] * 4
         assert sizes[7] == 125  # a quarter of a second
         assert sizes[12] == 40  # 2.6 tokens of 50 ms, less the one of the stream
         engine.ahead.leave(under_way)
         engine.ahead.leave(stream)
-        engine.end_streams()
-
-    asyncio.run(main())
-
-
-def test_the_next_step_waits_in_the_engine() -> None:
-    """Never more than one that is computed and one that waits; the first goes alone, since it chooses the slot."""
-
-    async def main() -> None:
-        engine = Engine()
-        plain, count, most = engine.ask, 0, []
-
-        async def ask(path: str, body: dict[str, Any]) -> Any:
-            nonlocal count
-            count += 1
-            most.append((count, body.get("id_slot")))
-            await asyncio.sleep(0)
-            answer = await plain(path, body)
-            count -= 1
-            return answer
-
-        engine.ahead._ask = ask
-        under_way = UnderWay(CompletionRequest("x" * 5000, SamplingOptions()))
-        await engine.ahead.begin(under_way)
-        assert len(under_way.steps) == 1
-        await asyncio.gather(*under_way.steps)
-        assert most[0] == (1, None)
-        assert {slot for _, slot in most[1:]} == {3}
-        assert max(number for number, _ in most) == 2
-        engine.ahead.leave(under_way)
-
-    asyncio.run(main())
-
-
-def test_somebody_else_got_the_slot(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for the end of a long answer: the rest goes to another slot."""
-    monkeypatch.setattr("corral.runner.ahead._LEAST_PATIENCE_S", 0.0)
-    monkeypatch.setattr("corral.runner.ahead._PATIENCE", 0)
-
-    async def main() -> None:
-        engine = Engine()
-        plain = engine.ask
-        never = asyncio.Event()
-
-        async def ask(path: str, body: dict[str, Any]) -> Any:
-            if body.get("id_slot") is not None:
-                await never.wait()
-            return await plain(path, body)
-
-        engine.ahead._ask = ask
-        under_way = UnderWay(CompletionRequest([7] * 5000, SamplingOptions()))
-        sent = await engine.ahead.begin(under_way)
-        assert len(sent) == 5000
-        assert under_way.slot is None
-        assert not under_way.steps
-        engine.ahead.leave(under_way)
-
-    asyncio.run(main())
-
-
-@pytest.mark.parametrize("is_cancelled", [False, True])
-def test_whoever_leaves_takes_the_steps_along(is_cancelled: bool) -> None:
-    """One that is given up, or whose step fails."""
-
-    async def main() -> None:
-        engine = Engine()
-        plain = engine.ask
-        never = asyncio.Event()
-        asked = 0
-
-        async def ask(path: str, body: dict[str, Any]) -> Any:
-            nonlocal asked
-            asked += 1
-            if asked == 2:
-                await never.wait() if is_cancelled else None
-                raise RunnerExitedError("died")
-            return await plain(path, body)
-
-        engine.ahead._ask = ask
-        under_way = UnderWay(CompletionRequest("x" * 5000, SamplingOptions()))
-        work = asyncio.ensure_future(engine.ahead.begin(under_way))
-        for _ in range(10):
-            await asyncio.sleep(0)
-        work.cancel()
-        with pytest.raises(asyncio.CancelledError if is_cancelled else RunnerExitedError):
-            await work
-        steps = list(under_way.steps)
-        engine.ahead.leave(under_way)
-        await asyncio.gather(*steps, return_exceptions=True)
-        assert all(step.done() for step in steps)
         engine.end_streams()
 
     asyncio.run(main())

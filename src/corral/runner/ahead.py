@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from corral.runner.interface import CompletionRequest, Final
@@ -23,11 +21,6 @@ _FAR = 1024
 _LETTERS_OF_A_TOKEN = 3
 # Of fewer, each takes much longer than of many.
 _TELLING_TOKENS = 16
-# Beside the one that is computed.
-_STEPS_AT_A_TIME = 1
-# How long to wait for a slot that somebody else seems to have.
-_LEAST_PATIENCE_S = 20.0
-_PATIENCE = 5
 # Even a step gets a token at its end.
 _FIRST_BEST = {"temperature": 0, "samplers": ["top_k"], "top_k": 1}
 
@@ -39,24 +32,14 @@ Tokenize = Callable[[str], Awaitable[list[int]]]
 class UnderWay:
     """A completion. `restored`: what was read from disk for it. `has_begun`: it has had its first token.
 
-    `slot`: where the steps that went ahead ran, None without steps. `cached_count` is what the first of them found,
-    `token_s` the most that a token took in one.
+    `cached_count` is what the first step that went ahead of it found, None without steps.
     """
 
     request: CompletionRequest
     restored: SavedPrompt | None = None
     has_begun: bool = False
-    slot: int | None = None
     computed_ms: float = 0.0
     cached_count: int | None = None
-    token_s: float = 0.0
-    steps: deque[asyncio.Task[None]] = field(default_factory=deque)
-
-    def give_up_steps(self) -> None:
-        for step in self.steps:
-            step.add_done_callback(_forget)
-            step.cancel()
-        self.steps.clear()
 
 
 class Ahead:
@@ -126,42 +109,16 @@ class Ahead:
             end += min(step, (_REACH - 1) * end if end else step)
             if end >= len(tokens):
                 break
-            if not await self._send(under_way, tokens[:end], step):
-                break
+            await self._compute(under_way, tokens[:end])
         return tokens
 
-    async def _send(self, under_way: UnderWay, tokens: list[int], count: int) -> bool:
-        """Send a step. From the second on, the next one waits in the engine while one is computed.
-
-        Otherwise all other streams would get a token between two steps, and the prompt would take twice as long.
-        False: somebody else got the slot after the first step, and it takes too long to wait for them. The rest goes
-        to any slot then.
-        """
-        under_way.steps.append(asyncio.ensure_future(self._compute(under_way, tokens)))
-        if under_way.slot is None:
-            await under_way.steps[0]
-        elif len(under_way.steps) > _STEPS_AT_A_TIME:
-            patience_s = _LEAST_PATIENCE_S + _PATIENCE * count * under_way.token_s
-            await asyncio.wait({under_way.steps[0]}, timeout=patience_s)
-            if not under_way.steps[0].done():
-                under_way.give_up_steps()
-                under_way.slot = None
-                return False
-            await under_way.steps[0]
-        else:
-            return True
-        under_way.steps.popleft()
-        return True
-
     async def _compute(self, under_way: UnderWay, tokens: list[int]) -> None:
+        """Have a step computed. The engine finds the slot: with `id_slot` and the next step waiting there, answers
+        came out of another conversation's state (bench/bench_prompt_cache.py, two in 3,000)."""
         body: dict[str, Any] = {"prompt": tokens, "n_predict": 0, "cache_prompt": True, **_FIRST_BEST}
-        if under_way.slot is not None:
-            body["id_slot"] = under_way.slot
         streams = self._streams
         answer = await self._ask("/completion", body)
         timings = answer["timings"]
-        under_way.slot = answer.get("id_slot")
-        under_way.token_s = max(under_way.token_s, timings["prompt_ms"] / 1000 / max(timings["prompt_n"], 1))
         under_way.computed_ms += timings["prompt_ms"]
         if under_way.cached_count is None:
             under_way.cached_count = timings["cache_n"]
@@ -177,8 +134,6 @@ class Ahead:
 
     async def end(self, under_way: UnderWay, final: Final) -> Final:
         """Note what a completion leaves in its slot; its end with what went ahead."""
-        while under_way.steps:
-            await under_way.steps.popleft()
         if under_way.cached_count is not None:
             final = replace(
                 final,
@@ -196,13 +151,7 @@ class Ahead:
         return final
 
     def leave(self, under_way: UnderWay) -> None:
-        """It has ended, or was given up: then its steps are too."""
+        """It has ended, or was given up."""
         self._running.discard(under_way)
         if under_way.has_begun:
             self._streams -= 1
-        under_way.give_up_steps()
-
-
-def _forget(step: asyncio.Task[None]) -> None:
-    if not step.cancelled():
-        step.exception()  # nobody waits for it

@@ -162,8 +162,6 @@ class EngineRunner:
         prompt = await self._ahead.begin(under_way)
         if not under_way.request.images:
             body["prompt"] = prompt
-        if under_way.slot is not None:
-            body["id_slot"] = under_way.slot
 
     async def _unused_slots(self) -> list[int]:
         """Slots that are idle and have had no request yet."""

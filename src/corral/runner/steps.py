@@ -15,7 +15,7 @@ _TOKENS_TIME = 2.6
 # A prompt is to take at most this many times as long as alone, whatever becomes of the streams.
 _MOST_TIMES = 1.7
 _FLOOR_GROWS, _FLOOR_SHRINKS = 1.25, 0.95
-_MOST_FLOOR_TOKENS = 128.0
+_MOST_FLOOR_TOKENS = 56.0
 # What nobody notices.
 _LEAST_S = 0.02
 # Nobody has a stream yet, but somebody is about to.

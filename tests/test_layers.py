@@ -12,7 +12,7 @@ GROUND = set(
     "accesssettings allowance apiversion assets bounded caller childenv childlimits config configfile cores deadline "
     "devices digest disk enginesettings errors golang gpus homefolder hostaddress lifetime listening "
     "listeningsettings logs loopguard memory modelglobs names rate requestfacts reusesettings setting settingstable "
-    "settingvalues supervise systemtext threads types".split()
+    "settingvalues supervise systemtext threads types urlsecrets".split()
 )
 # A package may import the ground and these. A package that is not split here counts as one.
 MAY_IMPORT = {

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from corral import modelglobs, requestfacts
-from corral.errors import ForbiddenError
-from corral.names import ModelName
+from corral.errors import ForbiddenError, InvalidRequestError
+from corral.names import ModelName, parse_ref
 
 # What a key can be for. "infer": run models, and see what was kept of it; "read": see which models exist; "manage":
 # add, change, remove and unload them; "admin": everything, keys too; the others are for `/v2/`.
@@ -82,19 +82,26 @@ def current() -> Caller:
     return _current.get()
 
 
-def require_model(name: ModelName) -> None:
-    """Note that the caller wants to use a model.
+def require_model(name: ModelName, asked: str = "") -> None:
+    """Note that the caller wants to use a model. `asked`: the name in the request, if that may be an alias of it.
 
     Raises:
-        ForbiddenError: it may not; whether the model exists is not said.
+        ForbiddenError: it may not. Whether the model exists, and what an alias stands for, is not said.
     """
     requestfacts.note_target(name.short())
     caller = _current.get()
     if not caller.may_use(name):
         raise ForbiddenError(
-            f"this API key may not use the model '{name.short()}'",
+            f"this API key may not use the model '{_shown(asked) if asked else name.short()}'",
             hint="ask for a key whose models include it",
         )
+
+
+def _shown(asked: str) -> str:
+    try:
+        return ModelName.parse(parse_ref(asked).base).short()
+    except InvalidRequestError:
+        return asked
 
 
 def require_scope(scope: Scope, what: str) -> None:

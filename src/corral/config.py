@@ -18,6 +18,7 @@ from corral.configfile.sections import NO_SECTIONS, Sections
 from corral.errors import CorralError
 from corral.hostaddress import HostAddress, host_problem, strip_setting
 from corral.settingstable import SETTINGS, Setting
+from corral.urlsecrets import without_userinfo
 
 _SECOND_NS = 1_000_000_000
 _MINUTE_NS = 60 * _SECOND_NS
@@ -163,10 +164,12 @@ class Settings:
             CorralError: an origin that can never match, or an invalid address.
         """
         if problem := host_problem(env.get("OLLAMA_HOST", "")):
-            raise CorralError(f"OLLAMA_HOST={env['OLLAMA_HOST']!r}: {problem}", hint="correct OLLAMA_HOST")
+            shown = without_userinfo(env["OLLAMA_HOST"])
+            raise CorralError(f"OLLAMA_HOST={shown!r}: {problem}", hint="correct OLLAMA_HOST")
         for address in values.entries(strip_setting(env.get("CORRAL_HOSTS", ""))):
             if problem := host_problem(address):
-                raise CorralError(f"CORRAL_HOSTS: {address!r}: {problem}", hint="correct CORRAL_HOSTS")
+                shown = without_userinfo(address)
+                raise CorralError(f"CORRAL_HOSTS: {shown!r}: {problem}", hint="correct CORRAL_HOSTS")
         found: dict[str, Any] = {}
         warnings = [*config.warnings]
         for setting in SETTINGS:
@@ -179,7 +182,8 @@ class Settings:
                 found[setting.field] = setting.read(text)
             except values.UnreadableError:
                 used = below or setting.shown or "none"
-                warnings.append(f"{setting.name}={text!r} is invalid, using {used}")
+                shown = "(hidden)" if setting.is_secret else without_userinfo(text)
+                warnings.append(f"{setting.name}={shown!r} is invalid, using {used}")
                 continue
             if doubt := _doubt(setting, text):
                 warnings.append(doubt)

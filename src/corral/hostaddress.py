@@ -94,6 +94,8 @@ def host_problem(text: str) -> str:
         return _path_problem(rest if mark else "")
     if mark and scheme not in _SCHEMES:
         return f"{scheme}:// is not supported, only http://, https:// and unix://"
+    if "@" in text:
+        return "an address does not have a user name and a password"
     hostport = (rest if mark else text).partition("/")[0]
     if not hostport:
         return "" if not text else "the host is missing"

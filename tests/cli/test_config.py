@@ -52,6 +52,55 @@ def test_show_path_check_and_schema(tmp_path: Path) -> None:
     assert json.loads(corral(tmp_path, "config", "schema").stdout)["type"] == "object"
 
 
+_ADDRESSES = {
+    "CORRAL_ENGINE_INDEX": "https://me:pass-word@mirror/simple",
+    "CORRAL_DEFAULT_REGISTRY": "https://pass-word@registry",
+    "CORRAL_REGISTRY_MIRRORS": "https://one, hf.co=https://me:pass-word@two",
+    "OLLAMA_CLOUD_BASE_URL": "https://me:pass-word@account",
+}
+
+
+def test_passwords_in_addresses_are_not_shown(tmp_path: Path) -> None:
+    """Whichever setting they are in, and whether it comes from a variable or a file."""
+    for words in (["show"], ["show", "--origin"], ["show", "--json"]):
+        shown = corral(tmp_path, "config", *words, **_ADDRESSES).stdout
+        assert "pass-word" not in shown and shown.count("***@") == len(_ADDRESSES)
+    lines = corral(tmp_path, "config", "show", **_ADDRESSES).stdout.splitlines()
+    # What is not whole cannot be taken for a file to use.
+    assert '# index = "https://***@mirror/simple"' in lines
+    assert '# mirrors = ["https://one", "hf.co=https://***@two"]' in lines
+    (tmp_path / "config.toml").write_text('[engine]\nindex = "https://me:pass-word@mirror"\n')
+    assert '# index = "https://***@mirror"' in corral(tmp_path, "config", "show").stdout.splitlines()
+
+
+@pytest.mark.parametrize("name", ["OLLAMA_HOST", "CORRAL_HOSTS"])
+@pytest.mark.parametrize("value", ["http://me:pass-word@host", "me:pass-word@host", "me@pass-word"])
+def test_passwords_are_not_in_errors(tmp_path: Path, name: str, value: str) -> None:
+    """An address of a server cannot have any."""
+    for words in (["serve"], ["doctor", "--json"], ["config", "check"]):
+        done = corral(tmp_path, *words, **{name: value})
+        assert done.returncode == 1
+        assert "user name and a password" in done.stdout + done.stderr
+        assert value == "me@pass-word" or "pass-word" not in done.stdout + done.stderr
+
+
+def test_passwords_of_proxies_and_registries_are_not_in_findings(tmp_path: Path) -> None:
+    values = {
+        "HTTPS_PROXY": "http://me:pass-word@127.0.0.1:9",
+        "HTTP_PROXY": "me:pass-word@127.0.0.1:9",
+        "CORRAL_DEFAULT_REGISTRY": "https://me:pass-word@127.0.0.1:9",
+        "CORRAL_ENGINE_INDEX": "https://me:pass-word@127.0.0.1:9",
+        "OLLAMA_HOST": "127.0.0.1:9",
+    }
+    done = corral(tmp_path, "doctor", **values)
+    assert "HTTPS_PROXY" in done.stdout
+    assert "pass-word" not in done.stdout + done.stderr
+    installed = corral(tmp_path, "engine", "install", "vulkan", **values)
+    assert installed.returncode == 1 and "pass-word" not in installed.stdout + installed.stderr
+    written = "".join(path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file())
+    assert "pass-word" not in written
+
+
 def test_check_lists_all_problems(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text("[limits]\nmax_queue = 'x'\nmax_quue = 1\n")

@@ -13,6 +13,7 @@ from corral.configfile.writing import toml_header, toml_value
 from corral.hostaddress import strip_setting
 from corral.settingstable import SETTINGS, Setting
 from corral.settingvalues import FALSE, UnreadableError
+from corral.urlsecrets import without_userinfo
 
 DEFAULT = "default"
 _HIDDEN = "(hidden)"
@@ -28,8 +29,13 @@ class Effective:
 
     @property
     def value(self) -> Any:
-        """The value as the file would have it."""
-        return _toml(self.setting, self.text)
+        """The value as the file would have it, but without the passwords of URLs."""
+        return _masked(_toml(self.setting, self.text))
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether a password is missing from the value."""
+        return bool(self.value != _toml(self.setting, self.text))
 
 
 def effective_settings(
@@ -68,7 +74,7 @@ def _line(found: Effective, *, with_origin: bool) -> str:
         text = f'# {key} = "{_HIDDEN}"'
     elif not found.text and not isinstance(found.value, list):
         text = f'# {key} = ""'
-    elif found.origin == DEFAULT:
+    elif found.origin == DEFAULT or found.is_masked:
         text = f"# {text}"
     return f"{text}  # {found.origin}" if with_origin else text
 
@@ -86,6 +92,12 @@ def _is_readable(setting: Setting, text: str) -> bool:
     except UnreadableError:
         return False
     return True
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, list):
+        return [without_userinfo(entry) for entry in value]
+    return without_userinfo(value) if isinstance(value, str) else value
 
 
 def _toml(setting: Setting, text: str) -> Any:

@@ -113,10 +113,10 @@ class Profiles:
             StoreError: the weights are a file elsewhere, which has gone or changed.
             CapabilityError: it cannot be run here.
         """
-        name = self.rules.resolve(name)
+        asked, name = name, self.rules.resolve(name)
         requestfacts.current().model = name
         ref, parsed = checked_name(name)
-        caller.require_model(parsed)
+        caller.require_model(parsed, asked)
         model = self._store.peek(parsed)
         if model is None:
             find = self._store.load if is_exact else self._store.find

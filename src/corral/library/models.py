@@ -94,7 +94,7 @@ class Library:
                 known = model if is_whole else None
             if known is not None:
                 entries[model.name] = (known, answer)
-            answers.append((model.name, answer))
+            answers.append((model.name, _for_caller(answer, model)))
         self._entries = entries
         who = caller.current()
         result = b",".join([answer for name, answer in answers if who.may_use(name)])
@@ -157,7 +157,7 @@ class Library:
         if kept is None or kept[0] is not profile:
             kept = (profile, b"".join(answer_pieces(self._show(request, model, profile))))
             self._shown.put(model.name, kept, len(kept[1]))
-        return kept[1]
+        return _for_caller(kept[1], model)
 
     def show_pieces(self, request: ShowRequest) -> Iterator[bytes]:
         """The JSON of `show`, in pieces of bounded size.
@@ -174,7 +174,10 @@ class Library:
             InvalidRequestError, ModelNotFoundError, CorruptManifestError
         """
         model = self.find_model(request.model)
-        return self._show(request, model, self._profiles.look(model))
+        shown = self._show(request, model, self._profiles.look(model))
+        if _has_hidden_parent(model):
+            shown["details"] |= {"parent_model": ""}
+        return shown
 
     def _show(self, request: ShowRequest, model: Model, profile: ModelProfile) -> dict[str, Any]:
         system = request.system or model.system
@@ -242,11 +245,11 @@ class Library:
         ref = parse_ref(self._profiles.rules.resolve(name))
         if ref.source == "cloud":
             raise CloudDisabledError("ollama cloud is disabled: remote model details are unavailable")
-        return self._find(ref)
+        return self._find(ref, name)
 
-    def _find(self, ref: ModelRef) -> Model:
+    def _find(self, ref: ModelRef, asked: str) -> Model:
         name = ModelName.parse(ref.base)
-        caller.require_model(name)
+        caller.require_model(name, asked)
         try:
             model = self._store.find(name)
         except ModelNotFoundError:
@@ -369,6 +372,25 @@ def _open(path: Path) -> GGUFFile | None:
 
 def _header(model: Model) -> GGUFFile | None:
     return _open(model.weights_path) if model.weights_path else None
+
+
+def _has_hidden_parent(model: Model) -> bool:
+    """Whether a model was made from one that the caller may not know of."""
+    who = caller.current()
+    if who.models is None or not model.parent:
+        return False
+    try:
+        return not who.may_use(ModelName.parse(model.parent))
+    except InvalidModelNameError:
+        return True
+
+
+def _for_caller(answer: bytes, model: Model) -> bytes:
+    """A list entry, or an answer of show, as the caller may see it."""
+    if not _has_hidden_parent(model):
+        return answer
+    # No text in the JSON can look like the member: its quotes would be escaped.
+    return answer.replace(b'"parent_model":' + encode(model.parent), b'"parent_model":""', 1)
 
 
 def details_of(model: Model, gguf: GGUFFile | None = None) -> dict[str, Any]:

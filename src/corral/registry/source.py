@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from corral.errors import CorralError
 from corral.names import DEFAULT_HOST, ModelName
+from corral.urlsecrets import without_userinfo
 
 # Two names of one registry: the shorter one redirects to the longer one (ollama issue 15661).
 HUGGING_FACE = frozenset({"hf.co", "huggingface.co"})
@@ -125,7 +126,7 @@ def _base_url(text: str, setting: str) -> str:
         is_sound = False
     if not is_sound or parts.path.strip("/") or parts.query or parts.fragment or parts.username is not None:
         raise CorralError(
-            f"{setting}: {text!r} is not a registry",
+            f"{setting}: {without_userinfo(text)!r} is not a registry",
             hint="write it as https://host or http://host:port",
         )
     return f"{parts.scheme}://{parts.netloc}"

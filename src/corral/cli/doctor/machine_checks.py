@@ -30,6 +30,7 @@ from corral.runner.engines.choice import UnknownEngineError
 from corral.runner.engines.folders import EngineSetupError
 from corral.runner.engines.prove import read_features
 from corral.store.catalog import ManifestStore
+from corral.urlsecrets import without_userinfo
 
 _ANSWER_TIMEOUT_S = 5.0
 _LITTLE_MEMORY_BYTES = 1 << 30
@@ -254,7 +255,7 @@ def check_proxies(env: Mapping[str, str], registry_url: str) -> Iterator[Finding
     except CorralError as exc:
         yield fail("proxies", str(exc), exc.hint)
         return
-    route = f"through {_without_password(proxy)}" if proxy else "directly"
+    route = f"through {without_userinfo(proxy)}" if proxy else "directly"
     yield ok("proxies", f"{', '.join(present)} set; downloads go {route}")
     exceptions = {
         entry.strip().lower() for entry in (env.get("no_proxy") or env.get("NO_PROXY") or "").split(",")
@@ -265,11 +266,6 @@ def check_proxies(env: Mapping[str, str], registry_url: str) -> Iterator[Finding
             f"programs other than {PROGRAM} (curl, client libraries) may send requests for localhost to the proxy",
             "export no_proxy=localhost,127.0.0.1,::1",
         )
-
-
-def _without_password(url: str) -> str:
-    scheme, mark, rest = url.partition("://")
-    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
 
 
 def check_configuration(env: Mapping[str, str]) -> Iterator[Finding]:

@@ -15,7 +15,9 @@ from corral.hostaddress import HostAddress, host_problem, strip_setting
 def server_client() -> Client:
     text = os.environ.get("OLLAMA_HOST", "")
     if problem := host_problem(text):
-        raise CorralError(f"OLLAMA_HOST={text!r}: {problem}")
+        from corral.urlsecrets import without_userinfo
+
+        raise CorralError(f"OLLAMA_HOST={without_userinfo(text)!r}: {problem}")
     address = HostAddress.parse(text)
     if address.is_unix:
         return Client(address)

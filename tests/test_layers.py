@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "src" / "corral"
 # Modules on their own, which every package may import. They import each other only.
 GROUND = set(
     "accesssettings allowance apiversion assets bounded caller childenv childlimits config configfile cores deadline "
+    "countingsettings database "
     "devices digest disk enginesettings errors golang gpus homefolder hostaddress lifetime listening "
     "listeningsettings logs loopguard memory modelglobs names rate requestfacts reusesettings setting settingstable "
     "settingvalues supervise systemtext threads types urlsecrets".split()
@@ -26,6 +27,7 @@ MAY_IMPORT = {
     "runner": "",
     "scheduler": "runner weights",
     "metrics": "scheduler",
+    "usage": "",
     # Files of models.
     "weights": "",
     "weights.gguf": "",
@@ -51,7 +53,7 @@ MAY_IMPORT = {
     ),
     # HTTP.
     "api": "",
-    "api.http": "access api.reading inference metrics web workers",
+    "api.http": "access api.reading inference metrics usage web workers",
     "api.reading": "chat.grammar",
     "api.keys": "access api.http api.reading",
     "api.native": "api.health api.http api.reading inference library registry scheduler store",
@@ -59,15 +61,16 @@ MAY_IMPORT = {
     "api.anthropic": "api.http api.native api.openai api.reading inference",
     "api.responses": "api.http api.openai api.reading inference responses",
     "api.systemone": "api.http api.native api.reading inference",
-    "api.operations": "api.http api.native api.reading metrics scheduler",
+    "api.operations": "api.http api.native api.reading metrics scheduler usage",
     "api.registry": "api.http api.reading library store",
     "api.openapi": "api.http api.reading",
     "api.health": "api.http api.reading",
     "operations": "",
     "liveparts": "inference operations scheduler",
+    "counting": "access api.http api.operations metrics scheduler usage",
     "server": (
         "access api.health api.http api.keys api.native api.openai api.anthropic api.responses api.systemone "
-        "api.operations api.registry api.openapi inference library liveparts metrics operations registry responses "
+        "api.operations api.registry api.openapi counting inference library liveparts operations registry responses "
         "runner scheduler store web weights.translate workers"
     ),
     # The command line.

@@ -107,6 +107,9 @@ class Settings:
     local_files: Literal["link", "copy", "off"] = "link"
     has_metrics: bool = True
     has_vllm_metrics: bool = False
+    has_usage: bool = True
+    usage_db: Path | None = None
+    usage_keep_days: int = 400
     registry_mode: str = "off"
     is_pull_through: bool = False
     cloud_base_url: str = "https://ollama.com:443"

@@ -29,21 +29,19 @@ from corral.api.http.steps.client import FindClient
 from corral.api.http.steps.dispatch import Dispatch
 from corral.api.http.steps.failures import answer_errors
 from corral.api.http.steps.host import CheckHost
-from corral.api.http.steps.measure import Measure
 from corral.api.http.steps.origin import CheckOrigin
 from corral.api.http.steps.request_line import LogRequests
 from corral.api.keys.routes import keys_surface
 from corral.api.native.routes import Services, native_surface
 from corral.api.openai.routes import openai_surface
 from corral.api.openapi.routes import with_description
-from corral.api.operations.metrics import MetricsHandler
 from corral.api.operations.queue import QueueHandler
-from corral.api.operations.routes import operations_surface
 from corral.api.registry.routes import Registry
 from corral.api.responses.routes import responses_surface
 from corral.api.systemone.routes import systemone_surface
 from corral.config import Settings
 from corral.configfile.rules import ModelRules
+from corral.counting import Counting
 from corral.devices import read_memory
 from corral.errors import CorralError
 from corral.homefolder import home_folder
@@ -65,8 +63,6 @@ from corral.listening import BACKLOG, connection_limit, raise_descriptor_limit, 
 from corral.liveparts import live_parts
 from corral.logs import set_up_logging
 from corral.loopguard import LoopGuard
-from corral.metrics.lag import LoopLag
-from corral.metrics.server import ServerMetrics
 from corral.operations.doors import Door, open_doors
 from corral.operations.entrance import Entrance, open_certificates, own_url
 from corral.operations.health import Health, check_engine_exists
@@ -80,7 +76,6 @@ from corral.runner.engines.gpus import EngineGPUs
 from corral.runner.factory import EngineFactory
 from corral.runner.prompt_states import PromptStates
 from corral.runner.spare import Spare
-from corral.scheduler.journal import Journal
 from corral.scheduler.loop import Scheduler
 from corral.store.folder import check_models_folder
 from corral.store.models import ModelStore
@@ -197,7 +192,7 @@ class _Parts:
     gpus: EngineGPUs
     health: Health
     pulse: LoopPulse
-    lag: LoopLag
+    counting: Counting
     close: Callable[[], None]
 
 
@@ -217,7 +212,7 @@ async def _serve(
         async with parts.scheduler, parts.spare.kept(lambda: parts.scheduler.is_idle):
             if guard is not None:
                 guard.start()
-            parts.lag.start()
+            parts.counting.lag.start()
             parts.pulse.start()
             await entrance.open(web)
             follow_configuration(
@@ -230,7 +225,7 @@ async def _serve(
             notify("READY=1")
             await lifetime.until_stopped()
             await _drain(parts, web, lifetime, reuses_port=settings.reuses_port)
-            parts.lag.stop()
+            parts.counting.lag.stop()
             if guard is not None:
                 guard.stop()
             if parts.registry is not None:
@@ -296,17 +291,10 @@ def _assemble(settings: Settings, resolved: Resolved, doors: Sequence[Door]) -> 
         has_cache_per_key=settings.has_cache_per_key,
     )
     gpus = gpus_of(settings, resolved)
-    lag = LoopLag()
-    metrics = (
-        ServerMetrics(sources=[lag.family()], has_vllm_names=settings.has_vllm_metrics)
-        if settings.has_metrics
-        else None
-    )
-    journal = Journal(metrics.decided) if metrics is not None else Journal()
+    counting = Counting.from_settings(settings)
+    journal = counting.journal()
     scheduler = Scheduler.from_settings(settings, factory, gpus, journal)
-
-    if metrics is not None:
-        metrics.watch(scheduler.states, scheduler.waiting)
+    counting.watch(scheduler)
 
     async def pull_base(text: str, report: Report) -> None:
         await puller.pull_base(text, report)
@@ -356,15 +344,15 @@ def _assemble(settings: Settings, resolved: Resolved, doors: Sequence[Door]) -> 
         archive.close()
         keyring.close()
         spent.close()
+        counting.close()
         services.local_files.close()
 
     keys = KeyStore(settings.keys_db or default_database())
     off = settings.surfaces_off
     live = LiveRequests()
-    handler = MetricsHandler(metrics, settings.models_dir / "blobs") if metrics is not None else None
-    operations = operations_surface(journal, QueueHandler(live, scheduler.states), handler)
+    operations = counting.surface(journal, QueueHandler(live, scheduler.states), keyring)
     surfaces = [each for each in _surfaces(services, archive, keys, operations, off) if each.name not in off]
-    app = _app(settings, surfaces, metrics, live, registry, keyring, spent, doors)
+    app = _app(settings, surfaces, counting, live, registry, keyring, spent, doors)
     return _Parts(
         app,
         services.inference,
@@ -379,7 +367,7 @@ def _assemble(settings: Settings, resolved: Resolved, doors: Sequence[Door]) -> 
         gpus,
         health,
         pulse,
-        lag,
+        counting,
         close,
     )
 
@@ -419,7 +407,7 @@ def _surfaces(
 def _app(
     settings: Settings,
     surfaces: list[Surface],
-    metrics: ServerMetrics | None,
+    counting: Counting,
     live: LiveRequests,
     registry: Registry | None,
     keyring: Keyring,
@@ -435,7 +423,7 @@ def _app(
     port = next((address.port for address in addresses if not address.is_unix), 0)
     guard = HostGuard(is_loopback=all(address.is_loopback for address in addresses), port=port)
     steps: list[Step] = [
-        *([Measure(metrics)] if metrics is not None else []),
+        *counting.steps(),
         LogRequests(slow_s=settings.log_slow_ns / _NS_PER_S, has_fields=settings.log_format == "json"),
         *audit_steps(settings, keyring),
         answer_errors,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from corral import settingvalues as values
 from corral.accesssettings import ACCESS_SETTINGS
+from corral.countingsettings import COUNTING_SETTINGS
 from corral.enginesettings import ENGINE_SETTINGS
 from corral.hostaddress import HostAddress
 from corral.listeningsettings import LISTENING_SETTINGS
@@ -251,22 +252,7 @@ SETTINGS: tuple[Setting, ...] = (
         "500",
         "Maximum nesting depth of request JSON",
     ),
-    Setting(
-        "CORRAL_METRICS",
-        "metrics.enabled",
-        "has_metrics",
-        values.boolean,
-        "1",
-        "Count requests, tokens and what the scheduler does, for Prometheus at /metrics (0: off)",
-    ),
-    Setting(
-        "CORRAL_METRICS_VLLM",
-        "metrics.vllm_aliases",
-        "has_vllm_metrics",
-        values.boolean,
-        "",
-        "Show metrics under vLLM's names too, for dashboards that know those",
-    ),
+    *COUNTING_SETTINGS,
     Setting(
         "CORRAL_REGISTRY",
         "registry.serve",

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.access import database, keystore
-from corral.access.database import DatabaseError, filesystem_of, open_database
+from corral.access import keystore
+from corral.access.database import KEYS
 from corral.access.keyring import Keyring
 from corral.access.keys import KeyOrder, describe, lifetime_ns, read_order
 from corral.access.keystore import KeyNotFoundError, KeyStore
 from corral.access.secret import is_whole, new_id, new_secret
 from corral.caller import Caller, with_implied
+from corral.database import DatabaseError, filesystem_of, open_database
 from corral.errors import InvalidRequestError
 from corral.modelglobs import check_glob
 from corral.names import ModelName
@@ -132,7 +133,7 @@ def test_nothing_of_a_text_is_stored(store: KeyStore) -> None:
 def test_the_tables_are_strict_and_numbered(store: KeyStore) -> None:
     store.create(KeyOrder("a"))
     with sqlite3.connect(store.path) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone()[0] == len(database.MIGRATIONS)
+        assert connection.execute("PRAGMA user_version").fetchone()[0] == len(KEYS.migrations)
         assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         strict = connection.execute("SELECT strict FROM pragma_table_list WHERE name = 'keys'").fetchone()
         assert strict == (1,)
@@ -149,10 +150,10 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     link.symlink_to(tmp_path / "elsewhere")
     for path in (broken, link, tmp_path):
         with pytest.raises(DatabaseError, match="cannot be used"):
-            open_database(path)
+            open_database(path, KEYS)
     assert broken.read_bytes().startswith(b"not a database")
     with pytest.raises(DatabaseError, match="network file system"):
-        open_database(tmp_path / "x", network=frozenset({filesystem_of(tmp_path)}))
+        open_database(tmp_path / "x", KEYS, network=frozenset({filesystem_of(tmp_path)}))
     assert not (tmp_path / "x").exists()
 
 

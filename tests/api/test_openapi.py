@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 # `CORRAL_FUZZ_EXAMPLES=500` for a long run by hand.
 EXAMPLES = int(os.environ.get("CORRAL_FUZZ_EXAMPLES", "8"))
 _TIMEOUT_S = 20.0
-SURFACES = _surfaces(Mock(cloud_source="config"), Mock(), Mock(), operations_surface(Mock(), Mock(), Mock()))
+SURFACES = _surfaces(
+    Mock(cloud_source="config"), Mock(), Mock(), operations_surface(Mock(), Mock(), Mock(), Mock())
+)
 ROUTES = [route for surface in SURFACES for route in surface.routes]
 _DOCUMENT = json.loads(json.dumps(make_document(SURFACES)))
 _FUZZ = settings(

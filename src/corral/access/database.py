@@ -1,144 +1,37 @@
-"""The file with the keys: SQLite with a write-ahead log, readable by its owner alone, with numbered schemas."""
+"""What is in the database of API keys."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
+from corral.database import Schema
 
-from corral.errors import StoreError
-
-_BUSY_TIMEOUT_S = 10.0
-# Each brings a database from the version of its place to the next one, and is never changed once it was released.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
+KEYS = Schema(
+    "the database of keys",
+    "CORRAL_KEYS",
+    "CORRAL_AUTH=off to serve without keys",
     (
-        """
-        CREATE TABLE keys (
-            id TEXT PRIMARY KEY,
-            name TEXT NOT NULL,
-            digest BLOB NOT NULL,
-            scopes TEXT NOT NULL,
-            models TEXT,
-            created_ns INTEGER NOT NULL,
-            expires_ns INTEGER NOT NULL DEFAULT 0,
-            disabled_ns INTEGER NOT NULL DEFAULT 0,
-            note TEXT NOT NULL DEFAULT '',
-            old_digest BLOB NOT NULL DEFAULT x'',
-            old_until_ns INTEGER NOT NULL DEFAULT 0
-        ) STRICT, WITHOUT ROWID
-        """,
-    ),
-    (
-        "ALTER TABLE keys ADD COLUMN rpm INTEGER NOT NULL DEFAULT 0",
-        "ALTER TABLE keys ADD COLUMN tpm INTEGER NOT NULL DEFAULT 0",
-        "ALTER TABLE keys ADD COLUMN tokens_per_day INTEGER NOT NULL DEFAULT 0",
-        "ALTER TABLE keys ADD COLUMN max_parallel INTEGER NOT NULL DEFAULT 0",
-        "ALTER TABLE keys ADD COLUMN max_predict INTEGER NOT NULL DEFAULT 0",
+        (
+            """
+            CREATE TABLE keys (
+                id TEXT PRIMARY KEY,
+                name TEXT NOT NULL,
+                digest BLOB NOT NULL,
+                scopes TEXT NOT NULL,
+                models TEXT,
+                created_ns INTEGER NOT NULL,
+                expires_ns INTEGER NOT NULL DEFAULT 0,
+                disabled_ns INTEGER NOT NULL DEFAULT 0,
+                note TEXT NOT NULL DEFAULT '',
+                old_digest BLOB NOT NULL DEFAULT x'',
+                old_until_ns INTEGER NOT NULL DEFAULT 0
+            ) STRICT, WITHOUT ROWID
+            """,
+        ),
+        (
+            "ALTER TABLE keys ADD COLUMN rpm INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE keys ADD COLUMN tpm INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE keys ADD COLUMN tokens_per_day INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE keys ADD COLUMN max_parallel INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE keys ADD COLUMN max_predict INTEGER NOT NULL DEFAULT 0",
+        ),
     ),
 )
-# Where locks do not hold between machines, and the log's shared memory does not work.
-_NETWORK = frozenset(
-    "9p afs afpfs ceph cifs davfs fuse.glusterfs fuse.rclone fuse.s3fs fuse.sshfs glusterfs gpfs lustre nfs nfs4 smb2"
-    " smb3 smbfs webdav".split()
-)
-
-
-class DatabaseError(StoreError):
-    """The database of keys cannot be used; the text names the file and the reason."""
-
-
-def open_database(
-    path: Path, *, timeout_s: float = _BUSY_TIMEOUT_S, network: frozenset[str] = _NETWORK
-) -> sqlite3.Connection:
-    """Open the database, make it if it does not exist, and bring it up to date. Blocks.
-
-    `timeout_s`: how long to wait for another process that writes.
-
-    Raises:
-        DatabaseError
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if (kind := filesystem_of(path.parent)) in network:
-            raise DatabaseError(
-                f"{path} is on a network file system ({kind}), where a database of keys is not safe",
-                hint="set CORRAL_KEYS to a file on a local disk",
-            )
-        if path.is_symlink():
-            raise OSError("it is a symbolic link")
-        # A file that exists is never opened but by SQLite: closing it would release the locks that this process has.
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        path.chmod(0o600)  # SQLite gives the files beside it the same mode
-        return _connect(path, timeout_s)
-    except (sqlite3.Error, OSError) as exc:
-        raise unusable(path, exc) from exc
-
-
-def unusable(path: Path, exc: Exception) -> DatabaseError:
-    """The error for a file that cannot be used."""
-    reason = getattr(exc, "strerror", None) or str(exc)
-    return DatabaseError(
-        f"the database of keys {path} cannot be used: {reason.lower()}",
-        hint="set CORRAL_KEYS to another file, or CORRAL_AUTH=off to serve without keys",
-    )
-
-
-def _connect(path: Path, timeout_s: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
-    try:
-        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        if mode != "wal":
-            raise sqlite3.OperationalError("its file system does not support a write-ahead log")
-        connection.execute("PRAGMA synchronous = FULL")
-        _migrate(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    while (version := connection.execute("PRAGMA user_version").fetchone()[0]) < len(MIGRATIONS):
-        with transaction(connection):
-            # Another process may have done it while this one waited.
-            if connection.execute("PRAGMA user_version").fetchone()[0] == version:
-                for statement in MIGRATIONS[version]:
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {version + 1}")
-    if version > len(MIGRATIONS):
-        raise sqlite3.DatabaseError(f"it was made by a later version of Corral (schema {version})")
-
-
-@contextlib.contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing, and alone."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
-
-
-def filesystem_of(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
-    """The kind of file system that a folder is on, as Linux calls it; empty where that is not known."""
-    try:
-        lines = mounts.read_text(errors="replace").splitlines()
-        wanted = os.path.realpath(folder)
-    except OSError:
-        return ""
-    best, kind = "", ""
-    for line in lines:
-        head, _, tail = line.partition(" - ")
-        fields, rest = head.split(), tail.split()
-        if len(fields) < 5 or not rest:
-            continue
-        point = fields[4].encode().decode("unicode_escape")
-        is_above = wanted == point or wanted.startswith(point.rstrip("/") + "/")
-        if is_above and len(point) >= len(best):
-            best, kind = point, rest[0]
-    return kind

@@ -14,10 +14,11 @@ import time
 from hmac import compare_digest
 from pathlib import Path
 
-from corral.access.database import DatabaseError, open_database
+from corral.access.database import KEYS
 from corral.access.keys import Key
 from corral.access.keystore import read_keys
 from corral.access.secret import digest_of, id_of
+from corral.database import DatabaseError, open_database
 from corral.logs import Sparing
 
 _log = logging.getLogger("corral.access")
@@ -62,6 +63,11 @@ class Keyring:
         self._refresh()
         return self._had_keys
 
+    def names(self) -> dict[str, str]:
+        """The name of every key, revoked ones too, by its id."""
+        self._refresh()
+        return {key.id: key.name for key in self._keys.values()}
+
     def find(self, text: str, now_ns: int) -> Key | None:
         """The key with this text, expired or revoked as it may be. Takes as long for every text that is none."""
         self._refresh()
@@ -104,7 +110,7 @@ class Keyring:
 
     def _open(self) -> None:
         self.close()
-        self._connection = open_database(self._path, timeout_s=_TIMEOUT_S)
+        self._connection = open_database(self._path, KEYS, timeout_s=_TIMEOUT_S)
         self._inode = self._path.stat().st_ino
         self._read()
 

@@ -11,9 +11,10 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from corral.access.database import open_database, transaction, unusable
+from corral.access.database import KEYS
 from corral.access.keys import Key, KeyOrder
 from corral.access.secret import digest_of, new_id, new_secret
+from corral.database import open_database, transaction
 from corral.errors import CorralError, InvalidRequestError
 from corral.homefolder import home_folder
 
@@ -141,11 +142,11 @@ class KeyStore:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        with closing(open_database(self.path)) as connection:
+        with closing(open_database(self.path, KEYS)) as connection:
             try:
                 yield connection
             except sqlite3.Error as exc:
-                raise unusable(self.path, exc) from exc
+                raise KEYS.unusable(self.path, exc) from exc
 
 
 def _choose(keys: list[Key], wanted: str) -> Key:

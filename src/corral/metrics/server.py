@@ -31,13 +31,18 @@ _NS_PER_S = 1e9
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """An HTTP request that was answered. `route` is its path in the table of routes; empty for an unknown one."""
+    """An HTTP request that was answered. `route` is its path in the table of routes; empty for an unknown one.
+
+    `is_use`: it ran a model, or was to. `key` is the id of its API key, empty without one.
+    """
 
     surface: str
     route: str
     status: int
     reason: str
     seconds: float
+    is_use: bool = False
+    key: str = ""
 
 
 class ServerMetrics:

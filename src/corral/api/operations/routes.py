@@ -8,6 +8,7 @@ from corral.api.native.answers import ERROR
 from corral.api.operations.events import EventsHandler
 from corral.api.operations.metrics import MetricsHandler
 from corral.api.operations.queue import QueueHandler
+from corral.api.operations.usage import UsageHandler
 from corral.api.reading.schema import ANYTHING, INTEGER, NUMBER, STRING, Answer, array_of, object_of
 from corral.scheduler.journal import Journal
 
@@ -53,8 +54,38 @@ _QUEUE = Answer(
 )
 
 
-def operations_surface(journal: Journal, queue: QueueHandler, metrics: MetricsHandler | None) -> Surface:
-    """Routes that Ollama does not have. `metrics`: None where nothing is counted."""
+_FIGURES = {
+    "requests": INTEGER,
+    "errors": INTEGER,
+    "cancelled": INTEGER,
+    "prompt_tokens": INTEGER,
+    "cached_tokens": INTEGER,
+    "generated_tokens": INTEGER,
+    "drafted_tokens": INTEGER,
+    "ms": NUMBER,
+}
+_NEEDED = " ".join(_FIGURES)
+_USAGE = Answer(
+    "Usage",
+    object_of(
+        "since until by usage total",
+        since=STRING,
+        until=STRING,
+        by=array_of(STRING),
+        usage=array_of(
+            object_of(
+                _NEEDED, day=STRING, key=STRING, key_name=STRING, model=STRING, surface=STRING, **_FIGURES
+            )
+        ),
+        total=object_of(_NEEDED, **_FIGURES),
+    ),
+)
+
+
+def operations_surface(
+    journal: Journal, queue: QueueHandler, metrics: MetricsHandler | None, usage: UsageHandler | None
+) -> Surface:
+    """Routes that Ollama does not have. `metrics` and `usage`: None where nothing is counted."""
     events = EventsHandler(journal)
     routes = (
         Route(
@@ -74,9 +105,23 @@ def operations_surface(journal: Journal, queue: QueueHandler, metrics: MetricsHa
             scope="infer",
             answers=_QUEUE,
         ),
+        *(_usage(usage) if usage is not None else ()),
         *(_metrics(metrics) if metrics is not None else ()),
     )
     return Surface("operations", "Operations", routes, ERROR)
+
+
+def _usage(handler: UsageHandler) -> tuple[Route, ...]:
+    return (
+        Route(
+            "GET",
+            "/api/usage",
+            handler.get,
+            "Requests and tokens by day, API key, model and API",
+            scope="infer",
+            answers=_USAGE,
+        ),
+    )
 
 
 def _metrics(handler: MetricsHandler) -> tuple[Route, ...]:

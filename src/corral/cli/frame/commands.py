@@ -258,6 +258,30 @@ COMMANDS: tuple[Command, ...] = (
         is_own=True,
     ),
     Command(
+        "usage",
+        "Show how much was used, by day, API key, model and API",
+        "tools.usage:usage",
+        "",
+        (
+            Flag(
+                "by", "What to sum by: day, key, model, surface, with commas between", "string", default="day"
+            ),
+            Flag(
+                "since",
+                "First day (UTC): 2026-11-30, today, all, or 7d for the last seven days",
+                "string",
+                default="7d",
+            ),
+            Flag("until", "Last day, likewise (default: today)", "string"),
+            Flag("key", "Only what this API key used, by its id", "string"),
+            Flag("model", "Only what was used of this model", "string"),
+            Flag("json", "Print the API's JSON"),
+            Flag("csv", "Print CSV"),
+        ),
+        count=0,
+        is_own=True,
+    ),
+    Command(
         "doctor",
         "Check the server, the models, the engine and the environment",
         "doctor.doctor:doctor",

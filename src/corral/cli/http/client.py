@@ -87,6 +87,17 @@ class Client:
         except ValueError:
             raise APIError(f"the response of {self.address.url()}{path} is not JSON") from None
 
+    def text(self, path: str) -> str:
+        """GET a text.
+
+        Raises:
+            APIError, NoServerError
+        """
+        answer = self._ask("GET", path, None)
+        if answer.status >= 300:
+            raise self._error(answer, is_stream=False)
+        return answer.body.decode("utf-8", "replace")
+
     def stream(self, path: str, body: Any) -> Generator[dict[str, Any], None, None]:
         """Send JSON, yield the objects of the response as they arrive; closing the iterator cancels the request.
 

@@ -1,0 +1,78 @@
+"""Puts together what counts: the metrics for Prometheus, and the usage ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from corral.access.keyring import Keyring
+from corral.api.http.routing import Surface
+from corral.api.http.steps import Step
+from corral.api.http.steps.measure import Count, Measure, use_of
+from corral.api.operations.metrics import MetricsHandler
+from corral.api.operations.queue import QueueHandler
+from corral.api.operations.routes import operations_surface
+from corral.api.operations.usage import UsageHandler
+from corral.config import Settings
+from corral.homefolder import home_folder
+from corral.metrics.lag import LoopLag
+from corral.metrics.server import Served, ServerMetrics
+from corral.requestfacts import RequestFacts
+from corral.scheduler.journal import Journal
+from corral.scheduler.loop import Scheduler
+from corral.usage.ledger import UsageLedger
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """What is counted, as the settings have it; None is switched off."""
+
+    settings: Settings
+    lag: LoopLag
+    metrics: ServerMetrics | None
+    ledger: UsageLedger | None
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Counting:
+        lag, metrics, ledger = LoopLag(), None, None
+        if settings.has_metrics:
+            metrics = ServerMetrics(sources=[lag.family()], has_vllm_names=settings.has_vllm_metrics)
+        if settings.has_usage:
+            path = settings.usage_db or home_folder() / "usage.sqlite3"
+            ledger = UsageLedger(path.expanduser(), keep_days=settings.usage_keep_days)
+        return cls(settings, lag, metrics, ledger)
+
+    def journal(self) -> Journal:
+        """A journal whose decisions are counted."""
+        return Journal(self.metrics.decided) if self.metrics is not None else Journal()
+
+    def watch(self, scheduler: Scheduler) -> None:
+        if self.metrics is not None:
+            self.metrics.watch(scheduler.states, scheduler.waiting)
+
+    def steps(self) -> list[Step]:
+        """What goes around everything that happens to a request."""
+        counters: list[Count] = []
+        if self.metrics is not None:
+            counters.append(self.metrics.served)
+        if self.ledger is not None:
+            counters.append(self._use)
+        return [Measure(counters)] if counters else []
+
+    def surface(self, journal: Journal, queue: QueueHandler, keyring: Keyring) -> Surface:
+        """The routes of `api/operations`."""
+        metrics = usage = None
+        if self.metrics is not None:
+            metrics = MetricsHandler(self.metrics, self.settings.models_dir / "blobs")
+        if self.ledger is not None:
+            usage = UsageHandler(self.ledger, keyring.names)
+        return operations_surface(journal, queue, metrics, usage)
+
+    def close(self) -> None:
+        """Write down what was used. Blocks."""
+        if self.ledger is not None:
+            self.ledger.close()
+
+    def _use(self, served: Served, facts: RequestFacts) -> None:
+        assert self.ledger is not None
+        if served.is_use:
+            self.ledger.note(use_of(served, facts))

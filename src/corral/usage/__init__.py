@@ -1,0 +1,1 @@
+"""The usage ledger: how much was used, by day, API key, model and API."""

@@ -12,6 +12,7 @@ GROUND = set(
     "accesssettings allowance apiversion assets bounded caller childenv childlimits config configfile cores deadline "
     "countingsettings database "
     "devices digest disk enginesettings errors golang gpus homefolder hostaddress lifetime listening "
+    "line priorities "
     "listeningsettings logs loopguard memory modelglobs names rate requestfacts reusesettings setting settingstable "
     "settingvalues supervise systemtext threads types urlsecrets".split()
 )

@@ -136,23 +136,6 @@ def test_no_compiler_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.process
-def test_a_build_that_fails_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its last words are told, the log is named, and the build that was there stays."""
-    folder = put_native(tmp_path, choice.wheel_version())
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\necho '[ 10%] Building CXX object x.o'\necho 'error: boom'\nexit 1\n")
-    python.chmod(0o755)
-    monkeypatch.setattr("sys.executable", str(python))
-    shares: list[float] = []
-    with pytest.raises(EngineSetupError, match="error: boom") as caught:
-        build_engine(tmp_path, on_progress=lambda share, _line: shares.append(share))
-    assert "build.log" in caught.value.hint
-    assert 0 < max(shares) < 0.1
-    assert (folder / "build.json").exists()
-    assert sorted(os.listdir(folder.parent)) == [".lock", "build.log", "native"]
-
-
-@pytest.mark.process
 def test_features_of_the_wheel(tmp_path: Path) -> None:
     """What the engine says of itself; a folder without an engine in it is an error."""
     assert "CPU" in read_features(None)

@@ -193,23 +193,10 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_all_that_is_missing_is_named_at_once(bare: Path) -> None:
     with pytest.raises(EngineSetupError) as caught:
         toolchain.check_tools("vulkan")
-    for text in ("no C++ compiler", "no make", "no glslc", "no headers of SPIR-V"):
+    for text in ("no C++ compiler", "no glslc", "no headers of SPIR-V"):
         assert text in str(caught.value)
     with pytest.raises(EngineSetupError, match="no hipcc"):
         toolchain.check_tools("rocm")
-
-
-@pytest.mark.process
-def test_headers_of_vulkan_that_are_too_old(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Debian 12 has 239. The compiler would say so when all shaders are made, half an hour later."""
-    script(bare / "bin/make", "")
-    script(bare / "bin/glslc", "")
-    macros = script(bare / "bin/c++", "echo '#define VK_HEADER_VERSION 239'")
-    with pytest.raises(EngineSetupError, match=r"too old \(239, 272 or newer is needed\)") as caught:
-        toolchain.check_tools("vulkan")
-    assert "VULKAN_SDK" in caught.value.hint
-    script(macros, "echo '#define VK_HEADER_VERSION 309'; echo '#define VK_EXT_layer_settings 1'")
-    toolchain.check_tools("vulkan")
 
 
 @pytest.mark.process
@@ -237,7 +224,9 @@ def test_cuda_toolkits(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_driver_that_is_too_old_for_the_compiler_of_pypi(tmp_path: Path) -> None:
     """Nothing is fetched: what it compiles could not run."""
     with pytest.raises(EngineSetupError, match=r"supports 12\.8") as caught:
-        cudatoolkit.fetch_toolkit(tmp_path, tmp_path / "log", "no nvcc found", (12, 8), lambda _line: None)
+        cudatoolkit.fetch_toolkit(
+            tmp_path / "cuda", tmp_path, tmp_path / "log", "no nvcc found", (12, 8), lambda _line: None
+        )
     assert "580" in caught.value.hint
     assert os.listdir(tmp_path) == []
 

@@ -165,6 +165,7 @@ COMMANDS: tuple[Command, ...] = (
                 "build: GPU architectures to compile for, e.g. 90 or gfx1100 (default: the cards here)",
                 "string",
             ),
+            Flag("clean", "build: begin anew, not where the last build has ended"),
             Flag("index-url", "install: the package index to take the engine from", "string"),
             Flag(
                 "jobs",

@@ -13,7 +13,7 @@ from corral.runner.engines.choice import chosen_name, use_engine
 from corral.runner.engines.folders import NATIVE, known_name
 
 _PERCENT_STEP = 5
-_BUILD_FLAGS = ("arch", "jobs", "no-use")
+_BUILD_FLAGS = ("arch", "clean", "jobs", "no-use")
 _INSTALL_FLAGS = ("index-url", "wheel", "no-use")
 _FLAGS = {
     "list": ("json",),
@@ -116,12 +116,17 @@ def _build(name: str, arguments: Arguments) -> None:
     home = home_folder()
     print(
         f"Compiling the {name} engine into {home / 'engines'}: {_TIMES[name]}. "
-        "Ctrl-C cancels; nothing is changed before the build is complete.",
+        "It can be stopped with Ctrl-C at any time; the same command goes on from there.",
         file=sys.stderr,
     )
     progress = _Progress("building")
     facts = build_engine(
-        home, name, arch=arguments.get("arch"), jobs=arguments.integer("jobs"), on_progress=progress.show
+        home,
+        name,
+        arch=arguments.get("arch"),
+        jobs=arguments.integer("jobs"),
+        clean=arguments.has("clean"),
+        on_progress=progress.show,
     )
     progress.end()
     _finish(name, has_gpu=facts.has_gpu, unproven=facts.unproven, use=not arguments.has("no-use"))
@@ -142,14 +147,18 @@ def _finish(name: str, *, has_gpu: bool, unproven: str, use: bool) -> None:
 
 
 def _remove(name: str) -> None:
+    from corral.runner.engines.buildtree import remove_begun
     from corral.runner.engines.folders import locked, remove_engine
 
     home = home_folder()
     with locked(home):
+        was_begun = remove_begun(home, name)
         was_here = remove_engine(home, name)
         is_chosen = known_name(chosen_name(home)) == name
         if is_chosen:
             (home / "engine").unlink(missing_ok=True)
+    if was_begun:
+        print(f"what was compiled of the {name} engine was removed")
     if not was_here:
         print(f"the {name} engine is not installed")
     elif is_chosen:

@@ -12,6 +12,7 @@ from corral.config import Settings
 from corral.gpus import EngineDevice
 from corral.homefolder import home_folder
 from corral.runner.engines.automatic import resolve_engine
+from corral.runner.engines.buildtree import begun_builds
 from corral.runner.engines.choice import (
     Engine,
     UnknownEngineError,
@@ -37,10 +38,13 @@ def show_list(*, as_json: bool) -> None:
         entries.append({**_summary(found, chosen), "features": uses, "problem": problem})
         mark = "*" if _is_chosen(found, chosen) else ""
         rows.append((mark, found.name, found.version or "-", problem or _short(found, uses)))
+    begun = begun_builds(home_folder())
     if as_json:
-        print_json({"engines": entries})
-    else:
-        sys.stdout.write(format_table(rows, header=("", "NAME", "VERSION", "USES")))
+        print_json({"engines": entries, "begun_builds": begun})
+        return
+    sys.stdout.write(format_table(rows, header=("", "NAME", "VERSION", "USES")))
+    for name in begun:
+        print(f"\nThe build of {name} has not ended; corral engine build {name} goes on, remove deletes it.")
 
 
 def _is_chosen(engine: Engine, chosen: str) -> bool:

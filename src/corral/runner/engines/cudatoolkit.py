@@ -13,14 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from corral.runner.engines import pip
+from corral.runner.engines.compilers import run_tool
 from corral.runner.engines.distributions import how_to_install
-from corral.runner.engines.folders import EngineSetupError
+from corral.runner.engines.folders import EngineSetupError, discard
 from corral.runner.engines.placing import no_space, pip_environment
-from corral.runner.engines.toolchain import run_tool
 
 # The metapackage names the versions of all parts that belong together.
 _REQUIREMENT = "cuda-toolkit[nvcc,crt,nvvm,cccl,cudart,cublas]==13.2.*"
 _FOLDER = "nvidia/cu13"
+# Written when all is there.
+_MARK = ".complete"
 MAJOR = 13
 _OLDEST_DRIVER = (13, 0)
 _MACHINES = ("x86_64", "aarch64")
@@ -29,9 +31,14 @@ _LIBRARIES = ("libcudart.so.*", "libcublas.so.*", "libcublasLt.so.*")
 
 
 def fetch_toolkit(
-    work: Path, log: Path, problem: str, driver: tuple[int, int] | None, on_line: Callable[[str], None]
+    target: Path,
+    work: Path,
+    log: Path,
+    problem: str,
+    driver: tuple[int, int] | None,
+    on_line: Callable[[str], None],
 ) -> Path:
-    """Install the toolkit below a folder (1.2 GB, in a few minutes); returns its root.
+    """Install the toolkit in a folder (1.2 GB, in a few minutes) where it is not there yet; returns its root.
 
     `problem`: why the machine's own cannot be used. `driver`: the newest CUDA version of the NVIDIA driver.
 
@@ -46,11 +53,13 @@ def fetch_toolkit(
             f"{problem}, and the one on PyPI needs a driver for CUDA 13; this one supports {driver[0]}.{driver[1]}",
             hint=f"update the driver (580 or newer), or {advice} (12.x)",
         )
-    target = work / "cuda"
+    root, mark = target / _FOLDER, target / _MARK
+    if mark.is_file() and mark.read_text() == _REQUIREMENT:
+        return root
+    discard(target)
     command = [*pip.pip_command(), "install", "--disable-pip-version-check", "--no-input", "--no-compile"]
     command += ["--only-binary", ":all:", "--target", str(target), _REQUIREMENT]
     output = pip.run(command, env=pip_environment(work), log=log, on_line=on_line)
-    root = target / _FOLDER
     if output.is_out_of_space:
         raise no_space()
     if output.status != 0 or not (root / "bin/nvcc").is_file():
@@ -58,6 +67,7 @@ def fetch_toolkit(
             f"{problem}, and NVIDIA's packages on PyPI did not come: {output.reason()}", hint=advice
         )
     _complete(root, work)
+    mark.write_text(_REQUIREMENT)
     return root
 
 

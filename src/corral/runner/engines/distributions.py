@@ -31,7 +31,8 @@ _FAMILIES = {
 # By what is needed: the packages of each manager, in the order of `_MANAGERS`; empty: there are none.
 _PACKAGES = {
     "c++": ("g++", "gcc-c++", "gcc", "gcc-c++", "g++", ""),
-    "make": ("make", "make", "make", "make", "make", "make"),
+    "cmake": ("cmake", "cmake", "cmake", "cmake", "cmake", "cmake"),
+    "ninja": ("ninja-build", "ninja-build", "ninja", "ninja", "ninja-is-really-ninja", "ninja"),
     "python": ("python3-dev", "python3-devel", "python", "python3-devel", "python3-dev", "python"),
     "glslc": ("glslc", "glslc", "shaderc", "shaderc", "shaderc", "shaderc"),
     "vulkan": (

@@ -2,6 +2,7 @@
 
     ~/.corral/engines/NAME/          an engine
     ~/.corral/engines/.new-NAME/     one that is being made; worthless after a crash
+    ~/.corral/engines/.build-NAME/   where one is compiled: see `buildtree.py`
     ~/.corral/engines/.old-NAME/     the one before, while the new one takes its place
 
 Whoever makes or removes engines holds a lock; readers need none. A crash between the two renames leaves only
@@ -91,12 +92,13 @@ def _mend(home: Path) -> None:
         folder, old = engines_folder(home) / name, _old(home, name)
         if old.is_dir() and not folder.exists():
             old.rename(folder)
-        _discard(old)
+        discard(old)
     for left in engines_folder(home).glob(".new-*"):
-        _discard(left)
+        discard(left)
 
 
-def _discard(path: Path) -> None:
+def discard(path: Path) -> None:
+    """Remove a folder, whole or in parts, or a link to one."""
     if path.is_symlink():
         path.unlink(missing_ok=True)
     else:
@@ -107,24 +109,24 @@ def _discard(path: Path) -> None:
 def workplace(home: Path, name: str) -> Iterator[Path]:
     """An empty folder on the same disk, removed at the end. For the holder of the lock."""
     folder = engines_folder(home) / f".new-{name}"
-    _discard(folder)
+    discard(folder)
     try:
         folder.mkdir()
         yield folder
     finally:
-        _discard(folder)
+        discard(folder)
 
 
 def put_in_place(home: Path, name: str, made: Path) -> Path:
     """Let a finished folder become the engine of a name. For the holder of the lock."""
     folder, old = engines_folder(home) / name, _old(home, name)
     _sync_files(made)
-    _discard(old)
+    discard(old)
     if os.path.lexists(folder):
         folder.rename(old)
     made.rename(folder)
     sync_folder(folder.parent)
-    _discard(old)
+    discard(old)
     return folder
 
 
@@ -149,7 +151,7 @@ def remove_engine(home: Path, name: str) -> bool:
     if not os.path.lexists(folder):
         return False
     doomed = engines_folder(home) / f".new-{name}"
-    _discard(doomed)
+    discard(doomed)
     folder.rename(doomed)
-    _discard(doomed)
+    discard(doomed)
     return True

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from corral.childenv import child_environment
 from corral.gpus import EngineDevice, parse_pci
+from corral.runner.engines.asking import SilentEngineError, ask, last_words, package_environment
 
 # A driver that wakes up sleeping cards takes seconds.
 _PROBE_TIMEOUT_S = 30.0
@@ -45,34 +44,19 @@ def probe_devices(
     Raises:
         ProbeError: it cannot be started, fails, or does not answer within 30 s.
     """
-    variables = {**child_environment(), **(env or {})}
+    variables = package_environment(package_folder, env)
     if server_path is not None:
         return parse_server_list(_output([str(server_path), "--list-devices"], variables))
-    if package_folder is not None:
-        paths = [str(package_folder), *filter(None, [variables.get("PYTHONPATH")])]
-        variables["PYTHONPATH"] = ":".join(paths)
     return parse_package_list(_output([sys.executable, "-c", _PROBE], variables))
 
 
 def _output(command: list[str], env: Mapping[str, str]) -> str:
     try:
-        done = subprocess.run(
-            command,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_PROBE_TIMEOUT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise ProbeError(f"it did not list its devices within {_PROBE_TIMEOUT_S:.0f} seconds") from None
-    except OSError as exc:
-        raise ProbeError(f"it cannot be started: {exc.strerror or exc}") from None
+        done = ask(command, env, _PROBE_TIMEOUT_S)
+    except SilentEngineError as exc:
+        raise ProbeError(str(exc)) from None
     if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        raise ProbeError(lines[-1].strip()[:500] if lines else f"exit status {done.returncode}")
+        raise ProbeError(last_words(done))
     return f"{done.stderr}\n{done.stdout}"
 
 

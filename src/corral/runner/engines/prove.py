@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from corral.childenv import child_environment
 from corral.gpus import EngineDevice
+from corral.runner.engines.asking import SilentEngineError, ask, last_words, package_environment
 from corral.runner.engines.distributions import library_hint
 from corral.runner.engines.folders import EngineSetupError
 from corral.runner.engines.probe import ProbeError, probe_devices
 
 _PROBE = "import xllamacpp, sys; sys.stdout.write(xllamacpp.get_system_info())"
-_TIMEOUT_S = 60.0
+_LIMIT_S = 60.0
 # What lies in the current folder is not the engine.
 _SAFE = {"PYTHONSAFEPATH": "1"}
 # A CUDA build cannot be imported without the driver, which a container gets only when it runs.
@@ -38,35 +37,23 @@ def read_features(package_folder: Path | None, env: Mapping[str, str] | None = N
     Raises:
         EngineSetupError: it cannot even be imported.
     """
-    variables = {**child_environment(), **_SAFE, **(env or {})}
-    if package_folder is not None:
-        variables["PYTHONPATH"] = str(package_folder)
     try:
-        done = subprocess.run(
+        done = ask(
             [sys.executable, "-c", _PROBE],
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TIMEOUT_S,
-            check=False,
+            package_environment(package_folder, {**_SAFE, **(env or {})}),
+            _LIMIT_S,
         )
-    except subprocess.TimeoutExpired:
-        raise EngineSetupError("the engine hangs when it is imported") from None
-    if done.returncode != 0:
-        raise _import_error(done)
-    return done.stdout.strip()
-
-
-def _import_error(done: subprocess.CompletedProcess[str]) -> EngineSetupError:
+    except SilentEngineError as exc:
+        raise EngineSetupError(f"the engine cannot be imported: {exc}") from None
     if done.returncode == -signal.SIGILL:
-        return EngineSetupError(
+        raise EngineSetupError(
             "the engine cannot be imported: it was compiled for instructions that this CPU does not have",
             hint="compile it on this machine: corral engine build",
         )
-    lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-    return EngineSetupError(f"the engine cannot be imported: {lines[-1]}", hint=library_hint(lines[-1]))
+    if done.returncode != 0:
+        reason = last_words(done)
+        raise EngineSetupError(f"the engine cannot be imported: {reason}", hint=library_hint(reason))
+    return done.stdout.strip()
 
 
 def prove(package_folder: Path) -> Proof:

@@ -5,39 +5,36 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from corral.childenv import child_environment
 from corral.gpus import GPU
+from corral.runner.engines import vulkanheaders
+from corral.runner.engines.compilers import cxx_compiler, has_header, run_tool
 from corral.runner.engines.distributions import how_to_install
 from corral.runner.engines.folders import EngineSetupError
 
-_COMPILERS = ("c++", "g++", "clang++")
-_CHECK_TIMEOUT_S = 60.0
-_HEADERS = {"vulkan": "vulkan/vulkan.h", "spirv": "spirv/unified1/spirv.hpp"}
-# What the engine uses of Vulkan (b11549) that the oldest headers lack: this came with 1.3.272.
-_NEWEST_EXTENSION = "VK_EXT_layer_settings"
+_HEADERS = {"vulkan": vulkanheaders.HEADER, "spirv": "spirv/unified1/spirv.hpp"}
 _CUDA_ROOTS = ("/usr/local/cuda", "/opt/cuda", "/usr")
 _ROCM_ROOTS = ("/opt/rocm", "/usr")
 _CUDA_ARCH = re.compile(r"(?:sm_|compute_)?(\d{1,2})\.?(\d)([af]?)(-real|-virtual)?")
 _HIP_ARCH = re.compile(r"gfx[0-9a-f]{3,4}")
 # CUDA 13 dropped what is older than Turing.
 _OLDEST_OF_13 = 75
+_OLDEST_CMAKE = (3, 19)
 
 
 @dataclass(frozen=True, slots=True)
 class Toolchain:
     """How a target is compiled. `env`: variables for the build; `architectures`: of the GPUs, as its compiler names
-    them; `libraries`: files that the engine needs beside it; `needs_cmake`: there is none, PyPI's will do.
+    them; `libraries`: files that the engine needs beside it; `compilers`: what decides how its files turn out.
     """
 
     env: dict[str, str] = field(default_factory=dict)
     architectures: tuple[str, ...] = ()
     libraries: tuple[Path, ...] = ()
-    needs_cmake: bool = False
+    compilers: tuple[str, ...] = ("c++", "cc")
 
 
 def check_tools(target: str) -> None:
@@ -47,17 +44,15 @@ def check_tools(target: str) -> None:
         EngineSetupError
     """
     missing: list[tuple[str, str]] = []
-    if not any(shutil.which(name) for name in _COMPILERS):
+    if not cxx_compiler():
         missing.append(("no C++ compiler", "c++"))
-    if not (shutil.which("make") or shutil.which("ninja")):
-        missing.append(("no make", "make"))
     if not Path(sysconfig.get_path("include"), "Python.h").is_file():
         missing.append(("no headers of Python", "python"))
     if target == "vulkan":
         if _glslc() is None:
             missing.append(("no glslc", "glslc"))
         names = {"vulkan": "no headers of Vulkan", "spirv": "no headers of SPIR-V"}
-        missing += [(names[need], need) for need in names if not _has_header(_HEADERS[need])]
+        missing += [(names[need], need) for need in names if not has_header(_HEADERS[need])]
     if target == "rocm" and rocm_root() is None:
         missing.append(("no hipcc", "hip"))
     if missing:
@@ -66,17 +61,13 @@ def check_tools(target: str) -> None:
             hint=how_to_install([need for _, need in missing]),
         )
     if target == "vulkan":
-        _check_vulkan_headers()
+        vulkanheaders.check_headers()
 
 
-def native_tools() -> Toolchain:
-    """For this CPU."""
-    return Toolchain({}, needs_cmake=_cmake_is_missing())
-
-
-def vulkan_tools() -> Toolchain:
-    """For every card with a Vulkan driver."""
-    return Toolchain({"XLLAMACPP_BUILD_VULKAN": "1"}, needs_cmake=_cmake_is_missing())
+def vulkan_tools(folder: Path) -> Toolchain:
+    """For every card with a Vulkan driver. What the headers lack is put below a folder."""
+    env = {"XLLAMACPP_BUILD_VULKAN": "1", **vulkanheaders.header_variables(folder)}
+    return Toolchain(env, compilers=("c++", "cc", _glslc() or ""))
 
 
 def rocm_tools(arch: str, root: Path = Path("/")) -> Toolchain:
@@ -102,7 +93,7 @@ def rocm_tools(arch: str, root: Path = Path("/")) -> Toolchain:
     env["LD_RUN_PATH"] = str(found / "lib")
     if not (found / "include/rocwmma/rocwmma.hpp").is_file():
         env["GGML_HIP_ROCWMMA_FATTN"] = "OFF"
-    return Toolchain(env, targets, needs_cmake=_cmake_is_missing())
+    return Toolchain(env, targets, compilers=("c++", "cc", str(found / "bin/hipcc")))
 
 
 def rocm_root() -> Path | None:
@@ -211,60 +202,12 @@ def cuda_variables(root: Path, architectures: tuple[str, ...]) -> dict[str, str]
     }
 
 
-def run_tool(command: list[str]) -> str:
-    """What a tool prints on both outputs; empty if it cannot be run."""
-    try:
-        done = subprocess.run(
-            command,
-            env=child_environment(("CPATH", "CPLUS_INCLUDE_PATH", "C_INCLUDE_PATH", "LIBRARY_PATH")),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_CHECK_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout + done.stderr
-
-
-def _has_header(name: str) -> bool:
-    """Whether the compiler finds a header, or the Vulkan SDK has it."""
-    text = _preprocessed(name)
-    return bool(text) and "fatal error" not in text and "file not found" not in text
-
-
-def _preprocessed(header: str) -> str:
-    """The macros of a header, or the compiler's complaint; empty without a compiler."""
-    compiler = next((found for name in _COMPILERS if (found := shutil.which(name))), "")
-    sdk = os.environ.get("VULKAN_SDK")
-    folders = ["-I", str(Path(sdk, "include"))] if sdk else []
-    return (
-        run_tool([compiler, *folders, "-dM", "-E", "-x", "c++", "-include", header, os.devnull])
-        if compiler
-        else ""
-    )
-
-
-def _check_vulkan_headers() -> None:
-    """Those of Debian 12 are too old, for example; the compiler would only say so after all shaders are made."""
-    text = _preprocessed(_HEADERS["vulkan"])
-    if _NEWEST_EXTENSION in text:
-        return
-    version = re.search(r"#define VK_HEADER_VERSION (\d+)", text)
-    raise EngineSetupError(
-        f"the headers of Vulkan are too old ({version[1] if version else 'unknown'}, 272 or newer is needed)",
-        hint="install the Vulkan SDK (https://vulkan.lunarg.com/sdk/home) and set VULKAN_SDK to its folder, "
-        "or take the ready-made engine: corral engine install vulkan",
-    )
-
-
 def _glslc() -> str | None:
     sdk = os.environ.get("VULKAN_SDK")
     return shutil.which("glslc") or (shutil.which(str(Path(sdk, "bin/glslc"))) if sdk else None)
 
 
-def _cmake_is_missing() -> bool:
+def builders_are_missing() -> bool:
+    """Whether CMake or Ninja is not here, or too old; those of PyPI will do."""
     found = re.search(r"cmake version (\d+)\.(\d+)", run_tool(["cmake", "--version"]))
-    return found is None or (int(found[1]), int(found[2])) < (3, 19)
+    return found is None or (int(found[1]), int(found[2])) < _OLDEST_CMAKE or not shutil.which("ninja")

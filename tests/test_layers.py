@@ -65,14 +65,15 @@ MAY_IMPORT = {
     "api.operations": "api.http api.native api.reading metrics scheduler usage",
     "api.registry": "api.http api.reading library store",
     "api.openapi": "api.http api.reading",
+    "api.ui": "api.http api.reading web",
     "api.health": "api.http api.reading",
     "operations": "",
     "liveparts": "inference operations scheduler",
     "counting": "access api.http api.operations metrics scheduler usage",
     "server": (
         "access api.health api.http api.keys api.native api.openai api.anthropic api.responses api.systemone "
-        "api.operations api.registry api.openapi counting inference library liveparts operations registry responses "
-        "runner scheduler store web weights.translate workers"
+        "api.operations api.registry api.openapi api.ui counting inference library liveparts operations registry "
+        "responses runner scheduler store web weights.translate workers"
     ),
     # The command line.
     "cli.terminal": "",

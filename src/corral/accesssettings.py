@@ -112,7 +112,7 @@ ACCESS_SETTINGS: tuple[Setting, ...] = (
         values.surfaces,
         "",
         "APIs that are not served: `openai`, `responses`, `anthropic`, `systemone` (`v1`: all four), `registry` "
-        "(`v2`), `docs`, `keys`",
+        "(`v2`), `docs`, `keys`, `ui` (the web page)",
     ),
     Setting(
         "CORRAL_TRUSTED_PROXIES",
@@ -120,7 +120,7 @@ ACCESS_SETTINGS: tuple[Setting, ...] = (
         "trusted_proxies",
         values.entries,
         "",
-        "Proxies whose `X-Forwarded-For`, `X-Forwarded-Proto` and `Forwarded` hold: addresses, networks, `unix`",
+        "Proxies whose `X-Forwarded-For`, `-Host`, `-Proto` and `Forwarded` hold: addresses, networks, `unix`",
     ),
     Setting(
         "CORRAL_CACHE_PER_KEY",

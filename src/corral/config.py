@@ -141,6 +141,7 @@ class Settings:
     is_read_only: bool = False
     is_infer_only: bool = False
     surfaces_off: frozenset[str] = frozenset()
+    redirects_root: bool = True
     trusted_proxies: tuple[str, ...] = ()
     has_cache_per_key: bool = False
     # Of the configuration files: what they say of models, and which were read.

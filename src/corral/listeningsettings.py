@@ -41,6 +41,14 @@ LISTENING_SETTINGS: tuple[Setting, ...] = (
         "Share the port with another server of the same user, so that a new one takes over while the old one drains",
     ),
     Setting(
+        "CORRAL_UI_REDIRECT",
+        "ui.redirect_root",
+        "redirects_root",
+        values.boolean,
+        "1",
+        "Send browsers that open the server's address to the web page at /ui/ (0: they see what programs see)",
+    ),
+    Setting(
         "CORRAL_TLS_CERT",
         "tls.cert",
         "tls_cert",

@@ -39,6 +39,7 @@ from corral.api.operations.queue import QueueHandler
 from corral.api.registry.routes import Registry
 from corral.api.responses.routes import responses_surface
 from corral.api.systemone.routes import systemone_surface
+from corral.api.ui.routes import page_surface
 from corral.config import Settings
 from corral.configfile.rules import ModelRules
 from corral.counting import Counting
@@ -64,7 +65,7 @@ from corral.liveparts import live_parts
 from corral.logs import set_up_logging
 from corral.loopguard import LoopGuard
 from corral.operations.doors import Door, open_doors
-from corral.operations.entrance import Entrance, open_certificates, own_url
+from corral.operations.entrance import Entrance, announce_page, open_certificates, own_url
 from corral.operations.health import Health, check_engine_exists
 from corral.operations.pulse import LoopPulse
 from corral.operations.reload import follow_configuration
@@ -125,6 +126,8 @@ def serve(settings: Settings) -> int:
         lifetime.catch_signals()
         for door in doors:
             _announce(door, settings, parts.keyring)
+        if "ui" not in settings.surfaces_off:
+            announce_page(doors)
         most = settings.max_connections or connection_limit(descriptors)
         lifetime.run(lambda: _serve(settings, parts, Entrance(doors, certificates), most, lifetime))
         return 1 if lifetime.is_hurried else 0
@@ -321,6 +324,7 @@ def _assemble(settings: Settings, resolved: Resolved, doors: Sequence[Door]) -> 
         is_offline=settings.is_offline,
         cloud_source=_cloud_source(),
         gpu_problem=lambda: gpus.known_problem,
+        has_page=settings.redirects_root and "ui" not in settings.surfaces_off,
         health=health,
     )
     archive = ResponseArchive(
@@ -401,7 +405,8 @@ def _surfaces(
         operations,
         health_surface(services.health),
     )
-    return with_description([surface for surface in described if surface.name not in off])
+    page = page_surface(native.error)
+    return [*with_description([surface for surface in described if surface.name not in off]), page]
 
 
 def _app(

@@ -120,6 +120,7 @@ _SURFACES = {
     "v2": ("registry",),
     "docs": ("description", "page"),
     "keys": ("keys",),
+    "ui": ("ui",),
 }
 
 

@@ -28,11 +28,15 @@ _MAX_HOPS = 64
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """`address` is empty for a unix socket. `is_local`: a program of this machine, with no proxy in between."""
+    """`address` is empty for a unix socket. `is_local`: a program of this machine, with no proxy in between.
+
+    `host` is what a trusted proxy says the client's request was for (`X-Forwarded-Host`); empty without one.
+    """
 
     address: str
     is_local: bool
     scheme: str = "http"
+    host: str = ""
 
 
 class Proxies:
@@ -61,7 +65,8 @@ class Proxies:
         if not self._trusts(peer):
             return Client(peer, False, scheme)
         address, claimed = self._forwarded(peer, headers)
-        return Client(address, False, claimed or scheme)
+        host = _joined(headers, b"x-forwarded-host").rpartition(",")[2].strip().lower()
+        return Client(address, False, claimed or scheme, host)
 
     def _is_trusted(self, peer: str) -> bool:
         if not peer:

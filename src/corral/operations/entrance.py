@@ -15,7 +15,8 @@ from corral.operations.certificates import Certificates
 from corral.operations.doors import Door, certificate_files
 from corral.operations.selfsigned import fingerprint
 
-_log = logging.getLogger("corral.tls")
+_log = logging.getLogger("corral")
+_tls_log = logging.getLogger("corral.tls")
 
 
 class _Web(Protocol):
@@ -50,7 +51,7 @@ def open_certificates(settings: Settings, doors: Sequence[Door]) -> Certificates
     if files is None:
         return None
     if settings.is_self_signed and settings.tls_cert is None:
-        _log.warning(
+        _tls_log.warning(
             "TLS with a self-signed certificate, for trying it out: clients trust it with CORRAL_CA_FILE=%s"
             " fingerprint=%s",
             files.cert,
@@ -63,3 +64,10 @@ def own_url(address: HostAddress) -> str:
     """The address by which programs of this machine reach the server."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
     return HostAddress(address.scheme, host, address.port, address.path).url()
+
+
+def announce_page(doors: Sequence[Door]) -> None:
+    """Log the address of the web page for a browser on this machine; none reaches a unix socket."""
+    address = next((door.address for door in doors if not door.address.is_unix), None)
+    if address is not None:
+        _log.info("web page address=%s/ui/", own_url(address))

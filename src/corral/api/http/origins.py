@@ -97,15 +97,18 @@ class HostGuard:
         """
         if self._is_active or _port(host_header, 80) != self._port:
             return False
+        return not self.is_unregistrable(host_header)
+
+    def is_unregistrable(self, host_header: str) -> bool:
+        """Whether this is an address, or a name that no stranger can register and make to point here."""
         host = _split_port(host_header).lower()
         try:
             ipaddress.ip_address(host.strip("[]"))
         except ValueError:
-            is_ours = (
+            return (
                 host in ("localhost", self._hostname) or "." not in host or host.endswith(_PRIVATE_SUFFIXES)
             )
-            return not is_ours
-        return False
+        return True
 
     def _verdict(self, host_header: str) -> str:
         """`"address"` or `"name"` for an allowed host (an OPTIONS to a name ends with 204), else `""`."""

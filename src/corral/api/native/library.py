@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from corral import API_VERSION, __version__
 from corral.api.http.bodies import read_values
 from corral.api.http.exchange import JSON_UTF8, Exchange
+from corral.api.http.navigation import is_navigation
 from corral.api.native.progress import answer_with_progress
 from corral.api.native.protocol import COPY, NAMES, SHOW, TRANSFER
 from corral.errors import InvalidModelNameError, InvalidRequestError
@@ -40,6 +41,7 @@ class LibraryHandlers:
         *,
         cloud_source: str = "config",
         gpu_problem: Callable[[], tuple[str, str]] = lambda: ("", ""),
+        has_page: bool = False,
     ) -> None:
         self._library = library
         self._puller = puller
@@ -48,9 +50,14 @@ class LibraryHandlers:
         # What switched the hosted service off, in Ollama's words: it always is off.
         self._cloud = {"disabled": True, "source": cloud_source}
         self._gpu_problem = gpu_problem
+        self._has_page = has_page
         self._versions = encode({"version": API_VERSION, "corral_version": __version__})
 
     async def root(self, exchange: Exchange) -> None:
+        """What Ollama answers; browsers are sent to the page, if there is one."""
+        if self._has_page and is_navigation(exchange):
+            await exchange.respond(302, headers=[(b"location", b"ui/"), (b"cache-control", b"no-store")])
+            return
         await exchange.respond(200, b"Ollama is running", "text/plain; charset=utf-8")
 
     async def version(self, exchange: Exchange) -> None:

@@ -51,6 +51,7 @@ class Services:
     """What the native routes work on. `cloud_source`: what switched the hosted service off, in Ollama's words.
 
     `gpu_problem`: what is wrong with the use of GPUs, as far as is known, and how to mend it; empty if nothing is.
+    `has_page`: browsers that open `/` are sent to `/ui/`.
     """
 
     inference: Inference
@@ -67,6 +68,7 @@ class Services:
     is_offline: bool = False
     cloud_source: str = "config"
     gpu_problem: Callable[[], tuple[str, str]] = lambda: ("", "")
+    has_page: bool = False
 
 
 def native_surface(services: Services) -> Surface:
@@ -77,6 +79,7 @@ def native_surface(services: Services) -> Surface:
         services.scheduler,
         cloud_source=services.cloud_source,
         gpu_problem=services.gpu_problem,
+        has_page=services.has_page,
     )
     account = AccountHandlers(services.open_account, is_offline=services.is_offline)
     routes = (

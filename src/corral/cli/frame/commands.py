@@ -283,6 +283,14 @@ COMMANDS: tuple[Command, ...] = (
         is_own=True,
     ),
     Command(
+        "ui",
+        "Open the web page of the server: chat, models, what runs",
+        "tools.page:ui",
+        flags=(Flag("print", "Only print the address"),),
+        count=0,
+        is_own=True,
+    ),
+    Command(
         "doctor",
         "Check the server, the models, the engine and the environment",
         "doctor.doctor:doctor",

@@ -20,7 +20,9 @@ class CheckOrigin:
 
     async def __call__(self, exchange: Exchange, following: Handler) -> None:
         origin = exchange.header(b"origin")
-        if origin and not self._is_same(origin, exchange.header(b"host")):
+        if origin and not (
+            self._is_same(origin, exchange.header(b"host")) or self._is_behind_proxy(origin, exchange)
+        ):
             is_preflight = exchange.method == "OPTIONS"
             headers = self._rules.headers_for(origin, is_preflight=is_preflight)
             if headers is None:
@@ -37,3 +39,16 @@ class CheckOrigin:
     def _is_same(self, origin: str, host: str) -> bool:
         """Whether the page came from this server, under a name that nobody else can have made to point here."""
         return origin in (f"http://{host}", f"https://{host}") and not self._guard.may_be_rebound(host)
+
+    def _is_behind_proxy(self, origin: str, exchange: Exchange) -> bool:
+        """Whether the page came from this server through a proxy that sends another `Host` than the browser did.
+
+        Either the browser says so, over TLS, where nobody else can answer under the proxy's name. Or the proxy is a
+        trusted one and says which name that was.
+        """
+        if origin.startswith("https://") and exchange.header(b"sec-fetch-site") == "same-origin":
+            return True
+        client = exchange.client
+        if not client.host or origin != f"{client.scheme}://{client.host}":
+            return False
+        return client.scheme == "https" or self._guard.is_unregistrable(client.host)

@@ -1,0 +1,101 @@
+import type { VNode } from "preact";
+import { useEffect } from "preact/hooks";
+
+import { Button } from "../../components/Button";
+import { Choice, SelectField } from "../../components/Fields";
+import { address } from "../../services/api/client";
+import { chooseLanguage, chosenLanguage, theme, type Theme } from "../../state/preferences";
+import { serverVersion } from "../../state/server";
+import { apiKey, forgetKey, keyQuestion } from "../../state/session";
+import { isLanguage, LANGUAGES, t } from "../../texts";
+import "./settings.css";
+
+export default function SettingsPage(): VNode {
+  return (
+    <div class="page">
+      <div class="page-inner" data-narrow>
+        <div class="page-head">
+          <div>
+            <h1>{t().pages.settings}</h1>
+            <p>{t().settings.intro}</p>
+          </div>
+        </div>
+        <Appearance />
+        <Access />
+        <About />
+      </div>
+    </div>
+  );
+}
+
+function Appearance(): VNode {
+  const texts = t().settings;
+  const themes: [Theme, string][] = [
+    ["system", texts.themeSystem],
+    ["light", texts.themeLight],
+    ["dark", texts.themeDark],
+  ];
+  const languages: [string, string][] = [["system", texts.languageSystem], ...Object.entries(LANGUAGES)];
+  return (
+    <section class="card settings-card">
+      <h2>{texts.appearance}</h2>
+      <div class="field">
+        <span class="field-label">{texts.theme}</span>
+        <Choice label={texts.theme} value={theme.value} options={themes} onChoose={(value) => (theme.value = value)} />
+      </div>
+      <SelectField
+        label={texts.language}
+        value={chosenLanguage.value}
+        options={languages}
+        onText={(value) => void chooseLanguage(isLanguage(value) ? value : "system")}
+      />
+    </section>
+  );
+}
+
+function Access(): VNode {
+  const texts = t().settings;
+  const key = apiKey.value;
+  return (
+    <section class="card settings-card">
+      <h2>{texts.access}</h2>
+      <div class="field">
+        <span class="field-label">{texts.key}</span>
+        <span class="hint">{key ? texts.keySet(key.slice(-4)) : texts.keyNone}</span>
+      </div>
+      <div class="settings-row">
+        <Button onClick={() => (keyQuestion.value = "wanted")}>{key ? texts.keyChange : texts.keyEnter}</Button>
+        {key && (
+          <Button kind="quiet" onClick={forgetKey}>
+            {texts.keyForget}
+          </Button>
+        )}
+      </div>
+    </section>
+  );
+}
+
+function About(): VNode {
+  const texts = t().settings;
+  const known = serverVersion.known.value.value;
+  useEffect(() => void serverVersion.refresh(), []);
+  return (
+    <section class="card settings-card">
+      <h2>{texts.about}</h2>
+      <dl class="facts">
+        <dt>{texts.version}</dt>
+        <dd>{known ? `Corral ${known.corral_version ?? ""}` : "…"}</dd>
+        <dt>{texts.api}</dt>
+        <dd>{known ? texts.apiOf(known.version) : "…"}</dd>
+      </dl>
+      <div class="settings-row">
+        <a href={address("/docs")} target="_blank" rel="noreferrer">
+          {texts.docs}
+        </a>
+        <a href="./licences.txt" target="_blank" rel="noreferrer">
+          {texts.licences}
+        </a>
+      </div>
+    </section>
+  );
+}

@@ -1,0 +1,28 @@
+import { Settings, type IconNode } from "lucide";
+import type { ComponentType } from "preact";
+
+import type { Texts } from "../texts";
+
+/** A page: an entry here is all that the shell knows of it. */
+export interface Page {
+  /** First part of the address (`#/models`), and the name of its text in `pages`. */
+  id: keyof Texts["pages"];
+  icon: IconNode;
+  /** Its second key after `g`. */
+  key: string;
+  /** Loaded when the page is first opened, so that no page costs the others anything. */
+  load: () => Promise<{ default: ComponentType }>;
+  /** Shown in the sidebar below the navigation, on every page. */
+  sidebar?: ComponentType;
+  /** At the foot of the sidebar instead of in the navigation. */
+  isAtFoot?: boolean;
+}
+
+/** In the order of the navigation. The first one is where the reader begins. */
+export const PAGES: readonly Page[] = [
+  { id: "settings", icon: Settings, key: "s", load: () => import("./settings/SettingsPage"), isAtFoot: true },
+];
+
+export function findPage(id: string): Page | undefined {
+  return PAGES.find((each) => each.id === id);
+}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import cast
 
 import pytest
 
@@ -70,7 +69,7 @@ def test_nobody_else_is_believed(server: Server) -> None:
 )
 def test_on_a_network(start_server: Callable[..., Server], host: str) -> None:
     """Open to a network: under its addresses and its names there."""
-    server = cast(Server, start_server(OLLAMA_HOST="0.0.0.0:0"))
+    server = start_server(OLLAMA_HOST="0.0.0.0:0")
     mine = host.replace("11434", str(server.port))
     assert status(server, {"Host": mine, "Origin": f"http://{mine}"}) == SERVED
     assert status(server, {"Host": mine, "Origin": "http://evil.example"}) == REFUSED

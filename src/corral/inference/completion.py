@@ -75,7 +75,7 @@ class CompletionRun:
         self._texts: list[str] | None = [] if wants_text else None
         self._last_text = ""
         self._repeat_count = 0
-        self._has_begun = False
+        self._has_begun = self._is_counted = False
         self._count = 0
 
     @property
@@ -104,7 +104,7 @@ class CompletionRun:
 
     async def _run(self) -> Chunk | None:
         facts = requestfacts.current()
-        count, final = 0, None
+        count = 0
         try:
             async with self._runner.complete(self._request) as batches:
                 self._has_begun = True
@@ -121,7 +121,7 @@ class CompletionRun:
                         return final
             return None
         finally:
-            if final is None:  # the engine has not said how many there were
+            if not self._is_counted:  # nobody has said how many there were
                 facts.note_tokens(0, 0, count)
 
     def _take(self, pieces: Sequence[Piece], chunks: list[Chunk]) -> bool:
@@ -135,9 +135,6 @@ class CompletionRun:
             if chunk := self._feed(piece):
                 chunks.append(chunk)
             if self._limit is not None and (final := self._limit.reached(piece)) is not None:
-                requestfacts.current().note_tokens(
-                    final.prompt_count, final.cached_count, final.predicted_count, final.predicted_duration_ns
-                )
                 chunks.append(self._finish(Piece("", final=final)))
                 return True
         return False
@@ -156,6 +153,10 @@ class CompletionRun:
 
     def _finish(self, piece: Piece) -> Chunk:
         assert piece.final is not None
+        facts = requestfacts.current()
+        facts.note_tokens(0, 0, piece.final.predicted_count, piece.final.predicted_duration_ns)
+        facts.note_guesses(piece.final.draft_count, piece.final.draft_accepted_count)
+        self._is_counted = True
         if self._texts is not None and piece.text:
             self._texts.append(piece.text)
         parsed = Parsed(piece.text)

@@ -32,7 +32,8 @@ Tokenize = Callable[[str], Awaitable[list[int]]]
 class UnderWay:
     """A completion. `restored`: what was read from disk for it. `has_begun`: it has had its first token.
 
-    `cached_count` is what the first step that went ahead of it found, None without steps.
+    `cached_count` is what the first step that went ahead of it found, None without steps. `read_count` is how much of
+    the prompt the engine has by now, `found_count` what of it was computed before.
     """
 
     request: CompletionRequest
@@ -40,6 +41,14 @@ class UnderWay:
     has_begun: bool = False
     computed_ms: float = 0.0
     cached_count: int | None = None
+    read_count: int = 0
+    found_count: int = 0
+
+    def note_progress(self, progress: dict[str, Any]) -> None:
+        """What the engine says while it computes the prompt."""
+        self.read_count = progress["processed"]
+        found = progress["cache"] if self.cached_count is None else min(self.cached_count, progress["cache"])
+        self.found_count = min(found, self.read_count)
 
 
 class Ahead:
@@ -122,6 +131,8 @@ class Ahead:
         under_way.computed_ms += timings["prompt_ms"]
         if under_way.cached_count is None:
             under_way.cached_count = timings["cache_n"]
+        under_way.read_count = timings["cache_n"] + timings["prompt_n"]
+        under_way.found_count = under_way.cached_count
         self._steps.note_step(timings["prompt_n"], timings["prompt_ms"] / 1000, streams=streams)
 
     def note_tokens(self, under_way: UnderWay, count: int, seconds: float) -> None:
@@ -143,6 +154,7 @@ class Ahead:
         elif self._streams == 1 and final.prompt_count - final.cached_count >= _TELLING_TOKENS:
             computed = final.prompt_count - final.cached_count
             self._steps.note_step(computed, final.prompt_duration_ns / 1e9)
+        under_way.read_count, under_way.found_count = final.prompt_count, final.cached_count
         request = under_way.request
         if self.kept is not None and not request.images and request.sampling.cache_prompt:
             self.kept.note(final.slot, request.prompt, final.prompt_count + final.predicted_count)

@@ -156,6 +156,8 @@ class EngineRunner:
                     yield self._pieces(response, request.top_logprobs, under_way)
             finally:
                 self._ahead.leave(under_way)
+                # Also of one that was given up; its reader knows how much of the answer came.
+                requestfacts.current().note_tokens(under_way.read_count, under_way.found_count, 0)
 
     async def _begin(self, under_way: UnderWay, body: dict[str, Any]) -> None:
         """Have done what goes ahead of a completion; the body says then what is left."""
@@ -193,7 +195,7 @@ class EngineRunner:
             pieces: list[Piece] = []
             failure: CorralError | None = None
             try:
-                tail = llama_server.take_events(tail + data, logprobs, pieces)
+                tail = llama_server.take_events(tail + data, logprobs, pieces, under_way.note_progress)
             except CorralError as error:
                 failure = error
             if pieces:
@@ -203,13 +205,6 @@ class EngineRunner:
                 if final is not None:
                     self._note_guesses(final)
                     pieces[-1].final = final = await self._ahead.end(under_way, final)
-                    requestfacts.current().note_tokens(
-                        final.prompt_count,
-                        final.cached_count,
-                        final.predicted_count,
-                        final.predicted_duration_ns,
-                    )
-                    requestfacts.current().note_guesses(final.draft_count, final.draft_accepted_count)
                 yield pieces  # what came before an error is passed on first
                 if final is not None:
                     return
@@ -280,13 +275,19 @@ class EngineRunner:
             for body in scoring.bodies(prompt, tokens, images, may_reuse=may_reuse):
                 scores = scoring.read_scores(await self.request_json("/completion", body), tokens)
                 if scores is not None:
-                    requestfacts.current().note_tokens(scores.prompt_count, scores.cached_count, 0)
+                    requestfacts.current().note_tokens(
+                        scores.prompt_count, scores.cached_count, scores.predicted_count
+                    )
                     return scores
         raise EngineError(500, "the model gives no finite probability to the candidates")
 
     async def decide(self, body: dict[str, Any]) -> dict[str, Any]:
         async with self._slot():
             answer: dict[str, Any] = await self.request_json("/v1/systemone", body)
+        used = answer.get("usage")
+        if isinstance(used, dict):
+            counts = (int(used.get(f"{name}_tokens", 0)) for name in ("input", "cached", "output"))
+            requestfacts.current().note_tokens(*counts)
         return answer
 
     async def _timed(self, path: str, body: dict[str, Any], size_bytes: int) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import secrets
 from array import array
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -306,7 +307,12 @@ def refusal(request: CompletionRequest, status: int, body: bytes) -> CorralError
     return error
 
 
-def take_events(data: bytes, logprobs: LogprobReader | None, pieces: list[Piece]) -> bytes:
+def take_events(
+    data: bytes,
+    logprobs: LogprobReader | None,
+    pieces: list[Piece],
+    note_progress: Callable[[dict[str, Any]], None],
+) -> bytes:
     """Append what complete server-sent events in `data` say to `pieces`; the rest waits for more bytes.
 
     Raises:
@@ -319,6 +325,8 @@ def take_events(data: bytes, logprobs: LogprobReader | None, pieces: list[Piece]
                 raise engine_error(500, raw[7:])
             continue  # a comment: the engine's keep-alive
         event = orjson.loads(raw[6:])
-        if not is_progress(event):
+        if is_progress(event):
+            note_progress(event["prompt_progress"])
+        else:
             pieces.append(parse_event(event, logprobs))
     return tail

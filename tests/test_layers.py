@@ -69,8 +69,11 @@ MAY_IMPORT = {
     "api.health": "api.http api.reading",
     "operations": "",
     "liveparts": "inference operations scheduler",
-    "counting": "access api.http api.operations metrics scheduler usage",
+    "counting": "access api.http api.native api.operations metrics registry scheduler usage",
+    "announcing": "access operations",
+    "metricsdoor": "api.http operations web",
     "server": (
+        "announcing metricsdoor "
         "access api.health api.http api.keys api.native api.openai api.anthropic api.responses api.systemone "
         "api.operations api.registry api.openapi api.ui counting inference library liveparts operations registry "
         "responses runner scheduler store web weights.translate workers"

@@ -107,6 +107,8 @@ class Settings:
     local_files: Literal["link", "copy", "off"] = "link"
     has_metrics: bool = True
     has_vllm_metrics: bool = False
+    has_key_metrics: bool = False
+    metrics_listen: str = ""
     has_usage: bool = True
     usage_db: Path | None = None
     usage_keep_days: int = 400
@@ -174,6 +176,8 @@ class Settings:
             if problem := host_problem(address):
                 shown = without_userinfo(address)
                 raise CorralError(f"CORRAL_HOSTS: {shown!r}: {problem}", hint="correct CORRAL_HOSTS")
+        if problem := host_problem(env.get("CORRAL_METRICS_LISTEN", "")):
+            raise CorralError(f"CORRAL_METRICS_LISTEN: {problem}", hint="correct CORRAL_METRICS_LISTEN")
         found: dict[str, Any] = {}
         warnings = [*config.warnings]
         for setting in SETTINGS:

@@ -8,14 +8,17 @@ from corral.access.keyring import Keyring
 from corral.api.http.routing import Surface
 from corral.api.http.steps import Step
 from corral.api.http.steps.measure import Count, Measure, use_of
+from corral.api.native.answers import ERROR
 from corral.api.operations.metrics import MetricsHandler
 from corral.api.operations.queue import QueueHandler
-from corral.api.operations.routes import operations_surface
+from corral.api.operations.routes import metrics_routes, operations_surface
 from corral.api.operations.usage import UsageHandler
 from corral.config import Settings
 from corral.homefolder import home_folder
 from corral.metrics.lag import LoopLag
 from corral.metrics.server import Served, ServerMetrics
+from corral.metrics.transfers import ledger_family, transfer_families
+from corral.registry.counts import TransferCounts
 from corral.requestfacts import RequestFacts
 from corral.scheduler.journal import Journal
 from corral.scheduler.loop import Scheduler
@@ -35,10 +38,16 @@ class Counting:
     def from_settings(cls, settings: Settings) -> Counting:
         lag, metrics, ledger = LoopLag(), None, None
         if settings.has_metrics:
-            metrics = ServerMetrics(sources=[lag.family()], has_vllm_names=settings.has_vllm_metrics)
+            metrics = ServerMetrics(
+                sources=[lag.family()],
+                has_vllm_names=settings.has_vllm_metrics,
+                has_keys=settings.has_key_metrics,
+            )
         if settings.has_usage:
             path = settings.usage_db or home_folder() / "usage.sqlite3"
             ledger = UsageLedger(path.expanduser(), keep_days=settings.usage_keep_days)
+            if metrics is not None:
+                metrics.add([ledger_family(lambda: ledger.is_failing)])
         return cls(settings, lag, metrics, ledger)
 
     def journal(self) -> Journal:
@@ -48,6 +57,10 @@ class Counting:
     def watch(self, scheduler: Scheduler) -> None:
         if self.metrics is not None:
             self.metrics.watch(scheduler.states, scheduler.waiting)
+
+    def watch_transfers(self, counts: TransferCounts) -> None:
+        if self.metrics is not None:
+            self.metrics.add(transfer_families(counts))
 
     def steps(self) -> list[Step]:
         """What goes around everything that happens to a request."""
@@ -60,12 +73,22 @@ class Counting:
 
     def surface(self, journal: Journal, queue: QueueHandler, keyring: Keyring) -> Surface:
         """The routes of `api/operations`."""
-        metrics = usage = None
-        if self.metrics is not None:
-            metrics = MetricsHandler(self.metrics, self.settings.models_dir / "blobs")
+        usage = None
+        metrics = None if self.settings.metrics_listen else self._metrics_handler()
         if self.ledger is not None:
             usage = UsageHandler(self.ledger, keyring.names)
         return operations_surface(journal, queue, metrics, usage)
+
+    def side_surface(self) -> Surface:
+        """What there is at the address for metrics alone."""
+        handler = self._metrics_handler()
+        assert handler is not None
+        return Surface("operations", "", metrics_routes(handler), ERROR)
+
+    def _metrics_handler(self) -> MetricsHandler | None:
+        if self.metrics is None:
+            return None
+        return MetricsHandler(self.metrics, self.settings.models_dir / "blobs")
 
     def close(self) -> None:
         """Write down what was used. Blocks."""

@@ -25,6 +25,22 @@ COUNTING_SETTINGS: tuple[Setting, ...] = (
         "Show metrics under vLLM's names too, for dashboards that know those",
     ),
     Setting(
+        "CORRAL_METRICS_KEYS",
+        "metrics.keys",
+        "has_key_metrics",
+        values.boolean,
+        "",
+        "Count tokens by API key too, with its id as a label",
+    ),
+    Setting(
+        "CORRAL_METRICS_LISTEN",
+        "metrics.listen",
+        "metrics_listen",
+        str,
+        "",
+        "An address for /metrics alone, as in `127.0.0.1:9464`; then it is not served elsewhere",
+    ),
+    Setting(
         "CORRAL_USAGE",
         "usage.enabled",
         "has_usage",

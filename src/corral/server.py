@@ -9,12 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from corral import __version__
 from corral.access.addresses import Proxies
-from corral.access.exposure import check_exposure
 from corral.access.keyring import Keyring
 from corral.access.keystore import KeyStore, default_database
 from corral.access.spent import Spent
+from corral.announcing import announce
 from corral.api.anthropic.routes import anthropic_surface
 from corral.api.health.routes import health_surface
 from corral.api.http.app import App
@@ -64,7 +63,8 @@ from corral.listening import BACKLOG, connection_limit, raise_descriptor_limit, 
 from corral.liveparts import live_parts
 from corral.logs import set_up_logging
 from corral.loopguard import LoopGuard
-from corral.operations.doors import Door, open_doors
+from corral.metricsdoor import MetricsDoor
+from corral.operations.doors import Door, open_doors, open_metrics_doors
 from corral.operations.entrance import Entrance, announce_page, open_certificates, own_url
 from corral.operations.health import Health, check_engine_exists
 from corral.operations.pulse import LoopPulse
@@ -112,6 +112,7 @@ def serve(settings: Settings) -> int:
     )
     lifetime.can_reload = bool(settings.files) or settings.tls_cert is not None
     doors: list[Door] = []
+    side_doors: list[Door] = []
     try:
         check_sections(settings.sections)
         for warning in settings.warnings:
@@ -120,16 +121,20 @@ def serve(settings: Settings) -> int:
         if warning := check_models_folder(settings.models_dir):
             _log.warning(warning)
         doors = open_doors(settings)
-        certificates = open_certificates(settings, doors)
+        side_doors = open_metrics_doors(settings)
+        certificates = open_certificates(settings, [*doors, *side_doors])
         # After the doors are open: cards may have to be asked first, and whoever comes meanwhile waits.
-        parts = _assemble(settings, choose_engine(settings), doors)
+        parts = _assemble(settings, choose_engine(settings), doors, side_doors)
         lifetime.catch_signals()
-        for door in doors:
-            _announce(door, settings, parts.keyring)
+        for door in (*doors, *side_doors):
+            announce(door, settings, parts.keyring)
+        metrics_door = MetricsDoor(parts.metrics_app, Entrance(side_doors, certificates))
         if "ui" not in settings.surfaces_off:
             announce_page(doors)
         most = settings.max_connections or connection_limit(descriptors)
-        lifetime.run(lambda: _serve(settings, parts, Entrance(doors, certificates), most, lifetime))
+        lifetime.run(
+            lambda: _serve(settings, parts, Entrance(doors, certificates), metrics_door, most, lifetime)
+        )
         return 1 if lifetime.is_hurried else 0
     except CorralError:
         raise
@@ -137,30 +142,10 @@ def serve(settings: Settings) -> int:
         _log.debug("the server failed", exc_info=exc)
         raise CorralError(f"the server failed: {type(exc).__name__}: {exc}") from exc
     finally:
-        for door in doors:
+        for door in (*doors, *side_doors):
             door.close()
         lifetime.close()
         logs.drain()
-
-
-def _announce(door: Door, settings: Settings, keyring: Keyring) -> None:
-    """Say where the server listens, and who can reach it there.
-
-    Raises:
-        CorralError: strangers could use the server, and that is not wanted.
-    """
-    address = door.address
-    if not address.is_unix:
-        exposure = check_exposure(
-            address.host,
-            address.port,
-            settings.auth_mode,
-            has_keys=keyring.has_keys,
-            is_strict=settings.is_strict,
-        )
-        if exposure:
-            _log.warning(exposure)
-    _log.info("listening address=%s version=%s", address.url(), __version__)
 
 
 def choose_engine(settings: Settings) -> Resolved:
@@ -183,6 +168,7 @@ class _Parts:
     """The parts of the server; `close` runs at its end, after the scheduler."""
 
     app: App
+    metrics_app: App | None
     inference: Inference
     scheduler: Scheduler
     spare: Spare
@@ -200,7 +186,12 @@ class _Parts:
 
 
 async def _serve(
-    settings: Settings, parts: _Parts, entrance: Entrance, max_connections: int, lifetime: Lifetime
+    settings: Settings,
+    parts: _Parts,
+    entrance: Entrance,
+    metrics_door: MetricsDoor,
+    max_connections: int,
+    lifetime: Lifetime,
 ) -> None:
     """Own the scheduler, and with it every child, while the server runs."""
     guard = LoopGuard(settings.loop_guard_ns / _NS_PER_S) if settings.loop_guard_ns else None
@@ -218,6 +209,7 @@ async def _serve(
             parts.counting.lag.start()
             parts.pulse.start()
             await entrance.open(web)
+            await metrics_door.open()
             follow_configuration(
                 settings, live_parts(parts.rules, parts.scheduler), entrance.certificates, lifetime
             )
@@ -228,6 +220,7 @@ async def _serve(
             notify("READY=1")
             await lifetime.until_stopped()
             await _drain(parts, web, lifetime, reuses_port=settings.reuses_port)
+            await metrics_door.close()
             parts.counting.lag.stop()
             if guard is not None:
                 guard.stop()
@@ -277,7 +270,9 @@ async def _warn_of_unused_gpus(gpus: EngineGPUs) -> None:
         _log.warning("%s; to use it: %s", problem, advice)
 
 
-def _assemble(settings: Settings, resolved: Resolved, doors: Sequence[Door]) -> _Parts:
+def _assemble(
+    settings: Settings, resolved: Resolved, doors: Sequence[Door], side_doors: Sequence[Door]
+) -> _Parts:
     engine = choice_of(settings, resolved)
     set_work_timeout(settings.work_timeout_ns / _NS_PER_S)
     translations = TranslatedFiles(settings.models_dir)
@@ -305,6 +300,7 @@ def _assemble(settings: Settings, resolved: Resolved, doors: Sequence[Door]) -> 
     jobs, access = Jobs(), BlobAccess(store)
     creator = Creator(store, may_prune=not settings.no_prune, puller=pull_base, jobs=jobs, access=access)
     puller = Puller(settings, store, creator)
+    counting.watch_transfers(puller.counts)
     pulse = _loop_pulse()
     health = Health(
         settings.models_dir, lambda: check_engine_exists(engine.server_path, engine.package_folder), pulse
@@ -357,8 +353,13 @@ def _assemble(settings: Settings, resolved: Resolved, doors: Sequence[Door]) -> 
     operations = counting.surface(journal, QueueHandler(live, scheduler.states), keyring)
     surfaces = [each for each in _surfaces(services, archive, keys, operations, off) if each.name not in off]
     app = _app(settings, surfaces, counting, live, registry, keyring, spent, doors)
+    metrics_app = None
+    if side_doors:
+        aside = counting.side_surface()
+        metrics_app = _app(settings, [aside], counting, LiveRequests(), None, keyring, spent, side_doors)
     return _Parts(
         app,
+        metrics_app,
         services.inference,
         scheduler,
         spare,

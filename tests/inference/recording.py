@@ -55,6 +55,7 @@ class RecordingRunner:
     active_count = 0
     running_count = waiting_count = 0
     turn_bytes = 1 << 20
+    context_ratio = 0.0
 
     @contextlib.asynccontextmanager
     async def complete(self, request: CompletionRequest) -> AsyncIterator[AsyncIterator[list[Piece]]]:

@@ -107,6 +107,7 @@ class FakeRunner:
         raise AssertionError("the scheduler never uses a runner")
 
     running_count = waiting_count = 0
+    context_ratio = 0.0
     turn_bytes = 1
 
     async def score(

@@ -139,7 +139,7 @@ def test_a_locked_database_loses_nothing(path: Path, caplog: pytest.LogCaptureFi
             assert ledger.sums(Question(("key",)))[("k",)][0] == 21  # readers are not in the way
             other.execute("ROLLBACK")
         wait_until(lambda: rows_of(path)[(TODAY, "k", "m", "native")][0] == 21)
-        wait_until(lambda: not ledger._is_failing)
+        wait_until(lambda: not ledger.is_failing)
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
         "usage is kept in memory until it can be written",
         "usage is written again",
@@ -202,7 +202,7 @@ def test_a_full_disk_loses_nothing(path: Path, caplog: pytest.LogCaptureFixture)
                 break
             ledger.note(Use("k", "more", "native"))
         assert "disk is full" in caplog.text
-        wait_until(lambda: not ledger._is_failing)
+        wait_until(lambda: not ledger.is_failing)
     names = {place[2] for place in rows_of(path)}
     assert {*long, "first"} <= names
     assert all(sums[0] == 1 for place, sums in rows_of(path).items() if place[2] != "more")

@@ -223,7 +223,7 @@ class _FileReader:
         except UnreadableError:
             self._reporter.report(keys, f"{setting.path} must be {kind.expected}")
             return
-        if setting.name in ("OLLAMA_HOST", "CORRAL_HOSTS"):
+        if setting.name in ("OLLAMA_HOST", "CORRAL_HOSTS", "CORRAL_METRICS_LISTEN"):
             found = [problem for address in text.split(",") if (problem := host_problem(address))]
             if found:
                 self._reporter.report(keys, f"{setting.path}: {found[0]}")

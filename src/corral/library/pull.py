@@ -23,6 +23,7 @@ from corral.names import (
     parse_ref,
     pull_text,
 )
+from corral.registry.counts import TransferCounts
 from corral.registry.request import TransferRequest
 from corral.store.models import ModelStore
 from corral.types import Report
@@ -42,6 +43,7 @@ class Puller:
         self._store = store
         self._creator = creator
         self._gateway: Gateway | None = None
+        self.counts = TransferCounts()
 
     def parse(self, text: str) -> ModelName:
         """Raises InvalidRequestError, InvalidModelNameError."""
@@ -54,6 +56,10 @@ class Puller:
             CorralError: the store is unchanged; partial downloads are kept for the next attempt.
         """
         caller.require_model(name)
+        with self.counts.watched("pull"):
+            await self._pull(name, report, request or TransferRequest())
+
+    async def _pull(self, name: ModelName, report: Report, request: TransferRequest) -> None:
         await report({"status": "pulling manifest"})
         is_ours = (name.host.lower(), name.namespace.lower()) == (DEFAULT_HOST, DEFAULT_NAMESPACE)
         if is_ours and name.model.lower() == BUILT_IN_MODEL:
@@ -70,7 +76,7 @@ class Puller:
         async def assemble(files: dict[str, str]) -> None:
             await self._creator.create(CreateRequest(model=name.full(), files=files), all_but_success(report))
 
-        await gateway.pull(name, report, request or TransferRequest(), assemble)
+        await gateway.pull(name, report, request, assemble)
 
     async def pull_base(self, text: str, report: Report) -> None:
         """Pull the base model of a create, without reporting success."""
@@ -80,7 +86,7 @@ class Puller:
         if self._gateway is None:
             make = await asyncio.to_thread(_load_gateway)
             if self._gateway is None:  # another request may have been faster
-                self._gateway = make(self._settings, self._store)
+                self._gateway = make(self._settings, self._store, self.counts)
         return self._gateway
 
     async def close(self) -> None:
@@ -127,6 +133,10 @@ class Puller:
         Raises:
             CorralError
         """
+        with self.counts.watched("push"):
+            await self._push(text, report, request or TransferRequest())
+
+    async def _push(self, text: str, report: Report, request: TransferRequest) -> None:
         try:
             parsed = ModelName.parse(text)
             caller.require_model(parsed)
@@ -142,7 +152,7 @@ class Puller:
         if self._settings.is_offline:
             raise CorralError("this server is offline (CORRAL_OFFLINE)")
         gateway = await self.open_gateway()
-        await gateway.push(name, report, request or TransferRequest())
+        await gateway.push(name, report, request)
 
 
 def all_but_success(report: Report) -> Report:

@@ -53,9 +53,11 @@ class ServerMetrics:
         *,
         sources: Sequence[Family] = (),
         has_vllm_names: bool = False,
+        has_keys: bool = False,
     ) -> None:
         self._known: set[str] = set()
-        self.store_bytes = 0
+        self._has_keys = has_keys
+        self.store_bytes = self.free_bytes = 0
         self._models: Callable[[], Iterable[RunnerState]] = lambda: ()
         self._waiting: Callable[[], Iterable[str]] = lambda: ()
         self.requests = Counter(
@@ -99,6 +101,9 @@ class ServerMetrics:
         self.accepted_tokens = Counter(
             "corral_accepted_tokens_total", "Guessed tokens that were right.", "model"
         )
+        self.key_tokens = Counter(
+            "corral_key_tokens_total", "Tokens of an API key's prompts and replies.", "key", "kind"
+        )
         self.loads = Counter(
             "corral_model_loads_total", "Models that began to load, by reason.", "model", "reason"
         )
@@ -117,7 +122,7 @@ class ServerMetrics:
         self._families: list[Family] = [
             self.requests, self.durations, self.first_token, self.token_time, self.gaps, self.queue, self.load,
             self.prompt_tokens, self.cached_tokens, self.generated_tokens, self.guessed_tokens,
-            self.accepted_tokens, self.loads, self.evictions,
+            self.accepted_tokens, self.key_tokens, self.loads, self.evictions,
             self.restarts, self.refusals, *self._gauges(), *sources, *process_families(),
         ]  # fmt: skip
         if has_vllm_names:
@@ -130,6 +135,10 @@ class ServerMetrics:
     ) -> None:
         """Read gauges at each look from these: the loaded models, and the model of each request that has none yet."""
         self._models, self._waiting = models, waiting
+
+    def add(self, families: Iterable[Family]) -> None:
+        """Show more families, which others count."""
+        self._families += families
 
     @property
     def families(self) -> Sequence[Family]:
@@ -151,6 +160,9 @@ class ServerMetrics:
         self.durations.observe(request.seconds, request.surface, model)
         if not model:
             return
+        if self._has_keys and request.key:
+            self.key_tokens.add(facts.prompt_tokens, request.key, "prompt")
+            self.key_tokens.add(facts.tokens, request.key, "generated")
         self.queue.observe(facts.queue_ns / _NS_PER_S, model)
         if facts.prompt_tokens:
             self.prompt_tokens.add(facts.prompt_tokens, model)
@@ -203,6 +215,12 @@ class ServerMetrics:
         version = ("version",)
         return [
             Gauge("corral_store_bytes", "Blobs in the models folder.", (), lambda: [((), self.store_bytes)]),
+            Gauge(
+                "corral_store_free_bytes",
+                "Free space on the disk of the models folder.",
+                (),
+                lambda: [((), self.free_bytes)],
+            ),
             Gauge("corral_build_info", "The version that runs.", version, lambda: [((__version__,), 1)]),
             Gauge("corral_model_loaded", "Models that are loaded.", model, each(lambda state: 1)),
             Gauge("corral_model_memory_bytes", "Memory of loaded models.", (*model, "kind"), memory),
@@ -210,6 +228,12 @@ class ServerMetrics:
             Gauge("corral_requests_waiting", "Requests that wait for a model or a slot.", model, waiting),
             Gauge(
                 "corral_slots", "Requests that a model serves at a time.", model, each(lambda s: s.slot_count)
+            ),
+            Gauge(
+                "corral_kv_usage_ratio",
+                "Share of the context of all slots that running requests hold.",
+                model,
+                each(lambda s: s.context_ratio),
             ),
             Gauge(
                 "corral_slots_busy",

@@ -32,6 +32,7 @@ def aliases(metrics: ServerMetrics) -> list[Family]:
     return [
         Alias("vllm:num_requests_running", gauges["corral_requests_running"]),
         Alias("vllm:num_requests_waiting", gauges["corral_requests_waiting"]),
+        Alias("vllm:kv_cache_usage_perc", gauges["corral_kv_usage_ratio"]),
         Alias("vllm:prompt_tokens_total", metrics.prompt_tokens),
         Alias("vllm:generation_tokens_total", metrics.generated_tokens),
         Alias("vllm:prefix_cache_queries_total", metrics.prompt_tokens),

@@ -64,6 +64,18 @@ def open_doors(settings: Settings) -> list[Door]:
     return doors
 
 
+def open_metrics_doors(settings: Settings) -> list[Door]:
+    """Listen on the address for metrics alone, if there is one.
+
+    Raises:
+        CorralError
+    """
+    if not settings.metrics_listen or not settings.has_metrics:
+        return []
+    speaks_tls = settings.tls_cert is not None or settings.is_self_signed
+    return [_open(HostAddress.parse(settings.metrics_listen), settings, speaks_tls=speaks_tls)]
+
+
 def _open(address: HostAddress, settings: Settings, *, speaks_tls: bool) -> Door:
     if address.is_unix:
         path = Path(address.path)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from corral.digest import Digest
 from corral.errors import DiskFullError, RegistryProtocolError
+from corral.registry.counts import TransferCounts
 from corral.registry.download import BlobDownload, BlobSource
 from corral.registry.limits import RateLimit
 from corral.registry.part_state import present_bytes
@@ -52,10 +53,12 @@ class Downloads:
         *,
         bytes_per_s: int = 0,
         slots: HostSlots | None = None,
+        counts: TransferCounts | None = None,
     ) -> None:
         self._blobs = blobs
         self._slots = slots or HostSlots()
         self._policy = policy
+        self._counts = counts
         self._limit = RateLimit(bytes_per_s)
         self._active: dict[str, _Shared] = {}
 
@@ -117,6 +120,7 @@ class Downloads:
             make_sources(),
             policy=self._policy,
             limit=RateLimit(parent=self._limit),
+            counts=self._counts,
         )
         done = asyncio.ensure_future(self._slots.run(host, download.run, cancel=download.cancel))
         shared = self._active[key] = _Shared(download, done)

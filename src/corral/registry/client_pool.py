@@ -11,6 +11,7 @@ from corral.names import ModelName
 from corral.registry.active_downloads import Downloads
 from corral.registry.auth import Wallet
 from corral.registry.client import RegistryClient
+from corral.registry.counts import TransferCounts
 from corral.registry.credentials import Credential, DockerCredentials, default_docker_config
 from corral.registry.huggingface import RepositorySource, choose_files, fetch_listing, file_url
 from corral.registry.key import default_key_path
@@ -36,7 +37,7 @@ _FIRST_STREAMS = TransferPolicy().first_streams
 class Gateway:
     """Pulls and pushes for one store."""
 
-    def __init__(self, settings: Settings, store: ModelStore) -> None:
+    def __init__(self, settings: Settings, store: ModelStore, counts: TransferCounts | None = None) -> None:
         """Raises CorralError: a setting that names registries is invalid."""
         policy = TransferPolicy(
             stall_timeout_s=settings.pull_stall_timeout_ns / _NS_PER_S,
@@ -57,7 +58,11 @@ class Gateway:
         self._may_prune = not settings.no_prune
         self._upload_sessions: UploadSessions = {}
         self.downloads = Downloads(
-            store.blobs, policy, bytes_per_s=settings.pull_bytes_per_s, slots=self._context.slots
+            store.blobs,
+            policy,
+            bytes_per_s=settings.pull_bytes_per_s,
+            slots=self._context.slots,
+            counts=counts,
         )
 
     async def pull(

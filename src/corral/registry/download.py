@@ -29,6 +29,7 @@ from corral.errors import (
 )
 from corral.registry.address_filter import ForbiddenAddressError
 from corral.registry.concurrency import StreamTuner
+from corral.registry.counts import TransferCounts
 from corral.registry.limits import RateLimit
 from corral.registry.part_state import Part, PartFiles, contiguous_bytes
 from corral.registry.partial import PartialFile
@@ -107,6 +108,7 @@ class BlobDownload:
         *,
         policy: TransferPolicy,
         limit: RateLimit,
+        counts: TransferCounts | None = None,
     ) -> None:
         self.digest = digest
         self.size_bytes = size_bytes
@@ -116,6 +118,7 @@ class BlobDownload:
         self._files = PartFiles(blob_path)
         self._sources = list(sources)
         self._policy = policy
+        self._counts = counts or TransferCounts()
         self._claimed: set[int] = set()
         self._direct_url: str | None = None
         self._changed = threading.Condition()
@@ -340,6 +343,7 @@ class BlobDownload:
                 error = RegistryUnavailableError(f"max retries exceeded: {error}", hint=hint)
             self._next_source(source, error)
             return
+        self._counts.add_retry()
         _log.info("blob=%s attempt %d failed, next in %.1f s: %s", self.digest, failures, wait_s, error)
         self._closing.wait(wait_s)
 
@@ -411,6 +415,7 @@ class BlobDownload:
         if self._closing.is_set():
             raise _LeaveError
         worker.read_bytes += count
+        self._counts.add_bytes(count)
         if (wait_s := self.limit.reserve(count)) > 0:
             self._closing.wait(wait_s)
         return worker.buffer[:count]

@@ -33,7 +33,8 @@ class UnderWay:
     """A completion. `restored`: what was read from disk for it. `has_begun`: it has had its first token.
 
     `cached_count` is what the first step that went ahead of it found, None without steps. `read_count` is how much of
-    the prompt the engine has by now, `found_count` what of it was computed before.
+    the prompt the engine has by now, `found_count` what of it was computed before,
+    `said_count` how many tokens of the answer came.
     """
 
     request: CompletionRequest
@@ -43,6 +44,7 @@ class UnderWay:
     cached_count: int | None = None
     read_count: int = 0
     found_count: int = 0
+    said_count: int = 0
 
     def note_progress(self, progress: dict[str, Any]) -> None:
         """What the engine says while it computes the prompt."""
@@ -137,6 +139,7 @@ class Ahead:
 
     def note_tokens(self, under_way: UnderWay, count: int, seconds: float) -> None:
         """Tokens of an answer have come, so long after those before."""
+        under_way.said_count += count
         if not under_way.has_begun:
             under_way.has_begun = True
             self._streams += 1
@@ -161,6 +164,11 @@ class Ahead:
             if under_way.restored is not None:
                 await self.kept.check(under_way.restored, request.prompt, final.cached_count)
         return final
+
+    @property
+    def held_tokens(self) -> int:
+        """How much of the engine's context is in use, by requests that run."""
+        return sum(each.read_count + each.said_count for each in self._running)
 
     def leave(self, under_way: UnderWay) -> None:
         """It has ended, or was given up."""

@@ -136,6 +136,11 @@ class EngineRunner:
         return self._waiting_count + len(self._gathering)
 
     @property
+    def context_ratio(self) -> float:
+        held = self._ahead.held_tokens / max(self.facts.num_ctx * self.spec.num_parallel, 1)
+        return min(held, 1.0)  # a context that shifts holds less than was said
+
+    @property
     def turn_bytes(self) -> int:
         return self._pace.turn_bytes
 

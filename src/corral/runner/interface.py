@@ -255,6 +255,11 @@ class Runner(Protocol):
         ...
 
     @property
+    def context_ratio(self) -> float:
+        """How much of the context of all slots the requests that run hold: 0 to 1."""
+        ...
+
+    @property
     def turn_bytes(self) -> int:
         """How much text one call for vectors or scores should hold, so that it takes about half a second."""
         ...

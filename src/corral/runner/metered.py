@@ -45,6 +45,10 @@ class MeteredRunner:
         return self._runner.waiting_count
 
     @property
+    def context_ratio(self) -> float:
+        return self._runner.context_ratio
+
+    @property
     def turn_bytes(self) -> int:
         return self._runner.turn_bytes
 

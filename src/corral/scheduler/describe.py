@@ -56,4 +56,5 @@ def state_of(loaded: LoadedRunner, runner: Runner) -> RunnerState:
         runner.spec.num_parallel,
         runner.running_count,
         runner.waiting_count,
+        runner.context_ratio,
     )

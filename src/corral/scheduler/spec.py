@@ -132,7 +132,10 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class RunnerState:
-    """What a loaded model does right now. Memory in bytes; `waiting_count` requests wait for a slot of it."""
+    """What a loaded model does right now. Memory in bytes; `waiting_count` requests wait for a slot of it.
+
+    `context_ratio`: the share of the context of all its slots that running requests hold.
+    """
 
     name: str
     memory_bytes: int
@@ -140,6 +143,7 @@ class RunnerState:
     slot_count: int
     running_count: int
     waiting_count: int
+    context_ratio: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

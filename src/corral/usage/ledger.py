@@ -47,6 +47,8 @@ class Use:
 class UsageLedger:
     """`note` is for the event loop and takes microseconds; the rest blocks, and any thread may call it.
 
+    `is_failing`: the file cannot be written at present.
+
     `keep_days`: older rows are deleted (0: none is).
     """
 
@@ -73,7 +75,7 @@ class UsageLedger:
         self._noted = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
-        self._is_failing = False
+        self.is_failing = False
         self._cleared_day = ""
 
     def note(self, use: Use) -> None:
@@ -129,8 +131,8 @@ class UsageLedger:
                 self._report(exc)
                 return False
             self._cleared_day = self._day
-        if self._is_failing:
-            self._is_failing = False
+        if self.is_failing:
+            self.is_failing = False
             _log.info("usage is written again")
         return True
 
@@ -193,8 +195,8 @@ class UsageLedger:
 
     def _report(self, exc: DatabaseError) -> None:
         """Once for as long as it lasts."""
-        if not self._is_failing:
-            self._is_failing = True
+        if not self.is_failing:
+            self.is_failing = True
             _log.warning("usage is kept in memory until it can be written: %s; %s", exc, exc.hint)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from pathlib import Path
 
@@ -31,14 +32,17 @@ class MetricsHandler:
         now_s = time.monotonic()
         if now_s - self._store_read_s >= _STORE_AGE_S:
             self._store_read_s = now_s
-            self._metrics.store_bytes = await asyncio.to_thread(_size_of, self._blobs)
+            self._metrics.store_bytes, self._metrics.free_bytes = await asyncio.to_thread(
+                _size_of, self._blobs
+            )
         kind = content_type(exchange.header(b"accept"))
         await exchange.respond(200, render(self._metrics.families, kind).encode(), kind)
 
 
-def _size_of(folder: Path) -> int:
-    """Bytes of a folder's files; one that cannot be read counts as empty."""
+def _size_of(folder: Path) -> tuple[int, int]:
+    """Bytes of a folder's files, and how many more there is room for; one that cannot be read counts as empty."""
     try:
-        return sum(entry.stat().st_size for entry in folder.iterdir() if entry.is_file())
+        free_bytes = shutil.disk_usage(folder).free
+        return sum(entry.stat().st_size for entry in folder.iterdir() if entry.is_file()), free_bytes
     except OSError:
-        return 0
+        return 0, 0

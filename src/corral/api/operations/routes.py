@@ -106,7 +106,7 @@ def operations_surface(
             answers=_QUEUE,
         ),
         *(_usage(usage) if usage is not None else ()),
-        *(_metrics(metrics) if metrics is not None else ()),
+        *(metrics_routes(metrics) if metrics is not None else ()),
     )
     return Surface("operations", "Operations", routes, ERROR)
 
@@ -124,5 +124,6 @@ def _usage(handler: UsageHandler) -> tuple[Route, ...]:
     )
 
 
-def _metrics(handler: MetricsHandler) -> tuple[Route, ...]:
+def metrics_routes(handler: MetricsHandler) -> tuple[Route, ...]:
+    """The route that Prometheus looks at."""
     return (Route("GET", "/metrics", handler.get, "Counters for Prometheus", scope="read", answers=ANYTHING),)

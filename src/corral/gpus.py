@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from corral.systemtext import parse_int, read_text, run_tool
 
@@ -40,7 +41,8 @@ _FAST_INTEGRATED = re.compile(r"gfx1151|strix[ _]halo|radeon 80[56]0s", re.IGNOR
 # A MIG slice is listed with the bus id of the card that it is a part of.
 _SAME_SIZE_SHARE = (9, 10)
 # What shows that there may be a GPU, without asking any driver: NVIDIA, Jetson, AMD, all that Vulkan uses, WSL.
-_TRACES = ("dev/nvidiactl", "dev/nvhost-gpu", "dev/nvgpu", "dev/kfd", "dev/dri", "dev/dxg")
+_JETSON_TRACES = ("dev/nvhost-gpu", "dev/nvgpu")
+_TRACES = ("dev/nvidiactl", *_JETSON_TRACES, "dev/kfd", "dev/dri", "dev/dxg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,14 +180,31 @@ def parse_rocm_smi(text: str, *, with_integrated: bool = False) -> tuple[GPU, ..
     return tuple(sorted(gpus, key=lambda gpu: gpu.index))
 
 
-def read_cards(root: Path = Path("/")) -> list[tuple[str, int]]:
-    """The vendor's PCI number and the memory in bytes (0: unknown) of each graphics card that the kernel sees."""
+class Card(NamedTuple):
+    """A graphics card that the kernel sees: its vendor's PCI number, and its memory in bytes (0: unknown).
+
+    `is_integrated`: it is part of the processor, as far as its address shows that.
+    """
+
+    vendor: str
+    memory_bytes: int
+    is_integrated: bool = False
+
+
+def read_cards(root: Path = Path("/")) -> list[Card]:
+    """All display controllers on the PCI bus."""
     cards = []
     for device in sorted((root / "sys/bus/pci/devices").glob("*")):
         if read_text(device / "class").startswith("0x03"):  # display controllers
             memory_bytes = parse_int(read_text(device / "mem_info_vram_total")) or 0
-            cards.append((read_text(device / "vendor"), memory_bytes))
+            is_integrated = device.name.startswith("0000:00:")
+            cards.append(Card(read_text(device / "vendor"), memory_bytes, is_integrated))
     return cards
+
+
+def is_jetson(root: Path = Path("/")) -> bool:
+    """Whether this is a Jetson of NVIDIA, whose GPU is on no bus; many have no `nvidia-smi`."""
+    return any((root / trace).exists() for trace in _JETSON_TRACES)
 
 
 def _metal_gpus(total_bytes: int, free_bytes: int) -> tuple[GPU, ...]:

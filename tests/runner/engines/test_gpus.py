@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from corral.cli.doctor.machine_checks import check_gpus
 from corral.gpus import (
+    Card,
     EngineDevice,
+    is_jetson,
     may_have_gpu,
     merged,
     parse_nvidia_smi,
@@ -21,6 +23,7 @@ from corral.gpus import (
     read_cards,
     usable_devices,
 )
+from corral.runner.engines.cards import advise
 from corral.runner.engines.gpus import EngineGPUs
 from corral.runner.engines.probe import ProbeError, parse_package_list, parse_server_list
 from tests.conftest import Server
@@ -195,7 +198,7 @@ def test_a_card_whose_driver_does_not_answer(tools: Path, monkeypatch: pytest.Mo
     bridge = tools / "sys/bus/pci/devices/0000:00:00.0"
     bridge.mkdir()
     (bridge / "class").write_text("0x060000\n")
-    assert read_cards(tools) == [("0x10de", 0)]
+    assert read_cards(tools) == [Card("0x10de", 0)]
     monkeypatch.setattr("corral.runner.engines.gpus.read_cards", lambda: read_cards(tools))
     monkeypatch.setattr("corral.runner.engines.gpus.may_have_gpu", lambda: may_have_gpu(tools))
     problem, advice = EngineGPUs().problem()
@@ -204,12 +207,43 @@ def test_a_card_whose_driver_does_not_answer(tools: Path, monkeypatch: pytest.Mo
     assert "corral engine install cuda" in advice
 
 
+def test_a_card_of_intel_that_no_engine_uses(monkeypatch: pytest.MonkeyPatch, tools: Path) -> None:
+    """A card is missed, graphics inside a processor is not: only the card is on a bus of its own."""
+    for address, missed in (("0000:00:02.0", False), ("0000:03:00.0", True)):
+        device = tools / "sys/bus/pci/devices" / address
+        device.mkdir(parents=True)
+        (device / "class").write_text("0x030000\n")
+        (device / "vendor").write_text("0x8086\n")
+        monkeypatch.setattr("corral.runner.engines.gpus.read_cards", lambda: read_cards(tools))
+        monkeypatch.setattr("corral.runner.engines.gpus.may_have_gpu", lambda: True)
+        problem, advice = EngineGPUs(probe=lambda **_engine: ()).problem()
+        assert problem == ("a GPU of Intel is not used: the engine has no backend for it" if missed else "")
+        assert ("corral engine install vulkan" in advice) == missed
+
+
+@pytest.mark.parametrize("trace", ["nvhost-gpu", "nvgpu"])
+def test_a_jetson_without_nvidia_smi(monkeypatch: pytest.MonkeyPatch, tools: Path, trace: str) -> None:
+    """Its GPU is on no bus; there is no ready-made engine for it."""
+    (tools / "dev" / trace).mkdir(parents=True)
+    monkeypatch.setattr("corral.runner.engines.gpus.is_jetson", lambda: is_jetson(tools))
+    monkeypatch.setattr("corral.runner.engines.gpus.may_have_gpu", lambda: may_have_gpu(tools))
+    problem, advice = EngineGPUs(probe=lambda **_engine: ()).problem()
+    assert problem == "the GPU of this Jetson is not used: the engine has no backend for it"
+    assert "corral engine build cuda --arch 87" in advice
+    card = EngineDevice("CUDA0", "Orin", "igpu", GIB, GIB)
+    assert EngineGPUs(probe=lambda **_engine: (card,)).problem() == ("", "")
+    found = advise(tools)
+    assert found.name == ""
+    assert "corral engine build cuda --arch 87" in found.reason
+
+
 @pytest.mark.process
 def test_small_graphics_inside_a_processor_is_not_missed(
     monkeypatch: pytest.MonkeyPatch, tools: Path
 ) -> None:
     monkeypatch.setattr(
-        "corral.runner.engines.gpus.read_cards", lambda: [("0x1002", 512 << 20), ("0x8086", 0)]
+        "corral.runner.engines.gpus.read_cards",
+        lambda: [Card("0x1002", 512 << 20), Card("0x8086", 0, is_integrated=True)],
     )
     monkeypatch.setattr("corral.runner.engines.gpus.may_have_gpu", lambda: True)
     assert EngineGPUs().problem() == ("", "")

@@ -9,8 +9,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from corral.gpus import GPU, read_cards, read_gpus
+from corral.gpus import GPU, is_jetson, read_cards, read_gpus
 from corral.runner.engines import wheels
+from corral.runner.engines.gpus import JETSON_BUILD
 from corral.runner.engines.toolchain import rocm_root
 from corral.systemtext import read_text, run_tool
 
@@ -30,11 +31,13 @@ def advise(root: Path = Path("/")) -> Advice:
     """The engine for this machine's cards. Takes as long as the drivers' tools, up to seconds."""
     if sys.platform == "darwin":
         return Advice("", f"the built-in engine uses the GPU of this {platform.machine()} Mac, if it has one")
+    if is_jetson(root):
+        return Advice("", f"a Jetson, for which there is no ready-made engine; compile one: {JETSON_BUILD}")
     gpus = read_gpus(0, 0)
     for gpu in gpus:
         if gpu.library == "cuda":
             return Advice("cuda", f"{gpu.name}: CUDA")
-    vendors = [_VENDORS[vendor] for vendor, _ in read_cards(root) if vendor in _VENDORS]
+    vendors = [_VENDORS[card.vendor] for card in read_cards(root) if card.vendor in _VENDORS]
     if "AMD" in vendors or any(gpu.library == "rocm" for gpu in gpus):
         if has_rocm():
             return Advice("rocm", "a card of AMD, and ROCm is installed")

@@ -7,11 +7,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from corral.gpus import GPU, EngineDevice, may_have_gpu, merged, read_cards, read_gpus, usable_devices
+from corral.gpus import (
+    GPU,
+    EngineDevice,
+    is_jetson,
+    may_have_gpu,
+    merged,
+    read_cards,
+    read_gpus,
+    usable_devices,
+)
 from corral.runner.engines.probe import ProbeError, probe_devices
 
 # The makers' PCI numbers.
-_NVIDIA, _AMD = "0x10de", "0x1002"
+_NVIDIA, _AMD, _INTEL = "0x10de", "0x1002", "0x8086"
+_NO_BACKEND = "the engine has no backend for it"
+# There is no ready-made engine for its kind of card; JetPack brings the CUDA toolkit.
+JETSON_BUILD = "corral engine build cuda --arch 87 (Orin; Xavier: 72)"
 _LEAST_CARD_BYTES = 1 << 30
 
 
@@ -130,15 +142,22 @@ class EngineGPUs:
         return self._unseen_card()
 
     def _unseen_card(self) -> tuple[str, str]:
-        """A card that the kernel sees and no tool: its driver is missing, or an engine for it."""
-        for vendor, memory_bytes in read_cards():
-            if vendor == _NVIDIA:
+        """A card that the kernel sees and no tool: its driver is missing, or an engine for it.
+
+        Graphics inside a processor is no loss: it is rarely faster than the processor.
+        """
+        if is_jetson():
+            what = f"the GPU of this Jetson is not used: {self.failure or _NO_BACKEND}"
+            return what, f"compile an engine for it: {JETSON_BUILD}"
+        for card in read_cards():
+            if card.vendor == _NVIDIA:
                 what = "a GPU of NVIDIA is not used: its driver does not answer (nvidia-smi)"
                 return what, f"install the driver, so that `nvidia-smi` lists the GPU; then {install('cuda')}"
-            if vendor == _AMD and memory_bytes >= _LEAST_CARD_BYTES:
-                # Its driver is a part of the kernel, and Mesa brings Vulkan for it; ROCm is not needed.
-                reason = self.failure or "the engine has no backend for it"
-                return f"a GPU of AMD is not used: {reason}", self._advice("vulkan")
+            # Their drivers are parts of the kernel, and Mesa brings Vulkan for them; ROCm is not needed.
+            if card.vendor == _AMD and card.memory_bytes >= _LEAST_CARD_BYTES:
+                return f"a GPU of AMD is not used: {self.failure or _NO_BACKEND}", self._advice("vulkan")
+            if card.vendor == _INTEL and not card.is_integrated:
+                return f"a GPU of Intel is not used: {self.failure or _NO_BACKEND}", self._advice("vulkan")
         return "", ""
 
     def _advice(self, engine: str) -> str:

@@ -10,7 +10,7 @@ from corral.api.http.steps import Step
 from corral.api.http.steps.measure import Count, Measure, use_of
 from corral.api.native.answers import ERROR
 from corral.api.operations.metrics import MetricsHandler
-from corral.api.operations.queue import QueueHandler
+from corral.api.operations.parts import Watching
 from corral.api.operations.routes import metrics_routes, operations_surface
 from corral.api.operations.usage import UsageHandler
 from corral.config import Settings
@@ -71,13 +71,13 @@ class Counting:
             counters.append(self._use)
         return [Measure(counters)] if counters else []
 
-    def surface(self, journal: Journal, queue: QueueHandler, keyring: Keyring) -> Surface:
+    def surface(self, journal: Journal, watching: Watching, keyring: Keyring) -> Surface:
         """The routes of `api/operations`."""
         usage = None
         metrics = None if self.settings.metrics_listen else self._metrics_handler()
         if self.ledger is not None:
             usage = UsageHandler(self.ledger, keyring.names)
-        return operations_surface(journal, queue, metrics, usage)
+        return operations_surface(journal, watching.queue, watching.top, metrics, usage)
 
     def side_surface(self) -> Surface:
         """What there is at the address for metrics alone."""

@@ -18,6 +18,8 @@
     │   ├── ForbiddenError           its key, or the server's mode, does not allow it
     │   └── RateLimitError           it has done too much of it
     ├── DeadlineError                the time that the request had is up
+    ├── RequestCancelledError        somebody else ended the request
+    ├── RequestNotFoundError         no such request is under way
     ├── CloudDisabledError           a model of the hosted service
     ├── ModelNotFoundError
     ├── LocalFilesError              a caller that is not allowed to import local files
@@ -154,6 +156,23 @@ class DeadlineError(CorralError):
         super().__init__(
             "the deadline of the request has passed",
             hint="give it more time, or try when the server is less busy",
+        )
+
+
+class RequestCancelledError(CorralError):
+    """A request that was ended by somebody else than its client."""
+
+    def __init__(self) -> None:
+        super().__init__("the request was cancelled on the server")
+
+
+class RequestNotFoundError(CorralError):
+    """No request with this id is under way, or it is somebody else's."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(
+            f"no request {request_id} is under way",
+            hint="GET /api/queue lists the requests that can be cancelled",
         )
 
 

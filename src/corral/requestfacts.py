@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from bisect import bisect_left
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal
@@ -65,11 +66,21 @@ class RequestFacts:
     gap_counts: list[int] = field(default_factory=lambda: [0] * (len(GAP_BOUNDS_S) + 1))
     # Whether the client wants to know what it waited for.
     wants_waits: bool = False
+    # Called when the request begins to wait, once.
+    on_wait: Callable[[], None] | None = None
     _last_piece_ns: int = 0
 
     def enter(self, stage: Literal["", "queued", "slot", "running"]) -> None:
         """Note what the request does from now on."""
         self.stage, self.stage_ns = stage, time.perf_counter_ns()
+        if self.on_wait is not None and stage in ("queued", "slot"):
+            on_wait, self.on_wait = self.on_wait, None
+            on_wait()
+
+    @property
+    def reply_ns(self) -> int:
+        """From the first piece of the reply to the last one so far."""
+        return max(self._last_piece_ns - self.first_piece_ns, 0)
 
     def note_pieces(self, count: int) -> None:
         """Note that the next tokens of the reply have come, together."""

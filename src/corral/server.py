@@ -18,7 +18,6 @@ from corral.api.anthropic.routes import anthropic_surface
 from corral.api.health.routes import health_surface
 from corral.api.http.app import App
 from corral.api.http.limits import BodyBudget, BodyLimits
-from corral.api.http.live import LiveRequests
 from corral.api.http.origins import HostGuard, OriginRules
 from corral.api.http.request_log import RequestLog
 from corral.api.http.routing import Router, Surface
@@ -34,7 +33,7 @@ from corral.api.keys.routes import keys_surface
 from corral.api.native.routes import Services, native_surface
 from corral.api.openai.routes import openai_surface
 from corral.api.openapi.routes import with_description
-from corral.api.operations.queue import QueueHandler
+from corral.api.operations.parts import Watching
 from corral.api.registry.routes import Registry
 from corral.api.responses.routes import responses_surface
 from corral.api.systemone.routes import systemone_surface
@@ -293,6 +292,7 @@ def _assemble(
     journal = counting.journal()
     scheduler = Scheduler.from_settings(settings, factory, gpus, journal)
     counting.watch(scheduler)
+    watching = Watching(scheduler, gpus.read)
 
     async def pull_base(text: str, report: Report) -> None:
         await puller.pull_base(text, report)
@@ -322,6 +322,7 @@ def _assemble(
         gpu_problem=lambda: gpus.known_problem,
         has_page=settings.redirects_root and "ui" not in settings.surfaces_off,
         health=health,
+        live=watching.live,
     )
     archive = ResponseArchive(
         settings.responses_db,
@@ -349,14 +350,13 @@ def _assemble(
 
     keys = KeyStore(settings.keys_db or default_database())
     off = settings.surfaces_off
-    live = LiveRequests()
-    operations = counting.surface(journal, QueueHandler(live, scheduler.states), keyring)
+    operations = counting.surface(journal, watching, keyring)
     surfaces = [each for each in _surfaces(services, archive, keys, operations, off) if each.name not in off]
-    app = _app(settings, surfaces, counting, live, registry, keyring, spent, doors)
+    app = _app(settings, surfaces, counting, watching, registry, keyring, spent, doors)
     metrics_app = None
     if side_doors:
         aside = counting.side_surface()
-        metrics_app = _app(settings, [aside], counting, LiveRequests(), None, keyring, spent, side_doors)
+        metrics_app = _app(settings, [aside], counting, watching, None, keyring, spent, side_doors)
     return _Parts(
         app,
         metrics_app,
@@ -414,7 +414,7 @@ def _app(
     settings: Settings,
     surfaces: list[Surface],
     counting: Counting,
-    live: LiveRequests,
+    watching: Watching,
     registry: Registry | None,
     keyring: Keyring,
     spent: Spent,
@@ -430,6 +430,7 @@ def _app(
     guard = HostGuard(is_loopback=all(address.is_loopback for address in addresses), port=port)
     steps: list[Step] = [
         *counting.steps(),
+        watching.recent,
         LogRequests(slow_s=settings.log_slow_ns / _NS_PER_S, has_fields=settings.log_format == "json"),
         *audit_steps(settings, keyring),
         answer_errors,
@@ -438,7 +439,7 @@ def _app(
         CheckOrigin(OriginRules(settings.origins), guard),
         CheckHost(guard),
         *access_steps(settings, keyring, spent),
-        live,
+        watching.live,
     ]
     limits = BodyLimits(
         settings.max_body_bytes, settings.max_json_depth, BodyBudget(settings.max_bodies_bytes)

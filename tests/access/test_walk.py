@@ -27,7 +27,7 @@ _PLACES = {
     ":key": "x",
     ":model": "say",
 }
-_OPERATIONS = operations_surface(Mock(), Mock(), Mock(), Mock())
+_OPERATIONS = operations_surface(Mock(), Mock(), Mock(), Mock(), Mock())
 _SURFACES = _surfaces(Mock(cloud_source="config"), Mock(), Mock(), _OPERATIONS)
 _FOUND = [route for surface in _SURFACES for route in surface.routes]
 ROUTES: list[Route] = [*_FOUND, *Registry(Mock(), Mock(), Mock(), may_push=True).routes]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 EXAMPLES = int(os.environ.get("CORRAL_FUZZ_EXAMPLES", "8"))
 _TIMEOUT_S = 20.0
 SURFACES = _surfaces(
-    Mock(cloud_source="config"), Mock(), Mock(), operations_surface(Mock(), Mock(), Mock(), Mock())
+    Mock(cloud_source="config"), Mock(), Mock(), operations_surface(Mock(), Mock(), Mock(), Mock(), Mock())
 )
 ROUTES = [route for surface in SURFACES for route in surface.routes]
 _DOCUMENT = json.loads(json.dumps(make_document(SURFACES)))

@@ -28,19 +28,19 @@ def test_positions_are_those_of_the_model() -> None:
     stages = [("a", "running"), ("a", "slot"), ("b", "queued"), ("a", "slot"), ("c", "")]
     for model, stage in stages:
         live.begin(facts(model, stage), "/api/chat")
-    found = [(place.request.facts.wanted_model, place.position, place.eta_ms) for place in live.places({})]
+    found = [(place.request.facts.wanted_model, place.position, place.eta_ms) for place in live.places()]
     assert found == [("a", 0, None), ("a", 1, None), ("b", 1, None), ("a", 2, None)]
 
 
 def test_what_is_expected_comes_from_those_that_ended() -> None:
-    live = LiveRequests()
+    live = LiveRequests(lambda _model: 2)
     for work_ms in (1000, 2000):
         done = RequestFacts(served_model="a", first_piece_ns=1)
         done.begun_ns -= work_ms * 1_000_000
         live.end(live.begin(done, "/api/chat"))
     for _ in range(4):
         live.begin(facts("a", "slot"), "/api/chat")
-    expected = [place.eta_ms for place in live.places({"a": 2})]
+    expected = [place.eta_ms for place in live.places()]
     assert all(value is not None for value in expected)
     first = expected[0]
     assert first is not None

@@ -6,7 +6,7 @@ import itertools
 import re
 
 from corral import __version__, requestfacts
-from corral.api.http.exchange import Exchange
+from corral.api.http.exchange import Exchange, ServerStoppingError
 from corral.api.http.limits import BodyLimits
 from corral.api.http.request_log import RequestLog
 from corral.api.http.routing import Handler
@@ -50,7 +50,7 @@ class App:
             exchange.keep_body = self._request_log.keep
         self._active.add(exchange)
         if self._is_stopping:
-            exchange.stop()
+            exchange.end(ServerStoppingError)
         try:
             await self._handle(exchange)
         finally:
@@ -62,7 +62,7 @@ class App:
         """End what runs for clients; each surface reports it in its own form."""
         self._is_stopping = True
         for exchange in list(self._active):
-            exchange.stop()
+            exchange.end(ServerStoppingError)
 
 
 def checked_id(given: bytes) -> str:

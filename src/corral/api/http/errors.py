@@ -29,6 +29,8 @@ from corral.errors import (
     OptionError,
     QueueFullError,
     RateLimitError,
+    RequestCancelledError,
+    RequestNotFoundError,
     RunnerExitedError,
     SchemaError,
     TemplateRaisedError,
@@ -46,6 +48,9 @@ _STATUS: dict[type[BaseException], int] = {
     ForbiddenError: 403,
     RateLimitError: 429,
     DeadlineError: 504,
+    # Of the 4xx the one for this: clients try a 5xx again.
+    RequestCancelledError: 499,
+    RequestNotFoundError: 404,
     KeyNotFoundError: 404,
     FormatError: 500,
     TemplateRaisedError: 400,

@@ -72,8 +72,8 @@ class Exchange:
     __slots__ = (
         "_body_bytes",
         "_call",
+        "_ended_by",
         "_held_bytes",
-        "_is_stopped",
         "_is_writing",
         "_limits",
         "_stall_timeout_s",
@@ -108,7 +108,7 @@ class Exchange:
         self._limits = limits
         self._held_bytes = self._body_bytes = 0
         self._stall_timeout_s = stall_timeout_s
-        self._is_stopped = False
+        self._ended_by: Callable[[], CorralError] | None = None
         self._is_writing = False
         self._write_count = 0
         self._worker: asyncio.Task[None] | None = None
@@ -259,9 +259,9 @@ class Exchange:
             raise ClientGoneError("client closed the connection")
         return data
 
-    def stop(self) -> None:
-        """End what runs for this client, because the server stops. The surface reports it in its own form."""
-        self._is_stopped = True
+    def end(self, reason: Callable[[], CorralError]) -> None:
+        """End what runs for this client. The surface reports the error that `reason` makes in its own form."""
+        self._ended_by = self._ended_by or reason
         if self._worker is not None:
             self._worker.cancel()
 
@@ -270,7 +270,7 @@ class Exchange:
 
         Raises:
             ClientGoneError: the client left first, or does not read what it asked for (after `work` has ended).
-            ServerStoppingError: the server stops (after `work` has ended).
+            CorralError: that of `end` (after `work` has ended).
         """
         worker = self._worker = asyncio.ensure_future(work)
         gone = self._call.gone
@@ -278,7 +278,7 @@ class Exchange:
         # Two looks without a write in between make a stall; so the hot path needs no clock.
         look_s = self._stall_timeout_s / 2 or None
         seen_count, was_stuck = -1, False
-        if self._is_stopped:
+        if self._ended_by is not None:
             worker.cancel()
         try:
             while not (worker.done() or gone.done()):
@@ -289,8 +289,8 @@ class Exchange:
                     break
                 seen_count, was_stuck = self._write_count, is_stuck or self._is_writing
             if worker.done():
-                if worker.cancelled() and self._is_stopped:
-                    raise ServerStoppingError
+                if worker.cancelled() and self._ended_by is not None:
+                    raise self._ended_by()
                 worker.result()
                 return
         finally:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from corral import API_VERSION, __version__
 from corral.api.http.bodies import read_values
 from corral.api.http.exchange import JSON_UTF8, Exchange
+from corral.api.http.live import LiveRequests
 from corral.api.http.navigation import is_navigation
 from corral.api.native.progress import answer_with_progress
 from corral.api.native.protocol import COPY, NAMES, SHOW, TRANSFER
@@ -18,7 +19,7 @@ from corral.library.models import Library, ShowRequest
 from corral.library.pull import Puller
 from corral.rate import parse_rate
 from corral.registry.request import TransferRequest
-from corral.scheduler.spec import LoadedInfo
+from corral.scheduler.spec import LoadedInfo, RunnerState
 
 _MAX_WHOLE_SHOWS = 2
 
@@ -28,6 +29,7 @@ class Loads(Protocol):
 
     def loaded(self) -> list[LoadedInfo]: ...
     def loading(self) -> list[tuple[str, float]]: ...
+    def states(self) -> list[RunnerState]: ...
 
 
 class LibraryHandlers:
@@ -38,6 +40,7 @@ class LibraryHandlers:
         library: Library,
         puller: Puller,
         scheduler: Loads,
+        live: LiveRequests,
         *,
         cloud_source: str = "config",
         gpu_problem: Callable[[], tuple[str, str]] = lambda: ("", ""),
@@ -46,6 +49,7 @@ class LibraryHandlers:
         self._library = library
         self._puller = puller
         self._scheduler = scheduler
+        self._live = live
         self._whole_shows = asyncio.Semaphore(_MAX_WHOLE_SHOWS)
         # What switched the hosted service off, in Ollama's words: it always is off.
         self._cloud = {"disabled": True, "source": cloud_source}
@@ -80,7 +84,22 @@ class LibraryHandlers:
 
     async def ps(self, exchange: Exchange) -> None:
         entries = self._library.ps(self._scheduler.loaded())
+        states = {state.name: state for state in self._scheduler.states()}
+        for entry in entries:
+            if state := states.get(entry["name"]):
+                entry["queue"] = self._queue_of(state)
         await exchange.respond(200, encode({"models": entries}), JSON_UTF8)
+
+    def _queue_of(self, state: RunnerState) -> dict[str, Any]:
+        """What one more request would find. Ollama does not have this member."""
+        place = self._live.next_place(state.name, state.running_count)
+        found = {
+            "slots": state.slot_count,
+            "running": state.running_count,
+            "waiting": place.waiting,
+            "position": place.position,
+        }
+        return found if place.eta_ms is None else found | {"eta_ms": round(place.eta_ms, 1)}
 
     async def loading(self, exchange: Exchange) -> None:
         """How far loads have come. Ollama does not have this route."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from corral.api.health.routes import HealthChecks
 from corral.api.http.exchange import NDJSON
 from corral.api.http.limits import LARGE_BODY, MEDIUM_BODY, SMALL_BODY
+from corral.api.http.live import LiveRequests
 from corral.api.http.routing import Route, Surface
 from corral.api.native import answers, hosted_service, protocol
 from corral.api.native.account import AccountHandlers
@@ -65,6 +66,7 @@ class Services:
     blob_access: BlobAccess
     open_account: Callable[[], Account]
     health: HealthChecks
+    live: LiveRequests
     is_offline: bool = False
     cloud_source: str = "config"
     gpu_problem: Callable[[], tuple[str, str]] = lambda: ("", "")
@@ -77,6 +79,7 @@ def native_surface(services: Services) -> Surface:
         services.library,
         services.puller,
         services.scheduler,
+        services.live,
         cloud_source=services.cloud_source,
         gpu_problem=services.gpu_problem,
         has_page=services.has_page,

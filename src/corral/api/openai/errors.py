@@ -14,7 +14,7 @@ _TYPES = {
     404: b"not_found_error",
     429: b"rate_limit_error",
 }
-_CODES = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
+_CODES = {401: "invalid_api_key", 429: "rate_limit_exceeded", 499: "request_cancelled"}
 
 
 def envelope(status: int, text: str, hint: str = "", code: str = "", param: str = "") -> bytes:

@@ -1,36 +1,41 @@
-"""The handler of `/api/queue`: which requests use a model, which wait for one, and for how long."""
+"""The handlers of `/api/queue` and `/api/requests`: who uses a model, who waits for one, and the end of that."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from typing import Any
 
-from corral import caller
+from corral import caller, requestfacts
 from corral.api.http.exchange import JSON_UTF8, Exchange
 from corral.api.http.live import LiveRequests, Place
+from corral.errors import RequestNotFoundError
 from corral.golang.json import encode
-from corral.scheduler.spec import RunnerState
+
+_log = logging.getLogger("corral.http")
 
 
 class QueueHandler:
-    """A key sees its own requests, an admin's all."""
+    """A key sees and ends its own requests, an admin's all."""
 
-    def __init__(self, live: LiveRequests, states: Callable[[], list[RunnerState]]) -> None:
+    def __init__(self, live: LiveRequests) -> None:
         self._live = live
-        self._states = states
 
     async def get(self, exchange: Exchange) -> None:
-        who = caller.current()
-        slots = {state.name: state.slot_count for state in self._states()}
-        places = [
-            _fields(place)
-            for place in self._live.places(slots)
-            if "admin" in who.scopes or place.request.who.key_id == who.key_id
-        ]
+        places = [fields_of(place) for place in self._live.places(caller.current())]
         await exchange.respond(200, encode({"queue": places}), JSON_UTF8)
 
+    async def cancel(self, exchange: Exchange) -> None:
+        """End a request: its client gets an error, and decoding stops."""
+        request_id = exchange.params["id"]
+        count = self._live.cancel(request_id, caller.current())
+        if not count:
+            raise RequestNotFoundError(requestfacts.named(request_id))
+        _log.info("cancelled request=%s by=%s", request_id, exchange.request_id)
+        await exchange.respond(200, encode({"cancelled": count}), JSON_UTF8)
 
-def _fields(place: Place) -> dict[str, Any]:
+
+def fields_of(place: Place) -> dict[str, Any]:
+    """A request as JSON has it; members that do not apply are left out."""
     facts = place.request.facts
     fields = {
         "id": facts.request_id,
@@ -42,5 +47,6 @@ def _fields(place: Place) -> dict[str, Any]:
         "waited_ms": round(place.waited_ms, 1),
         "eta_ms": None if place.eta_ms is None else round(place.eta_ms, 1),
         "tokens": facts.piece_count,
+        "tokens_per_s": round(place.request.tokens_per_s, 1) or None,
     }
     return {name: value for name, value in fields.items() if value not in ("", None)}

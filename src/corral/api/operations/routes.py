@@ -8,6 +8,7 @@ from corral.api.native.answers import ERROR
 from corral.api.operations.events import EventsHandler
 from corral.api.operations.metrics import MetricsHandler
 from corral.api.operations.queue import QueueHandler
+from corral.api.operations.top import TopHandler
 from corral.api.operations.usage import UsageHandler
 from corral.api.reading.schema import ANYTHING, INTEGER, NUMBER, STRING, Answer, array_of, object_of
 from corral.scheduler.journal import Journal
@@ -32,26 +33,66 @@ _EVENTS = Answer(
 )
 
 
-_QUEUE = Answer(
-    "Queue",
+_PLACE = object_of(
+    "id model path state position waited_ms tokens",
+    id=STRING,
+    model=STRING,
+    path=STRING,
+    key=STRING,
+    state=STRING,
+    position=INTEGER,
+    waited_ms=NUMBER,
+    eta_ms=NUMBER,
+    tokens=INTEGER,
+    tokens_per_s=NUMBER,
+)
+_QUEUE = Answer("Queue", object_of("queue", queue=array_of(_PLACE)))
+
+
+_REQUEST = object_of(
+    "id path status ended_at ms prompt_tokens tokens",
+    id=STRING,
+    model=STRING,
+    path=STRING,
+    key=STRING,
+    status=INTEGER,
+    ended_at=STRING,
+    ms=NUMBER,
+    prompt_tokens=INTEGER,
+    tokens=INTEGER,
+    tokens_per_s=NUMBER,
+    error=STRING,
+)
+_MODEL = object_of(
+    "name state waiting generated_tokens",
+    name=STRING,
+    state=STRING,
+    progress=NUMBER,
+    size=INTEGER,
+    size_vram=INTEGER,
+    context_length=INTEGER,
+    expires_at=STRING,
+    slots=INTEGER,
+    running=INTEGER,
+    waiting=INTEGER,
+    generated_tokens=INTEGER,
+)
+_DEVICE = object_of(
+    "name description total free", name=STRING, description=STRING, total=INTEGER, free=INTEGER
+)
+_TOP = Answer(
+    "Top",
     object_of(
-        "queue",
-        queue=array_of(
-            object_of(
-                "id model path state position waited_ms tokens",
-                id=STRING,
-                model=STRING,
-                path=STRING,
-                key=STRING,
-                state=STRING,
-                position=INTEGER,
-                waited_ms=NUMBER,
-                eta_ms=NUMBER,
-                tokens=INTEGER,
-            )
-        ),
+        "version started_at memory models requests recent",
+        version=STRING,
+        started_at=STRING,
+        memory=object_of("total free devices", total=INTEGER, free=INTEGER, devices=array_of(_DEVICE)),
+        models=array_of(_MODEL),
+        requests=array_of(_PLACE),
+        recent=array_of(_REQUEST),
     ),
 )
+_CANCELLED = Answer("Cancelled", object_of("cancelled", cancelled=INTEGER))
 
 
 _FIGURES = {
@@ -83,7 +124,11 @@ _USAGE = Answer(
 
 
 def operations_surface(
-    journal: Journal, queue: QueueHandler, metrics: MetricsHandler | None, usage: UsageHandler | None
+    journal: Journal,
+    queue: QueueHandler,
+    top: TopHandler,
+    metrics: MetricsHandler | None,
+    usage: UsageHandler | None,
 ) -> Surface:
     """Routes that Ollama does not have. `metrics` and `usage`: None where nothing is counted."""
     events = EventsHandler(journal)
@@ -104,6 +149,22 @@ def operations_surface(
             "Requests that use a model or wait for one",
             scope="infer",
             answers=_QUEUE,
+        ),
+        Route(
+            "DELETE",
+            "/api/requests/:id",
+            queue.cancel,
+            "End a request that uses a model or waits for one",
+            scope="infer",
+            answers=_CANCELLED,
+        ),
+        Route(
+            "GET",
+            "/api/top",
+            top.get,
+            "Models, memory, slots and requests, for a live view",
+            scope="read",
+            answers=_TOP,
         ),
         *(_usage(usage) if usage is not None else ()),
         *(metrics_routes(metrics) if metrics is not None else ()),

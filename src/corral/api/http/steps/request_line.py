@@ -13,7 +13,9 @@ from corral.api.http.routing import Handler
 _log = logging.getLogger("corral.http")
 _MAX_LOGGED_USER = 64
 # Requested every second by programs that watch the server: logged only if they fail, or with OLLAMA_DEBUG=1.
-_POLLED = frozenset("/ /api/version /api/loading /api/ps /api/status /metrics /healthz /readyz".split())
+_POLLED = frozenset(
+    "/ /api/version /api/loading /api/ps /api/queue /api/status /api/top /metrics /healthz /readyz".split()
+)
 
 
 class LogRequests:

@@ -90,6 +90,7 @@ MAY_IMPORT = {
     "cli.completion": "cli.agents cli.frame cli.http weights.quantize",
     "cli.doctor": "cli.frame cli.http cli.terminal registry runner store",
     "cli.keys": "access cli.frame cli.http cli.terminal",
+    "cli.top": "cli.frame cli.http cli.models cli.terminal",
     "cli.tools": "cli.conversation cli.frame cli.http cli.terminal inference runner server",
     "cli": "cli.frame cli.http cli.models cli.terminal",
     "demo": "",

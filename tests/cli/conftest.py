@@ -36,8 +36,8 @@ def terminal(process: None, tmp_path: Path) -> Iterator[Callable[..., Screen]]:
     """Run commands on terminals; all are ended afterwards."""
     screens: list[Screen] = []
 
-    def start(env: dict[str, str], *words: str, **size: int) -> Screen:
-        screen = Screen(words, env, cwd=tmp_path, **size)
+    def start(env: dict[str, str], *words: str, **settings: Any) -> Screen:
+        screen = Screen(words, env, cwd=tmp_path, **settings)
         screens.append(screen)
         return screen
 

@@ -28,6 +28,7 @@ class Screen:
         columns: int = 80,
         lines: int = 24,
         cwd: Path | None = None,
+        no_color: str = "",
     ) -> None:
         self.raw = ""
         self._typed_at = 0
@@ -36,7 +37,7 @@ class Screen:
         self._process = pexpect.spawn(
             sys.executable,
             ["-m", "corral.cli.main", *words],
-            env={**env, "TERM": "xterm-256color", "NO_COLOR": ""},
+            env={**env, "TERM": "xterm-256color", "NO_COLOR": no_color},
             cwd=str(cwd) if cwd else None,
             dimensions=(lines, columns),
             encoding="utf-8",
@@ -69,6 +70,10 @@ class Screen:
     def echoes(self) -> bool:
         """Whether the terminal shows what is typed by itself."""
         return bool(termios.tcgetattr(self._process.child_fd)[3] & termios.ECHO)
+
+    def resize(self, columns: int, lines: int) -> None:
+        self._screen.resize(lines, columns)
+        self._process.setwinsize(lines, columns)
 
     def terminate(self) -> None:
         self._process.kill(signal.SIGTERM)

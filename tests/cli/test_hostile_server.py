@@ -38,6 +38,29 @@ ANSWERS: dict[str, Any] = {
     "/api/tags": {"models": [MODEL]},
     "/api/ps": {"models": [MODEL]},
     "/api/show": SHOWN,
+    "/api/top": {
+        "version": EVIL,
+        "started_at": "2026-01-01T00:00:00Z",
+        "memory": {"total": 2, "free": 1, "devices": [{"name": EVIL, "total": 2, "free": 1}]},
+        "models": [
+            {**MODEL, "state": EVIL, "context_length": 1, "slots": 1, "running": 1, "waiting": 0},
+            {"name": EVIL, "state": "loading"},
+        ],
+        "requests": [{"id": EVIL, "model": EVIL, "state": EVIL, "path": EVIL, "key": EVIL, "tokens": 1}],
+        "recent": [
+            {
+                "id": EVIL,
+                "model": EVIL,
+                "status": 500,
+                "error": EVIL,
+                "path": EVIL,
+                "ms": 1,
+                "tokens": 1,
+                "prompt_tokens": 1,
+                "ended_at": EVIL,
+            }
+        ],
+    },
     "/api/me": {"name": EVIL},
     "/api/pull": {"status": f"pulling {EVIL}"},
     "/api/push": {"error": f"no {EVIL}"},
@@ -82,6 +105,8 @@ def address() -> Iterator[str]:
         "list --json",
         "ps",
         "ps --json",
+        "top --once",
+        "top --json",
         "show a",
         "show a --verbose",
         "show a --license",

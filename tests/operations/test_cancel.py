@@ -39,11 +39,18 @@ class Sender:
 
     def __call__(
         self, path: str, body: dict[str, Any], request_id: str, **headers: str
-    ) -> http.client.HTTPConnection:
+    ) -> Callable[[], http.client.HTTPResponse]:
+        """Send one; what is returned waits for the head of the answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=300)
         self._stack.callback(connection.close)
         connection.request("POST", path, json.dumps(body), {"X-Request-Id": request_id, **headers})
-        return connection
+
+        def answer() -> http.client.HTTPResponse:
+            response = connection.getresponse()
+            self._stack.callback(response.close)
+            return response
+
+        return answer
 
 
 @pytest.fixture
@@ -74,7 +81,7 @@ STREAMS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("path", STREAMS)
 def test_a_stream_ends_with_an_error(slow: Server, send: Sender, path: str, tmp_path: Path) -> None:
-    response = send(path, STREAMS[path], "one").getresponse()
+    response = send(path, STREAMS[path], "one")()
     assert response.status == 200
     wait_until(lambda: entry(slow, "one").get("tokens", 0) > 3)
     assert cancel(slow, "one") == (200, {"cancelled": 1})
@@ -89,12 +96,12 @@ def test_an_answer_in_one_piece_has_a_status_that_no_client_tries_again(slow: Se
     answer = send("/api/chat", {**STREAMS["/api/chat"], "stream": False}, "one")
     wait_until(lambda: entry(slow, "one").get("tokens", 0) > 3)
     assert cancel(slow, "one")[0] == 200
-    response = answer.getresponse()
+    response = answer()
     assert (response.status, json.loads(response.read())) == (499, {"error": TEXT})
     answer = send("/v1/chat/completions", {"model": "m", "messages": MESSAGES}, "two")
     wait_until(lambda: entry(slow, "two").get("tokens", 0) > 3)
     assert cancel(slow, "two")[0] == 200
-    response = answer.getresponse()
+    response = answer()
     assert (response.status, json.loads(response.read())["error"]["code"]) == (499, "request_cancelled")
 
 
@@ -105,14 +112,14 @@ def test_who_waits_can_be_cancelled_and_the_next_one_moves_up(slow: Server, send
         wait_until(lambda name=name: entry(slow, name).get("state") in ("running", "slot"))  # type: ignore[misc]
     wait_until(lambda: entry(slow, "three").get("position") == 2)
     assert cancel(slow, "two")[0] == 200
-    response = answers["two"].getresponse()
+    response = answers["two"]()
     assert (response.status, response.getheader("X-Corral-Queue-Position")) == (499, "1")
     wait_until(lambda: entry(slow, "three").get("position") == 1)
     assert entry(slow, "one")["position"] == 0
     assert cancel(slow, "one")[0] == 200
-    response = answers["three"].getresponse()
+    response = answers["three"]()
     assert (response.status, response.getheader("X-Corral-Queue-Position")) == (200, "2")
-    assert answers["one"].getresponse().getheader("X-Corral-Queue-Position") in (
+    assert answers["one"]().getheader("X-Corral-Queue-Position") in (
         None,
         "1",
     )  # it loaded the model
@@ -124,7 +131,7 @@ def test_while_a_model_is_loaded(fake_server: Callable[..., Server]) -> None:
         answer = Sender(server, stack)("/api/chat", STREAMS["/api/chat"], "one")
         wait_until(lambda: entry(server, "one").get("state") == "queued")
         assert cancel(server, "one")[0] == 200
-        assert answer.getresponse().status == 499
+        assert answer().status == 499
         assert not server.get("/api/queue")["queue"]
 
 

@@ -48,7 +48,9 @@ def test_what_a_server_does(fake_server: Callable[..., Server]) -> None:
         expected = {"slots": 1, "running": 1, "waiting": 1, "position": 2}
         assert {name: entry["queue"][name] for name in expected} == expected
         # The official client reads it as before.
-        [running] = ollama.Client(host=server.base).ps().models
+        client = ollama.Client(host=server.base)
+        stack.callback(client._client.close)
+        [running] = client.ps().models
         assert (running.name, running.size, running.context_length) == (
             entry["name"], entry["size"], entry["context_length"],
         )  # fmt: skip

@@ -143,6 +143,19 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("list", "List models", "models.listing:list_models", "", _LIST_FLAGS, aliases=("ls",)),
     Command("ps", "List running models", "models.listing:ps", "", (_JSON, _WATCH)),
+    Command(
+        "top",
+        "Show models, memory, requests and their speed, live",
+        "top.command:top",
+        "",
+        (
+            Flag("interval", "Seconds between two looks", "string", default="1"),
+            Flag("json", "Print the API's JSON, once"),
+            Flag("once", "Print one look as text"),
+        ),
+        count=0,
+        is_own=True,
+    ),
     Command("cp", "Copy a model", "models.listing:copy", "SOURCE DESTINATION", count=2),
     Command("rm", "Remove a model", "models.rm:remove", "MODEL [MODEL...]", (_YES,), at_least=1),
     Command(

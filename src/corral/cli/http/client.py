@@ -49,10 +49,14 @@ def no_server_text() -> str:
 
 
 class Client:
-    """One server. Every call opens its own connection. Responses have no time limit: models are slow."""
+    """One server. Every call opens its own connection.
+
+    `timeout_s`: how long the server may say nothing; None, because models are slow.
+    """
 
     def __init__(self, address: HostAddress) -> None:
         self.address = address
+        self.timeout_s: float | None = None
         self._prefix = "" if address.is_unix else address.path.rstrip("/")
         self._is_plain = address.scheme != "https" and (address.is_loopback or not _proxy_of(address))
         host = f"[{address.host}]" if ":" in address.host else address.host
@@ -184,7 +188,7 @@ class Client:
             host = self.address.path
         try:
             return short_http.exchange(
-                host, port, method, self._prefix + path, body, {**self._headers, **headers}
+                host, port, method, self._prefix + path, body, {**self._headers, **headers}, self.timeout_s
             )
         except ConnectionRefusedError as exc:
             raise self._refused() from exc
@@ -203,6 +207,7 @@ class Client:
         try:
             connection.connect()
             short_http.prepare_socket(connection.sock)
+            connection.sock.settimeout(self.timeout_s)
             connection.request(method, target, body, {**self._headers, **headers})
             return connection, connection.getresponse()
         except ConnectionRefusedError as exc:

@@ -33,9 +33,17 @@ class Response:
 
 
 def exchange(
-    host: str, port: int, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    host: str,
+    port: int,
+    method: str,
+    path: str,
+    body: bytes | None,
+    headers: Mapping[str, str],
+    timeout_s: float | None = None,
 ) -> Response:
-    """Send one request and read its response, however long the server takes. A path as `host` is a unix socket.
+    """Send one request and read its response. A path as `host` is a unix socket.
+
+    `timeout_s`: how long the server may say nothing; None: forever.
 
     Raises:
         OSError: nothing is listening, or the connection broke; InvalidResponseError for an invalid response.
@@ -46,6 +54,7 @@ def exchange(
         lines.append(f"Content-Length: {len(body)}")
     request = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace") + (body or b"")
     with _connect(host, port) as connection:
+        connection.settimeout(timeout_s)
         connection.sendall(request)
         return _read_response(connection, has_body=method != "HEAD")
 

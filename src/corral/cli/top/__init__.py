@@ -1,0 +1,1 @@
+"""`top`: what the server does, live."""

@@ -19,6 +19,7 @@ GROUND = set(
 # A package may import the ground and these. A package that is not split here counts as one.
 MAY_IMPORT = {
     "access": "",
+    "configimport": "modelfile",
     "modelfile": "",
     "workers": "",
     "web": "",
@@ -91,7 +92,9 @@ MAY_IMPORT = {
     "cli.doctor": "cli.frame cli.http cli.terminal registry runner store",
     "cli.keys": "access cli.frame cli.http cli.terminal",
     "cli.top": "cli.frame cli.http cli.models cli.terminal",
-    "cli.tools": "cli.conversation cli.frame cli.http cli.terminal inference runner server",
+    "cli.tools": (
+        "cli.conversation cli.frame cli.http cli.models cli.terminal configimport inference runner server"
+    ),
     "cli": "cli.frame cli.http cli.models cli.terminal",
     "demo": "",
 }

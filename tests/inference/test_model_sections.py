@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from corral.api.openai.protocol import read_chat, read_completion
 from corral.configfile.rules import ModelRules, ruled_options
 from corral.configfile.sections import ModelSection, Sections
 from corral.names import ModelName
@@ -92,3 +94,61 @@ def test_what_a_request_may_not_set_is_left_out() -> None:
         {"seed": 7},
     )
     assert ruled_options(section, {}, None) == ({"seed": 1}, None)
+
+
+def test_what_an_api_has_by_default_is_under_the_section() -> None:
+    """Clients of OpenAI's API mean its defaults by saying nothing; who runs the server may mean something else."""
+    section = ModelSection("m", defaults={"temperature": 0.2})
+    requested, implied = {"temperature": 1.0, "top_p": 1.0}, frozenset({"temperature", "top_p"})
+    assert ruled_options(section, {}, requested, implied) == ({"temperature": 0.2}, {"top_p": 1.0})
+    assert ruled_options(section, {}, requested, frozenset({"top_p"})) == ({"temperature": 0.2}, requested)
+    assert ruled_options(ModelSection("m"), {}, requested, implied) == ({}, requested)
+
+
+@pytest.mark.parametrize(
+    ("members", "implied"),
+    [
+        ({}, {"temperature", "top_p"}),
+        ({"temperature": None}, {"temperature", "top_p"}),
+        ({"temperature": 1}, {"top_p"}),
+        ({"options": {"top_p": 1.0}}, {"temperature"}),
+        ({"temperature": 0, "top_p": 0.5}, set()),
+    ],
+)
+def test_what_the_client_gave_and_what_not(members: dict[str, object], implied: set[str]) -> None:
+    messages = [{"role": "user", "content": "x"}]
+    chat = read_chat(json.dumps({"model": "m", "messages": messages, **members}).encode(), 100)
+    assert chat.request.common.implied == implied
+    completion = read_completion(json.dumps({"model": "m", "prompt": "x", **members}).encode(), 100)
+    (request,) = completion.requests
+    assert request.common.implied - {"frequency_penalty", "presence_penalty"} == implied
+
+
+@pytest.mark.process
+def test_a_temperature_for_clients_that_give_none(
+    start_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    """On every API that has a default for it. `tiny` at 1.0 never says the same thing four times."""
+    file = tmp_path / "c.toml"
+    file.write_text("[models.tiny]\nset = { temperature = 0.0, num_predict = 24 }\n")
+    server = start_server(CORRAL_CONFIG=str(file))
+    server.create("tiny", "tiny")
+    messages = [{"role": "user", "content": "x"}]
+    for path, body in (
+        ("/v1/chat/completions", {"messages": messages}),
+        ("/v1/completions", {"prompt": "x"}),
+        ("/v1/responses", {"input": "x"}),
+        ("/v1/messages", {"messages": messages, "max_tokens": 24}),
+        ("/api/chat", {"messages": messages, "stream": False}),
+    ):
+        texts = {_text_of(server.post(path, {"model": "tiny", **body})) for _ in range(4)}
+        assert len(texts) == 1, path
+        own = [server.post(path, {"model": "tiny", **body, "temperature": 1.9}) for _ in range(4)]
+        assert path == "/api/chat" or len(set(map(_text_of, own))) > 1, path
+
+
+def _text_of(answer: dict[str, Any]) -> str:
+    for found in (answer.get("choices"), answer.get("output"), answer.get("content"), [answer]):
+        if found:
+            return json.dumps([one.get("message") or one.get("text") or one.get("content") for one in found])
+    raise AssertionError(answer)

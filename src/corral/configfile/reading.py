@@ -29,7 +29,7 @@ _MAX_BYTES = 4 << 20
 _BY_PATH = {setting.path: setting for setting in SETTINGS}
 _SECTIONS = frozenset(setting.path.partition(".")[0] for setting in SETTINGS)
 # Sections that are not made of settings.
-_OTHER_SECTIONS = ("models", "aliases")
+OTHER_SECTIONS = ("models", "aliases")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,11 @@ def read_config(env: Mapping[str, str], system: Path = SYSTEM_FILE) -> FileConfi
     if problems:
         raise ConfigFileError(problems)
     return _merged(readers)
+
+
+def problems_of(path: Path, text: str, env: Mapping[str, str]) -> list[Problem]:
+    """What would be wrong with a file of this text, in this place."""
+    return _FileReader(path, text, env).problems
 
 
 def _text_of(path: Path, problems: list[Problem], *, must_exist: bool) -> str | None:
@@ -197,7 +202,7 @@ class _FileReader:
         if owners:
             self._reporter.report((name,), f"unknown key {name}; did you mean {owners[0]}?")
         else:
-            self._reporter.report_unknown((name,), {*_SECTIONS, *_OTHER_SECTIONS})
+            self._reporter.report_unknown((name,), {*_SECTIONS, *OTHER_SECTIONS})
 
     def _settings(self, section: str, table: dict[str, Any]) -> None:
         known = {path.partition(".")[2] for path in _BY_PATH if path.startswith(f"{section}.")}
@@ -237,7 +242,7 @@ class _FileReader:
 def _other_tables(tables: Mapping[str, Any]) -> list[tuple[Keys, dict[str, Any]]]:
     """The sections that are not made of settings, with their names."""
     found: list[tuple[Keys, dict[str, Any]]] = []
-    for section in _OTHER_SECTIONS:
+    for section in OTHER_SECTIONS:
         table = tables.get(section)
         if isinstance(table, dict):
             each = [((section, name), part) for name, part in table.items() if isinstance(part, dict)]

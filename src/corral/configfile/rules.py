@@ -58,11 +58,19 @@ class ModelRules:
 
 
 def ruled_options(
-    section: ModelSection, stored: Mapping[str, Any], requested: Mapping[str, Any] | None
+    section: ModelSection,
+    stored: Mapping[str, Any],
+    requested: Mapping[str, Any] | None,
+    implied: frozenset[str] = frozenset(),
 ) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
-    """The model's parameters with those of its section over them, and the options that a request may have."""
+    """The model's parameters with those of its section over them, and the options that a request may have.
+
+    Those in `implied` are not the client's but its API's: the section holds over them.
+    """
+    unwanted = section.strip
     if section.defaults:
         stored = {**stored, **section.defaults}
-    if requested and not section.strip.isdisjoint(requested):
-        requested = {name: value for name, value in requested.items() if name not in section.strip}
+        unwanted |= implied & section.defaults.keys()
+    if requested and not unwanted.isdisjoint(requested):
+        requested = {name: value for name, value in requested.items() if name not in unwanted}
     return stored, requested

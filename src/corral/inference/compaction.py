@@ -50,7 +50,8 @@ async def summarise(chat: ChatCall, common: InferenceOptions, messages: Sequence
     transcript = transcript_of(messages)
     # The temperature that the client's API has by default is for answers.
     options = {**(common.options or {}), "num_predict": _MAX_SUMMARY_TOKENS, "temperature": 0}
-    common = replace(common, think=False, is_think_optional=True, truncate=False, options=options, format="")
+    common = replace(common, options=options, implied=frozenset(), format="")
+    common = replace(common, think=False, is_think_optional=True, truncate=False)
     part_chars = min(max(len(transcript), _MIN_PART_CHARS), _MAX_PART_CHARS)
     while True:
         try:

@@ -282,11 +282,14 @@ class Inference:
             yield profile, lease.runner, stopwatch
 
     def _ruled(
-        self, profile: ModelProfile, options: Mapping[str, Any] | None
+        self,
+        profile: ModelProfile,
+        options: Mapping[str, Any] | None,
+        implied: frozenset[str] = frozenset(),
     ) -> tuple[ModelSection, Mapping[str, Any], Mapping[str, Any] | None]:
         """What the configuration says of the model; its parameters and the options of a request by that."""
         section = self._profiles.rules.section(profile.model.name)
-        return section, *ruled_options(section, profile.parameters, options)
+        return section, *ruled_options(section, profile.parameters, options, implied)
 
     async def _wanted(
         self,
@@ -344,7 +347,7 @@ class Inference:
         *,
         is_preload: bool = False,
     ) -> AsyncIterator[Turn]:
-        section, stored, options = self._ruled(profile, common.options)
+        section, stored, options = self._ruled(profile, common.options, common.implied)
         load, sampling = parse_options(stored, options)
         deadline.tighten_by(options)
         wanted = await self._wanted(

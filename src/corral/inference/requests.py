@@ -19,13 +19,14 @@ class InferenceOptions:
     `format` is the member's own JSON text (its spelling shows in errors), empty when absent. With
     `is_think_optional` a model that cannot think answers all the same. `think_budget` bounds the thinking of a
     chat, in tokens. With `is_format_strict` a schema that cannot be held whole is refused. `logit_bias` adds to the
-    logits of tokens by id.
+    logits of tokens by id. `implied` are the options that the API has by default, and the client did not give.
     """
 
     model: str
     format: str = ""
     keep_alive_ns: int | None = None
     options: dict[str, Any] | None = None
+    implied: frozenset[str] = frozenset()
     think: Think = None
     is_think_optional: bool = False
     think_budget: int | None = None

@@ -144,7 +144,7 @@ def read_chat(body: bytes, max_depth: int) -> ChatCall:
     answer = _Answer.read(values)
     reasoning = values.get("reasoning")
     effort = values.get("reasoning_effort", "") if reasoning is None else reasoning.get("effort", "")
-    options = sampling_options(values, {"temperature": 1.0, "top_p": 1.0})
+    options, implied = sampling_options(values, {"temperature": 1.0, "top_p": 1.0})
     limit = values.get("max_tokens", values.get("max_completion_tokens"))
     if limit is not None:
         options["num_predict"] = limit
@@ -156,6 +156,7 @@ def read_chat(body: bytes, max_depth: int) -> ChatCall:
         format=format_of(values.get("response_format"), "response_format"),
         keep_alive_ns=values.get("keep_alive"),
         options=options,
+        implied=implied,
         think=think_of_effort(effort) if effort else values.get("think"),
         is_think_optional=True,
         is_render_only=values.get("_debug_render_only", False),
@@ -196,7 +197,7 @@ def read_completion(body: bytes, max_depth: int) -> CompletionCall:
     defaults = {"temperature": 1.0, "top_p": 1.0, "frequency_penalty": 0.0, "presence_penalty": 0.0}
     if values.get("top_p") == 0:
         del values["top_p"]
-    options = sampling_options(values, defaults)
+    options, implied = sampling_options(values, defaults)
     if "max_tokens" in values:
         options["num_predict"] = values["max_tokens"]
     if stops := _completion_stops(values.get("stop")):
@@ -211,6 +212,7 @@ def read_completion(body: bytes, max_depth: int) -> CompletionCall:
         model=values.get("model", ""),
         keep_alive_ns=values.get("keep_alive"),
         options=options,
+        implied=implied,
         think=values.get("think"),
         is_think_optional=True,
         is_render_only=values.get("_debug_render_only", False),

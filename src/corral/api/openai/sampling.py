@@ -58,12 +58,15 @@ SAMPLING: dict[str, decode.Decode] = {
 }
 
 
-def sampling_options(values: Mapping[str, Any], defaults: Mapping[str, float]) -> dict[str, Any]:
-    """Options for the service: members of the body over its `options` over `defaults`.
+def sampling_options(
+    values: Mapping[str, Any], defaults: Mapping[str, float]
+) -> tuple[dict[str, Any], frozenset[str]]:
+    """Options for the service: members of the body over its `options` over `defaults`; and which are defaults.
 
     Without `stop`, which the two routes read differently, but for one inside `options`.
     """
-    return {**defaults, **extra_options({name: value for name, value in values.items() if name != "stop"})}
+    given = extra_options({name: value for name, value in values.items() if name != "stop"})
+    return {**defaults, **given}, frozenset(defaults) - given.keys()
 
 
 def choice_count(values: Mapping[str, Any]) -> int:

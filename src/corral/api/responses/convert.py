@@ -68,6 +68,7 @@ def chat_request(request: ResponsesRequest, history: Sequence[Any]) -> ChatReque
             is_format_strict=request.is_format_strict,
             keep_alive_ns=request.keep_alive_ns,
             options=options,
+            implied=frozenset({"temperature"}) - request.options.keys(),
             think=think_of_effort((request.reasoning or {}).get("effort", "")),
             is_think_optional=True,
             logprobs=request.has_logprobs,

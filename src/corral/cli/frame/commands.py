@@ -196,12 +196,18 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "config",
-        "Show and check the configuration of the server",
+        "Show and check the configuration of the server, or import that of another one",
         "tools.config:config",
-        "[show | check | path | schema]",
+        "[show | check | path | schema | import FILE]",
         (
-            Flag("json", "Print JSON"),
-            Flag("origin", "Print where each value comes from"),
+            Flag("json", "show: print JSON"),
+            Flag("origin", "show: print where each value comes from"),
+            Flag("create", "import: create the models too, on the running server"),
+            Flag("force", "import: replace the file that --output names"),
+            Flag(
+                "format", "import: what the file is: llama-swap or presets (default: by its name)", "string"
+            ),
+            Flag("output", "import: write this file, and do not print", "string", "o"),
         ),
         needs_server=False,
         is_own=True,

@@ -12,7 +12,7 @@ from corral.configfile.problems import ConfigFileError
 from corral.configfile.reading import config_paths, read_config
 from corral.errors import CorralError
 
-_ACTIONS = ("show", "check", "path", "schema")
+_ACTIONS = ("show", "check", "path", "schema", "import")
 
 
 def config(arguments: Arguments) -> int:
@@ -20,6 +20,10 @@ def config(arguments: Arguments) -> int:
     action, *rest = arguments.words or ["show"]
     if action not in _ACTIONS:
         raise UsageError(f'unknown action "{action}", use one of {", ".join(_ACTIONS)}')
+    if action == "import":
+        from corral.cli.tools.configimporting import import_config
+
+        return import_config(rest, arguments)
     if rest:
         raise UsageError(f"{action} takes no further arguments, received {len(rest)}")
     if action == "show":

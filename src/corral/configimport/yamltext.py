@@ -37,7 +37,7 @@ def read_yaml(text: str) -> Any:
     """
     import yaml  # slow to load, and needed by no other command
 
-    class Loader(yaml.SafeLoader):  # type: ignore[misc] - the package does not have types
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
         yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - as PyYAML declares it
         node_count = 0
 

@@ -66,6 +66,14 @@ ACCESS_SETTINGS: tuple[Setting, ...] = (
         "Tokens of an answer, likewise",
     ),
     Setting(
+        "CORRAL_PRIORITY",
+        "limits.priority",
+        "priority",
+        values.priority,
+        "normal",
+        "Class of requests without a key, where some have to wait: `interactive`, `normal` or `batch`",
+    ),
+    Setting(
         "CORRAL_MAX_REQUEST_TIME",
         "limits.max_request",
         "max_request_ns",

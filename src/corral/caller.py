@@ -13,6 +13,7 @@ from typing import Literal
 from corral import modelglobs, requestfacts
 from corral.errors import ForbiddenError, InvalidRequestError
 from corral.names import ModelName, parse_ref
+from corral.priorities import DEFAULT_PRIORITY, Priority
 
 # What a key can be for. "infer": run models, and see what was kept of it; "read": see which models exist; "manage":
 # add, change, remove and unload them; "admin": everything, keys too; the others are for `/v2/`.
@@ -53,7 +54,9 @@ NO_LIMITS = Limits()
 class Caller:
     """`key_id` is empty for a caller without a key; `models` are patterns, None allows every model.
 
-    `scopes` has those that others imply. `address` is that of the client, empty for a unix socket.
+    `scopes` has those that others imply. `address` is that of the client, empty for a unix socket. `priority` is the
+    class of its requests. `share` says whose part of the server they take: callers with the same text have one part
+    together. Everybody on this machine without a key has the empty one.
     """
 
     key_id: str = ""
@@ -62,6 +65,8 @@ class Caller:
     models: tuple[str, ...] | None = None
     address: str = ""
     limits: Limits = NO_LIMITS
+    priority: Priority = DEFAULT_PRIORITY
+    share: str = ""
 
     def may_use(self, name: ModelName) -> bool:
         """Whether the caller may know of a model at all."""

@@ -17,6 +17,7 @@ from corral.configfile.reading import NO_FILES, FileConfig, read_config
 from corral.configfile.sections import NO_SECTIONS, Sections
 from corral.errors import CorralError
 from corral.hostaddress import HostAddress, host_problem, strip_setting
+from corral.priorities import DEFAULT_PRIORITY, Priority
 from corral.settingstable import SETTINGS, Setting
 from corral.urlsecrets import without_userinfo
 
@@ -137,6 +138,7 @@ class Settings:
     tokens_per_day: int = 0
     max_parallel: int = 0
     max_predict: int = 0
+    priority: Priority = DEFAULT_PRIORITY
     max_request_ns: int = 0
     audit: str = "auto"
     audit_keep_days: int = 90

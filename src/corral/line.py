@@ -145,13 +145,13 @@ class Line:
             self.leave(turn)
         return turn
 
-    def charge(self, turn: Turn, now_ns: int) -> None:
-        """A turn that still waits gets a place, whether it is next or not."""
+    def charge(self, turn: Turn, now_ns: int, *, is_next: bool = True) -> None:
+        """A turn that still waits gets a place. `is_next`: because it is the first of them."""
         turn.bill = self._charge(turn, now_ns)
+        self._given += is_next
 
     def _charge(self, turn: Turn, now_ns: int) -> _Bill:
         level, books = _level(turn, now_ns), self._books
-        self._given += 1
         heads = [group[0] for group in self._groups.values()]
         levels = [_level(head, now_ns) for head in heads]
         shares = [head.share for head, of in zip(heads, levels, strict=True) if of == level]
@@ -178,6 +178,7 @@ class Line:
         found: list[Turn] = []
         while (turn := ahead.first(now_ns)) is not None:
             ahead._charge(turn, now_ns)
+            ahead._given += 1
             ahead.leave(turn)
             found.append(turn)
         return found

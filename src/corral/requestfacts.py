@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal
 
+from corral.line import Turn
 from corral.types import Waits
 
 # Bounds of the times between tokens that are counted: OpenTelemetry's and vLLM's, in seconds.
@@ -59,6 +60,8 @@ class RequestFacts:
     wanted_model: str = ""
     stage: Literal["", "queued", "slot", "running"] = ""
     stage_ns: int = 0
+    # Where it waits, as long as it does.
+    turn: Turn | None = None
     begun_ns: int = field(default_factory=time.perf_counter_ns)
     first_piece_ns: int = 0
     piece_count: int = 0
@@ -70,9 +73,9 @@ class RequestFacts:
     on_wait: Callable[[], None] | None = None
     _last_piece_ns: int = 0
 
-    def enter(self, stage: Literal["", "queued", "slot", "running"]) -> None:
-        """Note what the request does from now on."""
-        self.stage, self.stage_ns = stage, time.perf_counter_ns()
+    def enter(self, stage: Literal["", "queued", "slot", "running"], turn: Turn | None = None) -> None:
+        """Note what the request does from now on; `turn`: where it waits."""
+        self.stage, self.stage_ns, self.turn = stage, time.perf_counter_ns(), turn
         if self.on_wait is not None and stage in ("queued", "slot"):
             on_wait, self.on_wait = self.on_wait, None
             on_wait()

@@ -6,6 +6,7 @@ from typing import NoReturn
 
 from corral.errors import CorralError, InvalidRequestError
 from corral.golang.time import FOREVER_NS, parse_duration_ns
+from corral.priorities import Priority, is_priority
 from corral.rate import parse_rate
 from corral.types import DEVICE_POLICIES
 
@@ -94,6 +95,14 @@ def registry_mode(text: str) -> str:
     if text.lower() not in ("off", "pull", "push"):
         raise UnreadableError
     return text.lower()
+
+
+def priority(text: str) -> Priority:
+    """Raises UnreadableError."""
+    name = text.lower()
+    if not is_priority(name):
+        raise UnreadableError
+    return name
 
 
 def auth_mode(text: str) -> str:

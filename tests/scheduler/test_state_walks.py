@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from corral.devices import CPU, Machine
 from corral.errors import QueueFullError, RunnerStartError
+from corral.priorities import PRIORITIES, Priority
 from corral.scheduler import events as ev
 from corral.scheduler import instructions as ins
 from corral.scheduler import placement
@@ -117,13 +118,19 @@ class World:
 
     # what may happen
 
-    def arrive(self, request: LoadRequest, keep_alive_ns: int | None) -> int:
+    def arrive(
+        self,
+        request: LoadRequest,
+        keep_alive_ns: int | None,
+        priority: Priority = "normal",
+        share: str = "",
+    ) -> int:
         self.ticket += 1
         self.wishes[self.ticket] = request
-        is_full = len(self.waiting) > self.config.max_queue
+        before = len(self.waiting)
         self.waiting.add(self.ticket)
-        self.send(ev.RequestArrived(self.ticket, request, keep_alive_ns))
-        if is_full and self.ticket in self.waiting:
+        self.send(ev.RequestArrived(self.ticket, request, keep_alive_ns, priority, share))
+        if before > self.config.max_queue and len(self.waiting) > before:
             # Only those who await a ping need no place in the queue.
             [runner] = [r.runner_id for r in self.state.runners if r.spec.weights_key == request.weights_key]
             assert self.children[runner] == "pinged", "the queue is longer than allowed"
@@ -220,9 +227,13 @@ class Walk(RuleBasedStateMachine):
         key=st.sampled_from("abcd"),
         num_ctx=st.sampled_from([0, 0, 0, 64, 4096]),
         keep_alive_ns=st.sampled_from([None, None, 0, 2 * SECOND, 600 * SECOND, -1]),
+        priority=st.sampled_from(["normal", *PRIORITIES]),
+        share=st.sampled_from(["", "", "x", "y"]),
     )
-    def arrive(self, key: str, num_ctx: int, keep_alive_ns: int | None) -> None:
-        self.world.arrive(wish(key, num_ctx), keep_alive_ns)
+    def arrive(
+        self, key: str, num_ctx: int, keep_alive_ns: int | None, priority: Priority, share: str
+    ) -> None:
+        self.world.arrive(wish(key, num_ctx), keep_alive_ns, priority, share)
 
     @precondition(lambda self: bool(self.world.waiting | self.world.leases.keys()))
     @rule(data=st.data())
@@ -318,16 +329,22 @@ TestWalk.settings = settings(max_examples=250, stateful_step_count=40, deadline=
     others=st.lists(st.sampled_from(["", "", "", "b", "c", "d"]), min_size=10, max_size=30),
     overlap=st.integers(1, 4),
     max_loaded=st.integers(1, 3),
+    priority=st.sampled_from(PRIORITIES),
 )
 @settings(max_examples=60, deadline=None)
-def test_nothing_starves_under_constant_use(others: list[str], overlap: int, max_loaded: int) -> None:
-    """One model is asked for at every step and never idle by itself; the others get their turn all the same."""
+def test_nothing_starves_under_constant_use(
+    others: list[str], overlap: int, max_loaded: int, priority: Priority
+) -> None:
+    """One model is asked for at every step and never idle by itself; the others get their turn all the same, also
+    where they are less urgent.
+    """
     world = World(SchedulerConfig(max_loaded_models=max_loaded, keep_alive_ns=-1), 12)
     arrived_at: dict[int, int] = {}
     for step in range(5 * len(others)):
         for key in ("a", others[step % len(others)]):
             if key:
-                arrived_at[world.arrive(wish(key), None)] = step
+                urgency: Priority = "interactive" if key == "a" else priority
+                arrived_at[world.arrive(wish(key), None, urgency, key)] = step
         if world.is_measuring:
             world.report(12)
         for runner in sorted(world.children):
@@ -341,7 +358,7 @@ def test_nothing_starves_under_constant_use(others: list[str], overlap: int, max
                 world.end_lease(ticket)
         for ticket in world.waiting:
             # Each of the others may need a turn first, each turn some steps: a bound, not a measure.
-            assert step - arrived_at[ticket] < 50
+            assert step - arrived_at[ticket] < (50 if priority == "interactive" else 150)
     world.settle()
     assert world.answered == set(arrived_at)
 

@@ -33,5 +33,9 @@ KEYS = Schema(
             "ALTER TABLE keys ADD COLUMN max_parallel INTEGER NOT NULL DEFAULT 0",
             "ALTER TABLE keys ADD COLUMN max_predict INTEGER NOT NULL DEFAULT 0",
         ),
+        (
+            "ALTER TABLE keys ADD COLUMN priority TEXT NOT NULL DEFAULT 'normal'"
+            " CHECK (priority IN ('interactive', 'normal', 'batch'))",
+        ),
     ),
 )

@@ -11,6 +11,7 @@ from corral.caller import NO_LIMITS, SCOPES, Caller, Limits, Scope, with_implied
 from corral.errors import InvalidRequestError
 from corral.golang.time import format_local_time, parse_duration_ns
 from corral.modelglobs import check_glob
+from corral.priorities import DEFAULT_PRIORITY, Priority, read_priority
 
 Status = Literal["active", "expired", "revoked"]
 
@@ -50,6 +51,7 @@ class Key:
     tokens_per_day: int = 0
     max_parallel: int = 0
     max_predict: int = 0
+    priority: Priority = DEFAULT_PRIORITY
 
     @property
     def limits(self) -> Limits:
@@ -63,7 +65,8 @@ class Key:
     def caller(self, address: str) -> Caller:
         """Who a request with this key comes from."""
         scopes = with_implied(frozenset(self.scopes))
-        return Caller(self.id, self.name, scopes, self.models, address, self.limits)
+        share = f"key {self.id}"
+        return Caller(self.id, self.name, scopes, self.models, address, self.limits, self.priority, share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class KeyOrder:
     lifetime_ns: int = 0
     note: str = ""
     limits: Limits = NO_LIMITS
+    priority: Priority = DEFAULT_PRIORITY
 
 
 def read_order(values: Mapping[str, Any]) -> KeyOrder:
@@ -98,6 +102,7 @@ def read_order(values: Mapping[str, Any]) -> KeyOrder:
         lifetime_ns=lifetime_ns(values.get("expires") or ""),
         note=_text(values.get("note", ""), "note"),
         limits=Limits(**{name: _limit(values.get(name, 0), name) for name in LIMITS}),
+        priority=read_priority(values.get("priority") or DEFAULT_PRIORITY, "priority"),
     )
 
 
@@ -138,6 +143,7 @@ def describe(key: Key, now_ns: int) -> dict[str, Any]:
         shown["revoked_at"] = format_local_time(key.disabled_ns)
     if key.old_until_ns > now_ns:
         shown["previous_valid_until"] = format_local_time(key.old_until_ns)
+    shown["priority"] = key.priority
     shown |= {name: value for name in LIMITS if (value := getattr(key, name))}
     if key.note:
         shown["note"] = key.note

@@ -93,6 +93,7 @@ class KeyStore:
                 created_ns=now_ns,
                 expires_ns=now_ns + order.lifetime_ns if order.lifetime_ns else 0,
                 note=order.note,
+                priority=order.priority,
                 **asdict(order.limits),
             )
             _write(connection, key)

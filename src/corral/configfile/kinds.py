@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from corral import settingvalues as values
+from corral.priorities import PRIORITIES
 from corral.settingvalues import UnreadableError
 
 
@@ -81,6 +82,9 @@ _KINDS: dict[Callable[[str], Any], Kind] = {
     values.registry_mode: Kind((str,), {"enum": ["off", "pull", "push"]}, '"off", "pull" or "push"'),
     values.file_mode: Kind(
         (str,), {"type": "string", "pattern": "^[0-7]{1,4}$"}, 'octal digits, like "0660"'
+    ),
+    values.priority: Kind(
+        (str,), {"enum": list(PRIORITIES)}, " or ".join(f'"{name}"' for name in PRIORITIES)
     ),
     values.local_files: Kind((str,), {"enum": ["link", "copy", "off"]}, '"link", "copy" or "off"'),
     values.kv_cache_type: Kind((str,), {"type": "string"}, 'a type like "f16" or "q8_0"'),

@@ -1,7 +1,7 @@
 """A runner on llama.cpp: requests become HTTP on the child's socket, events become pieces.
 
-Slots are assigned here, first come first served, so that the queue is bounded and a request that was cancelled
-while it waited never reaches the engine. A watchdog kills a child that is busy and silent.
+Slots are assigned here (`places.py`), so that the queue is bounded and has our order, and a request that was
+cancelled while it waited never reaches the engine. A watchdog kills a child that is busy and silent.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from corral.errors import (
     QueueFullError,
     RunnerExitedError,
 )
+from corral.line import Turn
 from corral.runner import llama_server, scoring
 from corral.runner.ahead import Ahead, UnderWay
 from corral.runner.cache_owner import CacheOwner
@@ -43,6 +44,7 @@ from corral.runner.interface import (
 from corral.runner.load_log import file_sizes
 from corral.runner.logprobs import LogprobReader
 from corral.runner.pace import Pace
+from corral.runner.places import Places
 from corral.runner.process import EngineProcess
 from corral.runner.prompt_states import PromptStates
 from corral.runner.questions import PART_CHARS, Questions
@@ -84,8 +86,8 @@ class EngineRunner:
         self._socket_path = str(socket_path)
         self._key = key
         self._channel = EngineChannel(self._socket_path, key)
-        self._slots = asyncio.Semaphore(spec.num_parallel)
-        self._turns = asyncio.Semaphore(min(spec.num_parallel, _TURNS_AT_A_TIME))
+        self._slots = Places(spec.num_parallel)
+        self._turns = Places(min(spec.num_parallel, _TURNS_AT_A_TIME))
         self._questions = Questions(self.request_json)
         self._pace = Pace()
         self._gathering = Gathering(
@@ -221,7 +223,7 @@ class EngineRunner:
     async def embed(
         self, inputs: Sequence[str] | Sequence[Sequence[int]], *, is_continued: bool = False
     ) -> tuple[list[array[float]], int]:
-        if self._turns.locked() and not is_continued and self._gathering.may_join(inputs):
+        if self._turns.is_full and not is_continued and self._gathering.may_join(inputs):
             if self._waiting_count + len(self._gathering) >= self._max_waiting:
                 raise QueueFullError
             arrived_ns = time.perf_counter_ns()
@@ -389,16 +391,16 @@ class EngineRunner:
     @contextlib.asynccontextmanager
     async def _turn(self, *, is_continued: bool) -> AsyncIterator[None]:
         """A call for vectors or scores. The engine has the next one at hand when it is done with one."""
-        await self._acquire(self._turns, is_continued=is_continued)
+        turn = await self._acquire(self._turns, is_continued=is_continued)
         try:
             async with self._slot(is_continued=True):
                 yield
         finally:
-            self._turns.release()
+            self._turns.give_back(turn)
 
     @contextlib.asynccontextmanager
     async def _slot(self, *, is_continued: bool = False) -> AsyncIterator[None]:
-        await self._acquire(self._slots, is_continued=is_continued)
+        turn = await self._acquire(self._slots, is_continued=is_continued)
         if self._running_count == 0 and not self._may_be_stuck:
             self._last_event_s = self._loop.time()
         self._running_count += 1
@@ -409,20 +411,24 @@ class EngineRunner:
             raise
         finally:
             self._running_count -= 1
-            self._slots.release()
+            self._slots.give_back(turn)
 
-    async def _acquire(self, places: asyncio.Semaphore, *, is_continued: bool) -> None:
-        if not places.locked():
-            await places.acquire()
-        elif self._waiting_count >= self._max_waiting and not is_continued:
-            raise QueueFullError
-        else:
-            await self._wait_for(places)
+    async def _acquire(self, places: Places, *, is_continued: bool) -> Turn | None:
+        """Wait for a place; the turn that had to wait, to give it back with."""
+        if not places.is_full:
+            places.take()
+            return None
+        turn = places.turn_of_caller(is_fixed=is_continued)
+        if self._waiting_count >= self._max_waiting and not is_continued:
+            places.make_way(turn)
+        await self._wait_for(places, turn)
+        return turn
 
-    async def _wait_for(self, places: asyncio.Semaphore) -> None:
+    async def _wait_for(self, places: Places, turn: Turn) -> None:
         facts, began_s = requestfacts.current(), self._loop.time()
         self._waiting_count += 1
-        facts.enter("slot")
+        places.join(turn)
+        facts.enter("slot", turn)
         _log.debug(
             'queued model=%s for="a free slot" slots=%d waiting=%d request=%s',
             self.spec.name,
@@ -431,7 +437,7 @@ class EngineRunner:
             facts.request_id,
         )
         try:
-            await places.acquire()
+            await places.wait(turn)
         finally:
             self._waiting_count -= 1
             facts.enter("running")

@@ -6,17 +6,23 @@ from dataclasses import dataclass
 
 from corral.devices import Machine
 from corral.errors import CorralError
+from corral.priorities import DEFAULT_PRIORITY, Priority
 from corral.runner.interface import LoadReport, RunnerSpec
 from corral.scheduler.spec import LoadRequest, SchedulerConfig
 
 
 @dataclass(frozen=True, slots=True)
 class RequestArrived:
-    """A request wants a runner. `keep_alive_ns` None: it does not say; negative: forever."""
+    """A request wants a runner. `keep_alive_ns` None: it does not say; negative: forever.
+
+    `priority` and `share` decide its place where others wait (see `corral.line`).
+    """
 
     ticket: int
     request: LoadRequest
     keep_alive_ns: int | None = None
+    priority: Priority = DEFAULT_PRIORITY
+    share: str = ""
 
 
 @dataclass(frozen=True, slots=True)

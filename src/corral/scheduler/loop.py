@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from corral import requestfacts
+from corral import caller, requestfacts
 from corral.config import Settings
 from corral.devices import Machine, read_machine
 from corral.disk import ReadAhead
@@ -170,7 +170,8 @@ class Scheduler:
         self._pending[ticket] = _Pending(answer, request, facts)
         try:
             self._notice_suspension()
-            self._tell(events.RequestArrived(ticket, request, keep_alive_ns))
+            who = caller.current()
+            self._tell(events.RequestArrived(ticket, request, keep_alive_ns, who.priority, who.share))
             if not answer.done():
                 self._has_arrived.set()
                 self._expect(request)
@@ -219,7 +220,7 @@ class Scheduler:
 
     async def _wait(self, ticket: int, facts: RequestFacts, answer: asyncio.Future[int]) -> int:
         """Await the answer; the time that it took is noted, split into that of the load and the rest."""
-        facts.enter("queued")
+        facts.enter("queued", self._state.turn_of(ticket) if self._state is not None else None)
         arrived_ns = self._clock_ns()
         mention = asyncio.get_running_loop().call_later(_LONG_WAIT_S, self._mention_wait, ticket)
         runner_id = None

@@ -55,6 +55,10 @@ def end_of(name: str) -> str:
     return f"{name} to be unloaded"
 
 
+def others_before(count: int) -> str:
+    return f"{count} earlier requests"
+
+
 def room(name: str, cause: str) -> str:
     return f"room for {name}: {cause}"
 

@@ -3,14 +3,15 @@
 Everything that decides who gets a runner, what is loaded and what is unloaded lives here and nowhere else.
 
 Theory of operation. A request whose runner is ready and compatible is granted at once. All others wait in
-one list, first come first served. Whatever changed, `_advance` walks that list: a ticket that a ready
-runner can serve is granted, one that a starting runner will serve goes on waiting, and the first that
-neither can serve becomes the *candidate*. Only the candidate changes what is loaded: it has its runner
-reloaded, or gets room by evicting others, one at a time, and then starts a load. Only one load runs at a
-time, because free memory measured during another load means nothing.
+one line; its order is that of arrival, unless they differ in class or key (`corral.line`). Whatever changed,
+`_advance` walks along that line: a ticket that a ready runner can serve is granted, one that a starting runner
+will serve goes on waiting, and the first that neither can serve becomes the *candidate*. Only the candidate
+changes what is loaded: it has its runner reloaded, or gets room by evicting others, one at a time, and then
+starts a load. Only one load runs at a time, because free memory measured during another load means nothing.
 
 The candidate's *victim* is the busy runner that it waits for. It gets no further leases, so it becomes
-idle; the requests that still want it queue after the candidate. That keeps every wait finite.
+idle; the requests that still want it queue after the candidate. That keeps every wait finite. A more urgent
+request may become the candidate instead; then the victim is chosen again.
 
 Invariants (the random walks in the tests check them): a runner with leases is never stopped; each ticket is
 answered exactly once, granted or refused, unless it is cancelled; never more runners than allowed; beside
@@ -21,39 +22,23 @@ after the first. Every start, stop and refusal has a reason.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from corral.devices import Machine
 from corral.errors import CorralError, QueueFullError, RunnerStartError
-from corral.runner.interface import RunnerSpec
+from corral.line import Turn
 from corral.scheduler import events, instructions, placement, reasons
 from corral.scheduler.events import Event
 from corral.scheduler.eviction import eviction_order, in_the_way
 from corral.scheduler.instructions import Instruction
 from corral.scheduler.ladder import next_retry
 from corral.scheduler.loaded import LoadedRunner, Phase, clamp_keep_alive
-from corral.scheduler.plan import FIRST, Plan, Retry
+from corral.scheduler.plan import Plan
 from corral.scheduler.reuse import difference
 from corral.scheduler.shortage import no_device, shortage
 from corral.scheduler.spec import LoadRequest, SchedulerConfig, config_for
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """A request without a runner.
-
-    `failed` is set once its load ran out of memory: how it was started; `retry` is what the next one gives up.
-    `reload_reason`: why the runner that was loaded for these weights had to go. `explained`: what it waits for.
-    """
-
-    ticket: int
-    request: LoadRequest
-    keep_alive_ns: int | None
-    retry: Retry = FIRST
-    failed: RunnerSpec | None = None
-    reload_reason: str = ""
-    explained: str = ""
+from corral.scheduler.waiting import Waiting, WaitingList
 
 
 class SchedulerState:
@@ -68,7 +53,7 @@ class SchedulerState:
         self._default_keep_alive_ns = clamp_keep_alive(config.keep_alive_ns)
         self._runners: dict[int, LoadedRunner] = {}
         self._by_key: dict[str, LoadedRunner] = {}
-        self._waiting: dict[int, _Waiting] = {}
+        self._waiting = WaitingList()
         self._leases: dict[int, LoadedRunner] = {}
         self._candidate: int | None = None
         self._victim: LoadedRunner | None = None
@@ -108,6 +93,10 @@ class SchedulerState:
     def waiting_count(self) -> int:
         return len(self._waiting)
 
+    def turn_of(self, ticket: int) -> Turn | None:
+        """Where a request that waits stands in the line; to look at only."""
+        return self._waiting.turn_of(ticket)
+
     @property
     def lease_count(self) -> int:
         return len(self._leases)
@@ -137,20 +126,24 @@ class SchedulerState:
             is_served = True
             is_passing = runner.phase is Phase.CHECKING  # 2
         if not is_passing and len(self._waiting) > self._config.max_queue:
-            self._out.append(instructions.Refuse(event.ticket, QueueFullError()))  # 3
-            return
-        waiting = _Waiting(event.ticket, event.request, event.keep_alive_ns)
-        self._waiting[event.ticket] = waiting  # 4
+            other = self._waiting.give_way(event.priority, event.share)
+            if other is None:
+                self._out.append(instructions.Refuse(event.ticket, QueueFullError()))  # 3
+                return
+            self._refuse(other, QueueFullError())
+        turn = Turn(event.priority, event.share)
+        waiting = Waiting(event.ticket, event.request, event.keep_alive_ns, turn)
+        self._waiting.join(waiting, self._now_ns)  # 4
         if is_served:
             self._explain(waiting, "a ping" if is_passing else reasons.load_of(event.request.name))
-        elif self._candidate is not None:
-            # The last in the list changes nothing yet.
-            self._explain(waiting, f"{len(self._waiting) - 1} earlier requests")
-        else:
+        elif self._candidate is None or not self._waiting.is_plain:
             self._advance()
+        if not waiting.explained and (count := self._waiting.count_before(waiting, self._now_ns)):
+            # It is not the next one, and changes nothing yet.
+            self._explain(waiting, reasons.others_before(count))
 
     def _on_request_canceled(self, event: events.RequestCanceled) -> None:
-        if self._waiting.pop(event.ticket, None) is not None:
+        if self._waiting.leave(event.ticket):
             self._advance()
         elif event.ticket in self._leases:
             self._end_lease(event.ticket)
@@ -178,11 +171,15 @@ class SchedulerState:
         self._leases[ticket] = runner
         self._out.append(instructions.Grant(ticket, runner.runner_id))
 
-    def _refuse(self, waiting: _Waiting, error: CorralError) -> None:
-        del self._waiting[waiting.ticket]
+    def _grant_waiting(self, waiting: Waiting, runner: LoadedRunner, *, is_next: bool) -> None:
+        self._waiting.grant(waiting, self._now_ns, is_next=is_next)
+        self._grant(waiting.ticket, waiting.keep_alive_ns, runner)
+
+    def _refuse(self, waiting: Waiting, error: CorralError) -> None:
+        self._waiting.leave(waiting.ticket)
         self._out.append(instructions.Refuse(waiting.ticket, error))
 
-    def _explain(self, waiting: _Waiting, reason: str) -> None:
+    def _explain(self, waiting: Waiting, reason: str) -> None:
         if waiting.explained != reason:
             waiting.explained = reason
             self._out.append(instructions.Explain(waiting.ticket, reason))
@@ -205,9 +202,10 @@ class SchedulerState:
         runner.load = event.load
         runner.fallback = self._fallback(runner)
         # One load serves all who wait for it, before anybody can evict it again.
-        for waiting in self._waiting_for(runner):
-            del self._waiting[waiting.ticket]
-            self._grant(waiting.ticket, waiting.keep_alive_ns, runner)
+        served = set(self._waiting_for(runner))
+        for waiting in self._waiting.order(self._now_ns):
+            if waiting in served:
+                self._grant_waiting(waiting, runner, is_next=True)
         self._advance()
 
     def _on_load_failed(self, event: events.LoadFailed) -> None:
@@ -348,14 +346,13 @@ class SchedulerState:
         if self._candidate not in self._waiting:
             self._candidate = self._victim = None
         is_pursued = False
-        for waiting in list(self._waiting.values()):
+        for waiting in self._waiting.order(self._now_ns):
             runner = self._by_key.get(waiting.request.weights_key)
             # Only those after the candidate are kept from its victim.
             is_kept_off = is_pursued and runner is self._victim
             if runner is not None and not is_kept_off and self._serves(runner, waiting.request):
                 if runner.phase is Phase.READY:
-                    del self._waiting[waiting.ticket]
-                    self._grant(waiting.ticket, waiting.keep_alive_ns, runner)
+                    self._grant_waiting(waiting, runner, is_next=not is_pursued)
             elif not is_pursued:
                 if self._candidate != waiting.ticket:
                     self._candidate, self._victim = waiting.ticket, None
@@ -366,7 +363,7 @@ class SchedulerState:
             if runner.phase is Phase.LOADING and not self._waiting_for(runner):
                 self._abort(runner, reasons.UNWANTED)
 
-    def _pursue(self, waiting: _Waiting) -> bool:
+    def _pursue(self, waiting: Waiting) -> bool:
         """Take the next step towards a runner for the candidate; True once its load has begun, or it is refused."""
         request = waiting.request
         others = self.runners
@@ -413,7 +410,7 @@ class SchedulerState:
         self._start(waiting, plan)
         return True
 
-    def _evict(self, waiting: _Waiting, runners: Sequence[LoadedRunner], reason: str) -> None:
+    def _evict(self, waiting: Waiting, runners: Sequence[LoadedRunner], reason: str) -> None:
         """Stop the first idle one in the order of eviction, else keep new leases off the first (sticky)."""
         order = eviction_order(runners)
         self._victim_ids = frozenset(runner.runner_id for runner in runners)
@@ -427,8 +424,9 @@ class SchedulerState:
             self._victim, self._victim_reason = order[0], reason
         self._explain(waiting, f"{self._victim.origin.name} to become idle ({reason})")
 
-    def _start(self, waiting: _Waiting, plan: Plan) -> None:
+    def _start(self, waiting: Waiting, plan: Plan) -> None:
         keep_alive_ns = waiting.keep_alive_ns
+        waiting.turn.is_fixed = True
         runner = LoadedRunner(
             runner_id=self._next_runner_id,
             origin=waiting.request,
@@ -474,11 +472,11 @@ class SchedulerState:
             return reasons.GPUS_GONE if self._had_gpus else ""
         return reasons.fallback(runner.plan, runner.retry, runner.load)
 
-    def _waiting_for(self, runner: LoadedRunner) -> list[_Waiting]:
+    def _waiting_for(self, runner: LoadedRunner) -> list[Waiting]:
         key = runner.spec.weights_key
         return [
             waiting
-            for waiting in self._waiting.values()
+            for waiting in self._waiting.arrived()
             if waiting.request.weights_key == key and self._serves(runner, waiting.request)
         ]
 

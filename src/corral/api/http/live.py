@@ -13,6 +13,7 @@ from corral.api.http.exchange import Exchange
 from corral.api.http.routing import Handler
 from corral.caller import Caller
 from corral.errors import RequestCancelledError
+from corral.line import Turn
 from corral.requestfacts import RequestFacts
 
 # Of the time that a request works, what the newest one counts in the average of its model.
@@ -178,8 +179,20 @@ class LiveRequests:
 
 
 def in_turn(waiting: Iterable[LiveRequest]) -> list[LiveRequest]:
-    """Requests that wait for the same model, the next one first. `waiting` has them in the order of arrival."""
-    return list(waiting)
+    """Requests that wait for the same model, the next one first. `waiting` has them in the order of arrival.
+
+    Whoever waits for a slot comes before those who wait for the model: it has that already.
+    """
+    found = list(waiting)
+    lines = {turn.line for request in found if (turn := request.facts.turn) is not None}
+    now_ns = time.monotonic_ns()
+    places: dict[Turn | None, int] = {
+        turn: place for line in lines if line is not None for place, turn in enumerate(line.order(now_ns))
+    }
+    last = len(places)
+    return sorted(
+        found, key=lambda request: (request.facts.stage == "queued", places.get(request.facts.turn, last))
+    )
 
 
 def _keep(known: dict[str, _Number], model: str, value: _Number) -> None:

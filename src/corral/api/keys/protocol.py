@@ -11,6 +11,7 @@ NEW_KEY: dict[str, decode.Decode] = {
     "models": decode.strings,
     "expires": decode.string,
     "note": decode.string,
+    "priority": decode.string,
     **dict.fromkeys(LIMITS, decode.integer),
 }
 ROTATION: dict[str, decode.Decode] = {"grace": decode.string}

@@ -9,6 +9,7 @@ from corral.api.http.routing import Route, Surface
 from corral.api.keys.handlers import KeyHandlers
 from corral.api.keys.protocol import NEW_KEY, ROTATION
 from corral.api.reading.schema import INTEGER, STRING, Answer, array_of, json_body, object_of
+from corral.priorities import PRIORITIES
 
 _MEMBERS = {
     "id": STRING,
@@ -21,9 +22,10 @@ _MEMBERS = {
     "revoked_at": STRING,
     "previous_valid_until": STRING,
     "note": STRING,
+    "priority": {"enum": list(PRIORITIES)},
     **dict.fromkeys(LIMITS, INTEGER),
 }
-_REQUIRED = "id name status scopes models created_at"
+_REQUIRED = "id name status scopes models created_at priority"
 _KEY = Answer("Key", object_of(_REQUIRED, **_MEMBERS))
 _NEW = Answer("NewKey", object_of(f"key {_REQUIRED}", key=STRING, **_MEMBERS))
 _KEYS = Answer("Keys", object_of("keys", keys=array_of(object_of(_REQUIRED, **_MEMBERS))))

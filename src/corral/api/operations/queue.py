@@ -42,6 +42,7 @@ def fields_of(place: Place) -> dict[str, Any]:
         "model": facts.wanted_model,
         "path": place.request.path,
         "key": place.request.who.key_id,
+        "priority": place.request.who.priority,
         "state": facts.stage,
         "position": place.position,
         "waited_ms": round(place.waited_ms, 1),

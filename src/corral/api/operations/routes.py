@@ -11,6 +11,7 @@ from corral.api.operations.queue import QueueHandler
 from corral.api.operations.top import TopHandler
 from corral.api.operations.usage import UsageHandler
 from corral.api.reading.schema import ANYTHING, INTEGER, NUMBER, STRING, Answer, array_of, object_of
+from corral.priorities import PRIORITIES
 from corral.scheduler.journal import Journal
 
 _EVENTS = Answer(
@@ -34,11 +35,12 @@ _EVENTS = Answer(
 
 
 _PLACE = object_of(
-    "id model path state position waited_ms tokens",
+    "id model path priority state position waited_ms tokens",
     id=STRING,
     model=STRING,
     path=STRING,
     key=STRING,
+    priority={"enum": list(PRIORITIES)},
     state=STRING,
     position=INTEGER,
     waited_ms=NUMBER,

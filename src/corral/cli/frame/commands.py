@@ -104,6 +104,7 @@ _KEY_FLAGS = (
     Flag("tokens-per-day", "Tokens in a day (UTC)", "int"),
     Flag("max-parallel", "Requests at a time", "int"),
     Flag("max-predict", "Tokens of an answer", "int"),
+    Flag("priority", "Class of its requests: interactive, normal or batch (default: normal)", "string"),
     Flag("note", "A note that is kept with a new key", "string"),
     Flag("grace", "How long the old text of a rotated key holds (0: not at all)", "string", default="24h"),
     Flag("json", "Print JSON"),

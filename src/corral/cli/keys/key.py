@@ -44,6 +44,7 @@ def _order(arguments: Arguments, name: str) -> dict[str, Any]:
         "models": arguments.strings("model"),
         "expires": arguments.get("expires"),
         "note": arguments.get("note"),
+        "priority": arguments.get("priority"),
         **{name: arguments.integer(name.replace("_", "-")) for name in _LIMITS},
     }
     return {member: value for member, value in order.items() if value}

@@ -11,6 +11,7 @@ from corral.api.http.steps.authenticate import Authenticate
 from corral.api.http.steps.deadline import SetDeadline
 from corral.api.http.steps.limits import CheckLimits
 from corral.api.http.steps.mode import CheckMode
+from corral.api.http.steps.priority import SetPriority
 from corral.api.http.steps.scope import check_scope
 from corral.caller import Limits
 from corral.config import Settings
@@ -38,4 +39,4 @@ def access_steps(settings: Settings, keyring: Keyring, spent: Spent) -> list[Ste
         max_predict=settings.max_predict,
     )
     limit = SetDeadline(max(settings.max_request_ns, 0) / 1e9)
-    return [*steps, check_scope, CheckLimits(default, spent), limit]
+    return [*steps, check_scope, CheckLimits(default, spent), SetPriority(settings.priority), limit]

@@ -97,6 +97,17 @@ def test_progress_counts_what_is_compiled(tree: Path) -> None:
     assert heard[-1] == pytest.approx(heard[-2])
 
 
+def test_what_glslc_is_too_old_for() -> None:
+    meter = BuildMeter("vulkan", lambda _share, _line: None)
+    for line in (
+        "  -- GL_KHR_cooperative_matrix not supported by glslc",
+        "  -- GL_EXT_bfloat16 supported by glslc",
+        "-- GL_EXT_integer_dot_product not supported by glslc",
+    ):
+        meter.read(line)
+    assert meter.without == ["GL_KHR_cooperative_matrix", "GL_EXT_integer_dot_product"]
+
+
 # Stands for pip: brings a source, "compiles" one file a run, and has a wheel with the third.
 PIP = """#!/bin/sh
 for word; do last=$word; done

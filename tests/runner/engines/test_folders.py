@@ -47,6 +47,7 @@ def test_facts_are_read_back(tmp_path: Path) -> None:
         "",
         ("90",),
         (CARD,),
+        ("GL_EXT_bfloat16",),
     )
     write_facts(tmp_path, facts)
     assert read_facts(tmp_path, "cuda") == facts

@@ -129,6 +129,12 @@ def _build(name: str, arguments: Arguments) -> None:
         on_progress=progress.show,
     )
     progress.end()
+    if facts.without:
+        print(
+            f"glslc is too old for {', '.join(facts.without)}: cards that have them will compute slower than they "
+            "could. A newer one is in the Vulkan SDK (set VULKAN_SDK); then build again.",
+            file=sys.stderr,
+        )
     _finish(name, has_gpu=facts.has_gpu, unproven=facts.unproven, use=not arguments.has("no-use"))
 
 

@@ -102,6 +102,7 @@ def _summary(engine: Engine, chosen: str) -> dict[str, Any]:
         "digest": facts.digest if facts else "",
         "built_at": facts.built_at if facts else "",
         "architectures": list(facts.architectures) if facts else [],
+        "without": list(facts.without) if facts else [],
     }
 
 
@@ -167,6 +168,8 @@ def _print_info(answer: dict[str, Any], devices: tuple[EngineDevice, ...]) -> No
     rows = [(label, str(answer[key])) for key, label in labels if answer[key]]
     if answer["architectures"]:
         rows.append(("compiled for", " ".join(answer["architectures"])))
+    if answer["without"]:
+        rows.append(("without", " ".join(answer["without"])))
     width = max(len(label) for label, _ in rows)
     for label, value in rows:
         print(f"{label:{width}}  {value}")

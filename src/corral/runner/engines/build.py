@@ -48,6 +48,7 @@ _TOTAL = {"native": 197.0, "vulkan": 820.0, "cuda": 1000.0, "rocm": 1000.0}
 # What one step takes at its worst: as many run at a time as fit into the memory.
 _STEP_BYTES = {"cuda": 3 << 30, "rocm": 3 << 30}
 _COMPILED = 0.95
+_NOT_IN_GLSLC = re.compile(r"-- (GL_\w+) not supported by glslc")
 _BUILDERS = ("cmake>=3.31,<5", "ninja>=1.11,<2")
 # Variables of a person's own that decide how files turn out.
 _FLAGS = (
@@ -87,13 +88,18 @@ def build_engine(
         tree = buildtree.open_tree(home, target, clean=clean)
         try:
             tools = _toolchain(target, arch, tree, work, log, on_progress)
-            wheel = _compile(
-                target, tools, tree, work, log, wanted, jobs or default_jobs(target), on_progress
-            )
+            meter = BuildMeter(target, on_progress)
+            wheel = _compile(target, tools, tree, work, log, wanted, jobs or default_jobs(target), meter)
         finally:
             buildtree.close_tree(tree)
         facts = EngineFacts(
-            target, wanted, backend_of(target), "build", wheels.PACKAGE, architectures=tools.architectures
+            target,
+            wanted,
+            backend_of(target),
+            "build",
+            wheels.PACKAGE,
+            architectures=tools.architectures,
+            without=tuple(meter.without),
         )
         facts = unpack(
             home,
@@ -176,10 +182,10 @@ def _compile(
     log: Path,
     version: str,
     jobs: int,
-    on_progress: Progress,
+    meter: BuildMeter,
 ) -> Path:
     """Compile the wheel of a target; returns its file."""
-    on_progress(0.0, "fetching the source")
+    meter.read("fetching the source")
     source = buildtree.take_source(tree, version, work, log)
     builders = _builders(tree, work, log)
     flags = f"{_CMAKE_ARGS} {os.environ.get('CMAKE_ARGS', '')}".strip()
@@ -195,7 +201,6 @@ def _compile(
     command += ["--disable-pip-version-check", "--wheel-dir", str(work / "wheel"), str(source)]
     env = {**tools.env, **builders, "CMAKE_ARGS": flags}
     env |= {"NPROC": str(jobs), "CMAKE_BUILD_PARALLEL_LEVEL": str(jobs)}
-    meter = BuildMeter(target, on_progress)
     meter.skip(buildtree.compiled_files(tree))
     output = pip.run(
         command, env=_without_targets(pip_environment(work, env), env), log=log, on_line=meter.read
@@ -214,19 +219,25 @@ def _without_targets(env: dict[str, str], ours: dict[str, str]) -> dict[str, str
 
 
 class BuildMeter:
-    """How far a build is, from its output. Compiling makes nine tenths of it."""
+    """How far a build is, from its output. Compiling makes nine tenths of it.
+
+    `without`: what the compiler of shaders is too old for.
+    """
 
     def __init__(self, target: str, on_progress: Callable[[float, str], None]) -> None:
         self._total = _TOTAL[target]
         self._done = 0.0
         self._share = 0.0
         self._on_progress = on_progress
+        self.without: list[str] = []
 
     def skip(self, files: Iterable[str]) -> None:
         """Count what an earlier build has compiled."""
         self._done += sum(cost for name in files for pattern, cost in _FILES if pattern.search(name))
 
     def read(self, line: str) -> None:
+        if found := _NOT_IN_GLSLC.search(line):
+            self.without.append(found[1])
         self._done += next((cost for pattern, cost in _STEPS if pattern.search(line)), 0.0)
         if self._done:
             self._share = 0.05 + 0.9 * min(self._done / self._total, 1.0)

@@ -20,7 +20,7 @@ class EngineFacts:
 
     `devices` is what the engine listed when it was proven, on this machine; `features` its own line about them.
     `architectures`: the GPUs that it was compiled for, as its compiler names them; empty if not known. `unproven`:
-    why it could not be tried here, empty if it was.
+    why it could not be tried here, empty if it was. `without`: what a newer glslc would have compiled in.
     """
 
     name: str
@@ -34,6 +34,7 @@ class EngineFacts:
     unproven: str = ""
     architectures: tuple[str, ...] = ()
     devices: tuple[EngineDevice, ...] = ()
+    without: tuple[str, ...] = ()
 
     @property
     def has_gpu(self) -> bool:
@@ -63,6 +64,7 @@ def read_facts(folder: Path, name: str) -> EngineFacts | None:
                 if key in found
             },
             architectures=tuple(map(str, found.get("architectures") or ())),
+            without=tuple(map(str, found.get("without") or ())),
             devices=tuple(_device(entry) for entry in found.get("devices") or ()),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -97,8 +97,8 @@ def _fetch_error(output: pip.Output, address: str, version: str, backend: str) -
         return no_space()
     if _DAMAGED.search(text):
         return EngineSetupError(
-            f"what {address} sent is damaged: {output.reason()}",
-            hint="the engine of before is unchanged; try again",
+            f"what {address} sent is damaged: {_damage(text, output)}",
+            hint="nothing was changed; try again",
         )
     if _UNTRUSTED.search(text):
         return EngineSetupError(
@@ -119,12 +119,18 @@ def _fetch_error(output: pip.Output, address: str, version: str, backend: str) -
     if "Downloading" in text and _NETWORK.search(text):
         return EngineSetupError(
             f"the download from {address} was interrupted: {_network_reason(output)}",
-            hint="the engine of before is unchanged; try again",
+            hint="nothing was changed; try again",
         )
     if "No matching distribution" not in text:
         return EngineSetupError(f"pip could not download the engine: {output.reason()}")
     error = wheels.no_wheel_error(version, address, seen, backend)
     return _NotThereError(str(error), hint=error.hint)
+
+
+def _damage(text: str, output: pip.Output) -> str:
+    """What is wrong with a file; pip speaks of a requirements file where an index names the digest."""
+    digests = re.search(r"Expected sha256 (\w+).*?Got\s+(\w+)", text, re.DOTALL)
+    return f"its sha256 is {digests[2]}, the index says {digests[1]}" if digests else output.reason()
 
 
 def _network_reason(output: pip.Output) -> str:

@@ -33,7 +33,8 @@ _DISPENSABLE = ("drafted_tokens", "cancelled", "ms", "cached_tokens", "errors")
 _RARE = ("errors", "cancelled", "drafted_tokens")
 _BLOCKS = "▏▎▍▌▋▊▉█"
 _GAP = "  "
-_MIN_BAR, _MAX_BAR = 6, 40
+# Columns go until there is room for a bar that shows something; the least that is drawn where none is left to go.
+_GOOD_BAR, _MIN_BAR, _MAX_BAR = 12, 6, 40
 _MAX_GAP_DAYS = 100
 _WHOLE_BELOW = 100_000
 
@@ -71,9 +72,9 @@ def usage(client: Client, arguments: Arguments) -> None:
 def table_of(answer: dict[str, Any], width: int, *, has_blocks: bool = True) -> str:
     """What the API answered as a table, with bars on a screen of a width (0: not a screen)."""
     rows = answer["usage"] or []
-    span = f"{answer['since'] or 'the beginning'} to {answer['until'] or 'today'}"
+    span = f"{answer['since'] or 'everything'} to {answer['until'] or 'today'}"
     if not rows:
-        return f"Nothing was used from {span} (days in UTC)\n"
+        return f"nothing was used: {span}, days in UTC\n"
     by = answer["by"]
     if by == ["day"]:
         rows = _with_gaps(rows, answer["since"], answer["until"])
@@ -118,12 +119,12 @@ class _Table:
         heads = _justified(self._groups, is_right=False)
         names = [*self._names]
         droppable = [name for name in _DISPENSABLE if name in names]
-        while width and droppable and self._width(heads, names) > width:
+        while width and droppable and self._width(heads, names) + len(_GAP) + _GOOD_BAR > width:
             names.remove(droppable.pop(0))
         if width and self._width(heads, names) > width:
-            below = [f"  {line}" for line in self._columns(names)]
+            above = [_GAP.join(cells).rstrip() for cells in self._groups]
             return "".join(
-                f"{head.rstrip()}\n{line.rstrip()}\n" for head, line in zip(heads, below, strict=True)
+                f"{head}\n  {line.rstrip()}\n" for head, line in zip(above, self._columns(names), strict=True)
             )
         lines = [_GAP.join(pair) for pair in zip(heads, self._columns(names), strict=True)]
         room = min(width - self._width(heads, names) - len(_GAP), _MAX_BAR) if width else 0
@@ -185,19 +186,21 @@ def _bar(length: float, *, has_blocks: bool) -> str:
 
 
 def count(value: float) -> str:
-    """A number of tokens or requests: 99999, 100K, 12.3M."""
+    """A number of tokens or requests: 99999, 100K, 1.23M, 12.3M."""
     whole = int(value)
     if whole < _WHOLE_BELOW:
         return str(whole)
-    for limit, decimals, unit in ((1e9, 2, "B"), (1e7, 1, "M"), (1e3, 0, "K")):
-        if whole >= limit:
-            return f"{whole / (1e6 if unit == 'M' else limit):.{decimals}f}{unit}"
-    return str(whole)
+    for size, unit in ((1e9, "B"), (1e6, "M")):
+        if whole >= size:
+            return f"{whole / size:.{2 if whole < 10 * size else 1}f}{unit}"
+    return f"{whole // 1000}K"
 
 
 def duration(ms: float) -> str:
     """A time: 450ms, 12.3s, 3m05s, 1h02m."""
     seconds = ms / 1000
+    if not ms:
+        return "0s"
     if seconds < 1:
         return f"{ms:.0f}ms"
     if seconds < 59.95:

@@ -146,6 +146,7 @@ class Settings:
     is_infer_only: bool = False
     surfaces_off: frozenset[str] = frozenset()
     redirects_root: bool = True
+    tool_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     has_cache_per_key: bool = False
     # Of the configuration files: what they say of models, and which were read.

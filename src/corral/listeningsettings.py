@@ -49,6 +49,14 @@ LISTENING_SETTINGS: tuple[Setting, ...] = (
         "Send browsers that open the server's address to the web page at /ui/ (0: they see what programs see)",
     ),
     Setting(
+        "CORRAL_UI_TOOL_ORIGINS",
+        "ui.tool_origins",
+        "tool_origins",
+        values.origins,
+        "",
+        "Other servers that the web page may ask for results of tools, like `https://tools.lan:8443` (default: none)",
+    ),
+    Setting(
         "CORRAL_TLS_CERT",
         "tls.cert",
         "tls_cert",

@@ -351,7 +351,8 @@ def _assemble(
     keys = KeyStore(settings.keys_db or default_database())
     off = settings.surfaces_off
     operations = counting.surface(journal, watching, keyring)
-    surfaces = [each for each in _surfaces(services, archive, keys, operations, off) if each.name not in off]
+    described = _surfaces(services, archive, keys, operations, off, settings.tool_origins)
+    surfaces = [each for each in described if each.name not in off]
     app = _app(settings, surfaces, counting, watching, registry, keyring, spent, doors)
     metrics_app = None
     if side_doors:
@@ -389,6 +390,7 @@ def _surfaces(
     keys: KeyStore,
     operations: Surface,
     off: frozenset[str] = frozenset(),
+    tool_origins: Sequence[str] = (),
 ) -> list[Surface]:
     """The tables of routes of all APIs, but for the registry's, which is not always served.
 
@@ -406,7 +408,7 @@ def _surfaces(
         operations,
         health_surface(services.health),
     )
-    page = page_surface(native.error)
+    page = page_surface(native.error, tool_origins)
     return [*with_description([surface for surface in described if surface.name not in off]), page]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NoReturn
 
 from corral.errors import CorralError, InvalidRequestError
@@ -146,6 +147,25 @@ def surfaces(text: str) -> frozenset[str]:
             hint=f"name some of {', '.join(_SURFACES)}",
         )
     return frozenset(name for word in words for name in _SURFACES[word])
+
+
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\])(?::\d{1,5})?", re.ASCII)
+
+
+def origins(text: str) -> tuple[str, ...]:
+    """Origins as they go into a header of the web page.
+
+    Raises:
+        CorralError: an entry is not one. What the page may reach must not become more because of a slip.
+    """
+    found = tuple(entry.lower().rstrip("/") for entry in entries(text))
+    for entry in found:
+        if not _ORIGIN.fullmatch(entry):
+            raise CorralError(
+                f"CORRAL_UI_TOOL_ORIGINS: {entry[:100]!r} is not an origin",
+                hint="write the scheme, the host and the port, as in https://tools.lan:8443",
+            )
+    return found
 
 
 def device_policy(text: str) -> str:

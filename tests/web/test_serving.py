@@ -11,6 +11,8 @@ from email.message import Message
 import pytest
 
 from corral.api.ui.files import page_files
+from corral.config import Settings
+from corral.errors import CorralError
 from tests.conftest import Server
 
 POLICY = (
@@ -127,6 +129,31 @@ def test_page_off(start_server: Callable[..., Server]) -> None:
     assert ask(server, "/ui/")[0] == 404
     assert ask(server, "/", BROWSER)[2] == b"Ollama is running"
     assert not any("web page" in line for line in server.log)
+
+
+def test_tool_origins(start_server: Callable[..., Server]) -> None:
+    """CORRAL_UI_TOOL_ORIGINS is all that opens the policy, and only for requests."""
+    server = start_server(CORRAL_UI_TOOL_ORIGINS="https://tools.lan:8443, http://[fd00::1]")
+    policy = ask(server, "/ui/")[1]["content-security-policy"]
+    opened = "connect-src 'self' https://tools.lan:8443 http://[fd00::1];"
+    assert policy == POLICY.replace("connect-src 'self';", opened)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "tools.lan",
+        "https://*",
+        "https://a.b/path",
+        "https://a;script-src *",
+        "ftp://a",
+        "https://a 'unsafe-eval'",
+    ],
+)
+def test_what_is_not_an_origin(origin: str) -> None:
+    """It would open the policy further, or in another place."""
+    with pytest.raises(CorralError, match="is not an origin"):
+        Settings.from_env({"CORRAL_UI_TOOL_ORIGINS": origin})
 
 
 def test_address_in_the_log(server: Server) -> None:

@@ -1,7 +1,8 @@
-import { Settings, type IconNode } from "lucide";
+import { MessagesSquare, Settings, type IconNode } from "lucide";
 import type { ComponentType } from "preact";
 
 import type { Texts } from "../texts";
+import { ChatList } from "./chat/ChatList";
 
 /** A page: an entry here is all that the shell knows of it. */
 export interface Page {
@@ -20,6 +21,7 @@ export interface Page {
 
 /** In the order of the navigation. The first one is where the reader begins. */
 export const PAGES: readonly Page[] = [
+  { id: "chat", icon: MessagesSquare, key: "c", load: () => import("./chat/ChatPage"), sidebar: ChatList },
   { id: "settings", icon: Settings, key: "s", load: () => import("./settings/SettingsPage"), isAtFoot: true },
 ];
 

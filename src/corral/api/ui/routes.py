@@ -6,6 +6,7 @@ They are open. What the page shows comes through the API, with its keys.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from corral.api.http.exchange import Exchange
 from corral.api.http.routing import Route, Surface
@@ -15,13 +16,12 @@ from corral.api.ui.negotiation import choose_coding, is_known
 
 # Only the page's own files run, they reach only this server, nothing of HTML becomes a script, and no other page may
 # show this one in a frame.
-POLICY = (
+_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src blob:;"
-    " font-src 'self'; connect-src 'self'; worker-src 'self'; manifest-src 'self'; frame-ancestors 'none';"
+    " font-src 'self'; connect-src 'self'%s; worker-src 'self'; manifest-src 'self'; frame-ancestors 'none';"
     " base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types corral dompurify"
 )
 _HEADERS = [
-    (b"content-security-policy", POLICY.encode("ascii")),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
@@ -33,12 +33,16 @@ _LASTING = b"public, max-age=31536000, immutable"
 _CHECKED = b"no-cache"
 
 
-def page_surface(error: Answer) -> Surface:
-    """The surface `ui`. It is a page, not an API: the description of the APIs does not have it."""
+def page_surface(error: Answer, tool_origins: Sequence[str] = ()) -> Surface:
+    """The surface `ui`. It is a page, not an API: the description of the APIs does not have it.
+
+    `tool_origins`: the other servers that the page may ask.
+    """
+    page = _Page(tool_origins)
     routes = (
         Route("GET HEAD", "/ui", _to_page, "The way to the page", scope="open", statuses=(307,)),
-        Route("GET HEAD", "/ui/", _index, "The page", scope="open"),
-        Route("GET HEAD", "/ui/:name", _file, "A file of the page", scope="open"),
+        Route("GET HEAD", "/ui/", page.index, "The page", scope="open"),
+        Route("GET HEAD", "/ui/:name", page.file, "A file of the page", scope="open"),
     )
     return Surface("ui", "", routes, error)
 
@@ -48,28 +52,33 @@ async def _to_page(exchange: Exchange) -> None:
     await exchange.respond(307, headers=[(b"location", b"ui/")])
 
 
-async def _index(exchange: Exchange) -> None:
-    await _answer(exchange, INDEX)
+class _Page:
+    """The handlers of the files."""
 
+    def __init__(self, tool_origins: Sequence[str]) -> None:
+        policy = _POLICY % "".join(f" {origin}" for origin in tool_origins)
+        self._headers = [(b"content-security-policy", policy.encode("ascii")), *_HEADERS]
 
-async def _file(exchange: Exchange) -> None:
-    await _answer(exchange, exchange.params["name"])
+    async def index(self, exchange: Exchange) -> None:
+        await self._answer(exchange, INDEX)
 
+    async def file(self, exchange: Exchange) -> None:
+        await self._answer(exchange, exchange.params["name"])
 
-async def _answer(exchange: Exchange, name: str) -> None:
-    found = (await asyncio.to_thread(page_files)).get(name)
-    if found is None:
-        await exchange.respond(404, b"404 page not found", "text/plain; charset=utf-8", list(_HEADERS))
-        return
-    coding = choose_coding(exchange.header(b"accept-encoding"), found.codings)
-    etag = f'"{found.digest}-{coding}"'
-    headers = [*_HEADERS, *_validators(found, etag)]
-    if is_known(exchange.header(b"if-none-match"), etag):
-        await exchange.respond(304, headers=headers)
-        return
-    if coding != "identity":
-        headers.append((b"content-encoding", coding.encode("ascii")))
-    await exchange.respond(200, found.codings[coding], found.content_type, headers)
+    async def _answer(self, exchange: Exchange, name: str) -> None:
+        found = (await asyncio.to_thread(page_files)).get(name)
+        if found is None:
+            await exchange.respond(404, b"404 page not found", "text/plain; charset=utf-8", self._headers)
+            return
+        coding = choose_coding(exchange.header(b"accept-encoding"), found.codings)
+        etag = f'"{found.digest}-{coding}"'
+        headers = [*self._headers, *_validators(found, etag)]
+        if is_known(exchange.header(b"if-none-match"), etag):
+            await exchange.respond(304, headers=headers)
+            return
+        if coding != "identity":
+            headers.append((b"content-encoding", coding.encode("ascii")))
+        await exchange.respond(200, found.codings[coding], found.content_type, headers)
 
 
 def _validators(found: PageFile, etag: str) -> list[tuple[bytes, bytes]]:

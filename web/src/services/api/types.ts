@@ -80,9 +80,24 @@ export interface ChatChunk {
   total_duration?: number;
   load_duration?: number;
   prompt_eval_count?: number;
+  prompt_eval_cached_count?: number;
   prompt_eval_duration?: number;
   eval_count?: number;
   eval_duration?: number;
+  /** How many of the oldest messages did not fit into the context. */
+  truncated?: boolean;
+  truncated_count?: number;
+}
+
+export interface LoadedModel {
+  name: string;
+  model: string;
+  size: number;
+  size_vram: number;
+  digest: string;
+  details: ModelDetails;
+  expires_at: string;
+  context_length: number;
 }
 
 export interface Loading {

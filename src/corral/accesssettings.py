@@ -98,6 +98,14 @@ ACCESS_SETTINGS: tuple[Setting, ...] = (
         "How many days of them are kept (0: all)",
     ),
     Setting(
+        "CORRAL_AUDIT_BODIES",
+        "audit.bodies",
+        "audits_bodies",
+        values.boolean,
+        "false",
+        "Write the bodies of these requests too, up to 4000 characters and without secrets",
+    ),
+    Setting(
         "CORRAL_READ_ONLY",
         "server.read_only",
         "is_read_only",

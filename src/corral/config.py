@@ -142,6 +142,7 @@ class Settings:
     max_request_ns: int = 0
     audit: str = "auto"
     audit_keep_days: int = 90
+    audits_bodies: bool = False
     is_read_only: bool = False
     is_infer_only: bool = False
     surfaces_off: frozenset[str] = frozenset()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gzip
 import json
 import multiprocessing
 import stat
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corral.access.audit import Act, AuditLog, check, digest_of
+from corral.access.auditbodies import recorded_body
 from tests.access.conftest import KeyedServer, bearer, scoped
 from tests.access.test_packages import corral
 from tests.conftest import PLAIN_TEMPLATE, Server
@@ -170,6 +172,79 @@ def test_what_is_written_down(start_server: Callable[..., Server]) -> None:
         assert "no problems" in corral(server, "audit", "check").stderr
         shown = corral(server, "audit").stdout
         assert "DELETE /api/delete" in shown and "\x1b" not in shown
+    finally:
+        server.close()
+
+
+SECRET = "hunter2-" + "s" * 20
+
+
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        ({"model": "a", "password": SECRET}, {"model": "a", "password": "(hidden)"}),
+        (
+            {"API-Key": SECRET, "x": [{"hf_token": SECRET}]},
+            {"API-Key": "(hidden)", "x": [{"hf_token": "(hidden)"}]},
+        ),
+        ({"auth": {"user": SECRET, "n": 1}}, {"auth": {"user": "(hidden)", "n": 1}}),
+        ({"tokens_per_day": 5, "key": None}, {"tokens_per_day": 5, "key": None}),
+        ({"from": f"https://me:{SECRET}@host/x"}, {"from": "https://***@host/x"}),
+        ({"note": f"see sk-{SECRET}."}, {"note": "see (hidden)."}),
+        (f"ck_abcdefgh_{'A1' * 21}", "(hidden)"),
+        ({"system": "x" * 600}, {"system": "x" * 500 + "..."}),
+    ],
+)
+def test_bodies_without_secrets(body: object, kept: object) -> None:
+    assert recorded_body(json.dumps(body).encode()) == kept
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\xff\xfe", b"GGUF" * 9, b"[" * 200_000, b"1" * 9999, b'{"a": ' + b"9" * 5000 + b"}", b" " * 300_000],
+)
+def test_bodies_that_are_only_measured(data: bytes) -> None:
+    assert recorded_body(data) == f"({len(data)} bytes)"
+
+
+def test_bodies_are_bounded() -> None:
+    assert recorded_body(b"") is None
+    deep = recorded_body(b'{"a":' * 200 + b"1" + b"}" * 200)
+    assert len(json.dumps(deep)) < 300
+    for value in (["x" * 400] * 400, {str(n): n for n in range(9999)}, ["://a:" * 10_000 + "@"] * 9):
+        text = recorded_body(json.dumps(value).encode())
+        assert isinstance(text, str) and len(text) < 4100
+
+
+def test_bodies_where_they_are_asked_for(start_server: Callable[..., Server]) -> None:
+    """Of acts alone, whoever sent them and whatever came of it; a line stays a line, and the chain whole."""
+    server = KeyedServer(CORRAL_OFFLINE="1", CORRAL_AUDIT_BODIES="1")
+    try:
+        log = AuditLog(server.folder / ".corral" / "audit")
+        server.create("say", "say", template=PLAIN_TEMPLATE)
+        pull = {"model": "far", "username": "me", "password": SECRET, "stream": False}
+        server.request("POST", "/api/pull", pull)
+        server.request("POST", "/api/generate", {"model": "say", "prompt": "a prompt", "stream": False})
+        server.request("DELETE", "/api/delete", {"model": "gone"}, server.auth("manage"))
+        server.request("DELETE", "/api/delete", {"model": "say"}, server.auth("read"))
+        server.request("POST", "/api/create", b"{not json" + SECRET.encode())
+        server.request("POST", "/api/copy", gzip.compress(b'{"source": "say", "destination": "b"}'),
+                       {**server.auth("admin"), "Content-Encoding": "gzip"})  # fmt: skip
+        server.request("POST", "/api/keys", {"name": "new", "note": f"ck_abcdefgh_{'B2' * 21}"})
+        wait_until(lambda: any(b"/api/keys" in line for line in lines(log)))
+        records = [json.loads(line) for line in lines(log)]
+        bodies = {record["act"]: record.get("body") for record in records if record["actor"][-4:] != "read"}
+        assert bodies["POST /api/pull"] == {**pull, "password": "(hidden)"}
+        assert bodies["DELETE /api/delete"] == {"model": "gone"}
+        assert bodies["POST /api/copy"] == {"source": "say", "destination": "b"}
+        assert bodies["POST /api/create"] == f"({len(SECRET) + 9} bytes)"
+        assert bodies["POST /api/blobs/:digest"] is None
+        assert bodies["POST /api/keys"] == {"name": "new", "note": "(hidden)"}
+        assert not [record for record in records if record["actor"].endswith("read") and "body" in record]
+        written = b"".join(lines(log))
+        assert SECRET.encode() not in written and b"a prompt" not in written and b"B2B2" not in written
+        assert check(log)[1] == []
+        assert "POST /api/pull" in corral(server, "audit").stdout
     finally:
         server.close()
 

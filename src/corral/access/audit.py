@@ -32,7 +32,8 @@ _MAX_TEXT_CHARS = 500
 class Act:
     """`actor`: the key's id and name, or `local` or `anonymous`; `address` is empty for a unix socket.
 
-    `act` is a method and the pattern of a route, or a command. `target` names models, digests or keys.
+    `act` is a method and the pattern of a route, or a command. `target` names models, digests or keys. `body` is what
+    `auditbodies` makes of the request's; None: it is not kept.
     """
 
     actor: str
@@ -42,6 +43,7 @@ class Act:
     result: str
     request_id: str = ""
     ms: float = 0.0
+    body: Any = None
 
 
 class AuditLog:
@@ -73,6 +75,8 @@ class AuditLog:
             "result": act.result,
             "ms": round(act.ms, 1),
         }
+        if act.body is not None:
+            record["body"] = act.body
         with self._lock, self._alone():
             files = self.files()
             last = _last_line(files[-1]) if files else b""

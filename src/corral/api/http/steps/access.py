@@ -23,7 +23,11 @@ def audit_steps(settings: Settings, keyring: Keyring) -> list[Step]:
     if log is None:
         return []
     is_always = is_always_on(settings)
-    return [Audit(log, lambda: is_always or (settings.auth_mode != "off" and keyring.has_keys))]
+
+    def is_on() -> bool:
+        return is_always or (settings.auth_mode != "off" and keyring.has_keys)
+
+    return [Audit(log, is_on, keeps_bodies=settings.audits_bodies)]
 
 
 def access_steps(settings: Settings, keyring: Keyring, spent: Spent) -> list[Step]:

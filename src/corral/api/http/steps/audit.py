@@ -6,9 +6,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from corral import caller, requestfacts
 from corral.access.audit import Act, AuditLog
+from corral.access.auditbodies import recorded_body
 from corral.api.http.exchange import Exchange
 from corral.api.http.routing import Handler, Route
 
@@ -23,12 +25,14 @@ _STATUS_GONE = 499
 class Audit:
     """The step, outside of the one that answers errors. `is_on` is asked at each act."""
 
-    def __init__(self, log: AuditLog, is_on: Callable[[], bool]) -> None:
+    def __init__(self, log: AuditLog, is_on: Callable[[], bool], *, keeps_bodies: bool = False) -> None:
         self._log = log
         self._is_on = is_on
+        self._keeps_bodies = keeps_bodies
 
     async def __call__(self, exchange: Exchange, following: Handler) -> None:
         started_s = time.perf_counter()
+        body = _watched_body(exchange) if self._keeps_bodies else None
         try:
             await following(exchange)
         finally:
@@ -36,13 +40,28 @@ class Audit:
             if route is not None and _is_act(route, exchange) and self._is_on():
                 act = _act_of(exchange, route, (time.perf_counter() - started_s) * 1000)
                 # A server that stops still writes what was done.
-                await asyncio.shield(asyncio.to_thread(self._write, act))
+                await asyncio.shield(asyncio.to_thread(self._write, act, body[-1] if body else b""))
 
-    def _write(self, act: Act) -> None:
+    def _write(self, act: Act, body: bytes) -> None:
         try:
-            self._log.write(act)
+            self._log.write(replace(act, body=recorded_body(body)) if body else act)
         except OSError as exc:
             _log.error("an act is not in the audit log act=%s actor=%s: %s", act.act, act.actor, exc)
+
+
+def _watched_body(exchange: Exchange) -> list[bytes]:
+    """A list that gets the body of an act when it is read, unpacked. Uploads are not read as a whole, nor kept."""
+    found: list[bytes] = []
+    other = exchange.keep_body
+
+    async def keep(path: str, body: bytes) -> None:
+        if exchange.route is not None and _is_act(exchange.route, exchange):
+            found[:] = [body]
+        if other is not None:
+            await other(path, body)
+
+    exchange.keep_body = keep
+    return found
 
 
 def _is_act(route: Route, exchange: Exchange) -> bool:

@@ -74,7 +74,7 @@ def test_a_whole_file() -> None:
     assert [name for name, _ in found.left_out] == ["whisper", "vllm-70b"]
     groups = {group.name: (group.members, group.mode) for group in found.groups}
     assert groups == {
-        "chat": (("qwen3-30b-a3b", "Qwen-Coder-fast"), "one_at_a_time"),
+        "chat": (("qwen3-30b-a3b", "Qwen-Coder-fast"), "one-at-a-time"),
         "small": (("embeddings", "embeddings-in-docker"), "pinned"),
     }
     text = toml_text(found, "x.yaml", "corral")

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from corral.configfile.environment import with_environment
+from corral.configfile.groups import read_groups, united
 from corral.configfile.kinds import kind_of
 from corral.configfile.locate import Keys, lines_of_keys
 from corral.configfile.modelsections import SectionReader
 from corral.configfile.problems import ConfigFileError, Problem, Reporter
-from corral.configfile.sections import NO_SECTIONS, ModelSection, Sections
+from corral.configfile.sections import NO_SECTIONS, Group, ModelSection, Sections
 from corral.homefolder import home_folder
 from corral.hostaddress import host_problem
 from corral.settingstable import SETTINGS, Setting
@@ -29,7 +30,7 @@ _MAX_BYTES = 4 << 20
 _BY_PATH = {setting.path: setting for setting in SETTINGS}
 _SECTIONS = frozenset(setting.path.partition(".")[0] for setting in SETTINGS)
 # Sections that are not made of settings.
-OTHER_SECTIONS = ("models", "aliases")
+OTHER_SECTIONS = ("models", "groups", "aliases")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,8 @@ def _merged(readers: Sequence[_FileReader]) -> FileConfig:
     for section in models:
         if section.is_exact:
             aliases |= {alias.lower(): section.pattern for alias in section.aliases}
-    sections = Sections(tuple(models), aliases)
+    groups = united([reader.groups for reader in readers], aliases)
+    sections = Sections(tuple(models), aliases, groups)
     paths = tuple(reader.path for reader in readers)
     return FileConfig(paths, texts, sources, sections, tables, tuple(warnings))
 
@@ -167,6 +169,7 @@ class _FileReader:
         self.sources: dict[str, Source] = {}
         self.models: list[ModelSection] = []
         self.aliases: dict[str, str] = {}
+        self.groups: dict[str, Group] = {}
         self.tables: list[tuple[Keys, dict[str, Any]]] = []
         try:
             tables = tomllib.loads(text)
@@ -184,6 +187,8 @@ class _FileReader:
                 self.models = sections.models(table)
             elif name == "aliases":
                 self.aliases = sections.aliases(table)
+            elif name == "groups":
+                self.groups = read_groups(table, self._reporter)
             elif name not in _SECTIONS:
                 self._report_unknown_section(name)
             elif not isinstance(table, dict):

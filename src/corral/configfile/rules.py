@@ -5,18 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from corral.configfile.sections import NO_SECTIONS, ModelSection, Sections
+from corral.configfile.sections import NO_SECTIONS, ModelSection, Sections, names_of
 from corral.names import ModelName
 
 _MAX_KEPT = 1024
 _NOTHING = ModelSection("")
-
-
-def names_of(short: str) -> tuple[str, ...]:
-    """The names by which a section may mean a model, in lower case: with the tag, and without `latest`."""
-    name = short.lower()
-    bare = name.removesuffix(":latest")
-    return (name,) if bare == name else (name, bare)
 
 
 class ModelRules:

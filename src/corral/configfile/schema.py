@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from corral.configfile.groups import GROUP_NAME
 from corral.configfile.kinds import Kind, kind_of
 from corral.configfile.modelsections import (
     ENGINE_KEYS,
@@ -13,6 +14,7 @@ from corral.configfile.modelsections import (
     OPTION_NAMES,
     engine_kind,
 )
+from corral.configfile.sections import MODES
 from corral.settingstable import SETTINGS
 
 _SCALAR_OR_LIST: Mapping[str, Any] = {"type": ["integer", "number", "boolean", "string", "array"]}
@@ -28,6 +30,10 @@ def json_schema() -> dict[str, Any]:
         sections.setdefault(section, {})[key] = value
     properties: dict[str, Any] = {name: _table(keys) for name, keys in sections.items()}
     properties["models"] = _tables(_model(), "What holds for the models whose names match")
+    properties["groups"] = {
+        **_tables(_group(), "Which models stay beside each other"),
+        "propertyNames": {"pattern": f"^{GROUP_NAME}$"},
+    }
     properties["aliases"] = _tables({"type": "string"}, "Further names of models")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -49,6 +55,11 @@ def _table(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 def _tables(each: Mapping[str, Any], description: str) -> dict[str, Any]:
     return {"type": "object", "additionalProperties": dict(each), "description": description}
+
+
+def _group() -> dict[str, Any]:
+    members = {"type": "array", "items": {"type": "string", "pattern": r"\S"}, "minItems": 1}
+    return {**_table({"members": members, "mode": {"enum": list(MODES)}}), "required": ["members", "mode"]}
 
 
 def _model() -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""Sections that are not settings: models by glob, and aliases.
+"""Sections that are not settings: models by glob, groups of models, and aliases.
 
 [models."qwen3*"]      num_ctx = 8192   set = { temperature = 0.2 }
+[groups.agents]        members = ["coder", "embed"]   mode = "together"
 [aliases]              "gpt-4o-mini" = "llama3.2"
 """
 
@@ -9,9 +10,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Literal, get_args
 
 _GLOB = frozenset("*?[")
+# "together": members never make room for each other, and leave together when they make room for another model.
+# "one-at-a-time": loading one unloads the others. "pinned": members never make room for another model.
+Mode = Literal["together", "one-at-a-time", "pinned"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+
+def names_of(short: str) -> tuple[str, ...]:
+    """The names by which a section may mean a model, in lower case: with the tag, and without `latest`."""
+    name = short.lower()
+    bare = name.removesuffix(":latest")
+    return (name,) if bare == name else (name, bare)
+
+
+def _matches(pattern: str, names: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, pattern.lower()) for name in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +53,7 @@ class ModelSection:
 
     def matches(self, names: tuple[str, ...]) -> bool:
         """Whether it is about a model that has these names, without regard to case."""
-        pattern = self.pattern.lower()
-        return any(fnmatchcase(name, pattern) for name in names)
+        return _matches(self.pattern, names)
 
     def over(self, other: ModelSection) -> ModelSection:
         """Both together; where they differ, this one holds."""
@@ -53,11 +68,25 @@ class ModelSection:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """What a `[groups.NAME]` section says. `members` are names and patterns, as in `[models."..."]`."""
+
+    name: str
+    members: tuple[str, ...]
+    mode: Mode
+
+    def has(self, names: tuple[str, ...]) -> bool:
+        """Whether a model that has these names, in lower case, is a member."""
+        return any(_matches(member, names) for member in self.members)
+
+
+@dataclass(frozen=True, slots=True)
 class Sections:
     """All sections, in the order of the files. `aliases` are further names of models, in lower case."""
 
     models: tuple[ModelSection, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
+    groups: tuple[Group, ...] = ()
 
     def section_for(self, names: tuple[str, ...]) -> ModelSection:
         """What holds for a model: globs in their order, later ones win, and exact names last.

@@ -52,7 +52,7 @@ def _mode(group: Mapping[str, Any]) -> tuple[Mode, list[str]]:
         notes.append(
             "persistent: the one of them that is loaded may leave for a model outside that needs the memory"
         )
-    return ("one_at_a_time" if swaps else "together"), notes
+    return ("one-at-a-time" if swaps else "together"), notes
 
 
 def note_matrix(found: Imported, matrix: object) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from corral.errors import CorralError
 from corral.modelfile import Directive
 
-Mode = Literal["together", "one_at_a_time", "pinned"]
+Mode = Literal["together", "one-at-a-time", "pinned"]
 
 
 class ImportFileError(CorralError):

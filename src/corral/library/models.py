@@ -282,6 +282,7 @@ class Library:
                     "context_length": info.num_ctx,
                 }
                 | _on_devices(info)
+                | _in_groups(info)
             )
         return entries
 
@@ -357,6 +358,12 @@ def _on_devices(info: LoadedInfo) -> dict[str, Any]:
         ],
     }
     return found | ({"fallback": info.fallback} if info.fallback else {})
+
+
+def _in_groups(info: LoadedInfo) -> dict[str, Any]:
+    """Fields that Ollama does not have, for a model that the configuration keeps beside others, or apart."""
+    found: dict[str, Any] = {"groups": list(info.groups)} if info.groups else {}
+    return found | ({"pinned": True} if info.is_pinned else {})
 
 
 def _expiry(info: LoadedInfo) -> int:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from corral.devices import Machine
 from corral.runner.interface import Runner
+from corral.scheduler import placement, reasons
+from corral.scheduler.groups import Groups, is_pinned, names_of_groups
 from corral.scheduler.loaded import LoadedRunner
-from corral.scheduler.spec import LoadedInfo, RunnerState
+from corral.scheduler.spec import LoadedInfo, RunnerState, SchedulerConfig, config_for
 
 
 class Expiries:
@@ -31,7 +34,9 @@ class Expiries:
         self._seen.pop(runner_id, None)
 
 
-def info_of(loaded: LoadedRunner, runner: Runner | None, expires_at_ns: int) -> LoadedInfo:
+def info_of(
+    loaded: LoadedRunner, runner: Runner | None, expires_at_ns: int, groups: Groups = ()
+) -> LoadedInfo:
     """What `/api/ps` says. `expires_at_ns`: wall-clock time."""
     return LoadedInfo(
         name=loaded.origin.name,
@@ -44,7 +49,18 @@ def info_of(loaded: LoadedRunner, runner: Runner | None, expires_at_ns: int) -> 
         details=loaded.origin.details,
         load=loaded.load,
         fallback=loaded.fallback,
+        groups=names_of_groups(loaded.origin.name, groups),
+        is_pinned=is_pinned(loaded.origin.name, groups),
     )
+
+
+def fallback_of(loaded: LoadedRunner, config: SchedulerConfig, machine: Machine, *, had_gpus: bool) -> str:
+    """Why a model that may use GPUs is not all on them; empty if it is, or if there never were any."""
+    if not placement.may_use_gpus(loaded.origin, config_for(loaded.origin, config)):
+        return ""
+    if not loaded.plan.is_offloaded and not machine.gpus:
+        return reasons.GPUS_GONE if had_gpus else ""
+    return reasons.fallback(loaded.plan, loaded.retry, loaded.load)
 
 
 def state_of(loaded: LoadedRunner, runner: Runner) -> RunnerState:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
+from corral.devices import Machine
 from corral.runner.interface import RunnerSpec
 from corral.scheduler.plan import Plan
 
@@ -33,6 +35,12 @@ _T = TypeVar("_T", bound=Evictable)
 def eviction_order(runners: Iterable[_T]) -> list[_T]:
     """Shortest keep-alive first, those kept forever last, ties by weights path (ollama: server/sched.go)."""
     return sorted(runners, key=lambda runner: (runner.keep_alive_ns, str(runner.spec.weights_path)))
+
+
+def beside(machine: Machine, others: Iterable[Evictable]) -> Machine:
+    """The machine without what others may still take for prompts: half of it, as far as is known."""
+    reserved_bytes = sum(other.spec.cache_ram_mib for other in others) << 19
+    return replace(machine, free_bytes=max(machine.free_bytes - reserved_bytes, 0))
 
 
 def in_the_way(plan: Plan, others: Sequence[_T], *, is_retry: bool, fits: bool) -> list[_T]:

@@ -259,7 +259,7 @@ class Scheduler:
     def loaded(self) -> list[LoadedInfo]:
         """The models whose load has finished and whose end has not begun."""
         return [
-            info_of(known, self._runners.get(known.runner_id), self._expiries.of(known))
+            info_of(known, self._runners.get(known.runner_id), self._expiries.of(known), self._config.groups)
             for known in self._known
             if known.phase in {Phase.READY, Phase.CHECKING}
         ]

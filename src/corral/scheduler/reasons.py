@@ -63,6 +63,15 @@ def room(name: str, cause: str) -> str:
     return f"room for {name}: {cause}"
 
 
+def one_at_a_time(group: str, name: str) -> str:
+    return f"group {group}: one at a time, and {name} is next"
+
+
+def together(group: str, name: str, reason: str) -> str:
+    """`name`: the member that makes room, for this reason."""
+    return f"group {group}: together with {name} ({reason})"
+
+
 def limit(count: int) -> str:
     return f"limit of {count} loaded model{'s' if count != 1 else ''}"
 
@@ -100,6 +109,7 @@ def retry(failed: RunnerSpec, spec: RunnerSpec) -> str:
 # How reasons begin, and the word that stands for all of their kind.
 _CAUSES = (
     ("room for ", "room"),
+    ("group ", "group"),
     ("reload", "reload"),
     ("idle for ", "idle"),
     (KEEP_ALIVE_ZERO, "requested"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 
 from corral.devices import Machine
 from corral.errors import CorralError, InsufficientMemoryError, RunnerStartError
@@ -53,6 +54,28 @@ def shortage(
         helps.append("fewer models at a time (OLLAMA_MAX_LOADED_MODELS)")
     return InsufficientMemoryError(
         f"{text}; less is needed with {_joined(helps)}", needed_bytes=needed, free_bytes=free
+    )
+
+
+def kept_beside(
+    name: str, plan: Plan, machine: Machine, staying: Sequence[tuple[str, str]]
+) -> InsufficientMemoryError:
+    """The error for a model that does not fit beside others which do not make room for it.
+
+    `staying`: their names, each with the group because of which it stays.
+    """
+    needed = plan.estimate.total_bytes
+    kind, free = (
+        ("GPU memory", machine.vram_free_bytes) if plan.is_offloaded else ("memory", machine.free_bytes)
+    )
+    others = ", ".join(f"{other} (group {group})" for other, group in staying)
+    return InsufficientMemoryError(
+        f"{name} needs {_size(needed)} of {kind}, {_size(free)} are free, and these do not make room for it: "
+        f"{others}",
+        needed_bytes=needed,
+        free_bytes=free,
+        hint=f"unload one with corral stop, or change the groups in the configuration file; less is needed with a"
+        f" smaller num_ctx (now {plan.spec.num_ctx})",
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from corral.configfile.sections import Group
 from corral.runner.interface import DraftKind, LoadReport
 from corral.types import LoadOptions
 
@@ -112,6 +113,7 @@ class SchedulerConfig:
     fit_target_mib: int = 0
     cache_ram_mib: int | None = None
     speculation: bool | None = None
+    groups: tuple[Group, ...] = ()
     # A runner that was idle for longer is pinged before it gets a request.
     ping_after_idle_ns: int = 30_000_000_000
 
@@ -149,7 +151,8 @@ class RunnerState:
 @dataclass(frozen=True, slots=True)
 class LoadedInfo:
     """One line of `/api/ps`. `expires_at_ns` is wall-clock time since the epoch. `load`: where the model is, if GPUs
-    may have been used; `fallback`: why it is not all on them.
+    may have been used; `fallback`: why it is not all on them. `groups`: names of those that it is in; `is_pinned`: it
+    never makes room for another model.
     """
 
     name: str
@@ -162,3 +165,5 @@ class LoadedInfo:
     details: object
     load: LoadReport | None = None
     fallback: str = ""
+    groups: tuple[str, ...] = ()
+    is_pinned: bool = False

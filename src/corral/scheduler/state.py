@@ -28,15 +28,16 @@ from typing import Any
 from corral.devices import Machine
 from corral.errors import CorralError, QueueFullError, RunnerStartError
 from corral.line import Turn
-from corral.scheduler import events, instructions, placement, reasons
+from corral.scheduler import events, groups, instructions, placement, reasons
+from corral.scheduler.describe import fallback_of
 from corral.scheduler.events import Event
-from corral.scheduler.eviction import eviction_order, in_the_way
+from corral.scheduler.eviction import beside, eviction_order, in_the_way
 from corral.scheduler.instructions import Instruction
 from corral.scheduler.ladder import next_retry
 from corral.scheduler.loaded import LoadedRunner, Phase, clamp_keep_alive
 from corral.scheduler.plan import Plan
 from corral.scheduler.reuse import difference
-from corral.scheduler.shortage import no_device, shortage
+from corral.scheduler.shortage import kept_beside, no_device, shortage
 from corral.scheduler.spec import LoadRequest, SchedulerConfig, config_for
 from corral.scheduler.waiting import Waiting, WaitingList
 
@@ -200,7 +201,7 @@ class SchedulerState:
         if event.spec is not None:
             runner.plan = replace(runner.plan, spec=event.spec)
         runner.load = event.load
-        runner.fallback = self._fallback(runner)
+        runner.fallback = fallback_of(runner, self._config, self._machine, had_gpus=self._had_gpus)
         # One load serves all who wait for it, before anybody can evict it again.
         served = set(self._waiting_for(runner))
         for waiting in self._waiting.order(self._now_ns):
@@ -232,11 +233,6 @@ class SchedulerState:
                 waiting.retry, waiting.failed = retry, runner.spec
         self._advance()
 
-    def _machine_beside(self, others: Sequence[LoadedRunner]) -> Machine:
-        """The machine without what others may still take for prompts: half of it, as far as is known."""
-        reserved_bytes = sum(other.spec.cache_ram_mib for other in others) << 19
-        return replace(self._machine, free_bytes=max(self._machine.free_bytes - reserved_bytes, 0))
-
     def _on_runner_exited(self, event: events.RunnerExited) -> None:
         runner = self._runners.get(event.runner_id)
         if runner is None or runner.phase is Phase.STOPPING:
@@ -247,7 +243,7 @@ class SchedulerState:
         self._stop(runner, reasons.OUT_OF_MEMORY if event.is_out_of_memory else reasons.ENDED)
         if event.is_out_of_memory:
             # The others hold what it lacked: let go of each as soon as it is idle.
-            for other in self.runners:
+            for other in groups.movable(runner.origin.name, self.runners, self._config.groups):
                 self._expire(other, reasons.room(runner.origin.name, reasons.OUT_OF_MEMORY))
         self._advance()
 
@@ -291,6 +287,7 @@ class SchedulerState:
     def _on_config_changed(self, event: events.ConfigChanged) -> None:
         self._config = event.config
         self._default_keep_alive_ns = clamp_keep_alive(event.config.keep_alive_ns)
+        self._victim = None  # by the new settings another one may have to go
         self._advance()
 
     def _on_machine_resumed(self, _event: events.MachineResumed) -> None:
@@ -382,35 +379,54 @@ class SchedulerState:
             waiting.reload_reason = reasons.reload(difference)
             self._evict(waiting, [own], reasons.reload(difference, request.name))
             return False
+        rivals, group = groups.rivals(request.name, others, self._config.groups)
+        if rivals:
+            self._evict(waiting, rivals, reasons.one_at_a_time(group, request.name))
+            return False
+        # Those that stay anyway do not count.
+        movable = groups.movable(request.name, others, self._config.groups)
         limit = placement.max_loaded_models(self._config, self._machine)
         # A victim that is still there was chosen for a reason that still holds: no need to measure again.
-        if len(others) >= limit:
-            self._evict(waiting, others, reasons.room(request.name, reasons.limit(limit)))
+        if len(movable) >= limit:
+            self._make_room(waiting, movable, reasons.room(request.name, reasons.limit(limit)))
             return False
-        if self._victim is not None:
-            chosen = [other for other in others if other.runner_id in self._victim_ids]
-            self._evict(waiting, chosen, self._victim_reason)
+        if chosen := [other for other in movable if self._victim and other.runner_id in self._victim_ids]:
+            self._make_room(waiting, chosen, self._victim_reason)
             return False
         if not self._is_measured:
             if not self._is_measuring:
                 self._is_measuring = True
                 self._out.append(instructions.ReadMemory())
             return False
-        machine = self._machine_beside(others)
+        machine = beside(self._machine, others)
         config = config_for(request, self._config)
         plan = placement.plan_load(request, config, machine, waiting.retry)
         if not plan.is_offloaded and placement.must_use_gpus(request, config):
             self._refuse(waiting, no_device(request.name, self._machine))
             return True
         fit = placement.fit(plan, machine)
-        if found := in_the_way(plan, others, is_retry=waiting.retry.is_any, fits=fit.is_enough):
+        if found := in_the_way(plan, movable, is_retry=waiting.retry.is_any, fits=fit.is_enough):
             cause = reasons.OUT_OF_MEMORY if waiting.retry.is_any else reasons.shortfall(fit)
-            self._evict(waiting, found, reasons.room(request.name, cause))
+            self._make_room(waiting, found, reasons.room(request.name, cause))
             return False
+        staying = [other for other in others if other not in movable]
+        if not waiting.retry.is_any and in_the_way(plan, staying, is_retry=False, fits=fit.is_enough):
+            named = groups.staying_because(request.name, staying, self._config.groups)
+            self._refuse(waiting, kept_beside(request.name, plan, machine, named))
+            return True
         self._start(waiting, plan)
         return True
 
-    def _evict(self, waiting: Waiting, runners: Sequence[LoadedRunner], reason: str) -> None:
+    def _make_room(self, waiting: Waiting, runners: Sequence[LoadedRunner], reason: str) -> None:
+        """Evict one; those that stay loaded together with it leave too, each as soon as it is idle."""
+        leaving = self._evict(waiting, runners, reason)
+        if leaving is None:
+            return
+        others = groups.movable(waiting.request.name, self.runners, self._config.groups)
+        for other, group in groups.companions(leaving, others, self._config.groups):
+            self._expire(other, reasons.together(group, leaving.origin.name, reason))
+
+    def _evict(self, waiting: Waiting, runners: Sequence[LoadedRunner], reason: str) -> LoadedRunner | None:
         """Stop the first idle one in the order of eviction, else keep new leases off the first (sticky)."""
         order = eviction_order(runners)
         self._victim_ids = frozenset(runner.runner_id for runner in runners)
@@ -419,21 +435,20 @@ class SchedulerState:
             self._stop(idle, reason, waiting.ticket)
             self._victim = None
             self._explain(waiting, reasons.end_of(idle.origin.name))
-            return
+            return idle
         if self._victim is None:
             self._victim, self._victim_reason = order[0], reason
         self._explain(waiting, f"{self._victim.origin.name} to become idle ({reason})")
+        return None
 
     def _start(self, waiting: Waiting, plan: Plan) -> None:
-        keep_alive_ns = waiting.keep_alive_ns
+        asked_ns, default_ns = waiting.keep_alive_ns, self._default_keep_alive_ns
         waiting.turn.is_fixed = True
         runner = LoadedRunner(
             runner_id=self._next_runner_id,
             origin=waiting.request,
             plan=plan,
-            keep_alive_ns=self._default_keep_alive_ns
-            if keep_alive_ns is None
-            else clamp_keep_alive(keep_alive_ns),
+            keep_alive_ns=default_ns if asked_ns is None else clamp_keep_alive(asked_ns),
             last_sign_ns=self._now_ns,
             retry=waiting.retry,
         )
@@ -464,14 +479,6 @@ class SchedulerState:
         config = config_for(request, self._config)
         return difference(runner.plan.spec, runner.origin, request, config, self._machine)
 
-    def _fallback(self, runner: LoadedRunner) -> str:
-        """Why a model that may use GPUs is not all on them; empty if it is, or if there never were any."""
-        if not placement.may_use_gpus(runner.origin, config_for(runner.origin, self._config)):
-            return ""
-        if not runner.plan.is_offloaded and not self._machine.gpus:
-            return reasons.GPUS_GONE if self._had_gpus else ""
-        return reasons.fallback(runner.plan, runner.retry, runner.load)
-
     def _waiting_for(self, runner: LoadedRunner) -> list[Waiting]:
         key = runner.spec.weights_key
         return [
@@ -486,11 +493,8 @@ class SchedulerState:
 
     def _arm(self) -> None:
         """Ask to be woken for the nearest deadline, unless an earlier wake is on its way."""
-        nearest: int | None = None
-        for runner in self._runners.values():
-            deadline = runner.deadline_ns(self._config.load_timeout_ns)
-            if deadline is not None and (nearest is None or deadline < nearest):
-                nearest = deadline
+        deadlines = (runner.deadline_ns(self._config.load_timeout_ns) for runner in self._runners.values())
+        nearest = min((deadline for deadline in deadlines if deadline is not None), default=None)
         if nearest is not None and (self._armed_ns is None or nearest < self._armed_ns):
             self._armed_ns = nearest
             self._out.append(instructions.WakeAt(nearest))

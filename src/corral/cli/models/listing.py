@@ -97,6 +97,8 @@ def loaded_table(models: list[dict[str, Any]]) -> str:
     for model in models:
         expires = parse_time(model["expires_at"])
         until = "Stopping..." if expires is not None and expires <= now else format_age(expires, now)
+        if model.get("pinned"):
+            until = f"{until} (pinned)"
         row = (
             model["name"],
             model["digest"][:12],

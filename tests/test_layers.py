@@ -14,7 +14,7 @@ GROUND = set(
     "devices digest disk enginesettings errors golang gpus homefolder hostaddress lifetime listening "
     "line priorities "
     "listeningsettings logs loopguard memory modelglobs names rate requestfacts reusesettings setting settingstable "
-    "settingvalues supervise systemtext threads types urlsecrets".split()
+    "settingvalues supervise systemtext threads tracenotes types urlsecrets".split()
 )
 # A package may import the ground and these. A package that is not split here counts as one.
 MAY_IMPORT = {
@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "scheduler": "runner weights",
     "metrics": "scheduler",
     "usage": "",
+    "traces": "",
     # Files of models.
     "weights": "",
     "weights.gguf": "",
@@ -70,7 +71,7 @@ MAY_IMPORT = {
     "api.health": "api.http api.reading",
     "operations": "",
     "liveparts": "inference operations scheduler",
-    "counting": "access api.http api.native api.operations metrics registry scheduler usage",
+    "counting": "access api.http api.native api.operations metrics registry scheduler traces usage",
     "announcing": "access operations",
     "metricsdoor": "api.http operations web",
     "server": (

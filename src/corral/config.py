@@ -110,6 +110,7 @@ class Settings:
     has_vllm_metrics: bool = False
     has_key_metrics: bool = False
     metrics_listen: str = ""
+    has_traces: bool = False
     has_usage: bool = True
     usage_db: Path | None = None
     usage_keep_days: int = 400

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from corral.access.keyring import Keyring
 from corral.api.http.routing import Surface
 from corral.api.http.steps import Step
 from corral.api.http.steps.measure import Count, Measure, use_of
+from corral.api.http.steps.trace import TraceRequests
 from corral.api.native.answers import ERROR
 from corral.api.operations.metrics import MetricsHandler
 from corral.api.operations.parts import Watching
@@ -22,7 +24,11 @@ from corral.registry.counts import TransferCounts
 from corral.requestfacts import RequestFacts
 from corral.scheduler.journal import Journal
 from corral.scheduler.loop import Scheduler
+from corral.traces.opening import open_tracing
 from corral.usage.ledger import UsageLedger
+
+if TYPE_CHECKING:
+    from corral.traces.otel import Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,7 @@ class Counting:
     lag: LoopLag
     metrics: ServerMetrics | None
     ledger: UsageLedger | None
+    tracing: Tracing | None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Counting:
@@ -48,7 +55,8 @@ class Counting:
             ledger = UsageLedger(path.expanduser(), keep_days=settings.usage_keep_days)
             if metrics is not None:
                 metrics.add([ledger_family(lambda: ledger.is_failing)])
-        return cls(settings, lag, metrics, ledger)
+        tracing = open_tracing(is_wanted=settings.has_traces)
+        return cls(settings, lag, metrics, ledger, tracing)
 
     def journal(self) -> Journal:
         """A journal whose decisions are counted."""
@@ -69,7 +77,8 @@ class Counting:
             counters.append(self.metrics.served)
         if self.ledger is not None:
             counters.append(self._use)
-        return [Measure(counters)] if counters else []
+        measure: list[Step] = [Measure(counters)] if counters else []
+        return [TraceRequests(self.tracing), *measure] if self.tracing is not None else measure
 
     def surface(self, journal: Journal, watching: Watching, keyring: Keyring) -> Surface:
         """The routes of `api/operations`."""
@@ -91,7 +100,9 @@ class Counting:
         return MetricsHandler(self.metrics, self.settings.models_dir / "blobs")
 
     def close(self) -> None:
-        """Write down what was used. Blocks."""
+        """Write down what was used, and send the last spans. Blocks."""
+        if self.tracing is not None:
+            self.tracing.close()
         if self.ledger is not None:
             self.ledger.close()
 

@@ -41,6 +41,14 @@ COUNTING_SETTINGS: tuple[Setting, ...] = (
         "An address for /metrics alone, as in `127.0.0.1:9464`; then it is not served elsewhere",
     ),
     Setting(
+        "CORRAL_TRACES",
+        "traces.enabled",
+        "has_traces",
+        values.boolean,
+        "",
+        "Trace requests with OpenTelemetry; needs corral[otel], and OTEL_* variables say where spans go",
+    ),
+    Setting(
         "CORRAL_USAGE",
         "usage.enabled",
         "has_usage",

@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal
 
+from corral import tracenotes
 from corral.line import Turn
 from corral.types import Waits
 
@@ -56,6 +57,8 @@ class RequestFacts:
     fallback: str = ""
     error: str = ""
     targets: list[str] = field(default_factory=list)
+    # Empty if the request is not traced.
+    trace_id: str = ""
     served_model: str = ""
     wanted_model: str = ""
     stage: Literal["", "queued", "slot", "running"] = ""
@@ -75,6 +78,8 @@ class RequestFacts:
 
     def enter(self, stage: Literal["", "queued", "slot", "running"], turn: Turn | None = None) -> None:
         """Note what the request does from now on; `turn`: where it waits."""
+        if self.stage == "slot":
+            tracenotes.note_wait(self.stage_ns, 0, 0)
         self.stage, self.stage_ns, self.turn = stage, time.perf_counter_ns(), turn
         if self.on_wait is not None and stage in ("queued", "slot"):
             on_wait, self.on_wait = self.on_wait, None
@@ -141,6 +146,8 @@ class RequestFacts:
             found["devices"] = self.devices
         if self.fallback:
             found["fallback"] = self.fallback
+        if self.trace_id:
+            found["trace"] = self.trace_id
         if self.error:
             found["error"] = self.error
         return found

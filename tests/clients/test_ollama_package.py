@@ -144,3 +144,13 @@ def test_structured_output(client: ollama.Client) -> None:
         value = json.loads(reply.message.content or "")
         assert isinstance(value["ok"], bool)
         assert value["n"] in (1, 2, 3)
+
+
+def test_ps_beside_members_of_our_own(client: ollama.Client, server: Server) -> None:
+    """What `/api/ps` says of the queue is in nobody's way."""
+    client.generate(model="say", prompt="now A")
+    found = {model["name"]: model for model in server.get("/api/ps")["models"]}
+    assert found["say:latest"]["queue"]["slots"] > 0
+    running = {model.name: model for model in client.ps().models}
+    assert running["say:latest"].size == found["say:latest"]["size"]
+    assert running["say:latest"].context_length == found["say:latest"]["context_length"]

@@ -16,6 +16,7 @@ from corral import deadline, requestfacts
 from corral.chat.parsing.events import OutputParser, Parsed
 from corral.errors import DeadlineError
 from corral.inference.requests import Emit
+from corral.inference.runphases import RunPhases
 from corral.inference.thinking import AnswerLimit
 from corral.runner.interface import CompletionRequest, Final, Piece, Runner
 from corral.types import Chunk, GenerationMetrics, ToolCall
@@ -103,8 +104,8 @@ class CompletionRun:
             return self._cut_off()
 
     async def _run(self) -> Chunk | None:
-        facts = requestfacts.current()
-        count = 0
+        facts, phases = requestfacts.current(), RunPhases.begin(self._request.sampling)
+        count, final = 0, None
         try:
             async with self._runner.complete(self._request) as batches:
                 self._has_begun = True
@@ -123,6 +124,8 @@ class CompletionRun:
         finally:
             if not self._is_counted:  # nobody has said how many there were
                 facts.note_tokens(0, 0, count)
+            if phases is not None:
+                phases.end(final, count)
 
     def _take(self, pieces: Sequence[Piece], chunks: list[Chunk]) -> bool:
         """Add the chunks of the next pieces; whether the reply is over, with a last chunk or without."""

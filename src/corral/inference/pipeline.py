@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from corral import caller, deadline
+from corral import caller, deadline, tracenotes
 from corral.config import Settings
 from corral.configfile.rules import ruled_options
 from corral.configfile.sections import ModelSection
@@ -94,7 +94,8 @@ class Inference:
         async with self._turn(profile, common, think, stopwatch, is_preload=is_preload) as turn:
             if is_preload:
                 return Immediate("load")
-            prompt = await generate_prompt(turn, request)
+            with tracenotes.phase("render"):
+                prompt = await generate_prompt(turn, request)
             if common.is_render_only:
                 return Immediate("", prompt.text, len(prompt.images))
             parser_think = common.think if profile.chat.quirks.reads_given_think else think
@@ -128,7 +129,8 @@ class Inference:
             if is_preload:
                 return Immediate("load")
             messages = prompting.chat_messages(profile, request.messages)
-            prompt = await chat_prompt(turn, messages, tools)
+            with tracenotes.phase("render"):
+                prompt = await chat_prompt(turn, messages, tools)
             if common.is_render_only:
                 return Immediate("", prompt.text, len(prompt.images))
             final = await chat_reply(turn, prompt, messages, tools, choice, emit)

@@ -23,7 +23,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from corral import __version__
+from corral import __version__, tracenotes
 from corral.errors import (
     CorralError,
     RegistryError,
@@ -108,7 +108,12 @@ class Transport:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise RegistryProtocolError(f"cannot fetch {redacted(url)!r}: unsupported URL")
         proxy = proxy_for(url)
-        all_headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **(headers or {})}
+        all_headers = {
+            "User-Agent": USER_AGENT,
+            "Accept-Encoding": "identity",
+            **tracenotes.outgoing_headers(),
+            **(headers or {}),
+        }
         try:
             with contextlib.nullcontext() if hasattr(body, "read") else self.deadline(head_timeout_s):
                 raw = self._manager(parts.scheme, proxy).request(

@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from corral import requestfacts
+from corral import requestfacts, tracenotes
 from corral.errors import (
     CorralError,
     EngineError,
@@ -227,7 +227,8 @@ class EngineRunner:
             if self._waiting_count + len(self._gathering) >= self._max_waiting:
                 raise QueueFullError
             arrived_ns = time.perf_counter_ns()
-            rows, token_count = await self._gathering.embed(inputs)
+            with tracenotes.phase("prefill"):
+                rows, token_count = await self._gathering.embed(inputs)
             requestfacts.current().queue_ns += time.perf_counter_ns() - arrived_ns
         else:
             async with self._turn(is_continued=is_continued):
@@ -280,7 +281,9 @@ class EngineRunner:
         async with self._slot(is_continued=is_continued):
             may_reuse = self._cache_owner.may_reuse()
             for body in scoring.bodies(prompt, tokens, images, may_reuse=may_reuse):
-                scores = scoring.read_scores(await self.request_json("/completion", body), tokens)
+                with tracenotes.phase("prefill"):
+                    answer = await self.request_json("/completion", body)
+                scores = scoring.read_scores(answer, tokens)
                 if scores is not None:
                     requestfacts.current().note_tokens(
                         scores.prompt_count, scores.cached_count, scores.predicted_count
@@ -290,7 +293,8 @@ class EngineRunner:
 
     async def decide(self, body: dict[str, Any]) -> dict[str, Any]:
         async with self._slot():
-            answer: dict[str, Any] = await self.request_json("/v1/systemone", body)
+            with tracenotes.phase("prefill"):
+                answer: dict[str, Any] = await self.request_json("/v1/systemone", body)
         used = answer.get("usage")
         if isinstance(used, dict):
             counts = (int(used.get(f"{name}_tokens", 0)) for name in ("input", "cached", "output"))
@@ -299,7 +303,8 @@ class EngineRunner:
 
     async def _timed(self, path: str, body: dict[str, Any], size_bytes: int) -> Any:
         started_s = self._loop.time()
-        answer = await self.request_json(path, body)
+        with tracenotes.phase("prefill"):
+            answer = await self.request_json(path, body)
         self._pace.note(size_bytes, self._loop.time() - started_s)
         return answer
 

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from corral import caller, requestfacts
+from corral import caller, requestfacts, tracenotes
 from corral.config import Settings
 from corral.devices import Machine, read_machine
 from corral.disk import ReadAhead
@@ -230,8 +230,10 @@ class Scheduler:
             mention.cancel()
             began_ns, ended_ns = self._load_times.get(runner_id or 0, (0, 0))
             load_ns = max(ended_ns - max(began_ns, arrived_ns), 0)
+            now_ns = self._clock_ns()
             facts.load_ns += load_ns
-            facts.queue_ns += self._clock_ns() - arrived_ns - load_ns
+            facts.queue_ns += now_ns - arrived_ns - load_ns
+            tracenotes.note_wait(facts.stage_ns, load_ns, now_ns - ended_ns)
         return runner_id
 
     def _mention_wait(self, ticket: int) -> None:

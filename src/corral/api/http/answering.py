@@ -10,7 +10,7 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from corral import requestfacts
+from corral import requestfacts, tracenotes
 from corral.api.http.exchange import ClientGoneError, Exchange
 from corral.api.http.waits import note_wish
 from corral.errors import CorralError
@@ -81,6 +81,8 @@ async def answer(
     """
     collected: list[Chunk] = []
     note_wish(exchange)
+    if (notes := tracenotes.current()) is not None:
+        notes.facts["gen_ai.request.stream"] = is_stream
 
     async def send(data: bytes) -> None:
         if not exchange.is_started:

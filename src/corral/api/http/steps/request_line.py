@@ -13,7 +13,7 @@ from corral.api.http.routing import Handler
 _log = logging.getLogger("corral.http")
 _MAX_LOGGED_USER = 64
 # Requested every second by programs that watch the server: logged only if they fail, or with OLLAMA_DEBUG=1.
-_POLLED = frozenset(
+POLLED = frozenset(
     "/ /api/version /api/loading /api/ps /api/queue /api/status /api/top /metrics /healthz /readyz".split()
 )
 
@@ -34,7 +34,7 @@ class LogRequests:
         await following(exchange)
         taken_ms = (time.perf_counter() - started_s) * 1000
         is_slow = 0 < self._slow_ms < taken_ms
-        is_quiet = exchange.status < 400 and exchange.path in _POLLED
+        is_quiet = exchange.status < 400 and exchange.path in POLLED
         level = logging.WARNING if is_slow else logging.DEBUG if is_quiet else logging.INFO
         if not _log.isEnabledFor(level):
             return

@@ -45,7 +45,7 @@ def queue_table(entries: list[dict[str, Any]], before: dict[str, tuple[float, in
     """Requests with what they do. `before`: time and tokens at the last look, by request; it is updated."""
     rows = []
     seen = {}
-    for entry in entries:
+    for entry in sorted(entries, key=lambda entry: int(entry.get("position", 0))):
         number, tokens = str(entry.get("id", "")), int(entry.get("tokens", 0))
         then_s, count = before.get(number, (now_s, tokens))
         seen[number] = (now_s, tokens)

@@ -18,6 +18,7 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
   },
+  worker: { format: "es" },
   plugins: [licences(), pack()],
   server: { proxy: { "/api": "http://127.0.0.1:11434", "/v1": "http://127.0.0.1:11434" } },
   test: {

@@ -24,7 +24,8 @@ const sources = files(SOURCE).filter((path) => /\.tsx?$/.test(path));
 test.each(sources.map((path) => relative(SOURCE, path)))("%s imports from layers below", (name) => {
   const path = join(SOURCE, name);
   const text = readFileSync(path, "utf8");
-  expect(text.split("\n").length).toBeLessThanOrEqual(MAX_LINES);
+  // The texts of a language are one file, however many there are: so they are translated together.
+  if (!name.startsWith("texts/")) expect(text.split("\n").length).toBeLessThanOrEqual(MAX_LINES);
   const mine = layer(path);
   if (mine < 0) return;
   for (const match of text.matchAll(/(?:from|import)\s*\(?\s*"(\.[^"]+)"/g)) {

@@ -11,6 +11,7 @@ import { PAGES } from "../pages/table";
 import { isFolded } from "../state/preferences";
 import { go, route } from "../state/route";
 import { serverVersion } from "../state/server";
+import { hasWanted } from "../state/transfers/wanted";
 import { keyQuestion } from "../state/session";
 import { useShortcuts, type Shortcut } from "../state/shortcuts";
 import { t } from "../texts";
@@ -29,6 +30,7 @@ export function App(): VNode {
   const page = shownPage();
   const title = page ? t().pages[page.id] : t().shell.notFound;
   useEffect(() => serverVersion.poll(VERSION_EVERY_MS), []);
+  useEffect(() => void goOnPulling(), []);
   useEffect(() => {
     document.title = `${title} · Corral`;
   }, [title]);
@@ -68,6 +70,11 @@ export function App(): VNode {
       <Toasts />
     </div>
   );
+}
+
+/** A pull that was under way goes on, whichever page is opened. */
+async function goOnPulling(): Promise<void> {
+  if (hasWanted()) (await import("../state/transfers/pulls")).startPulls();
 }
 
 function isNarrow(): boolean {

@@ -51,3 +51,10 @@ export function relative(ms: number, nowMs = Date.now()): string {
 export function dateTime(ms: number): string {
   return new Date(ms).toLocaleString(t().units.locale, { dateStyle: "medium", timeStyle: "short" });
 }
+
+/** A number of tokens as people say it: `512`, `8K`, `131K`, `1M`. Powers of 1024, as contexts have them. */
+export function tokens(count: number): string {
+  if (count < 1024) return String(count);
+  const [value, unit] = count < 1024 * 1024 ? [count / 1024, "K"] : [count / (1024 * 1024), "M"];
+  return `${t().units.decimal(value, Number.isInteger(value) || value >= 10 ? 0 : 1)}${unit}`;
+}

@@ -1,4 +1,4 @@
-import { MessagesSquare, Settings, type IconNode } from "lucide";
+import { Boxes, MessagesSquare, Settings, type IconNode } from "lucide";
 import type { ComponentType } from "preact";
 
 import type { Texts } from "../texts";
@@ -22,6 +22,7 @@ export interface Page {
 /** In the order of the navigation. The first one is where the reader begins. */
 export const PAGES: readonly Page[] = [
   { id: "chat", icon: MessagesSquare, key: "c", load: () => import("./chat/ChatPage"), sidebar: ChatList },
+  { id: "models", icon: Boxes, key: "m", load: () => import("./models/ModelsPage") },
   { id: "settings", icon: Settings, key: "s", load: () => import("./settings/SettingsPage"), isAtFoot: true },
 ];
 

@@ -20,6 +20,11 @@ export function useKeys(source: KeySource): void {
   keys = source;
 }
 
+/** The header that carries the key; empty without one. */
+export function authorization(key = keys.current()): Record<string, string> {
+  return key ? { Authorization: `Bearer ${key}` } : {};
+}
+
 /** The address of a route. The page lies in `ui/` below whatever prefix a proxy gives the server. */
 export function address(path: string): string {
   const root = location.pathname.replace(/\/ui\/.*$|\/[^/]*$/, "");
@@ -49,8 +54,7 @@ export async function call(path: string, options: CallOptions = {}): Promise<Res
 async function send(path: string, options: CallOptions, key: string): Promise<Response> {
   const { body } = options;
   const isBinary = body instanceof Blob || body instanceof ArrayBuffer || typeof body === "string";
-  const headers: Record<string, string> = { ...options.headers };
-  if (key) headers["Authorization"] = `Bearer ${key}`;
+  const headers: Record<string, string> = { ...options.headers, ...authorization(key) };
   if (body !== undefined && !isBinary) headers["Content-Type"] = "application/json";
   try {
     return await fetch(address(path), {

@@ -11,6 +11,8 @@ export interface ModelDetails {
   families: string[] | null;
   parameter_size: string;
   quantization_level: string;
+  context_length?: number;
+  embedding_length?: number;
 }
 
 export interface ModelEntry {
@@ -20,6 +22,7 @@ export interface ModelEntry {
   size: number;
   digest: string;
   details: ModelDetails;
+  capabilities?: Capability[];
 }
 
 export type Capability =

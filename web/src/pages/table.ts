@@ -1,4 +1,4 @@
-import { Boxes, MessagesSquare, Settings, type IconNode } from "lucide";
+import { Activity, Boxes, MessagesSquare, Settings, type IconNode } from "lucide";
 import type { ComponentType } from "preact";
 
 import type { Texts } from "../texts";
@@ -23,6 +23,7 @@ export interface Page {
 export const PAGES: readonly Page[] = [
   { id: "chat", icon: MessagesSquare, key: "c", load: () => import("./chat/ChatPage"), sidebar: ChatList },
   { id: "models", icon: Boxes, key: "m", load: () => import("./models/ModelsPage") },
+  { id: "running", icon: Activity, key: "r", load: () => import("./running/RunningPage") },
   { id: "settings", icon: Settings, key: "s", load: () => import("./settings/SettingsPage"), isAtFoot: true },
 ];
 

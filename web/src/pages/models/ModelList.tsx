@@ -37,7 +37,7 @@ export function ModelList(): VNode {
       <div class="page-head">
         <div>
           <h1>{t().pages.models}</h1>
-          <p role="status">{value ? texts.summary(value.length, bytes(total)) : texts.intro}</p>
+          <p role="status">{value?.length ? texts.summary(value.length, bytes(total)) : texts.intro}</p>
         </div>
         <div class="actions">
           <Button icon={Upload} onClick={() => chooser.current?.click()}>

@@ -13,6 +13,8 @@ import { t } from "../../texts";
 export function Transfers(): VNode | null {
   const texts = t().models;
   if (pulls.value.length + creations.value.length === 0) return null;
+  const isUploading = creations.value.some((each) => !each.error);
+  const isPulling = pulls.value.some((each) => !each.error);
   return (
     <section class="transfers" aria-label={texts.transfers}>
       <ul role="list">
@@ -23,7 +25,8 @@ export function Transfers(): VNode | null {
           <PullRow key={each.model} pull={each} />
         ))}
       </ul>
-      <p class="hint">{creations.value.length ? texts.uploadNote : texts.pullNote}</p>
+      {isUploading && <p class="hint">{texts.uploadNote}</p>}
+      {isPulling && <p class="hint">{texts.pullNote}</p>}
     </section>
   );
 }

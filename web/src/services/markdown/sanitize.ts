@@ -1,5 +1,6 @@
 import DOMPurify, { type Config } from "dompurify";
 
+import { trustedHtml } from "../trusted";
 import { escapeHtml } from "./escape";
 
 /**
@@ -52,20 +53,12 @@ DOMPurify.addHook("afterSanitizeAttributes", (node) => {
   if (node.nodeName === "IMG" && !node.hasAttribute("src")) node.remove();
 });
 
-interface Policy {
-  createHTML(text: string): string;
+/** HTML that may be put into the page, as the type that `innerHTML` asks for. */
+export function trusted(html: string): string {
+  return trustedHtml(html, clean);
 }
 
 // DOMPurify returns what it was given where the browser cannot do what it needs.
-const clean: Policy = {
-  createHTML: (text) => (DOMPurify.isSupported ? DOMPurify.sanitize(text, CONFIG) : escapeHtml(text)),
-};
-const policy: Policy =
-  typeof window !== "undefined" && "trustedTypes" in window
-    ? (window.trustedTypes as unknown as { createPolicy(name: string, rules: Policy): Policy }).createPolicy("corral", clean)
-    : clean;
-
-/** HTML that may be put into the page, as the type that `innerHTML` asks for. */
-export function trusted(html: string): string {
-  return policy.createHTML(html);
+function clean(text: string): string {
+  return DOMPurify.isSupported ? DOMPurify.sanitize(text, CONFIG) : escapeHtml(text);
 }

@@ -11,6 +11,10 @@ import { MessageView } from "./MessageView";
 
 // How far from the end still counts as being at the end.
 const NEAR_PX = 48;
+// A long chat is there at once: its end first, then the rest, some messages at a time.
+const FIRST_COUNT = 24;
+const STEP_COUNT = 60;
+const STEP_MS = 40;
 
 /** The branch of a chat that is shown. It follows the end while the reader is there. */
 export function MessageList({ chatId, messageId }: { chatId: string; messageId: string | null }): VNode {
@@ -22,6 +26,7 @@ export function MessageList({ chatId, messageId }: { chatId: string; messageId: 
   useFollowing(box, isAtEnd, setAtEnd, isReady);
   useFound(box, messageId, isReady);
   const last = path.at(-1);
+  const count = useCount(path.length, messageId !== null);
 
   // Whatever the reader sends is shown.
   useEffect(() => {
@@ -35,8 +40,8 @@ export function MessageList({ chatId, messageId }: { chatId: string; messageId: 
           <ErrorNotice error={conversation.error.value} onRetry={() => void conversation.load()} />
         )}
         {!isReady && conversation.error.value === null && <Skeleton lines={[40, 100, 92, 60]} />}
-        {path.map((each, index) => (
-          <MessageView key={each.id} message={each} isLast={index === path.length - 1} isNear={index >= path.length - 6} />
+        {path.slice(-count).map((each, index, shown) => (
+          <MessageView key={each.id} message={each} isLast={index === shown.length - 1} isNear={index >= shown.length - 6} />
         ))}
       </div>
       {!isAtEnd && (
@@ -47,6 +52,18 @@ export function MessageList({ chatId, messageId }: { chatId: string; messageId: 
       <Announcer chatId={chatId} />
     </div>
   );
+}
+
+/** How many messages of the end are shown; soon it is all of them. */
+function useCount(length: number, wantsAll: boolean): number {
+  const [count, setCount] = useState(FIRST_COUNT);
+  const isComplete = count >= length;
+  useEffect(() => {
+    if (isComplete) return;
+    const timer = setTimeout(() => setCount(count + STEP_COUNT), STEP_MS);
+    return () => clearTimeout(timer);
+  }, [count, isComplete]);
+  return wantsAll ? length : Math.max(count, FIRST_COUNT);
 }
 
 function useFollowing(

@@ -86,7 +86,7 @@ function AnswerBody({ message, isLast }: { message: Message; isLast: boolean }):
   const isEmpty = !message.content && message.calls.length === 0 && !message.thinking && message.state === "done";
   return (
     <>
-      {message.thinking && <Thinking text={message.thinking} ms={null} isGrowing={false} />}
+      {message.thinking && <Thinking text={message.thinking} ms={message.stats.thinkMs ?? null} isGrowing={false} />}
       {message.content && <Markdown text={message.content} />}
       {message.calls.length > 0 && <ToolCalls message={message} isLast={isLast} />}
       {isEmpty && <p class="message-note">{texts.empty}</p>}

@@ -1,12 +1,17 @@
 import type { VNode } from "preact";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 
 import { Button } from "../../components/Button";
+import { confirm } from "../../components/Confirm";
 import { Choice, SelectField } from "../../components/Fields";
 import { address } from "../../services/api/client";
+import { messageOf } from "../../services/api/errors";
+import { chats, deleteAllChats } from "../../state/chats/library";
+import { exportJson, importChats } from "../../state/chats/transfer";
 import { chooseLanguage, chosenLanguage, theme, type Theme } from "../../state/preferences";
 import { serverVersion } from "../../state/server";
 import { apiKey, forgetKey, keyQuestion } from "../../state/session";
+import { toast } from "../../state/toasts";
 import { isLanguage, LANGUAGES, t } from "../../texts";
 import "./settings.css";
 
@@ -22,6 +27,7 @@ export default function SettingsPage(): VNode {
         </div>
         <Appearance />
         <Access />
+        <Chats />
         <About />
       </div>
     </div>
@@ -73,6 +79,52 @@ function Access(): VNode {
       </div>
     </section>
   );
+}
+
+function Chats(): VNode {
+  const texts = t().chat;
+  const picker = useRef<HTMLInputElement>(null);
+  const hasChats = chats.value.length > 0;
+  return (
+    <section class="card settings-card">
+      <h2>{texts.manage}</h2>
+      <p class="settings-hint">{texts.manageHint}</p>
+      <div class="settings-row">
+        <Button disabled={!hasChats} onClick={() => void exportJson()}>
+          {texts.exportAll}
+        </Button>
+        <Button onClick={() => picker.current?.click()}>{texts.importChats}</Button>
+        <Button kind="danger" disabled={!hasChats} onClick={() => void removeAll()}>
+          {texts.deleteAll}
+        </Button>
+        <input
+          ref={picker}
+          type="file"
+          hidden
+          accept="application/json,.json"
+          aria-label={texts.importChats}
+          onChange={(event) => {
+            const file = event.currentTarget.files?.[0];
+            event.currentTarget.value = "";
+            if (file) void takeIn(file);
+          }}
+        />
+      </div>
+    </section>
+  );
+}
+
+async function takeIn(file: File): Promise<void> {
+  try {
+    toast(t().chat.imported(await importChats(file)), { tone: "good" });
+  } catch (error) {
+    toast(t().chat.importFailed, { tone: "bad", hint: messageOf(error) });
+  }
+}
+
+async function removeAll(): Promise<void> {
+  const texts = t().chat;
+  if (await confirm(texts.deleteAll, texts.deleteAllText, t().common.delete)) await deleteAllChats();
 }
 
 function About(): VNode {

@@ -49,6 +49,8 @@ export interface KeptCall {
 /** Figures of an answer. Times in milliseconds, speeds in tokens a second; what is not known is absent. */
 export interface Stats {
   firstTokenMs?: number;
+  /** How long it thought, until the first piece of the answer. */
+  thinkMs?: number;
   totalMs?: number;
   loadMs?: number;
   promptTokens?: number;

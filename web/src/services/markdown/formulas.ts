@@ -23,6 +23,7 @@ export function drawFormula(element: HTMLElement): void {
   DOMPurify.sanitize(holder, {
     IN_PLACE: true,
     USE_PROFILES: { mathMl: true },
+    ADD_TAGS: ["span"],
     ADD_ATTR: ["style"],
     FORBID_ATTR: ["href", "id", "name"],
   });

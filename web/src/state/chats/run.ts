@@ -157,6 +157,7 @@ class Writing {
     const now = Date.now();
     const stats: Stats = { ...this.message.stats, totalMs: this.message.stats.totalMs ?? now - this.startedAt };
     if (this.firstAt) stats.firstTokenMs = this.firstAt - this.startedAt;
+    if (this.thinking.join("")) stats.thinkMs = (this.thoughtAt || now) - this.firstAt;
     const context = await contextOf(this.message.model);
     if (context) stats.context = context;
     this.message = { ...this.message, ...this.gathered(), calls: this.calls, ...end, savedAt: now, stats };

@@ -13,18 +13,24 @@ What a place costs is known when it is given back, so an average is charged, and
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from heapq import heappop, heappush, heapreplace
+from math import inf
+from typing import TypeAlias
 
 from corral.priorities import PRIORITIES, Priority
 
 WEIGHTS: dict[Priority, int] = {"interactive": 8, "normal": 4, "batch": 1}
 AGEING_NS = 30_000_000_000
 OLDEST_EVERY = 16
+_WEIGHTS = [WEIGHTS[priority] for priority in PRIORITIES]
 # Of the average of costs, what the newest one counts.
 _NEWEST_SHARE = 0.2
 # Accounts of keys that wait for nothing are forgotten beyond this.
 _MAX_ACCOUNTS = 1000
+
+_Key: TypeAlias = "tuple[Priority, str]"
 
 
 @dataclass(slots=True, eq=False)
@@ -60,11 +66,14 @@ class _Accounts:
     def of(self, member: Hashable) -> float:
         return max(self._had.get(member, self._floor), self._floor)
 
-    def charge(self, member: Hashable, amount: float, waiting: Collection[Hashable]) -> None:
-        """`waiting`: all members that wait, the one that is charged too."""
+    def charge(self, member: Hashable, amount: float, least: float) -> None:
+        """`least`: what the one of the others that wait has had which has had least; infinite without others."""
         had = self.of(member)
-        self._floor = min(map(self.of, waiting))
+        self._floor = min(had, least)
         self._had[member] = had + amount
+
+    def forget(self, waiting: Collection[Hashable]) -> None:
+        """Forget who does not wait, if there are many."""
         if len(self._had) > _MAX_ACCOUNTS:
             self._had = {known: had for known, had in self._had.items() if known in waiting}
 
@@ -99,7 +108,7 @@ class Line:
     def __init__(self, expected_cost: float = 1.0) -> None:
         self._expected = expected_cost
         # By class and share, in the order of arrival. None of them is empty.
-        self._groups: dict[tuple[Priority, str], deque[Turn]] = {}
+        self._groups: dict[_Key, deque[Turn]] = {}
         self._books = _Books()
         self._number = 0
         self._given = 0
@@ -152,11 +161,13 @@ class Line:
 
     def _charge(self, turn: Turn, now_ns: int) -> _Bill:
         level, books = _level(turn, now_ns), self._books
-        heads = [group[0] for group in self._groups.values()]
-        levels = [_level(head, now_ns) for head in heads]
-        shares = [head.share for head, of in zip(heads, levels, strict=True) if of == level]
-        books.classes.charge(level, self._expected / WEIGHTS[PRIORITIES[level]], [*levels, level])
-        books.keys[level].charge(turn.share, self._expected, [*shares, turn.share])
+        heads = [] if self.is_plain else [group[0] for group in self._groups.values()]
+        levels = {_level(head, now_ns) for head in heads}
+        shares = {head.share for head in heads if _level(head, now_ns) == level}
+        keys, cost = books.keys[level], self._expected
+        books.classes.charge(level, cost / _WEIGHTS[level], min(map(books.classes.of, levels), default=inf))
+        keys.charge(turn.share, cost, min(map(keys.of, shares), default=inf))
+        keys.forget({*shares, turn.share})
         return _Bill(level, self._expected, books)
 
     def settle(self, turn: Turn, cost: float) -> None:
@@ -164,7 +175,7 @@ class Line:
         bill, turn.bill = turn.bill, None
         if bill is not None:
             excess = cost - bill.cost
-            bill.books.classes.correct(bill.level, excess / WEIGHTS[PRIORITIES[bill.level]])
+            bill.books.classes.correct(bill.level, excess / _WEIGHTS[bill.level])
             bill.books.keys[bill.level].correct(turn.share, excess)
         self._expected += _NEWEST_SHARE * (cost - self._expected)
 
@@ -172,16 +183,7 @@ class Line:
         """All who wait, as they get places if nobody else comes and time stands still."""
         if self.is_plain:
             return [turn for group in self._groups.values() for turn in group]
-        ahead = Line(self._expected)
-        ahead._groups = {key: deque(group) for key, group in self._groups.items()}
-        ahead._books, ahead._given = self._books.copy(), self._given
-        found: list[Turn] = []
-        while (turn := ahead.first(now_ns)) is not None:
-            ahead._charge(turn, now_ns)
-            ahead._given += 1
-            ahead.leave(turn)
-            found.append(turn)
-        return found
+        return _Forecast(self._groups, self._books.copy(), self._expected, self._given, now_ns).all()
 
     def position(self, turn: Turn, now_ns: int) -> int:
         """1 for who is next."""
@@ -201,8 +203,97 @@ class Line:
     def _rank(self, turn: Turn, now_ns: int) -> tuple[float, int, float, int]:
         level, books = _level(turn, now_ns), self._books
         # With this one: so of classes that come together, the heavier one gets several places first.
-        with_this = books.classes.of(level) + self._expected / WEIGHTS[PRIORITIES[level]]
+        with_this = books.classes.of(level) + self._expected / _WEIGHTS[level]
         return (with_this, level, books.keys[level].of(turn.share), turn.number)
+
+
+class _Forecast:
+    """`Line.take` again and again, as long as nothing else happens, with as little work as can be."""
+
+    def __init__(
+        self,
+        groups: Mapping[_Key, Iterable[Turn]],
+        books: _Books,
+        cost: float,
+        given: int,
+        now_ns: int,
+    ) -> None:
+        self._groups = {key: deque(group) for key, group in groups.items()}
+        self._books = books
+        self._cost = cost
+        self._given = given
+        self._now_ns = now_ns
+        # Of each class: what the shares of groups whose first turn counts for it have had, the number of that turn,
+        # and the group. Some are outdated: shares may have had more since, and turns may have left.
+        self._heaps: list[list[tuple[float, int, _Key]]] = [[] for _ in PRIORITIES]
+        self._by_arrival = deque(sorted((turn for group in groups.values() for turn in group), key=_number))
+        for key in self._groups:
+            self._enter(key)
+
+    def all(self) -> list[Turn]:
+        found = []
+        while self._groups:
+            key = self._next()
+            level = _level(self._groups[key][0], self._now_ns)
+            self._charge(level, key[1])
+            found.append(self._leave(key))
+        return found
+
+    def _enter(self, key: _Key) -> None:
+        first = self._groups[key][0]
+        level = _level(first, self._now_ns)
+        heappush(self._heaps[level], (self._books.keys[level].of(first.share), first.number, key))
+
+    def _next(self) -> _Key:
+        if self._given % OLDEST_EVERY == OLDEST_EVERY - 1:
+            return self._oldest()
+        least = ((self._with_one_more(level), level) for level in range(len(PRIORITIES)) if self._top(level))
+        top = self._top(min(least)[1])
+        assert top is not None
+        return top[2]
+
+    def _oldest(self) -> _Key:
+        while True:
+            turn = self._by_arrival.popleft()
+            key = (turn.priority, turn.share)
+            if key in self._groups and self._groups[key][0] is turn:
+                return key
+
+    def _top(self, level: int) -> tuple[float, int, _Key] | None:
+        """Who is next in a class."""
+        heap, keys = self._heaps[level], self._books.keys[level]
+        while heap:
+            had, number, key = heap[0]
+            if key not in self._groups or self._groups[key][0].number != number:
+                heappop(heap)
+            elif (now_had := keys.of(key[1])) != had:
+                heapreplace(heap, (now_had, number, key))
+            else:
+                return heap[0]
+        return None
+
+    def _with_one_more(self, level: int) -> float:
+        return self._books.classes.of(level) + self._cost / _WEIGHTS[level]
+
+    def _charge(self, level: int, share: str) -> None:
+        classes, top = self._books.classes, self._top(level)
+        waiting = (classes.of(each) for each in range(len(PRIORITIES)) if self._top(each))
+        classes.charge(level, self._cost / _WEIGHTS[level], min(waiting, default=inf))
+        self._books.keys[level].charge(share, self._cost, top[0] if top else inf)
+        self._given += 1
+
+    def _leave(self, key: _Key) -> Turn:
+        group = self._groups[key]
+        turn = group.popleft()
+        if group:
+            self._enter(key)
+        else:
+            del self._groups[key]
+        return turn
+
+
+def _number(turn: Turn) -> int:
+    return turn.number
 
 
 def _level(turn: Turn, now_ns: int) -> int:

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from corral.errors import CorralError, EngineError, RunnerExitedError
+from corral import caller
+from corral.caller import Caller
+from corral.errors import CorralError, EngineError, QueueFullError, RunnerExitedError
 from corral.runner.factory import EngineFactory
 from corral.runner.gathering import Gathering
 from corral.runner.interface import EngineChoice, RunnerSpec
@@ -90,6 +92,56 @@ def test_a_call_is_no_longer_than_a_turn() -> None:
         answers = await held(engine, *(["x" * 40] for _ in range(5)), ["y" * 300], ["z"])
         assert engine.calls == [2, 2, 1, 1, 1]
         assert [rows[0][0] for rows, _ in answers] == [*map(ord, "xxxxxyz")]
+
+    asyncio.run(main())
+
+
+def test_the_urgent_go_first_and_keys_take_turns() -> None:
+    """A key for batches has many texts waiting; each call holds one."""
+
+    async def main() -> None:
+        engine = Engine()
+        engine.turn_bytes = 1
+        order: list[str] = []
+        await engine.slot_free.acquire()
+
+        async def ask(text: str, who: Caller) -> None:
+            caller.begin(who)
+            await engine.gathering.embed([text])
+            order.append(text)
+
+        callers = {
+            "b": Caller(priority="batch", share="b"),
+            "n": Caller(share="n"),
+            "m": Caller(share="m"),
+            "i": Caller(priority="interactive", share="i"),
+        }
+        names = ["b1", "b2", "b3", "n1", "n2", "m1", "i1"]
+        tasks = [asyncio.create_task(ask(name, callers[name[0]])) for name in names]
+        await asyncio.sleep(0)
+        engine.slot_free.release()
+        await asyncio.gather(*tasks)
+        assert order[0] == "i1"
+        assert order.index("m1") < order.index("n2")
+        assert [name for name in order if name[0] == "b"] == ["b1", "b2", "b3"]
+        assert len(engine.gathering) == 0
+
+    asyncio.run(main())
+
+
+def test_a_full_gathering_makes_way_for_the_urgent() -> None:
+    async def main() -> None:
+        engine = Engine()
+        await engine.slot_free.acquire()
+        tasks = [asyncio.create_task(engine.gathering.embed([text])) for text in ("a", "b")]
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFullError):
+            engine.gathering.make_way()
+        caller.begin(Caller(priority="interactive", share="i"))
+        engine.gathering.make_way()
+        engine.slot_free.release()
+        first, second = await asyncio.gather(*tasks, return_exceptions=True)
+        assert isinstance(first, tuple) and isinstance(second, QueueFullError)
 
     asyncio.run(main())
 

@@ -23,7 +23,6 @@ from corral import requestfacts, tracenotes
 from corral.errors import (
     CorralError,
     EngineError,
-    QueueFullError,
     RunnerExitedError,
 )
 from corral.line import Turn
@@ -225,7 +224,7 @@ class EngineRunner:
     ) -> tuple[list[array[float]], int]:
         if self._turns.is_full and not is_continued and self._gathering.may_join(inputs):
             if self._waiting_count + len(self._gathering) >= self._max_waiting:
-                raise QueueFullError
+                self._gathering.make_way()
             arrived_ns = time.perf_counter_ns()
             with tracenotes.phase("prefill"):
                 rows, token_count = await self._gathering.embed(inputs)

@@ -2,22 +2,27 @@
 
 Nobody waits for others to come: a text that finds a free turn is sent at once. The engine reports the tokens of a
 whole call. So gathered texts are made into tokens first, which counts them one by one.
+
+Who goes first is decided by a line, as for slots. Each class and key that waits here has a task that stands for all
+of its requests where turns are given out; whichever gets a turn takes those who are next here, whoever they are.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import logging
+import time
 from array import array
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from corral.errors import CorralError, RunnerExitedError
+from corral import caller
+from corral.caller import Caller
+from corral.errors import CorralError, QueueFullError, RunnerExitedError
+from corral.line import Line, Turn
 from corral.runner.pace import Step
 from corral.supervise import log_failure
 
@@ -37,6 +42,7 @@ Run: TypeAlias = "Callable[[Sequence[Sequence[int]]], Awaitable[list[array[float
 class _Wait:
     inputs: Texts
     answer: asyncio.Future[Result]
+    who: Caller
 
 
 class Gathering:
@@ -60,7 +66,10 @@ class Gathering:
         self._run = run
         self._turn_bytes = turn_bytes
         self._slots = slots
-        self._waiting: deque[_Wait] = deque()
+        self._line = Line()
+        self._waiting: dict[Turn, _Wait] = {}
+        # Classes and shares for which a task waits for a turn.
+        self._represented: set[tuple[str, str]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -78,44 +87,69 @@ class Gathering:
         Raises:
             EngineError, RunnerExitedError
         """
-        is_first = not self._waiting
-        wait = _Wait(inputs, asyncio.get_running_loop().create_future())
-        self._waiting.append(wait)
-        if is_first:
-            self._start()
+        who = caller.current()
+        turn = Turn(who.priority, who.share)
+        wait = _Wait(inputs, asyncio.get_running_loop().create_future(), who)
+        self._line.join(turn, time.monotonic_ns())
+        self._waiting[turn] = wait
+        self._represent(turn, who)
         try:
             return await wait.answer
         except asyncio.CancelledError:
-            with contextlib.suppress(ValueError):  # it is being answered
-                self._waiting.remove(wait)
+            if turn in self._waiting:  # else it is being answered
+                self._leave(turn)
             raise
+
+    def make_way(self) -> None:
+        """Turn somebody away who is less urgent than the caller, or has more requests here.
+
+        Raises:
+            QueueFullError: there is nobody like that.
+        """
+        who = caller.current()
+        other = self._line.give_way(who.priority, who.share)
+        if other is None:
+            raise QueueFullError
+        _fail(self._leave(other), QueueFullError())
 
     def close(self) -> None:
         """Give up those who wait."""
         for task in self._tasks:
             task.cancel()
 
-    def _start(self) -> None:
-        # In no request's context: what it waits for concerns all of them.
+    def _leave(self, turn: Turn) -> _Wait:
+        self._line.leave(turn)
+        return self._waiting.pop(turn)
+
+    def _represent(self, turn: Turn, who: Caller) -> None:
+        """Have a task wait for a turn in this one's class and share."""
+        kind = (turn.priority, turn.share)
+        if kind in self._represented:
+            return
+        self._represented.add(kind)
+        # In no request's context: what it waits for concerns all of them. Its place is that of its first one.
+        context = contextvars.Context()
+        context.run(caller.begin, who)
         task = asyncio.get_running_loop().create_task(
-            self._serve(), name="embed-together", context=contextvars.Context()
+            self._serve(kind), name="embed-together", context=context
         )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(log_failure)
 
-    async def _serve(self) -> None:
+    async def _serve(self, kind: tuple[str, str]) -> None:
         taken: list[_Wait] = []
         try:
             async with self._turn():
+                self._represented.discard(kind)
                 taken = self._take()
-                if self._waiting:
-                    self._start()
+                for turn, wait in self._waiting.items():
+                    self._represent(turn, wait.who)
                 await self._answer(taken)
         except BaseException:
             # Nobody is left to serve those who wait.
-            taken += self._waiting
-            self._waiting.clear()
+            self._represented.discard(kind)
+            taken += [self._leave(turn) for turn in list(self._waiting)]
             raise
         finally:
             for wait in taken:
@@ -140,8 +174,9 @@ class Gathering:
         most_bytes = self._turn_bytes()
         step = Step(self._slots, most_bytes)
         count = size_bytes = 0
-        while self._waiting:
-            inputs = self._waiting[0].inputs
+        now_ns = time.monotonic_ns()
+        while (turn := self._line.first(now_ns)) is not None:
+            inputs = self._waiting[turn].inputs
             sizes = [_size_bytes(entry) for entry in inputs]
             count += len(inputs)
             size_bytes += sum(sizes)
@@ -150,7 +185,9 @@ class Gathering:
                 break
             for size in sizes:
                 step.add(size)
-            taken.append(self._waiting.popleft())
+            self._line.charge(turn, now_ns)
+            taken.append(self._leave(turn))
+            self._line.settle(turn, len(inputs))
         return taken
 
     async def _send(self, waiting: Sequence[_Wait]) -> None:

@@ -120,6 +120,7 @@ class Settings:
     cache_ram_mib: int | None = None
     prompt_states_mib: int | None = None
     speculation: bool | None = None
+    prompt_slowdown: int = 3
     is_offline: bool = False
     registry: str = ""
     registry_mirrors: tuple[str, ...] = ()

@@ -25,6 +25,15 @@ REUSE_SETTINGS: tuple[Setting, ...] = (
         "on a GPU with its own heads, on a CPU from what came before, as long as it pays)",
     ),
     Setting(
+        "CORRAL_PROMPT_SLOWDOWN",
+        "engine.prompt_slowdown",
+        "prompt_slowdown",
+        values.times,
+        "3",
+        "How many times as long a long prompt may take so that the streams of others go on evenly: it is then "
+        "computed in small steps (1: in large ones at once)",
+    ),
+    Setting(
         "CORRAL_PROMPT_STATES",
         "engine.prompt_states_mib",
         "prompt_states_mib",

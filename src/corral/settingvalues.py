@@ -36,6 +36,12 @@ def number(text: str) -> int:
     return int(text)
 
 
+def times(text: str) -> int:
+    if (found := number(text)) < 1:
+        raise UnreadableError
+    return found
+
+
 def maybe_number(text: str) -> int | None:
     """None for `auto`."""
     return None if text.lower() == "auto" else number(text)

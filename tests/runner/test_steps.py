@@ -14,21 +14,26 @@ from corral.types import SamplingOptions
 from tests.conftest import FIXTURES
 
 
-def known(token_s: float, prompt_token_s: float) -> Steps:
-    steps = Steps()
+def known(token_s: float, small_s: float, large_s: float = 0.0, *, most_times: float = 3.0) -> Steps:
+    """What a token of a stream takes, and one of a prompt in small and large steps; 0: none was computed yet."""
+    steps = Steps(most_times=most_times)
     for _ in range(200):
         steps.note_gap(token_s)
-        steps.note_step(100, 100 * prompt_token_s)
+        if small_s:
+            steps.note_step(50, 50 * small_s)
+        if large_s:
+            steps.note_step(512, 512 * large_s)
     return steps
 
 
 def test_sizes_follow_what_is_measured() -> None:
     """Beside a stream, 2.6 tokens' time less the stream's own; not less than nobody notices."""
-    assert Steps().size(1, 1) > 1
+    assert Steps().size(1, 1) == 16
     assert known(0.1, 0.01).size(1, 1) == pytest.approx(16, abs=1)
     assert known(0.1, 0.01).size(0, 1) == pytest.approx(25, abs=1)
     assert known(0.001, 0.001).size(1, 1) == pytest.approx(19, abs=1)
-    assert known(0.1, 1e-6).size(1, 1) == 2048
+    assert known(0.1, 0.0, 1e-6).size(1, 1) == 2048
+    assert known(0.1, 1e-3, 5e-4).size(1, 1) == pytest.approx(320, abs=1)
     assert known(0.001, 10.0).size(1, 1) == 4
     assert known(0.1, 0.01).size(0, 0) == 512
 
@@ -41,7 +46,7 @@ def test_a_step_has_tokens_of_streams_in_it() -> None:
     assert steps.size(2, 2) == pytest.approx(16, abs=1)
     for _ in range(30):
         steps.note_step(20, 0.1, streams=2)
-    assert steps.size(2, 2) == pytest.approx(0.16 / (0.03 / 20), abs=2)
+    assert steps.size(2, 2) == 64
 
 
 def test_a_delay_says_little() -> None:
@@ -55,19 +60,25 @@ def test_a_delay_says_little() -> None:
     assert steps.size(1, 1) == pytest.approx(48, abs=3)
 
 
-def test_a_prompt_is_not_slowed_down_for_long() -> None:
-    """Where small steps take out of all proportion, they grow; where they no longer do, they shrink again."""
-    steps = known(0.01, 0.001)
-    small = steps.size(1, 1)
-    size = small
-    for _ in range(40):
-        steps.note_step(size, 0.05 + 0.001 * size, streams=1)  # a step costs much by itself
-        size = steps.size(1, 1)
-    assert 50 < size <= 128
-    for _ in range(100):
-        steps.note_step(size, 0.01 + 0.001 * size, streams=1)
-        size = steps.size(1, 1)
-    assert size <= 2 * small
+def test_small_steps_may_not_take_too_long() -> None:
+    """They grow until their tokens take three times as long, with those of the streams, or are large ones."""
+    assert known(0.01, 0.006, 0.004).size(1, 1) == 4  # 8.5 ms a token; 4.15 in large ones
+    assert known(0.01, 0.010, 0.004).size(1, 1) == 5  # 12.5 would be too much, 12 is not
+    assert known(0.01, 0.020, 0.004).size(1, 1) == 65
+    assert known(0.01, 0.020, 0.004, most_times=10).size(1, 1) == 4
+    assert known(0.01, 0.006, 0.004, most_times=1).size(1, 1) == 65
+    assert known(0.01, 0.020, 0.004).size(0, 1) == 12  # nobody's stream suffers
+
+
+def test_what_a_token_takes_depends_on_those_before_it() -> None:
+    """Each is compared with them. Where nothing is known, it is as where something is."""
+    steps = known(0.1, 0.0)
+    for _ in range(30):
+        steps.note_step(16, 16 * 0.01, before=0)
+        steps.note_step(16, 16 * 0.03, before=4000)
+    assert steps.size(1, 1, 100) == pytest.approx(16, abs=1)
+    assert steps.size(1, 1, 4100) == pytest.approx(5, abs=1)
+    assert steps.size(1, 1, 9000) == steps.size(1, 1, 4100)
 
 
 def test_what_tells_nothing() -> None:

@@ -93,13 +93,13 @@ class Ahead:
             if under_way.restored is not None:
                 shared = max(shared, shared_length(under_way.restored.prompt, prompt))
         is_far = shared >= _FAR and len(prompt) > _REACH * shared
-        left = (len(prompt) - shared) // (_LETTERS_OF_A_TOKEN if isinstance(prompt, str) else 1)
-        if not is_far and not self._is_worth_it(left):
+        unit = _LETTERS_OF_A_TOKEN if isinstance(prompt, str) else 1
+        if not is_far and not self._is_worth_it((len(prompt) - shared) // unit, shared // unit):
             return prompt
         return await self._step_by_step(under_way, shared)
 
-    def _is_worth_it(self, left: int) -> bool:
-        return self._steps.is_worth_it(left, self._streams, self._others())
+    def _is_worth_it(self, left: int, before: int) -> bool:
+        return self._steps.is_worth_it(left, self._streams, self._others(), before)
 
     async def _step_by_step(self, under_way: UnderWay, shared: int) -> list[int]:
         prompt = under_way.request.prompt
@@ -114,9 +114,9 @@ class Ahead:
             end = len(tokens) if shared == len(prompt) else len(await self._tokenize(prompt[:shared]))
         while (left := len(tokens) - end) > 0:
             is_far = end >= _FAR // 4 and len(tokens) > _REACH * end
-            if not is_far and not self._is_worth_it(left):
+            if not is_far and not self._is_worth_it(left, end):
                 break
-            step = self._steps.size(self._streams, self._others())
+            step = self._steps.size(self._streams, self._others(), end)
             end += min(step, (_REACH - 1) * end if end else step)
             if end >= len(tokens):
                 break
@@ -135,7 +135,8 @@ class Ahead:
             under_way.cached_count = timings["cache_n"]
         under_way.read_count = timings["cache_n"] + timings["prompt_n"]
         under_way.found_count = under_way.cached_count
-        self._steps.note_step(timings["prompt_n"], timings["prompt_ms"] / 1000, streams=streams)
+        before, seconds = timings["cache_n"], timings["prompt_ms"] / 1000
+        self._steps.note_step(timings["prompt_n"], seconds, before=before, streams=streams)
 
     def note_tokens(self, under_way: UnderWay, count: int, seconds: float) -> None:
         """Tokens of an answer have come, so long after those before."""
@@ -156,7 +157,7 @@ class Ahead:
             )
         elif self._streams == 1 and final.prompt_count - final.cached_count >= _TELLING_TOKENS:
             computed = final.prompt_count - final.cached_count
-            self._steps.note_step(computed, final.prompt_duration_ns / 1e9)
+            self._steps.note_step(computed, final.prompt_duration_ns / 1e9, before=final.cached_count)
         under_way.read_count, under_way.found_count = final.prompt_count, final.cached_count
         request = under_way.request
         if self.kept is not None and not request.images and request.sampling.cache_prompt:

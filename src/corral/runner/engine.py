@@ -57,8 +57,6 @@ _HEALTH_INTERVAL_S = 1.0
 _BYTES_OF_A_TOKEN = 4
 # While one call for vectors is computed, the next waits in the engine.
 _TURNS_AT_A_TIME = 2
-_COSTLY_STEP_TOKENS = 64
-_NEVER = 1 << 30
 
 
 class EngineRunner:
@@ -105,8 +103,7 @@ class EngineRunner:
             ask=self.request_json,
             tokenize=self._all_tokens,
             others=lambda: self._running_count - 1,
-            # The engine keeps a state for each step of a model whose cache cannot be cut.
-            steps=Steps(_NEVER, _COSTLY_STEP_TOKENS) if spec.keeps_checkpoints else Steps(spec.num_batch),
+            steps=Steps.for_model(spec),
         )
         self._note_guesses = note_guesses
         self._max_waiting = max_waiting

@@ -71,6 +71,7 @@ class RunnerSpec:
     `num_ctx` is per slot and already clamped; `memory_limit_bytes` bounds the child's private memory.
     `fits_memory`: the engine may move layers that do not fit out of a GPU; `fit_target_mib` MiB of it stay free then
     (0: the engine's default). `speculation`: how tokens are guessed; None: not at all.
+    `prompt_slowdown`: how many times as long a prompt may take so that the streams of others go on evenly.
     `cache_ram_mib`: memory for the prompts of conversations that no slot holds. `kv_bytes_per_token`: about what a
     token takes in the KV cache. `num_ubatch`: tokens computed at once; 0: `num_batch`, at most 512.
     `gpus`: the devices that the engine lists, and which of them it may use. `must_be_on_gpus`: a model with layers on
@@ -87,6 +88,7 @@ class RunnerSpec:
     projector_paths: tuple[Path, ...] = ()
     draft_path: Path | None = None
     speculation: Speculation | None = None
+    prompt_slowdown: int = 3
     num_ctx: int = 4096
     num_parallel: int = 1
     num_batch: int = 512

@@ -11,7 +11,8 @@ from corral.scheduler.spec import SchedulerConfig
 # Those that may change while the server runs. They hold for loads from then on.
 LIVE_SETTINGS = frozenset(
     "keep_alive_ns load_timeout_ns max_loaded_models num_parallel context_length kv_cache_type flash_attention "
-    "gpu_overhead_bytes fits_memory fit_target_mib cache_ram_mib speculation device_policy is_spread sections".split()
+    "gpu_overhead_bytes fits_memory fit_target_mib cache_ram_mib speculation prompt_slowdown device_policy is_spread "
+    "sections".split()
 )
 
 
@@ -46,4 +47,5 @@ def scheduler_config(settings: Settings) -> SchedulerConfig:
         cache_ram_mib=settings.cache_ram_mib,
         speculation=settings.speculation,
         groups=settings.sections.groups,
+        prompt_slowdown=settings.prompt_slowdown,
     )

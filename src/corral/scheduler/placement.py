@@ -252,6 +252,7 @@ def _plan(
         projector_paths=request.projector_paths,
         draft_path=request.draft_path,
         speculation=draft.guessing,
+        prompt_slowdown=config.prompt_slowdown,
         num_ctx=draft.num_ctx,
         num_parallel=draft.num_parallel,
         num_batch=draft.num_batch,

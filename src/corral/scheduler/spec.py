@@ -114,6 +114,7 @@ class SchedulerConfig:
     cache_ram_mib: int | None = None
     speculation: bool | None = None
     groups: tuple[Group, ...] = ()
+    prompt_slowdown: int = 3
     # A runner that was idle for longer is pinged before it gets a request.
     ping_after_idle_ns: int = 30_000_000_000
 

@@ -1,4 +1,4 @@
-import { Activity, Boxes, MessagesSquare, Settings, type IconNode } from "lucide";
+import { Activity, Boxes, FlaskConical, GitCompareArrows, MessagesSquare, Settings, type IconNode } from "lucide";
 import type { ComponentType } from "preact";
 
 import type { Texts } from "../texts";
@@ -22,8 +22,10 @@ export interface Page {
 /** In the order of the navigation. The first one is where the reader begins. */
 export const PAGES: readonly Page[] = [
   { id: "chat", icon: MessagesSquare, key: "c", load: () => import("./chat/ChatPage"), sidebar: ChatList },
+  { id: "compare", icon: GitCompareArrows, key: "v", load: () => import("./compare/ComparePage") },
   { id: "models", icon: Boxes, key: "m", load: () => import("./models/ModelsPage") },
   { id: "running", icon: Activity, key: "r", load: () => import("./running/RunningPage") },
+  { id: "playground", icon: FlaskConical, key: "p", load: () => import("./playground/PlaygroundPage") },
   { id: "settings", icon: Settings, key: "s", load: () => import("./settings/SettingsPage"), isAtFoot: true },
 ];
 

@@ -1,0 +1,1 @@
+var e=window.trustedTypes?.createPolicy(`corral`,{createHTML:(e,t)=>t(e),createScriptURL:r});function t(t,n){return e?.createHTML(t,n)??n(t)}function n(t){return e?.createScriptURL(t)??r(t)}function r(e){let t=new URL(e,location.href);if(t.origin!==location.origin)throw Error(`a script of another server`);return t.href}export{n,t};

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
+import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 
@@ -101,3 +106,93 @@ def test_both_formats(fake_server: Callable[..., Server]) -> None:
 def test_nothing_is_counted_when_switched_off(start_server: Callable[..., Server]) -> None:
     server = start_server(CORRAL_METRICS="0")
     assert server.request("GET", "/metrics")[0] == 404
+
+
+def test_the_share_of_the_context_while_a_reply_grows(fake_server: Callable[..., Server]) -> None:
+    server = fake_server({}, tokens=10**6, delay_s=0.002)
+    body = {"model": "m", "prompt": "x", "options": {"num_ctx": 256}}
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
+        connection.request("POST", "/api/generate", json.dumps(body))
+        response = connection.getresponse()
+        response.readline()
+        first = total(server, "corral_kv_usage_ratio", model="m:latest")
+        wait_until(lambda: total(server, "corral_kv_usage_ratio", model="m:latest") > max(first, 0.1))
+        assert total(server, "corral_kv_usage_ratio") <= 1
+        response.close()
+    wait_until(lambda: total(server, "corral_kv_usage_ratio") == 0)
+
+
+def test_tokens_of_keys_if_wanted(fake_server: Callable[..., Server]) -> None:
+    for wants_keys in ("1", "0"):
+        server = fake_server({"CORRAL_METRICS_KEYS": wants_keys}, tokens=5)
+        key = json.loads(server.request("POST", "/api/keys", {"name": "a"})[1])
+        for headers in ({"Authorization": f"Bearer {key['key']}"}, {}):
+            body = {"model": "m", "prompt": "two words", "stream": False}
+            assert server.request("POST", "/api/generate", body, headers)[0] == 200
+        found = total(server, "corral_key_tokens_total", key=key["id"], kind="generated")
+        assert found == (5 if wants_keys == "1" else 0)
+        assert total(server, "corral_key_tokens_total", kind="prompt") == (2 if wants_keys == "1" else 0)
+
+
+def test_pulls(start_server: Callable[..., Server]) -> None:
+    server = start_server(CORRAL_DEFAULT_REGISTRY="http://127.0.0.1:9")
+    assert server.post("/api/pull", {"model": "corral-tiny", "stream": False}) == {"status": "success"}
+    assert server.request("POST", "/api/pull", {"model": "nothing", "stream": False})[0] >= 400
+    assert server.request("POST", "/api/push", {"model": "a/nothing", "stream": False})[0] >= 400
+    assert total(server, "corral_pulls_total", result="success") == 1
+    assert total(server, "corral_pulls_total", result="failed") == 1
+    assert total(server, "corral_pushes_total", result="failed") == 1
+    assert total(server, "corral_store_free_bytes") > 0
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def get(port: int, path: str, key: str = "") -> int:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        connection.request("GET", path, headers=headers)
+        return connection.getresponse().status
+
+
+def test_an_address_of_its_own(start_server: Callable[..., Server]) -> None:
+    """Metrics are nowhere else, nothing else is there, and keys are asked for as everywhere."""
+    port = free_port()
+    server = start_server(CORRAL_METRICS_LISTEN=f"127.0.0.1:{port}", CORRAL_AUTH="on")
+    env = {**server.env}
+    words = [sys.executable, "-m", "corral.cli.main", "key", "create", "a", "--scope", "read"]
+    key = subprocess.run(words, env=env, capture_output=True, text=True, check=True).stdout.strip()
+    assert get(port, "/metrics", key) == 200
+    assert get(port, "/metrics") == 401
+    assert get(port, "/api/version") == get(port, "/api/tags", key) == get(port, "/") == 404
+    assert get(server.port, "/metrics", key) == 404
+    assert get(server.port, "/api/tags", key) == 200
+    server.close()
+    with pytest.raises(OSError):
+        get(port, "/metrics")
+
+
+def test_an_address_that_is_taken(start_server: Callable[..., Server]) -> None:
+    server = start_server()
+    env = {**server.env, "OLLAMA_HOST": "127.0.0.1:0", "CORRAL_METRICS_LISTEN": f"127.0.0.1:{server.port}"}
+    words = [sys.executable, "-m", "corral.cli.main", "serve"]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 1
+    assert "address already in use" in done.stderr
+
+
+def test_a_socket_in_the_file_system(start_server: Callable[..., Server], tmp_path: Path) -> None:
+    path = tmp_path / "metrics.sock"
+    server = start_server(CORRAL_METRICS_LISTEN=f"unix://{path}")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(60)
+        client.connect(str(path))
+        client.sendall(b"GET /metrics HTTP/1.0\r\nHost: x\r\n\r\n")
+        with client.makefile("rb") as answer:
+            assert b"corral_build_info" in answer.read()
+    server.close()
+    assert not path.exists()

@@ -22,6 +22,7 @@ from corral.errors import (
 from corral.registry.address_filter import AddressGuard, ForbiddenAddressError
 from corral.registry.auth import Authorizer, Wallet
 from corral.registry.client import RegistryClient
+from corral.registry.counts import TransferCounts
 from corral.registry.download import BlobDownload, PulledDigestMismatchError
 from corral.registry.limits import RateLimit
 from corral.registry.part_state import Part, PartFiles
@@ -65,11 +66,14 @@ def download_of(
     data: bytes = DATA,
     policy: TransferPolicy = POLICY,
     limit: RateLimit | None = None,
+    counts: TransferCounts | None = None,
 ) -> BlobDownload:
     digest = Digest.of(data)
     sources = [client_of(registry, policy) for registry in registries]
     path = folder / digest.file_name()
-    return BlobDownload(digest, len(data), path, sources, policy=policy, limit=limit or RateLimit())
+    return BlobDownload(
+        digest, len(data), path, sources, policy=policy, limit=limit or RateLimit(), counts=counts
+    )
 
 
 def blob_of(folder: Path, data: bytes = DATA) -> bytes:
@@ -82,9 +86,11 @@ def blob_of(folder: Path, data: bytes = DATA) -> bytes:
 def test_whole(odd: OddRegistry, tmp_path: Path) -> None:
     """The plain case asks for each byte once."""
     odd.put(DATA)
-    download_of(tmp_path, odd).run()
+    counts = TransferCounts()
+    download_of(tmp_path, odd, counts=counts).run()
     assert blob_of(tmp_path) == DATA
-    assert odd.sent_bytes() == SIZE
+    assert odd.sent_bytes() == counts.pulled_bytes == SIZE
+    assert counts.retries == 0
 
 
 def test_dropped_connections(odd: OddRegistry, tmp_path: Path) -> None:
@@ -95,9 +101,13 @@ def test_dropped_connections(odd: OddRegistry, tmp_path: Path) -> None:
         return True
 
     odd.before = before
-    download_of(tmp_path, odd).run()
+    counts = TransferCounts()
+    download_of(tmp_path, odd, counts=counts).run()
     assert blob_of(tmp_path) == DATA
     assert odd.sent_bytes() < SIZE * 1.2
+    # Each connection brought 2.5 MB at most; what was sent and did not arrive is not counted.
+    assert counts.retries >= SIZE // 2_500_000 - 3
+    assert SIZE <= counts.pulled_bytes <= odd.sent_bytes()
 
 
 def test_no_ranges(odd: OddRegistry, tmp_path: Path) -> None:

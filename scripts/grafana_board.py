@@ -35,8 +35,8 @@ def _rate(metric: str, labels: str, chosen: str = _CHOSEN) -> str:
     return f"sum by ({labels}) (rate({metric}{{{chosen}}}[$__rate_interval]))"
 
 
-def _increase(metric: str, labels: str) -> str:
-    return f"sum by ({labels}) (increase({metric}{{{_CHOSEN}}}[$__rate_interval]))"
+def _increase(metric: str, labels: str, chosen: str = _CHOSEN) -> str:
+    return f"sum by ({labels}) (increase({metric}{{{chosen}}}[$__rate_interval]))"
 
 
 ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
@@ -75,7 +75,29 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 ((_rate("corral_requests_total", "status", _SERVER), "{{status}}"),),
                 is_stacked=True,
             ),
-            Panel("Tokens of replies", "short", ((_rate("corral_generated_tokens_total", "model"), "{{model}}"),)),
+            Panel(
+                "Tokens of replies a second",
+                "short",
+                ((_rate("corral_generated_tokens_total", "model"), "{{model}}"),),
+            ),
+            Panel(
+                "Tokens of prompts a second",
+                "short",
+                (
+                    (
+                        f"{_rate('corral_prompt_tokens_total', 'model')} - "
+                        f"{_rate('corral_cached_prompt_tokens_total', 'model')}",
+                        "{{model}} computed",
+                    ),
+                    (_rate("corral_cached_prompt_tokens_total", "model"), "{{model}} cached"),
+                ),
+                is_stacked=True,
+            ),
+        ),
+    ),
+    (
+        "What is computed",
+        (
             Panel(
                 "Prompts from the cache",
                 "percentunit",
@@ -87,6 +109,24 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                     ),
                 ),
                 description="The share of prompt tokens that had been computed before.",
+            ),
+            Panel(
+                "Context in use",
+                "percentunit",
+                ((f"max by (model) (corral_kv_usage_ratio{{{_CHOSEN}}})", "{{model}}"),),
+                description="The share of the context of all slots that running requests hold.",
+            ),
+            Panel(
+                "Guessed tokens that were right",
+                "percentunit",
+                (
+                    (
+                        f"{_rate('corral_accepted_tokens_total', 'model')} / "
+                        f"{_rate('corral_drafted_tokens_total', 'model')}",
+                        "{{model}}",
+                    ),
+                ),
+                description="Of the tokens that were guessed ahead.",
             ),
         ),
     ),
@@ -104,7 +144,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel(
                 "Memory",
                 "bytes",
-                ((f"sum by (model, kind) (corral_model_memory_bytes{{{_CHOSEN}}})", "{{model}} {{kind}}"),),
+                ((f"sum by (model, kind) (corral_model_memory_bytes{{{_CHOSEN}}}) > 0", "{{model}} {{kind}}"),),
                 is_stacked=True,
             ),
             Panel(
@@ -113,6 +153,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 (
                     (_increase("corral_model_loads_total", "reason"), "load: {{reason}}"),
                     (_increase("corral_evictions_total", "reason"), "unload: {{reason}}"),
+                    (_increase("corral_engine_restarts_total", "reason"), "engine ended: {{reason}}"),
                 ),
             ),
         ),
@@ -128,19 +169,44 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 ),
             ),
             Panel(
-                "Processor and event loop",
+                "Processor cores of the server",
                 "short",
-                (
-                    (f"rate(process_cpu_seconds_total{{{_SERVER}}}[$__rate_interval])", "{{instance}} cores"),
-                    (f"corral_event_loop_lag_seconds{{{_SERVER}}}", "{{instance}} seconds late"),
-                ),
+                ((f"rate(process_cpu_seconds_total{{{_SERVER}}}[$__rate_interval])", "{{instance}}"),),
+                description="Without the engines.",
             ),
             Panel(
-                "Memory and store",
+                "The event loop is late by",
+                "s",
+                ((f"corral_event_loop_lag_seconds{{{_SERVER}}}", "{{instance}}"),),
+                description="What a request may wait before anything is done for it.",
+            ),
+            Panel(
+                "Memory of the server",
+                "bytes",
+                ((f"process_resident_memory_bytes{{{_SERVER}}}", "{{instance}}"),),
+                description="Without the engines; theirs is above.",
+            ),
+        ),
+    ),
+    (
+        "The models folder",
+        (
+            Panel(
+                "Space",
                 "bytes",
                 (
-                    (f"process_resident_memory_bytes{{{_SERVER}}}", "{{instance}} server"),
-                    (f"corral_store_bytes{{{_SERVER}}}", "{{instance}} models folder"),
+                    (f"corral_store_bytes{{{_SERVER}}}", "{{instance}} used"),
+                    (f"corral_store_free_bytes{{{_SERVER}}}", "{{instance}} free"),
+                ),
+            ),
+            Panel("Download", "Bps", ((_rate("corral_pull_bytes_total", "instance", _SERVER), "{{instance}}"),)),
+            Panel(
+                "Pulls and pushes",
+                "short",
+                (
+                    (_increase("corral_pulls_total", "result", _SERVER), "pull: {{result}}"),
+                    (_increase("corral_pushes_total", "result", _SERVER), "push: {{result}}"),
+                    (_increase("corral_pull_retries_total", "instance", _SERVER), "attempts again"),
                 ),
             ),
         ),

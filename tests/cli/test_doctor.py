@@ -197,7 +197,7 @@ def test_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://me:secret@proxy:3128")
     told = by_level(check_proxies(dict(os.environ), url))
     assert [level for level, _ in told] == ["ok", "warn"]
-    assert "through http://proxy:3128" in told[0][1]
+    assert "through http://***@proxy:3128" in told[0][1]
     monkeypatch.setenv("no_proxy", "localhost, 127.0.0.1")
     assert [level for level, _ in by_level(check_proxies(dict(os.environ), url))] == ["ok"]
     monkeypatch.setenv("https_proxy", "socks4://proxy")

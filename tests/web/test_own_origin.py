@@ -15,7 +15,7 @@ SERVED, REFUSED = 404, 403
 
 
 @pytest.fixture(scope="module")
-def proxied() -> Iterator[Server]:
+def proxied(process: None) -> Iterator[Server]:
     """A server on loopback behind a proxy that is trusted, as docs/security.md sets it up."""
     server = Server(CORRAL_TRUSTED_PROXIES="127.0.0.1")
     yield server

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "src" / "corral"
 GROUND = set(
     "accesssettings allowance apiversion assets bounded caller childenv childlimits config configfile cores deadline "
     "countingsettings database "
-    "devices digest disk enginesettings errors golang gpus homefolder hostaddress lifetime listening "
+    "devices digest disk enginesettings errors errorwords golang gpus homefolder hostaddress lifetime listening "
     "line priorities "
     "listeningsettings logs loopguard memory modelglobs names rate requestfacts reusesettings setting settingstable "
     "settingvalues supervise systemtext threads tracenotes types urlsecrets".split()

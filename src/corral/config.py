@@ -75,6 +75,7 @@ class Settings:
     origins: tuple[str, ...] = ()
     log_level: str = "INFO"
     log_format: Literal["text", "json"] = "text"
+    logs_bodies: bool = False
     log_slow_ns: int = 0
     flash_attention: bool | None = None
     kv_cache_type: str = ""

@@ -14,9 +14,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal
 
-from corral import tracenotes
+from corral import errorwords, tracenotes
 from corral.line import Turn
 from corral.types import Waits
+from corral.urlsecrets import without_userinfo
 
 # Bounds of the times between tokens that are counted: OpenTelemetry's and vLLM's, in seconds.
 GAP_BOUNDS_S = (
@@ -24,7 +25,6 @@ GAP_BOUNDS_S = (
 )  # fmt: skip
 _GAP_BOUNDS_NS = tuple(int(bound * 1e9) for bound in GAP_BOUNDS_S)
 _MAX_NAME_CHARS = 100
-_MAX_ERROR_CHARS = 1000
 _MAX_TARGETS = 32
 
 
@@ -126,7 +126,7 @@ class RequestFacts:
         """The facts that apply, by their names in the log; nothing for a request without a model. Times in ms."""
         found: dict[str, int | float | str] = {}
         if self.model:
-            found["model"] = self.model
+            found["model"] = without_userinfo(self.model)
         if self.prompt_tokens:
             found["prompt_tokens"] = self.prompt_tokens
         if self.cached_tokens:
@@ -187,12 +187,12 @@ def note_target(name: str) -> None:
 
 def note_error(error: BaseException) -> None:
     """Remember the error that the request is answered with. Its text only: a traceback would keep the body alive."""
-    current().error = repr(error)[:_MAX_ERROR_CHARS]
+    current().error = errorwords.logged(error)
 
 
 def named(name: str) -> str:
     """A model's name from a client as one bounded word of a log line: quoted unless it is plain."""
-    short = name[:_MAX_NAME_CHARS]
+    short = without_userinfo(name)[:_MAX_NAME_CHARS]
     return (
         short
         if short.isascii() and short.isprintable() and not set(short) & set(' "=')

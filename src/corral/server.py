@@ -23,6 +23,7 @@ from corral.api.http.request_log import RequestLog
 from corral.api.http.routing import Router, Surface
 from corral.api.http.steps import Step, chain
 from corral.api.http.steps.access import access_steps, audit_steps
+from corral.api.http.steps.bodies import LogBodies
 from corral.api.http.steps.client import FindClient
 from corral.api.http.steps.dispatch import Dispatch
 from corral.api.http.steps.failures import answer_errors
@@ -433,6 +434,7 @@ def _app(
     steps: list[Step] = [
         *counting.steps(),
         watching.recent,
+        *([LogBodies()] if settings.logs_bodies else []),
         LogRequests(slow_s=settings.log_slow_ns / _NS_PER_S, has_fields=settings.log_format == "json"),
         *audit_steps(settings, keyring),
         answer_errors,

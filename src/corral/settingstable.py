@@ -112,6 +112,14 @@ SETTINGS: tuple[Setting, ...] = (
         "Lines of the log: `text`, or `json` for a JSON object each",
     ),
     Setting(
+        "CORRAL_LOG_BODIES",
+        "log.bodies",
+        "logs_bodies",
+        values.boolean,
+        "",
+        "Log the beginning of inference requests and of their answers, with what users wrote",
+    ),
+    Setting(
         "CORRAL_LOG_SLOW",
         "log.slow",
         "log_slow_ns",

@@ -226,7 +226,7 @@ def test_grammar_text_binds(models: Server) -> None:
         ({"tools": TOOLS, "tool_choice": 5}, "tool_choice must be"),
         ({"tools": TOOLS, "tool_choice": "required", "grammar": 'root ::= "a"'}, "cannot be combined"),
         ({"grammar": "rot ::= x"}, "no rule named root"),
-        ({"grammar": "root ::= nope"}, "invalid grammar: the rule root refers to nope, which is not there"),
+        ({"grammar": "root ::= nope"}, 'invalid grammar: the rule "root" refers to "nope", which is not there'),
         ({"grammar": 'root ::= root "a" | "a"'}, "invalid grammar: the rule root begins with itself"),
         ({"grammar": 'root ::= ("a" | [0-9]{1,4}){2000}'}, "invalid grammar: the rule root repeats too much"),
         ({"grammar": 'root ::= "x" root "y" | "x" root "z" | "x"'}, "invalid grammar: it is too ambiguous"),

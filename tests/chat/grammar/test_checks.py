@@ -46,7 +46,7 @@ GOOD = {
 BAD = {
     "nothing": ("", "no rule named root"),
     "other syntax": ('%llguidance {}\nroot ::= "a"', "line 1: expected the name of a rule"),
-    "unknown rule": ("root ::= nope", "refers to nope, which is not there"),
+    "unknown rule": ("root ::= nope", 'refers to "nope", which is not there'),
     "left recursion": ('root ::= root "a" | "a"', "begins with itself"),
     "hidden left recursion": ('root ::= e root "x" | "y"\ne ::= "a"?', "begins with itself"),
     "empty repeated": ('root ::= ("a"?)*', "may be empty"),

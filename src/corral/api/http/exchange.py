@@ -24,6 +24,7 @@ NDJSON: Final = "application/x-ndjson"
 # Whoever sends a body more slowly than this, after the time in which a silent client is dropped, is dropped too.
 _MIN_BYTES_PER_S = 1024
 _THREAD_BYTES = 2 << 20
+_KEPT_ANSWER_BYTES = 4096
 
 
 class ClientGoneError(CorralError):
@@ -87,6 +88,7 @@ class Exchange:
         "headers",
         "is_started",
         "keep_body",
+        "kept_answer",
         "method",
         "params",
         "path",
@@ -126,6 +128,8 @@ class Exchange:
         self.is_started = False
         # Gets the path and the whole body, unpacked.
         self.keep_body: Callable[[str, bytes], Awaitable[None]] | None = None
+        # Gets the beginning of what is answered.
+        self.kept_answer: bytearray | None = None
         self.refusal = self.failure = ""
         self.status = 0
         # Who sent the request; set by a step.
@@ -314,6 +318,7 @@ class Exchange:
         if content_type is not None:
             all_headers.append((b"content-type", content_type.encode("ascii")))
         self._start(status, all_headers, len(body))
+        self._keep_answer(body)
         self._call.write(body)
         self._call.end()
 
@@ -325,12 +330,18 @@ class Exchange:
 
     async def write(self, data: bytes) -> None:
         """Send a piece of a stream at once; waits while the client does not read."""
+        if self.kept_answer is not None:
+            self._keep_answer(data)
         self._call.write(data)
         if self._call.is_blocked:
             self._is_writing = True
             await self._call.drain()
             self._is_writing = False
         self._write_count += 1
+
+    def _keep_answer(self, data: bytes) -> None:
+        if self.kept_answer is not None and len(self.kept_answer) < _KEPT_ANSWER_BYTES:
+            self.kept_answer += data[:_KEPT_ANSWER_BYTES]
 
     async def end_stream(self) -> None:
         self._call.end()

@@ -76,7 +76,7 @@ def _check_names(rules: dict[str, GrammarNode]) -> None:
         raise ValueError("it has no rule named root (root ::= ...)")
     for name, body in rules.items():
         if unknown := sorted(_names_in(body) - rules.keys()):
-            raise ValueError(f"the rule {name} refers to {unknown[0]}, which is not there")
+            raise ValueError(f'the rule "{name}" refers to "{unknown[0]}", which is not there')
 
 
 def _check_sizes(rules: dict[str, GrammarNode]) -> dict[str, int]:

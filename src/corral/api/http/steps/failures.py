@@ -17,6 +17,7 @@ from corral.api.http.exchange import (
 from corral.api.http.limits import ServerBusyError
 from corral.api.http.routing import Handler
 from corral.errors import CorralError, RateLimitError
+from corral.errorwords import logged
 
 _log = logging.getLogger("corral.http")
 _LEAVES_BODY = (ClientStalledError, BodyTooLargeError, ServerBusyError, ServerStoppingError)
@@ -28,10 +29,10 @@ async def answer_errors(exchange: Exchange, following: Handler) -> None:
     try:
         await following(exchange)
     except ClientGoneError as error:
-        exchange.failure = repr(error)
+        exchange.failure = logged(error)
         exchange.status = _STATUS_GONE
     except Exception as error:
-        exchange.failure = repr(error)
+        exchange.failure = logged(error)
         if not isinstance(error, CorralError):
             log_failure(_log, exchange.request_id, error)
         await _answer_error(exchange, error)

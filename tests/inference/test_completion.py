@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from corral import requestfacts
 from corral.inference.completion import CompletionRun, Stopwatch
 from corral.runner.interface import CompletionRequest, Final, Piece, Runner
 from corral.types import Chunk, SamplingOptions
@@ -72,3 +73,42 @@ def test_words_that_come_again() -> None:
     emitted, final = run(pieces, [Piece("", final=FINAL)])
     assert isinstance(final, Chunk)
     assert len(emitted) == 400
+
+
+def counted(*batches: list[Piece], leaves_after: int = 0, **settings: Any) -> tuple[int, int, int]:
+    """Tokens of the reply, guessed and right ones, as the request's facts have them. The client may leave."""
+    emitted: list[Chunk] = []
+
+    async def emit(chunks: list[Chunk]) -> None:
+        emitted.extend(chunks)
+        if leaves_after and len(emitted) >= leaves_after:
+            raise asyncio.CancelledError
+
+    async def main() -> tuple[int, int, int]:
+        facts = requestfacts.begin("1")
+        request = CompletionRequest("x", SamplingOptions())
+        completion = CompletionRun(
+            cast("Runner", FakeRunner(*batches)), request, Stopwatch(), emit, **settings
+        )
+        with contextlib.suppress(asyncio.CancelledError):
+            await completion.run()
+        return facts.tokens, facts.guessed_tokens, facts.accepted_tokens
+
+    return asyncio.run(main())
+
+
+def test_every_token_counts_once() -> None:
+    """As the engine says at the end; of a reply without one, those that came."""
+    guessed = Final("stop", 3, 1, 5, 2, 7, draft_count=8, draft_accepted_count=5)
+    assert counted([Piece("a"), Piece("b")], [Piece("c"), Piece("", final=guessed)]) == (2, 8, 5)
+    assert counted([Piece("a"), Piece("b")], [Piece("c")], leaves_after=1) == (2, 0, 0)
+    assert counted([Piece("a")], [Piece("b"), Piece("c")], leaves_after=2) == (3, 0, 0)
+    # The last chunk is for the caller to emit: the reply was whole.
+    assert counted([Piece("a"), Piece("b"), Piece("", final=guessed)], leaves_after=1) == (2, 8, 5)
+
+
+def test_a_reply_that_repeats_counts_what_came() -> None:
+    """Also if the engine's end is in the same batch, after the place where the reply was given up."""
+    pieces = [Piece("na") for _ in range(150)]
+    assert counted(pieces) == (150, 0, 0)
+    assert counted([*pieces, Piece("", final=FINAL)])[0] == 151

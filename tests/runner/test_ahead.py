@@ -297,3 +297,30 @@ def test_seeds_and_probabilities_beside_a_stream() -> None:
         assert final.prompt_count == final2.prompt_count
 
     asyncio.run(main())
+
+
+def test_what_a_request_that_is_given_up_has_read() -> None:
+    """The engine's progress; with steps, what the first of them found was computed before."""
+    under_way = UnderWay(CompletionRequest("x", SamplingOptions()))
+    assert (under_way.read_count, under_way.found_count) == (0, 0)
+    for processed, cache, found in ((0, 8, 0), (8, 8, 8), (20, 8, 8)):
+        under_way.note_progress({"total": 20, "cache": cache, "processed": processed, "time_ms": 1})
+        assert (under_way.read_count, under_way.found_count) == (processed, found)
+    under_way.cached_count = 3
+    under_way.note_progress({"total": 20, "cache": 16, "processed": 18, "time_ms": 1})
+    assert (under_way.read_count, under_way.found_count) == (18, 3)
+
+
+def test_what_steps_have_read() -> None:
+    engine = Engine()
+    engine.cache = list(range(100))
+    request = CompletionRequest(list(range(5000)), SamplingOptions())
+    under_way = UnderWay(request)
+    asyncio.run(engine.ahead.begin(under_way))
+    assert under_way.read_count == engine.sent[-1] > 100
+    assert under_way.found_count == 100
+    assert engine.ahead.held_tokens == under_way.read_count
+    engine.ahead.note_tokens(under_way, 3, 0.1)
+    assert engine.ahead.held_tokens == under_way.read_count + 3
+    engine.ahead.leave(under_way)
+    assert engine.ahead.held_tokens == 0

@@ -253,3 +253,36 @@ def test_switched_off(start_server: Callable[..., Server]) -> None:
     assert ask(server)[0] == 404
     server.close()
     assert not file_of(server).exists()
+
+
+def test_the_prompt_of_a_reply_that_was_given_up_counts(start_server: Callable[..., Server]) -> None:
+    """On the engine: as much as for a whole reply to the same prompt, and what is cached by then as cached."""
+    server = start_server()
+    server.create("m", "tiny")
+    body = {"model": "m", "prompt": "the fox goes home because snow falls", "options": {"num_predict": 2}}
+    whole = server.post("/api/generate", {**body, "stream": False})
+    prompt_count = whole["prompt_eval_count"]
+    body["options"] = {"num_predict": 5000, "seed": 1}
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
+        connection.request("POST", "/api/generate", json.dumps(body))
+        response = connection.getresponse()
+        response.readline()
+        response.close()
+    wait_until(lambda: server.get("/api/usage")["total"]["requests"] == 2)
+    total = server.get("/api/usage")["total"]
+    assert total["prompt_tokens"] == 2 * prompt_count
+    assert 0 < total["cached_tokens"] < 2 * prompt_count
+    assert total["generated_tokens"] > 2
+
+
+def test_decisions_count(start_server: Callable[..., Server]) -> None:
+    server = start_server()
+    server.create("m", "say", template="{{ .Prompt }}")
+    body = {"model": "m", "state": "x", "questions": {"q": {"type": "noul", "instructions": "?"}}}
+    usage = server.post("/v1/systemone", body)["usage"]
+    total = server.get("/api/usage?surface=systemone")["total"]
+    assert (total["prompt_tokens"], total["generated_tokens"]) == (
+        usage["input_tokens"],
+        usage["output_tokens"],
+    )
+    assert total["prompt_tokens"] > 0

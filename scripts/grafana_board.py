@@ -9,6 +9,8 @@ from typing import Any
 
 BOARD = Path(__file__).parent.parent / "deploy" / "grafana" / "corral.json"
 _WIDTH, _HEIGHT = 24, 8
+# A model that was not loaded for longer has no line meanwhile.
+_LONGEST_GAP_MS = 60_000
 _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 # The variables at the top of the board choose servers and models.
 _CHOSEN = 'instance=~"$instance", model=~"$model"'
@@ -242,7 +244,7 @@ def board() -> dict[str, Any]:
 
 
 def _panel(panel: Panel, number: int, place: dict[str, int]) -> dict[str, Any]:
-    custom = {"lineWidth": 1, "fillOpacity": 10, "showPoints": "never", "spanNulls": True}
+    custom = {"lineWidth": 1, "fillOpacity": 10, "showPoints": "auto", "spanNulls": _LONGEST_GAP_MS}
     if panel.is_stacked:
         custom |= {"fillOpacity": 40, "stacking": {"mode": "normal", "group": "A"}}
     return {

@@ -54,8 +54,8 @@ class Source:
         self.start_s = self.end_s - minutes * 60
         self.refused: list[str] = []
 
-    def lines(self, target: dict[str, Any]) -> list[Line]:
-        """The series of a query, with Grafana's variables in it."""
+    def lines(self, target: dict[str, Any], longest_gap_s: float) -> list[Line]:
+        """The series of a query, with Grafana's variables in it. Longer gaps are not drawn over."""
         expression = target["expr"]
         for name, value in (
             ("$__rate_interval", f"{max(4 * self._step_s, 15):g}s"), ("$instance", ".*"), ("$model", ".*")
@@ -70,12 +70,16 @@ class Source:
         except urllib.error.HTTPError as error:
             self.refused.append(f"{expression}: {error.read().decode()}")
             return []
-        return [_line(series, target["legendFormat"]) for series in found]
+        return [_line(series, target["legendFormat"], longest_gap_s) for series in found]
 
 
-def _line(series: dict[str, Any], legend: str) -> Line:
+def _line(series: dict[str, Any], legend: str, longest_gap_s: float) -> Line:
     text = re.sub(r"{{\s*(\w+)\s*}}", lambda match: series["metric"].get(match[1], ""), legend)
-    pairs = [(float(at), float(value)) for at, value in series["values"]]
+    pairs: list[tuple[float, float]] = []
+    for at, value in series["values"]:
+        if pairs and at - pairs[-1][0] > longest_gap_s:
+            pairs.append((at - longest_gap_s, math.nan))
+        pairs.append((float(at), float(value)))
     return Line(text, [at for at, _ in pairs], [value for _, value in pairs])
 
 
@@ -123,8 +127,9 @@ def draw(board: dict[str, Any], source: Source, path: Path) -> int:
 
 def _draw_panel(axes: Any, panel: dict[str, Any], source: Source) -> bool:
     """False if there is nothing to see."""
-    lines = [line for target in panel["targets"] for line in source.lines(target)]
     defaults = panel["fieldConfig"]["defaults"]
+    gap_s = defaults["custom"]["spanNulls"] / 1000
+    lines = [line for target in panel["targets"] for line in source.lines(target, gap_s)]
     axes.set_title(panel["title"], fontsize=10, loc="left")
     axes.set_xlim(*(datetime.datetime.fromtimestamp(at) for at in (source.start_s, source.end_s)))
     axes.tick_params(labelsize=7)
@@ -139,10 +144,15 @@ def _draw_panel(axes: Any, panel: dict[str, Any], source: Source) -> bool:
             axes.plot(
                 [datetime.datetime.fromtimestamp(at) for at in line.times],
                 line.values,
+                ".-",  # a value by itself, between two gaps, is a point
+                ms=1.5,
                 lw=1,
                 label=line.legend,
             )
     axes.set_ylim(bottom=defaults.get("min", 0))
+    if defaults["unit"] == "bytes":
+        step = 2 ** math.ceil(math.log2(max(axes.get_ylim()[1] / 6, 1)))
+        axes.yaxis.set_major_locator(_matplotlib(".ticker").MultipleLocator(step))
     axes.xaxis.set_major_formatter(_matplotlib(".dates").DateFormatter("%H:%M"))
     axes.yaxis.set_major_formatter(lambda value, _place: shown(value, defaults["unit"]))
     axes.legend(

@@ -1,4 +1,4 @@
-import { Gauge } from "lucide";
+import { Info } from "lucide";
 import type { VNode } from "preact";
 
 import { IconButton } from "../../components/Button";
@@ -25,7 +25,7 @@ export function Figures({ message }: { message: Message }): VNode | null {
     <div class="figures">
       <span>{parts.filter(Boolean).join(" · ")}</span>
       <ContextGauge message={message} />
-      <IconButton icon={Gauge} size="small" label={texts.figures} onClick={() => setOpen(true)} />
+      <IconButton icon={Info} size="small" label={texts.figures} onClick={() => setOpen(true)} />
       {isOpen && <FiguresDialog message={message} onClose={() => setOpen(false)} />}
     </div>
   );

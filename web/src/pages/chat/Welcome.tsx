@@ -5,6 +5,7 @@ import { Button } from "../../components/Button";
 import { CopyButton } from "../../components/CopyButton";
 import { shortName } from "../../components/ModelPicker";
 import { Empty, ErrorNotice, Skeleton } from "../../components/States";
+import { link } from "../../state/route";
 import { models } from "../../state/server";
 import { t } from "../../texts";
 
@@ -31,7 +32,12 @@ export function Welcome({ model }: { model: string }): VNode {
                 <code>{texts.noModelsExample}</code>
                 <CopyButton text={texts.noModelsExample} />
               </div>
-              <Button onClick={() => void models.refresh()}>{texts.checkAgain}</Button>
+              <div class="chat-welcome-actions">
+                <a class="button" data-kind="primary" href={link("models")}>
+                  {texts.toModels}
+                </a>
+                <Button onClick={() => void models.refresh()}>{texts.checkAgain}</Button>
+              </div>
             </>
           }
         >

@@ -9,6 +9,7 @@ FAKE_TEXT=text         what a token says (default "word "), every second one in 
 FAKE_DELAY_S=x         pause before each token
 FAKE_BATCH=n           tokens written to the socket at once (default 1)
 FAKE_CRASH_AT=n        exit with code 9 before token n
+FAKE_LAST_WORDS=text   what it says on stderr then
 FAKE_HANG_AT=n         say nothing more from token n on, and answer no /slots either
 FAKE_LOAD_S=x          time that loading takes, with progress
 FAKE_LOAD_HANGS=1      loading never ends and says nothing
@@ -129,7 +130,7 @@ class Handler(BaseHTTPRequestHandler):
         delay_s, batch = setting("DELAY_S", 0), int(setting("BATCH", 1))
         for i in range(0, count, batch):
             if i >= setting("CRASH_AT", 1e18):
-                sys.stderr.write("GGML_ASSERT(fake) failed\n")
+                sys.stderr.write(f"GGML_ASSERT(fake) failed\n{os.environ.get('FAKE_LAST_WORDS', '')}\n")
                 sys.stderr.flush()
                 os._exit(9)
             if used_devices() != loaded_on:

@@ -62,3 +62,15 @@ def test_ids_that_are_not_taken_over(given: str) -> None:
 @pytest.mark.parametrize("given", ["a", "x" * 64, "0af7651916cd43dd8448eb211c80319c", "A.b_c-1"])
 def test_ids_that_are(given: str) -> None:
     assert checked_id(given.encode()) == given
+
+
+def test_lines_of_the_engine_have_the_request(fake_server: Callable[..., Server]) -> None:
+    """What an engine says before it dies, on one line and without its colours."""
+    server = fake_server({"OLLAMA_DEBUG": "1"}, crash_at=2, last_words="\x1b[31mbad\x1b]0;x\x07 tensor")
+    body = {"model": "m", "prompt": "x", "stream": False}
+    assert server.request("POST", "/api/generate", body, {"X-Request-Id": "dying-one"})[0] == 500
+    wait_until(
+        lambda: any(" corral.engine model=m:latest request=dying-one GGML_ASSERT" in s for s in server.log)
+    )
+    wait_until(lambda: any(r"request=dying-one \x1b[31mbad\x1b]0;x\x07 tensor" in s for s in server.log))
+    assert not [line for line in server.log if "\x1b" in line or "\x07" in line]

@@ -14,6 +14,7 @@ from array import array
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -239,7 +240,9 @@ class EngineRunner:
             len(entry) * (1 if isinstance(entry, str) else _BYTES_OF_A_TOKEN) for entry in content
         )
         answer = await self._timed("/v1/embeddings", body, size_bytes)
-        rows = [llama_server.vector(row["embedding"]) for row in sorted(answer["data"], key=_row_index)]
+        rows = [
+            llama_server.vector(row["embedding"]) for row in sorted(answer["data"], key=itemgetter("index"))
+        ]
         return rows, answer["usage"]["prompt_tokens"]
 
     async def _framed_tokens(self, texts: Sequence[str]) -> list[list[int]]:
@@ -259,7 +262,7 @@ class EngineRunner:
         size_bytes = sum(map(len, documents)) + len(query) * len(documents)
         async with self._turn(is_continued=is_continued):
             answer = await self._timed("/rerank", body, size_bytes)
-        rows = sorted(answer["results"], key=_row_index)
+        rows = sorted(answer["results"], key=itemgetter("index"))
         token_count: int = answer["usage"]["total_tokens"]
         requestfacts.current().note_tokens(token_count, 0, 0)
         return [row["relevance_score"] for row in rows], token_count
@@ -406,7 +409,8 @@ class EngineRunner:
             self._last_event_s = self._loop.time()
         self._running_count += 1
         try:
-            yield
+            with self._process.engine_log.working():
+                yield
         except BaseException:
             self._may_be_stuck = True
             raise
@@ -489,8 +493,3 @@ class EngineRunner:
             if is_owed and silent_s > self._hang_timeout_s and not await self.ping(5.0):
                 self._process.kill(f"the engine gave no sign of life for {silent_s:.0f} s and was stopped")
                 return
-
-
-def _row_index(row: dict[str, Any]) -> int:
-    index: int = row["index"]
-    return index

@@ -46,7 +46,7 @@ class EngineProcess:
     def __init__(self, process: asyncio.subprocess.Process, name: str, environment: dict[str, str]) -> None:
         self._process = process
         self.environment = environment
-        self._engine_log = EngineLog(name)
+        self.engine_log = EngineLog(name)
         self._load_log: LoadLog | None = None
         self._is_reported = asyncio.Event()
         self._log: deque[bytes] = deque()
@@ -103,7 +103,7 @@ class EngineProcess:
     def begin(self, order: dict[str, Any], name: str) -> None:
         """Give a prepared child its start order."""
         line = orjson.dumps(order) + b"\n"
-        self._engine_log.name = name
+        self.engine_log.name = name
         self._expect_report(order)
         assert self._process.stdin is not None
         self._process.stdin.write(line)
@@ -209,7 +209,7 @@ class EngineProcess:
     async def _read_stderr(self) -> None:
         assert self._process.stderr is not None
         while data := await self._process.stderr.read(_LOG_TAIL_BYTES):
-            self._engine_log.feed(data)
+            self.engine_log.feed(data)
             if self._load_log is not None and not self._load_log.is_complete:
                 self._load_log.feed(data)
                 if self._load_log.is_complete:
@@ -221,7 +221,7 @@ class EngineProcess:
             if not self._ready.is_set():
                 # Any output of the engine is a sign of life for the load's stall timeout.
                 self._on_progress(-1.0)
-        self._engine_log.finish()
+        self.engine_log.finish()
 
 
 def child_variables(extra_env: Mapping[str, str]) -> dict[str, str]:

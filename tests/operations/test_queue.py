@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
+import pytest
+
 from corral.api.http.live import LiveRequests
 from corral.cli.models.watch import queue_table
 from corral.requestfacts import RequestFacts
@@ -90,3 +92,25 @@ def test_a_table() -> None:
     assert lines[1].split() == ["a", "m:latest", "runs", "1.5", "s", "30", "10.0"]
     assert lines[2].split()[:8] == ["b", "m:latest", "waits", "for", "a", "slot,", "1.", "0.0"]
     assert before == {"a": (12.0, 30), "b": (12.0, 0)}
+
+
+@pytest.mark.parametrize("path", ["/api/generate", "/v1/completions", "/v1/messages"])
+def test_a_full_queue_says_when_to_come_again(path: str, fake_server: Callable[..., Server]) -> None:
+    server = fake_server({"OLLAMA_NUM_PARALLEL": "1", "OLLAMA_MAX_QUEUE": "1"}, tokens=10**6, delay_s=0.002)
+
+    def has_length(count: int) -> bool:
+        return len(server.get("/api/queue")["queue"]) == count
+
+    chat = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 5}
+    with ExitStack() as stack:
+        for number in range(3):
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+            stack.callback(connection.close)
+            body = {"model": "m", "prompt": str(number)}
+            if number < 2:
+                connection.request("POST", "/api/generate", json.dumps(body))
+                wait_until(partial(has_length, number + 1))
+        connection.request("POST", path, json.dumps({**body, **chat} if path == "/v1/messages" else body))
+        response = connection.getresponse()
+        assert response.status == 503, response.read()
+        assert int(response.headers["retry-after"]) >= 1

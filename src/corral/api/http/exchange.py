@@ -25,6 +25,7 @@ NDJSON: Final = "application/x-ndjson"
 _MIN_BYTES_PER_S = 1024
 _THREAD_BYTES = 2 << 20
 _KEPT_ANSWER_BYTES = 4096
+_STATUS_BUSY = 503
 
 
 class ClientGoneError(CorralError):
@@ -96,6 +97,7 @@ class Exchange:
         "raw_path",
         "refusal",
         "request_id",
+        "retry_after_s",
         "route",
         "status",
         "surface",
@@ -131,6 +133,8 @@ class Exchange:
         # Gets the beginning of what is answered.
         self.kept_answer: bytearray | None = None
         self.refusal = self.failure = ""
+        # When a client may come again that is refused because too much is going on.
+        self.retry_after_s: Callable[[], int] | None = None
         self.status = 0
         # Who sent the request; set by a step.
         self.client = Client("", is_local=False)
@@ -315,6 +319,8 @@ class Exchange:
     ) -> None:
         """Send a whole answer; to HEAD its headers alone."""
         all_headers = [*self.extra_headers, *(headers or ())]
+        if status == _STATUS_BUSY and self.retry_after_s is not None:
+            all_headers.append((b"retry-after", b"%d" % self.retry_after_s()))
         if content_type is not None:
             all_headers.append((b"content-type", content_type.encode("ascii")))
         self._start(status, all_headers, len(body))

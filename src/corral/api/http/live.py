@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from typing import TypeVar
 
 from corral import caller, requestfacts
@@ -20,6 +21,7 @@ from corral.requestfacts import RequestFacts
 _NEWEST_SHARE = 0.2
 # Models whose average is kept, and whose tokens are counted.
 _MAX_MODELS = 200
+_MAX_RETRY_AFTER_S = 600
 _Number = TypeVar("_Number", int, float)
 
 
@@ -89,6 +91,7 @@ class LiveRequests:
             return
         facts = requestfacts.current()
         request = self.begin(facts, exchange.route.path, partial(exchange.end, RequestCancelledError))
+        exchange.retry_after_s = lambda: self._retry_after_s(facts.wanted_model)
         facts.on_wait = lambda: exchange.extra_headers.extend(self._place_headers(request))
         try:
             await following(exchange)
@@ -167,6 +170,10 @@ class LiveRequests:
     def _eta_ms(self, model: str, position: int) -> float | None:
         work_ms = self._work_ms.get(model)
         return None if work_ms is None else position * work_ms / max(self._slots_of(model), 1)
+
+    def _retry_after_s(self, model: str) -> int:
+        """When the next request of a model is expected to end, which makes a place in its queue."""
+        return min(max(ceil((self._eta_ms(model, 1) or 0.0) / 1000), 1), _MAX_RETRY_AFTER_S)
 
     def _place_headers(self, request: LiveRequest) -> list[tuple[bytes, bytes]]:
         """What the answer of a request says that begins to wait now."""

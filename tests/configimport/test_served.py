@@ -89,6 +89,20 @@ def test_options_and_filters_hold(swapped: KeyedServer) -> None:
     assert loads and "slots=2" in loads[0]
 
 
+def test_groups_behave(swapped: KeyedServer) -> None:
+    """Of the large ones one is loaded at a time; the small ones, which have the same file, stay."""
+
+    def loaded() -> set[str]:
+        return {model["name"].removesuffix(":latest") for model in swapped.get("/api/ps")["models"]}
+
+    swapped.post("/v1/embeddings", {"model": "text-embedding-3-small", "input": "x"})
+    for name, model in (("chat", "qwen3-30b-a3b"), ("coder", "Qwen-Coder-fast"), ("gpt-4o", "qwen3-30b-a3b")):
+        chat(swapped, name, max_tokens=2)
+        large = {"qwen3-30b-a3b", "Qwen-Coder-fast"} & loaded()
+        assert large == {model}
+        assert {"embeddings", "embeddings-in-docker"} & loaded()
+
+
 def test_what_the_file_has_and_corral_not_is_not_served(swapped: KeyedServer) -> None:
     for name in ("whisper", "vllm-70b", "z-ai/glm-4.7"):
         body = {"model": name, "messages": MESSAGES}

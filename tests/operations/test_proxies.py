@@ -141,9 +141,8 @@ def pair(
         text = example("deployment.md", "caddy" if program == "caddy" else "nginx")
         if has_address:
             text = re.sub(r"http://unix:\S+;", f"http://127.0.0.1:{server.port};", text)
-        proxy = Proxy(
-            *make(text.replace("/run/corral/corral.sock", str(path)), folder, authority), authority, folder
-        )
+        command, port = make(text.replace("/run/corral/corral.sock", str(path)), folder, authority)
+        proxy = Proxy(command, port, authority, folder)
         try:
             yield server, proxy
         finally:

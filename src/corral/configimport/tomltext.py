@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from corral.configfile.reading import OTHER_SECTIONS
 from corral.configfile.writing import toml_header, toml_value
 from corral.configimport.imported import Imported, ImportedModel
 from corral.logs import escape_controls
@@ -22,7 +21,7 @@ def toml_text(found: Imported, source: str, program: str) -> str:
         lines = [f"{key} = {toml_value(value)}" for key, value in values.items()]
         blocks.append("\n".join([toml_header(section), *lines]))
     blocks += ["\n".join(_model(model, program)) for model in found.models]
-    for group in found.groups if "groups" in OTHER_SECTIONS else ():
+    for group in found.groups:
         lines = [f"members = {toml_value(group.members)}", f"mode = {toml_value(group.mode)}"]
         blocks.append("\n".join([*map(_comment, group.notes), toml_header("groups", group.name), *lines]))
     return "\n\n".join(blocks) + "\n"

@@ -76,6 +76,9 @@ class Places:
 
     def give_back(self, turn: Turn | None) -> None:
         """The place is free, or that of the next in the line."""
+        if turn is None and not self._answers:
+            self._free += 1
+            return
         now_ns = self._clock_ns()
         if turn is not None:
             self._line.settle(turn, (now_ns - self._begun_ns.pop(turn)) / _NS_PER_S)

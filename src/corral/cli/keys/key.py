@@ -67,9 +67,10 @@ def _print_all(keys: list[dict[str, Any]], arguments: Arguments) -> None:
     for shown in keys:
         expires = format_age(parse_time(shown["expires_at"])) if "expires_at" in shown else "never"
         row = (shown["id"], safe(shown["name"]), shown["status"], ",".join(shown["scopes"]), _models(shown))
-        rows.append((*row, expires))
-    header = ("ID", "NAME", "STATUS", "SCOPES", "MODELS", "EXPIRES")
-    sys.stdout.write(screen_table(rows, header=header, dispensable=("MODELS", "SCOPES")))
+        # A server of an earlier version does not have classes.
+        rows.append((*row, shown.get("priority", "normal"), expires))
+    header = ("ID", "NAME", "STATUS", "SCOPES", "MODELS", "PRIORITY", "EXPIRES")
+    sys.stdout.write(screen_table(rows, header=header, dispensable=("MODELS", "SCOPES", "PRIORITY")))
 
 
 def _print_one(shown: dict[str, Any], arguments: Arguments) -> None:
@@ -90,8 +91,10 @@ def _revoke(revoked: dict[str, Any], arguments: Arguments) -> None:
 
 def _line(shown: dict[str, Any]) -> str:
     expiry = parse_time(shown["expires_at"]) if "expires_at" in shown else None
+    priority = f"; {shown['priority']}" if shown.get("priority", "normal") != "normal" else ""
     days = f", expires in {max(int(expiry.timestamp() - time.time()), 0) // 86400} days" if expiry else ""
-    return f"key {shown['id']} '{safe(shown['name'])}': {', '.join(shown['scopes'])}; models: {_models(shown)}{days}"
+    what = f"{', '.join(shown['scopes'])}; models: {_models(shown)}{priority}{days}"
+    return f"key {shown['id']} '{safe(shown['name'])}': {what}"
 
 
 def _models(shown: dict[str, Any]) -> str:

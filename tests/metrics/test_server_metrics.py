@@ -57,6 +57,16 @@ def test_models_beyond_the_bound_count_as_one() -> None:
     assert metrics.requests.value("native", "/api/chat", "m199", "200", "") == 1
 
 
+def test_keys_are_a_label_only_if_wanted() -> None:
+    served = Served("native", "/api/chat", 200, "", 0.5, key="ab12cd34")
+    for has_keys, count in ((True, 10), (False, 0)):
+        metrics = ServerMetrics(has_keys=has_keys)
+        metrics.served(served, facts_of_reply())
+        metrics.served(Served("native", "/api/chat", 200, "", 0.5), facts_of_reply())
+        assert metrics.key_tokens.value("ab12cd34", "prompt") == count
+        assert ("ab12cd34" in text_of(metrics)) == has_keys
+
+
 def test_decisions() -> None:
     metrics = ServerMetrics()
     for kind, cause in (
@@ -78,7 +88,7 @@ def test_decisions() -> None:
 
 def test_gauges_of_models() -> None:
     metrics = ServerMetrics(has_vllm_names=True)
-    metrics.watch(lambda: [RunnerState("m", 100, 40, 4, 3, 2)], lambda: ["m", "n"])
+    metrics.watch(lambda: [RunnerState("m", 100, 40, 4, 3, 2, 0.25)], lambda: ["m", "n"])
     found = {
         (sample.name, *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(text_of(metrics))
@@ -90,6 +100,7 @@ def test_gauges_of_models() -> None:
     assert found[("corral_slots_busy", "m")] == found[("corral_requests_running", "m")] == 3
     assert found[("corral_requests_waiting", "m")] == found[("vllm:num_requests_waiting", "m")] == 3
     assert found[("corral_requests_waiting", "n")] == 1
+    assert found[("corral_kv_usage_ratio", "m")] == found[("vllm:kv_cache_usage_perc", "m")] == 0.25
     assert found[("process_cpu_seconds_total",)] > 0
     assert found[("process_resident_memory_bytes",)] > 1 << 20
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -206,6 +207,23 @@ def test_a_full_disk_loses_nothing(path: Path, caplog: pytest.LogCaptureFixture)
     names = {place[2] for place in rows_of(path)}
     assert {*long, "first"} <= names
     assert all(sums[0] == 1 for place, sums in rows_of(path).items() if place[2] != "more")
+
+
+def test_an_error_that_nobody_thought_of_loses_nothing(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with ledger_of(path) as ledger:
+        add, failures = ledger._file.add, iter(range(3))
+
+        def fail(*args: Any, **settings: Any) -> None:
+            if next(failures, None) is not None:
+                raise OverflowError("too large")
+            add(*args, **settings)
+
+        ledger._file.add = fail  # type: ignore[method-assign]
+        ledger.note(Use("k", "m", "native"))
+        wait_until(lambda: rows_of(path))
+        wait_until(lambda: not ledger.is_failing)
+    assert rows_of(path)[(TODAY, "k", "m", "native")][0] == 1
+    assert caplog.text.count("too large") == 1
 
 
 def test_what_waits_for_a_broken_database_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,7 +126,7 @@ class UsageLedger:
                 return True
             try:
                 self._file.add(rows, oldest=self._oldest())
-            except DatabaseError as exc:
+            except Exception as exc:  # whatever it is, counts are not lost for it
                 self._keep(rows)
                 self._report(exc)
                 return False
@@ -193,11 +193,12 @@ class UsageLedger:
         days = min(self._keep_days, today.toordinal()) - 1
         return (today - datetime.timedelta(days=days)).isoformat()
 
-    def _report(self, exc: DatabaseError) -> None:
+    def _report(self, exc: Exception) -> None:
         """Once for as long as it lasts."""
         if not self.is_failing:
             self.is_failing = True
-            _log.warning("usage is kept in memory until it can be written: %s; %s", exc, exc.hint)
+            reason = f"{exc}; {exc.hint}" if isinstance(exc, DatabaseError) else repr(exc)
+            _log.warning("usage is kept in memory until it can be written: %s", reason)
 
 
 def _add(rows: dict[Place, Sums], place: Place, sums: Sums) -> None:

@@ -1,4 +1,4 @@
-import { Activity, Boxes, FlaskConical, GitCompareArrows, MessagesSquare, Settings, type IconNode } from "lucide";
+import { Activity, Boxes, FlaskConical, GitCompareArrows, KeyRound, MessagesSquare, Settings, type IconNode } from "lucide";
 import type { ComponentType } from "preact";
 
 import type { Texts } from "../texts";
@@ -26,6 +26,7 @@ export const PAGES: readonly Page[] = [
   { id: "models", icon: Boxes, key: "m", load: () => import("./models/ModelsPage") },
   { id: "running", icon: Activity, key: "r", load: () => import("./running/RunningPage") },
   { id: "playground", icon: FlaskConical, key: "p", load: () => import("./playground/PlaygroundPage") },
+  { id: "admin", icon: KeyRound, key: "a", load: () => import("./admin/AdminPage") },
   { id: "settings", icon: Settings, key: "s", load: () => import("./settings/SettingsPage"), isAtFoot: true },
 ];
 

@@ -1,6 +1,6 @@
 import { effect, signal, type ReadonlySignal } from "@preact/signals";
 
-import { isAbort } from "../services/api/errors";
+import { isAbort, isRefusal } from "../services/api/errors";
 import { apiKey } from "./session";
 
 /**
@@ -17,7 +17,10 @@ export interface Resource<T> {
   known: ReadonlySignal<Known<T>>;
   /** Ask the server now; what is under way is dropped. Never rejects. */
   refresh(): Promise<void>;
-  /** Ask every so many milliseconds while the tab is visible, until the returned function is called. */
+  /**
+   * Ask every so many milliseconds while the tab is visible, until the returned function is called. What the server
+   * refuses for want of a key is not asked for again before there is another key, or `refresh` is called.
+   */
   poll(everyMs: number): () => void;
 }
 
@@ -53,7 +56,7 @@ export function resource<T>(load: (signal: AbortSignal) => Promise<T>): Resource
     let isOver = false;
     const look = async (): Promise<void> => {
       clearTimeout(timer);
-      if (!document.hidden) await refresh();
+      if (!document.hidden && !isRefusal(known.peek().error)) await refresh();
       if (!isOver) timer = window.setTimeout(() => void look(), everyMs);
     };
     const onVisible = (): void => {

@@ -153,7 +153,7 @@ function Filters({ all, listing, onChange }: FilterProps): VNode {
     ["context", texts.context],
   ];
   return (
-    <div class="models-filters" role="search">
+    <div class="models-filters" role="group" aria-label={texts.filters}>
       <TextField
         label={t().common.search}
         type="search"

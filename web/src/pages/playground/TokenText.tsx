@@ -101,7 +101,7 @@ function Rivals({ of }: { of: Logprob }): VNode {
   const all = isListed ? (of.top_logprobs ?? []) : [of, ...(of.top_logprobs ?? [])];
   return (
     <div class="rivals" role="status">
-      <h3>{texts.rivals}</h3>
+      <h2>{texts.rivals}</h2>
       <ol role="list">
         {all.map((each, index) => {
           const p = probability(each.logprob);

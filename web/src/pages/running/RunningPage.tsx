@@ -57,11 +57,11 @@ export default function RunningPage(): VNode {
             </section>
             <LiveRequests list={value.requests} />
             <RecentRequests list={value.recent} />
+            <EventList />
           </>
         ) : (
           error === null && <Skeleton lines={[100, 60, 100, 100]} />
         )}
-        <EventList />
       </div>
     </div>
   );

@@ -1,8 +1,9 @@
 import { signal } from "@preact/signals";
 
-import { isAbort } from "../../services/api/errors";
+import { isAbort, isRefusal } from "../../services/api/errors";
 import { decisions, top, type Decision } from "../../services/api/operations";
 import { resource } from "../../state/resource";
+import { apiKey } from "../../state/session";
 import { nextRates, type Rate } from "./rates";
 
 export const now = resource(async (ended) => {
@@ -51,9 +52,23 @@ async function follow(ended: AbortSignal): Promise<void> {
     } catch (error) {
       if (isAbort(error) || ended.aborted) return;
       events.value = { ...events.peek(), error };
+      if (isRefusal(error)) await anotherKey(ended);
     }
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   }
+}
+
+/** Resolves when the reader has entered another key, or it is not needed any more. */
+function anotherKey(ended: AbortSignal): Promise<void> {
+  const refused = apiKey.peek();
+  return new Promise((resolve) => {
+    const end = apiKey.subscribe((key) => {
+      if (key === refused) return;
+      queueMicrotask(() => end());
+      resolve();
+    });
+    ended.addEventListener("abort", () => (end(), resolve()));
+  });
 }
 
 /** A connection begins with the kept decisions, so the list begins anew: after a restart their numbers do too. */

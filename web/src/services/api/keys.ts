@@ -1,0 +1,48 @@
+import { callJson } from "./client";
+
+/** An API key without its text (docs/security.md). Limits that are not there do not hold. */
+export interface ApiKey {
+  id: string;
+  name: string;
+  status: "active" | "expired" | "revoked";
+  scopes: string[];
+  models: string[] | null;
+  created_at: string;
+  expires_at?: string;
+  revoked_at?: string;
+  previous_valid_until?: string;
+  note?: string;
+  rpm?: number;
+  tpm?: number;
+  tokens_per_day?: number;
+  max_parallel?: number;
+  max_predict?: number;
+}
+
+/** The only answers that have the text of the key. */
+export type NewKey = ApiKey & { key: string };
+
+export const SCOPES = ["infer", "read", "manage", "registry:pull", "registry:push", "admin"] as const;
+export const LIMITS = ["rpm", "tpm", "tokens_per_day", "max_parallel", "max_predict"] as const;
+
+export interface KeyOrder extends Partial<Record<(typeof LIMITS)[number], number>> {
+  name: string;
+  scopes: string[];
+  models: string[];
+  expires?: string;
+  note?: string;
+}
+
+export async function listKeys(signal: AbortSignal): Promise<ApiKey[]> {
+  return (await callJson<{ keys: ApiKey[] | null }>("/api/keys", { signal })).keys ?? [];
+}
+
+export const createKey = (order: KeyOrder): Promise<NewKey> => callJson("/api/keys", { body: order });
+
+export function rotateKey(id: string, grace: string): Promise<NewKey> {
+  return callJson(`/api/keys/${encodeURIComponent(id)}/rotate`, { body: { grace } });
+}
+
+export function revokeKey(id: string): Promise<ApiKey> {
+  return callJson(`/api/keys/${encodeURIComponent(id)}`, { method: "DELETE" });
+}

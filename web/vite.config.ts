@@ -1,6 +1,6 @@
 import { defineConfig } from "vitest/config";
 
-import { licences } from "./build/licences.ts";
+import { licences, workerLicences } from "./build/licences.ts";
 import { pack } from "./build/pack.ts";
 
 export default defineConfig({
@@ -18,7 +18,7 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
   },
-  worker: { format: "es" },
+  worker: { format: "es", plugins: () => [workerLicences()] },
   plugins: [licences(), pack()],
   server: { proxy: { "/api": "http://127.0.0.1:11434", "/v1": "http://127.0.0.1:11434" } },
   test: {

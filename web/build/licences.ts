@@ -3,10 +3,25 @@ import { dirname, join } from "node:path";
 
 import type { Plugin } from "vite";
 
+type Bundle = Record<string, { type: "asset" } | { type: "chunk"; moduleIds: string[] }>;
+
 interface Manifest {
   name: string;
   version: string;
   license?: string;
+}
+
+/** Packages whose code is in workers: these are built by themselves, and before the page. */
+const inWorkers = new Set<string>();
+
+/** Notes what is built into workers, for `licences`. */
+export function workerLicences(): Plugin {
+  return {
+    name: "corral-worker-licences",
+    generateBundle(_options, bundle) {
+      for (const folder of packagesOf(bundle)) inWorkers.add(folder);
+    },
+  };
 }
 
 /** Adds licences.txt: the notices of every package whose code is in the built files. */
@@ -15,18 +30,22 @@ export function licences(): Plugin {
     name: "corral-licences",
     apply: "build",
     generateBundle(_options, bundle) {
-      const folders = new Set<string>();
-      for (const output of Object.values(bundle)) {
-        if (output.type !== "chunk") continue;
-        for (const id of output.moduleIds) {
-          const folder = packageFolder(id);
-          if (folder) folders.add(folder);
-        }
-      }
+      const folders = new Set([...packagesOf(bundle), ...inWorkers]);
       const notices = [...folders].map(notice).sort();
       this.emitFile({ type: "asset", fileName: "licences.txt", source: notices.join("\n\n") });
     },
   };
+}
+
+function packagesOf(bundle: Bundle): Set<string> {
+  const folders = new Set<string>();
+  for (const output of Object.values(bundle)) {
+    for (const id of output.type === "chunk" ? output.moduleIds : []) {
+      const folder = packageFolder(id);
+      if (folder) folders.add(folder);
+    }
+  }
+  return folders;
 }
 
 function packageFolder(id: string): string | null {

@@ -67,12 +67,13 @@ test.each([
 test("empty fields are left out of an order, and what is no limit is none", () => {
   expect(orderOf({ ...EMPTY, name: " ci " })).toEqual({ name: "ci", scopes: ["infer", "read"], models: [] });
   const limits = { rpm: "60", tpm: "", tokens_per_day: "0", max_parallel: "1.5", max_predict: "x" };
-  expect(orderOf({ ...EMPTY, name: "a", models: "qwen3*\n", expires: "30d", note: " n ", limits })).toEqual({
+  expect(orderOf({ ...EMPTY, name: "a", models: "qwen3*\n", expires: "30d", note: " n ", priority: "batch", limits })).toEqual({
     name: "a",
     scopes: ["infer", "read"],
     models: ["qwen3*"],
     expires: "30d",
     note: "n",
+    priority: "batch",
     rpm: 60,
   });
 });

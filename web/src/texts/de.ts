@@ -585,6 +585,9 @@ export const de: Texts = {
       max_parallel: "Anfragen zugleich",
       max_predict: "Token einer Antwort",
     },
+    priority: "Vorrang",
+    priorityHint: "Welche Anfragen zuerst kommen, wo welche warten müssen.",
+    priorities: { interactive: "Interaktiv: vor anderen", normal: "Normal", batch: "Stapel: nach anderen" },
     expires: "Läuft ab",
     never: "Nie",
     lifetimes: {

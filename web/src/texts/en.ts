@@ -587,6 +587,9 @@ export const en = {
       max_parallel: "Requests at a time",
       max_predict: "Tokens of an answer",
     },
+    priority: "Priority",
+    priorityHint: "Which requests go first where some have to wait.",
+    priorities: { interactive: "Interactive: before others", normal: "Normal", batch: "Batch: after others" },
     expires: "Expires",
     never: "Never",
     lifetimes: {

@@ -5,7 +5,7 @@ import { Button } from "../../components/Button";
 import { Dialog } from "../../components/Dialog";
 import { SelectField, TextArea, TextField } from "../../components/Fields";
 import { ErrorNotice } from "../../components/States";
-import { createKey, LIMITS, SCOPES, type NewKey } from "../../services/api/keys";
+import { createKey, LIMITS, PRIORITIES, SCOPES, type NewKey, type Priority } from "../../services/api/keys";
 import { t } from "../../texts";
 import { EMPTY, orderOf, type Form } from "./order";
 
@@ -64,6 +64,13 @@ export function KeyForm({ onClose, onNew }: { onClose: () => void; onNew: (key: 
           onText={(models) => change({ models })}
           disabled={form.scopes.includes("admin")}
           placeholder="qwen3*"
+        />
+        <SelectField
+          label={texts.priority}
+          hint={texts.priorityHint}
+          value={form.priority}
+          options={PRIORITIES.map((each) => [each, texts.priorities[each]] as const)}
+          onText={(priority) => change({ priority: priority as Priority })}
         />
         <SelectField
           label={texts.expires}

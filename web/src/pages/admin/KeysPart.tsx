@@ -182,6 +182,12 @@ function KeyFacts({ of }: { of: ApiKey }): VNode {
       </dd>
       <dt>{texts.models}</dt>
       <dd>{of.models ? <Name of={of.models.join(", ")} isCode /> : texts.allModels}</dd>
+      {of.priority && of.priority !== "normal" && (
+        <>
+          <dt>{texts.priority}</dt>
+          <dd>{texts.priorities[of.priority]}</dd>
+        </>
+      )}
       {limits.length > 0 && (
         <>
           <dt>{texts.limits}</dt>

@@ -1,4 +1,4 @@
-import { LIMITS, type KeyOrder } from "../../services/api/keys";
+import { LIMITS, type KeyOrder, type Priority } from "../../services/api/keys";
 
 /** The fields of the form for a new key, as they are written. */
 export interface Form {
@@ -7,6 +7,7 @@ export interface Form {
   models: string;
   expires: string;
   note: string;
+  priority: Priority;
   limits: Record<(typeof LIMITS)[number], string>;
 }
 
@@ -16,6 +17,7 @@ export const EMPTY: Form = {
   models: "",
   expires: "",
   note: "",
+  priority: "normal",
   limits: { rpm: "", tpm: "", tokens_per_day: "", max_parallel: "", max_predict: "" },
 };
 
@@ -24,6 +26,7 @@ export function orderOf(form: Form): KeyOrder {
   const order: KeyOrder = { name: form.name.trim(), scopes: [...form.scopes], models: patternsOf(form.models) };
   if (form.expires.trim()) order.expires = form.expires.trim();
   if (form.note.trim()) order.note = form.note.trim();
+  if (form.priority !== "normal") order.priority = form.priority;
   for (const name of LIMITS) {
     const value = Number(form.limits[name]);
     if (form.limits[name].trim() && Number.isInteger(value) && value > 0) order[name] = value;

@@ -49,12 +49,14 @@ export function LiveRequests({ list }: { list: readonly LiveRequest[] }): VNode 
 
 function State({ of }: { of: LiveRequest }): VNode {
   const texts = t().running;
+  const priority = of.priority && of.priority !== "normal" ? t().admin.priorities[of.priority] : "";
   if (of.state === "running") return <span class="badge" data-tone="good">{texts.requestStates.running}</span>;
   return (
     <>
       <span class="badge" data-tone="warn">
         {texts.requestStates[of.state]} {of.position > 0 && `#${of.position}`}
       </span>
+      {priority && <div class="hint">{priority}</div>}
       {of.eta_ms !== undefined && <div class="hint">{texts.eta(duration(of.eta_ms))}</div>}
     </>
   );

@@ -12,6 +12,8 @@ export interface ApiKey {
   revoked_at?: string;
   previous_valid_until?: string;
   note?: string;
+  /** How its requests are served among those that wait; servers before that have none. */
+  priority?: Priority;
   rpm?: number;
   tpm?: number;
   tokens_per_day?: number;
@@ -23,6 +25,8 @@ export interface ApiKey {
 export type NewKey = ApiKey & { key: string };
 
 export const SCOPES = ["infer", "read", "manage", "registry:pull", "registry:push", "admin"] as const;
+export const PRIORITIES = ["interactive", "normal", "batch"] as const;
+export type Priority = (typeof PRIORITIES)[number];
 export const LIMITS = ["rpm", "tpm", "tokens_per_day", "max_parallel", "max_predict"] as const;
 
 export interface KeyOrder extends Partial<Record<(typeof LIMITS)[number], number>> {
@@ -31,6 +35,7 @@ export interface KeyOrder extends Partial<Record<(typeof LIMITS)[number], number
   models: string[];
   expires?: string;
   note?: string;
+  priority?: Priority;
 }
 
 export async function listKeys(signal: AbortSignal): Promise<ApiKey[]> {

@@ -39,6 +39,7 @@ export interface LiveRequest {
   id: string;
   path: string;
   state: "queued" | "slot" | "running";
+  priority?: "interactive" | "normal" | "batch";
   position: number;
   waited_ms: number;
   tokens: number;

@@ -6,6 +6,7 @@ import { Markdown } from "../../components/Markdown";
 import { shortName } from "../../components/ModelPicker";
 import { Notice, Spinner } from "../../components/States";
 import type { Message } from "../../services/chats/types";
+import { elsewhere } from "../../state/chats/conversation";
 import { runs, type Run } from "../../state/chats/run";
 import { t } from "../../texts";
 import { Attachments } from "./Attachments";
@@ -17,7 +18,7 @@ import { LiveFigures } from "./Figures";
 import { Thinking } from "./Thinking";
 import { ToolCalls } from "./ToolCalls";
 
-// An unfinished answer that was kept longer ago than this has no tab that writes it.
+// A tab that said it writes an answer, and has not kept anything of it for this long, is gone.
 const LOST_AFTER_MS = 15_000;
 
 interface Props {
@@ -81,7 +82,7 @@ function AnswerBody({ message, isLast }: { message: Message; isLast: boolean }):
   const run = runs.value.get(message.id);
   if (run) return <LiveAnswer run={run} />;
   const texts = t().chat;
-  const isElsewhere = message.state === "streaming" && Date.now() - message.savedAt < LOST_AFTER_MS;
+  const isElsewhere = message.state === "streaming" && elsewhere.value.has(message.id) && Date.now() - message.savedAt < LOST_AFTER_MS;
   const isLost = message.state === "streaming" && !isElsewhere;
   const isEmpty = !message.content && message.calls.length === 0 && !message.thinking && message.state === "done";
   return (

@@ -4,7 +4,7 @@ import { Tree } from "../../services/chats/tree";
 import type { Attachment, Message } from "../../services/chats/types";
 import { newId } from "../../services/ids";
 import { changeChat, chatOf } from "./library";
-import { onChange, store, write } from "./storage";
+import { onChange, store, tell, write } from "./storage";
 
 /** A chat's messages as they are shown. Those of a few chats stay in memory. */
 export class Conversation {
@@ -25,6 +25,7 @@ export class Conversation {
       const mine = this.tree.peek()?.all().filter((each) => live.has(each.id)) ?? [];
       this.tree.value = new Tree(new Map([...found, ...mine].map((each) => [each.id, each])).values());
       this.error.value = null;
+      for (const each of found) if (each.state === "streaming" && !live.has(each.id)) tell({ kind: "whose", messageId: each.id });
     } catch (error) {
       this.error.value = error;
     }
@@ -103,8 +104,15 @@ export function beginConversation(chatId: string): Conversation {
   return made;
 }
 
+/** Ids of the messages that other tabs say they are writing. */
+export const elsewhere = signal<ReadonlySet<string>>(new Set());
+
 onChange((change) => {
   if (change.kind === "messages") void open.get(change.chatId)?.load();
+  if (change.kind === "whose" && live.has(change.messageId)) tell({ kind: "mine", messageId: change.messageId });
+  if (change.kind === "mine" && !elsewhere.peek().has(change.messageId)) {
+    elsewhere.value = new Set([...elsewhere.peek(), change.messageId]);
+  }
 });
 
 export function newMessage(

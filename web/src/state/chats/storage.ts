@@ -11,7 +11,10 @@ export const storageProblem = signal<StorageProblem | null>(null);
 export type Change =
   | { kind: "chat"; chatId: string }
   | { kind: "messages"; chatId: string }
-  | { kind: "tools" };
+  | { kind: "tools" }
+  /** Which tab writes this message? The one that does answers with `mine`. */
+  | { kind: "whose"; messageId: string }
+  | { kind: "mine"; messageId: string };
 
 let opened: Promise<ChatStore> | null = null;
 const channel = typeof BroadcastChannel === "function" ? new BroadcastChannel("corral") : null;
@@ -37,6 +40,10 @@ export async function write(change: Change, work: (store: ChatStore) => Promise<
     storageProblem.value = problemOf(error);
     return false;
   }
+}
+
+export function tell(change: Change): void {
+  channel?.postMessage(change);
 }
 
 export function onChange(listen: (change: Change) => void): void {

@@ -101,10 +101,10 @@ class Counting:
 
     def close(self) -> None:
         """Write down what was used, and send the last spans. Blocks."""
-        if self.tracing is not None:
-            self.tracing.close()
         if self.ledger is not None:
             self.ledger.close()
+        if self.tracing is not None:  # may wait for a collector that does not answer
+            self.tracing.close()
 
     def _use(self, served: Served, facts: RequestFacts) -> None:
         assert self.ledger is not None

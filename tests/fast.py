@@ -18,7 +18,7 @@ _STARTS = frozenset(
     {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system", "pty.spawn"}
 )
 # Folders whose modules all need a server; to import what they import takes longer than the fast tests.
-_SLOW_FOLDERS = ("clients", "parity")
+_SLOW_FOLDERS = ("clients", "parity", "web/browser")
 _TESTS = Path(__file__).parent
 
 

@@ -51,7 +51,7 @@ export function App(): VNode {
         onClick={() => (isDrawerOpen.value = false)}
       />
       <div class="main">
-        <div class="topbar">
+        <header class="topbar">
           <IconButton
             icon={isFolded.value ? PanelLeft : MenuIcon}
             label={t().shell.openMenu}
@@ -59,7 +59,7 @@ export function App(): VNode {
             onClick={unfold}
           />
           <strong>{title}</strong>
-        </div>
+        </header>
         <main ref={main} id="main" tabIndex={-1}>
           {page ? <CurrentPage page={page} /> : <NotFound />}
         </main>

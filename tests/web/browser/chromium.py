@@ -18,6 +18,7 @@ ARGUMENTS = (
     "--disable-quic",
     "--no-first-run",
     "--no-pings",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 
 

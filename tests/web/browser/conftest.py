@@ -72,6 +72,8 @@ def keyed_server(process: None) -> Iterator[KeyedServer]:
         server.close()
 
 
+# Ends what hangs; no spec depends on the speed of the machine.
+PATIENCE_MS = float(os.environ.get("CORRAL_TEST_BROWSER_PATIENCE_MS", "60000"))
 Profile = Callable[..., "BrowserContext"]
 
 
@@ -88,7 +90,7 @@ def profile(chromium: Browser, guards: Guards) -> Iterator[Profile]:
     def make(origin: str, **options: Any) -> BrowserContext:
         guards.origin = origin
         context = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(PATIENCE_MS)
         guards.watch(context)
         made.append(context)
         return context
@@ -99,15 +101,15 @@ def profile(chromium: Browser, guards: Guards) -> Iterator[Profile]:
     guards.check()
 
 
-Opens = Callable[..., Screen]
+Opens = Callable[..., Any]
 
 
 @pytest.fixture
 def opens(profile: Profile) -> Opens:
     """Open the page of a server at an address, in a new profile."""
 
-    def open_page(base: str, place: str = "", **options: Any) -> Screen:
-        return Screen.opened(profile(base, **options).new_page(), base, place)
+    def open_page(base: str, place: str = "", kind: type[Screen] = Screen, **options: Any) -> Any:
+        return kind.opened(profile(base, **options).new_page(), base, place)
 
     return open_page
 
@@ -115,10 +117,12 @@ def opens(profile: Profile) -> Opens:
 @pytest.fixture
 def screen(opens: Opens, server: Server) -> Screen:
     """The page of the shared server, as a reader first sees it."""
-    return opens(server.base)
+    shown: Screen = opens(server.base)
+    return shown
 
 
 @pytest.fixture
 def staged(opens: Opens, stage: Stage) -> Screen:
     """The same with the stage in front."""
-    return opens(stage.base)
+    shown: Screen = opens(stage.base)
+    return shown

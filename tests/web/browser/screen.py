@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self
+
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -19,7 +22,7 @@ class Screen:
         self.base = base
 
     @classmethod
-    def opened(cls, page: Page, base: str, place: str = "") -> Screen:
+    def opened(cls, page: Page, base: str, place: str = "") -> Self:
         screen = cls(page, base)
         screen.open(place)
         return screen
@@ -61,6 +64,15 @@ class Screen:
     def sees(self, text: str) -> None:
         """Wait until a text is shown."""
         self.text(text).first.wait_for()
+
+    def until(self, holds: Callable[[], object], what: str = "it never came to that") -> None:
+        """Wait for something outside of the page; `wait_until` would hold the driver's own messages back."""
+
+        def looks() -> object:
+            self.page.wait_for_timeout(10)
+            return holds()
+
+        wait_until(looks, what)
 
     def dialog(self) -> Locator:
         return self.page.get_by_role("dialog")

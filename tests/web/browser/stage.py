@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from tests.conftest import Server
-from tests.waiting import PATIENCE_S, wait_until
+from tests.waiting import PATIENCE_S
 
 _OF_THE_CONNECTION = {"connection", "transfer-encoding", "content-length", "keep-alive", "date", "server"}
 
@@ -126,10 +126,6 @@ class Stage:
     def bodies(self, path: str) -> list[Any]:
         """What was sent to a path, in order."""
         return [each.json for each in self.asked if each.path == path and each.body]
-
-    def wait_for(self, path: str, count: int = 1) -> list[Any]:
-        wait_until(lambda: len(self.bodies(path)) >= count, f"the page never asked {path}")
-        return self.bodies(path)
 
     def close(self) -> None:
         self.clear()

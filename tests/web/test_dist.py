@@ -69,6 +69,13 @@ def test_packed_files_unpack_to_the_plain_ones() -> None:
         assert len(file.codings["br"]) < len(file.codings["gzip"]), name
 
 
+def test_nothing_is_packed_twice() -> None:
+    """And nothing lies there that the server does not know."""
+    names = {path.name for path in DIST.iterdir()}
+    assert {name for name in names if name.count(".br") + name.count(".gz") > 1} == set()
+    assert {name.removesuffix(".gz").removesuffix(".br") for name in names} == set(page_files())
+
+
 def test_every_reference_exists() -> None:
     """The page asks for no file that the server does not have."""
     for name in page_files():

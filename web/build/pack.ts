@@ -18,6 +18,8 @@ export function pack(): Plugin {
     },
     closeBundle() {
       for (const name of readdirSync(folder)) {
+        // A worker of the page is a build within the build: this may run more than once.
+        if (/\.(?:gz|br)$/.test(name)) continue;
         const data = readFileSync(join(folder, name));
         if (data.length < SMALL_BYTES) continue;
         // Node's gzip header has no time in it: the same bytes give the same file.

@@ -91,7 +91,7 @@ def test_stop_reaches_the_real_decoder(opens: Opens, server: Server) -> None:
     talk.answer().locator(".markdown").wait_for()
     talk.press("Stop")
     talk.sees("You stopped this answer.")
-    talk.until(lambda: not any(each.get("requests") for each in server.get("/api/ps")["models"]))
+    talk.until(lambda: not server.get("/api/top")["requests"])
 
 
 def test_edited_question_is_a_branch(staged: Talk, stage: Stage) -> None:

@@ -8,6 +8,13 @@ from tests.web.browser.conftest import Opens
 from tests.web.browser.screen import Screen
 
 
+class Locked(Screen):
+    """A page that waits for a key shows nothing of the server yet."""
+
+    def is_up(self) -> None:
+        self.page.locator("#app main > *").first.wait_for()
+
+
 def enter(screen: Screen, key: str) -> None:
     screen.field("Key").fill(key)
     screen.press("Use this key")
@@ -24,14 +31,14 @@ def connected(screen: Screen) -> None:
 
 
 def test_asked_once_then_everything_works(opens: Opens, keyed_server: KeyedServer) -> None:
-    screen = asks(opens(keyed_server.base))
+    screen = asks(opens(keyed_server.base, kind=Locked))
     enter(screen, keyed_server.texts["admin"])
     screen.dialog().wait_for(state="detached")
     connected(screen)
 
 
 def test_wrong_key_is_refused_and_asked_again(opens: Opens, keyed_server: KeyedServer) -> None:
-    screen = asks(opens(keyed_server.base))
+    screen = asks(opens(keyed_server.base, kind=Locked))
     enter(screen, "ck_wrong")
     screen.page.get_by_text("The server refused this key.").wait_for()
     enter(screen, keyed_server.texts["admin"])
@@ -40,13 +47,13 @@ def test_wrong_key_is_refused_and_asked_again(opens: Opens, keyed_server: KeyedS
 
 
 def test_revoked_key_is_refused(opens: Opens, keyed_server: KeyedServer) -> None:
-    screen = asks(opens(keyed_server.base))
+    screen = asks(opens(keyed_server.base, kind=Locked))
     enter(screen, keyed_server.texts["revoked"])
     screen.page.get_by_text("The server refused this key.").wait_for()
 
 
 def test_blanks_around_a_key_do_not_matter(opens: Opens, keyed_server: KeyedServer) -> None:
-    screen = asks(opens(keyed_server.base))
+    screen = asks(opens(keyed_server.base, kind=Locked))
     enter(screen, f"  {keyed_server.texts['admin']}\n")
     screen.dialog().wait_for(state="detached")
     connected(screen)
@@ -54,7 +61,7 @@ def test_blanks_around_a_key_do_not_matter(opens: Opens, keyed_server: KeyedServ
 
 def test_key_is_in_the_session_alone(opens: Opens, keyed_server: KeyedServer) -> None:
     key = keyed_server.texts["admin"]
-    screen = asks(opens(keyed_server.base))
+    screen = asks(opens(keyed_server.base, kind=Locked))
     enter(screen, key)
     connected(screen)
     places = screen.evaluate(
@@ -81,19 +88,20 @@ def test_key_is_in_the_session_alone(opens: Opens, keyed_server: KeyedServer) ->
 
 
 def test_reload_keeps_the_key_and_a_new_tab_asks(opens: Opens, keyed_server: KeyedServer) -> None:
-    screen = asks(opens(keyed_server.base))
+    screen = asks(opens(keyed_server.base, kind=Locked))
     enter(screen, keyed_server.texts["admin"])
     connected(screen)
     screen.reload()
     connected(screen)
-    other = Screen.opened(screen.page.context.new_page(), keyed_server.base)
+    other = Locked.opened(screen.page.context.new_page(), keyed_server.base)
     asks(other)
 
 
 def test_forgotten_key_is_gone(opens: Opens, keyed_server: KeyedServer) -> None:
-    screen = asks(opens(keyed_server.base, "settings"))
+    screen = asks(opens(keyed_server.base, kind=Locked))
     enter(screen, keyed_server.texts["admin"])
     connected(screen)
+    screen.go("settings")
     ending = keyed_server.texts["admin"][-4:]
     screen.sees(f"A key that ends in {ending} is sent")
     screen.press("Forget the key")
@@ -104,13 +112,16 @@ def test_forgotten_key_is_gone(opens: Opens, keyed_server: KeyedServer) -> None:
 
 
 def test_dialog_that_is_closed_leaves_the_refusal(opens: Opens, keyed_server: KeyedServer) -> None:
-    screen = asks(opens(keyed_server.base))
+    screen = asks(opens(keyed_server.base, kind=Locked))
     screen.keys("Escape")
-    screen.page.get_by_text("Not connected").wait_for()
+    screen.dialog().wait_for(state="detached")
+    assert screen.page.locator("main").get_by_role("alert").inner_text() != ""
+    screen.press("Try again")
+    asks(screen)
 
 
 def test_key_can_be_looked_at(opens: Opens, keyed_server: KeyedServer) -> None:
-    screen = asks(opens(keyed_server.base))
+    screen = asks(opens(keyed_server.base, kind=Locked))
     field = screen.field("Key")
     assert field.get_attribute("type") == "password"
     assert field.get_attribute("autocomplete") == "off"

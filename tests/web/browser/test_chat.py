@@ -19,14 +19,15 @@ from tests.web.browser.talk import Talk
 @pytest.fixture
 def talk(opens: Opens, server: Server) -> Talk:
     """A new chat with the model `say`, which writes what follows `now`."""
-    talk = opens(server.base, kind=Talk)
-    talk.chooses("say")
-    return talk
+    shown: Talk = opens(server.base, kind=Talk)
+    shown.chooses("say")
+    return shown
 
 
 @pytest.fixture
 def staged(opens: Opens, stage: Stage) -> Talk:
-    return opens(stage.base, kind=Talk)
+    shown: Talk = opens(stage.base, kind=Talk)
+    return shown
 
 
 def show_of(*capabilities: str) -> Script:

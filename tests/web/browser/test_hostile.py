@@ -285,7 +285,7 @@ def test_files_that_are_no_chats_are_refused(talk: Talk, data: bytes) -> None:
 
 def test_imported_members_of_wrong_kinds(talk: Talk, guards: Guards) -> None:
     """What a file says of prototypes, loops and numbers harms nothing."""
-    messages = [
+    messages: list[dict[str, Any]] = [
         {
             "id": "a",
             "parentId": "b",

@@ -17,7 +17,10 @@ OPEN = (200, 204)
 # Headers that differ from one answer to the next, whatever is asked.
 _OF_EACH = (b"date:", b"x-request-id:")
 # What would show that somebody got in.
-_SECRETS = (b'"models"', b"say:latest", b'"keys"', b'"id"')
+_SECRETS = (
+    *(b'"models"', b"say:latest", b'"keys"', b'"id"', b'"events"', b'"queue"', b'"usage"', b'"requests"'),
+    *(b"corral_", b"event: ", b"process_cpu"),
+)
 
 
 def get(
@@ -92,6 +95,39 @@ def is_shut(answer: bytes) -> bool:
         b"/docs/%2e%2e/api/tags",
         b"/openapi.json/../api/tags",
         b"*",
+        b"/metrics",
+        b"/metrics/",
+        b"//metrics",
+        b"/Metrics",
+        b"/%6detrics",
+        b"/healthz/../metrics",
+        b"/healthz/%2e%2e/metrics",
+        b"/metrics;/healthz",
+        b"/api/queue",
+        b"/api//queue",
+        b"/api/queue/",
+        b"/api/QUEUE",
+        b"/api/%71ueue",
+        b"/api/events",
+        b"/api/events?follow=1",
+        b"/api/events/",
+        b"/api/version/../events",
+        b"/api/usage",
+        b"/api/usage?by=key",
+        b"/api/%75sage",
+        b"/api/top",
+        b"/api/requests/1",
+        b"/api/verify",
+        b"/ui/../api/tags",
+        b"/ui/%2e%2e/api/tags",
+        b"/ui/..%2fapi%2ftags",
+        b"/ui//api/tags",
+        b"/ui/index.html/../../api/tags",
+        b"/ui/..%5capi%5ctags",
+        b"/ui/%2e%2e%2f%2e%2e%2fetc%2fpasswd",
+        b"/readyz/../api/keys",
+        b"http://KEY@127.0.0.1/api/tags",
+        b"http://x:KEY@127.0.0.1/api/tags",
     ],
 )
 def test_no_path_leads_around(keyed: KeyedServer, path: bytes) -> None:
@@ -134,6 +170,23 @@ def test_no_path_leads_around(keyed: KeyedServer, path: bytes) -> None:
         [b"Origin: http://localhost"],
         [b"User-Agent: corral-cli"],
         [b"X-Corral-Internal: 1"],
+        [b"Sec-WebSocket-Protocol: KEY"],
+        [b"Authorization : Bearer KEY"],
+        [b"Authorization\t: Bearer KEY"],
+        [b"X: y\r\n Authorization: Bearer KEY"],
+        [b"Authorization: Bearer \x00KEY"],
+        [b"Authorization: Bearer KEY\x00"],
+        [b"Authorization: Digest username=KEY, response=KEY"],
+        [b"Api-Key: KEY"],
+        [b"X-Corral-Key: KEY"],
+        [b"X-Forwarded-User: admin", b"Remote-User: admin"],
+        [b"X-Forwarded-For: ::1", b"X-Forwarded-Host: localhost", b"X-Forwarded-Proto: https"],
+        [b"Via: 1.1 localhost", b"True-Client-IP: 127.0.0.1", b"CF-Connecting-IP: 127.0.0.1"],
+        [b"Referer: http://localhost/ui/", b"Sec-Fetch-Site: same-origin"],
+        [b"X-HTTP-Method: GET", b"X-Method-Override: OPTIONS"],
+        [b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA"],
+        [b"Upgrade: websocket", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", b"Sec-WebSocket-Version: 13"],
+        [b"Expect: 100-continue"],
     ],
     ids=lambda headers: b" ".join(headers).decode()[:50],
 )
@@ -170,6 +223,55 @@ def test_what_does(keyed: KeyedServer, headers: list[bytes]) -> None:
 @pytest.mark.parametrize("path", [b"/api/tags", b"/api/keys", b"/api/delete", b"/v2/_catalog"])
 def test_no_method_leads_around(keyed: KeyedServer, method: bytes, path: bytes) -> None:
     assert not {200, 201} & set(statuses(exchange(keyed, get(path, method=method))))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET /api/tags\r\n\r\n",
+        b"GET /api/tags HTTP/0.9\r\nHost: x\r\n\r\n",
+        b"GET /api/tags HTTP/2.0\r\nHost: x\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET  /api/tags  HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET\t/api/tags\tHTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\r\n\r\nGET /api/tags HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
+        b"GET /api/tags HTTP/1.1\nHost: 127.0.0.1\nConnection: close\n\n",
+        b"GET /api/tags HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        b"GET /api/tags HTTP/1.1\r\nHost: KEY@127.0.0.1\r\nConnection: close\r\n\r\n",
+        b"GET /api/tags HTTP/1.1\r\nHost: 127.0.0.1/api/version\r\nConnection: close\r\n\r\n",
+    ],
+)
+def test_no_form_of_a_request_leads_around(keyed: KeyedServer, data: bytes) -> None:
+    """Other versions of HTTP, and what only resembles it."""
+    answer = exchange(keyed, data.replace(b"KEY", keyed.texts["admin"].encode()), half_closes=True)
+    assert not answer or is_shut(answer), answer
+
+
+def test_http_1_0_remembers_no_key_either(keyed: KeyedServer) -> None:
+    keep = b"Connection: keep-alive\r\n"
+    keyless = b"GET /api/tags HTTP/1.0\r\n%b%b\r\n" % (HOST, keep)
+    with_key = keyless.replace(keep, keep + b"Authorization: Bearer %b\r\n" % keyed.texts["read"].encode())
+    answer = exchange(keyed, with_key + keyless + keyless.replace(keep, b""), half_closes=True)
+    found = statuses(answer.replace(b"HTTP/1.0 ", b"HTTP/1.1 "))
+    assert found[0] == 200 and set(found[1:]) <= {401}, answer
+
+
+def test_a_key_in_a_trailer_is_none(keyed: KeyedServer) -> None:
+    """It comes after the body, when the request has been judged."""
+    head = b"POST /api/show HTTP/1.1\r\n%bTransfer-Encoding: chunked\r\nTrailer: Authorization\r\n\r\n" % HOST
+    body = b'f\r\n{"model":"say"}\r\n0\r\nAuthorization: Bearer %b\r\n\r\n' % keyed.texts["admin"].encode()
+    answer = exchange(keyed, head + body, half_closes=True)
+    assert statuses(answer)[:1] == [401] and 200 not in statuses(answer)
+
+
+def test_what_is_open_tells_nothing(keyed: KeyedServer) -> None:
+    """Health, version and page do not name models, keys or the machine to those who have no key."""
+    keyed.post("/api/generate", {"model": "say", "prompt": "now A", "stream": False})
+    for path in (b"/", b"/healthz", b"/readyz", b"/api/version", b"/api/status", b"/openapi.json", b"/ui/"):
+        answer = exchange(keyed, get(path))
+        assert statuses(answer)[0] in (200, 307, 404), (path, answer[:200])
+        for secret in (b"say:latest", str(keyed.folder).encode(), keyed.texts["admin"][:11].encode()):
+            assert secret not in answer, path
 
 
 def test_a_preflight_gives_nothing_away(keyed: KeyedServer) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import socket
+import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -236,3 +238,53 @@ def test_errors_in_the_log() -> None:
     ):
         assert logged(error) == expected
     assert len(logged(ValueError("x" * 5000))) <= 1000
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_no_control_character_gets_into_the_log(
+    start_server: Callable[..., Server], tmp_path: Path, form: str
+) -> None:
+    """Whether it comes in a path, a header, a body, a name of a file, or a variable."""
+    folder = tmp_path / "\x1b[31mred"
+    strange = ("a\x1b]0;x\x07b", "c\u202egnp.gguf", "d\x9b2J", "e\nf")
+    for name in strange:
+        for place in ("blobs", "manifests/registry.ollama.ai/library", f"manifests/{name}/library/m"):
+            (folder / place).mkdir(parents=True, exist_ok=True)
+            (folder / place / name).write_text(name)
+    server = start_server(
+        OLLAMA_DEBUG="2",
+        OLLAMA_MODELS=str(folder),
+        CORRAL_LOG_FORMAT=form,
+        CORRAL_LOG_BODIES="1",
+        OLLAMA_ORIGINS="https://\x1b[31m.example",
+        OLLAMA_KEEP_ALIVE="\x1b[31m5x",
+    )
+    texts = (*strange, "\x1b[2J\x1b[H", "\x07", "\x7f", "\x85", "\ufeff", "x\r\n2026-01-01 INFO forged")
+    for text in texts:
+        quoted = urllib.parse.quote(text)
+        for method in ("GET", "DELETE", "BREW"):
+            for path in (f"/{quoted}", f"/api/requests/{quoted}", f"/v2/{quoted}/manifests/{quoted}"):
+                send(server, method, path, b"", {})
+        body = {"model": text, "name": text, "user": text, "prompt": text, "format": text, "source": text}
+        for path in (
+            "/api/generate",
+            "/v1/chat/completions",
+            "/api/pull",
+            "/api/copy",
+            "/api/show",
+            "/api/create",
+        ):
+            send(server, "POST", path, json.dumps({**body, "messages": text}).encode(), {})
+        for name in ("Origin", "Host", "User-Agent", "X-Request-Id", "Authorization", "X-Forwarded-For"):
+            raw = f"POST /api/generate HTTP/1.1\r\nHost: localhost\r\n{name}: {text}\r\nContent-Length: 2\r\n\r\n{{}}"
+            with socket.create_connection(("127.0.0.1", server.port), timeout=300) as connection:
+                connection.sendall(raw.encode())
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(65536):
+                    pass
+    found(server, "nothing")
+    allowed = {"\n"}
+    for line in server.log:
+        bad = {c for c in line if not c.isprintable()} - allowed
+        assert not bad, line
+        assert not line.startswith("2026-01-01 INFO forged")

@@ -7,7 +7,7 @@ import { Button, IconButton } from "../components/Button";
 import { ConfirmHost } from "../components/Confirm";
 import { Empty } from "../components/States";
 import { Toasts } from "../components/Toasts";
-import { PAGES } from "../pages/table";
+import { listedPages, PAGES } from "../pages/table";
 import { isFolded } from "../state/preferences";
 import { go, route } from "../state/route";
 import { serverVersion } from "../state/server";
@@ -111,7 +111,7 @@ function useDrawer(main: { current: HTMLElement | null }): void {
 }
 
 function general(): Shortcut[] {
-  const pages = PAGES.map(
+  const pages = listedPages().map(
     (each): Shortcut => ({
       keys: `g ${each.key}`,
       group: "general",

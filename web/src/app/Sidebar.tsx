@@ -3,7 +3,7 @@ import type { VNode } from "preact";
 
 import { IconButton } from "../components/Button";
 import { Icon } from "../components/Icon";
-import { PAGES, type Page } from "../pages/table";
+import { listedPages, PAGES, type Page } from "../pages/table";
 import { isDark, theme } from "../state/preferences";
 import { link, route } from "../state/route";
 import { connection, serverVersion } from "../state/server";
@@ -24,7 +24,7 @@ export function Sidebar({ onHelp, onFold }: { onHelp: () => void; onFold: () => 
         <IconButton icon={PanelLeftClose} label={texts.foldSidebar} onClick={onFold} />
       </header>
       <nav aria-label={texts.mainNavigation}>
-        {PAGES.filter((each) => !each.isAtFoot).map((each) => (
+        {listedPages().filter((each) => !each.isAtFoot).map((each) => (
           <NavLink key={each.id} page={each} />
         ))}
       </nav>

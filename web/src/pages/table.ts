@@ -1,6 +1,7 @@
 import { Activity, Boxes, FlaskConical, GitCompareArrows, KeyRound, MessagesSquare, Settings, type IconNode } from "lucide";
 import type { ComponentType } from "preact";
 
+import { mayBeAdmin } from "../state/access";
 import type { Texts } from "../texts";
 import { ChatList } from "./chat/ChatList";
 
@@ -15,6 +16,8 @@ export interface Page {
   load: () => Promise<{ default: ComponentType }>;
   /** Shown in the sidebar below the navigation, on every page. */
   sidebar?: ComponentType;
+  /** Whether it is in the navigation now; missing: always. Its address works anyway. */
+  isListed?: () => boolean;
   /** At the foot of the sidebar instead of in the navigation. */
   isAtFoot?: boolean;
 }
@@ -26,9 +29,13 @@ export const PAGES: readonly Page[] = [
   { id: "models", icon: Boxes, key: "m", load: () => import("./models/ModelsPage") },
   { id: "running", icon: Activity, key: "r", load: () => import("./running/RunningPage") },
   { id: "playground", icon: FlaskConical, key: "p", load: () => import("./playground/PlaygroundPage") },
-  { id: "admin", icon: KeyRound, key: "a", load: () => import("./admin/AdminPage") },
+  { id: "admin", icon: KeyRound, key: "a", load: () => import("./admin/AdminPage"), isListed: () => mayBeAdmin.value },
   { id: "settings", icon: Settings, key: "s", load: () => import("./settings/SettingsPage"), isAtFoot: true },
 ];
+
+export function listedPages(): Page[] {
+  return PAGES.filter((each) => each.isListed?.() ?? true);
+}
 
 export function findPage(id: string): Page | undefined {
   return PAGES.find((each) => each.id === id);

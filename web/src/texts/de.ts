@@ -336,6 +336,7 @@ export const de: Texts = {
     uploadStart: "Hochladen und erzeugen",
     dropHere: "GGUF-Dateien hier ablegen, um ein Modell zu erzeugen",
     notGguf: "Nur Dateien mit der Endung .gguf lassen sich hochladen",
+    notGgufFile: (name) => `${name} ist keine GGUF-Datei: Sie beginnt nicht wie eine`,
     nameTaken: "Ein Modell dieses Namens gibt es schon. Es wird ersetzt.",
     quantize: "Quantisieren",
     quantizeNone: "Wie es ist",

@@ -338,6 +338,7 @@ export const en = {
     uploadStart: "Upload and create",
     dropHere: "Drop GGUF files to create a model",
     notGguf: "Only files that end in .gguf can be uploaded",
+    notGgufFile: (name: string) => `${name} is not a GGUF file: it does not begin like one`,
     nameTaken: "A model of this name exists. It will be replaced.",
     quantize: "Quantise",
     quantizeNone: "As it is",

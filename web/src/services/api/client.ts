@@ -6,6 +6,8 @@ export interface CallOptions {
   body?: unknown;
   signal?: AbortSignal | undefined;
   headers?: Record<string, string>;
+  /** Take a refusal for want of a key as an answer, instead of asking the reader for one. */
+  isQuiet?: boolean;
 }
 
 /** Gives the key to send (empty: none), and a new one when the server wants one; null: the reader gave up. */
@@ -44,7 +46,7 @@ export async function call(path: string, options: CallOptions = {}): Promise<Res
     const response = await send(path, options, key);
     if (response.ok) return response;
     const error = await errorOf(response);
-    if (error.status !== 401) throw error;
+    if (error.status !== 401 || options.isQuiet) throw error;
     const next = await keys.ask(key !== "");
     if (next === null) throw error;
     key = next;

@@ -42,6 +42,9 @@ export async function listKeys(signal: AbortSignal): Promise<ApiKey[]> {
   return (await callJson<{ keys: ApiKey[] | null }>("/api/keys", { signal })).keys ?? [];
 }
 
+/** The key that is sent; an error where none is, or where nobody is asked for one. */
+export const ownKey = (): Promise<ApiKey> => callJson("/api/keys/me", { isQuiet: true });
+
 export const createKey = (order: KeyOrder): Promise<NewKey> => callJson("/api/keys", { body: order });
 
 export function rotateKey(id: string, grace: string): Promise<NewKey> {

@@ -31,6 +31,8 @@ export const creations = signal<readonly Creation[]>([]);
 
 const orders = new Map<number, Order>();
 const controllers = new Map<number, AbortController>();
+/** What every GGUF file begins with: "GGUF". */
+const MAGIC = [0x47, 0x47, 0x55, 0x46];
 let serial = 0;
 
 // A tab that is closed while it sends loses what it sent: the browser asks before.
@@ -68,6 +70,7 @@ async function work(id: number, order: Order): Promise<void> {
   const blank = { id, model: order.model, status: "", doneBytes: 0, totalBytes, error: "", hint: "" };
   put({ ...blank, stage: "reading" });
   try {
+    for (const file of order.files) await checkKind(file);
     const files = await send(id, order, controller.signal);
     note(id, { stage: "creating", doneBytes: 0, totalBytes: 0 });
     const wanted: CreateOrder = { model: order.model, files };
@@ -81,6 +84,12 @@ async function work(id: number, order: Order): Promise<void> {
   } finally {
     controllers.delete(id);
   }
+}
+
+/** Says at once what the server would say after a long upload. @throws Error */
+async function checkKind(file: File): Promise<void> {
+  const head = new Uint8Array(await file.slice(0, MAGIC.length).arrayBuffer());
+  if (!MAGIC.every((byte, at) => head[at] === byte)) throw new Error(t().models.notGgufFile(file.name));
 }
 
 /** Digests of the files by their names, when the server has them all. */

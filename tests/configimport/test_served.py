@@ -135,7 +135,7 @@ def test_presets(server: Server, tmp_path: Path) -> None:
     assert server.post("/api/show", {"model": "imported/preset:x"})["details"]["format"] == "gguf"
     assert server.request("DELETE", "/api/delete", {"model": "imported/preset:x"})[0] == 200
     same = subprocess.run(
-        [sys.executable, "-m", "corral.cli.main", "config", "import", "-", "--format", "presets"],
+        [sys.executable, "-m", "corral.cli.main", "config", "import", "-", "--from", "presets"],
         input=source.read_text(),
         capture_output=True,
         text=True,
@@ -154,7 +154,7 @@ def test_presets(server: Server, tmp_path: Path) -> None:
         ([str(FIXTURES / "say.gguf")], "not UTF-8"),
         ([str(FIXTURES)], "is a directory"),
         ([__file__], "line"),
-        ([__file__, "--format", "toml"], "unknown format"),
+        ([__file__, "--from", "toml"], "cannot import from"),
         ([str(SOURCE), "-o", "/nonexistent/x/config.toml"], "no such file"),
     ],
 )

@@ -16,7 +16,14 @@ FILES: Candidates = {}  # compared by identity: the shell completes file names
 _HELP = Flag("help", "Show help", short="h")
 _MODEL_COMMANDS = ("MODEL", "SOURCE")  # the usage of a command that takes models begins with one of these
 _NEW_NAMES = ("create", "pull")  # their first word is not the name of a local model
-_FILE_FLAGS = ("file", "imatrix")
+_FILE_FLAGS = ("file", "imatrix", "output")
+_ACTIONS = {
+    "engine": "list info install build use remove",
+    "config": "show check path schema import",
+    "key": "create list show rotate revoke",
+    "audit": "show check",
+    "completion": "bash zsh fish",
+}
 # Names with any other character are dropped: they are not model names, and a shell could interpret them.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
 
@@ -39,6 +46,8 @@ def candidates_for(typed: list[str], current: str) -> Candidates:
         return _starting_with(_spellings(flags), current)
     if command is None:
         return {} if name else _starting_with(_command_names(), current)
+    if command.name == "config" and "import" in typed:
+        return FILES
     return _starting_with(_words_of(command, host), current)
 
 
@@ -108,10 +117,8 @@ def _words_of(command: Command, host: str) -> Candidates:
         from corral.cli.agents.agents import AGENTS
 
         return {agent.name: agent.title for agent in AGENTS}
-    if command.name == "engine":
-        return _plain("list build use builtin native")
-    if command.name == "completion":
-        return _plain("bash zsh fish")
+    if command.name in _ACTIONS:
+        return _plain(_ACTIONS[command.name])
     takes_models = command.name not in _NEW_NAMES and command.usage.startswith(_MODEL_COMMANDS)
     return _models(host) if takes_models else {}
 
@@ -126,7 +133,9 @@ def _values(flag: Flag, host: str) -> Candidates:
         from corral.weights.quantize.file_types import FILE_TYPES
 
         return _plain(" ".join(FILE_TYPES).lower())
-    return _plain({"sort": "name size modified", "format": "json"}.get(flag.name, ""))
+    return _plain(
+        {"sort": "name size modified", "format": "json", "from": "llama-swap presets"}.get(flag.name, "")
+    )
 
 
 def _plain(words: str) -> Candidates:

@@ -205,9 +205,7 @@ COMMANDS: tuple[Command, ...] = (
             Flag("origin", "show: print where each value comes from"),
             Flag("create", "import: create the models too, on the running server"),
             Flag("force", "import: replace the file that --output names"),
-            Flag(
-                "format", "import: what the file is: llama-swap or presets (default: by its name)", "string"
-            ),
+            Flag("from", "import: whose file it is: llama-swap or presets (default: by its name)", "string"),
             Flag("output", "import: write this file, and do not print", "string", "o"),
         ),
         needs_server=False,

@@ -50,9 +50,9 @@ def import_config(words: list[str], arguments: Arguments) -> int:
 
 def _format(source: str, arguments: Arguments) -> str:
     """Raises UsageError."""
-    named = arguments.get("format")
+    named = arguments.get("from")
     if named and named not in _FORMATS:
-        raise UsageError(f"unknown format '{named}', use one of {', '.join(_FORMATS)}")
+        raise UsageError(f"cannot import from '{named}', use one of {', '.join(_FORMATS)}")
     return named or ("presets" if Path(source).suffix.lower() == ".ini" else "llama-swap")
 
 
@@ -70,7 +70,7 @@ def _read(source: str, kind: str) -> Imported:
         raise CorralError(f"{source} is not UTF-8") from None
     except ImportFileError as exc:
         raise CorralError(
-            f"{source}: {exc}", hint="--format says what the file is, if its name does not"
+            f"{source}: {exc}", hint="--from says whose file it is, if its name does not"
         ) from None
 
 

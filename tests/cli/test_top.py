@@ -51,7 +51,7 @@ ANSWER: dict[str, Any] = {
     ],
     "requests": [
         {"id": "one", "model": LONG, "path": "/api/chat", "state": "running", "position": 0, "waited_ms": 0,
-         "tokens": 100, "tokens_per_s": 12.5, "key": "abcdefgh"},
+         "tokens": 100, "tokens_per_s": 12.5, "key": "abcdefgh", "priority": "batch"},
         {"id": "two", "model": LONG, "path": "/api/chat", "state": "slot", "position": 1, "waited_ms": 1500.0,
          "eta_ms": 2500.0, "tokens": 0},
     ],
@@ -76,7 +76,7 @@ def test_a_wide_picture_has_everything() -> None:
     assert "loading 25%" in text
     lines = {line.split()[0]: line.split() for line in text.splitlines() if line.split()}
     assert lines[LONG][1:] == ["4", "GB", "100%", "GPU", "1/4", "2", "12.5", "8192", "5", "minutes"]
-    assert lines["one"] == ["one", LONG, "runs", "0.0", "s", "100", "12.5", "/api/chat", "abcdefgh"]
+    assert lines["one"] == ["one", LONG, "runs", "0.0", "s", "100", "12.5", "/api/chat", "abcdefgh", "batch"]
     assert lines["two"][2:] == ["waits", "#1", "1.5", "s", "2.5", "s", "/api/chat"]
     assert lines["old"][2:] == ["200", "11:59:58", "2.50", "s", "12", "64", "33.3", "/v1/chat/completions"]
     assert lines["bad"][1:3] == ["404", "ModelNotFoundError"]
@@ -95,7 +95,7 @@ def test_no_line_is_wider_than_the_screen(width: int, name: str, size: int) -> N
     answer = copy.deepcopy(ANSWER)
     answer["models"][0] |= {"name": name, "size": size}
     answer["memory"]["devices"][0] |= {"name": name, "total": size}
-    answer["requests"][0] |= {"id": name, "key": name}
+    answer["requests"][0] |= {"id": name, "key": name, "priority": name}
     answer["version"] = name
     for line in shown(answer, width):
         assert display_width(line) <= width

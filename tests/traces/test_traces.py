@@ -237,6 +237,28 @@ def test_who_waits_has_a_span_for_it(fake_server: Callable[..., Server]) -> None
     collector.close()
 
 
+def test_a_reply_that_is_given_up(fake_server: Callable[..., Server]) -> None:
+    collector = Collector()
+    server = fake_server({"CORRAL_TRACES": "1", **sent_to(collector)}, tokens=10**6, delay_s=0.002)
+    with ExitStack() as stack:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
+        stack.callback(connection.close)
+        connection.request(
+            "POST", "/api/generate", json.dumps({"model": "m", "prompt": "hi"}), {"X-Request-Id": "one"}
+        )
+        wait_until(lambda: any(e.get("tokens", 0) > 3 for e in server.get("/api/queue")["queue"]))
+        response = connection.getresponse()
+        stack.callback(response.close)
+        assert server.request("DELETE", "/api/requests/one")[0] == 200
+        trace_id = response.getheader("traceparent", "").split("-")[1]
+    spans = collector.trace(trace_id, 6)
+    assert attributes(spans["decode"])["gen_ai.usage.output_tokens"] > 3
+    for name in ("POST /api/generate", "text_completion m:latest"):
+        assert attributes(spans[name])["error.type"] == "RequestCancelledError"
+        assert spans[name].status.code == 2
+    collector.close()
+
+
 @pytest.mark.parametrize("endpoint", ["hangs", "http://127.0.0.1:9", "http://192.0.2.1:4318", "nonsense"])
 def test_a_collector_that_does_not_answer_is_in_nobodys_way(
     start_server: Callable[..., Server], endpoint: str

@@ -35,6 +35,7 @@ _REQUESTS = (
     Column("TOK/S", 7, is_number=True),
     Column("PATH", 1),
     Column("KEY", 2),
+    Column("CLASS", 3),
 )
 _RECENT = (
     Column("RECENT", 9, is_cut=True),
@@ -175,6 +176,7 @@ def _request_row(look: Look, request: dict[str, Any]) -> tuple[str, ...]:
         f"{look.rate('request', str(request['id'])):.1f}" if tokens else "",
         str(request.get("path", "")),
         str(request.get("key", "")),
+        str(request.get("priority", "")),
     )
 
 

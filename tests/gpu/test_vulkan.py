@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,8 @@ from tests.conftest import Server
 
 QUESTION = {"role": "user", "content": "hello"}
 GREEDY = {"temperature": 0, "num_predict": 24, "num_ctx": 512}
+# Enough to have a model loaded; each token takes the software device a while.
+SHORT = {"num_predict": 2}
 
 
 def chat(server: Server, **options: Any) -> dict[str, Any]:
@@ -44,23 +47,82 @@ def test_a_chat_is_computed_there(
 
 
 def test_what_is_loaded_is_on_the_device(vulkan_server: Server) -> None:
-    chat(vulkan_server, num_gpu=99)
-    (model,) = vulkan_server.get("/api/ps")["models"]
-    assert model["size_vram"] > 0
+    """As the engine says it: every layer, the output among them, and the bytes of all buffers."""
+    model = loaded(vulkan_server, num_gpu=99)
+    assert model["gpu_layers"] == model["layers"] == _layer_count(vulkan_server) + 1
+    (device,) = [device for device in model["devices"] if device["name"] == "Vulkan0"]
+    assert device["layers"] == model["layers"]
+    assert model["size_vram"] == device["size"] > 0
+    assert "fallback" not in model
+
+
+def test_without_being_asked(vulkan_server: Server) -> None:
+    """A device that is there is used; `device_policy` may insist."""
+    for options in (SHORT, {"device_policy": "prefer_gpu"}, {"device_policy": "require_gpu"}):
+        model = loaded(vulkan_server, **options)
+        assert model["gpu_layers"] == model["layers"]
+
+
+def test_some_of_the_layers(vulkan: dict[str, str], vulkan_server: Server) -> None:
+    """`num_gpu` counts layers, the output first; what is left on the processor is said."""
+    _needs_processor(vulkan)
+    whole = loaded(vulkan_server, num_gpu=99)
+    part = loaded(vulkan_server, num_gpu=2)
+    assert part["gpu_layers"] == 2
+    assert part["layers"] == whole["layers"]
+    assert 0 < part["size_vram"] < whole["size_vram"]
+
+
+def test_a_device_that_has_to_be_used(vulkan: dict[str, str], vulkan_server: Server) -> None:
+    """With layers left on the processor the load is refused."""
+    _needs_processor(vulkan)
+    assert "require_gpu" in refused(vulkan_server, num_gpu=1, device_policy="require_gpu")
 
 
 def test_the_processor_alone(
     vulkan: dict[str, str], vulkan_server: Server, timed: Callable[[str], list[str]]
 ) -> None:
-    """`num_gpu` 0 leaves nothing on the device."""
-    if "CORRAL_LLAMA_SERVER" in vulkan:
-        pytest.skip("the ready-made engine was compiled for a processor with AMX, and dies on others")
-    vulkan_server.post("/api/generate", {"model": "corral-tiny", "keep_alive": 0})
-    before = len(timed("FLASH_ATTN_EXT"))
-    assert chat(vulkan_server, num_gpu=0)["done"]
-    (model,) = vulkan_server.get("/api/ps")["models"]
-    assert model["size_vram"] == 0
-    assert len(timed("FLASH_ATTN_EXT")) == before
+    """`num_gpu` 0 leaves nothing on the device, and so does the policy."""
+    _needs_processor(vulkan)
+    for options in ({"num_gpu": 0}, {"device_policy": "cpu"}):
+        vulkan_server.post("/api/generate", {"model": "corral-tiny", "keep_alive": 0})
+        before = len(timed("FLASH_ATTN_EXT"))
+        assert loaded(vulkan_server, **options)["size_vram"] == 0
+        assert len(timed("FLASH_ATTN_EXT")) == before
+
+
+def test_two_models_at_a_time(vulkan_server: Server) -> None:
+    vulkan_server.create("embed", "embed")
+    chat(vulkan_server, num_gpu=99, **SHORT)
+    vulkan_server.post("/api/embed", {"model": "embed", "input": "a horse"})
+    models = {model["name"]: model["size_vram"] for model in vulkan_server.get("/api/ps")["models"]}
+    assert set(models) == {"corral-tiny:latest", "embed:latest"}
+    assert all(size > 0 for size in models.values())
+
+
+def test_a_device_without_room(vulkan: dict[str, str], devices: tuple[EngineDevice, ...]) -> None:
+    """Memory that runs out while a model is loaded: less is tried, step by step, down to the processor.
+
+    The engine refuses buffers above a limit, as a driver does that has no memory left.
+    """
+    _needs_processor(vulkan)
+    server = Server(
+        **vulkan,
+        OLLAMA_IGPU_ENABLE="1",
+        GGML_VK_FORCE_MAX_BUFFER_SIZE="65536",
+        GGML_VK_FORCE_MAX_ALLOCATION_SIZE="65536",
+    )
+    try:
+        server.post("/api/pull", {"model": "corral-tiny", "stream": False})
+        model = loaded(server, **SHORT)
+        assert model["size_vram"] == 0
+        assert "out of memory on Vulkan0" in model["fallback"]
+        retries = [line for line in server.log if "retry after out of memory" in line]
+        assert len(retries) > 1, "layers go before the device does"
+        assert any("out of memory on Vulkan0" in line and "/api/chat" in line for line in server.log)
+        assert refused(server, device_policy="require_gpu")
+    finally:
+        server.close()
 
 
 def test_embeddings(vulkan_server: Server, server: Server) -> None:
@@ -69,6 +131,28 @@ def test_embeddings(vulkan_server: Server, server: Server) -> None:
     body = {"model": "embed", "input": "a horse in a meadow"}
     ours, theirs = (one.post("/api/embed", body)["embeddings"][0] for one in (vulkan_server, server))
     assert sum(a * b for a, b in zip(ours, theirs, strict=True)) > 0.999
+
+
+def refused(server: Server, **options: Any) -> str:
+    """The error of a chat that cannot be."""
+    body = {"model": "corral-tiny", "messages": [QUESTION], "stream": False}
+    status, data = server.request("POST", "/api/chat", {**body, "options": {**GREEDY, **options}})
+    assert status >= 400
+    return str(json.loads(data)["error"])
+
+
+def loaded(server: Server, **options: Any) -> dict[str, Any]:
+    """What `/api/ps` says of the chat's model, after a chat with options if there are any."""
+    if options:
+        chat(server, **{**SHORT, **options})
+    (model,) = [model for model in server.get("/api/ps")["models"] if model["name"] == "corral-tiny:latest"]
+    assert isinstance(model, dict)
+    return model
+
+
+def _needs_processor(vulkan: dict[str, str]) -> None:
+    if "CORRAL_LLAMA_SERVER" in vulkan:
+        pytest.skip("the ready-made engine was compiled for a processor with AMX, and dies on others")
 
 
 def _info(server: Server) -> dict[str, Any]:

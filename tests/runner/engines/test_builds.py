@@ -243,7 +243,7 @@ def test_what_old_headers_lack_is_added(tmp_path: Path, monkeypatch: pytest.Monk
     source, program = tmp_path / "use.cpp", tmp_path / "use"
     source.write_text(USE)
     for flags in ([], ["-isystem", str(machine.parent)]):
-        command = ["c++", "-std=c++17", *flags, str(source), "-o", str(program)]
+        command = ["c++", "-std=c++17", "-Wpedantic", "-Werror", *flags, str(source), "-o", str(program)]
         done = subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert subprocess.run([str(program)], check=False).returncode == 0

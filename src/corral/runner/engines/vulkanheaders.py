@@ -21,6 +21,7 @@ _OLDEST = 239
 # Structures and numbers are those of the Vulkan specification.
 _ADDITION = """\
 #pragma once
+#pragma GCC system_header
 #include_next <vulkan/vulkan.hpp>
 #include <vector>
 

@@ -119,6 +119,7 @@ def test_another_card_then_the_processor(fake_server: Callable[..., Server]) -> 
     ask(server)
     entry = loaded(server)
     assert (entry["size_vram"], entry.get("devices", [])) == (0, [])
+    assert entry["fallback"] == "out of memory on CUDA0, CUDA1: all layers are on the CPU"
     assert 'fallback="out of memory on CUDA0, CUDA1: all layers are on the CPU"' in request_line(server)
     assert "devices=CPU" in request_line(server)
 

@@ -73,12 +73,6 @@ def test_some_of_the_layers(vulkan: dict[str, str], vulkan_server: Server) -> No
     assert 0 < part["size_vram"] < whole["size_vram"]
 
 
-def test_a_device_that_has_to_be_used(vulkan: dict[str, str], vulkan_server: Server) -> None:
-    """With layers left on the processor the load is refused."""
-    _needs_processor(vulkan)
-    assert "require_gpu" in refused(vulkan_server, num_gpu=1, device_policy="require_gpu")
-
-
 def test_the_processor_alone(
     vulkan: dict[str, str], vulkan_server: Server, timed: Callable[[str], list[str]]
 ) -> None:
@@ -101,26 +95,29 @@ def test_two_models_at_a_time(vulkan_server: Server) -> None:
 
 
 def test_a_device_without_room(vulkan: dict[str, str], devices: tuple[EngineDevice, ...]) -> None:
-    """Memory that runs out while a model is loaded: less is tried, step by step, down to the processor.
+    """Memory that runs out while a model is loaded: slots, then layers are given up, in the end the device.
 
-    The engine refuses buffers above a limit, as a driver does that has no memory left.
+    The engine refuses buffers above a limit that every tensor is below, as a driver does that has no memory left.
     """
     _needs_processor(vulkan)
-    server = Server(
-        **vulkan,
-        OLLAMA_IGPU_ENABLE="1",
-        GGML_VK_FORCE_MAX_BUFFER_SIZE="65536",
-        GGML_VK_FORCE_MAX_ALLOCATION_SIZE="65536",
-    )
+    limits = {
+        "GGML_VK_FORCE_MAX_BUFFER_SIZE": str(1 << 20),
+        "GGML_VK_FORCE_MAX_ALLOCATION_SIZE": str(1 << 30),
+    }
+    server = Server(**vulkan, **limits, OLLAMA_IGPU_ENABLE="1")
     try:
         server.post("/api/pull", {"model": "corral-tiny", "stream": False})
         model = loaded(server, **SHORT)
         assert model["size_vram"] == 0
-        assert "out of memory on Vulkan0" in model["fallback"]
-        retries = [line for line in server.log if "retry after out of memory" in line]
-        assert len(retries) > 1, "layers go before the device does"
-        assert any("out of memory on Vulkan0" in line and "/api/chat" in line for line in server.log)
-        assert refused(server, device_policy="require_gpu")
+        assert model["fallback"] == "out of memory on Vulkan0: all layers are on the CPU"
+        steps = re.findall(r"retry after out of memory: ([^\"]*)", "\n".join(server.log))
+        assert steps[0] == "slots 4 -> 1"
+        assert any(step.startswith("GPU layers automatic -> ") for step in steps)
+        assert steps[-1] == "devices Vulkan0 -> CPU"
+        assert "ran out of memory" in refused(server, device_policy="require_gpu")
+        assert "/api/chat" in next(
+            line for line in server.log if 'fallback="out of memory on Vulkan0' in line
+        )
     finally:
         server.close()
 

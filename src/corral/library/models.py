@@ -344,11 +344,12 @@ def _cloud_tag(base: str) -> str:
 
 
 def _on_devices(info: LoadedInfo) -> dict[str, Any]:
-    """Where a model is, if GPUs may have been used: fields that Ollama does not have."""
+    """Where a model is, if GPUs may have been used, and why it is not on them: fields that Ollama does not have."""
+    reason = {"fallback": info.fallback} if info.fallback else {}
     load = info.load
     if load is None:
-        return {}
-    found: dict[str, Any] = {
+        return dict(reason)
+    return {
         "gpu_layers": load.offloaded,
         "layers": load.layer_count,
         "devices": [
@@ -356,8 +357,8 @@ def _on_devices(info: LoadedInfo) -> dict[str, Any]:
             | ({} if part.layers is None else {"layers": part.layers})
             for part in load.devices
         ],
+        **reason,
     }
-    return found | ({"fallback": info.fallback} if info.fallback else {})
 
 
 def _in_groups(info: LoadedInfo) -> dict[str, Any]:

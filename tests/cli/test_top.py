@@ -1,4 +1,4 @@
-"""`corral top`: its picture at any size, its keys on a real terminal, and what it does without one."""
+"""`corral top`: its frame at any size, its keys on a real terminal, and what it does without one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from corral.cli.terminal.formatting import display_width
 from corral.cli.top.answer import ask
 from corral.cli.top.cells import Column, fit, table
 from corral.cli.top.figures import Rates
-from corral.cli.top.view import choices, picture
+from corral.cli.top.view import choices, frame
 from corral.hostaddress import HostAddress
 from tests.cli.screen import Screen
 from tests.conftest import Server
@@ -65,10 +65,10 @@ ANSWER: dict[str, Any] = {
 
 
 def shown(answer: dict[str, Any], width: int) -> list[str]:
-    return [line.text for line in picture(Rates().look(answer, 0.0), width, address="http://x:1", now=NOW)]
+    return [line.text for line in frame(Rates().look(answer, 0.0), width, address="http://x:1", now=NOW)]
 
 
-def test_a_wide_picture_has_everything() -> None:
+def test_a_wide_frame_has_everything() -> None:
     text = "\n".join(shown(ANSWER, 200))
     assert "corral 1.2.3  http://x:1  up 1 h 30 min  1 running  3 waiting" in text
     assert "RAM   [###############-----] 24 GB of 32 GB used" in text
@@ -82,7 +82,7 @@ def test_a_wide_picture_has_everything() -> None:
     assert lines["bad"][1:3] == ["404", "ModelNotFoundError"]
 
 
-def test_a_narrow_picture_keeps_what_matters() -> None:
+def test_a_narrow_frame_keeps_what_matters() -> None:
     lines = shown(ANSWER, 40)
     assert all(display_width(line) <= 40 for line in lines)
     text = "\n".join(lines)

@@ -12,7 +12,7 @@ from corral.cli.terminal.screen import is_terminal, terminal_size, tidy_end
 from corral.cli.top.answer import ask
 from corral.cli.top.figures import Rates
 from corral.cli.top.poller import TIMEOUT_S, Poller
-from corral.cli.top.view import picture
+from corral.cli.top.view import frame
 
 # The width of what goes into a pipe or a file.
 _WIDE = 1000
@@ -33,7 +33,7 @@ def top(client: Client, arguments: Arguments) -> None:
     if arguments.has("once") or not is_live:
         width = terminal_size(sys.stdout)[0] if is_terminal(sys.stdout) else _WIDE
         look = Rates().look(answer, time.monotonic())
-        for line in picture(look, width, address=client.address.url()):
+        for line in frame(look, width, address=client.address.url()):
             print(line.text)
         return
     from corral.cli.top.live import Live

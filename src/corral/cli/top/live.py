@@ -1,4 +1,4 @@
-"""The live view: which line is chosen, what keys do, and which part of the picture the screen has room for."""
+"""The live view: which line is chosen, what keys do, and which part of the frame the screen has room for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from corral.cli.terminal.screen import safe
 from corral.cli.top.cells import fit
 from corral.cli.top.poller import Poller, Status
 from corral.cli.top.screen import FullScreen
-from corral.cli.top.view import Line, choices, picture
+from corral.cli.top.view import Line, choices, frame
 
 _KEYS = "q quit  ↑↓ choose  u unload model  c cancel request"
 _SHORT_KEYS = "q quit  u unload  c cancel"
@@ -95,7 +95,7 @@ class Live:
         width, height = self._screen.size
         if self._chosen is not None and self._chosen not in choices(status.look):
             self._chosen = None
-        lines = [self._marked(line) for line in picture(status.look, width, address=self._address)]
+        lines = [self._marked(line) for line in frame(status.look, width, address=self._address)]
         self._screen.draw([*self._part(lines, height - 1), self._bottom(status, width)])
 
     def _marked(self, line: Line) -> Line:

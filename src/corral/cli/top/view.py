@@ -1,4 +1,4 @@
-"""The picture of a look: lines of text with their styles, for any size of a screen."""
+"""The frame of a look: lines of text with their styles, for any size of a screen."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ class Line:
 
 
 def choices(look: Look) -> list[tuple[str, str]]:
-    """What can be chosen, in the order of the picture."""
+    """What can be chosen, in the order of the frame."""
     models = [("model", str(model["name"])) for model in look.answer["models"]]
     return [*models, *(("request", str(request["id"])) for request in look.answer["requests"])]
 
 
-def picture(look: Look, width: int, *, address: str = "", now: datetime.datetime | None = None) -> list[Line]:
+def frame(look: Look, width: int, *, address: str = "", now: datetime.datetime | None = None) -> list[Line]:
     """Everything, as many lines as it takes; none is wider than `width`."""
     now = now or datetime.datetime.now(datetime.UTC)
     answer = look.answer

@@ -21,9 +21,13 @@ export function ChatHead({ chat, settings, onChange }: Props): VNode {
   return (
     <div class="chat-head">
       <ModelPicker value={settings.model} onChoose={(model) => onChange({ model })} />
-      <h2 class="chat-title" dir="auto">
-        {chat ? chat.title || texts.untitled : ""}
-      </h2>
+      {chat ? (
+        <h2 class="chat-title" dir="auto">
+          {chat.title || texts.untitled}
+        </h2>
+      ) : (
+        <span class="chat-title" />
+      )}
       <div class="chat-head-tools">
         <IconButton icon={SlidersHorizontal} label={texts.settings} onClick={() => (isSettingsOpen.value = true)} />
         {chat && (

@@ -31,7 +31,7 @@ export function ChatList(): VNode {
     { keys: "mod+k", group: "chat", label: (all) => all.chat.shortcutSearch, run: () => field.current?.focus() },
   ]);
   return (
-    <div class="chat-list">
+    <div class="chat-list" role="region" aria-label={texts.chats}>
       <div class="chat-list-head">
         <a class="button" data-kind="plain" href={link("chat")} onClick={() => (wantsComposer.value += 1)}>
           <Icon of={SquarePen} />

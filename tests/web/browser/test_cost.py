@@ -1,0 +1,123 @@
+"""What the page costs: bytes of the first load, processor time of long chats and of streams. No clock decides.
+
+The figures are printed (`-s`, or in the summary of a failure).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from tests.conftest import Server
+from tests.web.browser.conftest import Opens
+from tests.web.browser.stage import Script, Stage
+from tests.web.browser.talk import Talk
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+FIRST_LOAD_BYTES = 120_000
+OPEN_MS = 300
+MESSAGES = 1000
+TOKENS = 400
+TOKENS_PER_S = 100
+CORE_SHARE = 0.30
+BLOCKS = (
+    "A paragraph with **bold**, *italic*, `code` and a [link](https://example.com/).\n\n",
+    "```python\ndef double(value: int) -> int:\n    return 2 * value\n```\n\n",
+    "- one\n- two\n- three\n\n",
+    "| name | size |\n|---|--:|\n| a | 1 |\n| b | 2 |\n\n",
+    "The root of $x^2 + 1$ is not real.\n\n",
+)
+
+
+def long_chat(messages: int) -> bytes:
+    """An exported chat of questions and answers with everything that Markdown has."""
+    kept = [
+        {
+            "id": f"m{number}",
+            "parentId": f"m{number - 1}" if number else None,
+            "role": "assistant" if number % 2 else "user",
+            "content": "".join(BLOCKS[number % 3 :]) if number % 2 else f"Question {number}?",
+            "model": "tiny",
+            "state": "done",
+        }
+        for number in range(messages)
+    ]
+    chat = {"title": "long", "leaf": f"m{messages - 1}", "settings": {"model": "tiny"}}
+    return json.dumps(
+        {"format": "corral-chats", "version": 1, "chats": [{"chat": chat, "messages": kept}]}
+    ).encode()
+
+
+def test_first_load_in_the_browser(opens: Opens, server: Server) -> None:
+    """Everything that is fetched until the first page stands, as it comes over the wire, the code of the page too."""
+    screen = opens(server.base)
+    sizes: dict[str, int] = screen.evaluate(
+        """() => Object.fromEntries(performance.getEntries()
+            .filter((each) => each.encodedBodySize !== undefined && each.name.includes("/ui/"))
+            .map((each) => [each.name.replace(/.*\\/ui\\//, "") || "html", each.encodedBodySize]))"""
+    )
+    print(f"first load: {sum(sizes.values())} bytes in {len(sizes)} files")
+    assert len(sizes) >= 3 and sum(sizes.values()) > 20_000, sizes
+    assert sum(sizes.values()) <= FIRST_LOAD_BYTES, sizes
+
+
+def test_chat_of_1000_messages_opens_at_once(opens: Opens, server: Server) -> None:
+    """Processor time of the page's main thread from the click to the end of the chat on the screen."""
+    talk: Talk = opens(server.base, "settings", kind=Talk)
+    file = {"name": "long.json", "mimeType": "application/json", "buffer": long_chat(MESSAGES)}
+    talk.page.locator('main input[type="file"]').set_input_files(file)
+    talk.sees("1 chat was imported")
+    talk.reload()  # nothing of it is in memory
+    talk.go("chat")  # the code of the page is loaded
+    session = talk.page.context.new_cdp_session(talk.page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    before = main_thread_s(session)
+    talk.chat("long").locator("a").click()
+    talk.page.locator(f"article:nth-of-type({MESSAGES}) .markdown").wait_for()
+    talk.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+    spent_ms = (main_thread_s(session) - before) * 1000
+    print(f"{MESSAGES} messages: {spent_ms:.0f} ms of processor time to open")
+    assert talk.page.locator("article").count() == MESSAGES
+    assert spent_ms < OPEN_MS
+
+
+def main_thread_s(session: Any) -> float:
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    return float(next(each["value"] for each in metrics if each["name"] == "TaskDuration"))
+
+
+def paced(tokens: int) -> Iterator[bytes]:
+    """Tokens as an engine of this speed sends them."""
+    text = "".join(BLOCKS) * 20
+    size = len(text) // tokens
+    start = time.monotonic()
+    for number in range(tokens):
+        time.sleep(max(0.0, start + number / TOKENS_PER_S - time.monotonic()))
+        message = {"role": "assistant", "content": text[number * size : (number + 1) * size]}
+        yield json.dumps({"model": "tiny", "message": message, "done": False}).encode() + b"\n"
+    yield b'{"model":"tiny","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop"}\n'
+
+
+def test_stream_of_100_tokens_a_second_costs_little(opens: Opens, stage: Stage, chromium: Browser) -> None:
+    """Processor time of all renderers: for 100 tokens less than 0.3 s, which is 30 % of a core at that speed."""
+    talk: Talk = opens(stage.base, kind=Talk)
+    stage.play("/api/chat", lambda _: Script(paced(TOKENS)))
+    talk.ask("warm up: the highlighter and the formulas are loaded")
+    session = chromium.new_browser_cdp_session()
+    before = renderers_s(session)
+    talk.ask("again")
+    spent_s = renderers_s(session) - before
+    session.detach()
+    share = spent_s / TOKENS * TOKENS_PER_S
+    print(f"{TOKENS_PER_S} tokens/s: {share:.1%} of a core")
+    assert spent_s > 0
+    assert share < CORE_SHARE
+
+
+def renderers_s(session: Any) -> float:
+    processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    return float(sum(each["cpuTime"] for each in processes if each["type"] == "renderer"))

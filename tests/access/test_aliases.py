@@ -119,6 +119,35 @@ def test_an_alias_for_vectors(aliased: KeyedServer, bound: dict[str, str], path:
     assert ask(aliased, path, body, "vectors", bound)[0] == 200
 
 
+def test_aliases_in_paths_and_forms(aliased: KeyedServer, bound: dict[str, str]) -> None:
+    status, answer = aliased.request("GET", "/v1/models/open", None, bound)
+    assert status == 200, answer
+    for name in ("shut", "say-shadow"):
+        status, answer = aliased.request("GET", f"/v1/models/{name}", None, bound)
+        assert status == 403 and b"secret" not in answer
+        parts = [
+            f'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\n{name}\r\n',
+            '--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\nRIFF\r\n--x--\r\n',
+        ]
+        form = {**bound, "Content-Type": "multipart/form-data; boundary=x"}
+        status, answer = aliased.request("POST", "/v1/audio/transcriptions", "".join(parts).encode(), form)
+        assert status in (400, 403) and b"secret" not in answer
+    for path in ("/api/events", "/api/queue", "/api/ps", "/api/tags", "/v1/models", "/api/origins"):
+        headers = {**bound, "Accept": "application/json"}
+        status, answer = aliased.request("GET", path, None, headers)
+        assert status == 200 and b"secret" not in answer, path
+
+
+def test_a_stored_response_by_an_alias(aliased: KeyedServer, bound: dict[str, str]) -> None:
+    """What came before was of a model that the key may use; the next request may name another one."""
+    first = {"model": "open", "input": "now A", "store": True}
+    made = json.loads(aliased.request("POST", "/v1/responses", first, bound)[1])
+    for name, wanted in (("open", 200), ("shut", 403)):
+        follow = {"model": name, "input": "now A", "previous_response_id": made["id"]}
+        status, answer = aliased.request("POST", "/v1/responses", follow, bound)
+        assert status == wanted and b"secret" not in answer
+
+
 def test_what_changes_models_knows_no_alias(aliased: KeyedServer, bound: dict[str, str]) -> None:
     for method, path, body in (
         ("DELETE", "/api/delete", {"model": "open"}),

@@ -18,7 +18,7 @@ export function UsageChart({ chart, name, write }: { chart: Chart; name: string;
   const high = HEIGHT - TOP - BOTTOM;
   const y = (value: number): number => TOP + high - (high * value) / top;
   const step = (WIDTH - LEFT) / Math.max(1, days.length);
-  const every = Math.ceil(days.length / 7);
+  const every = Math.ceil(days.length / 5);
   return (
     <svg class="usage-chart" viewBox={`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label={name}>
       {lines.map((value) => (

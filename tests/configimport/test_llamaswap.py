@@ -128,6 +128,8 @@ def test_options(options: str, values: dict[str, Any]) -> None:
         ("--something-new 5", "--something-new 5: Corral does not know this option"),
         ("--api-key sk-hidden", "--api-key ...: keys are made by corral key create"),
         ("-hft hf_hidden", "-hft ...: set HF_TOKEN"),
+        ("--new-password hidden", "--new-password ...: Corral does not know this option"),
+        ("--api-key-file keys.txt", "--api-key-file keys.txt: keys are made by"),
         ("--chat-template-kwargs {}", 'requests choose: "think"'),
         ("--pooling mean", "the model"),
         ("--lora a.gguf,b.gguf", "one adapter"),

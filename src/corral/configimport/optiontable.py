@@ -27,7 +27,8 @@ _GPU = re.compile(r"(?:CUDA|Vulkan|ROCm|SYCL|HIP|MTL|Metal)([0-9]{1,3})", re.IGN
 # What people write for "all layers".
 _ALL_LAYERS = 99
 _CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
-_SECRETS = ("api-key", "LLAMA_API_KEY", "hf-token", "hft", "HF_TOKEN")
+# Options whose values are not repeated, also those that are not known; a file's name is no secret.
+_SECRET = re.compile(r"^hft$|key|token|passw|secret", re.IGNORECASE)
 _AUTOMATIC = "Corral does this by itself"
 _MAX_SHOWN = 80
 _INT32 = 2**31 - 1
@@ -113,7 +114,7 @@ def _nothing(*, is_switch: bool = False) -> _Option:
 
 def _shown(name: str, value: str) -> str:
     dashes = "-" if len(name) < 4 and name.isalpha() else "--"
-    if name in _SECRETS:
+    if value and _SECRET.search(name) and not name.lower().endswith("file"):
         value = "..."
     return f"{dashes}{name}{f' {value[:_MAX_SHOWN]}' if value else ''}"
 

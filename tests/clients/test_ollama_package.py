@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -146,11 +146,17 @@ def test_structured_output(client: ollama.Client) -> None:
         assert value["n"] in (1, 2, 3)
 
 
-def test_ps_beside_members_of_our_own(client: ollama.Client, server: Server) -> None:
+def test_ps_beside_members_of_our_own(fake_server: Callable[..., Server]) -> None:
     """What `/api/ps` says of the queue is in nobody's way."""
-    client.generate(model="say", prompt="now A")
-    found = {model["name"]: model for model in server.get("/api/ps")["models"]}
-    assert found["say:latest"]["queue"]["slots"] > 0
-    running = {model.name: model for model in client.ps().models}
-    assert running["say:latest"].size == found["say:latest"]["size"]
-    assert running["say:latest"].context_length == found["say:latest"]["context_length"]
+    server = fake_server({"OLLAMA_NUM_PARALLEL": "1"}, tokens=10**6, delay_s=0.002)
+    client = ollama.Client(host=server.base)
+    stream = client.generate(model="m", prompt="now A", stream=True)
+    next(stream)
+    [found] = server.get("/api/ps")["models"]
+    assert (found["queue"]["slots"], found["queue"]["position"]) == (1, 1)
+    [running] = client.ps().models
+    assert (running.name, running.size, running.context_length) == (
+        "m:latest", found["size"], found["context_length"],
+    )  # fmt: skip
+    stream.close()  # type: ignore[attr-defined]  # it is a generator
+    client._client.close()

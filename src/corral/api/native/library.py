@@ -86,13 +86,15 @@ class LibraryHandlers:
         entries = self._library.ps(self._scheduler.loaded())
         states = {state.name: state for state in self._scheduler.states()}
         for entry in entries:
-            if state := states.get(entry["name"]):
-                entry["queue"] = self._queue_of(state)
+            if (state := states.get(entry["name"])) and (queue := self._queue_of(state)):
+                entry["queue"] = queue
         await exchange.respond(200, encode({"models": entries}), JSON_UTF8)
 
     def _queue_of(self, state: RunnerState) -> dict[str, Any]:
-        """What one more request would find. Ollama does not have this member."""
+        """What one more request would find, if it had to wait. Ollama does not have this member."""
         place = self._live.next_place(state.name, state.running_count)
+        if not place.position:
+            return {}
         found = {
             "slots": state.slot_count,
             "running": state.running_count,

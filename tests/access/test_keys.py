@@ -6,6 +6,8 @@ import multiprocessing
 import sqlite3
 import stat
 import time
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -141,6 +143,22 @@ def test_the_tables_are_strict_and_numbered(store: KeyStore) -> None:
     connection.close()
     with pytest.raises(DatabaseError, match="later version"):
         store.all_keys()
+
+
+def test_keys_of_earlier_versions_are_read(store: KeyStore) -> None:
+    """Each schema is brought up to the newest one; keys without a class are of the usual one."""
+    store.path.parent.mkdir()
+    with closing(open_database(store.path, replace(KEYS, migrations=KEYS.migrations[:1]))) as connection:
+        row = ("abcdefgh", "old", b"x", '["infer"]', 1)
+        connection.execute(
+            "INSERT INTO keys (id, name, digest, scopes, created_ns) VALUES (?, ?, ?, ?, ?)", row
+        )
+    [key] = store.all_keys()
+    assert (key.name, key.scopes, key.rpm, key.priority) == ("old", ("infer",), 0, "normal")
+    made, _ = store.create(KeyOrder("new", priority="batch"))
+    assert store.find(made.id).priority == "batch"
+    with closing(sqlite3.connect(store.path)) as connection, pytest.raises(sqlite3.IntegrityError):
+        connection.execute("UPDATE keys SET priority = 'high'")
 
 
 def test_files_that_cannot_be_used(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -13,7 +14,7 @@ from itertools import combinations
 
 from corral.configfile.problems import Reporter, toml_string
 from corral.configfile.sections import MODES, Group, names_of
-from corral.errors import CorralError
+from corral.errors import CorralError, InvalidModelNameError
 from corral.names import ModelName
 
 GROUP_NAME = "[A-Za-z0-9_.-]{1,60}"
@@ -83,5 +84,7 @@ def groups_of(name: str, groups: tuple[Group, ...]) -> tuple[Group, ...]:
     """Those that a model is in, by its short name."""
     if not groups:
         return ()
-    names = (*names_of(name), ModelName.parse(name).full().lower())
+    names = names_of(name)
+    with contextlib.suppress(InvalidModelNameError):
+        names = (*names, ModelName.parse(name).full().lower())
     return tuple(group for group in groups if group.has(names))

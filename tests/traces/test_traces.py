@@ -154,6 +154,11 @@ def test_errors(traced: Server, collector: Collector) -> None:
     assert attributes(spans["POST /api/chat"])["error.type"] == "ModelNotFoundError"
     assert spans["POST /api/chat"].status.code == 0  # the client's fault is not an error of the server
     assert spans["chat nobody"].status.code == 2
+    named = {"model": "http://user:canarysecret@127.0.0.1:9/library/m", "messages": MESSAGES}
+    _, answered, _ = ask(traced, "/api/chat", named)
+    spans = collector.trace(trace_of(answered)[0], 2)
+    assert "canarysecret" not in str(spans)
+    assert any("http://***@127.0.0.1:9/library/m" in name for name in spans)
     status, answered, _ = ask(traced, "/api/nothing", None, method="GET")
     assert status == 404
     assert attributes(collector.trace(trace_of(answered)[0], 1)["GET"])["http.response.status_code"] == 404

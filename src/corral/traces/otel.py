@@ -21,6 +21,7 @@ from corral import __version__
 from corral.requestfacts import RequestFacts
 from corral.tracenotes import Answered, TraceNotes, Value
 from corral.traces.exporters import exporters, log_sparingly
+from corral.urlsecrets import without_userinfo
 
 _log = logging.getLogger("corral.traces")
 # How long the end of the server waits for the last spans to be sent.
@@ -71,7 +72,7 @@ class Trace:
         span.end()
 
     def _end_work(self, operation: str, answered: Answered, facts: RequestFacts, notes: TraceNotes) -> None:
-        model = facts.served_model or facts.model[:_MAX_NAME_CHARS]
+        model = facts.served_model or _asked_for(facts)
         work = self._tracer.start_span(
             f"{operation} {model}".rstrip(),
             set_span_in_context(self._span),
@@ -142,7 +143,7 @@ def _work_attributes(operation: str, facts: RequestFacts, notes: TraceNotes) -> 
     found: dict[str, Value] = {
         "gen_ai.operation.name": operation,
         "gen_ai.provider.name": "corral",
-        "gen_ai.request.model": facts.model[:_MAX_NAME_CHARS] or facts.served_model,
+        "gen_ai.request.model": _asked_for(facts) or facts.served_model,
         "gen_ai.response.model": facts.served_model,
         "gen_ai.usage.input_tokens": facts.prompt_tokens,
         "gen_ai.usage.cache_read.input_tokens": facts.cached_tokens,
@@ -152,6 +153,11 @@ def _work_attributes(operation: str, facts: RequestFacts, notes: TraceNotes) -> 
     if facts.first_piece_ns:
         found["gen_ai.response.time_to_first_chunk"] = (facts.first_piece_ns - facts.begun_ns) / 1e9
     return {name: value for name, value in found.items() if value != ""}
+
+
+def _asked_for(facts: RequestFacts) -> str:
+    """The model as the client named it, which may be anything."""
+    return without_userinfo(facts.model)[:_MAX_NAME_CHARS]
 
 
 def _set_error(span: Span, answered: Answered, *, is_server: bool) -> None:

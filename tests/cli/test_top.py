@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from corral.access.keys import KeyOrder
@@ -90,6 +90,7 @@ def test_a_narrow_frame_keeps_what_matters() -> None:
         assert wanted in text
 
 
+@example(2, "\n", 1)
 @given(st.integers(1, 300), st.text(max_size=30), st.integers(0, 10**12))
 def test_no_line_is_wider_than_the_screen(width: int, name: str, size: int) -> None:
     answer = copy.deepcopy(ANSWER)

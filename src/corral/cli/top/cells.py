@@ -29,7 +29,7 @@ class Column:
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[str]:
     """The heading and a line for each row, none of them wider than `width`."""
-    cells = [[column.title for column in columns], *([_plain(cell) for cell in row] for row in rows)]
+    cells = [[column.title for column in columns], *([plain(cell) for cell in row] for row in rows)]
     wanted = [max(display_width(row[i]) for row in cells) for i in range(len(columns))]
     widths = _widths(columns, wanted, width)
     return [
@@ -59,7 +59,7 @@ def _widths(columns: Sequence[Column], wanted: Sequence[int], width: int) -> dic
     return sizes
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text from the server on one line."""
     return safe(text).replace("\n", " ").replace("\t", " ")
 

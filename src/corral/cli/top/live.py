@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 
-from corral.cli.terminal.screen import safe
-from corral.cli.top.cells import fit
+from corral.cli.top.cells import fit, plain
 from corral.cli.top.poller import Poller, Status
 from corral.cli.top.screen import FullScreen
 from corral.cli.top.view import Line, choices, frame
@@ -118,12 +117,12 @@ class Live:
         if self._asked is not None:
             kind, name = self._asked
             what = "Unload" if kind == "model" else "Cancel request"
-            return Line(fit(safe(f"{what} {name}? y/n"), width), "bold")
+            return Line(fit(plain(f"{what} {name}? y/n"), width), "bold")
         if status.problem:
-            return Line(fit(safe(f"Lost the server, trying again: {status.problem}"), width), "alarm")
+            return Line(fit(plain(f"Lost the server, trying again: {status.problem}"), width), "alarm")
         age_s = time.monotonic() - status.looked_s
         if age_s > _OLD_S:
             return Line(fit(f"The server has not answered for {age_s:.0f} s", width), "alarm")
         if text := self._notice or status.news:
-            return Line(fit(safe(text), width), "bold")
+            return Line(fit(plain(text), width), "bold")
         return Line(fit(_KEYS if len(_KEYS) <= width else _SHORT_KEYS, width), "dim")

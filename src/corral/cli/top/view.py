@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 from corral.cli.models.listing import processor_of
 from corral.cli.terminal.formatting import display_width, format_age, format_bytes, parse_time
-from corral.cli.terminal.screen import safe
-from corral.cli.top.cells import Column, fit, table
+from corral.cli.top.cells import Column, fit, plain, table
 from corral.cli.top.figures import Look
 
 Style = Literal["", "bold", "dim", "heading", "chosen", "alarm", "busy"]
@@ -92,7 +91,13 @@ def _title(answer: dict[str, Any], address: str, now: datetime.datetime, width: 
     age = f"up {_span((now - started).total_seconds())}" if started else ""
     total = sum(int(model.get("running", 0)) for model in answer["models"])
     waiting = sum(int(model.get("waiting", 0)) for model in answer["models"])
-    parts = [f"corral {safe(str(answer['version']))}", address, age, f"{total} running", f"{waiting} waiting"]
+    parts = [
+        f"corral {plain(str(answer['version']))}",
+        address,
+        age,
+        f"{total} running",
+        f"{waiting} waiting",
+    ]
     while len(parts) > 2 and display_width("  ".join(parts)) > width:
         parts.pop(1)
     return fit("  ".join(part for part in parts if part), width)
@@ -100,8 +105,8 @@ def _title(answer: dict[str, Any], address: str, now: datetime.datetime, width: 
 
 def _memory(memory: dict[str, Any], width: int) -> list[str]:
     places = [("RAM", memory), *((device["name"], device) for device in memory["devices"])]
-    label = max(display_width(safe(str(name))) for name, _ in places)
-    return [_gauge(safe(str(name)).ljust(label), place, width) for name, place in places if place["total"]]
+    label = max(display_width(plain(str(name))) for name, _ in places)
+    return [_gauge(plain(str(name)).ljust(label), place, width) for name, place in places if place["total"]]
 
 
 def _gauge(label: str, place: dict[str, Any], width: int) -> str:

@@ -140,6 +140,16 @@ def test_a_full_queue_has_room_for_the_urgent() -> None:
     assert d.granted() == [urgent]
 
 
+def test_whoever_displaces_the_candidate_takes_its_place() -> None:
+    d = busy(max_queue=0)
+    slow = d.come("b", "batch", "key b")
+    urgent = d.come("c", "interactive", "key i")
+    assert d.refused() == [slow]
+    reason = "a:latest to become idle (room for c:latest: limit of 1 loaded model)"
+    assert d.explained() == [(urgent, reason)]
+    assert d.turn_over() == "c"
+
+
 def test_a_load_that_has_begun_is_not_given_up_for_room() -> None:
     d = Classes(max_queue=0)
     loading = d.come("b", "batch", "key b")

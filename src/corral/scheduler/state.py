@@ -137,7 +137,7 @@ class SchedulerState:
         self._waiting.join(waiting, self._now_ns)  # 4
         if is_served:
             self._explain(waiting, "a ping" if is_passing else reasons.load_of(event.request.name))
-        elif self._candidate is None or not self._waiting.is_plain:
+        elif self._candidate not in self._waiting or not self._waiting.is_plain:
             self._advance()
         if not waiting.explained and (count := self._waiting.count_before(waiting, self._now_ns)):
             # It is not the next one, and changes nothing yet.

@@ -85,15 +85,6 @@ def test_the_processor_alone(
         assert len(timed("FLASH_ATTN_EXT")) == before
 
 
-def test_two_models_at_a_time(vulkan_server: Server) -> None:
-    vulkan_server.create("embed", "embed")
-    chat(vulkan_server, num_gpu=99, **SHORT)
-    vulkan_server.post("/api/embed", {"model": "embed", "input": "a horse"})
-    models = {model["name"]: model["size_vram"] for model in vulkan_server.get("/api/ps")["models"]}
-    assert set(models) == {"corral-tiny:latest", "embed:latest"}
-    assert all(size > 0 for size in models.values())
-
-
 def test_a_device_without_room(vulkan: dict[str, str], devices: tuple[EngineDevice, ...]) -> None:
     """Memory that runs out while a model is loaded: slots, then layers are given up, in the end the device.
 
@@ -122,12 +113,16 @@ def test_a_device_without_room(vulkan: dict[str, str], devices: tuple[EngineDevi
         server.close()
 
 
-def test_embeddings(vulkan_server: Server, server: Server) -> None:
-    """Another kind of model: its vector points where the processor's does."""
+def test_embeddings_beside_a_chat(vulkan_server: Server, server: Server) -> None:
+    """Another kind of model: its vector points where the processor's does. Both are on the device."""
+    chat(vulkan_server, num_gpu=99, **SHORT)
     vulkan_server.create("embed", "embed")
     body = {"model": "embed", "input": "a horse in a meadow"}
     ours, theirs = (one.post("/api/embed", body)["embeddings"][0] for one in (vulkan_server, server))
     assert sum(a * b for a, b in zip(ours, theirs, strict=True)) > 0.999
+    sizes = {model["name"]: model["size_vram"] for model in vulkan_server.get("/api/ps")["models"]}
+    assert set(sizes) == {"corral-tiny:latest", "embed:latest"}
+    assert all(size > 0 for size in sizes.values())
 
 
 def refused(server: Server, **options: Any) -> str:

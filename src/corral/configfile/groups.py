@@ -46,7 +46,7 @@ def _read_group(name: str, table: object, reporter: Reporter) -> Group | None:
     if not names or not all(isinstance(each, str) and each.strip() for each in names):
         reporter.report((*keys, "members"), "members must be a list of names of models or patterns")
         names = []
-    # As TOML has no hyphens in bare words, people write underscores.
+    # Keys of the file have underscores, so people write them here too.
     mode = mode.replace("_", "-") if isinstance(mode, str) else mode
     if mode not in MODES:
         reporter.report((*keys, "mode"), f"mode must be {', '.join(map(toml_string, MODES))}")

@@ -35,6 +35,7 @@ _TEMPLATE = "{{ if .System }}{{ .System }}|{{ end }}{{ .Prompt }}{{ .Response }}
 _MODELS = {"talk": "tiny", "say": "say", "embed": "embed"}
 _FIGURES = ("requests", "errors", "cancelled", "prompt_tokens", "cached_tokens", "generated_tokens")
 _SAMPLE_S = 10.0
+_SAMPLES_OF_A_LINE = 6
 # How far apart the beginning and the end may be, after a warm-up.
 _FLAT = 0.02
 _WORDS = "the fox goes home because snow falls on green hills and nobody knows why it should not".split()
@@ -69,6 +70,8 @@ class Run:
     other_lines: Counter[str] = field(default_factory=Counter)
     samples: list[Sample] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    # SIGTERM: the report comes early.
+    is_over: bool = False
 
 
 class Server:
@@ -329,7 +332,7 @@ async def load(server: Server, run: Run, arguments: argparse.Namespace) -> None:
 
     async def client(number: int) -> None:
         one = Client(server, run, random.Random(f"{arguments.seed} {number}"), number)
-        while time.monotonic() < end_s:
+        while time.monotonic() < end_s and not run.is_over:
             began_s = time.monotonic()
             try:
                 await one.one()
@@ -338,8 +341,10 @@ async def load(server: Server, run: Run, arguments: argparse.Namespace) -> None:
             await asyncio.sleep(max(pause_s - (time.monotonic() - began_s), 0))
 
     async def watch() -> None:
-        while time.monotonic() < end_s:
+        while time.monotonic() < end_s and not run.is_over:
             run.samples.append(server.sample())
+            if len(run.samples) % _SAMPLES_OF_A_LINE == 1:
+                print(f"{time.strftime('%H:%M:%S')} {len(run.seen)} requests, {run.samples[-1]}", flush=True)
             for path in ("/metrics", "/api/ps", "/api/usage?by=key,model"):
                 await asyncio.to_thread(server.ask, path)
             await asyncio.sleep(_SAMPLE_S)
@@ -481,6 +486,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     run = Run()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: setattr(run, "is_over", True))
     with tempfile.TemporaryDirectory(prefix="corral-soak-") as folder:
         server = Server(Path(folder), run)
         try:

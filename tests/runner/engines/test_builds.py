@@ -79,6 +79,18 @@ def test_what_is_left_is_listed_and_removed(tmp_path: Path, tree: Path) -> None:
     assert not tree.exists()
 
 
+def test_a_toolkit_is_kept(tmp_path: Path, tree: Path) -> None:
+    """It is large; a source that did not come is no reason to fetch it again."""
+    (tree / "cuda").mkdir()
+    buildtree.close_tree(tree)
+    assert not tree.exists(), "half of one is worth nothing"
+    tree = buildtree.open_tree(tmp_path, "cuda", clean=False)
+    (tree / "cuda").mkdir()
+    (tree / buildtree.TOOLKIT_MARK).write_text("")
+    buildtree.close_tree(tree)
+    assert buildtree.begun_builds(tmp_path) == ["cuda"]
+
+
 def test_progress_counts_what_is_compiled(tree: Path) -> None:
     """The second half of a build begins at its half."""
     for name in ("a.cu.o", "deep/b.cpp.o", "c.c.o", "mul.comp.cpp", "rule.cmake", "libx.a"):

@@ -24,6 +24,8 @@ from corral.runner.engines.placing import no_space, pip_environment
 
 _OBJECTS = "source/thirdparty/llama.cpp/build"
 _FACTS = "made.json"
+# There once a toolkit from PyPI is whole; it is too large to be fetched twice.
+TOOLKIT_MARK = "cuda/.complete"
 _MAX_BYTES = 1 << 20
 
 
@@ -35,7 +37,11 @@ def build_folder(home: Path, name: str) -> Path:
 
 def begun_builds(home: Path) -> list[str]:
     """The names of engines whose build has ended early and can go on."""
-    return [name for name in NAMES if (build_folder(home, name) / _FACTS).is_file()]
+    return [name for name in NAMES if _is_begun(build_folder(home, name))]
+
+
+def _is_begun(tree: Path) -> bool:
+    return (tree / _FACTS).is_file() or (tree / TOOLKIT_MARK).is_file()
 
 
 def remove_begun(home: Path, name: str) -> bool:
@@ -56,7 +62,7 @@ def open_tree(home: Path, name: str, *, clean: bool) -> Path:
 
 def close_tree(folder: Path) -> None:
     """Remove a folder in which there is nothing to go on with."""
-    if not (folder / _FACTS).is_file():
+    if not _is_begun(folder):
         discard(folder)
 
 

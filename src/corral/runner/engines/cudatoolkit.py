@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from corral.runner.engines import pip
+from corral.runner.engines.buildtree import TOOLKIT_MARK
 from corral.runner.engines.compilers import run_tool
 from corral.runner.engines.distributions import how_to_install
 from corral.runner.engines.folders import EngineSetupError, discard
@@ -22,7 +23,7 @@ from corral.runner.engines.placing import no_space, pip_environment
 _REQUIREMENT = "cuda-toolkit[nvcc,crt,nvvm,cccl,cudart,cublas]==13.2.*"
 _FOLDER = "nvidia/cu13"
 # Written when all is there.
-_MARK = ".complete"
+_MARK = Path(TOOLKIT_MARK).name
 MAJOR = 13
 _OLDEST_DRIVER = (13, 0)
 _MACHINES = ("x86_64", "aarch64")

@@ -23,6 +23,7 @@ from tests.authority import Authority
 from tests.conftest import FAKE_ENGINE, PLAIN_TEMPLATE, Server
 from tests.waiting import wait_until
 
+_BATCH = 1000
 # Name, whether keys are asked for, whether it is over TLS, and whether the key is bound to models.
 _WAYS = (
     ("open", False, False, False),
@@ -69,24 +70,28 @@ class Way:
         self.server.create("m", "say", template=PLAIN_TEMPLATE)
         if has_keys:  # from now on everybody is asked
             self._restart(env | {"CORRAL_AUTH": "on"})
-        self.socket = self._connect(authority, has_tls=has_tls)
+        self._authority, self._has_tls = authority, has_tls
 
     def _restart(self, env: dict[str, str]) -> None:
         first = self.server
         self.server = Server(**env, OLLAMA_MODELS=str(first.folder))
         self._first = first
 
-    def _connect(self, authority: Authority, *, has_tls: bool) -> socket.socket:
+    def connect(self) -> None:
+        """Open the connection, which the server closes if it is not used for long."""
+        self.socket = self._connection()
+
+    def _connection(self) -> socket.socket:
         port = self.server.port
-        if has_tls:
+        if self._has_tls:
             mark = "address=https://127.0.0.1:"
             wait_until(lambda: mark in "".join(self.server.log))
             port = int("".join(self.server.log).partition(mark)[2].split()[0])
         plain = socket.create_connection(("127.0.0.1", port))
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if not has_tls:
+        if not self._has_tls:
             return plain
-        return ssl.create_default_context(cafile=str(authority.cert)).wrap_socket(
+        return ssl.create_default_context(cafile=str(self._authority.cert)).wrap_socket(
             plain, server_hostname="127.0.0.1"
         )
 
@@ -124,6 +129,11 @@ class Way:
             tail = (tail + piece)[-16:]
         return count / (time.perf_counter() - started_s)
 
+    def processor_s(self) -> float:
+        """What the server has used of the processor until now, in seconds: it hardly depends on what else runs."""
+        tasks = Path(f"/proc/{self.server.process.pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
     def close(self) -> None:
         self.socket.close()
         self.server.close()
@@ -152,6 +162,7 @@ def main() -> None:
 
 def measure(ways: list[Way], chosen: argparse.Namespace) -> None:
     for way in ways:  # nothing is the first time
+        way.connect()
         for _ in range(200):
             way.request_s()
         way.chunks_per_s()
@@ -160,20 +171,28 @@ def measure(ways: list[Way], chosen: argparse.Namespace) -> None:
         for way in ways:
             times[way.name].append(way.request_s())
     speeds: dict[str, list[float]] = {way.name: [] for way in ways}
+    asking: dict[str, list[float]] = {way.name: [] for way in ways}
+    streaming: dict[str, list[float]] = {way.name: [] for way in ways}
     for number in range(chosen.rounds):
         for way in ways if number % 2 else reversed(ways):
+            before_s = way.processor_s()
             speeds[way.name].append(way.chunks_per_s())
-    print("| server | p50 of a request | added | p99 | chunks a second | against open |")
-    print("|---|---|---|---|---|---|")
+            between_s = way.processor_s()
+            for _ in range(_BATCH):
+                way.request_s()
+            streaming[way.name].append((between_s - before_s) / chosen.tokens)
+            asking[way.name].append((way.processor_s() - between_s) / _BATCH)
+    print("| server | p50 of a request | added | p99 | processor time | chunks a second | processor time |")
+    print("|---|---|---|---|---|---|---|")
     open_ms = statistics.median(times["open"]) * 1e3
     for way in ways:
         found = sorted(times[way.name])
         p50, p99 = statistics.median(found) * 1e3, found[int(len(found) * 0.99)] * 1e3
         speed = statistics.median(speeds[way.name])
-        ratios = [own / other for own, other in zip(speeds[way.name], speeds["open"], strict=True)]
+        request_us, chunk_us = (statistics.median(part[way.name]) * 1e6 for part in (asking, streaming))
         print(
-            f"| {way.name} | {p50:.3f} ms | {p50 - open_ms:+.3f} ms | {p99:.3f} ms | {speed:,.0f} |"
-            f" {(statistics.median(ratios) - 1) * 100:+.1f} % |"
+            f"| {way.name} | {p50:.3f} ms | {p50 - open_ms:+.3f} ms | {p99:.3f} ms | {request_us:.0f} µs |"
+            f" {speed:,.0f} | {chunk_us:.2f} µs |"
         )
 
 

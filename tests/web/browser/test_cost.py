@@ -6,6 +6,7 @@ The figures are printed (`-s`, or in the summary of a failure).
 from __future__ import annotations
 
 import json
+import statistics
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,23 @@ BLOCKS = (
     "| name | size |\n|---|--:|\n| a | 1 |\n| b | 2 |\n\n",
     "The root of $x^2 + 1$ is not real.\n\n",
 )
+
+
+# Work that every machine can do: the bounds are for one that needs this long for it, and grow in proportion on a
+# slower one, or on one that others use, where processor time is longer too.
+REFERENCE_MS = 12.0
+REFERENCE_WORK = """() => {
+    const holder = document.createElement("div");
+    document.body.append(holder);
+    for (let number = 0; number < 1500; number += 1) {
+        const each = document.createElement("p");
+        each.textContent = `line ${number} ${JSON.stringify(JSON.parse('{"a":[1,2,3],"b":"text"}'))}`.repeat(3);
+        holder.append(each);
+    }
+    const height = holder.offsetHeight;
+    holder.remove();
+    return height;
+}"""
 
 
 def long_chat(messages: int) -> bytes:
@@ -73,16 +91,34 @@ def test_chat_of_1000_messages_opens_at_once(opens: Opens, server: Server) -> No
     talk.sees("1 chat was imported")
     talk.reload()  # nothing of it is in memory
     talk.go("chat")  # the code of the page is loaded
-    session = talk.page.context.new_cdp_session(talk.page)
-    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    session = main_thread(talk)
+    slowness = slowness_of(talk, session)
     before = main_thread_s(session)
     talk.chat("long").locator("a").click()
     talk.page.locator(f"article:nth-of-type({MESSAGES}) .markdown").wait_for()
     talk.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
     spent_ms = (main_thread_s(session) - before) * 1000
-    print(f"{MESSAGES} messages: {spent_ms:.0f} ms of processor time to open")
+    print(f"{MESSAGES} messages: {spent_ms:.0f} ms of processor time to open; this machine: {slowness:.1f}")
     assert talk.page.locator("article").count() == MESSAGES
-    assert spent_ms < OPEN_MS
+    drawn = talk.page.locator("article[data-role=assistant] .markdown").count()
+    assert drawn < MESSAGES / 20, "only what is near the end is drawn"
+    assert spent_ms < OPEN_MS * slowness
+
+
+def main_thread(talk: Talk) -> Any:
+    session = talk.page.context.new_cdp_session(talk.page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    return session
+
+
+def slowness_of(talk: Talk, session: Any) -> float:
+    """How much longer than the reference this machine needs now; at least 1."""
+    times_ms = []
+    for _ in range(5):
+        before = main_thread_s(session)
+        talk.evaluate(REFERENCE_WORK)
+        times_ms.append((main_thread_s(session) - before) * 1000)
+    return max(1.0, statistics.median(times_ms) / REFERENCE_MS)
 
 
 def main_thread_s(session: Any) -> float:
@@ -107,15 +143,16 @@ def test_stream_of_100_tokens_a_second_costs_little(opens: Opens, stage: Stage, 
     talk: Talk = opens(stage.base, kind=Talk)
     stage.play("/api/chat", lambda _: Script(paced(TOKENS)))
     talk.ask("warm up: the highlighter and the formulas are loaded")
+    slowness = slowness_of(talk, main_thread(talk))
     session = chromium.new_browser_cdp_session()
     before = renderers_s(session)
     talk.ask("again")
     spent_s = renderers_s(session) - before
     session.detach()
     share = spent_s / TOKENS * TOKENS_PER_S
-    print(f"{TOKENS_PER_S} tokens/s: {share:.1%} of a core")
+    print(f"{TOKENS_PER_S} tokens/s: {share:.1%} of a core; this machine: {slowness:.1f}")
     assert spent_s > 0
-    assert share < CORE_SHARE
+    assert share < CORE_SHARE * slowness
 
 
 def renderers_s(session: Any) -> float:

@@ -80,21 +80,6 @@ def test_stop_keeps_what_was_written_and_ends_the_request(staged: Talk, stage: S
     assert staged.said() == "kept"
 
 
-def test_stop_reaches_the_real_decoder(opens: Opens, server: Server) -> None:
-    talk = opens(server.base, kind=Talk)
-    talk.chooses("tiny")
-    talk.settings()
-    talk.dialog().get_by_label("Longest answer (tokens)").fill("4000")
-    talk.dialog().get_by_label("Other options, as JSON").fill('{"ignore_eos": true, "num_ctx": 8192}')
-    talk.settled()
-    talk.say("Write a very long text")
-    talk.button("Stop").wait_for()
-    talk.answer().locator(".markdown").wait_for()
-    talk.press("Stop")
-    talk.sees("You stopped this answer.")
-    talk.until(lambda: not server.get("/api/top")["requests"])
-
-
 def test_edited_question_is_a_branch(staged: Talk, stage: Stage) -> None:
     def echo(asked: Asked) -> Script:
         return chat_of(f"to {asked.json['messages'][-1]['content']}")

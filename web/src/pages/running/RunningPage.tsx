@@ -4,13 +4,13 @@ import { useEffect } from "preact/hooks";
 
 import { bytes, relative } from "../../components/format";
 import { Name } from "../../components/Name";
-import { Bar, Empty, ErrorNotice, Skeleton } from "../../components/States";
+import { Bar, Empty, ErrorNotice, Notice, Skeleton } from "../../components/States";
 import { Icon } from "../../components/Icon";
 import type { Top } from "../../services/api/operations";
 import { models } from "../../state/server";
 import { t } from "../../texts";
 import { EventList } from "./EventList";
-import { followEvents, now } from "./live";
+import { followEvents, gpu, now } from "./live";
 import { LoadForm } from "./LoadForm";
 import { ModelCard } from "./ModelCard";
 import { LiveRequests, RecentRequests } from "./Requests";
@@ -24,6 +24,8 @@ export default function RunningPage(): VNode {
   useEffect(() => now.poll(LOOK_EVERY_MS), []);
   useEffect(() => followEvents(), []);
   useEffect(() => void models.refresh(), []);
+  useEffect(() => void gpu.refresh(), []);
+  const unused = gpu.known.value.value;
 
   return (
     <div class="page">
@@ -35,6 +37,7 @@ export default function RunningPage(): VNode {
           </div>
         </div>
         {error !== null && <ErrorNotice error={error} onRetry={() => void now.refresh()} />}
+        {unused && <Notice tone="warn" title={unused.problem} hint={unused.advice} />}
         {value ? (
           <>
             <Memory of={value.memory} models={value.models} />

@@ -1,7 +1,7 @@
 import { signal } from "@preact/signals";
 
 import { isAbort, isRefusal } from "../../services/api/errors";
-import { decisions, top, type Decision } from "../../services/api/operations";
+import { decisions, gpuProblem, top, type Decision } from "../../services/api/operations";
 import { resource } from "../../state/resource";
 import { apiKey } from "../../state/session";
 import { nextRates, type Rate } from "./rates";
@@ -12,6 +12,8 @@ export const now = resource(async (ended) => {
   return { ...found, rates };
 });
 let rates = new Map<string, Rate>();
+
+export const gpu = resource(gpuProblem);
 
 export interface Events {
   list: readonly Decision[];

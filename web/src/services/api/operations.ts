@@ -78,6 +78,16 @@ export interface Decision {
 
 export const top = (signal: AbortSignal): Promise<Top> => callJson("/api/top", { signal });
 
+/** A card that no engine of the server can use, in the server's words, and what to do; null without one. */
+export interface GpuProblem {
+  problem: string;
+  advice: string;
+}
+
+export async function gpuProblem(signal: AbortSignal): Promise<GpuProblem | null> {
+  return (await callJson<{ gpu?: GpuProblem }>("/api/status", { signal })).gpu ?? null;
+}
+
 export async function cancelRequest(id: string): Promise<void> {
   await call(`/api/requests/${encodeURIComponent(id)}`, { method: "DELETE" });
 }

@@ -90,11 +90,17 @@ def test_other_languages_get_english(opens: Opens, server: Server) -> None:
 
 
 def test_keys_lead_to_every_page(screen: Screen) -> None:
+    screen.page.goto("about:blank")
+    screen.open("settings")  # the page of chats has the focus in its field
+    screen.keys("g", "m")
+    screen.heading("Models").wait_for()
     screen.keys("g", "s")
     screen.heading("Settings").wait_for()
 
 
 def test_help_lists_the_shortcuts(screen: Screen) -> None:
+    screen.page.goto("about:blank")
+    screen.open("settings")
     screen.page.keyboard.press("?")
     dialog = screen.dialog()
     dialog.get_by_text("Show or hide the sidebar").wait_for()
@@ -103,6 +109,8 @@ def test_help_lists_the_shortcuts(screen: Screen) -> None:
 
 
 def test_first_tab_stop_skips_the_navigation(screen: Screen) -> None:
+    screen.page.goto("about:blank")
+    screen.open("settings")
     screen.keys("Tab")
     skip = screen.page.get_by_role("link", name="Skip to the content")
     assert has_focus(skip)

@@ -126,14 +126,19 @@ def test_failed_pull_says_why_and_tries_again(opens: Opens, stage: Stage) -> Non
     assert screen.button("Try again").is_visible()
 
 
-def test_a_card_that_no_engine_uses(opens: Opens, server: Server, stage: Stage) -> None:
-    """The page says so in the server's words, with the command that helps; without one it says nothing."""
+def test_a_card_that_no_engine_uses(opens: Opens, stage: Stage) -> None:
+    """The page says so in the server's words, with the command that helps."""
     gpu = {"problem": "the NVIDIA card is unused", "advice": "corral engine install cuda"}
     stage.play("/api/status", lambda _: of_json({"cloud": {}, "gpu": gpu}), "GET")
     screen = opens(stage.base, "running")
     screen.sees(gpu["problem"])
     screen.sees(gpu["advice"])
-    screen = opens(server.base, "running")
+
+
+def test_nothing_is_said_of_cards_without_a_problem(opens: Opens, stage: Stage) -> None:
+    stage.play("/api/status", lambda _: of_json({"cloud": {}}), "GET")
+    screen = opens(stage.base, "running")
+    screen.until(lambda: any(each.path == "/api/status" for each in stage.asked))
     screen.field("Load a model").wait_for()
     assert screen.page.locator(".notice").count() == 0
 

@@ -197,3 +197,20 @@ def test_xml_values_are_text() -> None:
     calls, strays = parse_xml_calls(body, TOOLS)
     assert calls == [("get", {"q": "<b>&amp; <a=c></b>"}), ("get", {})]
     assert strays == " so "
+
+
+@pytest.mark.parametrize("body", ["[1}", "[1, 2, city: w1w}", "[}", "[a, }, b]", "[[1}", "[{a:[}]"])
+def test_gemma_lists_that_another_bracket_ends(body: str) -> None:
+    """Such a list has no end, and its reader does not wait for one forever."""
+    with pytest.raises(ValueError, match="expected a value"):
+        parse_gemma_call(f"call:f{{a:{body}", D)
+
+
+@given(st.text(alphabet="{}[]:,'\"a1- ", max_size=40))
+def test_readers_of_calls_come_to_an_end(body: str) -> None:
+    """Whatever brackets a model writes in whatever order."""
+    with contextlib.suppress(ValueError):
+        parse_gemma_call(f"call:f{{a:{body}", D)
+    for is_complete in (False, True):
+        with contextlib.suppress(ValueError):
+            parse_python_calls(f"[f(a={body}", is_complete=is_complete)

@@ -241,12 +241,12 @@ def test_in_file_names_and_questions(talk: Talk, stage: Stage, guards: Guards) -
         {
             "name": each.replace("/", "_")[:100],
             "mimeType": "text/plain",
-            "buffer": each.encode("utf-8", "replace"),
+            "buffer": b"a text",
         }
         for each in SHORT[:40]
     ]
     talk.page.locator('.composer input[type="file"]').set_input_files(files)
-    talk.page.locator(".composer .attachments li").nth(len(files) // 2).wait_for()
+    talk.page.locator(".composer .attachments li").nth(len(files) - 1).wait_for()
     is_sound(talk, guards)
     talk.ask("\n\n".join(SHORT))
     is_sound(talk, guards)

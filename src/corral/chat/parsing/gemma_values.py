@@ -83,7 +83,10 @@ class _Reader:
         self.position += 1
         items = []
         while not self._closes("]"):
+            start = self.position
             items.append(self._read_value(depth - 1))
+            if self.position == start:
+                raise ValueError(f"expected a value at {start}")
         return items
 
     def _closes(self, closing: str) -> bool:

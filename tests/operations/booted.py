@@ -38,6 +38,8 @@ def why_not() -> str:
             return f"{program} is not installed"
     if not Path("/lib/systemd/systemd").exists():
         return "systemd is not installed"
+    if any(Path(place).resolve().is_relative_to("/tmp") for place in (sys.prefix, corral.__file__)):
+        return "the service has a /tmp of its own and cannot see this checkout"
     return ""
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
 from corral.childenv import child_environment
+from corral.runner.engines.asking import SilentEngineError, ask
 
 _COMPILERS = ("c++", "g++", "clang++")
 _LIMIT_S = 60.0
@@ -24,17 +24,8 @@ def cxx_compiler() -> str:
 def run_tool(command: list[str]) -> str:
     """What a tool prints on both outputs; empty if it cannot be run."""
     try:
-        done = subprocess.run(
-            command,
-            env=child_environment(SEARCH_VARIABLES),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_LIMIT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        done = ask(command, child_environment(SEARCH_VARIABLES), _LIMIT_S)
+    except SilentEngineError:
         return ""
     return done.stdout + done.stderr
 

@@ -1,0 +1,125 @@
+"""What a gateway knows of the servers at one moment, and what it decides from that. Values only.
+
+A node is one Corral server. It says itself what it holds and does; a gateway keeps the newest of what it said, and
+counts the requests that it sent there since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+# Chain of hashes of a prompt's blocks, each of 8 bytes: entry i stands for all blocks up to i.
+PromptKeys = tuple[bytes, ...]
+
+
+class Health(StrEnum):
+    """`SUSPECT`: it has not been heard of for longer than it should be; requests may come back from it, none go."""
+
+    ALIVE = "alive"
+    SUSPECT = "suspect"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model that a node has in memory.
+
+    Attributes:
+        slots: how many requests run at a time; at least 1.
+        running: requests that have a slot.
+        waiting: requests that wait for one.
+        is_loading: it is not ready yet.
+    """
+
+    digest: str
+    slots: int = 1
+    running: int = 0
+    waiting: int = 0
+    is_loading: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """One node.
+
+    Attributes:
+        id: its name in the cluster, stable over restarts.
+        url: where it is reached, without a slash at the end; empty for the gateway itself.
+        epoch: differs after each of its starts.
+        health: as the gateway sees it.
+        is_draining: it ends what it does and takes nothing new.
+        is_open: the gateway's circuit breaker lets nothing through.
+        models: digests of manifests by the full name of the model (`ModelName.full()`).
+        loaded: by digest.
+        sent: requests that this gateway has under way there, by digest; newer than `loaded`.
+        free_bytes: memory for further models, on its best device.
+        total_bytes: of that device.
+        load_seconds: how long a load took there, by digest.
+    """
+
+    id: str
+    url: str = ""
+    epoch: str = ""
+    health: Health = Health.ALIVE
+    is_draining: bool = False
+    is_open: bool = False
+    models: Mapping[str, str] = field(default_factory=dict)
+    loaded: Mapping[str, LoadedModel] = field(default_factory=dict)
+    sent: Mapping[str, int] = field(default_factory=dict)
+    free_bytes: int = 0
+    total_bytes: int = 0
+    load_seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All nodes by name, at one moment. `me` is the gateway's own name, if it serves models itself."""
+
+    nodes: Mapping[str, NodeView]
+    me: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a request needs of a node.
+
+    Attributes:
+        model: full name.
+        digest: of its manifest, if the caller asked for one; empty: what the nodes have under that name.
+        keys: of the whole prompt; empty for requests that nothing can be reused for.
+        session: of the client's own header; requests with the same one stay together.
+        needs_bytes: what a load of it takes, if known.
+        tried: nodes that have failed it.
+        seed: decides ties, so that the choice is a function of its arguments.
+    """
+
+    model: str
+    digest: str = ""
+    keys: PromptKeys = ()
+    session: str = ""
+    needs_bytes: int = 0
+    tried: frozenset[str] = frozenset()
+    seed: int = 0
+
+
+class Why(StrEnum):
+    """Why a node was chosen: a word for logs, metrics and headers."""
+
+    ONLY = "only"
+    SESSION = "session"
+    PREFIX = "prefix"
+    BALANCE = "balance"
+    LOADED = "loaded"
+    MEMORY = "memory"
+    LEAST = "least"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`node` is empty if no node can take it. `share`: the part of the prompt, 0 to 1, that it should know."""
+
+    node: str
+    why: Why
+    share: float = 0.0

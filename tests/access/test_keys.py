@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.access import keystore
+from corral.access import keyring, keystore
 from corral.access.database import KEYS
 from corral.access.keyring import Keyring
 from corral.access.keys import KeyOrder, describe, lifetime_ns, read_order
@@ -214,6 +214,24 @@ def test_rotation_and_its_grace(store: KeyStore) -> None:
     assert ring.find(old, now_ns + 11 * SECOND_NS) is None
     _, newest = store.rotate("a", 0)
     assert [ring.find(text, now_ns) is not None for text in (old, new, newest)] == [False, False, True]
+    ring.close()
+
+
+def test_callers_are_those_of_the_keys_of_now(store: KeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keyring, "_MAX_CALLERS", 2)
+    key, text = store.create(KeyOrder("a", scopes=("read",)))
+    ring = Keyring(store.path)
+    found = ring.find(text, 0)
+    assert found is not None
+    for address in ("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.1"):
+        who = ring.caller(found, address)
+        assert (who.key_id, who.address, who.scopes) == (key.id, address, frozenset({"read"}))
+    with closing(sqlite3.connect(store.path)) as other, other:
+        other.execute("""UPDATE keys SET scopes = '["infer"]', rpm = 7""")
+    found = ring.find(text, 0)
+    assert found is not None
+    who = ring.caller(found, "10.0.0.1")
+    assert (who.scopes, who.limits.rpm) == (frozenset({"infer"}), 7)
     ring.close()
 
 

@@ -18,6 +18,7 @@ from corral.access.database import KEYS
 from corral.access.keys import Key
 from corral.access.keystore import read_keys
 from corral.access.secret import digest_of, id_of
+from corral.caller import Caller
 from corral.database import DatabaseError, open_database
 from corral.logs import Sparing
 
@@ -27,6 +28,7 @@ _problems = Sparing(_log, lines_per_minute=6)
 _TIMEOUT_S = 0.2
 # How often another file in the place of the one that is open is looked for. Changes in the file are seen at once.
 _LOOK_S = 1.0
+_MAX_CALLERS = 1024
 # The digest of no key.
 _NOTHING = secrets.token_bytes(32)
 
@@ -42,6 +44,7 @@ class Keyring:
         self._inode = self._version = -1
         self._had_keys = False
         self._keys: dict[str, Key] = {}
+        self._callers: dict[tuple[str, str], Caller] = {}
 
     def load(self) -> None:
         """Read the keys for the first time.
@@ -77,6 +80,15 @@ class Keyring:
         has_old = key is not None and key.old_until_ns > now_ns
         is_old = compare_digest(digest, key.old_digest if key is not None and has_old else _NOTHING)
         return key if is_new or is_old else None
+
+    def caller(self, key: Key, address: str) -> Caller:
+        """Who a request with a key that was found comes from."""
+        found = self._callers.get((key.id, address))
+        if found is None:
+            if len(self._callers) >= _MAX_CALLERS:
+                self._callers.clear()
+            found = self._callers[key.id, address] = key.caller(address)
+        return found
 
     def _refresh(self) -> None:
         now_s = time.monotonic()
@@ -119,6 +131,7 @@ class Keyring:
         # Before the keys: a change in between is then seen by the next look.
         version = self._data_version()
         self._keys = {key.id: key for key in read_keys(self._connection)}
+        self._callers.clear()
         self._version = version
         self._had_keys = self._had_keys or bool(self._keys)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import time
+from functools import lru_cache
 from typing import Literal
 
 from corral import caller
@@ -46,7 +47,7 @@ class Authenticate:
     def _caller(self, exchange: Exchange) -> Caller:
         """Raises UnauthorizedError, RateLimitError."""
         client, route = exchange.client, exchange.route
-        keyless = Caller(scopes=_LOCAL if client.is_local else _STRANGER, address=client.address)
+        keyless = _keyless(client.address, is_local=client.is_local)
         if self._mode == "off" or route is None or route.scope == "open":
             return keyless
         found = credentials(exchange)
@@ -78,7 +79,7 @@ class Authenticate:
             raise UnauthorizedError(_NO_KEY, hint=_HINT)
         if (status := key.status(now_ns)) != "active":
             raise UnauthorizedError(f"this API key is {status}", hint="ask for a new one")
-        return key.caller(exchange.client.address)
+        return self._keyring.caller(key, exchange.client.address)
 
     def _note_failure(self, address: str) -> None:
         if wait_s := self._attempts.fail(address, time.monotonic()):
@@ -87,6 +88,11 @@ class Authenticate:
                 retry_after_s=wait_s,
                 hint="check the key, and wait before the next attempt",
             )
+
+
+@lru_cache(maxsize=1024)
+def _keyless(address: str, *, is_local: bool) -> Caller:
+    return Caller(scopes=_LOCAL if is_local else _STRANGER, address=address)
 
 
 def credentials(exchange: Exchange) -> list[str]:

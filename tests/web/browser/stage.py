@@ -91,6 +91,18 @@ def chat_of(*texts: Any, thinking: str = "", model: str = "tiny", **last: Any) -
     )
 
 
+def show_of(*capabilities: str) -> Script:
+    """What a model can do besides completion."""
+    details = {
+        "format": "gguf",
+        "family": "m",
+        "families": ["m"],
+        "parameter_size": "1M",
+        "quantization_level": "F16",
+    }
+    return of_json({"capabilities": ["completion", *capabilities], "details": details, "model_info": {}})
+
+
 Player = Script | Callable[[Asked], Script | None]
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
-import zlib
 from typing import Any
 
 import pytest
@@ -12,7 +10,7 @@ import pytest
 from tests.conftest import Server
 from tests.waiting import wait_until
 from tests.web.browser.conftest import Opens
-from tests.web.browser.stage import Asked, Script, Stage, chat_of, lines, of_json
+from tests.web.browser.stage import Asked, Script, Stage, chat_of, lines, of_json, show_of
 from tests.web.browser.talk import Talk
 
 
@@ -28,17 +26,6 @@ def talk(opens: Opens, server: Server) -> Talk:
 def staged(opens: Opens, stage: Stage) -> Talk:
     shown: Talk = opens(stage.base, kind=Talk)
     return shown
-
-
-def show_of(*capabilities: str) -> Script:
-    details = {
-        "format": "gguf",
-        "family": "m",
-        "families": ["m"],
-        "parameter_size": "1M",
-        "quantization_level": "F16",
-    }
-    return of_json({"capabilities": ["completion", *capabilities], "details": details, "model_info": {}})
 
 
 def test_real_model_answers(talk: Talk) -> None:
@@ -239,89 +226,6 @@ def test_real_format_of_json(opens: Opens, server: Server) -> None:
     talk.dialog().get_by_label("JSON schema").fill(json.dumps({"enum": ["only this"]}))
     talk.settled()
     assert talk.ask("What?").strip('“”"') == "only this"
-
-
-def test_text_file_is_quoted_in_the_message(staged: Talk, stage: Stage) -> None:
-    stage.play("/api/chat", chat_of("read"))
-    file = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"line ``` one\n"}
-    staged.page.locator('.composer input[type="file"]').set_input_files(file)
-    staged.page.locator(".composer").get_by_text("notes.txt").wait_for()
-    staged.ask("what is in it?")
-    content = stage.bodies("/api/chat")[0]["messages"][0]["content"]
-    assert "notes.txt" in content and "line ``` one" in content and content.endswith("what is in it?")
-    assert "````" in content, "the fence is longer than the one in the file"
-
-
-def png(width: int = 1, height: int = 1) -> bytes:
-    """A red image."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    rows = zlib.compress((b"\0" + b"\xff\0\0" * width) * height)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-
-
-PIXEL = png()
-
-
-def test_image_by_file_is_shown_and_sent(opens: Opens, stage: Stage) -> None:
-    stage.play("/api/show", show_of("vision"))
-    stage.play("/api/chat", chat_of("a dot"))
-    staged = opens(stage.base, kind=Talk)
-    file = {"name": "dot.png", "mimeType": "image/png", "buffer": PIXEL}
-    staged.page.locator('.composer input[type="file"]').set_input_files(file)
-    staged.page.locator(".composer img").wait_for()
-    staged.ask("what is it?")
-    assert len(stage.bodies("/api/chat")[0]["messages"][0]["images"]) == 1
-    staged.reload()
-    staged.questions.first.locator("img").wait_for()
-    staged.press("Open dot.png")
-    staged.dialog().locator("img").wait_for()
-
-
-def test_image_by_paste_and_removed_again(opens: Opens, stage: Stage) -> None:
-    stage.play("/api/show", show_of("vision"))
-    staged = opens(stage.base, kind=Talk)
-    staged.composer.evaluate(
-        """(field, bytes) => {
-            const data = new DataTransfer();
-            data.items.add(new File([new Uint8Array(bytes)], "pasted.png", { type: "image/png" }));
-            const how = { clipboardData: data, bubbles: true, cancelable: true };
-            field.dispatchEvent(new ClipboardEvent("paste", how));
-        }""",
-        list(PIXEL),
-    )
-    staged.page.locator(".composer img").wait_for()
-    staged.press("Remove pasted.png")
-    staged.page.locator(".composer img").wait_for(state="detached")
-
-
-def test_files_by_drop(staged: Talk) -> None:
-    staged.page.locator(".dropzone").evaluate(
-        """(zone) => {
-            const data = new DataTransfer();
-            data.items.add(new File(["dropped text"], "drop.md", { type: "text/markdown" }));
-            for (const type of ["dragenter", "dragover", "drop"]) {
-                zone.dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }));
-            }
-        }"""
-    )
-    staged.page.locator(".composer").get_by_text("drop.md").wait_for()
-
-
-def test_image_for_a_blind_model_is_refused(staged: Talk) -> None:
-    staged.chooses("tiny")
-    file = {"name": "dot.png", "mimeType": "image/png", "buffer": PIXEL}
-    staged.page.locator('.composer input[type="file"]').set_input_files(file)
-    staged.sees("tiny does not see images")
-
-
-def test_unreadable_file_is_refused(staged: Talk) -> None:
-    file = {"name": "program.bin", "mimeType": "application/octet-stream", "buffer": bytes(range(256))}
-    staged.page.locator('.composer input[type="file"]').set_input_files(file)
-    staged.sees("program.bin is not an image, a text file or audio")
 
 
 def call_of(name: str, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -154,6 +154,7 @@ export const de: Texts = {
     fileBroken: (name) => `${name} lässt sich nicht lesen`,
     noVision: (model) => `${model} sieht keine Bilder`,
     noAudio: (model) => `${model} hört keinen Ton`,
+    otherModelOrRemove: "Wählen Sie ein anderes Modell, oder entfernen Sie die Datei.",
     attachments: "Angehängte Dateien",
     openImage: (name) => `${name} öffnen`,
     fileGone: "Diese Datei ist nicht mehr gespeichert",

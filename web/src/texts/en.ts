@@ -157,6 +157,7 @@ export const en = {
     fileBroken: (name: string) => `${name} cannot be read`,
     noVision: (model: string) => `${model} does not see images`,
     noAudio: (model: string) => `${model} does not hear audio`,
+    otherModelOrRemove: "Choose another model, or remove the file.",
     attachments: "Attached files",
     openImage: (name: string) => `Open ${name}`,
     fileGone: "This file is not kept any more",

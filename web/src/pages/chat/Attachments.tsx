@@ -7,7 +7,7 @@ import { Dialog } from "../../components/Dialog";
 import { bytes } from "../../components/format";
 import { Icon } from "../../components/Icon";
 import type { Attachment } from "../../services/chats/types";
-import { store } from "../../state/chats/storage";
+import { fileOf } from "../../state/chats/storage";
 import { t } from "../../texts";
 
 interface Props {
@@ -47,7 +47,7 @@ function useAddress(id: string | null, given: Blob | undefined): string | null {
     let isOver = false;
     if (id === null) return;
     void (async () => {
-      const blob = given ?? (await (await store()).file(id));
+      const blob = given ?? (await fileOf(id));
       if (isOver) return;
       if (blob) made = URL.createObjectURL(blob);
       setUrl(blob ? made : null);

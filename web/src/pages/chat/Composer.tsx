@@ -7,12 +7,12 @@ import { shortName } from "../../components/ModelPicker";
 import { Notice } from "../../components/States";
 import type { ChatSettings } from "../../services/chats/types";
 import { readSession, writeSession } from "../../services/storage/small";
-import { send, stopAll, type Pending } from "../../state/chats/actions";
+import { send, stopAll } from "../../state/chats/actions";
 import { runsOf } from "../../state/chats/run";
 import { go } from "../../state/route";
 import { t } from "../../texts";
 import { Attachments } from "./Attachments";
-import { attach, dropped, useModelFacts } from "./attaching";
+import { attach, dropped, pendingOf, refusal, setPending, useModelFacts } from "./attaching";
 import { GrowingText } from "./GrowingText";
 import { wantsComposer } from "./open";
 
@@ -25,16 +25,21 @@ interface Props {
 /** Where messages are written. What is typed here draws nothing else again. */
 export function Composer({ chatId, settings, onChange }: Props): VNode {
   const texts = t().chat;
-  const [text, setText] = useDraft(chatId ?? "new");
-  const [pending, setPending] = useState<readonly Pending[]>([]);
+  const chat = chatId ?? "new";
+  const [text, setText] = useDraft(chat);
+  const [readingCount, setReadingCount] = useState(0);
   const picker = useRef<HTMLInputElement>(null);
   const facts = useModelFacts(settings.model);
   const isRunning = chatId !== null && runsOf(chatId).length > 0;
-  const canSend = (text.trim() !== "" || pending.length > 0) && settings.model !== "" && !facts.isGone && !isRunning;
+  const pending = pendingOf(chat);
+  const problem = refusal(pending, settings.model, facts);
+  const isReady = settings.model !== "" && !facts.isGone && !isRunning && problem === "" && readingCount === 0;
+  const canSend = isReady && (text.trim() !== "" || pending.length > 0);
 
   async function take(files: Iterable<File>): Promise<void> {
-    const added = await attach([...files], settings.model, facts);
-    setPending((before) => [...before, ...added]);
+    setReadingCount((before) => before + 1);
+    await attach([...files], chat);
+    setReadingCount((before) => before - 1);
   }
 
   useEffect(() => {
@@ -48,7 +53,7 @@ export function Composer({ chatId, settings, onChange }: Props): VNode {
     if (!canSend) return;
     const id = send(chatId, text.trim(), pending);
     setText("");
-    setPending([]);
+    setPending(chat, []);
     if (chatId === null) go("chat", id);
   }
 
@@ -60,13 +65,14 @@ export function Composer({ chatId, settings, onChange }: Props): VNode {
         submit();
       }}
     >
+      {problem && <Notice tone="warn" title={problem} hint={texts.otherModelOrRemove} />}
       {facts.isGone && <Notice tone="warn" title={texts.modelGone(shortName(settings.model))} />}
       <div class="composer-box">
         {pending.length > 0 && (
           <Attachments
             list={pending.map((each) => each.attachment)}
             blobs={new Map(pending.map((each) => [each.attachment.id, each.blob]))}
-            onRemove={(id) => setPending(pending.filter((each) => each.attachment.id !== id))}
+            onRemove={(id) => setPending(chat, pending.filter((each) => each.attachment.id !== id))}
           />
         )}
         <GrowingText

@@ -21,7 +21,7 @@ export function DropZone({ children }: { children: ComponentChildren }): VNode {
         setDepth(0);
         if (!event.dataTransfer?.files.length) return;
         event.preventDefault();
-        dropped.value = [...event.dataTransfer.files];
+        dropped.value = [...dropped.peek(), ...event.dataTransfer.files];
       }}
     >
       {children}

@@ -4,7 +4,7 @@ import { Tree } from "../../services/chats/tree";
 import type { Attachment, Message } from "../../services/chats/types";
 import { newId } from "../../services/ids";
 import { changeChat, chatOf } from "./library";
-import { onChange, store, tell, write } from "./storage";
+import { holdFile, onChange, store, tell, write } from "./storage";
 
 /** A chat's messages as they are shown. Those of a few chats stay in memory. */
 export class Conversation {
@@ -13,6 +13,8 @@ export class Conversation {
   readonly error = signal<unknown>(null);
   /** The branch that is shown. */
   readonly path: ReadonlySignal<Message[]>;
+  // Ids of messages that the browser had no room for: they exist here alone.
+  private readonly unkept = new Set<string>();
 
   constructor(readonly chatId: string) {
     this.path = computed(() => this.tree.value?.path(chatOf(this.chatId)?.leaf ?? null) ?? []);
@@ -22,7 +24,7 @@ export class Conversation {
     try {
       const found = await (await store()).messages(this.chatId);
       // What this tab is writing right now is newer than what is stored.
-      const mine = this.tree.peek()?.all().filter((each) => live.has(each.id)) ?? [];
+      const mine = this.tree.peek()?.all().filter((each) => live.has(each.id) || this.isUnkept(each)) ?? [];
       this.tree.value = new Tree(new Map([...found, ...mine].map((each) => [each.id, each])).values());
       this.error.value = null;
       for (const each of found) if (each.state === "streaming" && !live.has(each.id)) tell({ kind: "whose", messageId: each.id });
@@ -41,7 +43,16 @@ export class Conversation {
   async put(message: Message, files: { id: string; blob: Blob }[] = []): Promise<void> {
     this.show(message);
     const stored = files.map((each) => ({ ...each, chatId: this.chatId }));
-    await write({ kind: "messages", chatId: this.chatId }, (kept) => kept.add({ messages: [message], files: stored }));
+    const isKept = await write({ kind: "messages", chatId: this.chatId }, (kept) =>
+      kept.add({ messages: [message], files: stored }),
+    );
+    if (isKept) this.unkept.delete(message.id);
+    else this.unkept.add(message.id);
+    if (!isKept) for (const each of files) holdFile(each.id, each.blob);
+  }
+
+  isUnkept({ id }: Message): boolean {
+    return this.unkept.has(id);
   }
 
   /** Keep a message as it is so far; what is shown does not change. */
@@ -91,9 +102,21 @@ export function conversationOf(chatId: string): Conversation {
   open.set(chatId, found);
   for (const [id, each] of open) {
     if (open.size <= MOST_OPEN) break;
-    if (!each.tree.peek()?.all().some((message) => live.has(message.id))) open.delete(id);
+    if (!each.tree.peek()?.all().some((message) => live.has(message.id) || each.isUnkept(message))) open.delete(id);
   }
   return found;
+}
+
+/** All messages of a chat as they are stored, with those that could not be. */
+export async function messagesOf(chatId: string): Promise<Message[]> {
+  const here = open.get(chatId);
+  const shown = here?.tree.peek()?.all() ?? [];
+  try {
+    const found = await (await store()).messages(chatId);
+    return [...new Map([...found, ...shown.filter((each) => here?.isUnkept(each))].map((each) => [each.id, each])).values()];
+  } catch {
+    return shown; // the database is closed: what is on the screen is all there is
+  }
 }
 
 /** One that is begun here: there is nothing to read. */

@@ -8,7 +8,7 @@ import type { KeptCall, Message, Stats } from "../../services/chats/types";
 import { conversationOf, live, newMessage, type Conversation } from "./conversation";
 import { changeChat, chatOf } from "./library";
 import { contextOf } from "./context";
-import { store } from "./storage";
+import { fileOf } from "./storage";
 import { answerCalls, toolList } from "./tools";
 
 const DRAW_EVERY_MS = 50;
@@ -104,8 +104,7 @@ class Writing {
     let end: Partial<Message>;
     try {
       const path = this.conversation.tree.peek()?.path(parentId) ?? [];
-      const kept = await store();
-      const request = await chatRequest(settings, path, await toolList(), (file) => kept.file(file));
+      const request = await chatRequest(settings, path, await toolList(), fileOf);
       for await (const chunk of chat(request, this.stopper.signal)) this.take(chunk);
       end = { state: "done" };
     } catch (error) {

@@ -42,6 +42,18 @@ export async function write(change: Change, work: (store: ChatStore) => Promise<
   }
 }
 
+// Files that could not be kept, for as long as the tab is open: they are still sent and shown.
+const unkept = new Map<string, Blob>();
+
+export function holdFile(id: string, blob: Blob): void {
+  unkept.set(id, blob);
+}
+
+/** The file of an attachment; null if it is gone. */
+export async function fileOf(id: string): Promise<Blob | null> {
+  return unkept.get(id) ?? (await store()).file(id);
+}
+
 export function tell(change: Change): void {
   channel?.postMessage(change);
 }

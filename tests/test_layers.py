@@ -9,7 +9,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "src" / "corral"
 # Modules on their own, which every package may import. They import each other only.
 GROUND = set(
-    "accesssettings allowance apiversion assets bounded caller childenv childlimits config configfile cores deadline "
+    "accesssettings allowance apiversion assets bounded caller childenv childlimits clustersettings clustervalues "
+    "config configfile cores deadline "
     "countingsettings database "
     "devices digest disk enginesettings errors errorwords golang gpus homefolder hostaddress lifetime listening "
     "line priorities "

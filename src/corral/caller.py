@@ -16,21 +16,30 @@ from corral.names import ModelName, parse_ref
 from corral.priorities import DEFAULT_PRIORITY, Priority
 
 # What a key can be for. "infer": run models, and see what was kept of it; "read": see which models exist; "manage":
-# add, change, remove and unload them; "admin": everything, keys too; the others are for `/v2/`.
-Scope = Literal["infer", "read", "manage", "admin", "registry:pull", "registry:push"]
-SCOPES: tuple[Scope, ...] = ("infer", "read", "manage", "admin", "registry:pull", "registry:push")
+# add, change, remove and unload them; "admin": everything, keys too; "cluster": another server that asks for its own
+# callers; the others are for `/v2/`.
+Scope = Literal["infer", "read", "manage", "admin", "registry:pull", "registry:push", "cluster"]
+SCOPES: tuple[Scope, ...] = (
+    "infer", "read", "manage", "admin", "registry:pull", "registry:push", "cluster",
+)  # fmt: skip
+# What callers without a key never have: nobody is another server who does not show that.
+KEYLESS_SCOPES: frozenset[Scope] = frozenset(SCOPES) - {"cluster"}
 _ALL: frozenset[Scope] = frozenset(SCOPES)
 # What else comes with a scope.
 _IMPLIED: dict[Scope, tuple[Scope, ...]] = {
     "admin": SCOPES,
     "manage": ("read",),
     "registry:push": ("registry:pull",),
+    "cluster": ("infer", "read", "manage", "registry:pull"),
 }
 
 
 def with_implied(scopes: frozenset[Scope]) -> frozenset[Scope]:
     """The scopes with those that come with them."""
     return scopes.union(*(_IMPLIED.get(scope, ()) for scope in scopes))
+
+
+CLUSTER_SCOPES = with_implied(frozenset({"cluster"}))
 
 
 @dataclass(frozen=True, slots=True)

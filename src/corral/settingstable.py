@@ -8,6 +8,7 @@ from pathlib import Path
 
 from corral import settingvalues as values
 from corral.accesssettings import ACCESS_SETTINGS
+from corral.clustersettings import CLUSTER_SETTINGS
 from corral.countingsettings import COUNTING_SETTINGS
 from corral.enginesettings import ENGINE_SETTINGS
 from corral.hostaddress import HostAddress
@@ -261,6 +262,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Maximum nesting depth of request JSON",
     ),
     *COUNTING_SETTINGS,
+    *CLUSTER_SETTINGS,
     Setting(
         "CORRAL_REGISTRY",
         "registry.serve",

@@ -20,7 +20,7 @@ from corral.access.keyring import Keyring
 from corral.access.keys import KeyOrder, describe, lifetime_ns, read_order
 from corral.access.keystore import KeyNotFoundError, KeyStore
 from corral.access.secret import is_whole, new_id, new_secret
-from corral.caller import Caller, with_implied
+from corral.caller import SCOPES, Caller, with_implied
 from corral.database import DatabaseError, filesystem_of, open_database
 from corral.errors import InvalidRequestError
 from corral.modelglobs import check_glob
@@ -89,7 +89,8 @@ def test_scopes_that_come_with_others() -> None:
     assert with_implied(frozenset({"infer"})) == {"infer"}
     assert with_implied(frozenset({"manage"})) == {"manage", "read"}
     assert with_implied(frozenset({"registry:push"})) == {"registry:pull", "registry:push"}
-    assert len(with_implied(frozenset({"admin"}))) == 6
+    assert with_implied(frozenset({"cluster"})) == {"cluster", "infer", "read", "manage", "registry:pull"}
+    assert with_implied(frozenset({"admin"})) == set(SCOPES)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +104,7 @@ def test_scopes_that_come_with_others() -> None:
         {"name": "a", "models": ["a b"]},
         {"name": "a", "models": ["a"] * 5 + [f"m{i}" for i in range(101)]},
         {"name": "a", "scopes": ["admin"], "models": ["say"]},
+        {"name": "a", "scopes": ["cluster"], "models": ["say"]},
         {"name": "a", "expires": "soon"},
         {"name": "a", "expires": "-1h"},
         {"name": "a", "expires": "0"},

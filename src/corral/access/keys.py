@@ -95,6 +95,11 @@ def read_order(values: Mapping[str, Any]) -> KeyOrder:
             "a key with the scope admin cannot be bound to models: it can make keys that are not",
             hint="leave out the models, or the scope admin",
         )
+    if "cluster" in scopes and models is not None:
+        raise InvalidRequestError(
+            "a key with the scope cluster cannot be bound to models: it asks for the callers of another server",
+            hint="leave out the models, or the scope cluster",
+        )
     return KeyOrder(
         name=_text(values.get("name", ""), "name", is_required=True),
         scopes=scopes,

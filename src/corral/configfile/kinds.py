@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from corral import clustervalues
 from corral import settingvalues as values
 from corral.priorities import PRIORITIES
 from corral.settingvalues import UnreadableError
@@ -86,6 +87,15 @@ _KINDS: dict[Callable[[str], Any], Kind] = {
     values.priority: Kind(
         (str,), {"enum": list(PRIORITIES)}, " or ".join(f'"{name}"' for name in PRIORITIES)
     ),
+    clustervalues.mode: Kind((str,), {"enum": list(clustervalues.MODES)}, '"off", "peers" or "ray"'),
+    clustervalues.peers: STRINGS,
+    clustervalues.peer: STRING,
+    clustervalues.node_name: STRING,
+    clustervalues.share: Kind(
+        (int, float), {"type": "number", "minimum": 0, "maximum": 1}, "a number from 0 to 1"
+    ),
+    clustervalues.ratio: Kind((int, float), {"type": "number", "minimum": 1}, "a number of 1 or more"),
+    clustervalues.retries: Kind((int,), {"type": "integer", "minimum": 0, "maximum": 2}, "0, 1 or 2"),
     values.local_files: Kind((str,), {"enum": ["link", "copy", "off"]}, '"link", "copy" or "off"'),
     values.kv_cache_type: Kind((str,), {"type": "string"}, 'a type like "f16" or "q8_0"'),
 }

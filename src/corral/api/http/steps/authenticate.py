@@ -18,9 +18,9 @@ from corral.errors import RateLimitError, UnauthorizedError
 
 Mode = Literal["off", "remote", "on"]
 
-_LOCAL = frozenset(caller.SCOPES)
+_LOCAL = caller.KEYLESS_SCOPES
 # Whoever comes from elsewhere without a key must not be able to make one.
-_STRANGER = frozenset(caller.SCOPES) - {"admin"}
+_STRANGER = caller.KEYLESS_SCOPES - {"admin"}
 _NO_KEY = "a valid API key is required"
 _HINT = (
     'send it as "Authorization: Bearer KEY", for corral in CORRAL_API_KEY; corral key create NAME makes one'

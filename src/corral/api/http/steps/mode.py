@@ -8,7 +8,7 @@ from corral.errors import ForbiddenError
 
 _CHANGES = frozenset({"manage", "registry:push"})
 # Keys can always be revoked.
-_INFERENCE = frozenset({"open", "key", "infer", "admin"})
+_INFERENCE = frozenset({"open", "key", "infer", "admin", "cluster"})
 
 
 class CheckMode:

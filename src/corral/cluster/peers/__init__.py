@@ -1,0 +1,1 @@
+"""Talking to the other servers: connections, what they say of themselves, and requests that are passed on."""

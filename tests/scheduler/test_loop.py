@@ -94,6 +94,7 @@ class FakeRunner:
     async def keep_prompts(self, timeout_s: float) -> None:
         self._factory.kept.append(self.spec.weights_key)
         await asyncio.sleep(self._factory.keep_s)
+        self._factory.kept_whole.append(self.spec.weights_key)
 
     async def close(self) -> None:
         await asyncio.sleep(0.05)
@@ -157,6 +158,7 @@ class FakeFactory:
         self.log: list[str] = []
         self.runners: list[FakeRunner] = []
         self.kept: list[str] = []
+        self.kept_whole: list[str] = []
         self.keep_s = 0.0
         self.failures: dict[str, Exception] = {}
         self.load_s = 1.0
@@ -643,5 +645,41 @@ def test_who_comes_does_not_wait_for_prompts_to_be_written() -> None:
             await use(scheduler, wish("b"))
             assert asyncio.get_running_loop().time() - started_s < 2
             assert factory.kept == ["a"]
+
+    run(test)
+
+
+@pytest.mark.parametrize(("keep_s", "waited_s"), [(0.5, 0.5), (9.0, 2.0)])
+def test_who_goes_on_waits_for_prompts_to_be_written(keep_s: float, waited_s: float) -> None:
+    """For a bounded time: the prompt need not be computed again then."""
+
+    async def test() -> None:
+        factory = FakeFactory()
+        factory.keep_s = keep_s
+        async with make(factory) as scheduler:
+            await use(scheduler, wish("a"))
+            scheduler.unload("a")
+            await asyncio.sleep(0)
+            started_s = asyncio.get_running_loop().time()
+            leased = asyncio.create_task(use(scheduler, wish("a")))
+            while "close a" not in factory.log:
+                await asyncio.sleep(0.01)
+            assert asyncio.get_running_loop().time() - started_s == pytest.approx(waited_s, abs=0.2)
+            assert factory.kept_whole == (["a"] if keep_s == waited_s else [])
+            await leased
+
+    run(test)
+
+
+def test_who_wants_it_otherwise_does_not_wait_for_prompts() -> None:
+    async def test() -> None:
+        factory = FakeFactory()
+        factory.keep_s = 1.5
+        async with make(factory) as scheduler:
+            await use(scheduler, wish("a"))
+            scheduler.unload("a")
+            await asyncio.sleep(0)
+            await use(scheduler, wish("a", num_ctx=77))
+            assert factory.kept == ["a"] and factory.kept_whole == []
 
     run(test)

@@ -12,7 +12,7 @@ import contextlib
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from corral.scheduler.configure import GPUSource, scheduler_config
 from corral.scheduler.decisions import Decisions
 from corral.scheduler.describe import Expiries, info_of, state_of
 from corral.scheduler.journal import Journal
+from corral.scheduler.keeping import Keeping
 from corral.scheduler.loaded import LoadedRunner, Phase
 from corral.scheduler.shortage import is_out_of_memory
 from corral.scheduler.spec import LoadedInfo, LoadRequest, RunnerState, SchedulerConfig
@@ -47,8 +48,7 @@ _log = logging.getLogger("corral.scheduler")
 # A request that waits for longer is mentioned without OLLAMA_DEBUG.
 _LONG_WAIT_S = 10
 _PING_TIMEOUT_S = 10.0
-# How long the end of a runner may wait for its prompts to be written: that of an idle one, and that of the server.
-_KEEP_PROMPTS_S = 10.0
+# How long the end of the server may wait for prompts to be written.
 _KEEP_PROMPTS_AT_END_S = 3.0
 # A driver gives a dead child's memory back a little later (ollama: server/sched.go).
 _VRAM_WAIT_S = 5.0
@@ -100,7 +100,7 @@ class Scheduler:
         self._decisions = Decisions(journal or Journal())
         self._look_again = look_again
         self._suspension = suspension or Suspension()
-        self._has_arrived = asyncio.Event()
+        self._keeping = Keeping(self._unanswered)
         self._state: SchedulerState | None = None
         self._tickets = itertools.count(1)
         self._pending: dict[int, _Pending] = {}
@@ -138,7 +138,7 @@ class Scheduler:
     async def __aexit__(self, *_exc: object) -> None:
         """Refuse waiting requests, cancel loads, kill and reap every child. Endings under way are awaited."""
         self._state = None
-        self._has_arrived.set()  # prompts that are being written are given up
+        self._keeping.give_up()
         if self._timer is not None:
             self._timer.cancel()
         for pending in self._pending.values():
@@ -173,7 +173,7 @@ class Scheduler:
             who = caller.current()
             self._tell(events.RequestArrived(ticket, request, keep_alive_ns, who.priority, who.share))
             if not answer.done():
-                self._has_arrived.set()
+                self._keeping.has_arrived()
                 self._expect(request)
             runner_id = answer.result() if answer.done() else await self._wait(ticket, facts, answer)
         except asyncio.CancelledError:
@@ -404,11 +404,11 @@ class Scheduler:
 
     async def _stop(self, runner_id: int, reason: str, request: str = "") -> None:
         """`request`: the id of the request for which it is stopped, if there is one."""
-        runner = self._runners.pop(runner_id, None)
+        runner, loaded = self._runners.pop(runner_id, None), self._loaded_runner(runner_id)
         self._expiries.forget(runner_id)
         self._load_times.pop(runner_id, None)
         if runner is not None:
-            await self._keep_prompts(runner)
+            await self._keeping.keep(runner, loaded.origin if loaded is not None else None)
             vram_bytes = self._vram_bytes(runner_id)
             before = await self._measure() if vram_bytes else None
             await close(runner)
@@ -417,21 +417,8 @@ class Scheduler:
                 await self._await_vram(before.vram_free_bytes + int(vram_bytes * _VRAM_SHARE))
         self._tell(events.RunnerStopped(runner_id))
 
-    async def _keep_prompts(self, runner: Runner) -> None:
-        """Have prompts written, until somebody waits."""
-        if self._state is None or self._state.waiting_count:
-            return
-        self._has_arrived.clear()
-        tasks = [
-            asyncio.ensure_future(work)
-            for work in (runner.keep_prompts(_KEEP_PROMPTS_S), self._has_arrived.wait())
-        ]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+    def _unanswered(self) -> Iterator[LoadRequest]:
+        return (pending.request for pending in self._pending.values() if not pending.answer.done())
 
     def _vram_bytes(self, runner_id: int) -> int:
         loaded = self._loaded_runner(runner_id)

@@ -54,9 +54,11 @@ class NodeView:
         models: digests of manifests by the full name of the model (`ModelName.full()`).
         loaded: by digest.
         sent: requests that this gateway has under way there, by digest; newer than `loaded`.
+        sent_then: the same when the node last spoke, so that what others sent there can be told apart.
         free_bytes: memory for further models, on its best device.
         total_bytes: of that device.
         load_seconds: how long a load took there, by digest.
+        request_seconds: for how long a request has a slot there, by digest, as this gateway measured it.
     """
 
     id: str
@@ -68,17 +70,24 @@ class NodeView:
     models: Mapping[str, str] = field(default_factory=dict)
     loaded: Mapping[str, LoadedModel] = field(default_factory=dict)
     sent: Mapping[str, int] = field(default_factory=dict)
+    sent_then: Mapping[str, int] = field(default_factory=dict)
     free_bytes: int = 0
     total_bytes: int = 0
     load_seconds: Mapping[str, float] = field(default_factory=dict)
+    request_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """All nodes by name, at one moment. `me` is the gateway's own name, if it serves models itself."""
+    """All nodes by name, at one moment. `me` is the gateway's own name, if it serves models itself.
+
+    `holders`: by the full name of a model, the digests that nodes have under it, by node: so that nobody looks at all
+    nodes for each request. None: not known, and all are looked at.
+    """
 
     nodes: Mapping[str, NodeView]
     me: str = ""
+    holders: Mapping[str, Mapping[str, str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,68 @@
+"""How busy a node is with a model, and for how long a further request would wait there: estimates from one view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from corral.cluster.view import NodeView
+
+# Where nothing was measured yet.
+_REQUEST_S = 4.0
+_LOAD_S = 10.0
+# Nobody loads faster than this; a guess from the size of a model never is below it.
+_LOAD_BYTES_PER_S = 500e6
+_LEAST_LOAD_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One node and one model.
+
+    Attributes:
+        busy: requests that have a slot there or wait for one.
+        slots: at least 1.
+        is_on: the model is loaded, or being loaded.
+        request_s: for how long a request has a slot.
+        wait_s: until one more request would get one.
+        all_busy: requests of all models.
+    """
+
+    busy: int
+    slots: int
+    is_on: bool
+    request_s: float
+    wait_s: float
+    all_busy: int
+
+
+def busy(node: NodeView, digest: str) -> int:
+    """Requests of the model there: what the node said, and what was sent and has ended since."""
+    mine = node.sent.get(digest, 0)
+    model = node.loaded.get(digest)
+    if model is None:
+        return mine
+    return max(mine, model.running + model.waiting + mine - node.sent_then.get(digest, 0))
+
+
+def load_seconds(node: NodeView, digest: str, needs_bytes: int = 0) -> float:
+    """How long a load takes there: as measured, or a guess from the model's size."""
+    measured = node.load_seconds.get(digest)
+    if measured is not None:
+        return measured
+    return max(_LEAST_LOAD_S, needs_bytes / _LOAD_BYTES_PER_S) if needs_bytes else _LOAD_S
+
+
+def load_of(node: NodeView, digest: str, needs_bytes: int = 0) -> Load:
+    """All estimates for a node and a model."""
+    model = node.loaded.get(digest)
+    count = busy(node, digest)
+    slots = max(1, model.slots) if model else 1
+    request_s = node.request_seconds.get(digest, _REQUEST_S)
+    # Those that run have done half of their work, on average; so has a load.
+    ahead = count - slots + 0.5
+    wait_s = ahead * request_s / slots if ahead > 0 else 0.0
+    is_on = model is not None or count > 0
+    if is_on and (model is None or model.is_loading):
+        wait_s += load_seconds(node, digest, needs_bytes) / 2
+    others = sum(busy(node, other) for other in node.sent.keys() | node.loaded.keys() if other != digest)
+    return Load(count, slots, is_on, request_s, wait_s, count + others)

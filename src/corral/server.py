@@ -429,8 +429,8 @@ def _app(
         router.mount("v2", registry.find)
     dispatch = Dispatch(router)
     addresses = [door.address for door in doors]
-    port = next((address.port for address in addresses if not address.is_unix), 0)
-    guard = HostGuard(is_loopback=all(address.is_loopback for address in addresses), port=port)
+    ports = [address.port for address in addresses if not address.is_unix]
+    guard = HostGuard(is_loopback=all(address.is_loopback for address in addresses), ports=ports)
     steps: list[Step] = [
         *counting.steps(),
         watching.recent,

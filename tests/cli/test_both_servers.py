@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -209,9 +210,48 @@ def test_a_proxy_is_used_for_other_machines(recorded: Replay) -> None:
     proxy = f"http://{recorded.env['OLLAMA_HOST']}"
     run(recorded, "list", OLLAMA_HOST="model.example:1234", http_proxy=proxy)
     assert recorded.requests[-1]["path"] == "http://model.example:1234/api/tags"
+    assert "Proxy-Authorization" not in recorded.requests[-1]["headers"]
     seen = len(recorded.requests)
     run(recorded, "list", http_proxy="http://127.0.0.1:9")
     assert len(recorded.requests) > seen
+
+
+@pytest.mark.parametrize("scheme", ["http://", ""])
+def test_a_proxy_that_asks_for_a_login(recorded: Replay, scheme: str) -> None:
+    proxy = f"{scheme}me:p%40ss@{recorded.env['OLLAMA_HOST']}"
+    run(recorded, "list", OLLAMA_HOST="model.example:1234", http_proxy=proxy)
+    sent = recorded.requests[-1]
+    assert sent["path"] == "http://model.example:1234/api/tags"
+    assert sent["headers"]["Proxy-Authorization"] == f"Basic {b64encode(b'me:p@ss').decode()}"
+
+
+@pytest.mark.parametrize("proxy", ["socks5://me:secret@127.0.0.1:9", "http://me:secret@127.0.0.1:port"])
+def test_a_proxy_that_cannot_be_used(recorded: Replay, proxy: str) -> None:
+    done = run(recorded, "list", OLLAMA_HOST="model.example:1234", http_proxy=proxy)
+    assert done.returncode == 1
+    assert "***@127.0.0.1" in done.stderr and "no_proxy" in done.stderr
+    assert "secret" not in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_tunnel_through_a_proxy_that_asks_for_a_login(recorded: Replay) -> None:
+    """The login is for the proxy alone: the server at the other end never gets it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        heads: list[bytes] = []
+
+        def refuse() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                heads.append(connection.recv(65536))
+                connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=refuse, daemon=True)
+        thread.start()
+        proxy = f"http://me:secret@127.0.0.1:{listener.getsockname()[1]}"
+        done = run(recorded, "list", OLLAMA_HOST="https://model.example", https_proxy=proxy)
+        thread.join()
+    assert heads[0].startswith(b"CONNECT model.example:443 ")
+    assert b"Proxy-Authorization: Basic " + b64encode(b"me:secret") in heads[0]
+    assert done.returncode == 1 and "403" in done.stderr
 
 
 class Raw:

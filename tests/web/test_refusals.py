@@ -63,6 +63,7 @@ def test_names_in_reasons_are_cut(server: Server) -> None:
     [
         ("evil.example:11434", True),
         ("EVIL.example:11434", True),
+        ("evil.example:8443", True),
         ("evil.example", False),  # on port 80 a proxy may have pages
         ("evil.example:8080", False),
         ("192.168.1.5:11434", False),
@@ -78,8 +79,8 @@ def test_names_in_reasons_are_cut(server: Server) -> None:
 )
 def test_pages_on_our_own_port(host: str, is_foreign: bool) -> None:
     """A name that a stranger can register may have been made to point here; addresses and local names cannot."""
-    assert HostGuard(is_loopback=False, port=11434).may_be_rebound(host) is is_foreign
-    assert HostGuard(is_loopback=True, port=11434).may_be_rebound(host) is False
+    assert HostGuard(is_loopback=False, ports=(8443, 11434)).may_be_rebound(host) is is_foreign
+    assert HostGuard(is_loopback=True, ports=(8443, 11434)).may_be_rebound(host) is False
 
 
 def test_a_public_server_serves_names_but_no_rebound_pages(start_server: Callable[..., Server]) -> None:

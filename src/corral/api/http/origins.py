@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "0.0.0.0")
@@ -83,19 +83,19 @@ class OriginRules:
 class HostGuard:
     """Refuses foreign Host names while the server listens on loopback only."""
 
-    def __init__(self, *, is_loopback: bool, port: int = 11434) -> None:
+    def __init__(self, *, is_loopback: bool, ports: Collection[int] = (11434,)) -> None:
         self._is_active = is_loopback
-        self._port = port
+        self._ports = frozenset(ports)
         self._hostname = socket.gethostname().lower()
         self.verdict = lru_cache(maxsize=1024)(self._verdict)
 
     def may_be_rebound(self, host_header: str) -> bool:
         """Whether a page that calls itself by this host may be a foreign one, whose name was made to point here.
 
-        While other machines may come under any name, a page of the same origin on our own port is trusted only under
-        names that no stranger can register.
+        While other machines may come under any name, a page of the same origin on a port of ours is trusted only
+        under names that no stranger can register.
         """
-        if self._is_active or _port(host_header, 80) != self._port:
+        if self._is_active or _port(host_header, 80) not in self._ports:
             return False
         return not self.is_unregistrable(host_header)
 

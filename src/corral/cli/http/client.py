@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from typing import Any, BinaryIO
 
+    from corral.cli.http.proxy import Proxy
+
 _LOST = "the connection to the server was lost before the response was complete"
 _READ_BYTES = 1 << 16
 
@@ -202,8 +204,9 @@ class Client:
 
         connection = self._connection()
         target = self._prefix + path
-        if self.address.scheme != "https" and not self._is_plain:
+        if self.address.scheme != "https" and (proxy := self._proxy()):
             target = f"http://{self._headers['Host']}{target}"  # proxies need the full URL
+            headers = {**headers, **proxy.headers}
         try:
             connection.connect()
             short_http.prepare_socket(connection.sock)
@@ -235,14 +238,24 @@ class Client:
             def kind(host: str, port: int, timeout: float) -> HTTPConnection:
                 return HTTPSConnection(host, port, timeout=timeout, context=context)
 
-        proxy = "" if address.is_loopback else _proxy_of(address)
-        if not proxy:
+        proxy = self._proxy()
+        if proxy is None:
             return kind(address.host, address.port, timeout=short_http.CONNECT_TIMEOUT_S)
-        middle = HostAddress.parse(proxy)
-        connection = kind(middle.host, middle.port, timeout=short_http.CONNECT_TIMEOUT_S)
+        connection = kind(proxy.host, proxy.port, timeout=short_http.CONNECT_TIMEOUT_S)
         if is_tls:
-            connection.set_tunnel(address.host, address.port)
+            connection.set_tunnel(address.host, address.port, proxy.headers)
         return connection
+
+    def _proxy(self) -> Proxy | None:
+        text = "" if self.address.is_loopback else _proxy_of(self.address)
+        if not text:
+            return None
+        from corral.cli.http.proxy import read_proxy
+
+        try:
+            return read_proxy(text)
+        except ValueError as exc:
+            raise NoServerError(str(exc), hint="name the server in no_proxy to reach it directly") from None
 
     def _refused(self) -> NoServerError:
         source = " (from OLLAMA_HOST)" if os.environ.get("OLLAMA_HOST") else ""
@@ -288,11 +301,9 @@ def _proxy_of(address: HostAddress) -> str:
     name = f"{'https' if address.scheme == 'https' else 'http'}_proxy"
     if not (os.environ.get(name) or os.environ.get(name.upper())):
         return ""
-    from urllib.request import getproxies_environment, proxy_bypass
+    from corral.cli.http.proxy import proxy_of
 
-    if proxy_bypass(f"{address.host}:{address.port}"):
-        return ""
-    return getproxies_environment().get(name.removesuffix("_proxy"), "")
+    return proxy_of(address)
 
 
 def _encode(body: Any) -> bytes | None:

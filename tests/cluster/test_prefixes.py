@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from corral.cluster.keys import prompt_keys, seed_of, share_of
+from corral.cluster.keys import prompt_keys, prompt_of, seed_of
 from corral.cluster.prefixes import KEEP_ALIVE_S, PrefixIndex
 from corral.cluster.view import PromptKeys
 
@@ -16,8 +16,8 @@ NODES = ("a", "b", "c")
 
 
 def keys_of(text: str) -> PromptKeys:
-    """One unit for each letter."""
-    return prompt_keys(seed_of(DIGEST), b"".join(letter.encode() * 8 for letter in text), block=64)
+    """One block for each letter."""
+    return prompt_keys(seed_of(DIGEST), text.encode(), block=1)
 
 
 texts = st.text("xyz", max_size=7)
@@ -52,7 +52,23 @@ def test_the_longer_the_common_beginning_the_more_is_warm(known: str, prompt: st
     index = PrefixIndex()
     index.answered("a", DIGEST, keys_of(known), 0)
     common = next(i for i in range(8, -1, -1) if i <= len(prompt) and known.startswith(prompt[:i]))
-    assert index.share("a", DIGEST, keys_of(prompt), 0) == share_of(common, len(prompt))
+    assert index.share("a", DIGEST, keys_of(prompt), 0) == (common / len(prompt) if prompt else 0)
+
+
+def test_the_node_that_was_asked_has_its_answer_too() -> None:
+    """A short question, a long answer: the next question goes where the answer was made."""
+    index = PrefixIndex()
+    seed = seed_of(DIGEST)
+    asked = prompt_of(seed, [b"Explain everything."])
+    index.answered("a", DIGEST, asked.keys, 0)
+    index.answered("b", DIGEST, prompt_of(seed, [b"Explain nothing."]).keys, 0)
+    following = prompt_of(seed, [b"Explain everything.", b"x" * 5000, b"And then?"])
+    assert len(following.keys) == 12
+    expected = {"a": pytest.approx(11 / 12)}
+    assert index.shares(DIGEST, following.keys, 0, answers=following.answers, least=0.3) == expected
+    assert index.share("a", DIGEST, following.keys, 0, answers=following.answers) == expected["a"]
+    assert index.share("a", DIGEST, following.keys, 0) == pytest.approx(1 / 12)
+    assert index.share("b", DIGEST, following.keys, 0, answers=following.answers) == 0
 
 
 def test_trust_is_halved_when_the_model_may_be_unloaded() -> None:
@@ -108,7 +124,7 @@ class Index(RuleBasedStateMachine):
         for node in NODES:
             known = self.known.get((node, digest), set())
             count = max((i for i in range(len(text) + 1) if i == 0 or text[:i] in known), default=0)
-            share = share_of(count, len(text))
+            share = count / len(text) if text else 0.0
             assert self.index.share(node, digest, keys_of(text), 0) == share
             if share and share >= least:
                 shares[node] = share

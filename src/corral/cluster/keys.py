@@ -1,22 +1,31 @@
 """Prompts as chains of hashes: two prompts that begin alike have chains that begin alike.
 
-The unit is a block of bytes. The first block is cut into eighths, so that chats of a few sentences have keys too;
-what comes after it is counted in whole blocks, which is what a long prompt costs to compute anyway.
+A prompt is cut into pieces where a request could have ended: what was asked, what was answered, what was asked next.
+Each piece is cut into blocks, and its last block may be short. So the chain of one request is a beginning of the
+chain of the next one of its conversation, however short the messages are. A system prompt is not a piece by itself:
+a short one that everybody has would draw all conversations to one node.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 
-from corral.cluster.view import PromptKeys
+from corral.cluster.view import Answers, PromptKeys
 
 BLOCK = 512
 MAX_BLOCKS = 128
-# Parts of the first block.
-PARTS = 8
 _KEY_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What `Wanted` holds of a prompt; the fields are described there."""
+
+    keys: PromptKeys = ()
+    answers: Answers = ()
 
 
 def seed_of(digest: str, *, images: Collection[str] = (), adapter: str = "", salt: str = "") -> bytes:
@@ -35,38 +44,46 @@ def seed_of(digest: str, *, images: Collection[str] = (), adapter: str = "", sal
     return hasher.digest()
 
 
+def prompt_of(
+    seed: bytes, pieces: Sequence[bytes], *, block: int = BLOCK, max_blocks: int = MAX_BLOCKS
+) -> Prompt:
+    """The chain of a conversation.
+
+    Args:
+        pieces: what was asked and what was answered in turn, beginning with what was asked.
+        max_blocks: after so many keys the rest does not count.
+    """
+    keys: list[bytes] = []
+    answers: list[tuple[int, int]] = []
+    last = seed
+    for i, piece in enumerate(pieces):
+        begin = len(keys)
+        for at in range(0, min(len(piece), block * (max_blocks - begin)), block):
+            last = blake2b(last + piece[at : at + block], digest_size=_KEY_BYTES).digest()
+            keys.append(last)
+        if i % 2 and 0 < begin < len(keys):
+            answers.append((begin, len(keys)))
+        if len(keys) >= max_blocks:
+            break
+    return Prompt(tuple(keys), tuple(answers))
+
+
 def prompt_keys(
     seed: bytes, prompt: bytes, *, block: int = BLOCK, max_blocks: int = MAX_BLOCKS
 ) -> PromptKeys:
-    """The chain of a prompt; bytes after the last whole unit, and after `max_blocks` blocks, do not count.
+    """The chain of a text that is one piece."""
+    return prompt_of(seed, [prompt], block=block, max_blocks=max_blocks).keys
 
-    Args:
-        block: bytes, at least `PARTS`.
+
+def warm_count(count: int, answers: Answers) -> int:
+    """How many keys stand for what a node has, if it knows the first `count` of them.
+
+    Whoever knows everything up to an answer was asked just that, and has made the answer itself.
     """
-    part = block // PARTS
-    ends = [*range(part, part * PARTS, part), *range(block, min(len(prompt), block * max_blocks) + 1, block)]
-    keys: list[bytes] = []
-    begin, last = 0, seed
-    for end in ends:
-        if end > len(prompt):
-            break
-        last = blake2b(last + prompt[begin:end], digest_size=_KEY_BYTES).digest()
-        keys.append(last)
-        begin = end
-    return tuple(keys)
+    at = bisect_left(answers, (count + 1, 0)) - 1
+    return max(count, answers[at][1]) if at >= 0 else count
 
 
-def parts_of(count: int) -> int:
-    """How much of a prompt the first `count` keys stand for, in eighths of a block."""
-    return count if count <= PARTS else (count - PARTS + 1) * PARTS
-
-
-def share_of(count: int, total: int) -> float:
-    """How much of a prompt with `total` keys the first `count` of them stand for, 0 to 1."""
-    return parts_of(count) / parts_of(total) if total else 0.0
-
-
-def count_for(share: float, total: int) -> int:
-    """The smallest number of keys, at least 1, that stands for this share of a prompt with `total` keys."""
-    wanted = share * parts_of(total)
-    return max(1, bisect_left(range(total + 1), wanted, key=parts_of))
+def count_for(share: float, total: int, answers: Answers) -> int:
+    """The smallest number of keys, at least 1, to know for having this share of a prompt with `total` keys."""
+    return max(1, bisect_left(range(total + 1), share * total, key=lambda count: warm_count(count, answers)))

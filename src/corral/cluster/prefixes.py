@@ -11,8 +11,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from corral.cluster.keys import count_for, share_of
-from corral.cluster.view import PromptKeys
+from corral.cluster.keys import count_for, warm_count
+from corral.cluster.view import Answers, PromptKeys
 
 MAX_KEYS = 8192
 KEEP_ALIVE_S = 300.0
@@ -57,8 +57,12 @@ class PrefixIndex:
         while len(known.keys) > self._max_keys:
             self._drop(holders, known.keys.popitem(last=False)[0], node)
 
-    def share(self, node: str, digest: str, keys: PromptKeys, now: float) -> float:
-        """How much of the prompt the node should have, 0 to 1."""
+    def share(self, node: str, digest: str, keys: PromptKeys, now: float, *, answers: Answers = ()) -> float:
+        """How much of the prompt the node should have, 0 to 1.
+
+        Args:
+            answers: where answers lie in the prompt; a node that knows all that comes before one has made it.
+        """
         known = self._known.get(digest, {}).get(node)
         if known is None:
             return 0.0
@@ -69,14 +73,16 @@ class PrefixIndex:
                 low = middle
             else:
                 high = middle - 1
-        return share_of(low, len(keys)) * _trust(known, now)
+        return _share(low, len(keys), answers) * _trust(known, now)
 
-    def shares(self, digest: str, keys: PromptKeys, now: float, *, least: float = 0.0) -> Mapping[str, float]:
+    def shares(
+        self, digest: str, keys: PromptKeys, now: float, *, answers: Answers = (), least: float = 0.0
+    ) -> Mapping[str, float]:
         """`share` of all nodes for which it is above 0 and, before trust is halved, at least `least`."""
         holders = self._holders.get(digest)
         if not holders or not keys:
             return {}
-        first = count_for(least, len(keys))
+        first = count_for(least, len(keys), answers)
         found: dict[str, float] = {}
         nodes = holders.get(keys[first - 1], _NOBODY) if first <= len(keys) else _NOBODY
         waiting = [(nodes, first, len(keys))] if nodes else []
@@ -84,7 +90,7 @@ class PrefixIndex:
         while waiting:
             nodes, low, high = waiting.pop()
             if low == high:
-                share = share_of(low, len(keys))
+                share = _share(low, len(keys), answers)
                 found.update((node, share * _trust(known[node], now)) for node in nodes)
                 continue
             middle = (low + high + 1) // 2
@@ -125,6 +131,10 @@ class PrefixIndex:
     def __len__(self) -> int:
         """Entries of all nodes and models."""
         return sum(len(known.keys) for nodes in self._known.values() for known in nodes.values())
+
+
+def _share(count: int, total: int, answers: Answers) -> float:
+    return warm_count(count, answers) / total if count else 0.0
 
 
 def _trust(known: _Known, now: float) -> float:

@@ -109,7 +109,9 @@ class Router:
         digests = (view.holders or {}).get(wanted.model, {})
         shares: dict[str, float] = {}
         for digest in {wanted.digest} if wanted.digest else set(digests.values()):
-            found = self.index.shares(digest, wanted.keys, now, least=self.rules.affinity)
+            found = self.index.shares(
+                digest, wanted.keys, now, answers=wanted.answers, least=self.rules.affinity
+            )
             shares.update((node, share) for node, share in found.items() if digests.get(node) == digest)
         return shares
 

@@ -12,6 +12,8 @@ from enum import StrEnum
 
 # Chain of hashes of a prompt's blocks, each of 8 bytes: entry i stands for all blocks up to i.
 PromptKeys = tuple[bytes, ...]
+# Where answers lie in a chain: how many keys stand for what comes before one, and how many with it.
+Answers = tuple[tuple[int, int], ...]
 
 
 class Health(StrEnum):
@@ -98,6 +100,7 @@ class Wanted:
         model: full name.
         digest: of its manifest, if the caller asked for one; empty: what the nodes have under that name.
         keys: of the whole prompt; empty for requests that nothing can be reused for.
+        answers: the model's earlier answers in it.
         session: of the client's own header; requests with the same one stay together.
         needs_bytes: what a load of it takes, if known.
         tried: nodes that have failed it.
@@ -107,6 +110,7 @@ class Wanted:
     model: str
     digest: str = ""
     keys: PromptKeys = ()
+    answers: Answers = ()
     session: str = ""
     needs_bytes: int = 0
     tried: frozenset[str] = frozenset()

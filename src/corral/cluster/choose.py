@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from random import Random
 
 from corral.cluster.load import Load, load_of, load_seconds
-from corral.cluster.view import Decision, Health, NodeView, View, Wanted, Why
+from corral.cluster.view import Decision, NodeView, View, Wanted, Why
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def candidates(view: View, wanted: Wanted) -> list[_Candidate]:
 
 def takes(node: NodeView, wanted: Wanted) -> bool:
     """Whether a request may go to this node."""
-    if node.health is not Health.ALIVE or node.is_draining or node.is_open or node.id in wanted.tried:
+    if not node.is_usable() or node.id in wanted.tried:
         return False
     digest = node.models.get(wanted.model)
     return digest is not None and (not wanted.digest or digest == wanted.digest)

@@ -33,6 +33,7 @@ class LoadedModel:
         running: requests that have a slot.
         waiting: requests that wait for one.
         is_loading: it is not ready yet.
+        memory_bytes: what it takes; 0 if that is not known.
     """
 
     digest: str
@@ -40,6 +41,7 @@ class LoadedModel:
     running: int = 0
     waiting: int = 0
     is_loading: bool = False
+    memory_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,10 @@ class NodeView:
     total_bytes: int = 0
     load_seconds: Mapping[str, float] = field(default_factory=dict)
     request_seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def is_usable(self) -> bool:
+        """Whether requests and models may go there."""
+        return self.health is Health.ALIVE and not self.is_draining and not self.is_open
 
 
 @dataclass(frozen=True, slots=True)

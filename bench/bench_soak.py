@@ -1,23 +1,39 @@
 """A mixed load for an hour: do memory, descriptors and threads stay flat, and does everybody count the same?
 
-    python -m bench.bench_soak [--minutes 60] [--rate 10] [--clients 6] [--seed 1]
+    python -m bench.bench_soak [--minutes 60] [--warm-minutes 5] [--rate 10] [--clients 6] [--seed 1]
 
 A server of its own on loopback, with small models of the tests, API keys, and requests of every kind on every API:
 whole and streamed, embeddings, decisions, errors, unknown models, clients that leave in the middle, models that are
 unloaded. Every request has an id. At the end the sums of the clients, of the server's log, of the usage ledger and of
 the metrics are compared; they must be equal, whatever else the machine does. The status is 1 if they are not.
+
+What the server keeps on purpose has bounds, and the time that counts begins when all of it is full:
+
+- the last 500 decisions of the scheduler: the warm-up unloads models often, until `/api/events` has counted them;
+- the last 200 requests, and the last 128 prompts of an engine: by the number of requests;
+- names of models that were asked for (4,096 in each cache): that many unknown ones are sent first;
+- responses of `/v1/responses` that no client asked to store (64 MiB by default, for an hour): here it is 64 KiB
+  (`CORRAL_RESPONSES_MAX_BYTES`), and a response has more than a kilobyte;
+- prompts that no slot of an engine holds (64 MiB and more by default): here `CORRAL_CACHE_RAM` is 4 MiB, which 220
+  conversations of this load fill;
+- and five minutes at least of the load itself, for the memory allocators.
+
+Then memory and threads of the server, of each engine that lives all the time, and of the children that come and go
+are looked at every five seconds. The median of the first tenth of the looks and that of the last may be 2 % apart.
+Descriptors depend on what happens at the moment, so they are counted twice while no request runs, before and after,
+with every model loaded.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import random
 import signal
 import sqlite3
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,19 +41,34 @@ import threading
 import time
 import urllib.request
 from collections import Counter, defaultdict
+from collections.abc import Callable, Coroutine
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.processes import Change, Look, changes, file_changes, look_at
+
 _FIXTURES = Path(__file__).parent.parent / "tests" / "fixtures"
 _TEMPLATE = "{{ if .System }}{{ .System }}|{{ end }}{{ .Prompt }}{{ .Response }}"
 _MODELS = {"talk": "tiny", "say": "say", "embed": "embed"}
 _FIGURES = ("requests", "errors", "cancelled", "prompt_tokens", "cached_tokens", "generated_tokens")
-_SAMPLE_S = 10.0
-_SAMPLES_OF_A_LINE = 6
-# How far apart the beginning and the end may be, after a warm-up.
+_SAMPLE_S = 5.0
+_SAMPLES_OF_A_LINE = 12
+# How far apart the beginning and the end may be.
 _FLAT = 0.02
+# What has to be full before the time counts; see above.
+_EVENTS = 500
+_NAMES = 4096
+_RESPONSES_BYTES = 64 << 10
+_RESPONSE_BYTES = 1 << 10
+_CACHE_RAM_MIB = 4
+_CONVERSATIONS = 1000
+_WARM_LIMIT_S = 1800.0
+# Descriptors are counted when they have been the same for so many looks.
+_QUIET_LOOKS = 20
+_QUIET_LOOK_S = 0.5
+_QUIET_LIMIT_S = 120.0
 _WORDS = "the fox goes home because snow falls on green hills and nobody knows why it should not".split()
 
 
@@ -53,25 +84,24 @@ class Seen:
 
 
 @dataclass(slots=True)
-class Sample:
-    """One look at a process: resident bytes, descriptors, threads."""
-
-    rss: int
-    files: int
-    threads: int
-
-
-@dataclass(slots=True)
 class Run:
     """All that is known."""
 
     seen: dict[str, Seen] = field(default_factory=dict)
     log: dict[str, dict[str, Any]] = field(default_factory=dict)
     other_lines: Counter[str] = field(default_factory=Counter)
-    samples: list[Sample] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
+    # While no request runs, before and after the time that counts.
+    quiet: list[Look] = field(default_factory=list)
+    # How many requests of each kind were sent.
+    kinds: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     # SIGTERM: the report comes early.
     is_over: bool = False
+
+    def is_settled(self) -> bool:
+        """Whether the log has every request: what was given up ends a moment later."""
+        return self.seen.keys() <= self.log.keys()
 
 
 class Server:
@@ -90,8 +120,8 @@ class Server:
             "CORRAL_LOG_FORMAT": "json",
             "CORRAL_METRICS_VLLM": "1",
             "CORRAL_OFFLINE": "1",
-            # Responses are kept in memory, 256 MiB of them by default: here the bound is soon reached.
-            "CORRAL_RESPONSES_MAX_BYTES": "65536",
+            "CORRAL_RESPONSES_MAX_BYTES": str(_RESPONSES_BYTES),
+            "CORRAL_CACHE_RAM": str(_CACHE_RAM_MIB),
         }
         words = [sys.executable, "-m", "corral.cli.main"]
         self.process = subprocess.Popen([*words, "serve"], env=self.env, stderr=subprocess.PIPE, text=True)
@@ -143,12 +173,17 @@ class Server:
             answer: bytes = response.read()
             return answer
 
-    def sample(self) -> Sample:
-        folder = Path("/proc") / str(self.process.pid)
-        status = (folder / "status").read_text()
-        rss = int(status.partition("VmRSS:")[2].split()[0]) * 1024
-        threads = int(status.partition("Threads:")[2].split()[0])
-        return Sample(rss, len(list((folder / "fd").iterdir())), threads)
+    def event_count(self) -> int:
+        """How many decisions the scheduler has made so far."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/api/events", headers={"Accept": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=600) as response:
+            events = json.load(response)["events"]
+        return int(events[-1]["id"]) if events else 0
+
+    def look(self) -> Look:
+        return look_at(self.process.pid)
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
@@ -164,18 +199,30 @@ class Client:
         self._server = server
         self._run = run
         self._rng = rng
+        self.name = f"client {name}"
         self._name = name
         self._count = 0
 
-    async def one(self) -> None:
-        """One request."""
+    async def one(self, *, is_warming: bool = False) -> None:
+        """One request. In the warm-up models are unloaded more often."""
         kinds = (
             (self._native, 20), (self._openai, 20), (self._completions, 8), (self._anthropic, 8),
             (self._responses, 8), (self._embed, 12), (self._decide, 4), (self._leave, 12), (self._wrong, 6),
-            (self._unload, 1),
+            (self._unload, 10 if is_warming else 1),
         )  # fmt: skip
         kind = self._rng.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])[0]
+        self._run.kinds[kind.__name__] += 1
         await kind()
+
+    async def load_all(self) -> None:
+        """One request to each model."""
+        for model in ("talk", "say"):
+            await self._generate({"model": model, "prompt": "x", "options": self._options(), "stream": False})
+        await self._embed()
+
+    async def ask_unknown(self) -> None:
+        """A model with a name that nobody has used before."""
+        await self._send("native", "/api/generate", {"model": f"unknown-{self._rng.random()}", "prompt": "x"})
 
     def _text(self) -> str:
         return " ".join(self._rng.choices(_WORDS, k=self._rng.randint(1, 30)))
@@ -184,18 +231,19 @@ class Client:
         return {"num_predict": self._rng.randint(1, 30), "seed": self._rng.randint(1, 1000)}
 
     async def _native(self) -> None:
-        is_stream = self._rng.random() < 0.5
-        if self._rng.random() < 0.5:
-            path, body = "/api/generate", dict[str, Any](prompt=self._text())
-        else:
-            path, body = "/api/chat", {"messages": [{"role": "user", "content": self._text()}]}
-        whole = {
+        body = {
             "model": self._rng.choice(("talk", "say")),
-            "stream": is_stream,
+            "stream": self._rng.random() < 0.5,
             "options": self._options(),
-            **body,
         }
-        seen, text = await self._send("native", path, whole)
+        if self._rng.random() < 0.5:
+            await self._generate({**body, "prompt": self._text()})
+        else:
+            messages = [{"role": "user", "content": self._text()}]
+            await self._generate({**body, "messages": messages}, "/api/chat")
+
+    async def _generate(self, body: dict[str, Any], path: str = "/api/generate") -> None:
+        seen, text = await self._send("native", path, body)
         last = json.loads(text.splitlines()[-1])
         seen.counts = (
             last.get("prompt_eval_count", 0),
@@ -327,31 +375,106 @@ def _openai_counts(usage: dict[str, Any]) -> tuple[int, int | None, int]:
     return usage["prompt_tokens"], details.get("cached_tokens"), usage["completion_tokens"]
 
 
-async def load(server: Server, run: Run, arguments: argparse.Namespace) -> None:
-    """Send requests at a rate, and look at the server meanwhile."""
-    end_s = time.monotonic() + arguments.minutes * 60
-    pause_s = arguments.clients / arguments.rate
+class Load:
+    """Clients that send requests at a rate, in phases."""
 
-    async def client(number: int) -> None:
-        one = Client(server, run, random.Random(f"{arguments.seed} {number}"), number)
-        while time.monotonic() < end_s and not run.is_over:
-            began_s = time.monotonic()
-            try:
-                await one.one()
-            except Exception as exc:
-                run.wrong.append(f"client {number}: {exc!r}")
-            await asyncio.sleep(max(pause_s - (time.monotonic() - began_s), 0))
+    def __init__(self, server: Server, run: Run, arguments: argparse.Namespace) -> None:
+        self._server = server
+        self._run = run
+        self._pause_s = arguments.clients / arguments.rate
+        self._minutes = arguments.minutes
+        self._warm_s = arguments.warm_minutes * 60
+        self._began_s = time.monotonic()
+        self._clients = [
+            Client(server, run, random.Random(f"{arguments.seed} {number}"), number)
+            for number in range(arguments.clients)
+        ]
 
-    async def watch() -> None:
-        while time.monotonic() < end_s and not run.is_over:
-            run.samples.append(server.sample())
-            if len(run.samples) % _SAMPLES_OF_A_LINE == 1:
-                print(f"{time.strftime('%H:%M:%S')} {len(run.seen)} requests, {run.samples[-1]}", flush=True)
-            for path in ("/metrics", "/api/ps", "/api/usage?by=key,model"):
-                await asyncio.to_thread(server.ask, path)
-            await asyncio.sleep(_SAMPLE_S)
+    async def go(self) -> None:
+        await asyncio.gather(*(self._ask_unknown(client) for client in self._clients))
+        await self._until(self._is_warm, is_warming=True)
+        self._say(f"warm after {time.monotonic() - self._began_s:.0f} s, {dict(self._run.kinds)}")
+        await self._be_quiet()
+        end_s = time.monotonic() + self._minutes * 60
+        await self._until(lambda: time.monotonic() >= end_s, is_warming=False)
+        await self._be_quiet()
 
-    await asyncio.gather(watch(), *(client(number) for number in range(arguments.clients)))
+    async def _ask_unknown(self, client: Client) -> None:
+        for _ in range(-(-_NAMES // len(self._clients))):
+            await self._kept(client, client.ask_unknown())
+
+    async def _until(self, is_over: Callable[[], bool], *, is_warming: bool) -> None:
+        async def send(client: Client) -> None:
+            while not done.is_set():
+                began_s = time.monotonic()
+                await self._kept(client, client.one(is_warming=is_warming))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(
+                        done.wait(), max(self._pause_s - (time.monotonic() - began_s), 0.001)
+                    )
+
+        async def watch() -> None:
+            while not self._run.is_over and not await asyncio.to_thread(is_over):
+                look = await asyncio.to_thread(self._server.look)
+                if not is_warming:
+                    self._run.looks.append(look)
+                    if len(self._run.looks) % _SAMPLES_OF_A_LINE == 1:
+                        self._say(_line(look, self._server.process.pid))
+                for path in ("/metrics", "/api/ps", "/api/top", "/api/usage?by=key,model"):
+                    await asyncio.to_thread(self._server.ask, path)
+                await asyncio.sleep(_SAMPLE_S)
+            done.set()
+
+        done = asyncio.Event()
+        await asyncio.gather(watch(), *map(send, self._clients))
+
+    async def _kept(self, client: Client, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as exc:
+            self._run.wrong.append(f"{client.name}: {exc!r}")
+
+    def _is_warm(self) -> bool:
+        kinds, now_s = self._run.kinds, time.monotonic()
+        if now_s > self._began_s + _WARM_LIMIT_S:
+            self._run.wrong.append(f"the warm-up did not fill what has bounds: {dict(kinds)}")
+            return True
+        return (
+            now_s > self._began_s + self._warm_s
+            and kinds["_openai"] + kinds["_anthropic"] + kinds["_completions"] > _CONVERSATIONS
+            and kinds["_responses"] > _RESPONSES_BYTES // _RESPONSE_BYTES
+            and self._server.event_count() > _EVENTS
+        )
+
+    async def _be_quiet(self) -> None:
+        """Load every model, wait until nothing runs and nothing changes, and look."""
+        await self._kept(self._clients[0], self._clients[0].load_all())
+        end_s = time.monotonic() + _QUIET_LIMIT_S
+        looks: list[Look] = []
+        while time.monotonic() < end_s and not (self._run.is_settled() and _is_steady(looks)):
+            await asyncio.to_thread(time.sleep, _QUIET_LOOK_S)
+            looks.append(self._server.look())
+        self._run.quiet.append(looks[-1])
+        self._say(f"quiet: {_line(looks[-1], self._server.process.pid)}")
+
+    def _say(self, text: str) -> None:
+        print(f"{time.strftime('%H:%M:%S')} {len(self._run.seen)} requests, {text}", flush=True)
+
+
+def _is_steady(looks: list[Look]) -> bool:
+    """Whether the last looks found the same processes with the same descriptors."""
+    if len(looks) < _QUIET_LOOKS:
+        return False
+    found = [{pid: held.files for pid, held in look.items()} for look in looks[-_QUIET_LOOKS:]]
+    return all(each == found[0] for each in found)
+
+
+def _line(look: Look, root: int) -> str:
+    """All processes in one line, the server first."""
+    return ", ".join(
+        f"{'server' if pid == root else pid} {held.rss >> 10} KiB {held.file_count} files {held.threads} threads"
+        for pid, held in look.items()
+    )
 
 
 def sums_of_log(run: Run) -> dict[tuple[str, str], Counter[str]]:
@@ -461,22 +584,18 @@ def report(run: Run, server: Server, arguments: argparse.Namespace) -> None:
     print("  " + ", ".join(f"{name} {total[name]}" for name in _FIGURES))
     left = [seen for seen in run.seen.values() if seen.counts is None]
     print(f"  {len(left)} clients left, after {sum(seen.lines for seen in left)} pieces that they read")
-    for name in ("rss", "files", "threads"):
-        # A connection more or less for each client, and what it asks of the engine, is what happens at the moment.
-        slack = 2 * arguments.clients if name == "files" else 2
-        _print_flat(name, [getattr(sample, name) for sample in run.samples], run, slack)
+    for change in changes(run.looks, server.process.pid):
+        _check_flat(change, run)
+    for change in file_changes(*run.quiet):
+        _check_flat(change, run)
     for line, count in run.other_lines.most_common(10):
         print(f"  log {count}x {line}")
 
 
-def _print_flat(name: str, values: list[int], run: Run, slack: int) -> None:
-    """The median of the second fifth against that of the last one: the first is the warm-up."""
-    fifth = max(len(values) // 5, 1)
-    before, after = statistics.median(values[fifth : 2 * fifth] or values), statistics.median(values[-fifth:])
-    change = (after - before) / before
-    print(f"  {name}: {before:.0f} -> {after:.0f} ({change:+.2%}), highest {max(values)}")
-    if abs(change) > _FLAT and abs(after - before) > slack:
-        run.wrong.append(f"{name} is not flat: {change:+.2%}")
+def _check_flat(change: Change, run: Run) -> None:
+    print(f"  {change}")
+    if abs(change.share) > _FLAT:
+        run.wrong.append(f"not flat: {change}")
 
 
 def main() -> int:
@@ -484,6 +603,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--warm-minutes", type=float, default=5, help="the least before the time counts")
     parser.add_argument("--rate", type=float, default=10, help="requests a second")
     parser.add_argument("--clients", type=int, default=6)
     parser.add_argument("--seed", type=int, default=1)
@@ -493,8 +613,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="corral-soak-") as folder:
         server = Server(Path(folder), run)
         try:
-            asyncio.run(load(server, run, arguments))
-            _settle(run)
+            asyncio.run(Load(server, run, arguments).go())
             report(run, server, arguments)
         finally:
             server.process.kill()
@@ -502,13 +621,6 @@ def main() -> int:
         print(f"WRONG {line}")
     print("everybody counts the same" if not run.wrong else f"{len(run.wrong)} problems")
     return 1 if run.wrong else 0
-
-
-def _settle(run: Run) -> None:
-    """Wait until the log has every request: what was given up ends a moment later."""
-    end_s = time.monotonic() + 120
-    while time.monotonic() < end_s and not run.seen.keys() <= run.log.keys():
-        time.sleep(0.1)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import stat
 from collections.abc import Callable, Coroutine, Iterator
@@ -134,6 +135,20 @@ def test_what_is_used_longest_ago_goes_first(
         assert run(archive.find(name)).id == name
     assert not run(archive.save(response("huge", text="x" * 10_000), is_lasting=True))
     assert run(archive.find("d")).id == "d"
+
+
+def test_the_bound_holds_in_memory_too(open_archive: Callable[..., ResponseArchive]) -> None:
+    """A server that may keep little does not keep much of what its clients did not ask it to store."""
+    archive = open_archive(max_bytes=10_000)
+    names = [f"kept{number}" for number in range(20)]
+    for name in names:
+        assert run(archive.save(response(name, text="x" * 1000), is_lasting=False))
+    kept = []
+    for name in names:
+        with contextlib.suppress(ResponseNotFoundError):
+            kept.append(run(archive.find(name)).id)
+    assert 0 < len(kept) < 10
+    assert not run(archive.save(response("huge", text="x" * 10_000), is_lasting=False))
 
 
 def test_a_file_that_is_no_database(

@@ -44,7 +44,10 @@ class ItemNotFoundError(StoreError):
 
 
 class ResponseArchive:
-    """Asynchronous access to both databases."""
+    """Asynchronous access to both databases.
+
+    `max_bytes` bounds each of them; what is kept in memory is at most 64 MiB besides.
+    """
 
     def __init__(self, path: Path, *, max_age_s: int, max_bytes: int) -> None:
         self._path = path
@@ -125,7 +128,8 @@ class ResponseArchive:
     @property
     def _recent(self) -> ResponsesDB:
         if self._recent_db is None:
-            self._recent_db = ResponsesDB(None, max_age_s=_RECENT_AGE_S, max_bytes=_RECENT_BYTES)
+            most = min(_RECENT_BYTES, self._max_bytes)
+            self._recent_db = ResponsesDB(None, max_age_s=_RECENT_AGE_S, max_bytes=most)
         return self._recent_db
 
     @property

@@ -375,7 +375,7 @@ SETTINGS: tuple[Setting, ...] = (
         "responses_max_bytes",
         values.number,
         "268435456",
-        "Maximum size of all stored responses; beyond it the oldest are deleted. In memory it is 64 MiB if this is more",
+        "Maximum size of all stored responses; beyond it the oldest are deleted. In memory: at most 64 MiB of it",
     ),
     *ACCESS_SETTINGS,
 )

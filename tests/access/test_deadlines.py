@@ -45,6 +45,25 @@ def test_the_body_says_it_too(hanging: Server) -> None:
     assert answer["message"]["content"] and answer["eval_count"] >= 1
 
 
+def test_what_was_read_is_counted(hanging: Server) -> None:
+    """A reply that is cut off has the prompt that the engine read, on every API, and so has the ledger."""
+    words = {"model": "m", "prompt": "one two three four", "stream": False}
+    status, data = hanging.request(
+        "POST", "/api/generate", words, {"X-Corral-Deadline": "3s", "X-Corral-Metrics": "1"}
+    )
+    answer = json.loads(data)
+    assert (status, answer["done_reason"]) == (200, "deadline")
+    count = answer["prompt_eval_count"]
+    assert count > 0 and answer["eval_count"] == 2
+    assert answer["metrics"]["time_to_first_token_ms"] > 0
+    assert answer["total_duration"] >= answer["prompt_eval_duration"] + answer["eval_duration"] > 0
+    status, data = ask(hanging, "/v1/completions", {**words, "max_tokens": 500})
+    assert json.loads(data)["usage"]["prompt_tokens"] == count
+    # The engine has said nothing more since its two words.
+    total = hanging.get("/api/usage?by=model")["total"]
+    assert (total["prompt_tokens"], total["generated_tokens"]) == (2 * count, 2)
+
+
 def test_other_apis_say_that_it_was_cut(hanging: Server) -> None:
     """Their clients know a fixed set of reasons."""
     status, data = ask(hanging, "/v1/chat/completions", CHAT)

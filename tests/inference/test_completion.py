@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from corral import requestfacts
+from corral import deadline, requestfacts
 from corral.inference.completion import CompletionRun, Stopwatch
 from corral.runner.interface import CompletionRequest, Final, Piece, Runner
 from corral.types import Chunk, SamplingOptions
@@ -112,3 +112,46 @@ def test_a_reply_that_repeats_counts_what_came() -> None:
     pieces = [Piece("na") for _ in range(150)]
     assert counted(pieces) == (150, 0, 0)
     assert counted([*pieces, Piece("", final=FINAL)])[0] == 151
+
+
+class HangingRunner(FakeRunner):
+    """Reads a prompt of seven tokens, three of them again, says what it is given, and then nothing for an hour."""
+
+    @contextlib.asynccontextmanager
+    async def complete(self, request: CompletionRequest) -> AsyncIterator[AsyncIterator[list[Piece]]]:
+        async def pieces() -> AsyncIterator[list[Piece]]:
+            for batch in self.batches:
+                yield batch
+            loop = asyncio.get_running_loop()
+            began_s = loop.time()
+            loop.time = lambda: began_s + 3600  # type: ignore[method-assign]
+            await asyncio.Event().wait()
+
+        try:
+            yield pieces()
+        finally:
+            requestfacts.current().note_tokens(7, 3, 0)
+
+
+@pytest.mark.parametrize("batches", [(), ([Piece("a"), Piece("b")], [Piece("c")])])
+def test_a_reply_that_is_cut_off(batches: tuple[list[Piece], ...]) -> None:
+    """It has the counts of its own run, not those of earlier ones of the same request."""
+
+    async def emit(_chunks: list[Chunk]) -> None:
+        return
+
+    async def cut() -> Chunk | None:
+        facts = requestfacts.begin("r")
+        facts.note_tokens(100, 50, 20)
+        deadline.tighten(600)
+        runner = cast("Runner", HangingRunner(*batches))
+        return await CompletionRun(runner, CompletionRequest("x", SamplingOptions()), Stopwatch(), emit).run()
+
+    final = asyncio.run(cut())
+    assert final is not None and final.metrics is not None
+    assert (final.done, final.done_reason) == (True, "deadline")
+    metrics = final.metrics
+    counts = (metrics.prompt_eval_count, metrics.cached_count, metrics.eval_count)
+    assert counts == (7, 3, 3 if batches else 0)
+    assert metrics.prompt_eval_duration_ns > 0
+    assert (metrics.eval_duration_ns > 0) == bool(batches)

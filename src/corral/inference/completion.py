@@ -17,6 +17,7 @@ from corral.chat.parsing.events import OutputParser, Parsed
 from corral.errors import DeadlineError
 from corral.inference.requests import Emit
 from corral.inference.runphases import RunPhases
+from corral.inference.sofar import SoFar
 from corral.inference.thinking import AnswerLimit
 from corral.runner.interface import CompletionRequest, Final, Piece, Runner
 from corral.types import Chunk, GenerationMetrics, ToolCall
@@ -93,6 +94,7 @@ class CompletionRun:
             DeadlineError: the engine had not begun by then.
         """
         timeout = asyncio.timeout_at(deadline.current())
+        so_far = SoFar.now()
         try:
             async with timeout:
                 return await self._run()
@@ -101,7 +103,7 @@ class CompletionRun:
                 raise
             if not self._has_begun:
                 raise DeadlineError from None
-            return self._cut_off()
+            return self._cut_off(so_far)
 
     async def _run(self) -> Chunk | None:
         facts, phases = requestfacts.current(), RunPhases.begin(self._request.sampling)
@@ -182,8 +184,8 @@ class CompletionRun:
             stop_word=piece.final.stopping_word,
         )
 
-    def _cut_off(self) -> Chunk:
-        """The last chunk of a reply whose time is up; how long the prompt was, only the engine's end would say."""
+    def _cut_off(self, before: SoFar) -> Chunk:
+        """The last chunk of a reply whose time is up, with what the engine has read and said by then."""
         parsed = self._parser.finish() if self._parser is not None else Parsed("")
         return Chunk(
             parsed.content,
@@ -191,10 +193,10 @@ class CompletionRun:
             with_ids(parsed.tool_calls),
             done=True,
             done_reason="deadline",
-            metrics=GenerationMetrics(
+            metrics=before.metrics(
+                self._count,
                 total_duration_ns=self._stopwatch.total_ns,
                 load_duration_ns=self._stopwatch.load_ns,
-                eval_count=self._count,
             ),
             truncated_count=self._truncated_count,
         )

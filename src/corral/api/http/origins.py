@@ -35,11 +35,23 @@ _ALLOWED_HEADERS = ",".join(
     + [f"X-Stainless-{name}" for name in _STAINLESS]
 )
 
-PREFLIGHT_HEADERS: list[tuple[bytes, bytes]] = [
-    (b"access-control-allow-methods", b"GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS"),
-    (b"access-control-allow-headers", _ALLOWED_HEADERS.encode("ascii")),
-    (b"access-control-max-age", b"43200"),
-]
+# What is read besides. A page is allowed those of them that it asks for: all other answers are Ollama's.
+_FURTHER_HEADERS = (
+    "X-Corral-Deadline",
+    "X-Corral-Priority",
+    "X-Corral-Metrics",
+    "X-Request-Id",
+    "Traceparent",
+    "Tracestate",
+    "X-Api-Key",
+    "Anthropic-Version",
+    "Anthropic-Beta",
+    "Anthropic-Dangerous-Direct-Browser-Access",
+    "OpenAI-Organization",
+    "OpenAI-Project",
+    "If-None-Match",
+    "Last-Event-ID",
+)
 _VARY_PREFLIGHT: list[tuple[bytes, bytes]] = [
     (b"vary", b"Access-Control-Request-Method"),
     (b"vary", b"Access-Control-Request-Headers"),
@@ -63,15 +75,24 @@ class OriginRules:
             (before, after) for before, _, after in (p.partition("*") for p in patterns if "*" in p)
         ]
 
-    def headers_for(self, origin: str, *, is_preflight: bool) -> list[tuple[bytes, bytes]] | None:
+    def headers_for(self, origin: str) -> list[tuple[bytes, bytes]] | None:
         """Headers to add for a foreign origin; None means refused."""
         if self._allows_all:
-            headers = [(b"access-control-allow-origin", b"*")]
-            return headers + PREFLIGHT_HEADERS if is_preflight else headers
+            return [(b"access-control-allow-origin", b"*")]
         if not self._is_allowed(origin):
             return None
-        headers = [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")]
-        return headers + PREFLIGHT_HEADERS + _VARY_PREFLIGHT if is_preflight else headers
+        return [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")]
+
+    def preflight_headers(self, wanted: str) -> list[tuple[bytes, bytes]]:
+        """Headers to add besides for a preflight request; `wanted`: names of headers that the page would send."""
+        asked = {name.strip().lower() for name in wanted.split(",")}
+        names = [_ALLOWED_HEADERS, *(name for name in _FURTHER_HEADERS if name.lower() in asked)]
+        headers = [
+            (b"access-control-allow-methods", b"GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS"),
+            (b"access-control-allow-headers", ",".join(names).encode("ascii")),
+            (b"access-control-max-age", b"43200"),
+        ]
+        return headers if self._allows_all else headers + _VARY_PREFLIGHT
 
     def _is_allowed(self, origin: str) -> bool:
         return origin in self._exact or any(

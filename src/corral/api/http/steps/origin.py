@@ -23,15 +23,16 @@ class CheckOrigin:
         if origin and not (
             self._is_same(origin, exchange.header(b"host")) or self._is_behind_proxy(origin, exchange)
         ):
-            is_preflight = exchange.method == "OPTIONS"
-            headers = self._rules.headers_for(origin, is_preflight=is_preflight)
+            headers = self._rules.headers_for(origin)
             if headers is None:
                 exchange.extra_headers = [h for h in exchange.extra_headers if h[0] in _KEPT]
                 reason = f"origin {origin[:MAX_NAMED]!r} is not allowed"
                 await forbid(exchange, f"{reason}; add it to OLLAMA_ORIGINS if its pages may use this server")
                 return
             exchange.extra_headers += headers
-            if is_preflight:
+            if exchange.method == "OPTIONS":
+                wanted = exchange.header(b"access-control-request-headers")
+                exchange.extra_headers += self._rules.preflight_headers(wanted)
                 await exchange.respond(204)
                 return
         await following(exchange)

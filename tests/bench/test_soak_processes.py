@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 
-from bench.processes import Change, Held, Look, changes, ends, file_changes, look_at
+from bench.soak.processes import Change, Held, Look, changes, ends, file_changes, look_at
 
 
 def held(rss: int, threads: int = 1, **files: int) -> Held:

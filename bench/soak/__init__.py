@@ -1,0 +1,1 @@
+"""A mixed load and what it shows: what `bench.bench_soak` is made of."""

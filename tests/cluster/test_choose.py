@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corral.cluster.choose import DEFAULT, Rules, choose, is_free, takes
+from corral.cluster.holding import Holding
 from corral.cluster.load import load_of, load_seconds
 from corral.cluster.view import Decision, Health, LoadedModel, NodeView, View, Wanted, Why
 
@@ -235,11 +236,10 @@ def test_equal_arguments_have_equal_answers(
     view: View, wanted: Wanted, shares: dict[str, float], pinned: str
 ) -> None:
     assert choose(view, wanted, shares, pinned=pinned) == choose(view, wanted, shares, pinned=pinned)
-    holders: dict[str, dict[str, str]] = {MODEL: {}}
-    for name, node in view.nodes.items():
-        if MODEL in node.models:
-            holders[MODEL][name] = node.models[MODEL]
-    indexed = replace(view, holders=holders)
+    holding = Holding()
+    for node in view.nodes.values():
+        holding.changed(NodeView(node.id), node)
+    indexed = replace(view, models=holding.models)
     assert choose(indexed, wanted, shares, pinned=pinned) == choose(view, wanted, shares, pinned=pinned)
 
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from corral.cluster.directory import Changes, Directory, Heartbeat, Sent
+from corral.cluster.holding import Holding
 from corral.cluster.load import busy
-from corral.cluster.view import Health, LoadedModel
+from corral.cluster.view import Health, Holders, LoadedModel, NodeView
 
 MODEL, DIGEST, OTHER = "m:latest", "sha256:1", "sha256:2"
 
@@ -90,18 +91,23 @@ class TestWords:
         directory.heard(beat(0, node="b", models={MODEL: DIGEST}), 0)
         assert view.nodes.keys() == {"a"}
         assert view.nodes["a"].models == {MODEL: DIGEST}
-        assert view.holders == {MODEL: {"a": DIGEST}}
-        assert directory.view(0).holders == {MODEL: {"a": OTHER, "b": DIGEST}}
+        assert view.models == {MODEL: Holders(off=frozenset("a"), digests={DIGEST: 1})}
+        assert directory.view(0).models == {
+            MODEL: Holders(off=frozenset("ab"), digests={OTHER: 1, DIGEST: 1})
+        }
 
     def test_who_has_a_model(self) -> None:
         directory = Directory()
         directory.heard(beat(0, models={MODEL: DIGEST, "n": OTHER}), 0)
         directory.heard(beat(0, node="b", models={"n": OTHER}), 0)
         directory.heard(beat(1, models={MODEL: OTHER}), 0)
-        assert directory.view(0).holders == {MODEL: {"a": OTHER}, "n": {"b": OTHER}}
+        assert directory.view(0).models == {
+            MODEL: Holders(off=frozenset("a"), digests={OTHER: 1}),
+            "n": Holders(off=frozenset("b"), digests={OTHER: 1}),
+        }
         directory.remove("b")
         directory.remove("b")
-        assert directory.view(0).holders == {MODEL: {"a": OTHER}}
+        assert directory.view(0).models == {MODEL: Holders(off=frozenset("a"), digests={OTHER: 1})}
         assert set(directory.names()) == {"a"}
 
     def test_drained_here_or_there(self) -> None:
@@ -182,16 +188,38 @@ class Requests(RuleBasedStateMachine):
             at = data.draw(st.integers(0, len(self.under_way) - 1))
             self.directory.ended(self.under_way.pop(at), 1, is_measured=data.draw(st.booleans()))
 
-    @rule(node=st.sampled_from("ab"), epoch=st.sampled_from("12"))
-    def spoke(self, node: str, epoch: str) -> None:
+    @rule(
+        node=st.sampled_from("ab"),
+        epoch=st.sampled_from("12"),
+        models=st.dictionaries(st.sampled_from("mn"), st.sampled_from((DIGEST, OTHER))),
+        loaded=st.sets(st.sampled_from((DIGEST, OTHER))),
+    )
+    def spoke(self, node: str, epoch: str, models: dict[str, str], loaded: set[str]) -> None:
         self.number += 1
-        self.directory.heard(beat(self.number, epoch, node), 0)
+        memory = {digest: LoadedModel(digest) for digest in loaded}
+        self.directory.heard(beat(self.number, epoch, node, models=models, loaded=memory), 0)
 
     @invariant()
     def counts_are_right(self) -> None:
         for node in self.directory.view(0).nodes.values():
             mine = [sent.digest for sent in self.under_way if sent.node == node.id]
             assert node.sent == {digest: mine.count(digest) for digest in set(mine)}
+
+    @invariant()
+    def the_table_of_models_is_what_the_nodes_say(self) -> None:
+        """Though it is only ever changed in parts."""
+        view, expected = self.directory.view(0), Holding()
+        for node in view.nodes.values():
+            expected.changed(NodeView(node.id), node)
+        assert view.models == expected.models
+        for model, held in expected.models.items():
+            on = {
+                name
+                for name, node in view.nodes.items()
+                if model in node.models and node.is_on(node.models[model])
+            }
+            assert held.on == on
+            assert held.off == {name for name, node in view.nodes.items() if model in node.models} - on
 
 
 TestCounts = Requests.TestCase

@@ -9,7 +9,7 @@ The order of what counts, each only among the nodes that the one before it left:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -36,9 +36,25 @@ DEFAULT = Rules()
 
 
 @dataclass(frozen=True, slots=True)
-class _Candidate:
+class Candidate:
+    """A node that can take the request."""
+
     node: NodeView
     load: Load
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Those of the candidates among which the rest decides.
+
+    Attributes:
+        is_on: they have the model in memory.
+        is_part: there are others, which are worse.
+    """
+
+    candidates: Sequence[Candidate]
+    is_on: bool = False
+    is_part: bool = False
 
 
 def choose(
@@ -50,32 +66,19 @@ def choose(
         shares: how much of the prompt nodes should know, by name; nodes that are missing know nothing.
         pinned: the node that the session's last request went to.
     """
-    found = candidates(view, wanted)
-    if not found:
+    pool = pool_of(view, wanted)
+    if not pool.candidates:
         return Decision("", Why.ONLY)
-    if len(found) == 1:
-        return Decision(found[0].node.id, Why.ONLY, shares.get(found[0].node.id, 0.0))
-    pool, is_on = _pool(found, wanted)
-    warm = _warm(pool, shares, rules.affinity, pinned)
-    chosen = _best_warm(pool, warm, rules) if warm else None
-    if chosen is not None:
+    warm = _warm(pool.candidates, shares, rules.affinity, pinned)
+    chosen = _best_warm(pool.candidates, warm, rules) if warm else None
+    if len(pool.candidates) == 1 and not pool.is_part:
+        chosen, why = pool.candidates[0], Why.ONLY
+    elif chosen is not None:
         why = Why.SESSION if chosen.node.id == pinned else Why.PREFIX
     else:
-        chosen = _least_busy(pool if is_on else _with_memory(pool, wanted.needs_bytes), wanted.seed)
-        why = _reason(bool(warm), is_on, len(pool) < len(found))
+        chosen = least_busy(pool, wanted)
+        why = _reason(pool, was_warm=bool(warm))
     return Decision(chosen.node.id, why, shares.get(chosen.node.id, 0.0))
-
-
-def candidates(view: View, wanted: Wanted) -> list[_Candidate]:
-    """Nodes that can take the request, in the order of the view."""
-    names: Iterable[str] = view.nodes if view.holders is None else view.holders.get(wanted.model, ())
-    found = []
-    for name in names:
-        node = view.nodes.get(name)
-        if node is None or not takes(node, wanted):
-            continue
-        found.append(_Candidate(node, load_of(node, node.models[wanted.model], wanted.needs_bytes)))
-    return found
 
 
 def takes(node: NodeView, wanted: Wanted) -> bool:
@@ -86,26 +89,56 @@ def takes(node: NodeView, wanted: Wanted) -> bool:
     return digest is not None and (not wanted.digest or digest == wanted.digest)
 
 
-def _pool(found: Sequence[_Candidate], wanted: Wanted) -> tuple[Sequence[_Candidate], bool]:
-    """Those that have the model in memory, and True; or those that would load it sooner than a place is free."""
-    on = [candidate for candidate in found if candidate.load.is_on]
-    if not on or len(on) == len(found):
-        return found, bool(on)
-    wait_s = min(candidate.load.wait_s for candidate in on)
-    if not wait_s:
-        return on, True
-    off = [c for c in found if not c.load.is_on and _loads_in(c, wanted) < wait_s]
-    fitting = [c for c in off if c.node.free_bytes >= wanted.needs_bytes]
-    return (fitting, False) if fitting else (on, True)
+def pool_of(view: View, wanted: Wanted) -> Pool:
+    """Those that have the model in memory; or those that would load it sooner than a place is free there."""
+    on_names, off_names = _names(view, wanted)
+    on = _candidates(view, wanted, on_names)
+    if on:
+        wait_s = min(candidate.load.wait_s for candidate in on)
+        if not wait_s:
+            return Pool(on, is_on=True, is_part=any(takes(view.nodes[name], wanted) for name in off_names))
+    off = _candidates(view, wanted, off_names)
+    if not on:
+        return Pool(off)
+    quicker = [
+        candidate
+        for candidate in off
+        if _loads_in(candidate, wanted) < wait_s and candidate.node.free_bytes >= wanted.needs_bytes
+    ]
+    return Pool(quicker, is_part=True) if quicker else Pool(on, is_on=True, is_part=bool(off))
 
 
-def _loads_in(candidate: _Candidate, wanted: Wanted) -> float:
+def _names(view: View, wanted: Wanted) -> tuple[Collection[str], Collection[str]]:
+    """Nodes that have the model in memory, and the others."""
+    if view.models is not None:
+        held = view.models.get(wanted.model)
+        return (held.on, held.off) if held else ((), ())
+    on: list[str] = []
+    off: list[str] = []
+    for name, node in view.nodes.items():
+        digest = node.models.get(wanted.model)
+        if digest is not None:
+            (on if node.is_on(digest) else off).append(name)
+    return on, off
+
+
+def _candidates(view: View, wanted: Wanted, names: Iterable[str]) -> list[Candidate]:
+    """Sorted, so that the choice does not depend on the order of a set."""
+    found = []
+    for name in sorted(names):
+        node = view.nodes[name]
+        if takes(node, wanted):
+            found.append(Candidate(node, load_of(node, node.models[wanted.model], wanted.needs_bytes)))
+    return found
+
+
+def _loads_in(candidate: Candidate, wanted: Wanted) -> float:
     return load_seconds(candidate.node, candidate.node.models[wanted.model], wanted.needs_bytes)
 
 
 def _warm(
-    pool: Sequence[_Candidate], shares: Mapping[str, float], affinity: float, pinned: str
-) -> list[tuple[float, _Candidate]]:
+    pool: Sequence[Candidate], shares: Mapping[str, float], affinity: float, pinned: str
+) -> list[tuple[float, Candidate]]:
     """Nodes worth going to, with the share of the prompt that is warm there: the session's counts as all of it."""
     if not shares and not pinned:
         return []
@@ -118,8 +151,8 @@ def _warm(
 
 
 def _best_warm(
-    pool: Sequence[_Candidate], warm: Sequence[tuple[float, _Candidate]], rules: Rules
-) -> _Candidate | None:
+    pool: Sequence[Candidate], warm: Sequence[tuple[float, Candidate]], rules: Rules
+) -> Candidate | None:
     """The warmest that is not too busy; of equally warm ones the least busy."""
     least_busy = min(candidate.load.busy for candidate in pool)
     least_wait_s = min(candidate.load.wait_s for candidate in pool)
@@ -136,36 +169,42 @@ def _is_too_busy(load: Load, least: int, rules: Rules) -> bool:
     return load.busy - least > rules.imbalance_abs and load.busy > rules.imbalance_rel * least
 
 
-def _with_memory(pool: Sequence[_Candidate], needs_bytes: int) -> Sequence[_Candidate]:
-    """Those with room for a load; else those that could make room; else all."""
-    for fits in (
-        [candidate for candidate in pool if candidate.node.free_bytes >= needs_bytes],
-        [candidate for candidate in pool if candidate.node.total_bytes >= needs_bytes],
-    ):
-        if fits:
-            return fits
-    return pool
-
-
-def _queue(candidate: _Candidate) -> tuple[float, int]:
-    return candidate.load.wait_s, candidate.load.all_busy
-
-
-def _least_busy(pool: Sequence[_Candidate], seed: int) -> _Candidate:
+def least_busy(pool: Pool, wanted: Wanted) -> Candidate:
     """The shortest queue. Of several, two are drawn, and the one with more free memory is taken."""
-    least = min(map(_queue, pool))
-    equal = [candidate for candidate in pool if _queue(candidate) == least]
+    among = pool.candidates if pool.is_on else _with_memory(pool.candidates, wanted.needs_bytes)
+    least = min(map(_queue, among))
+    equal = [candidate for candidate in among if _queue(candidate) == least]
     if len(equal) > 2:
-        equal = Random(seed).sample(equal, 2)
+        equal = Random(wanted.seed).sample(equal, 2)
     return max(equal, key=lambda candidate: (candidate.node.free_bytes, candidate.node.id))
 
 
-def _reason(was_warm: bool, is_on: bool, is_part: bool) -> Why:
+def _with_memory(candidates: Sequence[Candidate], needs_bytes: int) -> Sequence[Candidate]:
+    """Those with room for a load; else those that could make room; else all."""
+    for fits in (
+        [candidate for candidate in candidates if candidate.node.free_bytes >= needs_bytes],
+        [candidate for candidate in candidates if candidate.node.total_bytes >= needs_bytes],
+    ):
+        if fits:
+            return fits
+    return candidates
+
+
+def _queue(candidate: Candidate) -> tuple[float, int]:
+    return candidate.load.wait_s, candidate.load.all_busy
+
+
+def _reason(pool: Pool, *, was_warm: bool) -> Why:
     if was_warm:
         return Why.BALANCE
-    if not is_on:
+    if not pool.is_on:
         return Why.MEMORY
-    return Why.LOADED if is_part else Why.LEAST
+    return Why.LOADED if pool.is_part else Why.LEAST
+
+
+def candidates(view: View, wanted: Wanted) -> list[Candidate]:
+    """All nodes that can take the request."""
+    return [candidate for names in _names(view, wanted) for candidate in _candidates(view, wanted, names)]
 
 
 def is_free(view: View, wanted: Wanted) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
 
+from corral.cluster.holding import Holding
 from corral.cluster.load import busy
 from corral.cluster.view import Health, LoadedModel, NodeView, View
 
@@ -83,7 +84,7 @@ class Directory:
         self._nodes: dict[str, NodeView] = {}
         self._heard: dict[str, _Heard] = {}
         self._drained: set[str] = set()
-        self._holders: dict[str, dict[str, str]] = {}
+        self._holding = Holding()
         # Before this time no node's health changes by itself.
         self._check_at_s = inf
 
@@ -100,7 +101,7 @@ class Directory:
         """It is not a member any more."""
         known = self._nodes.pop(node, None)
         if known is not None:
-            self._hold(node, known.models, {})
+            self._holding.changed(known, NodeView(node))
             del self._heard[node]
         self._drained.discard(node)
 
@@ -115,9 +116,7 @@ class Directory:
             heard.epochs = (*heard.epochs, before.epoch)[-_KEPT_EPOCHS:]
         heard.at_s, heard.number = now, beat.number
         self._check_at_s = min(self._check_at_s, now + self._suspect_after_s)
-        if before.models != beat.models:
-            self._hold(beat.id, before.models, beat.models)
-        self._nodes[beat.id] = self._with(before, beat)
+        self._put(self._with(before, beat))
         unloaded = {digest for digest in before.loaded if not _is_still_loaded(digest, before, beat)}
         return Changes(has_restarted=is_new and before.epoch != "", unloaded=frozenset(unloaded))
 
@@ -142,7 +141,7 @@ class Directory:
         known = self._nodes.get(node)
         if known is None:
             return Sent(node, digest, now, 1.0)
-        self._nodes[node] = known = replace(known, sent=_counted(known.sent, digest, 1))
+        known = self._put(replace(known, sent=_counted(known.sent, digest, 1)))
         model = known.loaded.get(digest)
         return Sent(node, digest, now, max(1.0, busy(known, digest) / (max(1, model.slots) if model else 1)))
 
@@ -161,15 +160,14 @@ class Directory:
             took_s = max(0.0, now - sent.at_s) / sent.ahead
             before_s = seconds.get(sent.digest, took_s)
             seconds = {**seconds, sent.digest: before_s + _NEWEST_SHARE * (took_s - before_s)}
-        self._nodes[sent.node] = replace(
-            known, sent=_counted(known.sent, sent.digest, -1), request_seconds=seconds
-        )
+        counts = _counted(known.sent, sent.digest, -1)
+        self._put(replace(known, sent=counts, request_seconds=seconds))
 
     def view(self, now: float) -> View:
         """Everything at this moment; later calls do not change it."""
         if now > self._check_at_s:
             self._check(now)
-        return View(dict(self._nodes), self.me, self._holders)
+        return View(dict(self._nodes), self.me, self._holding.models)
 
     def node(self, name: str) -> NodeView | None:
         """One node; None: it is not a member."""
@@ -196,19 +194,10 @@ class Directory:
             request_seconds=before.request_seconds,
         )
 
-    def _hold(self, node: str, before: Mapping[str, str], after: Mapping[str, str]) -> None:
-        """Writes down which models a node has. Tables are replaced, because views have the old ones."""
-        changed = {model for model, _ in before.items() ^ after.items()}
-        holders = dict(self._holders)
-        for model in changed:
-            nodes = {other: digest for other, digest in holders.get(model, {}).items() if other != node}
-            if model in after:
-                nodes[node] = after[model]
-            if nodes:
-                holders[model] = nodes
-            else:
-                holders.pop(model, None)
-        self._holders = holders
+    def _put(self, node: NodeView) -> NodeView:
+        self._holding.changed(self._nodes[node.id], node)
+        self._nodes[node.id] = node
+        return node
 
     def _check(self, now: float) -> None:
         """Nodes that were not heard for too long, and when to look again."""

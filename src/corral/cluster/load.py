@@ -61,8 +61,14 @@ def load_of(node: NodeView, digest: str, needs_bytes: int = 0) -> Load:
     # Those that run have done half of their work, on average; so has a load.
     ahead = count - slots + 0.5
     wait_s = ahead * request_s / slots if ahead > 0 else 0.0
-    is_on = model is not None or count > 0
+    is_on = node.is_on(digest)
     if is_on and (model is None or model.is_loading):
         wait_s += load_seconds(node, digest, needs_bytes) / 2
-    others = sum(busy(node, other) for other in node.sent.keys() | node.loaded.keys() if other != digest)
-    return Load(count, slots, is_on, request_s, wait_s, count + others)
+    all_busy = count
+    for other in node.loaded:
+        if other != digest:
+            all_busy += busy(node, other)
+    for other, sent in node.sent.items():
+        if other != digest and other not in node.loaded:
+            all_busy += sent
+    return Load(count, slots, is_on, request_s, wait_s, all_busy)

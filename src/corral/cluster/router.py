@@ -106,13 +106,17 @@ class Router:
 
     def _shares(self, view: View, wanted: Wanted, now: float) -> dict[str, float]:
         """Of all nodes that know enough of the prompt; nodes may have different models under one name."""
-        digests = (view.holders or {}).get(wanted.model, {})
+        held = (view.models or {}).get(wanted.model)
+        digests = [wanted.digest] if wanted.digest else list(held.digests) if held else []
         shares: dict[str, float] = {}
-        for digest in {wanted.digest} if wanted.digest else set(digests.values()):
+        for digest in digests:
             found = self.index.shares(
                 digest, wanted.keys, now, answers=wanted.answers, least=self.rules.affinity
             )
-            shares.update((node, share) for node, share in found.items() if digests.get(node) == digest)
+            for name, share in found.items():
+                node = view.nodes.get(name)
+                if node is not None and node.models.get(wanted.model) == digest:
+                    shares[name] = share
         return shares
 
     def _forget(self, node: str) -> None:

@@ -84,18 +84,39 @@ class NodeView:
         """Whether requests and models may go there."""
         return self.health is Health.ALIVE and not self.is_draining and not self.is_open
 
+    def is_on(self, digest: str) -> bool:
+        """Whether it has a model in memory, or will have by what was sent."""
+        return digest in self.loaded or digest in self.sent
+
+
+@dataclass(frozen=True, slots=True)
+class Holders:
+    """Nodes that have a model under one name.
+
+    Attributes:
+        on: those that have it in memory, or were sent a request for it.
+        off: all others.
+        digests: how many nodes have each digest under the name.
+    """
+
+    on: frozenset[str] = frozenset()
+    off: frozenset[str] = frozenset()
+    digests: Mapping[str, int] = field(default_factory=dict)
+
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """All nodes by name, at one moment. `me` is the gateway's own name, if it serves models itself.
+    """All nodes by name, at one moment.
 
-    `holders`: by the full name of a model, the digests that nodes have under it, by node: so that nobody looks at all
-    nodes for each request. None: not known, and all are looked at.
+    Attributes:
+        me: the gateway's own name, if it serves models itself.
+        models: by the full name of a model, the nodes that have it, so that nobody looks at all nodes for each
+            request; None: not known, and all are looked at.
     """
 
     nodes: Mapping[str, NodeView]
     me: str = ""
-    holders: Mapping[str, Mapping[str, str]] | None = None
+    models: Mapping[str, Holders] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,6 +152,18 @@ def test_the_number_of_ledgers_is_bounded() -> None:
     assert ledgers.find("busy", Limits(rpm=1), 0, 0) is busy
 
 
+def test_ledgers_in_use_are_kept_however_many_strangers_come() -> None:
+    """And room is made without a look at all of them."""
+    ledgers = Ledgers()
+    used = [ledgers.find(f"used {i}", Limits(max_parallel=1), 0, 0) for i in range(100)]
+    for ledger in used:
+        ledger.admit(0)
+    for i in range(5000):
+        ledgers.find(f"address {i}", Limits(rpm=1), 0, 0)
+    assert 4096 <= len(ledgers) <= 4096 + len(used)
+    assert [ledgers.find(f"used {i}", Limits(max_parallel=1), 0, 0) for i in range(100)] == used
+
+
 def test_what_was_spent_survives(tmp_path: Path) -> None:
     import asyncio
 

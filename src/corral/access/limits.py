@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 from corral.caller import Limits
@@ -18,6 +19,8 @@ DAY_S = 86_400
 # What happened within a tenth of a second is one entry, and leaves when the last of it does: memory is bounded.
 _GRAIN_S = 0.1
 _MAX_SUBJECTS = 4096
+# How many of the oldest ledgers are looked at for room: strangers from ever new addresses must not cost more.
+_LOOKS = 16
 
 Kind = Literal["requests", "tokens", "day", "parallel"]
 
@@ -174,12 +177,15 @@ class Ledgers:
         return ledger
 
     def _make_room(self, now_s: float, day: int) -> None:
-        """Forget idle ledgers; where none is, the oldest that nobody uses at the moment."""
+        """Forget an idle one of the oldest ledgers, or else the oldest that nobody uses at the moment."""
         if len(self._ledgers) <= _MAX_SUBJECTS:
             return
+        oldest = list(islice(self._ledgers.items(), _LOOKS))
         for is_hard in (False, True):
-            for subject, ledger in self._ledgers.items():
+            for subject, ledger in oldest:
                 ledger.look(now_s, day)
                 if ledger.is_idle or (is_hard and not (ledger.running or ledger.reserved)):
                     del self._ledgers[subject]
                     return
+        for subject, _ in oldest:  # all are in use: others are looked at the next time
+            self._ledgers.move_to_end(subject)

@@ -30,6 +30,7 @@ from corral.types import Report
 
 if TYPE_CHECKING:
     from corral.registry.client_pool import Gateway
+    from corral.registry.peers import PeerModels
 
 BUILT_IN_MODEL = "corral-tiny"
 _CHUNK_BYTES = 1 << 20
@@ -38,10 +39,14 @@ _CHUNK_BYTES = 1 << 20
 class Puller:
     """Downloads models into the store, and uploads them to registries."""
 
-    def __init__(self, settings: Settings, store: ModelStore, creator: Creator) -> None:
+    def __init__(
+        self, settings: Settings, store: ModelStore, creator: Creator, peers: PeerModels | None = None
+    ) -> None:
+        """`peers` are the other servers of a cluster, which are asked before any registry."""
         self._settings = settings
         self._store = store
         self._creator = creator
+        self._peers = peers
         self._gateway: Gateway | None = None
         self.counts = TransferCounts()
 
@@ -65,7 +70,7 @@ class Puller:
         if is_ours and name.model.lower() == BUILT_IN_MODEL:
             await self._install(name, report)
             return
-        if self._settings.is_offline:
+        if self._settings.is_offline and self._peers is None:
             raise CorralError(
                 f"pull model manifest: {name.short()} is not available locally and this server is offline "
                 "(CORRAL_OFFLINE)"
@@ -86,7 +91,7 @@ class Puller:
         if self._gateway is None:
             make = await asyncio.to_thread(_load_gateway)
             if self._gateway is None:  # another request may have been faster
-                self._gateway = make(self._settings, self._store, self.counts)
+                self._gateway = make(self._settings, self._store, self.counts, self._peers)
         return self._gateway
 
     async def close(self) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import Protocol
 from urllib.parse import urljoin, urlsplit
 
 from corral.digest import Digest
-from corral.errors import RegistryProtocolError, RegistryStatusError
-from corral.registry.auth import Authorizer
-from corral.registry.challenge import parse_challenges
+from corral.errors import RegistryAuthError, RegistryProtocolError, RegistryStatusError
+from corral.registry.challenge import Challenge, parse_challenges
 from corral.registry.ranges import parse_content_range, parse_length, parse_retry_after_s
 from corral.registry.response import Response, redacted
 from corral.registry.source import HUGGING_FACE, Endpoint, split_host
@@ -51,11 +51,27 @@ class BlobReply:
         self._response.close()
 
 
-class RegistryClient:
-    """Speaks for one endpoint. Threads share it."""
+class Authorizes(Protocol):
+    """Where `Authorization` headers come from: `Authorizer`, or a key that peers have in common."""
 
-    def __init__(self, endpoint: Endpoint, transport: Transport, authorizer: Authorizer) -> None:
+    def header(self) -> str | None: ...
+    def renew(self, challenges: list[Challenge], *, refused: str | None, transport: Transport) -> str: ...
+    def denied(self) -> RegistryAuthError: ...
+
+
+class RegistryClient:
+    """Speaks for one endpoint. Threads share it. `headers` go along with every request to the registry itself."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        transport: Transport,
+        authorizer: Authorizes,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self.endpoint = endpoint
+        self._headers = dict(headers or {})
         # The URLs of blobs that are not under `/v2/`.
         self.blob_urls: dict[Digest, str] = {}
         self.transport = transport
@@ -98,7 +114,7 @@ class RegistryClient:
         is_repeatable = body is None or isinstance(body, bytes)
         for attempt in (1, 2):
             sent = self._authorizer.header()
-            all_headers = dict(headers or {})
+            all_headers = {**self._headers, **(headers or {})}
             if sent is not None:
                 all_headers["Authorization"] = sent
             response = self.transport.request(

@@ -16,8 +16,10 @@ from corral.registry.credentials import Credential, DockerCredentials, default_d
 from corral.registry.huggingface import RepositorySource, choose_files, fetch_listing, file_url
 from corral.registry.key import default_key_path
 from corral.registry.limits import RateLimit
+from corral.registry.peer_source import PeersFirst
+from corral.registry.peers import PeerModels, PeerRates
 from corral.registry.policy import TransferPolicy
-from corral.registry.pull import Pull, Registries, RegistryContext, ShardedRepositoryError
+from corral.registry.pull import Pull, Registries, RegistryContext, ShardedRepositoryError, Source
 from corral.registry.push import Push
 from corral.registry.request import TransferRequest
 from corral.registry.source import SourceRules
@@ -37,8 +39,17 @@ _FIRST_STREAMS = TransferPolicy().first_streams
 class Gateway:
     """Pulls and pushes for one store."""
 
-    def __init__(self, settings: Settings, store: ModelStore, counts: TransferCounts | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: ModelStore,
+        counts: TransferCounts | None = None,
+        peers: PeerModels | None = None,
+    ) -> None:
         """Raises CorralError: a setting that names registries is invalid."""
+        self._peers = peers
+        self._peer_rates = PeerRates()
+        self._is_offline = settings.is_offline
         policy = TransferPolicy(
             stall_timeout_s=settings.pull_stall_timeout_ns / _NS_PER_S,
             retry_delay_s=settings.pull_retry_delay_ns / _NS_PER_S,
@@ -75,13 +86,31 @@ class Gateway:
         Raises:
             CorralError
         """
-        endpoints = self._context.rules.endpoints(name, is_insecure=request.is_insecure)
-        registries = Registries(self._context, endpoints, _credential(request))
-        pull = Pull(self._store, self.downloads, name, registries, request, may_prune=self._may_prune)
+        source = await self._source(name, request)
+        pull = Pull(self._store, self.downloads, name, source, request, may_prune=self._may_prune)
         try:
             await pull.run(report)
         except ShardedRepositoryError as refused:
             await self._pull_files(name, report, request, assemble, refused)
+
+    async def _source(self, name: ModelName, request: TransferRequest) -> Source:
+        """The registries of a name, and before them the peers that have the model."""
+        registries = None
+        if not self._is_offline:
+            endpoints = self._context.rules.endpoints(name, is_insecure=request.is_insecure)
+            registries = Registries(self._context, endpoints, _credential(request))
+        if self._peers is None:
+            assert registries is not None, "a server that is offline pulls from peers only"
+            return registries
+        return PeersFirst(
+            name,
+            self._peers,
+            registries,
+            rates=self._peer_rates,
+            policy=self._context.policy,
+            slots=self._context.slots,
+            is_missing=not await asyncio.to_thread(self._store.manifests.entries, name),
+        )
 
     async def _pull_files(
         self,

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from corral.digest import Digest
 from corral.errors import (
@@ -40,6 +40,16 @@ _log = logging.getLogger("corral.registry")
 # The size of one read. Larger pieces leave the processor's cache before they are written.
 _READ_BYTES = 256 << 10
 _TICK_S = 0.25
+# Of fetching a blob whose hash was wrong, from fewer and fewer of several sources.
+_MAX_ROUNDS = 16
+
+
+class NoSourceError(RegistryUnavailableError):
+    """None of several sources can deliver the blob."""
+
+
+class AskAnotherError(RegistryUnavailableError):
+    """One of several sources failed in the middle of a range; the rest of it can be asked for at once."""
 
 
 class PulledDigestMismatchError(RegistryError):
@@ -73,6 +83,13 @@ class BlobSource(Protocol):
     def interrupt(self, thread_id: int | None = None) -> None: ...
     def cancel(self) -> None: ...
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class SeveralSources(Protocol):
+    """A source that is several machines, one of which may have sent wrong bytes (`swarm.py`)."""
+
+    def narrowed(self, size_bytes: int) -> list[tuple[int, int]] | None: ...
 
 
 class _LeaveError(Exception):
@@ -125,6 +142,8 @@ class BlobDownload:
         self._closing = threading.Event()
         self._file = PartialFile(self._files, self._closing)
         self._is_cancelled = False
+        # Whether bytes are present that come from several sources which are not asked any more.
+        self._has_doubtful = False
         self._error: BaseException | None = None
         self._workers: set[_Worker] = set()
         self._whole_owner: _Worker | None = None
@@ -177,6 +196,18 @@ class BlobDownload:
     def _fetch_all(self) -> None:
         self._file.load(self.size_bytes)
         self.resumed_bytes = self.completed_bytes
+        for _ in range(_MAX_ROUNDS):
+            found_hex = self._fetch_once()
+            if found_hex == self.digest.hex.lower():
+                self._file.commit()
+                return
+            if not self._ask_others():
+                break
+        self._files.discard()
+        raise PulledDigestMismatchError(self.digest, found_hex)
+
+    def _fetch_once(self) -> str:
+        """Fetch what is missing; return the hash of the whole, in hexadecimal digits."""
         with self._file.hashed(self._refetch) as hasher:
             try:
                 self._look_after(hasher)
@@ -186,10 +217,24 @@ class BlobDownload:
                     source.interrupt()
                 for worker in list(self._workers):
                     worker.thread.join()
-        if hasher.digest_hex != self.digest.hex.lower():
-            self._files.discard()
-            raise PulledDigestMismatchError(self.digest, hasher.digest_hex)
-        self._file.commit()
+        return hasher.digest_hex
+
+    def _ask_others(self) -> bool:
+        """The bytes are wrong: whether others may have right ones. Forgets what they are to send again."""
+        source, kept = self._sources[0], None
+        if isinstance(source, SeveralSources):
+            kept = source.narrowed(self.size_bytes)
+            if kept is None and len(self._sources) > 1:
+                self._next_source(source, PulledDigestMismatchError(self.digest, "wrong bytes"))
+        if kept is None:
+            if not self._has_doubtful:
+                return False
+            kept, self._has_doubtful = [], False
+        self._closing.clear()
+        if self._is_cancelled:
+            raise TransferCancelledError
+        self._file.forget_all_but(kept)
+        return True
 
     def _refetch(self, part: Part) -> None:
         _log.warning(
@@ -329,8 +374,10 @@ class BlobDownload:
             self._direct_url = None  # signed addresses expire: ask the registry for a new one
             if isinstance(error, RegistryStatusError) and 400 <= error.status < 500 and failures == 1:
                 return
+        if isinstance(error, AskAnotherError):
+            return
         wait_s = self._policy.backoff_s(failures, random.random())
-        is_final = isinstance(error, RegistryAuthError | ForbiddenAddressError)
+        is_final = isinstance(error, RegistryAuthError | ForbiddenAddressError | NoSourceError)
         if isinstance(error, RegistryStatusError):
             is_final = error.is_final
             if error.status in (429, 503):
@@ -356,6 +403,7 @@ class BlobDownload:
                 raise error
             self._sources.pop(0)
             self._direct_url = None
+            self._has_doubtful = self._has_doubtful or isinstance(failed, SeveralSources)
         _log.warning("blob=%s going to the next source: %s", self.digest, error)
         failed.cancel()  # workers that are still in a call to it switch too
         failed.close()

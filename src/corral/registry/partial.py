@@ -11,7 +11,7 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from corral.disk import sync_folder
 from corral.errors import CorralError, DiskFullError, StoreError, TransferCancelledError
@@ -120,6 +120,14 @@ class PartialFile:
     def save(self, part: Part) -> None:
         """Save a part's state if that is possible; with an old state a few bytes are fetched again."""
         with contextlib.suppress(OSError):
+            self._files.save(part)
+
+    def forget_all_but(self, kept: Sequence[tuple[int, int]]) -> None:
+        """Forget parts that are not within one of these ranges: first byte, byte after the last. Raises OSError."""
+        for part in self.parts:
+            part.prefix_hex = ""  # it depends on all that comes before
+            if not any(start <= part.offset and part.stop <= stop for start, stop in kept):
+                part.completed = 0
             self._files.save(part)
 
     def commit(self) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+# With it a server of a cluster says its name to another one that it fetches weights from.
+PEER_HEADER = "X-Corral-Peer"
+
 
 @dataclass(frozen=True, slots=True)
 class TransferRequest:

@@ -78,9 +78,21 @@ class _Guarded(OwnSocket):
 class Transport:
     """Connections of one transfer. Thread-safe; `cancel` ends every call, now and later."""
 
-    def __init__(self, guard: AddressGuard, policy: TransferPolicy) -> None:
+    def __init__(
+        self,
+        guard: AddressGuard,
+        policy: TransferPolicy,
+        *,
+        uses_proxy: bool = True,
+        tls: ssl.SSLContext | None = None,
+        tls_name: str = "",
+    ) -> None:
+        """`tls` checks certificates, by default with the system's authorities; `tls_name` is the name in them."""
         self._guard = guard
         self._policy = policy
+        self._uses_proxy = uses_proxy
+        self._tls = tls
+        self._tls_name = tls_name
         self._sockets: dict[int, socket.socket] = {}
         self._lock = threading.Lock()
         self._private_hosts: set[str] = set()
@@ -107,7 +119,7 @@ class Transport:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise RegistryProtocolError(f"cannot fetch {redacted(url)!r}: unsupported URL")
-        proxy = proxy_for(url)
+        proxy = proxy_for(url) if self._uses_proxy else None
         all_headers = {
             "User-Agent": USER_AGENT,
             "Accept-Encoding": "identity",
@@ -161,7 +173,10 @@ class Transport:
             "blocksize": _BLOCK_BYTES,
         }
         if scheme == "https" or (proxy or "").startswith("https:"):
-            options["ssl_context"] = _tls_context()  # reading the system's certificates takes a while
+            # Reading the system's certificates takes a while.
+            options["ssl_context"] = self._tls or _tls_context()
+            if self._tls_name:
+                options["server_hostname"] = options["assert_hostname"] = self._tls_name
         if proxy is None:
             manager = urllib3.PoolManager(**options)
         else:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from corral import caller
 from corral.api.http.exchange import JSON_UTF8, Exchange
 from corral.api.registry import protocol
 from corral.api.registry.protocol import Resource
@@ -16,18 +18,31 @@ from corral.errors import CorralError, ModelNotFoundError
 from corral.golang.json import encode
 from corral.library.pull_through import GrowingBlob, PullThrough, Write
 from corral.library.registry_server import Hosting, UnknownBlobError
+from corral.library.upload_turns import HEADER, SMALL_BYTES, UploadTurns
 from corral.store.blobs import BlobStore
 
 _log = logging.getLogger("corral.registry")
 _READ_BYTES = 1 << 20
 _MAX_PAGE = 1000
 _OCTETS = "application/octet-stream"
+# The scope of the cluster's key, and its id.
+_CLUSTER = "cluster"
+_MAX_NAME_CHARS = 100
+# A peer that has stopped must not keep its turn.
+_PEER_STALL_S = 20.0
 
 
 class ModelHandlers:
     """Handlers of manifests, blobs and their lists."""
 
-    def __init__(self, hosting: Hosting, blobs: BlobStore, mirror: PullThrough | None = None) -> None:
+    def __init__(
+        self,
+        hosting: Hosting,
+        blobs: BlobStore,
+        mirror: PullThrough | None = None,
+        turns: UploadTurns | None = None,
+    ) -> None:
+        self._turns = turns or UploadTurns()
         self._hosting = hosting
         self._blobs = blobs
         self._mirror = mirror
@@ -99,11 +114,28 @@ class ModelHandlers:
             # Ollama's client asks for the whole blob only to learn from this header where to get its parts.
             headers.append((b"location", absolute(exchange, exchange.path)))
         headers.append((b"content-length", b"%d" % (last - first + 1)))
-        await exchange.start_stream(_OCTETS, 200 if span is None else 206, headers)
+        status = 200 if span is None else 206
         if exchange.method == "HEAD":
+            await exchange.start_stream(_OCTETS, status, headers)
             await exchange.end_stream()
-        else:
-            await exchange.run_watched(_send(exchange, blob, first, last))
+            return
+        with self._turn(exchange, last - first + 1) as limit_s:
+            await exchange.start_stream(_OCTETS, status, headers)
+            await exchange.run_watched(_send(exchange, blob, first, last, limit_s))
+
+    @contextmanager
+    def _turn(self, exchange: Exchange, size_bytes: int) -> Iterator[float | None]:
+        """How long a peer may read nothing, in seconds; None: it is an ordinary client, for which that is set.
+
+        Raises:
+            NoTurnError
+        """
+        peer = peer_of(exchange)
+        if not peer or size_bytes < SMALL_BYTES:
+            yield None
+            return
+        with self._turns.turn(peer):
+            yield _PEER_STALL_S
 
     async def _find_blob(self, digest: Digest) -> GrowingBlob:
         """A blob that is in the store, or on its way to it. Raises UnknownBlobError."""
@@ -126,14 +158,38 @@ async def _send_file(path: Path, first: int, last: int, write: Write) -> None:
             await write(data)
 
 
-async def _send(exchange: Exchange, blob: GrowingBlob, first: int, last: int) -> None:
-    """Send what comes. A client sees by the promised length that a reply ended too early."""
+async def _send(
+    exchange: Exchange, blob: GrowingBlob, first: int, last: int, limit_s: float | None = None
+) -> None:
+    """Send what comes. A client sees by the promised length that a reply ended too early.
+
+    `limit_s`: a client that takes longer to read a piece is left.
+    """
+
+    async def write(data: bytes) -> None:
+        async with asyncio.timeout(limit_s):
+            await exchange.write(data)
+
     try:
-        await blob.send(first, last, exchange.write)
+        await blob.send(first, last, write if limit_s else exchange.write)
     except CorralError as error:
         _log.warning("blob cut off path=%s error=%s", exchange.path, error)
         return
+    except TimeoutError:
+        _log.warning("blob cut off path=%s error=the peer does not read", exchange.path)
+        return
     await exchange.end_stream()
+
+
+def peer_of(exchange: Exchange) -> str:
+    """Which server of the cluster asks; empty: somebody else. One that does not say its name has a turn a request."""
+    who = caller.current()
+    if _CLUSTER not in who.scopes:
+        return ""
+    name = exchange.header(HEADER)
+    if name and len(name) <= _MAX_NAME_CHARS:
+        return name
+    return f"request {exchange.request_id}" if who.key_id == _CLUSTER else ""
 
 
 def _origin(exchange: Exchange) -> str:

@@ -20,6 +20,7 @@ from corral.errors import (
 )
 from corral.golang.json import encode
 from corral.library.registry_server import MissingBlobError, UnknownBlobError, UnknownRepositoryError
+from corral.library.upload_turns import NoTurnError
 from corral.store.uploads import UnknownUploadError
 
 _PATH = re.compile(
@@ -91,6 +92,7 @@ def parse_content_range(header: str) -> tuple[int, int] | None:
 
 _REFUSALS: tuple[tuple[type[CorralError], int, str], ...] = (
     (ForbiddenError, 403, "DENIED"),
+    (NoTurnError, 429, "TOOMANYREQUESTS"),
     (MissingBlobError, 400, "MANIFEST_BLOB_UNKNOWN"),
     (UnknownUploadError, 404, "BLOB_UPLOAD_UNKNOWN"),
     (CorruptManifestError, 400, "MANIFEST_INVALID"),

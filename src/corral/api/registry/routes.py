@@ -22,6 +22,7 @@ from corral.api.registry.uploads import UploadHandlers
 from corral.errors import CorralError
 from corral.library.pull_through import PullThrough
 from corral.library.registry_server import Hosting
+from corral.library.upload_turns import NoTurnError, UploadTurns
 from corral.store.blobs import BlobStore
 from corral.store.uploads import UploadStore
 
@@ -41,9 +42,10 @@ class Registry:
         *,
         may_push: bool,
         mirror: PullThrough | None = None,
+        turns: UploadTurns | None = None,
     ) -> None:
         self._may_push = may_push
-        models = ModelHandlers(hosting, blobs, mirror)
+        models = ModelHandlers(hosting, blobs, mirror, turns)
         self.close = models.close
         self.routes = _read_routes(models)
         if may_push:
@@ -142,6 +144,9 @@ def _serving(handler: _Handler) -> Callable[[Exchange], Awaitable[None]]:
             if isinstance(error, OSError):
                 log_failure(_log, exchange.request_id, error)
             status, body = protocol.refusal(error, status_of(error), text_of(error))
-            await exchange.respond(status, body, JSON_UTF8)
+            headers = []
+            if isinstance(error, NoTurnError):
+                headers.append((b"retry-after", b"%d" % error.retry_after_s))
+            await exchange.respond(status, body, JSON_UTF8, headers)
 
     return serve

@@ -110,6 +110,19 @@ _KEY_FLAGS = (
     Flag("json", "Print JSON"),
 )
 
+_CLUSTER_FLAGS = (
+    Flag("head", "start: begin a new cluster, whose head this machine is"),
+    Flag("address", "start, join: IP address of this machine, for the others", "string"),
+    Flag("interface", "start, join: network interface whose address that is", "string"),
+    Flag("port", "start: port of Ray's head (default: 6379)", "int"),
+    Flag("ports", "start, join: range of Ray's other ports (default: 20300-20399)", "string"),
+    Flag("name", "start, join: name of this machine in the cluster (default: its host name)", "string"),
+    Flag("ray-address", "start, join: use the Ray that runs there already, or auto", "string"),
+    Flag("every-node", "start: serve on every node of that Ray which offers corral_ram_gb"),
+    Flag("token-file", "start, join: file with the token of that Ray", "string"),
+    Flag("foreground", "start, join: stay until a signal comes, for systemd and containers"),
+)
+
 COMMANDS: tuple[Command, ...] = (
     Command(
         "serve",
@@ -339,6 +352,16 @@ COMMANDS: tuple[Command, ...] = (
         needs_server=False,
         is_own=True,
         shows_environment=False,
+    ),
+    Command(
+        "cluster",
+        "Join several machines behind one address",
+        "cluster.cluster:cluster",
+        "start --head | join ADDRESS | stop | leave",
+        _CLUSTER_FLAGS,
+        at_least=1,
+        needs_server=False,
+        is_own=True,
     ),
     Command(
         "completion",

@@ -1,0 +1,61 @@
+"""`cluster stop` and `cluster leave`: end the server and the Ray node of this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+from contextlib import suppress
+
+from corral.cli.frame.flags import PROGRAM, Arguments
+from corral.cluster.ray.environment import ray_environment
+from corral.cluster.ray.keeper import ask
+from corral.cluster.ray.library import RayError
+from corral.cluster.ray.record import NodeRecord, cluster_folder
+from corral.cluster.ray.single import holder, wait_until_free
+from corral.homefolder import home_folder
+
+# The server's own time for streams, and what Ray takes.
+_END_S = 300.0
+
+
+def leave(arguments: Arguments) -> int:
+    """End what runs here; `leave` forgets it too, so that nothing of the cluster is left but its key.
+
+    Raises:
+        CorralError
+    """
+    record = NodeRecord.read(cluster_folder(home_folder()))
+    if record.is_guest:
+        _end_guest(record)
+    elif pid := holder(record.lock):
+        _end_keeper(record, pid)
+    elif arguments.words[0] == "stop":
+        raise RayError(
+            "no node of a Ray cluster runs on this machine", hint=f"{PROGRAM} cluster start or join"
+        )
+    if arguments.words[0] == "leave":
+        if record.is_head:
+            shutil.rmtree(record.folder / "gcs", ignore_errors=True)
+        record.table.unlink(missing_ok=True)
+        record.remove()
+    print(f"{record.name} has left the cluster at {record.head}")
+    return 0
+
+
+def _end_guest(record: NodeRecord) -> None:
+    environment = ray_environment(None)
+    if record.token_file:
+        environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": record.token_file}
+    ask(record, environment, "down")
+
+
+def _end_keeper(record: NodeRecord, pid: int) -> None:
+    print("Ending the server; answers under way may take half a minute ...", file=sys.stderr)
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    if not wait_until_free(record.lock, _END_S):
+        raise RayError(
+            f"the node (process {pid}) does not end", hint=f"see {record.log}; kill -9 -- -{pid} ends it"
+        )

@@ -1,0 +1,120 @@
+"""`cluster start` and `cluster join`: a Ray node on this machine, with the server in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+from corral.cli.cluster.noderecord import record_of
+from corral.cli.frame.flags import PROGRAM, Arguments
+from corral.cli.terminal.screen import safe
+from corral.cluster.ray.environment import ray_environment
+from corral.cluster.ray.keeper import ask
+from corral.cluster.ray.keeper import main as keep
+from corral.cluster.ray.library import RayError, need_ray
+from corral.cluster.ray.logfile import open_log
+from corral.cluster.ray.reaching import check_reach
+from corral.cluster.ray.record import NodeRecord
+from corral.cluster.ray.single import holder
+from corral.config import Settings
+from corral.errors import CorralError
+
+
+def start(arguments: Arguments) -> int:
+    """Raises UsageError, CorralError."""
+    need_ray()
+    record = record_of(arguments, Settings.load())
+    if pid := holder(record.lock):
+        raise RayError(
+            f"this machine has a node of a Ray cluster already (process {pid})",
+            hint=f"{PROGRAM} cluster leave ends it",
+        )
+    if record.is_guest:
+        _start_guest(record, "every" if arguments.has("every-node") else "up")
+        return 0
+    check_reach(record)
+    record.write()
+    try:
+        if arguments.has("foreground"):
+            return keep(record.folder, lambda said: _show(record, said))
+        return _keep_in_background(record)
+    except BaseException:
+        record.remove()
+        raise
+
+
+def _start_guest(record: NodeRecord, what: str) -> None:
+    record.write()
+    environment = ray_environment(None)
+    if record.token_file:
+        environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": record.token_file}
+    _print(f"Starting the server on Ray at {record.head} ...")
+    try:
+        _show(record, {"ready": ask(record, environment, what)})
+    except CorralError:
+        record.remove()
+        raise
+
+
+def _keep_in_background(record: NodeRecord) -> int:
+    """Return when the server answers; what keeps the node outlives this program."""
+    log = open_log(record.log)
+    try:
+        keeper = subprocess.Popen(
+            [sys.executable, "-m", "corral.cluster.ray.keeper", str(record.folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+        )
+    finally:
+        os.close(log)
+    assert keeper.stdout is not None
+    try:
+        for line in keeper.stdout:
+            said = json.loads(line)
+            _show(record, said)
+            if "ready" in said:
+                return 0
+    except KeyboardInterrupt:
+        keeper.terminate()
+        keeper.wait()
+        raise
+    raise RayError(f"the node ended with status {keeper.wait()}", hint=f"see {record.log}")
+
+
+def _show(record: NodeRecord, said: dict[str, Any]) -> None:
+    """One line of the keeper's, for people.
+
+    Raises:
+        RayError: it could not start.
+    """
+    if "error" in said:
+        raise RayError(said["error"], hint=said.get("hint", ""))
+    if "step" in said:
+        _print(said["step"])
+    if "ready" in said:
+        _show_ready(record, said["ready"])
+
+
+def _show_ready(record: NodeRecord, row: dict[str, Any]) -> None:
+    names = ", ".join(safe(str(name)) for name in row["nodes"])
+    print(f"{safe(str(row['name']))} answers at {safe(str(row['url']))}; nodes: {names}")
+    if record.is_head:
+        print(
+            f"Another machine joins with the cluster key, ~/.{PROGRAM}/cluster.key, copied there, and\n"
+            f"  {PROGRAM} cluster join {record.head}"
+        )
+    if not record.is_guest and not record.address.startswith("127."):
+        ports = f"{record.head_port} and {record.ports}" if record.is_head else record.ports
+        _print(
+            f"Ray listens on its ports ({ports}) on every interface, for all that have its token: let a firewall"
+            " close them to all but the other machines."
+        )
+
+
+def _print(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,40 @@
+"""The newest table as a file: the supervisor of a machine writes it, and the server there reads it.
+
+So a server needs nothing of Ray, and one that starts while Ray is away knows the others from before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+from corral.cluster.ray.table import Row, row_of
+
+NAME = "nodes.json"
+_MAX_BYTES = 8 << 20
+
+
+def write_table(path: Path, rows: Mapping[str, Row]) -> None:
+    """Replace the file. Raises OSError."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    text = json.dumps({"nodes": [asdict(row) for row in rows.values()]})
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    new.replace(path)
+
+
+def read_table(path: Path) -> dict[str, Row] | None:
+    """The rows by name; None if there is no such file, or it holds something else."""
+    with suppress(OSError, ValueError):
+        if path.stat().st_size <= _MAX_BYTES:
+            found = json.loads(path.read_bytes())
+            rows = found.get("nodes") if isinstance(found, dict) else None
+            if isinstance(rows, list):
+                return {row.name: row for row in map(row_of, rows) if row is not None}
+    return None

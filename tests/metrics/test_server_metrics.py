@@ -12,7 +12,7 @@ from corral.scheduler.spec import RunnerState
 
 
 def text_of(metrics: ServerMetrics) -> str:
-    return render(metrics.families, PLAIN)
+    return render(metrics.families, PLAIN).decode()
 
 
 def facts_of_reply() -> RequestFacts:

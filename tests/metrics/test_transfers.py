@@ -26,7 +26,7 @@ def test_ends() -> None:
             raise error
     counts.add_bytes(7)
     counts.add_retry()
-    text = render(transfer_families(counts), PLAIN)
+    text = render(transfer_families(counts), PLAIN).decode()
     for line in (
         'corral_pulls_total{result="success"} 1',
         'corral_pulls_total{result="failed"} 1',
@@ -42,6 +42,6 @@ def test_ends() -> None:
 def test_the_ledger_says_when_it_fails() -> None:
     state = [False]
     family = ledger_family(lambda: state[0])
-    assert "corral_usage_failing 0\n" in render([family], PLAIN)
+    assert "corral_usage_failing 0\n" in render([family], PLAIN).decode()
     state[0] = True
-    assert "corral_usage_failing 1\n" in render([family], PLAIN)
+    assert "corral_usage_failing 1\n" in render([family], PLAIN).decode()

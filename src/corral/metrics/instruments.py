@@ -70,10 +70,15 @@ class Gauge:
         self.name, self.meaning, self.kind = name, meaning, kind
         self._labels = labels
         self._read = read
+        # Of the series that were there at the last look.
+        self._heads: dict[Labels, str] = {}
 
     def lines(self) -> Iterable[str]:
+        known, self._heads = self._heads, {}
         for values, value in self._read():
-            yield f"{self.name}{label_text(self._labels, values)} {number(value)}\n"
+            head = known.get(values) or self.name + label_text(self._labels, values)
+            self._heads[values] = head
+            yield f"{head} {number(value)}\n"
 
 
 class _Series:

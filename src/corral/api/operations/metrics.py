@@ -36,7 +36,7 @@ class MetricsHandler:
                 _size_of, self._blobs
             )
         kind = content_type(exchange.header(b"accept"))
-        await exchange.respond(200, render(self._metrics.families, kind).encode(), kind)
+        await exchange.respond(200, render(self._metrics.families, kind), kind)
 
 
 def _size_of(folder: Path) -> tuple[int, int]:

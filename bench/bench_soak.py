@@ -1,6 +1,6 @@
 """A mixed load for an hour: do memory, descriptors and threads stay flat, and does everybody count the same?
 
-    python -m bench.bench_soak [--minutes 60] [--warm-minutes 8] [--rate 10] [--clients 6] [--seed 1]
+    python -m bench.bench_soak [--minutes 60] [--warm-minutes 10] [--rate 10] [--clients 6] [--seed 1]
 
 A server of its own on loopback, with small models of the tests, API keys, and requests of every kind on every API:
 whole and streamed, embeddings, decisions, errors, unknown models, clients that leave in the middle, models that are
@@ -16,7 +16,8 @@ What the server keeps on purpose has bounds, and the time that counts begins whe
   (`CORRAL_RESPONSES_MAX_BYTES`), and a response has more than a kilobyte;
 - prompts that no slot of an engine holds (64 MiB and more by default): here `CORRAL_CACHE_RAM` is 4 MiB, which 220
   conversations of this load fill;
-- and eight minutes at least of the load itself, for the memory allocators.
+- and what the memory allocators keep for the busiest moment so far, an arena for each thread: for ten minutes at
+  least the clients send as fast as they are answered, several times as much as in the time that counts.
 
 Then memory and threads of the server, of each engine that lives all the time, and of the children that come and go
 are looked at every five seconds. The median of the first tenth of the looks and that of the last may be 2 % apart.
@@ -86,7 +87,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--warm-minutes", type=float, default=8, help="the least before the time counts")
+    parser.add_argument("--warm-minutes", type=float, default=10, help="the least before the time counts")
     parser.add_argument("--rate", type=float, default=10, help="requests a second")
     parser.add_argument("--clients", type=int, default=6)
     parser.add_argument("--seed", type=int, default=1)

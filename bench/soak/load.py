@@ -60,14 +60,14 @@ class Load:
             await self._kept(client, client.ask_unknown())
 
     async def _until(self, is_over: Callable[[], bool], *, is_warming: bool) -> None:
+        pause_s = 0.0 if is_warming else self._pause_s
+
         async def send(client: Client) -> None:
             while not done.is_set():
                 began_s = time.monotonic()
                 await self._kept(client, client.one(is_warming=is_warming))
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(
-                        done.wait(), max(self._pause_s - (time.monotonic() - began_s), 0.001)
-                    )
+                    await asyncio.wait_for(done.wait(), max(pause_s - (time.monotonic() - began_s), 0.001))
 
         async def watch() -> None:
             while not self._run.is_over and not await asyncio.to_thread(is_over):

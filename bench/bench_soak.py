@@ -16,11 +16,12 @@ What the server keeps on purpose has bounds, and the time that counts begins whe
   (`CORRAL_RESPONSES_MAX_BYTES`), and a response has more than a kilobyte;
 - prompts that no slot of an engine holds (64 MiB and more by default): here `CORRAL_CACHE_RAM` is 4 MiB, which 220
   conversations of this load fill;
-- and what the memory allocators keep for the busiest moment so far, an arena for each thread: for ten minutes at
-  least the clients send as fast as they are answered, several times as much as in the time that counts.
+- and what the memory allocators keep for the busiest moment so far, in an arena for each thread: all clients send the
+  largest request of the same kind at once, twenty times each kind, and then for ten minutes at least as fast as they
+  are answered, which is more than in the time that counts.
 
-Then memory and threads of the server, of each engine that lives all the time, and of the children that come and go
-are looked at every five seconds. The median of the first tenth of the looks and that of the last may be 2 % apart.
+Then memory and threads of the server, of each engine that lives all the time, and of those that come and go are
+looked at every five seconds. The median of the first tenth of the looks and that of the last may be 2 % apart.
 Descriptors depend on what happens at the moment, so they are counted twice while no request runs, before and after,
 with every model loaded.
 """
@@ -36,7 +37,7 @@ from collections import Counter
 from pathlib import Path
 
 from bench.soak.load import Load
-from bench.soak.processes import Change, changes, file_changes
+from bench.soak.processes import Change, changes, file_changes, most_processes
 from bench.soak.run import Run
 from bench.soak.server import Server
 from bench.soak.sums import FIGURES, compare_clients, file_sums, ledger_sums, metric_sums, sums_of_log
@@ -69,6 +70,10 @@ def report(run: Run, server: Server, arguments: argparse.Namespace) -> None:
     print("  " + ", ".join(f"{name} {total[name]}" for name in FIGURES))
     left = [seen for seen in run.seen.values() if seen.counts is None]
     print(f"  {len(left)} clients left, after {sum(seen.lines for seen in left)} pieces that they read")
+    first, second = most_processes(run.looks) if run.looks else (0, 0)
+    print(f"  processes at a time: at most {first}, later {second}")
+    if second > first + 1:  # a look may catch one that ends beside the one that takes its place
+        run.wrong.append(f"processes became more: {first} -> {second}")
     flat = [*changes(run.looks, server.process.pid), *file_changes(*run.quiet)] if run.looks else []
     for change in flat:
         _check_flat(change, run)

@@ -13,6 +13,10 @@ from bench.soak.server import Server
 _WORDS = "the fox goes home because snow falls on green hills and nobody knows why it should not".split()
 
 
+# Kinds of requests that come in bursts.
+BURSTS = 8
+
+
 class Client:
     """Sends requests of every kind, a connection each, and keeps what it learned."""
 
@@ -23,6 +27,7 @@ class Client:
         self.name = f"client {name}"
         self._name = name
         self._count = 0
+        self._is_largest = False
 
     async def one(self, *, is_warming: bool = False) -> None:
         """One request. In the warm-up models are unloaded more often."""
@@ -45,11 +50,23 @@ class Client:
         """A model with a name that nobody has used before."""
         await self._send("native", "/api/generate", {"model": f"unknown-{self._rng.random()}", "prompt": "x"})
 
+    async def burst(self, number: int) -> None:
+        """A request of the kind with this number, as large as any can be."""
+        self._is_largest = True
+        try:
+            await (self._native, self._openai, self._completions, self._anthropic, self._responses,
+                   self._embed, self._decide, self._leave)[number]()  # fmt: skip
+        finally:
+            self._is_largest = False
+
+    def _up_to(self, most: int) -> int:
+        return most if self._is_largest else self._rng.randint(1, most)
+
     def _text(self) -> str:
-        return " ".join(self._rng.choices(_WORDS, k=self._rng.randint(1, 30)))
+        return " ".join(self._rng.choices(_WORDS, k=self._up_to(30)))
 
     def _options(self) -> dict[str, Any]:
-        return {"num_predict": self._rng.randint(1, 30), "seed": self._rng.randint(1, 1000)}
+        return {"num_predict": self._up_to(30), "seed": self._rng.randint(1, 1000)}
 
     async def _native(self) -> None:
         body = {
@@ -74,33 +91,33 @@ class Client:
 
     async def _openai(self) -> None:
         body = {"model": "talk", "messages": [{"role": "user", "content": self._text()}],
-                "max_tokens": self._rng.randint(1, 30), "seed": self._rng.randint(1, 1000)}  # fmt: skip
+                "max_tokens": self._up_to(30), "seed": self._rng.randint(1, 1000)}  # fmt: skip
         if self._rng.random() < 0.5:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         seen, text = await self._send("openai", "/v1/chat/completions", body)
         seen.counts = _openai_counts(_last_usage(text))
 
     async def _completions(self) -> None:
-        body = {"model": "talk", "prompt": self._text(), "max_tokens": self._rng.randint(1, 30)}
+        body = {"model": "talk", "prompt": self._text(), "max_tokens": self._up_to(30)}
         seen, text = await self._send("openai", "/v1/completions", body)
         seen.counts = _openai_counts(_last_usage(text))
 
     async def _anthropic(self) -> None:
         body = {"model": "talk", "messages": [{"role": "user", "content": self._text()}],
-                "max_tokens": self._rng.randint(1, 30)}  # fmt: skip
+                "max_tokens": self._up_to(30)}  # fmt: skip
         seen, text = await self._send("anthropic", "/v1/messages", body)
         usage = json.loads(text)["usage"]
         cached = usage.get("cache_read_input_tokens", 0)
         seen.counts = (usage["input_tokens"] + cached, None, usage["output_tokens"])
 
     async def _responses(self) -> None:
-        body = {"model": "talk", "input": self._text(), "max_output_tokens": self._rng.randint(1, 30)}
+        body = {"model": "talk", "input": self._text(), "max_output_tokens": self._up_to(30)}
         seen, text = await self._send("responses", "/v1/responses", body)
         usage = json.loads(text)["usage"]
         seen.counts = (usage["input_tokens"], None, usage["output_tokens"])
 
     async def _embed(self) -> None:
-        texts = [self._text() for _ in range(self._rng.randint(1, 4))]
+        texts = [self._text() for _ in range(self._up_to(4))]
         if self._rng.random() < 0.5:
             seen, text = await self._send("native", "/api/embed", {"model": "embed", "input": texts})
             seen.counts = (json.loads(text)["prompt_eval_count"], 0, 0)

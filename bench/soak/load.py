@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from bench.soak.clients import Client
+from bench.soak.clients import BURSTS, Client
 from bench.soak.processes import Look
 from bench.soak.run import Run
 from bench.soak.server import RESPONSES_BYTES, Server
@@ -23,6 +23,7 @@ _EVENTS = 500
 _NAMES = 4096
 _RESPONSE_BYTES = 1 << 10
 _CONVERSATIONS = 1000
+_BURSTS_OF_A_KIND = 20
 _WARM_LIMIT_S = 1800.0
 # Descriptors are counted when they have been the same for so many looks.
 _QUIET_LOOKS = 20
@@ -48,6 +49,8 @@ class Load:
     async def go(self) -> None:
         await asyncio.gather(*(self._ask_unknown(client) for client in self._clients))
         self._say("all names were asked for")
+        await self._send_bursts()
+        self._say("all clients have sent the same at once")
         await self._until(self._is_warm, is_warming=True)
         self._say(f"warm after {time.monotonic() - self._began_s:.0f} s, {dict(self._run.kinds)}")
         await self._be_quiet()
@@ -58,6 +61,11 @@ class Load:
     async def _ask_unknown(self, client: Client) -> None:
         for _ in range(-(-_NAMES // len(self._clients))):
             await self._kept(client, client.ask_unknown())
+
+    async def _send_bursts(self) -> None:
+        for number in range(BURSTS * _BURSTS_OF_A_KIND):
+            sent = (self._kept(client, client.burst(number % BURSTS)) for client in self._clients)
+            await asyncio.gather(*sent)
 
     async def _until(self, is_over: Callable[[], bool], *, is_warming: bool) -> None:
         pause_s = 0.0 if is_warming else self._pause_s

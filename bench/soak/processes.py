@@ -88,20 +88,26 @@ def _kinds(folder: Path) -> Iterator[str]:
 
 
 def changes(looks: Sequence[Look], root: int) -> Iterator[Change]:
-    """Memory and threads from the first tenth of the looks to the last one, for each group of processes.
+    """Memory and threads of the server, and of each child that was there all the time, from end to end.
 
-    Groups are the server, each child that was there all the time, the others together (models that are loaded and
-    unloaded, and the child that is kept ready for the next load), and all.
+    Others come and go: engines that are loaded and unloaded, and the child that is kept ready for the next load, as
+    soon as the machine has time for it. Of those the largest of each look counts, which is an engine at work.
     """
     lasting = set.intersection(*(set(look) for look in looks))
-    passing = set().union(*looks) - lasting
-    groups = {"server": {root}, **{f"child {pid}": {pid} for pid in sorted(lasting - {root})}}
-    groups |= {"children that come and go": passing, "all": lasting | passing}
-    for group, members in groups.items():
-        of_group = [[held for pid, held in look.items() if pid in members] for look in looks]
-        if members:
-            yield Change(group, "rss", *ends([sum(held.rss for held in each) for each in of_group]))
-            yield Change(group, "threads", *ends([sum(held.threads for held in each) for each in of_group]))
+    for pid in sorted(lasting, key=lambda pid: pid != root):
+        group = "server" if pid == root else f"child {pid}"
+        yield Change(group, "rss", *ends([look[pid].rss for look in looks]))
+        yield Change(group, "threads", *ends([look[pid].threads for look in looks]))
+    passing = [[held for pid, held in look.items() if pid not in lasting] for look in looks]
+    largest = [max(held.rss for held in each) for each in passing if each]
+    if largest:
+        yield Change("children that come and go", "rss of the largest", *ends(largest))
+
+
+def most_processes(looks: Sequence[Look]) -> tuple[int, int]:
+    """The highest numbers of processes at a time, in the first and in the second half."""
+    half = len(looks) // 2
+    return max(map(len, looks[: half or 1])), max(map(len, looks[half:]))
 
 
 def ends(values: Sequence[float]) -> tuple[float, float]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 
-from bench.soak.processes import Change, Held, Look, changes, ends, file_changes, look_at
+from bench.soak.processes import Change, Held, Look, changes, ends, file_changes, look_at, most_processes
 
 
 def held(rss: int, threads: int = 1, **files: int) -> Held:
@@ -37,18 +37,29 @@ def test_single_looks_do_not_count() -> None:
     assert ends([5]) == (5, 5)
 
 
-def test_each_group_by_itself() -> None:
-    """What grows in one child is not hidden by the others, nor by children that come and go."""
+def test_each_process_by_itself() -> None:
+    """What grows in one is not hidden by the others, nor by a child that is there at times."""
     looks: list[Look] = [
-        {1: held(100, 4), 2: held(50 + number, 2), 10 + number: held(30)} for number in range(100)
+        {1: held(100, 4), 2: held(50 + number, 2), 10 + number: held(30)}
+        | ({200: held(9)} if number % 2 else {})
+        for number in range(100)
     ]
     found = {(change.group, change.figure): change for change in changes(looks, 1)}
     assert found["server", "rss"].share == 0
     assert found["child 2", "rss"] == Change("child 2", "rss", 54.5, 144.5)
     assert found["child 2", "threads"].share == 0
-    assert found["children that come and go", "rss"].before == 30
-    assert found["all", "rss"].before == 184.5
+    assert found["children that come and go", "rss of the largest"].before == 30
+    assert len(found) == 5
     assert "+165.14%" in str(found["child 2", "rss"])
+    assert most_processes(looks) == (4, 4)
+
+
+def test_processes_that_do_not_end() -> None:
+    looks: list[Look] = [
+        {1: held(1)} | {10 + i: held(1) for i in range(number // 5)} for number in range(100)
+    ]
+    assert most_processes(looks) == (10, 20)
+    assert most_processes(looks[:1]) == (1, 1)
 
 
 def test_descriptors_are_named() -> None:

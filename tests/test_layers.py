@@ -20,7 +20,7 @@ GROUND = set(
 # A package may import the ground and these. A package that is not split here counts as one.
 MAY_IMPORT = {
     "access": "",
-    "cluster": "",
+    "cluster": "registry",
     "configimport": "modelfile",
     "modelfile": "",
     "workers": "",

@@ -15,6 +15,7 @@ from corral.configfile.kinds import kind_of
 from corral.configfile.problems import ConfigFileError
 from corral.configfile.reading import FileConfig, config_paths, read_config
 from corral.configfile.schema import json_schema
+from corral.configfile.sections import ReplicaRule
 from corral.settingstable import SETTINGS
 
 Read = Callable[..., FileConfig]
@@ -96,6 +97,17 @@ def test_no_file_is_needed_but_a_named_one(tmp_path: Path) -> None:
         ("[models.m]\nengine = { cache_ram = 'much' }", 2, "cache_ram = 'much' is not valid"),
         ("[models.m]\nkeep_alive = 'soon'", 2, "keep_alive = 'soon' is not valid"),
         ("[models.'m*']\naliases = ['x']", 2, "aliases need the name of one model"),
+        ("[models.m]\nreplicas = 3", 2, "replicas must be a table like { min = 1, max = 3, prewarm = 1 }"),
+        ("[models.m]\nreplicas = { mn = 1 }", 2, "unknown key models.m.replicas.mn; did you mean min?"),
+        ("[models.m]\nreplicas = { min = -1 }", 2, "min must be a whole number of 0 or more"),
+        ("[models.m]\nreplicas = { min = true }", 2, "min must be a whole number of 0 or more"),
+        ("[models.m]\nreplicas = { max = '2' }", 2, "max must be a whole number of 0 or more"),
+        ("[models.m]\nreplicas = { min = 3, max = 2 }", 2, "max = 2 must not be less than min and prewarm"),
+        ("[models.m.replicas]\nmax = 1\nprewarm = 2", 2, "max = 1 must not be less than min and prewarm"),
+        ("[models.m]\nreplicas = { max = 0 }", 2, "max = 0 must not be less than 1"),
+        ("[models.m]\nplacement = 'Spread'", 2, 'must be "spread" or "pack"; did you mean "spread"?'),
+        ("[models.m]\nplacement = 'packed'", 2, 'must be "spread" or "pack"; did you mean "pack"?'),
+        ("[models.m]\nplacement = 1", 2, 'placement must be "spread" or "pack"'),
         ("models = 3", 1, "models must be a table of tables"),
         ("[models]\nm = 3", 2, "expected a table"),
         ("[aliases]\na = 3", 2, "expected the name of a model"),
@@ -169,6 +181,8 @@ device = "gpu0"
 strip = ["top_k"]
 set = { temperature = 0.2, stop = ["x"] }
 engine = { cache_ram = "2GiB", num_batch = 64, flash_attention = true, kv_cache_type = "q8_0" }
+replicas = { min = 1, prewarm = 2 }
+placement = "pack"
 [aliases]
 "GPT-4o" = "qwen3:8b"
 """
@@ -193,7 +207,9 @@ def test_sections_of_models(read: Read) -> None:
         "num_parallel": 2,
     }
     assert (found.keep_alive_ns, found.draft) == (3600 * 10**9, "qwen3:0.6b")
+    assert (found.replicas, found.placement) == (ReplicaRule(min=1, max=2, prewarm=2), "pack")
     other = sections.section_for(("llama", "llama:latest"))
+    assert (other.replicas, other.placement) == (None, None)
     assert (other.defaults, other.strip, other.engine) == ({"num_ctx": 1024}, frozenset(), {})
     assert sections.aliases == {"gpt-4o": "qwen3:8b", "coder": "qwen3:8b"}
 

@@ -21,8 +21,9 @@ from corral.registry.download import (
 )
 from corral.registry.limits import RateLimit
 from corral.registry.partial import PartialFile
-from corral.registry.peers import Peer, PeerRates, connect_peer
+from corral.registry.peers import PeerRates, connect_peer
 from corral.registry.policy import TransferPolicy
+from corral.registry.request import Peer
 from corral.registry.swarm import PeerBlobs
 from tests.doubles.odd_registry import Asked, OddRegistry
 from tests.registry import test_download

@@ -65,6 +65,7 @@ class _Draft:
 
     free_bytes: dict[str, int]
     pending: set[tuple[str, str]]
+    refused: frozenset[tuple[str, str]] = frozenset()
     loads: list[Load] = field(default_factory=list)
     unloads: list[Unload] = field(default_factory=list)
     unplaced: list[Unplaced] = field(default_factory=list)
@@ -81,6 +82,7 @@ def plan(
     wanted: Mapping[str, int],
     *,
     pending: Collection[tuple[str, str]] = (),
+    refused: Collection[tuple[str, str]] = (),
 ) -> Plan:
     """The steps.
 
@@ -88,8 +90,11 @@ def plan(
         managed: models with rules.
         wanted: how many nodes should have each in memory, by its full name, as `Scaler.wanted` says.
         pending: node and digest of loads under way.
+        refused: node and digest of loads that must not be tried now.
     """
-    draft = _Draft({node.id: node.free_bytes for node in view.nodes.values()}, set(pending))
+    draft = _Draft(
+        {node.id: node.free_bytes for node in view.nodes.values()}, set(pending), frozenset(refused)
+    )
     for model in managed:
         _reach(view, model, wanted.get(model.model, 0), draft)
         _unload_surplus(view, model, wanted.get(model.model, 0), draft)
@@ -127,7 +132,13 @@ def _reach(view: View, model: Managed, number: int, draft: _Draft) -> None:
 
 def _load(view: View, model: Managed, draft: _Draft) -> bool:
     """Adds a load at the best node that has room; or the reason why there is none."""
-    free = [node for node in view.nodes.values() if node.is_usable() and not _is_on(node, model, draft)]
+    free = [
+        node
+        for node in view.nodes.values()
+        if node.is_usable()
+        and not _is_on(node, model, draft)
+        and (node.id, model.digest) not in draft.refused
+    ]
     room = [node for node in free if draft.free_bytes[node.id] >= model.needs_bytes]
     if not room:
         largest = max(free, key=lambda node: (node.total_bytes, node.id), default=None)

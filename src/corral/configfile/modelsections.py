@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from typing import Any
 
 from corral import settingvalues as values
 from corral.configfile import kinds
 from corral.configfile.kinds import Kind
 from corral.configfile.locate import Keys
-from corral.configfile.problems import Reporter
-from corral.configfile.sections import ModelSection
+from corral.configfile.problems import Reporter, toml_string
+from corral.configfile.sections import PLACEMENTS, ModelSection, ReplicaRule, Spread
 from corral.settingvalues import UnreadableError
 from corral.types import LoadOptions, SamplingOptions
 
@@ -59,11 +60,19 @@ MODEL_KEYS: Mapping[str, Kind] = {
     "strip": kinds.STRINGS,
     "set": Kind((dict,), {"type": "object"}, "a table of options"),
     "engine": Kind((dict,), {"type": "object"}, "a table of engine settings"),
+    "replicas": Kind((dict,), {"type": "object"}, "a table like { min = 1, max = 3, prewarm = 1 }"),
+    "placement": Kind((str,), {"enum": list(PLACEMENTS)}, " or ".join(f'"{name}"' for name in PLACEMENTS)),
 }
+REPLICA_KEYS: Mapping[str, Kind] = dict.fromkeys(("min", "max", "prewarm"), kinds.NUMBER)
 
 
 def engine_kind(name: str) -> Kind:
     return _SIZE if name == "cache_ram" else kinds.kind_of(ENGINE_KEYS[name].read)
+
+
+def _counts(table: Mapping[str, Any]) -> list[int]:
+    """The numbers of a table of replicas, for a `max` that it leaves out."""
+    return [value for value in table.values() if type(value) is int] or [1]
 
 
 class SectionReader:
@@ -123,7 +132,24 @@ class SectionReader:
             else self._read((*keys, "keep_alive"), values.keep_alive, str(keep_alive)),
             draft=known.get("draft", ""),
             aliases=tuple(known.get("aliases", ())),
+            replicas=self._replicas((*keys, "replicas"), known["replicas"]) if "replicas" in known else None,
+            placement=self._placement((*keys, "placement"), known.get("placement")),
         )
+
+    def _replicas(self, keys: Keys, table: dict[str, Any]) -> ReplicaRule:
+        rule = ReplicaRule(**{"max": max(1, *_counts(table)), **self._known(keys, table, REPLICA_KEYS)})
+        if rule.max < max(1, rule.min, rule.prewarm):
+            least = "min and prewarm" if rule.max else "1"
+            self._reporter.report((*keys, "max"), f"max = {rule.max} must not be less than {least}")
+        return rule
+
+    def _placement(self, keys: Keys, text: str | None) -> Spread | None:
+        found = next((each for each in PLACEMENTS if each == text), None)
+        if text is not None and found is None:
+            close = get_close_matches(text.lower(), PLACEMENTS, n=1, cutoff=0.5)
+            advice = f"; did you mean {toml_string(close[0])}?" if close else ""
+            self._reporter.report(keys, f"placement must be {MODEL_KEYS['placement'].expected}{advice}")
+        return found
 
     def _known(self, keys: Keys, table: dict[str, Any], kinds_of: Mapping[str, Kind]) -> dict[str, Any]:
         """The keys that exist and whose values have the right type."""

@@ -12,6 +12,7 @@ from corral.configfile.modelsections import (
     LOAD_OPTIONS,
     MODEL_KEYS,
     OPTION_NAMES,
+    REPLICA_KEYS,
     engine_kind,
 )
 from corral.configfile.sections import MODES
@@ -66,6 +67,7 @@ def _model() -> dict[str, Any]:
     keys = {name: _value(kind) for name, kind in MODEL_KEYS.items()}
     keys["set"] = _table(dict.fromkeys(sorted(OPTION_NAMES - {"num_ctx"}), _SCALAR_OR_LIST))
     keys["strip"] = {"type": "array", "items": {"enum": sorted(OPTION_NAMES)}}
+    keys["replicas"] = _table({name: dict(kind.schema) for name, kind in REPLICA_KEYS.items()})
     engine = {name: _value(engine_kind(name)) for name in ENGINE_KEYS}
     keys["engine"] = _table({**engine, **dict.fromkeys(sorted(LOAD_OPTIONS), _SCALAR_OR_LIST)})
     return _table(keys)

@@ -19,6 +19,20 @@ Mode = Literal["together", "one-at-a-time", "pinned"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 
+# Where a cluster loads a further replica: on the server with the most free memory, or with the least that is enough.
+Spread = Literal["spread", "pack"]
+PLACEMENTS: tuple[Spread, ...] = get_args(Spread)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaRule:
+    """How many servers of a cluster have a model in memory: always, at most, and before anybody asks."""
+
+    min: int = 0
+    max: int = 1
+    prewarm: int = 0
+
+
 def names_of(short: str) -> tuple[str, ...]:
     """The names by which a section may mean a model, in lower case: with the tag, and without `latest`."""
     name = short.lower()
@@ -36,7 +50,8 @@ class ModelSection:
 
     `defaults` are options under those of a request (`set`, `num_ctx`, `device`, and the load options of `engine`),
     `strip` the options that requests may not have. `engine` replaces settings of the scheduler, by the names of the
-    fields of `SchedulerConfig`. `draft` is the path of a GGUF file or the name of a model.
+    fields of `SchedulerConfig`. `draft` is the path of a GGUF file or the name of a model. `replicas` and `placement`
+    are for the servers of a cluster.
     """
 
     pattern: str
@@ -46,6 +61,8 @@ class ModelSection:
     keep_alive_ns: int | None = None
     draft: str = ""
     aliases: tuple[str, ...] = ()
+    replicas: ReplicaRule | None = None
+    placement: Spread | None = None
 
     @property
     def is_exact(self) -> bool:
@@ -64,6 +81,8 @@ class ModelSection:
             engine={**other.engine, **self.engine},
             keep_alive_ns=other.keep_alive_ns if self.keep_alive_ns is None else self.keep_alive_ns,
             draft=self.draft or other.draft,
+            replicas=self.replicas or other.replicas,
+            placement=self.placement or other.placement,
         )
 
 

@@ -228,8 +228,8 @@ class Inference:
                     is_probability=is_generative,
                 )
 
-    async def load(self, name: str) -> None:
-        """Load a model as a request without options would; it stays as long as after such a request.
+    async def load(self, name: str, keep_alive_ns: int | None = None) -> None:
+        """Load a model as a request without options would; by default it stays as long as after such a request.
 
         Raises:
             CorralError: any of its classes.
@@ -238,8 +238,16 @@ class Inference:
         section, stored, options = self._ruled(profile, None)
         load, _ = parse_options(stored, options)
         wanted = replace(await self._wanted(profile, load, section, shift=None), is_preload=True)
-        async with self._lease(wanted, None, section):
+        async with self._lease(wanted, keep_alive_ns, section):
             pass
+
+    async def unload(self, name: str) -> None:
+        """Free the memory of a model once nothing of it is under way.
+
+        Raises:
+            CorralError: any of its classes.
+        """
+        self._unload(await self._profiles.get(name))
 
     async def tokenize(self, request: TokensRequest) -> TokenText:
         """The tokens of a text.

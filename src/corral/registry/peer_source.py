@@ -11,9 +11,10 @@ from corral.names import ModelName
 from corral.registry.client import RegistryClient
 from corral.registry.download import BlobSource
 from corral.registry.manifest import check_list, check_manifest, is_list
-from corral.registry.peers import Peer, PeerModels, PeerRates, connect_peer, hosted_repository
+from corral.registry.peers import PeerModels, PeerRates, connect_peer, hosted_repository
 from corral.registry.policy import TransferPolicy
 from corral.registry.pull import Registries
+from corral.registry.request import Peer
 from corral.registry.slots import HostSlots
 from corral.registry.swarm import PeerBlobs
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from corral.registry.peers import Peer
+from corral.registry.request import Peer
 
 # First byte and the one after the last.
 Span = tuple[int, int]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ssl
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from corral.errors import RegistryAuthError
@@ -17,7 +17,7 @@ from corral.registry.address_filter import AddressGuard
 from corral.registry.challenge import Challenge
 from corral.registry.client import RegistryClient
 from corral.registry.policy import TransferPolicy
-from corral.registry.request import PEER_HEADER
+from corral.registry.request import PEER_HEADER, Peer
 from corral.registry.source import Endpoint, split_host
 from corral.registry.transport import Transport
 
@@ -25,18 +25,6 @@ from corral.registry.transport import Transport
 _CONNECT_S = 3.0
 _SILENCE_S = 10.0
 _WEIGHT = 0.3
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Another server of the cluster. `url` is `scheme://host[:port]`, without a slash at its end.
-
-    `tls_name`: the name in its certificate, if that is not the host of the address.
-    """
-
-    name: str
-    url: str
-    tls_name: str = ""
 
 
 class PeerModels(Protocol):

@@ -1,4 +1,4 @@
-"""The options of a pull or push. Light: imported by every server."""
+"""The options of a pull or push, and peers. Light: imported by every server."""
 
 from __future__ import annotations
 
@@ -6,6 +6,18 @@ from dataclasses import dataclass, field
 
 # With it a server of a cluster says its name to another one that it fetches weights from.
 PEER_HEADER = "X-Corral-Peer"
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another server of the cluster. `url` is `scheme://host[:port]`, without a slash at its end.
+
+    `tls_name`: the name in its certificate, if that is not the host of the address.
+    """
+
+    name: str
+    url: str
+    tls_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,9 @@ from corral.errors import (
 )
 from corral.registry.download import AskAnotherError, BlobReply, BlobSource, NoSourceError
 from corral.registry.peerlines import PeerLine, Span, kept_spans
-from corral.registry.peers import Peer, PeerRates
+from corral.registry.peers import PeerRates
 from corral.registry.policy import TransferPolicy
+from corral.registry.request import Peer
 
 _log = logging.getLogger("corral.registry")
 # How long to wait for a turn while nothing arrives, before the registry is asked.

@@ -13,7 +13,7 @@ GROUND = set(
     "config configfile cores deadline "
     "countingsettings database "
     "devices digest disk enginesettings errors errorwords golang gpus homefolder hostaddress lifetime listening "
-    "line priorities "
+    "line hops priorities "
     "listeningsettings logs loopguard memory modelglobs names rate requestfacts reusesettings setting settingstable "
     "settingvalues supervise systemtext threads tracenotes types urlsecrets".split()
 )
@@ -66,6 +66,9 @@ MAY_IMPORT = {
     "api.anthropic": "api.http api.native api.openai api.reading inference",
     "api.responses": "api.http api.openai api.reading inference responses",
     "api.systemone": "api.http api.native api.reading inference",
+    "api.cluster": (
+        "api.anthropic api.http api.native api.openai api.operations api.reading cluster metrics scheduler store web"
+    ),
     "api.operations": "api.http api.native api.reading metrics scheduler usage",
     "api.registry": "api.http api.reading library store",
     "api.openapi": "api.http api.reading",
@@ -73,11 +76,12 @@ MAY_IMPORT = {
     "api.health": "api.http api.reading",
     "operations": "",
     "liveparts": "inference operations scheduler",
+    "clustering": "access api.cluster api.http api.operations cluster counting metrics operations scheduler store",
     "counting": "access api.http api.native api.operations metrics registry scheduler traces usage",
     "announcing": "access operations",
     "metricsdoor": "api.http operations web",
     "server": (
-        "announcing metricsdoor "
+        "announcing clustering metricsdoor "
         "access api.health api.http api.keys api.native api.openai api.anthropic api.responses api.systemone "
         "api.operations api.registry api.openapi api.ui counting inference library liveparts operations registry "
         "responses runner scheduler store web weights.translate workers"

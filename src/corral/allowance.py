@@ -35,8 +35,8 @@ class Allowance(Protocol):
 _current: ContextVar[Allowance | None] = ContextVar("allowance", default=None)
 
 
-def begin(allowance: Allowance) -> None:
-    """Bind what this task, and those that it starts, may use."""
+def begin(allowance: Allowance | None) -> None:
+    """Bind what this task, and those that it starts, may use; None: as much as it likes."""
     _current.set(allowance)
 
 

@@ -65,7 +65,8 @@ class Caller:
 
     `scopes` has those that others imply. `address` is that of the client, empty for a unix socket. `priority` is the
     class of its requests. `share` says whose part of the server they take: callers with the same text have one part
-    together. Everybody on this machine without a key has the empty one.
+    together. Everybody on this machine without a key has the empty one. `gateway`: the server of the cluster that
+    asks for this caller, and counts what it uses; empty: the caller asks itself.
     """
 
     key_id: str = ""
@@ -76,6 +77,7 @@ class Caller:
     limits: Limits = NO_LIMITS
     priority: Priority = DEFAULT_PRIORITY
     share: str = ""
+    gateway: str = ""
 
     def may_use(self, name: ModelName) -> bool:
         """Whether the caller may know of a model at all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from corral.api.operations.routes import metrics_routes, operations_surface
 from corral.api.operations.usage import UsageHandler
 from corral.config import Settings
 from corral.homefolder import home_folder
+from corral.metrics.instruments import Family
 from corral.metrics.lag import LoopLag
 from corral.metrics.server import Served, ServerMetrics
 from corral.metrics.transfers import ledger_family, transfer_families
@@ -66,6 +68,11 @@ class Counting:
         if self.metrics is not None:
             self.metrics.watch(scheduler.states, scheduler.waiting)
 
+    def add(self, families: Sequence[Family]) -> None:
+        """Show what others count."""
+        if self.metrics is not None:
+            self.metrics.add(families)
+
     def watch_transfers(self, counts: TransferCounts) -> None:
         if self.metrics is not None:
             self.metrics.add(transfer_families(counts))
@@ -108,5 +115,5 @@ class Counting:
 
     def _use(self, served: Served, facts: RequestFacts) -> None:
         assert self.ledger is not None
-        if served.is_use:
+        if served.is_use and not served.is_hop:
             self.ledger.note(use_of(served, facts))

@@ -293,6 +293,14 @@ class InsufficientMemoryError(SchedulingError):
         self.free_bytes = free_bytes
 
 
+class NodeError(CorralError):
+    """Another server of the cluster could not be reached, broke off, or said what is not HTTP."""
+
+
+class NoNodeError(CorralError):
+    """No server of the cluster can take the request at this moment."""
+
+
 class WorkerError(CorralError):
     """A job in a worker process failed: its worker died, or the job raised an unexpected exception."""
 

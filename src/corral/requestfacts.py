@@ -70,6 +70,10 @@ class RequestFacts:
     piece_count: int = 0
     gap_ns: int = 0
     gap_counts: list[int] = field(default_factory=lambda: [0] * (len(GAP_BOUNDS_S) + 1))
+    # Of a request in a cluster: the node that it was sent to, why, and whether that is another server.
+    node: str = ""
+    why: str = ""
+    is_elsewhere: bool = False
     # Whether the client wants to know what it waited for.
     wants_waits: bool = False
     # Called when the request begins to wait, once.
@@ -142,6 +146,9 @@ class RequestFacts:
             found["load_ms"] = round(self.load_ns / 1e6, 1)
         if self.tokens and self.predicted_ns:
             found["tok_s"] = round(self.tokens * 1e9 / self.predicted_ns, 1)
+        if self.node:
+            found["node"] = self.node
+            found["why"] = self.why
         if self.devices:
             found["devices"] = self.devices
         if self.fallback:

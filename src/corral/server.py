@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -31,6 +30,7 @@ from corral.api.http.steps.host import CheckHost
 from corral.api.http.steps.origin import CheckOrigin
 from corral.api.http.steps.request_line import LogRequests
 from corral.api.keys.routes import keys_surface
+from corral.api.native.hosted_service import cloud_source
 from corral.api.native.routes import Services, native_surface
 from corral.api.openai.routes import openai_surface
 from corral.api.openapi.routes import with_description
@@ -39,6 +39,7 @@ from corral.api.registry.routes import Registry
 from corral.api.responses.routes import responses_surface
 from corral.api.systemone.routes import systemone_surface
 from corral.api.ui.routes import page_surface
+from corral.clustering import Clustering, NodeParts, open_clustering, running
 from corral.config import Settings
 from corral.configfile.rules import ModelRules
 from corral.counting import Counting
@@ -182,6 +183,7 @@ class _Parts:
     health: Health
     pulse: LoopPulse
     counting: Counting
+    clustering: Clustering | None
     close: Callable[[], None]
 
 
@@ -203,7 +205,11 @@ async def _serve(
         head_timeout_s=head_timeout_s,
     )
     try:
-        async with parts.scheduler, parts.spare.kept(lambda: parts.scheduler.is_idle):
+        async with (
+            parts.scheduler,
+            parts.spare.kept(lambda: parts.scheduler.is_idle),
+            running(parts.clustering),
+        ):
             if guard is not None:
                 guard.start()
             parts.counting.lag.start()
@@ -319,7 +325,7 @@ def _assemble(
         blob_access=access,
         open_account=lambda: _account(settings),
         is_offline=settings.is_offline,
-        cloud_source=_cloud_source(),
+        cloud_source=cloud_source(),
         gpu_problem=lambda: gpus.known_problem,
         has_page=settings.redirects_root and "ui" not in settings.surfaces_off,
         health=health,
@@ -354,7 +360,9 @@ def _assemble(
     operations = counting.surface(journal, watching, keyring)
     described = _surfaces(services, archive, keys, operations, off, settings.tool_origins)
     surfaces = [each for each in described if each.name not in off]
-    app = _app(settings, surfaces, counting, watching, registry, keyring, spent, doors)
+    node = NodeParts(store, scheduler, journal, gpus.read, profiles.rules, health, watching.live, archive)
+    clustering = open_clustering(settings, node, doors, counting)
+    app = _app(settings, surfaces, counting, watching, registry, keyring, spent, doors, clustering)
     metrics_app = None
     if side_doors:
         aside = counting.side_surface()
@@ -375,6 +383,7 @@ def _assemble(
         health,
         pulse,
         counting,
+        clustering,
         close,
     )
 
@@ -422,9 +431,10 @@ def _app(
     keyring: Keyring,
     spent: Spent,
     doors: Sequence[Door],
+    clustering: Clustering | None = None,
 ) -> App:
     """The routes with what happens to every request before and after them."""
-    router = Router(surfaces)
+    router = Router([*surfaces, *([clustering.surface()] if clustering is not None else [])])
     if registry is not None:
         router.mount("v2", registry.find)
     dispatch = Dispatch(router)
@@ -442,7 +452,8 @@ def _app(
         FindClient(Proxies(settings.trusted_proxies)),
         CheckOrigin(OriginRules(settings.origins), guard),
         CheckHost(guard),
-        *access_steps(settings, keyring, spent),
+        *access_steps(settings, keyring, spent, clustering.key if clustering is not None else None),
+        *([clustering.step] if clustering is not None else []),
         watching.live,
     ]
     limits = BodyLimits(
@@ -485,8 +496,3 @@ def _registry(settings: Settings, store: ModelStore, puller: Puller, access: Blo
         mirror = PullThrough(store, hosting, puller, puller.open_gateway, trusted_hosts=trusted)
     may_push = settings.registry_mode == "push" and not settings.is_read_only
     return Registry(hosting, store.blobs, uploads, may_push=may_push, mirror=mirror)
-
-
-def _cloud_source() -> str:
-    """`env` if the variable is set, as in Ollama."""
-    return "env" if os.environ.get("OLLAMA_NO_CLOUD", "").lower() in ("1", "t", "true") else "config"

@@ -57,6 +57,27 @@ class KeyAllowance:
         self._ledger.settle(reserved, used, now_s)
 
 
+class HopAllowance:
+    """Of a request that another server of the cluster passes on: that one counts; here only the answer is bounded."""
+
+    def __init__(self, predict: int) -> None:
+        self._predict = predict
+
+    def reserve(self, prompt_tokens: int, wanted: int) -> HopReservation:
+        """See `allowance.Allowance`."""
+        return HopReservation(wanted if 0 <= wanted <= self._predict else self._predict)
+
+
+class HopReservation:
+    """See `allowance.Reservation`."""
+
+    def __init__(self, predict: int) -> None:
+        self.predict = predict
+
+    def settle(self, used: int) -> None:
+        """Nothing is counted."""
+
+
 class KeyReservation:
     """See `allowance.Reservation`."""
 

@@ -26,6 +26,11 @@ class ModelRules:
     def sections(self) -> Sections:
         return self._sections
 
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """What further names of models stand for."""
+        return self._sections.aliases
+
     def resolve(self, name: str) -> str:
         """The name that an alias stands for; any other name as it is."""
         aliases = self._sections.aliases

@@ -33,7 +33,8 @@ _NS_PER_S = 1e9
 class Served:
     """An HTTP request that was answered. `route` is its path in the table of routes; empty for an unknown one.
 
-    `is_use`: it ran a model, or was to. `key` is the id of its API key, empty without one.
+    `is_use`: it ran a model, or was to. `key` is the id of its API key, empty without one. `is_hop`: another server
+    of the cluster passed it on, and counts what its caller used.
     """
 
     surface: str
@@ -43,6 +44,7 @@ class Served:
     seconds: float
     is_use: bool = False
     key: str = ""
+    is_hop: bool = False
 
 
 class ServerMetrics:
@@ -160,9 +162,11 @@ class ServerMetrics:
         self.durations.observe(request.seconds, request.surface, model)
         if not model:
             return
-        if self._has_keys and request.key:
+        if self._has_keys and request.key and not request.is_hop:
             self.key_tokens.add(facts.prompt_tokens, request.key, "prompt")
             self.key_tokens.add(facts.tokens, request.key, "generated")
+        if facts.is_elsewhere:
+            return  # the node that has the model counts what it did
         self.queue.observe(facts.queue_ns / _NS_PER_S, model)
         if facts.prompt_tokens:
             self.prompt_tokens.add(facts.prompt_tokens, model)

@@ -70,6 +70,14 @@ class ResponseArchive:
         """Raises ResponseNotFoundError."""
         return await self._run(lambda: self._find(response_id, owner))
 
+    async def has(self, response_id: str, owner: str = "") -> bool:
+        """Whether a response is stored."""
+        try:
+            await self.find(response_id, owner)
+        except ResponseNotFoundError:
+            return False
+        return True
+
     async def history(self, response_id: str, owner: str = "") -> list[Item]:
         """Input and output of a response and of all responses that it continues, oldest first.
 

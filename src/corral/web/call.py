@@ -157,6 +157,11 @@ class Call:
         self.is_started = True
         self._connection.write(b"".join(parts))
 
+    def acknowledge(self) -> None:
+        """Say that the request is here and that its answer may take a while. HTTP/1.0 has no word for that."""
+        if not self.is_started and not self.request.is_http10:
+            self._connection.write(b"HTTP/1.1 102 Processing\r\n\r\n")
+
     def write(self, data: bytes) -> None:
         """Send a piece of the answer at once."""
         if self._is_silent or not data:
@@ -171,14 +176,15 @@ class Call:
     async def drain(self) -> None:
         await self._connection.drain()
 
-    def end(self) -> None:
-        """The answer is complete."""
+    def end(self, trailers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        """The answer is complete. `trailers` follow a chunked body; other answers have no place for them."""
         if self.is_ended:
             return
         self.is_ended = True
         self._drop_body()
         if self._is_chunked:
-            self._connection.write(b"0\r\n\r\n")
+            lines = b"".join([name + b": " + value + b"\r\n" for name, value in trailers])
+            self._connection.write(b"0\r\n" + lines + b"\r\n")
         self._connection.end_call(self)
 
     def abort(self) -> None:

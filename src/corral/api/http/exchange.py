@@ -12,7 +12,7 @@ from corral.api.http.encodings import content_codings, decode_body
 from corral.api.http.limits import BodyLimits
 from corral.errors import CorralError, InvalidRequestError
 from corral.web.call import Call
-from corral.web.heads import HeadError
+from corral.web.heads import HeadError, Request
 
 if TYPE_CHECKING:
     from corral.api.http.routing import Handler, Route
@@ -79,8 +79,10 @@ class Exchange:
         "_is_writing",
         "_limits",
         "_stall_timeout_s",
+        "_unread",
         "_worker",
         "_write_count",
+        "before_answer",
         "client",
         "error_encoder",
         "extra_headers",
@@ -101,6 +103,7 @@ class Exchange:
         "route",
         "status",
         "surface",
+        "trailers",
         "user",
     )
 
@@ -128,6 +131,12 @@ class Exchange:
         self.surface = ""
         self.handler: Handler | None = None
         self.is_started = False
+        # What was read of the body and is to be read again.
+        self._unread: bytes | None = None
+        # Headers that can only be told when the answer is complete.
+        self.trailers: Callable[[], list[tuple[bytes, bytes]]] | None = None
+        # Gets the status of the answer before anything of it is sent, and may raise in its place.
+        self.before_answer: Callable[[int], None] | None = None
         # Gets the path and the whole body, unpacked.
         self.keep_body: Callable[[str, bytes], Awaitable[None]] | None = None
         # Gets the beginning of what is answered.
@@ -140,6 +149,24 @@ class Exchange:
         self.client = Client("", is_local=False)
         self.user = ""
         self.request_id = request_id
+
+    def with_call(self, call: Call) -> Exchange:
+        """The same request, whose answer goes elsewhere. Its body has to have been read."""
+        other = Exchange(call, self.request_id, limits=self._limits, stall_timeout_s=self._stall_timeout_s)
+        for name in ("client", "error_encoder", "handler", "route", "surface", "_unread"):
+            setattr(other, name, getattr(self, name))
+        other.params = dict(self.params)
+        return other
+
+    @property
+    def request(self) -> Request:
+        """As it came."""
+        return self._call.request
+
+    @property
+    def gone(self) -> asyncio.Future[None]:
+        """Done as soon as the client has gone."""
+        return self._call.gone
 
     def header(self, name: bytes) -> str:
         """The value of a header (name in lower case), or an empty text."""
@@ -207,6 +234,8 @@ class Exchange:
         Raises:
             BodyTooLargeError, ServerBusyError, ClientGoneError, ClientStalledError
         """
+        if self._unread is not None:
+            return self._unread
         limit_bytes = self.max_body_bytes
         if self._call.request.size_bytes > limit_bytes:
             raise self._too_large()
@@ -222,6 +251,14 @@ class Exchange:
             return parts[0]
         # Joining large ones takes tens of milliseconds, in which the interpreter's lock is free.
         return b"".join(parts) if size < _THREAD_BYTES else await asyncio.to_thread(b"".join, parts)
+
+    def unread(self, body: bytes) -> None:
+        """Let a body, as `read_packed_body` gave it, be read again."""
+        self._unread = body
+
+    def acknowledge(self) -> None:
+        """Say at once that the request is here, to another server that waits for the answer."""
+        self._call.acknowledge()
 
     def _too_large(self) -> BodyTooLargeError:
         limit_bytes = self.max_body_bytes
@@ -323,6 +360,8 @@ class Exchange:
             all_headers.append((b"retry-after", b"%d" % self.retry_after_s()))
         if content_type is not None:
             all_headers.append((b"content-type", content_type.encode("ascii")))
+        if self.trailers is not None:
+            all_headers += self.trailers()
         self._start(status, all_headers, len(body))
         self._keep_answer(body)
         self._call.write(body)
@@ -350,9 +389,11 @@ class Exchange:
             self.kept_answer += data[:_KEPT_ANSWER_BYTES]
 
     async def end_stream(self) -> None:
-        self._call.end()
+        self._call.end(self.trailers() if self.trailers is not None else ())
 
     def _start(self, status: int, headers: list[tuple[bytes, bytes]], size_bytes: int | None) -> None:
+        if self.before_answer is not None:
+            self.before_answer(status)
         self._call.start(status, headers, size_bytes)
         self.is_started = True
         self.status = status

@@ -99,6 +99,11 @@ class LiveRequests:
             facts.on_wait = None  # it holds the exchange
             self.end(request)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is under way."""
+        return not self._requests
+
     def begin(self, facts: RequestFacts, path: str, cancel: Callable[[], None] = lambda: None) -> LiveRequest:
         request = LiveRequest(facts, path, caller.current(), cancel)
         self._requests[request] = None

@@ -3,6 +3,8 @@ hosted service switched off (docs/differences.md)."""
 
 from __future__ import annotations
 
+import os
+
 from corral.api.http.exchange import JSON_UTF8, Exchange
 from corral.errors import CloudDisabledError, InvalidRequestError
 from corral.golang.json import encode
@@ -36,3 +38,8 @@ async def _refuse(exchange: Exchange, what: str) -> None:
     if not (await exchange.read_body()).strip():
         raise InvalidRequestError("missing request body")
     raise CloudDisabledError(f"ollama cloud is disabled: {what} is unavailable")
+
+
+def cloud_source() -> str:
+    """What switched the hosted service off: `env` if the variable is set, as in Ollama."""
+    return "env" if os.environ.get("OLLAMA_NO_CLOUD", "").lower() in ("1", "t", "true") else "config"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from corral.access.auditing import audit_log, is_always_on
+from corral.access.clusterkey import ClusterKey
 from corral.access.keyring import Keyring
 from corral.access.spent import Spent
 from corral.api.http.steps import Step
@@ -30,9 +31,11 @@ def audit_steps(settings: Settings, keyring: Keyring) -> list[Step]:
     return [Audit(log, is_on, keeps_bodies=settings.audits_bodies)]
 
 
-def access_steps(settings: Settings, keyring: Keyring, spent: Spent) -> list[Step]:
+def access_steps(
+    settings: Settings, keyring: Keyring, spent: Spent, cluster_key: ClusterKey | None = None
+) -> list[Step]:
     """Who is it, does anybody get this here, may they use the route, and how much of it?"""
-    steps: list[Step] = [Authenticate(keyring, settings.auth_mode)]
+    steps: list[Step] = [Authenticate(keyring, settings.auth_mode, cluster_key)]
     if settings.is_read_only or settings.is_infer_only:
         steps.append(CheckMode(is_read_only=settings.is_read_only, is_infer_only=settings.is_infer_only))
     default = Limits(

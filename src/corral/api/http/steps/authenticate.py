@@ -8,19 +8,23 @@ import time
 from functools import lru_cache
 from typing import Literal
 
-from corral import caller
+from corral import allowance, caller, hops
+from corral.access.allowances import HopAllowance
 from corral.access.attempts import Attempts
+from corral.access.clusterkey import ClusterKey
 from corral.access.keyring import Keyring
 from corral.api.http.exchange import Exchange
 from corral.api.http.routing import Handler
 from corral.caller import Caller
-from corral.errors import RateLimitError, UnauthorizedError
+from corral.errors import ForbiddenError, RateLimitError, UnauthorizedError
 
 Mode = Literal["off", "remote", "on"]
 
 _LOCAL = caller.KEYLESS_SCOPES
 # Whoever comes from elsewhere without a key must not be able to make one.
 _STRANGER = caller.KEYLESS_SCOPES - {"admin"}
+# What a server of the cluster may ask for on behalf of its callers.
+_FOR_OTHERS = caller.CLUSTER_SCOPES | {"open"}
 _NO_KEY = "a valid API key is required"
 _HINT = (
     'send it as "Authorization: Bearer KEY", for corral in CORRAL_API_KEY; corral key create NAME makes one'
@@ -30,14 +34,18 @@ _HINT = (
 class Authenticate:
     """The step for API keys. Unknown and wrong keys get the same answer, after the same work."""
 
-    def __init__(self, keyring: Keyring, mode: Mode) -> None:
+    def __init__(self, keyring: Keyring, mode: Mode, cluster_key: ClusterKey | None = None) -> None:
         self._keyring = keyring
         self._mode = mode
+        self._cluster_key = cluster_key
         self._attempts = Attempts()
 
     async def __call__(self, exchange: Exchange, following: Handler) -> None:
         try:
-            caller.begin(self._caller(exchange))
+            who = self._caller(exchange)
+            if self._cluster_key is not None:
+                who = self._for_whom(exchange, who)
+            caller.begin(who)
         except UnauthorizedError:
             kind = b"Basic" if _is_registry(exchange) else b"Bearer"
             exchange.extra_headers.append((b"www-authenticate", kind + b' realm="corral"'))
@@ -47,6 +55,8 @@ class Authenticate:
     def _caller(self, exchange: Exchange) -> Caller:
         """Raises UnauthorizedError, RateLimitError."""
         client, route = exchange.client, exchange.route
+        if self._cluster_key is not None and self._is_peer(exchange, self._cluster_key):
+            return self._cluster_key.caller(client.address)
         keyless = _keyless(client.address, is_local=client.is_local)
         if self._mode == "off" or route is None or route.scope == "open":
             return keyless
@@ -65,6 +75,37 @@ class Authenticate:
         if found:
             raise UnauthorizedError("the request has more than one API key", hint="send one of them")
         raise UnauthorizedError(_NO_KEY, hint=_HINT)
+
+    @staticmethod
+    def _is_peer(exchange: Exchange, key: ClusterKey) -> bool:
+        found = credentials(exchange)
+        return len(found) == 1 and key.matches(found[0])
+
+    def _for_whom(self, exchange: Exchange, who: Caller) -> Caller:
+        """The caller for whom another server of the cluster asks, if it is one.
+
+        Raises:
+            UnauthorizedError, ForbiddenError, RateLimitError
+            InvalidRequestError: what it says of the caller cannot be read.
+        """
+        route = exchange.route
+        if not (who.key_id and "cluster" in who.scopes):
+            if route is None or route.scope != "cluster":
+                return who
+            if credentials(exchange):
+                self._note_failure(exchange.client.address)
+            raise UnauthorizedError(
+                "this is for the other servers of the cluster: the cluster key is missing or wrong",
+                hint="give all servers the same key file (corral cluster key)",
+            )
+        said = exchange.header(hops.HEADER)
+        if not said:
+            return who
+        if route is None or route.scope not in _FOR_OTHERS:
+            raise ForbiddenError("no server of the cluster may ask for this on behalf of others")
+        hop = hops.parse(said)
+        allowance.begin(HopAllowance(hop.predict) if hop.predict else None)
+        return hop.caller
 
     def _is_free(self, exchange: Exchange) -> bool:
         """Whether no key is needed."""

@@ -13,7 +13,7 @@ from corral.api.http.exchange import Exchange
 from corral.api.http.routing import Handler
 from corral.caller import NO_LIMITS, Caller, Limits
 
-_UNLIMITED = frozenset({"open", "key"})
+_UNLIMITED = frozenset({"open", "key", "cluster"})
 
 
 class CheckLimits:
@@ -27,7 +27,9 @@ class CheckLimits:
     async def __call__(self, exchange: Exchange, following: Handler) -> None:
         who = caller.current()
         limits = who.limits if who.key_id else self._default
-        if limits == NO_LIMITS or exchange.route is None or exchange.route.scope in _UNLIMITED:
+        is_counted_elsewhere = bool(who.gateway)
+        route = exchange.route
+        if limits == NO_LIMITS or is_counted_elsewhere or route is None or route.scope in _UNLIMITED:
             await following(exchange)
             return
         await self._limited(exchange, following, limits, _subject(who))

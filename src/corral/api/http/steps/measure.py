@@ -47,6 +47,7 @@ def _served(exchange: Exchange, facts: RequestFacts) -> Served:
         is_use=bool(facts.served_model)
         or (route is not None and route.scope == "infer" and exchange.method == "POST"),
         key=caller.current().key_id,
+        is_hop=bool(caller.current().gateway),
     )
 
 

@@ -21,7 +21,8 @@ class SetPriority:
         self._default = default
 
     async def __call__(self, exchange: Exchange, following: Handler) -> None:
-        if exchange.route is not None and exchange.route.scope == "infer":
+        is_set = bool(caller.current().gateway)  # by the server that passes the request on
+        if exchange.route is not None and exchange.route.scope == "infer" and not is_set:
             self._set(exchange)
         await following(exchange)
 

@@ -12,9 +12,11 @@ from corral.api.http.routing import Handler
 
 _log = logging.getLogger("corral.http")
 _MAX_LOGGED_USER = 64
+_STATUS_GONE = 499
 # Requested every second by programs that watch the server: logged only if they fail, or with OLLAMA_DEBUG=1.
 POLLED = frozenset(
-    "/ /api/version /api/loading /api/ps /api/queue /api/status /api/top /metrics /healthz /readyz".split()
+    "/ /api/cluster /api/cluster/watch /api/version /api/loading /api/ps /api/queue /api/status /api/top /metrics "
+    "/healthz /readyz".split()
 )
 
 
@@ -34,7 +36,7 @@ class LogRequests:
         await following(exchange)
         taken_ms = (time.perf_counter() - started_s) * 1000
         is_slow = 0 < self._slow_ms < taken_ms
-        is_quiet = exchange.status < 400 and exchange.path in POLLED
+        is_quiet = (exchange.status < 400 or exchange.status == _STATUS_GONE) and exchange.path in POLLED
         level = logging.WARNING if is_slow else logging.DEBUG if is_quiet else logging.INFO
         if not _log.isEnabledFor(level):
             return

@@ -82,7 +82,7 @@ class Client:
 
     async def _generate(self, body: dict[str, Any], path: str = "/api/generate") -> None:
         seen, text = await self._send("native", path, body)
-        last = json.loads(text.splitlines()[-1])
+        last = json.loads(text.strip("\n").rpartition("\n")[2])
         seen.counts = (
             last.get("prompt_eval_count", 0),
             last.get("prompt_eval_cached_count", 0),
@@ -214,7 +214,7 @@ def _last_usage(text: str) -> dict[str, Any]:
     if not text.startswith("data:"):
         usage: dict[str, Any] = json.loads(text)["usage"]
         return usage
-    events = [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: {")]
+    events = [json.loads(line[6:]) for line in text.split("\n") if line.startswith("data: {")]
     return next(event["usage"] for event in reversed(events) if event.get("usage"))
 
 

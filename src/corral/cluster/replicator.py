@@ -77,7 +77,8 @@ class Replicator:
         self._said: set[str] = set()
         self.is_leading = False
         self.wanted: dict[str, int] = {}
-        self.problems: dict[str, str] = {}
+        # Of the last load of each model on each node.
+        self.problems: dict[tuple[str, str], str] = {}
 
     async def run(self) -> None:
         """Look again and again. Cancelled at the end."""
@@ -140,7 +141,7 @@ class Replicator:
             self._fail(key, load.model, error)
             return
         self._failures.pop(key, None)
-        self.problems.pop(load.model, None)
+        self.problems.pop(key, None)
         self._carried_out[key] = self._reminded[key] = self._now_s()
         _log.info("replica model=%s node=%s seconds=%.1f", load.model, load.node, self._now_s() - began_s)
 
@@ -156,7 +157,7 @@ class Replicator:
         count = self._failures.get(key, (0, 0.0))[0] + 1
         pause_s = min(_FIRST_PAUSE_S * 2 ** (count - 1), _MAX_PAUSE_S)
         self._failures[key] = (count, self._now_s() + pause_s)
-        self.problems[model] = f"{key[0]}: {error}"
+        self.problems[key] = f"{model} on {key[0]}: {error}"
         hint = f"; {error.hint}" if error.hint else ""
         _log.warning(
             "replica model=%s node=%s failed, next in %.0f s: %s%s", model, key[0], pause_s, error, hint
@@ -169,6 +170,7 @@ class Replicator:
                 del self._carried_out[key]
         for key in [key for key in self._failures if key[0] not in view.nodes]:
             del self._failures[key]
+            self.problems.pop(key, None)
 
     def _remind(self, view: View, managed: Sequence[Managed], found: Plan, now_s: float) -> None:
         """Have what is wanted stay where it is."""

@@ -97,7 +97,7 @@ MAY_IMPORT = {
     "cli.agents": "cli.frame cli.http cli.terminal",
     "cli.completion": "cli.agents cli.frame cli.http weights.quantize",
     "cli.doctor": "cli.frame cli.http cli.terminal registry runner store",
-    "cli.cluster": "access cli.frame cli.terminal cluster",
+    "cli.cluster": "access cli.frame cli.http cli.terminal cluster",
     "cli.keys": "access cli.frame cli.http cli.terminal",
     "cli.top": "cli.frame cli.http cli.models cli.terminal",
     "cli.tools": (

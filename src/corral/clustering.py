@@ -30,6 +30,9 @@ from corral.cluster.membership import DnsMembers, JoinedMembers, Membership, Sta
 from corral.cluster.peers.announcing import Announcer
 from corral.cluster.peers.peer import SILENCE_S
 from corral.cluster.peers.peers import Peers, beat_of, client_context
+from corral.cluster.ray.members import RayMembers
+from corral.cluster.ray.record import cluster_folder
+from corral.cluster.ray.tablefile import NAME as TABLE
 from corral.cluster.router import Router
 from corral.clustervalues import is_node_name
 from corral.config import Settings
@@ -210,6 +213,8 @@ def members_of(settings: Settings, other: Membership | None = None) -> Membershi
     sources: list[Membership] = [StaticMembers(settings.cluster_peers)]
     if settings.cluster_dns:
         sources.append(DnsMembers(settings.cluster_dns))
+    if settings.cluster_mode == "ray":
+        sources.append(RayMembers(cluster_folder(home_folder()) / TABLE))
     if other is not None:
         sources.append(other)
     return sources[0] if len(sources) == 1 else JoinedMembers(sources)

@@ -297,6 +297,10 @@ class NodeError(CorralError):
     """Another server of the cluster could not be reached, broke off, or said what is not HTTP."""
 
 
+class NodeNotFoundError(CorralError):
+    """There is no server of this name in the cluster."""
+
+
 class NoNodeError(CorralError):
     """No server of the cluster can take the request at this moment."""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from corral.api.cluster.hopping import NODE
 from corral.api.http.exchange import Exchange
 from corral.cluster.view import View
-from corral.errors import InvalidRequestError, ModelNotFoundError
+from corral.errors import InvalidRequestError, NodeNotFoundError
 from corral.names import ModelName, parse_ref
 
 
@@ -33,10 +33,12 @@ def node_asked_for(exchange: Exchange, view: View) -> str:
     """The node that the client names in a header; empty if it leaves the choice to us.
 
     Raises:
-        ModelNotFoundError: there is no such node.
+        NodeNotFoundError: there is no such node.
     """
     name = exchange.header(NODE)
     if name and name not in view.nodes:
         shown = name[:100]
-        raise ModelNotFoundError(shown, f"there is no node {shown!r} in the cluster")
+        raise NodeNotFoundError(
+            f"there is no node {shown!r} in the cluster", hint="GET /api/cluster lists them"
+        )
     return name

@@ -14,7 +14,7 @@ from corral.cluster.peers.peer import Peer, Standing
 from corral.cluster.peers.peers import Peers
 from corral.cluster.state import NodeState
 from corral.cluster.view import NodeView
-from corral.errors import NodeError
+from corral.errors import NodeError, NodeNotFoundError
 from corral.golang.json import encode
 from corral.names import ModelName
 from corral.requestfacts import note_target
@@ -23,10 +23,6 @@ _log = logging.getLogger("corral.cluster")
 _TELL_S = 3.0
 _MAX_ERROR_BYTES = 4096
 PEER_PATH = "/api/cluster/peer"
-
-
-class NodeNotFoundError(NodeError):
-    """There is no such node."""
 
 
 class StatusHandlers:

@@ -1,11 +1,12 @@
-"""`cluster`: starts and joins a Ray cluster, and leaves it."""
+"""`cluster`: shows and changes who answers together; starts and joins a Ray cluster, and leaves it."""
 
 from __future__ import annotations
 
 from corral.cli.frame.flags import PROGRAM, Arguments, UsageError
 
 _USAGE = (
-    f"usage: {PROGRAM} cluster [start --head | start --ray-address ADDRESS | join ADDRESS | stop | leave]"
+    f"usage: {PROGRAM} cluster [status | drain NODE | undrain NODE | remove NODE | key | start --head |"
+    " start --ray-address ADDRESS | join ADDRESS | stop | leave]"
 )
 
 
@@ -20,4 +21,18 @@ def cluster(arguments: Arguments) -> int | None:
             from corral.cli.cluster.leaving import leave
 
             return leave(arguments)
-    raise UsageError(_USAGE)
+        case ["status"]:
+            from corral.cli.cluster.members import status
+
+            status(arguments)
+        case ["drain" | "undrain" | "remove", _]:
+            from corral.cli.cluster.members import act
+
+            act(arguments)
+        case ["key"]:
+            from corral.cli.cluster.secret import make_key
+
+            make_key()
+        case _:
+            raise UsageError(_USAGE)
+    return None

@@ -111,6 +111,7 @@ _KEY_FLAGS = (
 )
 
 _CLUSTER_FLAGS = (
+    Flag("json", "status: print the API's JSON"),
     Flag("head", "start: begin a new cluster, whose head this machine is"),
     Flag("address", "start, join: IP address of this machine, for the others", "string"),
     Flag("interface", "start, join: network interface whose address that is", "string"),
@@ -357,7 +358,7 @@ COMMANDS: tuple[Command, ...] = (
         "cluster",
         "Join several machines behind one address",
         "cluster.cluster:cluster",
-        "start --head | join ADDRESS | stop | leave",
+        "status | drain NODE | undrain NODE | remove NODE | key | start --head | join ADDRESS | stop | leave",
         _CLUSTER_FLAGS,
         at_least=1,
         needs_server=False,

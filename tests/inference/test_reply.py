@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from corral import deadline
 from corral.chat.families.known import find_parser
 from corral.chat.templates.jinja import ChatTemplate
 from corral.errors import ContextOverflowError
@@ -75,7 +76,11 @@ def turn(found: ModelProfile, runner: RecordingRunner, think: Think = None, **co
 
 
 def reply_to(
-    asked: Turn, messages: Sequence[Message], tools: Sequence[Tool] = (), choice: str = "auto"
+    asked: Turn,
+    messages: Sequence[Message],
+    tools: Sequence[Tool] = (),
+    choice: str = "auto",
+    limit_s: float = 3600,
 ) -> Chunk:
     """A chat's reply, all chunks as one."""
     chunks: list[Chunk] = []
@@ -84,6 +89,7 @@ def reply_to(
         chunks.extend(new)
 
     async def run() -> Chunk | None:
+        deadline.tighten(limit_s)
         shown = chat_messages(asked.profile, messages)
         prompt = await chat_prompt(asked, shown, tools)
         return await chat_reply(asked, prompt, shown, tools, choice, emit)
@@ -299,6 +305,63 @@ def test_thinking_that_fills_the_context() -> None:
 
     reply = reply_to(turn(GO, Full("<think>t </thi", finals=[CUT]), True, format=JSON), [USER])
     assert (reply.thinking, reply.content, reply.done_reason) == ("t </thi", "", "length")
+
+
+class Hanging(RecordingRunner):
+    """The runs from the given one on say what they have to, but not that it is the end, for two hours."""
+
+    def __init__(self, *replies: str, hangs_from: int) -> None:
+        super().__init__(*replies)
+        self.hangs_from = hangs_from
+
+    @asynccontextmanager
+    async def complete(self, request: CompletionRequest) -> AsyncIterator[AsyncIterator[list[Piece]]]:
+        async def without_end(batches: AsyncIterator[list[Piece]]) -> AsyncIterator[list[Piece]]:
+            async for pieces in batches:
+                if pieces[-1].final is not None:
+                    await let_hours_pass()
+                yield pieces
+
+        async with super().complete(request) as batches:
+            yield without_end(batches) if len(self.requests) > self.hangs_from else batches
+
+
+async def let_hours_pass() -> None:
+    loop = asyncio.get_running_loop()
+    then_s = loop.time() + 7200
+    loop.time = lambda: then_s  # type: ignore[method-assign]
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("found", [BUILT_IN, GO], ids=["r", "go"])
+def test_a_deadline_while_a_model_thinks(found: ModelProfile) -> None:
+    """The thinking is the reply: there is no time for an answer."""
+    runner = Hanging("t" if found is BUILT_IN else "<think>t", hangs_from=0)
+    reply = reply_to(turn(found, runner, True, format=JSON), [USER])
+    assert (reply.thinking, reply.content, reply.done_reason) == ("t", "", "deadline")
+    assert len(runner.requests) == 1
+
+
+def test_a_deadline_in_the_answer_after_thinking() -> None:
+    runner = Hanging("t", "{", hangs_from=1)
+    reply = reply_to(turn(BUILT_IN, runner, True, format=JSON), [USER])
+    assert (reply.thinking, reply.content, reply.done_reason) == ("t", "{", "deadline")
+    assert reply.metrics is not None and reply.metrics.eval_count >= 1
+
+
+def test_a_deadline_before_the_answer_after_thinking() -> None:
+    """The engine had not begun with the answer: what was thought is the reply, and no error in the middle of it."""
+
+    class Busy(RecordingRunner):
+        @asynccontextmanager
+        async def complete(self, request: CompletionRequest) -> AsyncIterator[AsyncIterator[list[Piece]]]:
+            if self.requests:
+                await let_hours_pass()
+            async with super().complete(request) as batches:
+                yield batches
+
+    reply = reply_to(turn(BUILT_IN, Busy("t"), True, format=JSON), [USER])
+    assert (reply.thinking, reply.content, reply.done_reason) == ("t", "", "deadline")
 
 
 def test_num_predict_of_thinking_and_of_the_answer() -> None:

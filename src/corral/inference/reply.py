@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from corral.chat.parsing.events import OutputParser
-from corral.errors import ContextOverflowError
+from corral.errors import ContextOverflowError, DeadlineError
 from corral.inference import constraint, prompting
 from corral.inference.chats import Quirks
 from corral.inference.completion import CompletionRun
@@ -80,7 +80,7 @@ async def _thought_first(
         first = await complete(free, prompt, tools, last, turn.think, watched, False, choice, plan)
         if plan is not None and plan.is_answered(first):
             return first
-        if first is not None and (first.tool_calls or run.has_called):
+        if first is not None and (first.tool_calls or run.has_called or first.done_reason == "deadline"):
             return first
         if first is not None and first.thinking:
             thought, first.thinking = first.thinking, ""
@@ -96,6 +96,11 @@ async def _thought_first(
         if first is None:
             raise
         return first  # thinking has filled the context
+    except DeadlineError:
+        if first is None:
+            raise
+        first.done_reason = "deadline"
+        return first
     return await _counted_whole(turn, prompt, run, first, final)
 
 

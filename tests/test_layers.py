@@ -13,7 +13,7 @@ GROUND = set(
     "config configfile cores deadline "
     "countingsettings database "
     "devices digest disk enginesettings errors errorwords golang gpus homefolder hostaddress lifetime listening "
-    "line hops priorities "
+    "line hops priorities recentlog "
     "listeningsettings logs loopguard memory modelglobs names rate requestfacts reusesettings setting settingstable "
     "settingvalues supervise systemtext threads tracenotes types urlsecrets".split()
 )

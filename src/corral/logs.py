@@ -198,11 +198,11 @@ class LogWriter(logging.Handler):
                 select.select((), (self._descriptor,), ())
 
 
-def set_up_logging(level: str, *, is_json: bool = False) -> LogWriter:
-    """Send the log to standard error, and uncaught exceptions of threads to the log."""
+def set_up_logging(level: str, *others: logging.Handler, is_json: bool = False) -> LogWriter:
+    """Send the log to standard error and to `others`, and uncaught exceptions of threads to the log."""
     _open_standard_streams()
     writer = LogWriter(2, is_json=is_json)
-    logging.basicConfig(level=logging.WARNING, handlers=[writer], force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[writer, *others], force=True)
     logging.getLogger("corral").setLevel(level)
     threading.excepthook = _log_thread_end
     return writer

@@ -71,6 +71,7 @@ from corral.operations.health import Health, check_engine_exists
 from corral.operations.pulse import LoopPulse
 from corral.operations.reload import follow_configuration
 from corral.operations.sdnotify import notify, watchdog_interval_s
+from corral.recentlog import recent_lines
 from corral.registry.key import default_key_path, ensure_key
 from corral.responses.store import ResponseArchive
 from corral.runner.engines.automatic import Resolved, choice_of, gpus_of, resolve_engine
@@ -105,7 +106,7 @@ def serve(settings: Settings) -> int:
         CorralError: the address or the models folder cannot be used, or the configured engine does
             not exist.
     """
-    logs = set_up_logging(settings.log_level, is_json=settings.log_format == "json")
+    logs = set_up_logging(settings.log_level, recent_lines(), is_json=settings.log_format == "json")
     lifetime = Lifetime(
         logs,
         drain_delay_s=settings.drain_delay_ns / _NS_PER_S,

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 
+import { matching } from "../src/pages/admin/lines";
 import { EMPTY, orderOf, patternsOf } from "../src/pages/admin/order";
 import { chartOf, daysOf, ticks, totalsOf } from "../src/pages/admin/series";
 import type { Usage, UsageRow } from "../src/services/api/usage";
@@ -80,4 +81,14 @@ test("empty fields are left out of an order, and what is no limit is none", () =
 
 test("patterns are one a line, or with commas between", () => {
   expect(patternsOf(" a*, b:c \n\n,d/e\r\n")).toEqual(["a*", "b:c", "d/e"]);
+});
+
+test("lines of the log are found by their level and by words", () => {
+  const line = (number: number, level: string, message: string) => ({ number, at: "", level, logger: "corral.http", message });
+  const all = [line(4, "ERROR", "it broke"), line(3, "WARNING", "It may break"), line(2, "INFO", "fine"), line(1, "ODD", "?")];
+  const numbers = (text: string, level: string) => matching(all, text, level).map((each) => each.number);
+  expect(numbers("", "INFO")).toEqual([4, 3, 2, 1]);
+  expect(numbers("", "WARNING")).toEqual([4, 3, 1]);
+  expect(numbers(" BREAK ", "INFO")).toEqual([3]);
+  expect(numbers("corral.http", "ERROR")).toEqual([4, 1]);
 });

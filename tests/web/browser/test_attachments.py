@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import math
 import struct
+import wave
 import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from scripts.make_tiny_projector import make_audio_projector, make_projector
+from tests.conftest import FIXTURES, PLAIN_TEMPLATE, Server
 from tests.web.browser.conftest import Opens
 from tests.web.browser.stage import Pause, Script, Stage, chat_of, of_json, show_of
 from tests.web.browser.talk import Talk
@@ -176,3 +184,50 @@ def test_unreadable_file_is_refused(staged: Talk) -> None:
     file = {"name": "program.bin", "mimeType": "application/octet-stream", "buffer": bytes(range(256))}
     staged.page.locator('.composer input[type="file"]').set_input_files(file)
     staged.sees("program.bin is not an image, a text file or audio")
+
+
+def tone() -> bytes:
+    """A second of sound as WAV."""
+    samples = [round(9000 * math.sin(number / 6)) for number in range(16_000)]
+    data = io.BytesIO()
+    with wave.open(data, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(struct.pack(f"<{len(samples)}h", *samples))
+    return data.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("make", "file"),
+    [
+        (make_projector, {"name": "dot.png", "mimeType": "image/png", "buffer": png(28, 28)}),
+        (make_audio_projector, {"name": "tone.wav", "mimeType": "audio/wav", "buffer": tone()}),
+    ],
+    ids=["image", "audio"],
+)
+def test_real_model_takes_it(
+    opens: Opens, server: Server, tmp_path: Path, make: Callable[[Path, Path], None], file: dict[str, Any]
+) -> None:
+    """From the clip to the engine, whose projector makes tokens of it, and back."""
+    make(FIXTURES / "say.gguf", tmp_path / "projector.gguf")
+    files = {
+        "say.gguf": server.upload(FIXTURES / "say.gguf"),
+        "projector.gguf": server.upload(tmp_path / "projector.gguf"),
+    }
+    order = {"model": "senses", "files": files, "template": PLAIN_TEMPLATE, "parameters": {"temperature": 0}}
+    server.post("/api/create", {**order, "stream": False})
+    try:
+        talk: Talk = opens(server.base, kind=Talk)
+        talk.chooses("senses")
+        assert talk.ask("now A") != ""
+        talk.page.get_by_role("link", name="New chat").click()
+        talk.page.locator('.composer input[type="file"]').set_input_files(file)
+        talk.page.locator(".composer .attachments li").wait_for()
+        assert talk.ask("now A") != ""
+        talk.questions.first.locator(".attachments img, .attachments audio").wait_for()
+        answers = [each for each in talk.stored()["messages"] if each["role"] == "assistant"]
+        without, with_it = sorted(each["stats"]["promptTokens"] for each in answers)
+        assert with_it > without + 1, "it became tokens"
+    finally:
+        server.request("DELETE", "/api/delete", {"model": "senses"})

@@ -67,6 +67,29 @@ def test_stop_keeps_what_was_written_and_ends_the_request(staged: Talk, stage: S
     assert staged.said() == "kept"
 
 
+def test_stop_reaches_the_decoder(opens: Opens, server: Server) -> None:
+    """An answer that does not end by itself: with the button the server has nothing left to compute."""
+    talk = opens(server.base, kind=Talk)
+    talk.chooses("tiny")
+    talk.settings()
+    talk.dialog().get_by_role("radio", name="JSON by a schema").click()
+    endless = {"type": "array", "items": {"enum": ["a"]}, "minItems": 100_000}
+    talk.dialog().get_by_label("JSON schema").fill(json.dumps(endless))
+    talk.dialog().get_by_label("Other options, as JSON").fill('{"num_predict": 1000000}')
+    talk.settled()
+    talk.say("Count.")
+    talk.answers_with("a")
+    assert computed(server), "it is being written"
+    talk.press("Stop")
+    talk.sees("You stopped this answer.")
+    talk.until(lambda: not computed(server), "the server goes on with an answer that nobody reads")
+
+
+def computed(server: Server) -> list[dict[str, Any]]:
+    """The chats that use a model or wait for one."""
+    return [each for each in server.get("/api/queue")["queue"] if each["path"] == "/api/chat"]
+
+
 def test_edited_question_is_a_branch(staged: Talk, stage: Stage) -> None:
     def echo(asked: Asked) -> Script:
         return chat_of(f"to {asked.json['messages'][-1]['content']}")
@@ -226,51 +249,6 @@ def test_real_format_of_json(opens: Opens, server: Server) -> None:
     talk.dialog().get_by_label("JSON schema").fill(json.dumps({"enum": ["only this"]}))
     talk.settled()
     assert talk.ask("What?").strip('“”"') == "only this"
-
-
-def call_of(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    return {"content": "", "tool_calls": [{"id": "c1", "function": {"name": name, "arguments": arguments}}]}
-
-
-def test_tool_is_defined_called_and_answered_by_hand(opens: Opens, stage: Stage) -> None:
-    def play(asked: Asked) -> Script:
-        last = asked.json["messages"][-1]
-        return (
-            chat_of(f"it is {last['content']}")
-            if last["role"] == "tool"
-            else chat_of(call_of("get_weather", {"city": "Graz"}))
-        )
-
-    stage.play("/api/show", show_of("tools"))
-    stage.play("/api/chat", play)
-    staged = opens(stage.base, kind=Talk)
-    staged.settings()
-    staged.dialog().get_by_role("button", name="Add a tool").click()
-    staged.dialog().get_by_role("button", name="Save", exact=True).click()
-    assert staged.dialog().get_by_role("switch", name="get_weather").get_attribute("aria-checked") == "true"
-    staged.settled()
-    staged.say("How is the weather?")
-    staged.answer().get_by_text("waits for a result").wait_for()
-    assert "Graz" in staged.answer().inner_text()
-    staged.answer().get_by_role("textbox", name="Result").fill("sunny")
-    staged.press("Give the result")
-    staged.answers_with("it is sunny")
-    first, second = stage.bodies("/api/chat")
-    assert first["tools"][0]["function"]["name"] == "get_weather"
-    assert [each["role"] for each in second["messages"]] == ["user", "assistant", "tool"]
-    assert second["messages"][1]["tool_calls"][0]["function"] == {
-        "name": "get_weather",
-        "arguments": {"city": "Graz"},
-    }
-    assert second["messages"][2]["tool_name"] == "get_weather"
-
-
-def test_wrong_tool_definition_is_said(staged: Talk) -> None:
-    staged.settings()
-    staged.dialog().get_by_role("button", name="Add a tool").click()
-    staged.dialog().get_by_label("Definition, as JSON").fill('{"name": "not a name!"}')
-    staged.dialog().get_by_role("button", name="Save", exact=True).click()
-    staged.dialog().get_by_text("A tool needs a name of letters, digits, _ and -.").wait_for()
 
 
 def test_markdown_with_code_table_and_formula(staged: Talk, stage: Stage) -> None:

@@ -124,7 +124,7 @@ def test_in_imported_answers_thoughts_and_questions(talk: Talk, stage: Stage, gu
             const box = document.querySelector(".chat-scroll");
             const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
             for (let turn = 0; turn < 2000; turn += 1) {
-                const plain = [...box.querySelectorAll("article .message-plain")].at(-1);
+                const plain = [...box.querySelectorAll(".message-plain")].at(-1);
                 if (!plain) break;
                 plain.scrollIntoView();
                 await frame();
@@ -134,7 +134,7 @@ def test_in_imported_answers_thoughts_and_questions(talk: Talk, stage: Stage, gu
             await frame();
         }"""
     )
-    assert talk.page.locator("article .message-plain").count() == 0, "everything was drawn"
+    assert talk.page.locator(".message-plain").count() == 0, "everything was drawn"
     assert talk.page.locator(".thinking-body").count() > len(ALL) / 2
     is_sound(talk, guards)
 

@@ -226,3 +226,28 @@ def test_key_is_made_shown_once_and_revoked(opens: Opens, keyed_server: KeyedSer
     screen.press("I have copied it")
     screen.page.get_by_text("from the page").first.wait_for()
     assert text not in screen.page.content()
+
+
+def test_log_is_shown_and_searched(opens: Opens, server: Server) -> None:
+    screen = opens(server.base, "admin/log")
+    rows = screen.page.locator(".log-lines > li")
+    rows.first.wait_for()
+    screen.field("Search the log").fill("LISTENING")
+    rows.filter(has_text="listening").first.wait_for()
+    rows.filter(has_not_text="listening").first.wait_for(state="detached")
+    screen.field("Search the log").fill("no line has this")
+    screen.sees("No line is like this")
+    screen.field("Search the log").fill("")
+    server.post("/api/generate", {"model": "tiny", "keep_alive": 0})
+    server.post("/api/generate", {"model": "tiny"})
+    rows.filter(has_text="tiny").first.wait_for()
+
+
+def test_log_needs_the_scope_admin(opens: Opens, keyed_server: KeyedServer) -> None:
+    screen = opens(keyed_server.base, "settings")
+    screen.press("Enter a key")
+    screen.field("Key").fill(keyed_server.texts["infer"])
+    screen.press("Use this key")
+    screen.go("admin/log")
+    screen.page.locator(".notice[data-tone=bad]").get_by_text("admin").first.wait_for()
+    assert screen.page.locator(".log-lines").count() == 0

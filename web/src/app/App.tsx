@@ -38,7 +38,7 @@ export function App(): VNode {
   useShortcuts(general());
 
   return (
-    <div class="shell" data-folded={isFolded.value || undefined} data-drawer={isDrawerOpen.value || undefined}>
+    <div class="shell" data-folded={isFolded.value || undefined} data-drawer={isDrawerOpen.value || undefined} data-bar={page?.hasBar ? "own" : undefined}>
       <a class="skip" href="#main" onClick={(event) => (event.preventDefault(), main.current?.focus())}>
         {t().shell.skip}
       </a>

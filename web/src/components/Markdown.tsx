@@ -3,9 +3,10 @@ import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import { copyText } from "../services/clipboard";
 import { highlighterVersion } from "../services/markdown/highlight";
-import { MarkdownStream, renderWhole, type Block } from "../services/markdown/stream";
+import { MarkdownStream, type Block } from "../services/markdown/stream";
 import { toast } from "../state/toasts";
 import { t } from "../texts";
+import { memo } from "./memo";
 import "./markdown.css";
 
 const SHOWN_MS = 1600;
@@ -14,7 +15,7 @@ const SHOWN_MS = 1600;
 export function Markdown({ text, isGrowing = false }: { text: string; isGrowing?: boolean }): VNode {
   const [stream] = useState(() => new MarkdownStream());
   const version = highlighterVersion.value;
-  const whole = useMemo(() => (isGrowing ? null : renderWhole(text)), [text, isGrowing, version]);
+  const whole = useMemo(() => (isGrowing ? null : stream.whole(text)), [text, isGrowing, version]);
   const blocks = whole ?? stream.update(text);
   return (
     <div class="markdown" dir="auto" onClick={onAction}>
@@ -26,7 +27,7 @@ export function Markdown({ text, isGrowing = false }: { text: string; isGrowing?
 }
 
 /** The markup is set by hand: a block that did not change keeps its elements, and the selection in them. */
-function MarkdownBlock({ block }: { block: Block }): VNode {
+const MarkdownBlock = memo(function MarkdownBlock({ block }: { block: Block }): VNode {
   const element = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => {
     const target = element.current;
@@ -35,7 +36,7 @@ function MarkdownBlock({ block }: { block: Block }): VNode {
     void drawFormulas(target);
   }, [block.html]);
   return <div ref={element} class="md-block" />;
-}
+});
 
 async function drawFormulas(target: HTMLElement): Promise<void> {
   const formulas = target.querySelectorAll<HTMLElement>(".math:not([data-drawn])");

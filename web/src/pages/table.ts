@@ -20,11 +20,13 @@ export interface Page {
   isListed?: () => boolean;
   /** At the foot of the sidebar instead of in the navigation. */
   isAtFoot?: boolean;
+  /** Its head is the bar of narrow screens, with room for the button of the menu (`--bar-start`). */
+  hasBar?: boolean;
 }
 
 /** In the order of the navigation. The first one is where the reader begins. */
 export const PAGES: readonly Page[] = [
-  { id: "chat", icon: MessagesSquare, key: "c", load: () => import("./chat/ChatPage"), sidebar: ChatList },
+  { id: "chat", icon: MessagesSquare, key: "c", load: () => import("./chat/ChatPage"), sidebar: ChatList, hasBar: true },
   { id: "compare", icon: GitCompareArrows, key: "v", load: () => import("./compare/ComparePage") },
   { id: "models", icon: Boxes, key: "m", load: () => import("./models/ModelsPage") },
   { id: "running", icon: Activity, key: "r", load: () => import("./running/RunningPage") },

@@ -1,3 +1,4 @@
+import { decimal } from "./decimal";
 import type { Texts } from "./en";
 
 export const de: Texts = {
@@ -152,6 +153,7 @@ export const de: Texts = {
     fileTooLarge: (name, most) => `${name} ist zu groß: höchstens ${most}`,
     fileUnknown: (name) => `${name} ist kein Bild, keine Textdatei und kein Ton`,
     fileBroken: (name) => `${name} lässt sich nicht lesen`,
+    messagesFromTo: (from, to) => `Nachrichten ${from} bis ${to}`,
     noVision: (model) => `${model} sieht keine Bilder`,
     noAudio: (model) => `${model} hört keinen Ton`,
     otherModelOrRemove: "Wählen Sie ein anderes Modell, oder entfernen Sie die Datei.",
@@ -557,9 +559,19 @@ export const de: Texts = {
     showMore: (count) => `Mehr von ${count} zeigen`,
   },
   admin: {
-    intros: { keys: "Wer diesen Server benutzen darf und wofür", usage: "Wie viel benutzt wurde" },
+    intros: { keys: "Wer diesen Server benutzen darf und wofür", usage: "Wie viel benutzt wurde", log: "Was der Server protokolliert" },
     keys: "Schlüssel",
     usage: "Nutzung",
+    log: "Protokoll",
+    logSearch: "Im Protokoll suchen",
+    logLevel: "Stufe",
+    logAll: "Alles",
+    logWarnings: "Warnungen und Fehler",
+    logErrors: "Fehler",
+    logSave: "Speichern",
+    logEmpty: "Es wurde noch nichts protokolliert",
+    logNoneFound: "Keine Zeile passt dazu",
+    logEmptyHint: "Der Server behält die letzten 1.000 Zeilen für diese Seite. Eingaben und Schlüssel stehen nie darin.",
     newKey: "Neuer Schlüssel",
     make: "Schlüssel erzeugen",
     name: "Name",
@@ -651,8 +663,7 @@ export const de: Texts = {
     usageOffHint: "CORRAL_USAGE=0 schaltet das ab.",
   },
   units: {
-    decimal: (value, digits) =>
-      value.toLocaleString("de", { minimumFractionDigits: digits, maximumFractionDigits: digits }),
+    decimal: (value, digits) => decimal("de", value, digits),
     locale: "de",
   },
 };

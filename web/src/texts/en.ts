@@ -1,3 +1,4 @@
+import { decimal } from "./decimal";
 /**
  * Every text of the page, in English. German (de.ts) has the type of this object, so a text that is missing there
  * does not compile. A section for each page, in the order of the navigation; what several pages say is in `common`.
@@ -155,6 +156,7 @@ export const en = {
     fileTooLarge: (name: string, most: string) => `${name} is too large: at most ${most}`,
     fileUnknown: (name: string) => `${name} is not an image, a text file or audio`,
     fileBroken: (name: string) => `${name} cannot be read`,
+    messagesFromTo: (from: number, to: number) => `Messages ${from} to ${to}`,
     noVision: (model: string) => `${model} does not see images`,
     noAudio: (model: string) => `${model} does not hear audio`,
     otherModelOrRemove: "Choose another model, or remove the file.",
@@ -559,9 +561,19 @@ export const en = {
     showMore: (count: string) => `Show more of ${count}`,
   },
   admin: {
-    intros: { keys: "Who may use this server, and for what", usage: "How much was used" },
+    intros: { keys: "Who may use this server, and for what", usage: "How much was used", log: "What the server writes into its log" },
     keys: "Keys",
     usage: "Usage",
+    log: "Log",
+    logSearch: "Search the log",
+    logLevel: "Level",
+    logAll: "Everything",
+    logWarnings: "Warnings and errors",
+    logErrors: "Errors",
+    logSave: "Save",
+    logEmpty: "Nothing was logged yet",
+    logNoneFound: "No line is like this",
+    logEmptyHint: "The server keeps the last 1,000 lines for this page. Prompts and keys are never in them.",
     newKey: "New key",
     make: "Make the key",
     name: "Name",
@@ -653,8 +665,7 @@ export const en = {
     usageOffHint: "CORRAL_USAGE=0 switches it off.",
   },
   units: {
-    decimal: (value: number, digits: number) =>
-      value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }),
+    decimal: (value: number, digits: number) => decimal("en", value, digits),
     locale: "en",
   },
 };

@@ -6,12 +6,14 @@ from corral.api.http.routing import Route, Surface
 from corral.api.http.sse import EVENT_STREAM
 from corral.api.native.answers import ERROR
 from corral.api.operations.events import EventsHandler
+from corral.api.operations.logs import LogsHandler
 from corral.api.operations.metrics import MetricsHandler
 from corral.api.operations.queue import QueueHandler
 from corral.api.operations.top import TopHandler
 from corral.api.operations.usage import UsageHandler
 from corral.api.reading.schema import ANYTHING, INTEGER, NUMBER, STRING, Answer, array_of, object_of
 from corral.priorities import PRIORITIES
+from corral.recentlog import recent_lines
 from corral.scheduler.journal import Journal
 
 _EVENTS = Answer(
@@ -124,6 +126,23 @@ _USAGE = Answer(
     ),
 )
 
+_LOGS = Answer(
+    "Logs",
+    object_of(
+        "lines",
+        lines=array_of(
+            object_of(
+                "number at level logger message",
+                number=INTEGER,
+                at=STRING,
+                level=STRING,
+                logger=STRING,
+                message=STRING,
+            )
+        ),
+    ),
+)
+
 
 def operations_surface(
     journal: Journal,
@@ -134,6 +153,7 @@ def operations_surface(
 ) -> Surface:
     """Routes that Ollama does not have. `metrics` and `usage`: None where nothing is counted."""
     events = EventsHandler(journal)
+    logs = LogsHandler(recent_lines())
     routes = (
         Route(
             "GET",
@@ -168,6 +188,7 @@ def operations_surface(
             scope="read",
             answers=_TOP,
         ),
+        Route("GET", "/api/logs", logs.get, "The last lines of the log", scope="admin", answers=_LOGS),
         *(_usage(usage) if usage is not None else ()),
         *(metrics_routes(metrics) if metrics is not None else ()),
     )

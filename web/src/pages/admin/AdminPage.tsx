@@ -4,12 +4,15 @@ import { Choice } from "../../components/Fields";
 import { replace, route } from "../../state/route";
 import { t } from "../../texts";
 import { KeysPart } from "./KeysPart";
+import { LogPart } from "./LogPart";
 import { UsagePart } from "./UsagePart";
 import "./admin.css";
 
+const PARTS = ["keys", "usage", "log"] as const;
+
 export default function AdminPage(): VNode {
   const texts = t().admin;
-  const part = route.value.rest[0] === "usage" ? "usage" : "keys";
+  const part = PARTS.find((each) => each === route.value.rest[0]) ?? "keys";
   return (
     <div class="page">
       <div class="page-inner">
@@ -22,13 +25,10 @@ export default function AdminPage(): VNode {
         <Choice
           label={t().pages.admin}
           value={part}
-          options={[
-            ["keys", texts.keys],
-            ["usage", texts.usage],
-          ]}
+          options={PARTS.map((each) => [each, texts[each]])}
           onChoose={(each) => replace("admin", each)}
         />
-        {part === "keys" ? <KeysPart /> : <UsagePart />}
+        {part === "keys" ? <KeysPart /> : part === "usage" ? <UsagePart /> : <LogPart />}
       </div>
     </div>
   );

@@ -7,14 +7,12 @@ import { ErrorNotice, Skeleton } from "../../components/States";
 import { conversationOf } from "../../state/chats/conversation";
 import { runsOf } from "../../state/chats/run";
 import { t } from "../../texts";
-import { MessageView } from "./MessageView";
+import { Chunk, chunksOf } from "./Chunk";
 
 // How far from the end still counts as being at the end.
 const NEAR_PX = 48;
-// A long chat is there at once: its end first, then the rest, some messages at a time.
-const FIRST_COUNT = 24;
-const STEP_COUNT = 60;
-const STEP_MS = 40;
+// The end of a chat that is shown at once has at least this many messages.
+const END_COUNT = 8;
 
 /** The branch of a chat that is shown. It follows the end while the reader is there. */
 export function MessageList({ chatId, messageId }: { chatId: string; messageId: string | null }): VNode {
@@ -26,7 +24,7 @@ export function MessageList({ chatId, messageId }: { chatId: string; messageId: 
   useFollowing(box, isAtEnd, setAtEnd, isReady);
   useFound(box, messageId, isReady);
   const last = path.at(-1);
-  const count = useCount(path.length, messageId !== null);
+  let before = 0;
 
   // Whatever the reader sends is shown.
   useEffect(() => {
@@ -40,9 +38,13 @@ export function MessageList({ chatId, messageId }: { chatId: string; messageId: 
           <ErrorNotice error={conversation.error.value} onRetry={() => void conversation.load()} />
         )}
         {!isReady && conversation.error.value === null && <Skeleton lines={[40, 100, 92, 60]} />}
-        {path.slice(-count).map((each, index, shown) => (
-          <MessageView key={each.id} message={each} isLast={index === shown.length - 1} isNear={index >= shown.length - 6} />
-        ))}
+        {chunksOf(path).map((each, index) => {
+          const from = before;
+          before += each.length;
+          const isWanted = messageId !== null && each.some((message) => message.id === messageId);
+          const isNear = isWanted || before > path.length - END_COUNT;
+          return <Chunk key={index} messages={each} before={from} isLast={before === path.length} isNear={isNear} />;
+        })}
       </div>
       {!isAtEnd && (
         <div class="chat-to-end">
@@ -52,18 +54,6 @@ export function MessageList({ chatId, messageId }: { chatId: string; messageId: 
       <Announcer chatId={chatId} />
     </div>
   );
-}
-
-/** How many messages of the end are shown; soon it is all of them. */
-function useCount(length: number, wantsAll: boolean): number {
-  const [count, setCount] = useState(FIRST_COUNT);
-  const isComplete = count >= length;
-  useEffect(() => {
-    if (isComplete) return;
-    const timer = setTimeout(() => setCount(count + STEP_COUNT), STEP_MS);
-    return () => clearTimeout(timer);
-  }, [count, isComplete]);
-  return wantsAll ? length : Math.max(count, FIRST_COUNT);
 }
 
 function useFollowing(

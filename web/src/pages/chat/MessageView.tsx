@@ -1,5 +1,5 @@
 import type { VNode } from "preact";
-import { memo } from "./memo";
+import { memo } from "../../components/memo";
 import { useRef } from "preact/hooks";
 
 import { Markdown } from "../../components/Markdown";
@@ -7,7 +7,7 @@ import { shortName } from "../../components/ModelPicker";
 import { Notice, Spinner } from "../../components/States";
 import type { Message } from "../../services/chats/types";
 import { elsewhere } from "../../state/chats/conversation";
-import { runs, type Run } from "../../state/chats/run";
+import { runs } from "../../state/chats/run";
 import { t } from "../../texts";
 import { Attachments } from "./Attachments";
 import { EditForm } from "./EditForm";
@@ -78,17 +78,34 @@ function UserBody({ message }: { message: Message }): VNode {
   );
 }
 
+/** While an answer is being written, only this draws itself again. What was drawn stays when it is complete. */
 function AnswerBody({ message, isLast }: { message: Message; isLast: boolean }): VNode {
   const run = runs.value.get(message.id);
-  if (run) return <LiveAnswer run={run} />;
+  const seen = run?.seen.value;
+  const { content, thinking } = seen ?? message;
+  const isThinking = seen !== undefined && content === "";
+  const thoughtMs = seen === undefined ? message.stats.thinkMs : seen.thoughtAt && seen.thoughtAt - seen.firstAt;
+  return (
+    <>
+      {thinking && <Thinking text={thinking} ms={thoughtMs || null} isGrowing={isThinking} />}
+      {content && <Markdown text={content} isGrowing={run !== undefined} />}
+      {run && !content && !thinking && (
+        <p class="message-note message-waiting">
+          <Spinner label={t().chat.waiting} />
+        </p>
+      )}
+      {run ? <LiveFigures run={run} /> : <AnswerEnd message={message} isLast={isLast} />}
+    </>
+  );
+}
+
+function AnswerEnd({ message, isLast }: { message: Message; isLast: boolean }): VNode {
   const texts = t().chat;
   const isElsewhere = message.state === "streaming" && elsewhere.value.has(message.id) && Date.now() - message.savedAt < LOST_AFTER_MS;
   const isLost = message.state === "streaming" && !isElsewhere;
   const isEmpty = !message.content && message.calls.length === 0 && !message.thinking && message.state === "done";
   return (
     <>
-      {message.thinking && <Thinking text={message.thinking} ms={message.stats.thinkMs ?? null} isGrowing={false} />}
-      {message.content && <Markdown text={message.content} />}
       {message.calls.length > 0 && <ToolCalls message={message} isLast={isLast} />}
       {isEmpty && <p class="message-note">{texts.empty}</p>}
       {message.state === "stopped" && <p class="message-note">{texts.stopped}</p>}
@@ -96,24 +113,6 @@ function AnswerBody({ message, isLast }: { message: Message; isLast: boolean }):
       {isLost && <p class="message-note">{texts.interrupted}</p>}
       {message.state === "failed" && <Notice tone="bad" title={`${texts.failed}: ${message.error}`} hint={message.hint} />}
       {message.stats.cut ? <Notice tone="warn" title={texts.cut(message.stats.cut)} /> : null}
-    </>
-  );
-}
-
-/** An answer that is being written: only this draws itself again while it grows. */
-function LiveAnswer({ run }: { run: Run }): VNode {
-  const { content, thinking, firstAt, thoughtAt } = run.seen.value;
-  const isThinking = thinking !== "" && content === "";
-  return (
-    <>
-      {thinking && <Thinking text={thinking} ms={thoughtAt ? thoughtAt - firstAt : null} isGrowing={isThinking} />}
-      {content && <Markdown text={content} isGrowing />}
-      {!content && !thinking && (
-        <p class="message-note message-waiting">
-          <Spinner label={t().chat.waiting} />
-        </p>
-      )}
-      <LiveFigures run={run} />
     </>
   );
 }

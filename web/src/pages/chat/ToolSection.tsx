@@ -42,7 +42,7 @@ export function ToolSection({ settings, onChange }: Props): VNode {
   return (
     <section class="settings-section">
       <h3>{texts.tools}</h3>
-      <p class="hint">{facts.has("tools") || !settings.model ? texts.toolsHint : texts.noToolsModel(shortName(settings.model))}</p>
+      <p class="hint">{facts.lacks("tools") ? texts.noToolsModel(shortName(settings.model)) : texts.toolsHint}</p>
       {known.length === 0 && !edited && <p class="hint">{texts.noTools}</p>}
       <ul role="list" class="tool-list">
         {known.map((each) => (

@@ -9,6 +9,9 @@ const observers = new WeakMap<Element, IntersectionObserver>();
 export function useNear(element: { current: Element | null }, isKnown: boolean): boolean {
   const [isNear, setNear] = useState(isKnown);
   useEffect(() => {
+    if (isKnown) setNear(true);
+  }, [isKnown]);
+  useEffect(() => {
     const target = element.current;
     const root = target?.closest(".chat-scroll");
     if (isNear || !target || !root) return;

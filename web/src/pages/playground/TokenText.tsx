@@ -1,5 +1,5 @@
 import type { VNode } from "preact";
-import { memo } from "./memo";
+import { memo } from "../../components/memo";
 import { useRef, useState } from "preact/hooks";
 
 import type { Logprob } from "../../services/api/inference";

@@ -54,15 +54,16 @@ export async function* streamEvents(path: string, options: CallOptions): AsyncGe
 export async function* streamLines(path: string, options: CallOptions): AsyncGenerator<string> {
   const response = await call(path, options);
   if (!response.body) throw new ApiError("the answer has no body", response.status);
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  const reader = response.body.getReader();
+  const decoder = new TextDecoder();
   let rest = "";
   try {
     for (;;) {
       const { done, value } = await reader.read();
-      if (done) break;
-      const lines = (rest + value).split("\n");
+      const lines = (rest + decoder.decode(value, { stream: !done })).split("\n");
       rest = lines.pop() ?? "";
       for (const line of lines) yield line.replace(/\r$/, "");
+      if (done) break;
     }
     if (rest) yield rest;
   } catch (error) {

@@ -21,9 +21,23 @@ export async function askTool(url: string, name: string, args: Record<string, un
     cache: "no-store",
     signal: AbortSignal.timeout(TIMEOUT_MS),
   });
-  const text = (await response.text()).slice(0, MOST_CHARS);
+  const text = await textOf(response);
   if (!response.ok) throw new Error(`the tool answered ${response.status}: ${text.slice(0, 200)}`);
   return text;
+}
+
+/** The beginning of an answer, however long it is. */
+async function textOf(response: Response): Promise<string> {
+  const reader = response.body?.getReader();
+  const decoder = new TextDecoder();
+  let text = "";
+  while (reader && text.length < MOST_CHARS) {
+    const { done, value } = await reader.read();
+    text += decoder.decode(value, { stream: !done });
+    if (done) break;
+  }
+  await reader?.cancel();
+  return text.slice(0, MOST_CHARS);
 }
 
 /** Why a tool cannot be at an address; empty if it can. This server's own routes are no tools: they would act for the reader. */

@@ -1,5 +1,6 @@
 import type { Token } from "marked";
 
+import { highlighterVersion } from "./highlight";
 import { lex, toHtml } from "./render";
 import { trusted } from "./sanitize";
 
@@ -17,6 +18,9 @@ export class MarkdownStream {
   private closed: Block[] = [];
   private closedText = "";
   private last: { raw: string; block: Block } | null = null;
+  // Closed blocks by kind and text, as the highlighter of this version made them.
+  private readonly made = new Map<string, string>();
+  private version = highlighterVersion.peek();
 
   /** The blocks of the text. It may also shrink or be another one; then everything is rendered. */
   update(text: string): Block[] {
@@ -29,7 +33,10 @@ export class MarkdownStream {
     const end = openBlock(tokens);
     for (const each of tokens.slice(0, end)) {
       this.closedText += each.raw;
-      if (each.type !== "space" && each.type !== "def") this.closed.push(this.block([each], this.closed.length));
+      if (each.type === "space" || each.type === "def") continue;
+      const block = this.block([each], this.closed.length);
+      this.closed.push(block);
+      this.made.set(each.type + each.raw, block.html);
     }
     const rest = tokens.slice(end).filter((each) => each.type !== "space");
     if (rest.length === 0) return this.closed;
@@ -38,6 +45,15 @@ export class MarkdownStream {
       this.last = { raw, block: this.block(rest, this.closed.length) };
     }
     return [...this.closed, this.last.block];
+  }
+
+  /** The blocks of the text when it is complete: as `renderWhole` gives them, but what was made already is not made again. */
+  whole(text: string): Block[] {
+    const all = lex(text);
+    const hasReferences = all.some((each) => each.type === "def");
+    if (hasReferences || this.version !== highlighterVersion.peek()) this.made.clear();
+    this.version = highlighterVersion.peek();
+    return blocksOf(all, (each) => this.made.get(each.type + each.raw));
   }
 
   private block(tokens: Token[], key: number): Block {
@@ -54,6 +70,10 @@ function openBlock(tokens: Token[]): number {
 
 /** A finished text, rendered as a whole. */
 export function renderWhole(text: string): Block[] {
-  const tokens = lex(text).filter((each) => each.type !== "space" && each.type !== "def");
-  return tokens.map((each, key) => ({ key, html: trusted(toHtml([each])) }));
+  return blocksOf(lex(text), () => undefined);
+}
+
+function blocksOf(tokens: Token[], made: (token: Token) => string | undefined): Block[] {
+  const shown = tokens.filter((each) => each.type !== "space" && each.type !== "def");
+  return shown.map((each, key) => ({ key, html: made(each) ?? trusted(toHtml([each])) }));
 }

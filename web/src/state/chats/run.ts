@@ -11,13 +11,13 @@ import { contextOf } from "./context";
 import { fileOf } from "./storage";
 import { answerCalls, toolList } from "./tools";
 
-const DRAW_EVERY_MS = 50;
+const DRAW_EVERY_MS = 100;
 const KEEP_EVERY_MS = 1500;
 const NS_PER_MS = 1_000_000;
 /** How many answers in a row may call tools before the reader has to go on by hand. */
 const MOST_ROUNDS = 12;
 
-/** An answer that is being written in this tab. `seen` is drawn at most 20 times a second, whatever the model's speed. */
+/** An answer that is being written in this tab. `seen` is drawn at most 10 times a second, whatever the model's speed. */
 export interface Run {
   messageId: string;
   chatId: string;
@@ -86,6 +86,7 @@ class Writing {
   private firstAt = 0;
   private thoughtAt = 0;
   private drawTimer = 0;
+  private drawnAt = 0;
   private keptAt = Date.now();
 
   constructor(
@@ -131,11 +132,13 @@ class Writing {
       this.calls.push({ id: each.id ?? "", name, arguments: given, state: "waiting", result: "" });
     }
     if (chunk.done) this.message = { ...this.message, stats: statsOf(chunk) };
-    if (!this.drawTimer) this.drawTimer = window.setTimeout(() => this.draw(), DRAW_EVERY_MS);
+    const wait = Math.max(0, this.drawnAt + DRAW_EVERY_MS - Date.now());
+    if (!this.drawTimer) this.drawTimer = window.setTimeout(() => this.draw(), wait);
   }
 
   private draw(): void {
     this.drawTimer = 0;
+    this.drawnAt = Date.now();
     const seen = this.gathered();
     this.seen.value = { ...seen, pieces: this.pieces, firstAt: this.firstAt, thoughtAt: this.thoughtAt };
     if (Date.now() - this.keptAt > KEEP_EVERY_MS) {

@@ -1,0 +1,1 @@
+var e=new Map;function t(t,n,r){let i=`${t} ${r}`,a=e.get(i);return a||(a=new Intl.NumberFormat(t,{minimumFractionDigits:r,maximumFractionDigits:r}),e.set(i,a)),a.format(n)}export{t};

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from corral.cluster.load import Load, load_of, load_seconds
+from corral.cluster.load import Load, all_busy, load_of, load_seconds
 from corral.cluster.view import Decision, NodeView, View, Wanted, Why
 
 
@@ -35,9 +35,9 @@ class Rules:
 DEFAULT = Rules()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Candidate:
-    """A node that can take the request."""
+    """A node that can take the request. Not frozen: one is made for each node and request."""
 
     node: NodeView
     load: Load
@@ -119,13 +119,12 @@ def _names(view: View, wanted: Wanted) -> tuple[Collection[str], Collection[str]
         digest = node.models.get(wanted.model)
         if digest is not None:
             (on if node.is_on(digest) else off).append(name)
-    return on, off
+    return sorted(on), sorted(off)
 
 
 def _candidates(view: View, wanted: Wanted, names: Iterable[str]) -> list[Candidate]:
-    """Sorted, so that the choice does not depend on the order of a set."""
     found = []
-    for name in sorted(names):
+    for name in names:
         node = view.nodes[name]
         if takes(node, wanted):
             found.append(Candidate(node, load_of(node, node.models[wanted.model], wanted.needs_bytes)))
@@ -157,12 +156,15 @@ def _best_warm(
     least_busy = min(candidate.load.busy for candidate in pool)
     least_wait_s = min(candidate.load.wait_s for candidate in pool)
     good = [
-        (-share, *_queue(candidate), candidate.node.id, candidate)
+        (share, candidate)
         for share, candidate in warm
         if not _is_too_busy(candidate.load, least_busy, rules)
         and candidate.load.wait_s - least_wait_s <= share * candidate.load.request_s
     ]
-    return min(good)[-1] if good else None
+    if not good:
+        return None
+    warmest = max(share for share, _ in good)
+    return _shortest([candidate for share, candidate in good if share == warmest])[0]
 
 
 def _is_too_busy(load: Load, least: int, rules: Rules) -> bool:
@@ -171,9 +173,7 @@ def _is_too_busy(load: Load, least: int, rules: Rules) -> bool:
 
 def least_busy(pool: Pool, wanted: Wanted) -> Candidate:
     """The shortest queue. Of several, two are drawn, and the one with more free memory is taken."""
-    among = pool.candidates if pool.is_on else _with_memory(pool.candidates, wanted.needs_bytes)
-    least = min(map(_queue, among))
-    equal = [candidate for candidate in among if _queue(candidate) == least]
+    equal = _shortest(pool.candidates if pool.is_on else _with_memory(pool.candidates, wanted.needs_bytes))
     if len(equal) > 2:
         equal = Random(wanted.seed).sample(equal, 2)
     return max(equal, key=lambda candidate: (candidate.node.free_bytes, candidate.node.id))
@@ -190,8 +190,15 @@ def _with_memory(candidates: Sequence[Candidate], needs_bytes: int) -> Sequence[
     return candidates
 
 
-def _queue(candidate: Candidate) -> tuple[float, int]:
-    return candidate.load.wait_s, candidate.load.all_busy
+def _shortest(among: Sequence[Candidate]) -> Sequence[Candidate]:
+    """Those with the shortest wait, and of these the ones on nodes that do least besides."""
+    least_s = min(candidate.load.wait_s for candidate in among)
+    first = [candidate for candidate in among if candidate.load.wait_s == least_s]
+    if len(first) == 1:
+        return first
+    counts = [all_busy(candidate.node) for candidate in first]
+    least = min(counts)
+    return [candidate for candidate, count in zip(first, counts, strict=True) if count == least]
 
 
 def _reason(pool: Pool, *, was_warm: bool) -> Why:

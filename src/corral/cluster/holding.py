@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Mapping
 
 from corral.cluster.view import Holders, NodeView
@@ -29,9 +30,9 @@ class Holding:
             self.models = {name: held for name, held in {**self.models, **models}.items() if held.digests}
 
     def _with(self, name: str, before: NodeView, after: NodeView) -> Holders:
-        held, node = self.models.get(name, _NOBODY), frozenset((after.id,))
+        held, node = self.models.get(name, _NOBODY), after.id
         digests = dict(held.digests)
-        on, off = held.on - node, held.off - node
+        on, off = ([other for other in names if other != node] for names in (held.on, held.off))
         old, new = before.models.get(name), after.models.get(name)
         if old is not None:
             digests[old] -= 1
@@ -39,8 +40,8 @@ class Holding:
                 del digests[old]
         if new is not None:
             digests[new] = digests.get(new, 0) + 1
-            on, off = (on | node, off) if after.is_on(new) else (on, off | node)
-        return Holders(on, off, digests)
+            insort(on if after.is_on(new) else off, node)
+        return Holders(tuple(on), tuple(off), digests)
 
 
 def _differs(before: NodeView, after: NodeView) -> bool:

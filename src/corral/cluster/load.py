@@ -14,25 +14,21 @@ _LOAD_BYTES_PER_S = 500e6
 _LEAST_LOAD_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Load:
-    """One node and one model.
+    """One node and one model. Not frozen: one is made for each node and request.
 
     Attributes:
         busy: requests that have a slot there or wait for one.
-        slots: at least 1.
-        is_on: the model is loaded, or being loaded.
+        is_on: the model is in memory, or will be by what was sent.
         request_s: for how long a request has a slot.
         wait_s: until one more request would get one.
-        all_busy: requests of all models.
     """
 
     busy: int
-    slots: int
     is_on: bool
     request_s: float
     wait_s: float
-    all_busy: int
 
 
 def busy(node: NodeView, digest: str) -> int:
@@ -61,14 +57,15 @@ def load_of(node: NodeView, digest: str, needs_bytes: int = 0) -> Load:
     # Those that run have done half of their work, on average; so has a load.
     ahead = count - slots + 0.5
     wait_s = ahead * request_s / slots if ahead > 0 else 0.0
-    is_on = node.is_on(digest)
+    is_on = model is not None or count > 0
     if is_on and (model is None or model.is_loading):
         wait_s += load_seconds(node, digest, needs_bytes) / 2
-    all_busy = count
-    for other in node.loaded:
-        if other != digest:
-            all_busy += busy(node, other)
-    for other, sent in node.sent.items():
-        if other != digest and other not in node.loaded:
-            all_busy += sent
-    return Load(count, slots, is_on, request_s, wait_s, all_busy)
+    return Load(count, is_on, request_s, wait_s)
+
+
+def all_busy(node: NodeView) -> int:
+    """Requests of all models there."""
+    count = sum(busy(node, digest) for digest in node.loaded)
+    if node.sent:
+        count += sum(sent for digest, sent in node.sent.items() if digest not in node.loaded)
+    return count

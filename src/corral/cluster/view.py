@@ -94,13 +94,13 @@ class Holders:
     """Nodes that have a model under one name.
 
     Attributes:
-        on: those that have it in memory, or were sent a request for it.
-        off: all others.
+        on: names of those that have it in memory, or were sent a request for it; sorted.
+        off: all others; sorted.
         digests: how many nodes have each digest under the name.
     """
 
-    on: frozenset[str] = frozenset()
-    off: frozenset[str] = frozenset()
+    on: tuple[str, ...] = ()
+    off: tuple[str, ...] = ()
     digests: Mapping[str, int] = field(default_factory=dict)
 
 

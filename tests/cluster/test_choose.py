@@ -73,8 +73,8 @@ class TestLoaded:
 
     def test_unless_waiting_takes_longer_than_a_load(self) -> None:
         spare = node("b", is_on=False, load_seconds={DIGEST: 6.0})
-        assert chosen(node("a", 4, 4, request_seconds={DIGEST: 4.0}), spare) == ("a", "loaded")  # 4.5 s
-        assert chosen(node("a", 4, 6, request_seconds={DIGEST: 4.0}), spare) == ("b", "memory")  # 6.5 s
+        assert chosen(node("a", 4, 4, request_seconds={DIGEST: 4.0}), spare) == ("a", "loaded")  # 5 s
+        assert chosen(node("a", 4, 6, request_seconds={DIGEST: 4.0}), spare) == ("b", "memory")  # 7 s
 
     def test_a_spare_without_room_is_not_better(self) -> None:
         spare = node("b", is_on=False, load_seconds={DIGEST: 1.0}, free_bytes=5)
@@ -124,11 +124,23 @@ class TestWarm:
             nodes = [node("a", least, slots=64), node("b", most, slots=64)]
             assert chosen(*nodes, shares=shares) == ("b" if expected == "prefix" else "a", expected)
 
-    def test_unless_the_wait_costs_more_than_the_warmth_saves(self) -> None:
-        """A warm prompt saves at most that share of a request; one slot, half a request to wait for."""
-        nodes = [node("a", slots=1), node("b", 1, slots=1)]
-        assert chosen(*nodes, shares={"b": 0.6}) == ("b", "prefix")
-        assert chosen(*nodes, shares={"b": 0.4}) == ("a", "balance")
+    def test_unless_the_wait_costs_more_than_half_of_what_is_saved(self) -> None:
+        """One more than there are slots waits 2 s, a quarter of a request; ten blocks take 6 s."""
+        seconds: dict[str, Any] = {"request_seconds": {DIGEST: 8.0}, "block_seconds": {DIGEST: 0.6}}
+        nodes = [node("a"), node("b", 4, **seconds)]
+        keys = (b"",) * 10
+        assert chosen(*nodes, shares={"b": 0.7}, keys=keys) == ("b", "prefix")
+        assert chosen(*nodes, shares={"b": 0.6}, keys=keys) == ("a", "balance")
+        assert chosen(*nodes, shares={"b": 0.7}, keys=keys[:5]) == ("a", "balance")
+        decision = choose(view(*nodes), replace(WANTED, keys=keys), {"b": 0.4}, Rules(patience=1))
+        assert decision.node == "b"
+
+    def test_what_blocks_cost_is_at_most_the_request(self) -> None:
+        """Before it was measured, too."""
+        for seconds in ({}, {DIGEST: 100.0}):
+            nodes = [node("a"), node("b", 4, request_seconds={DIGEST: 8.0}, block_seconds=seconds)]
+            assert chosen(*nodes, shares={"b": 0.5}, keys=(b"",) * 10) == ("b", "prefix")
+            assert chosen(*nodes, shares={"b": 0.49}, keys=(b"",) * 10) == ("a", "balance")
 
     def test_the_next_warm_one_if_the_warmest_is_too_busy(self) -> None:
         nodes = [node("a"), node("b", 1), node("c", 30)]
@@ -276,7 +288,7 @@ def test_no_warmth_is_worth_a_long_queue(
     pool = [load for load in loads.values() if load.is_on is mine.is_on]
     least = min(load.busy for load in pool)
     assert mine.busy - least <= DEFAULT.imbalance_abs or mine.busy <= DEFAULT.imbalance_rel * least
-    assert mine.wait_s - min(load.wait_s for load in pool) <= mine.request_s
+    assert mine.wait_s - min(load.wait_s for load in pool) <= mine.request_s * DEFAULT.patience
 
 
 @given(views, wants)

@@ -144,6 +144,24 @@ class TestRequests:
             directory.ended(one, 2.0 * (i + 1))
         assert directory.view(8).nodes["a"].request_seconds[DIGEST] == pytest.approx(2)
 
+    def test_how_long_cold_blocks_take(self) -> None:
+        """Of requests that did not wait, for a slot or a load, and had some."""
+        directory = Directory()
+        first = directory.sent("a", DIGEST, 0)
+        directory.heard(beat(0, loaded={DIGEST: LoadedModel(DIGEST, 1, is_loading=True)}), 0)
+        directory.ended(first, 9)
+        loading = directory.sent("a", DIGEST, 0)
+        directory.heard(beat(1, loaded={DIGEST: LoadedModel(DIGEST, 1)}), 0)
+        directory.ended(loading, 9)
+        alone = directory.sent("a", DIGEST, 0)
+        second = directory.sent("a", DIGEST, 0)
+        for sent, blocks in ((first, 10), (loading, 10), (second, 10), (alone, 2)):
+            directory.answered(sent, blocks, 50)
+        assert directory.view(0).nodes["a"].block_seconds == {}
+        assert directory.view(0).nodes["a"].request_seconds == {}
+        directory.answered(alone, 10, 5)
+        assert directory.view(0).nodes["a"].block_seconds == {DIGEST: 0.5}
+
     def test_newer_durations_count_more(self) -> None:
         directory = Directory()
         directory.heard(beat(0, loaded={DIGEST: LoadedModel(DIGEST, 4)}), 0)

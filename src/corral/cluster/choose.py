@@ -9,12 +9,12 @@ The order of what counts, each only among the nodes that the one before it left:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from corral.cluster.load import Load, all_busy, load_of, load_seconds
-from corral.cluster.view import Decision, NodeView, View, Wanted, Why
+from corral.cluster.view import Decision, Health, Holders, NodeView, View, Wanted, Why
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +25,17 @@ class Rules:
         affinity: the share of a prompt, 0 to 1, from which on a warm node is worth going to.
         imbalance_abs: how many more requests than the least busy node a warm node may have.
         imbalance_rel: how many times as many; both have to be exceeded for another node to be chosen.
+        patience: for how much of the time that a warm prompt saves a request may wait longer than elsewhere.
     """
 
     affinity: float = 0.3
     imbalance_abs: int = 4
     imbalance_rel: float = 1.5
+    patience: float = 0.5
 
 
 DEFAULT = Rules()
+_NOBODY = Holders()
 
 
 @dataclass(slots=True)
@@ -70,7 +73,7 @@ def choose(
     if not pool.candidates:
         return Decision("", Why.ONLY)
     warm = _warm(pool.candidates, shares, rules.affinity, pinned)
-    chosen = _best_warm(pool.candidates, warm, rules) if warm else None
+    chosen = _best_warm(pool.candidates, warm, len(wanted.keys), rules) if warm else None
     if len(pool.candidates) == 1 and not pool.is_part:
         chosen, why = pool.candidates[0], Why.ONLY
     elif chosen is not None:
@@ -83,56 +86,50 @@ def choose(
 
 def takes(node: NodeView, wanted: Wanted) -> bool:
     """Whether a request may go to this node."""
-    if not node.is_usable() or node.id in wanted.tried:
+    if node.health is not Health.ALIVE or node.is_draining or node.is_open or node.id in wanted.tried:
         return False
     digest = node.models.get(wanted.model)
-    return digest is not None and (not wanted.digest or digest == wanted.digest)
+    return digest == wanted.digest if wanted.digest else digest is not None
 
 
 def pool_of(view: View, wanted: Wanted) -> Pool:
     """Those that have the model in memory; or those that would load it sooner than a place is free there."""
-    on_names, off_names = _names(view, wanted)
-    on = _candidates(view, wanted, on_names)
-    if on:
-        wait_s = min(candidate.load.wait_s for candidate in on)
-        if not wait_s:
-            return Pool(on, is_on=True, is_part=any(takes(view.nodes[name], wanted) for name in off_names))
-    off = _candidates(view, wanted, off_names)
+    on_nodes, off_nodes = _holders(view, wanted)
+    on = _candidates(on_nodes, wanted)
     if not on:
-        return Pool(off)
-    quicker = [
-        candidate
-        for candidate in off
-        if _loads_in(candidate, wanted) < wait_s and candidate.node.free_bytes >= wanted.needs_bytes
-    ]
-    return Pool(quicker, is_part=True) if quicker else Pool(on, is_on=True, is_part=bool(off))
+        return Pool(_candidates(off_nodes, wanted))
+    wait_s = min(candidate.load.wait_s for candidate in on)
+    quicker = [node for node in off_nodes if _loads_within(node, wanted, wait_s)] if wait_s else []
+    if quicker:
+        return Pool(_candidates(quicker, wanted), is_part=True)
+    return Pool(on, is_on=True, is_part=bool(off_nodes))
 
 
-def _names(view: View, wanted: Wanted) -> tuple[Collection[str], Collection[str]]:
-    """Nodes that have the model in memory, and the others."""
-    if view.models is not None:
-        held = view.models.get(wanted.model)
-        return (held.on, held.off) if held else ((), ())
-    on: list[str] = []
-    off: list[str] = []
-    for name, node in view.nodes.items():
-        digest = node.models.get(wanted.model)
-        if digest is not None:
-            (on if node.is_on(digest) else off).append(name)
-    return sorted(on), sorted(off)
+def _loads_within(node: NodeView, wanted: Wanted, seconds: float) -> bool:
+    """Whether it has room for a load, and the load takes less than this."""
+    digest = node.models[wanted.model]
+    return node.free_bytes >= wanted.needs_bytes and load_seconds(node, digest, wanted.needs_bytes) < seconds
 
 
-def _candidates(view: View, wanted: Wanted, names: Iterable[str]) -> list[Candidate]:
-    found = []
-    for name in names:
-        node = view.nodes[name]
-        if takes(node, wanted):
-            found.append(Candidate(node, load_of(node, node.models[wanted.model], wanted.needs_bytes)))
-    return found
+def _holders(view: View, wanted: Wanted) -> tuple[list[NodeView], list[NodeView]]:
+    """Nodes that can take the request: those that have the model in memory, and the others; each sorted by name."""
+    if view.models is None:
+        on: list[NodeView] = []
+        off: list[NodeView] = []
+        for name in sorted(view.nodes):
+            node = view.nodes[name]
+            digest = node.models.get(wanted.model)
+            if digest is not None:
+                (on if node.is_on(digest) else off).append(node)
+    else:
+        held = view.models.get(wanted.model, _NOBODY)
+        on, off = ([view.nodes[name] for name in names] for names in (held.on, held.off))
+    return [node for node in on if takes(node, wanted)], [node for node in off if takes(node, wanted)]
 
 
-def _loads_in(candidate: Candidate, wanted: Wanted) -> float:
-    return load_seconds(candidate.node, candidate.node.models[wanted.model], wanted.needs_bytes)
+def _candidates(nodes: Iterable[NodeView], wanted: Wanted) -> list[Candidate]:
+    model, needs_bytes = wanted.model, wanted.needs_bytes
+    return [Candidate(node, load_of(node, node.models[model], needs_bytes)) for node in nodes]
 
 
 def _warm(
@@ -150,7 +147,7 @@ def _warm(
 
 
 def _best_warm(
-    pool: Sequence[Candidate], warm: Sequence[tuple[float, Candidate]], rules: Rules
+    pool: Sequence[Candidate], warm: Sequence[tuple[float, Candidate]], blocks: int, rules: Rules
 ) -> Candidate | None:
     """The warmest that is not too busy; of equally warm ones the least busy."""
     least_busy = min(candidate.load.busy for candidate in pool)
@@ -159,12 +156,18 @@ def _best_warm(
         (share, candidate)
         for share, candidate in warm
         if not _is_too_busy(candidate.load, least_busy, rules)
-        and candidate.load.wait_s - least_wait_s <= share * candidate.load.request_s
+        and candidate.load.wait_s - least_wait_s <= rules.patience * _saved_s(candidate.load, share, blocks)
     ]
     if not good:
         return None
     warmest = max(share for share, _ in good)
     return _shortest([candidate for share, candidate in good if share == warmest])[0]
+
+
+def _saved_s(load: Load, share: float, blocks: int) -> float:
+    """What a warm prompt saves: the time for its blocks, or at most that share of a request."""
+    whole_s = load.request_s if load.block_s is None else min(load.request_s, load.block_s * blocks)
+    return share * whole_s
 
 
 def _is_too_busy(load: Load, least: int, rules: Rules) -> bool:
@@ -211,7 +214,7 @@ def _reason(pool: Pool, *, was_warm: bool) -> Why:
 
 def candidates(view: View, wanted: Wanted) -> list[Candidate]:
     """All nodes that can take the request."""
-    return [candidate for names in _names(view, wanted) for candidate in _candidates(view, wanted, names)]
+    return [candidate for nodes in _holders(view, wanted) for candidate in _candidates(nodes, wanted)]
 
 
 def is_free(view: View, wanted: Wanted) -> bool:

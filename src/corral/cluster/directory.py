@@ -17,6 +17,8 @@ GONE_AFTER_S = 10.0
 _NEWEST_SHARE = 0.2
 # Earlier starts of a node, whose words may still be under way.
 _KEPT_EPOCHS = 8
+# Of a prompt, cold blocks from which on the time to the first byte is mostly theirs.
+_FEW_BLOCKS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +53,18 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A request under way at a node. `ahead`: requests of the model there, with this one, per slot; at least 1."""
+    """A request under way at a node.
+
+    Attributes:
+        ahead: requests of the model there, with this one, per slot; at least 1.
+        was_ready: the model was in memory.
+    """
 
     node: str
     digest: str
     at_s: float
-    ahead: float
+    ahead: float = 1.0
+    was_ready: bool = False
 
 
 @dataclass(slots=True)
@@ -140,26 +148,37 @@ class Directory:
         """A request of a model goes to a node; to be followed by `ended`, however it ends."""
         known = self._nodes.get(node)
         if known is None:
-            return Sent(node, digest, now, 1.0)
+            return Sent(node, digest, now)
         known = self._put(replace(known, sent=_counted(known.sent, digest, 1)))
         model = known.loaded.get(digest)
-        return Sent(node, digest, now, max(1.0, busy(known, digest) / (max(1, model.slots) if model else 1)))
+        if model is None:
+            return Sent(node, digest, now, float(busy(known, digest)))
+        ahead = busy(known, digest) / max(1, model.slots)
+        return Sent(node, digest, now, max(1.0, ahead), not model.is_loading)
+
+    def answered(self, sent: Sent, cold_blocks: float, now: float) -> None:
+        """Its first byte came, after this many blocks of its prompt had to be computed.
+
+        Only what did not wait says how long that takes, and only if it was more than what else there is to do.
+        """
+        known = self._nodes.get(sent.node)
+        if known is not None and sent.ahead <= 1 and cold_blocks >= _FEW_BLOCKS and sent.was_ready:
+            seconds = _averaged(known.block_seconds, sent.digest, (now - sent.at_s) / cold_blocks)
+            self._nodes[sent.node] = replace(known, block_seconds=seconds)
 
     def ended(self, sent: Sent, now: float, *, is_measured: bool = True) -> None:
         """It has its answer, or never will.
 
         Args:
-            is_measured: its duration says how long requests take: it had a whole answer, from a loaded model.
+            is_measured: its duration says how long requests take: it had a whole answer.
         """
         known = self._nodes.get(sent.node)
         if known is None:
             return
         seconds = known.request_seconds
-        if is_measured:
+        if is_measured and sent.was_ready:
             # With a line before it, its duration was that of a request for each round that it waited.
-            took_s = max(0.0, now - sent.at_s) / sent.ahead
-            before_s = seconds.get(sent.digest, took_s)
-            seconds = {**seconds, sent.digest: before_s + _NEWEST_SHARE * (took_s - before_s)}
+            seconds = _averaged(seconds, sent.digest, max(0.0, now - sent.at_s) / sent.ahead)
         counts = _counted(known.sent, sent.digest, -1)
         self._put(replace(known, sent=counts, request_seconds=seconds))
 
@@ -192,6 +211,7 @@ class Directory:
             total_bytes=beat.total_bytes,
             load_seconds=beat.load_seconds,
             request_seconds=before.request_seconds,
+            block_seconds=before.block_seconds,
         )
 
     def _put(self, node: NodeView) -> NodeView:
@@ -214,6 +234,11 @@ class Directory:
                 self._check_at_s = min(self._check_at_s, heard.at_s + self._suspect_after_s)
             if health is not self._nodes[node].health:
                 self._nodes[node] = replace(self._nodes[node], health=health)
+
+
+def _averaged(seconds: Mapping[str, float], digest: str, newest_s: float) -> Mapping[str, float]:
+    before_s = seconds.get(digest, newest_s)
+    return {**seconds, digest: before_s + _NEWEST_SHARE * (newest_s - before_s)}
 
 
 def _is_still_loaded(digest: str, before: NodeView, beat: Heartbeat) -> bool:

@@ -23,21 +23,23 @@ class Load:
         is_on: the model is in memory, or will be by what was sent.
         request_s: for how long a request has a slot.
         wait_s: until one more request would get one.
+        block_s: for a block of a prompt that is not warm; None: not measured.
     """
 
     busy: int
     is_on: bool
     request_s: float
     wait_s: float
+    block_s: float | None = None
 
 
 def busy(node: NodeView, digest: str) -> int:
     """Requests of the model there: what the node said, and what was sent and has ended since."""
-    mine = node.sent.get(digest, 0)
-    model = node.loaded.get(digest)
+    mine, model = node.sent.get(digest, 0), node.loaded.get(digest)
     if model is None:
         return mine
-    return max(mine, model.running + model.waiting + mine - node.sent_then.get(digest, 0))
+    said = model.running + model.waiting + mine - node.sent_then.get(digest, 0)
+    return said if said > mine else mine
 
 
 def load_seconds(node: NodeView, digest: str, needs_bytes: int = 0) -> float:
@@ -50,17 +52,15 @@ def load_seconds(node: NodeView, digest: str, needs_bytes: int = 0) -> float:
 
 def load_of(node: NodeView, digest: str, needs_bytes: int = 0) -> Load:
     """All estimates for a node and a model."""
-    model = node.loaded.get(digest)
-    count = busy(node, digest)
-    slots = max(1, model.slots) if model else 1
+    model, count = node.loaded.get(digest), busy(node, digest)
     request_s = node.request_seconds.get(digest, _REQUEST_S)
-    # Those that run have done half of their work, on average; so has a load.
-    ahead = count - slots + 0.5
-    wait_s = ahead * request_s / slots if ahead > 0 else 0.0
+    slots = model.slots if model and model.slots > 0 else 1
+    # One that runs ends each `request_s / slots`. A load has done half of its work, on average.
+    wait_s = (count - slots + 1) * request_s / slots if count >= slots else 0.0
     is_on = model is not None or count > 0
     if is_on and (model is None or model.is_loading):
         wait_s += load_seconds(node, digest, needs_bytes) / 2
-    return Load(count, is_on, request_s, wait_s)
+    return Load(count, is_on, request_s, wait_s, node.block_seconds.get(digest))
 
 
 def all_busy(node: NodeView) -> int:

@@ -61,8 +61,9 @@ class Plan:
 
 @dataclass(slots=True)
 class _Draft:
-    """The nodes as they would be after the steps so far."""
+    """The nodes as they would be after the steps so far. `usable`: those that may load."""
 
+    usable: list[NodeView]
     free_bytes: dict[str, int]
     pending: set[tuple[str, str]]
     refused: frozenset[tuple[str, str]] = frozenset()
@@ -92,20 +93,20 @@ def plan(
         pending: node and digest of loads under way.
         refused: node and digest of loads that must not be tried now.
     """
-    draft = _Draft(
-        {node.id: node.free_bytes for node in view.nodes.values()}, set(pending), frozenset(refused)
-    )
+    usable = [node for node in view.nodes.values() if node.is_usable()]
+    free_bytes = {node.id: node.free_bytes for node in usable}
+    draft = _Draft(usable, free_bytes, set(pending), frozenset(refused))
     for model in managed:
-        _reach(view, model, wanted.get(model.model, 0), draft)
-        _unload_surplus(view, model, wanted.get(model.model, 0), draft)
+        _reach(model, wanted.get(model.model, 0), draft)
+        _unload_surplus(model, wanted.get(model.model, 0), draft)
     for model in _moving(view, managed):
-        _reach(view, model, 1, draft)
+        _reach(model, 1, draft)
     _leave(view, draft)
     return Plan(tuple(draft.loads), tuple(draft.unloads), tuple(draft.unplaced))
 
 
-def _on(view: View, model: Managed, draft: _Draft) -> list[NodeView]:
-    return [node for node in view.nodes.values() if node.is_usable() and _is_on(node, model, draft)]
+def _on(model: Managed, draft: _Draft) -> list[NodeView]:
+    return [node for node in draft.usable if _is_on(node, model, draft)]
 
 
 def _is_on(node: NodeView, model: Managed, draft: _Draft) -> bool:
@@ -124,20 +125,18 @@ def _moving(view: View, managed: Sequence[Managed]) -> Iterator[Managed]:
                     yield Managed(model, digest, _ANYWHERE, node.loaded[digest].memory_bytes)
 
 
-def _reach(view: View, model: Managed, number: int, draft: _Draft) -> None:
-    for _ in range(number - len(_on(view, model, draft))):
-        if not _load(view, model, draft):
+def _reach(model: Managed, number: int, draft: _Draft) -> None:
+    for _ in range(number - len(_on(model, draft))):
+        if not _load(model, draft):
             return
 
 
-def _load(view: View, model: Managed, draft: _Draft) -> bool:
+def _load(model: Managed, draft: _Draft) -> bool:
     """Adds a load at the best node that has room; or the reason why there is none."""
     free = [
         node
-        for node in view.nodes.values()
-        if node.is_usable()
-        and not _is_on(node, model, draft)
-        and (node.id, model.digest) not in draft.refused
+        for node in draft.usable
+        if not _is_on(node, model, draft) and (node.id, model.digest) not in draft.refused
     ]
     room = [node for node in free if draft.free_bytes[node.id] >= model.needs_bytes]
     if not room:
@@ -159,9 +158,9 @@ def _load(view: View, model: Managed, draft: _Draft) -> bool:
     return True
 
 
-def _unload_surplus(view: View, model: Managed, number: int, draft: _Draft) -> None:
+def _unload_surplus(model: Managed, number: int, draft: _Draft) -> None:
     """Frees the memory of replicas that are idle, first where memory is short (spread) or plenty (pack)."""
-    on = _on(view, model, draft)
+    on = _on(model, draft)
     idle = [node for node in on if model.digest in node.loaded and not busy(node, model.digest)]
     sign = 1 if model.replicas.placement is Placement.SPREAD else -1
     idle.sort(key=lambda node: (sign * node.free_bytes, node.id))

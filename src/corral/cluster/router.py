@@ -84,6 +84,7 @@ class Router:
             return
         node, digest = routed.sent.node, routed.sent.digest
         self.breaker.succeeded(node, now)
+        self.directory.answered(routed.sent, (1 - routed.decision.share) * len(routed.wanted.keys), now)
         self.index.answered(node, digest, routed.wanted.keys, now, keep_alive_s=keep_alive_s)
         self.sessions.keep(routed.wanted.session, routed.wanted.model, node, now)
 

@@ -63,6 +63,7 @@ class NodeView:
         total_bytes: of that device.
         load_seconds: how long a load took there, by digest.
         request_seconds: for how long a request has a slot there, by digest, as this gateway measured it.
+        block_seconds: how long a block of a prompt takes there that is not warm, measured in the same way.
     """
 
     id: str
@@ -79,6 +80,7 @@ class NodeView:
     total_bytes: int = 0
     load_seconds: Mapping[str, float] = field(default_factory=dict)
     request_seconds: Mapping[str, float] = field(default_factory=dict)
+    block_seconds: Mapping[str, float] = field(default_factory=dict)
 
     def is_usable(self) -> bool:
         """Whether requests and models may go there."""

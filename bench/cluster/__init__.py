@@ -1,0 +1,1 @@
+"""A cluster in virtual time: the real router and placement, simulated nodes and clients."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from corral.cluster.ray import directory
+from corral.cluster.ray import directory, table
 from corral.cluster.ray.directory import Directory, EveryNode
 from tests.cluster.ray.test_table import A, B
 from tests.waiting import PATIENCE_S
@@ -86,7 +86,9 @@ def test_another_incarnation_answers_at_once(nodes: Nodes) -> None:
     run(main)
 
 
-def test_a_lost_ray_node_takes_its_server_along(nodes: Nodes) -> None:
+def test_a_lost_ray_node_takes_its_server_along(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "LINGER_S", 0.0)
+
     async def main() -> None:
         actor = Directory()
         await actor.report(asdict(A))

@@ -15,6 +15,7 @@ from corral.cluster.ray.backoff import Backoff
 from corral.cluster.ray.command import clean_ray_folder, ray_command, ray_folder
 from corral.cluster.ray.environment import ray_environment, server_environment
 from corral.cluster.ray.failures import (
+    SlowStartError,
     UnreachableError,
     VersionError,
     WrongTokenError,
@@ -42,6 +43,7 @@ AWAY = (
     "[W 30487 30487] gcs_client.cc:210: Failed to get cluster ID from GCS server: TimedOut: Timed out while waiting"
     " for GCS to become available.\n"
 )
+SLOW = "Exception: The current node timed out during startup. This could happen because some of the raylet failed"
 RUNNING = "ConnectionError: Ray is trying to start at 10.0.0.1:6379, but is already running at 10.0.0.1:6379."
 
 
@@ -144,6 +146,7 @@ def test_a_server_gets_what_ray_itself_was_started_with() -> None:
         (WRONG_TOKEN, WrongTokenError, "does not take the token"),
         (MISMATCH, VersionError, "Ray 2.60.0 with Python 3.11.7, this machine Ray 2.60.1 with Python 3.12.1"),
         (AWAY, UnreachableError, "no Ray cluster answers at 10.0.0.1:6379"),
+        (SLOW, SlowStartError, "within its 30 s"),
         (RUNNING, RayError, "a port that Ray needs is taken"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.cluster.ray.table import GATHER_S, Row, Table, merged, row_of
+from corral.cluster.ray.table import GATHER_S, LINGER_S, Row, Table, merged, row_of
 
 A = Row("a", "http://10.0.0.1:11434", "1", "serving", "ray-1", 7, 1)
 B = Row("b", "https://10.0.0.2:11434", "2", "serving", "ray-2", 8, 1)
@@ -69,12 +69,26 @@ def test_a_name_belongs_to_one_node_while_it_lives() -> None:
     assert table.content(0.0)["nodes"] == [asdict(other)]
 
 
-def test_servers_go_with_their_ray_nodes() -> None:
+def test_servers_go_with_their_ray_nodes_after_a_while() -> None:
+    """They may still write the ends of answers, which they would lose."""
     table = Table(0.0)
     table.report(A, {"ray-1"})
     table.report(B, {"ray-2"})
-    assert table.keep({"ray-1", "ray-9"}) == ["b"]
-    assert not table.keep({"ray-1"}) and table.names_on("ray-1") == ["a"] and not table.names_on("ray-2")
+    assert not table.keep({"ray-1", "ray-9"}, 10.0)
+    assert not table.keep({"ray-1"}, 10.0 + LINGER_S - 0.1) and table.names_on("ray-2") == ["b"]
+    assert table.keep({"ray-1"}, 10.0 + LINGER_S) == ["b"]
+    assert (
+        not table.keep({"ray-1"}, 100.0) and table.names_on("ray-1") == ["a"] and not table.names_on("ray-2")
+    )
+
+
+def test_a_ray_node_that_is_seen_again_was_not_gone() -> None:
+    table = Table(0.0)
+    table.report(A, {"ray-1"})
+    assert not table.keep(set(), 10.0) and not table.keep({"ray-1"}, 20.0)
+    assert not table.keep(set(), 30.0) and not table.keep(set(), 30.0 + LINGER_S - 0.1)
+    table.report(replace(A, ray_node="ray-5"), {"ray-5"})
+    assert not table.keep({"ray-5"}, 200.0) and table.names_on("ray-5") == ["a"]
 
 
 def test_what_leaves_is_forgotten() -> None:

@@ -9,10 +9,10 @@ import sys
 from contextlib import suppress
 
 from corral.cli.frame.flags import PROGRAM, Arguments
-from corral.cluster.ray.environment import ray_environment
-from corral.cluster.ray.keeper import ask
+from corral.cluster.ray.command import ray_folder
+from corral.cluster.ray.keeper import ask, environment_for
 from corral.cluster.ray.library import RayError
-from corral.cluster.ray.record import NodeRecord, cluster_folder
+from corral.cluster.ray.record import NodeRecord, RecordError, cluster_folder
 from corral.cluster.ray.single import holder, wait_until_free
 from corral.homefolder import home_folder
 
@@ -28,7 +28,7 @@ def leave(arguments: Arguments) -> int:
     """
     record = NodeRecord.read(cluster_folder(home_folder()))
     if record.is_guest:
-        _end_guest(record)
+        ask(record, environment_for(record), "down")
     elif pid := holder(record.lock):
         _end_keeper(record, pid)
     elif arguments.words[0] == "stop":
@@ -38,17 +38,12 @@ def leave(arguments: Arguments) -> int:
     if arguments.words[0] == "leave":
         if record.is_head:
             shutil.rmtree(record.folder / "gcs", ignore_errors=True)
+        if not record.is_guest:
+            shutil.rmtree(ray_folder(record.folder), ignore_errors=True)
         record.table.unlink(missing_ok=True)
         record.remove()
     print(f"{record.name} has left the cluster at {record.head}")
     return 0
-
-
-def _end_guest(record: NodeRecord) -> None:
-    environment = ray_environment(None)
-    if record.token_file:
-        environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": record.token_file}
-    ask(record, environment, "down")
 
 
 def _end_keeper(record: NodeRecord, pid: int) -> None:
@@ -59,3 +54,14 @@ def _end_keeper(record: NodeRecord, pid: int) -> None:
         raise RayError(
             f"the node (process {pid}) does not end", hint=f"see {record.log}; kill -9 -- -{pid} ends it"
         )
+
+
+def forget(name: str) -> None:
+    """Take a node out of the table too, and end its server, if this machine belongs to a Ray cluster.
+
+    Raises:
+        CorralError
+    """
+    with suppress(RecordError):
+        record = NodeRecord.read(cluster_folder(home_folder()))
+        ask(record, environment_for(record), "forget", name)

@@ -46,6 +46,10 @@ def act(arguments: Arguments) -> None:
     from urllib.parse import quote
 
     _call("POST", f"/nodes/{quote(node, safe='')}/{what}")
+    if what == "remove":
+        from corral.cli.cluster.leaving import forget
+
+        forget(node)
     print(_DONE[what].format(safe(node)))
 
 

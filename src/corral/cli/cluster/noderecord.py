@@ -62,6 +62,7 @@ def record_of(arguments: Arguments, settings: Settings) -> NodeRecord:
         scheme="https" if has_tls else "http",
         is_head=not is_join and not guest_of,
         is_guest=bool(guest_of),
+        is_everywhere=arguments.has("every-node"),
         ports=ports,
         head_port=head_port,
         resources={f"corral_node:{name}": 1.0, **offered()},

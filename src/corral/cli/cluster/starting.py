@@ -11,8 +11,7 @@ from typing import Any
 from corral.cli.cluster.noderecord import record_of
 from corral.cli.frame.flags import PROGRAM, Arguments
 from corral.cli.terminal.screen import safe
-from corral.cluster.ray.environment import ray_environment
-from corral.cluster.ray.keeper import ask
+from corral.cluster.ray.keeper import ask, environment_for
 from corral.cluster.ray.keeper import main as keep
 from corral.cluster.ray.library import RayError, need_ray
 from corral.cluster.ray.logfile import open_log
@@ -33,7 +32,7 @@ def start(arguments: Arguments) -> int:
             hint=f"{PROGRAM} cluster leave ends it",
         )
     if record.is_guest:
-        _start_guest(record, "every" if arguments.has("every-node") else "up")
+        _start_guest(record)
         return 0
     check_reach(record)
     record.write()
@@ -46,17 +45,19 @@ def start(arguments: Arguments) -> int:
         raise
 
 
-def _start_guest(record: NodeRecord, what: str) -> None:
+def _start_guest(record: NodeRecord) -> None:
     record.write()
-    environment = ray_environment(None)
-    if record.token_file:
-        environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": record.token_file}
-    _print(f"Starting the server on Ray at {record.head} ...")
+    _print(f"Asking Ray at {record.head} ...")
     try:
-        _show(record, {"ready": ask(record, environment, what)})
+        answer = ask(record, environment_for(record), "every" if record.is_everywhere else "up")
     except CorralError:
         record.remove()
         raise
+    if record.is_everywhere:
+        names = ", ".join(safe(name) for name in answer["nodes"]) or "none yet"
+        print(f"A server starts on every node that offers corral_ram_gb; nodes now: {names}")
+    else:
+        _show_ready(record, answer)
 
 
 def _keep_in_background(record: NodeRecord) -> int:

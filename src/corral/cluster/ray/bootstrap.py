@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 import time
 import traceback
@@ -54,10 +55,9 @@ def up(ray: Any, record: NodeRecord) -> dict[str, Any]:
 
 
 def every(ray: Any, record: NodeRecord) -> dict[str, Any]:
-    """Start servers on all nodes that offer memory; returns when the first answers."""
+    """Have servers started on all nodes that offer memory, those that come later too; does not wait for them."""
     directory = directory_of(ray, EveryNode(GuestServers(record.server_port)))
-    row = _wait(ray, directory, lambda rows: next((row for row in rows.values() if row.epoch), None))
-    return {**asdict(row), "nodes": sorted(_rows(ray, directory))}
+    return {"nodes": sorted(_rows(ray, directory))}
 
 
 def down(ray: Any, record: NodeRecord) -> dict[str, Any]:
@@ -65,6 +65,17 @@ def down(ray: Any, record: NodeRecord) -> dict[str, Any]:
     row = _rows(ray, directory_of(ray)).get(record.name)
     is_own = row is None or row.ray_node == _node_of(ray, record)
     return {"left": is_own and _end(ray, record.name)}
+
+
+def down_everywhere(ray: Any) -> dict[str, Any]:
+    """End all servers, and the directory before them, so that none is started again."""
+    directory = directory_of(ray)
+    rows = _rows(ray, directory)
+    ray.kill(directory, no_restart=True)
+    for row in rows.values():
+        _end(ray, row.name) or _end(ray, row.ray_node)
+    ray.kill(directory_of(ray), no_restart=True)  # a supervisor that left has made another
+    return {"left": bool(rows)}
 
 
 def forget(ray: Any, name: str) -> dict[str, Any]:
@@ -93,11 +104,25 @@ def _node_of(ray: Any, record: NodeRecord) -> str:
     """Ray's id of this node. A name may be another's too, and a machine may have several nodes."""
     if record.is_guest:
         return str(ray.get_runtime_context().get_node_id())
-    wanted = (record.address, record.plan().first)
+    wanted = (record.name, record.plan().first)
     for node in ray.nodes():
-        if node["Alive"] and (node["NodeManagerAddress"], node["NodeManagerPort"]) == wanted:
+        is_here = (node["NodeName"], node["NodeManagerPort"]) == wanted and _is_local(
+            node["NodeManagerAddress"]
+        )
+        if node["Alive"] and is_here:
             return str(node["NodeID"])
-    raise RayError(f"Ray does not know the node at {record.address}, port {record.plan().first}")
+    raise RayError(f"Ray does not know the node {record.name}, port {record.plan().first}, of this machine")
+
+
+def _is_local(address: str) -> bool:
+    """Whether this machine has the address. Ray takes another one in place of 127.0.0.1."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
 
 
 def _settled(row: Row | None, here: str) -> Row | None:
@@ -139,7 +164,7 @@ def _run(folder: Path, words: list[str]) -> dict[str, Any]:
         case ["every"]:
             return every(ray, record)
         case ["down"]:
-            return down(ray, record)
+            return down_everywhere(ray) if record.is_everywhere else down(ray, record)
         case ["forget", name]:
             return forget(ray, name)
     raise RayError(f"unknown: {words}")

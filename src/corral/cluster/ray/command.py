@@ -24,7 +24,8 @@ _KEPT_SESSIONS = 3
 def ray_command(record: NodeRecord) -> list[str]:
     """`ray start` for a node, in the foreground; it ends when a process of Ray does."""
     place = (
-        ["--head", f"--port={record.head_port}", "--include-dashboard=false"]
+        # The monitor starts machines in clouds, and listens on a port that only a variable changes.
+        ["--head", f"--port={record.head_port}", "--include-dashboard=false", "--no-monitor"]
         if record.is_head
         else [f"--address={record.head}"]
     )

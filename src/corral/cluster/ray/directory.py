@@ -100,7 +100,7 @@ class Directory:
     async def _look(self, nodes: dict[str, dict[str, float]]) -> None:
         before = self._table.version
         self._alive = frozenset(nodes)
-        if lost := self._table.keep(self._alive):
+        if lost := self._table.keep(self._alive, time.monotonic()):
             _log.warning("servers are gone with their Ray nodes: %s", ", ".join(lost))
         self._tell(before)
         if self._every_node is not None:

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 # Ray's own names; those with small letters are entries of its ray_config_def.h.
-_SETTINGS = {
+SETTINGS = {
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",
     # A lost machine is noticed within some seconds; Ray's own values need half a minute. Requests do not wait for it.
     "RAY_health_check_initial_delay_ms": "5000",
     "RAY_health_check_period_ms": "1000",
@@ -43,7 +44,7 @@ def ray_environment(
     if token_file is None:
         return {**env, "RAY_USAGE_STATS_ENABLED": "0"}
     found = {name: value for name, value in env.items() if not name.startswith("RAY_")}
-    found |= {**_SETTINGS, "RAY_AUTH_TOKEN_PATH": str(token_file)}
+    found |= {**SETTINGS, "RAY_AUTH_TOKEN_PATH": str(token_file)}
     # Its TLS is set up by those who run it.
     found |= {name: env[name] for name in env if name.startswith(("RAY_TLS_", "RAY_USE_TLS"))}
     if storage is not None:

@@ -27,6 +27,10 @@ class VersionError(RayError):
     """Ray or Python differ from those of the cluster."""
 
 
+class SlowStartError(RayError):
+    """Ray has given itself up after the 30 s that it has for its start."""
+
+
 def explain(output: str, head: str) -> RayError | None:
     """The error that the output of a Ray that has ended stands for; None if it stands for none that is known."""
     if (found := explain_early(output, head)) is not None:
@@ -35,6 +39,10 @@ def explain(output: str, head: str) -> RayError | None:
         return RayError(
             "a port that Ray needs is taken: " + _last_line(output),
             hint="end the other Ray on this machine, or choose others with --port and --ports",
+        )
+    if "timed out during startup" in output:
+        return SlowStartError(
+            "Ray did not start within its 30 s", hint="is this machine very busy, or its memory full?"
         )
     if any(mark in output for mark in _AWAY):
         return unreachable(head)

@@ -22,7 +22,7 @@ from typing import Any
 from corral.cluster.ray.backoff import Backoff
 from corral.cluster.ray.command import clean_ray_folder, ray_command
 from corral.cluster.ray.environment import ray_environment
-from corral.cluster.ray.failures import explain, explain_early, unexplained
+from corral.cluster.ray.failures import SlowStartError, explain, explain_early, unexplained
 from corral.cluster.ray.library import RayError
 from corral.cluster.ray.logfile import bound_log, open_log, tail
 from corral.cluster.ray.reaching import check_reach
@@ -32,6 +32,7 @@ from corral.errors import CorralError
 
 _LOOK_S = 0.2
 _START_S = 180.0
+_FIRST_TRIES = 3
 _ASK_S = 240.0
 # Ray drains its node for 30 s when it is asked to end; without its actors there is nothing to drain.
 _RAY_END_S = 8.0
@@ -60,16 +61,17 @@ class Keeper:
         """Start, and start again, until `stop`.
 
         Raises:
-            CorralError: the first start fails.
+            CorralError: the first start fails; one that is only slow is tried again.
         """
-        is_first = True
+        tries = _FIRST_TRIES
         while not self._stopping.is_set():
             begin_s = time.monotonic()
             try:
                 self._once()
-                is_first = False
+                tries = 0
             except CorralError as error:
-                if is_first:
+                tries -= 1
+                if tries == 0 or (tries > 0 and not isinstance(error, SlowStartError)):
                     self._leave()
                     raise
                 _log.warning("the Ray node did not start: %s", error)
@@ -144,6 +146,14 @@ class Keeper:
             os.killpg(self._ray.pid, signal.SIGKILL)
         self._ray.wait()
         self._ray = None
+
+
+def environment_for(record: NodeRecord) -> dict[str, str]:
+    """What leads to the Ray of a node."""
+    if not record.is_guest:
+        return ray_environment(record.token_path)
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": record.token_file} if record.token_file else {}
+    return {**ray_environment(None), **token}
 
 
 def ask(record: NodeRecord, environment: dict[str, str], *words: str) -> dict[str, Any]:

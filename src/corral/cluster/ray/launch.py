@@ -9,12 +9,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from corral.cluster.ray.single import take
 
 LOCKED = 75  # EX_TEMPFAIL of sysexits.h
 _PR_SET_PDEATHSIG = 1
+# Defaults of Ray's worker_niceness and worker_oom_score_adjustment.
+_RAYS_NICENESS = 15
+_RAYS_OOM_SCORE = "1000"
 
 
 def die_with_parent(parent: int) -> None:
@@ -28,9 +32,21 @@ def die_with_parent(parent: int) -> None:
         sys.exit(1)
 
 
+def _be_ordinary() -> None:
+    """Undo what Ray does to its workers, where that is allowed: nice, and the first to be killed for memory."""
+    with suppress(OSError):
+        if os.getpriority(os.PRIO_PROCESS, 0) == _RAYS_NICENESS:
+            os.setpriority(os.PRIO_PROCESS, 0, 0)
+    with suppress(OSError):
+        score = Path("/proc/self/oom_score_adj")
+        if score.read_text().strip() == _RAYS_OOM_SCORE:
+            score.write_text("0")
+
+
 def main(words: list[str]) -> None:
     lock, parent, *program = words
     die_with_parent(int(parent))
+    _be_ordinary()
     descriptor = take(Path(lock))
     if descriptor < 0:
         print("another server of this node runs", file=sys.stderr)

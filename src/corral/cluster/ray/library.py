@@ -10,7 +10,7 @@ from typing import Any
 from corral.errors import CorralError
 
 NAMESPACE = "corral"
-_SUPPORTED = (2, 60)
+SUPPORTED = (2, 60)
 
 
 class RayError(CorralError):
@@ -30,8 +30,8 @@ def need_ray() -> str:
     if not found:
         raise RayError("Ray is not installed", hint="pip install 'corral[cluster]'")
     numbers = tuple(int(part) for part in re.findall(r"\d+", found)[:2])
-    if numbers != _SUPPORTED:
-        wanted = ".".join(map(str, _SUPPORTED))
+    if numbers != SUPPORTED:
+        wanted = ".".join(map(str, SUPPORTED))
         raise RayError(
             f"Ray {found} is installed; this Corral works with {wanted}", hint="pip install 'corral[cluster]'"
         )

@@ -36,6 +36,7 @@ class NodeRecord:
         head: address and port of Ray's head; its own, if `is_head`.
         is_head: this machine started the cluster.
         is_guest: Ray was there before, and is not ended with Corral.
+        is_everywhere: a guest on all nodes of that Ray.
         ports: range of the other ports of Ray, as in `20300-20399`.
         head_port: of the head, if `is_head`.
         resources: that the Ray node offers.
@@ -51,6 +52,7 @@ class NodeRecord:
     scheme: str = "http"
     is_head: bool = False
     is_guest: bool = False
+    is_everywhere: bool = False
     ports: str = ""
     head_port: int = 0
     resources: Mapping[str, float] = field(default_factory=dict)

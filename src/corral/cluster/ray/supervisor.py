@@ -55,7 +55,7 @@ class Supervisor:
         self._resources = _resources(ray, self._node)
         self._serving = Serving(self._record.order(environment), self._wakes.set)
         self._server = _thread(self._serving.run)
-        _thread(self._report)
+        self._reporter = _thread(self._report)
         _thread(self._follow)
 
     def row(self) -> dict[str, Any]:
@@ -77,17 +77,15 @@ class Supervisor:
         )
 
     def stop(self) -> bool:
-        """Leave the directory, and end the server. Whether it has ended."""
-        self._ends.set()
-        self._wakes.set()
-        self._forget()  # nothing new is sent here from now on
+        """End the server, and leave the directory. Whether the server has ended."""
+        # The server itself says that it takes nothing new; who is forgotten loses its answers under way.
         self._serving.stop()
         self._server.join(_STOP_S)
-        self._forget()  # a report may have been on its way
-        return not self._server.is_alive()
-
-    def _forget(self) -> None:
+        self._ends.set()
+        self._wakes.set()
+        self._reporter.join(_CALL_S)
         self._ray.get(directory_of(self._ray).forget.remote(self._record.name), timeout=_CALL_S)
+        return not self._server.is_alive()
 
     def _report(self) -> None:
         """Say at each change how the server is, and again and again, for a directory that has just begun."""

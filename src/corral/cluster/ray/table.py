@@ -12,6 +12,8 @@ from corral.cluster.ray.serving import Phase
 
 # A new directory does not know yet who belongs to the cluster; each supervisor reports within this time.
 GATHER_S = 15.0
+# A server whose Ray node is gone may still write the ends of its answers; a member that is taken out loses them.
+LINGER_S = 40.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _MAX_TEXT = 2000
 
@@ -85,6 +87,8 @@ class Table:
     def __init__(self, now_s: float) -> None:
         self._begin_s = now_s
         self._rows: dict[str, Row] = {}
+        # When the Ray nodes of rows were first missing, by names.
+        self._missing_s: dict[str, float] = {}
         self.version = 0
 
     def report(self, row: Row, alive: Collection[str]) -> str:
@@ -92,6 +96,7 @@ class Table:
         known = self._rows.get(row.name)
         if known is not None and known.ray_node != row.ray_node and known.ray_node in alive:
             return f"another node of the cluster is called {row.name}: {known.url}"
+        self._missing_s.pop(row.name, None)
         if known != row:
             self._rows[row.name] = row
             self.version += 1
@@ -99,14 +104,17 @@ class Table:
 
     def forget(self, name: str) -> bool:
         """Whether there was such a server."""
+        self._missing_s.pop(name, None)
         if self._rows.pop(name, None) is None:
             return False
         self.version += 1
         return True
 
-    def keep(self, alive: Collection[str]) -> list[str]:
-        """Take out the servers of Ray nodes that are gone; their names."""
-        gone = [row.name for row in self._rows.values() if row.ray_node not in alive]
+    def keep(self, alive: Collection[str], now_s: float) -> list[str]:
+        """Take out the servers of Ray nodes that have been gone for a while; their names."""
+        missing = [row.name for row in self._rows.values() if row.ray_node not in alive]
+        self._missing_s = {name: self._missing_s.get(name, now_s) for name in missing}
+        gone = [name for name, since_s in self._missing_s.items() if now_s - since_s >= LINGER_S]
         for name in gone:
             self.forget(name)
         return gone

@@ -1,0 +1,132 @@
+"""Ray nodes of tests: each with a home of its own, on one machine, run by the command line as people run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from corral.cluster.ray.command import ray_folder
+from tests.waiting import wait_until
+
+ADDRESS = "127.0.0.1"
+_SPAN = 30
+
+
+class RayNode:
+    """One node. `offset` keeps the ports of several apart; those of Linux for outgoing connections begin above."""
+
+    def __init__(self, name: str, offset: int) -> None:
+        self.name = name
+        self.home = Path(tempfile.mkdtemp(prefix="corral-ray-"))
+        base = 21_000 + os.getpid() % 40 * 200 + offset
+        self.port = base
+        self.head_port = base + 1
+        self.first = base + 10
+        self.env = {
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(("OLLAMA_", "CORRAL_", "RAY_"))
+            },
+            "HOME": str(self.home),
+            "OLLAMA_HOST": f"{ADDRESS}:{self.port}",
+            "OLLAMA_MODELS": str(self.home / "models"),
+            "OLLAMA_CLOUD_BASE_URL": "http://127.0.0.1:9",
+            "CORRAL_SPARE_ENGINE": "0",
+        }
+
+    @property
+    def ports(self) -> range:
+        return range(self.first, self.first + _SPAN)
+
+    @property
+    def folder(self) -> Path:
+        return self.home / ".corral" / "cluster"
+
+    def cluster(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run `corral cluster`."""
+        return subprocess.run(
+            [sys.executable, "-m", "corral.cli.main", "cluster", *words],
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=400,
+            check=False,
+        )
+
+    def start(self) -> subprocess.CompletedProcess[str]:
+        return self.cluster("start", "--head", f"--port={self.head_port}", *self._place())
+
+    def join(self, head: RayNode) -> subprocess.CompletedProcess[str]:
+        return self.cluster("join", f"{ADDRESS}:{head.head_port}", *self._place())
+
+    def _place(self) -> list[str]:
+        return [
+            f"--ports={self.first}-{self.first + _SPAN - 1}",
+            f"--address={ADDRESS}",
+            f"--name={self.name}",
+        ]
+
+    def take_key_of(self, other: RayNode) -> None:
+        folder = self.home / ".corral"
+        folder.mkdir(exist_ok=True)
+        shutil.copy(other.home / ".corral" / "cluster.key", folder)
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """The table, as the server of this node reads it."""
+        with suppress(OSError, ValueError):
+            return {row["name"]: row for row in json.loads((self.folder / "nodes.json").read_text())["nodes"]}
+        return {}
+
+    def row(self, name: str) -> dict[str, Any]:
+        """A server that serves, as this node sees it."""
+        wait_until(
+            lambda: self.rows().get(name, {}).get("phase") == "serving",
+            f"{name} does not serve: {self.logs()}",
+        )
+        return self.rows()[name]
+
+    def version(self) -> str:
+        with urllib.request.urlopen(f"http://{ADDRESS}:{self.port}/api/version", timeout=30) as answer:
+            found: str = json.load(answer)["version"]
+            return found
+
+    def processes(self, mark: str = "") -> list[int]:
+        """Of this node, by what their command lines have in them: each names a folder, but for Ray's workers."""
+        folders = (str(self.folder), str(ray_folder(self.folder)))
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if any(folder in words for folder in folders) and mark in words:
+                    found.append(int(path.parent.name))
+        return found
+
+    def children(self, parent: int) -> dict[int, str]:
+        """Names of processes by their ids."""
+        done = subprocess.run(
+            ["ps", "-o", "pid=,args=", "--ppid", str(parent)], capture_output=True, text=True, check=False
+        )
+        lines = (line.strip().partition(" ") for line in done.stdout.splitlines())
+        return {int(pid): words for pid, _, words in lines}
+
+    def logs(self) -> str:
+        texts = [path.read_text(errors="replace")[-2000:] for path in self.folder.glob("*.log")]
+        return "\n".join(texts)
+
+    def close(self) -> None:
+        """End it by force, if it has not ended."""
+        self.cluster("leave")
+        for pid in self.processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, 9)
+        shutil.rmtree(ray_folder(self.folder).parent, ignore_errors=True)
+        shutil.rmtree(self.home, ignore_errors=True)

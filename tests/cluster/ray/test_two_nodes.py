@@ -1,0 +1,212 @@
+"""Two Ray nodes on this machine, and what happens when parts of them die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from corral.cluster.ray.single import holder
+from tests.cluster.ray.nodes import ADDRESS, RayNode
+from tests.extras import need
+from tests.waiting import wait_until
+
+need("ray")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks for processes and sockets in /proc"),
+]
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[tuple[RayNode, RayNode]]:
+    """The head `one` and the node `two`; tests that break something leave it whole again."""
+    head, other = RayNode("one", 0), RayNode("two", 60)
+    try:
+        done = head.start()
+        assert done.returncode == 0, done.stderr + head.logs()
+        assert f"corral cluster join {ADDRESS}:{head.head_port}" in done.stdout
+        other.take_key_of(head)
+        done = other.join(head)
+        assert done.returncode == 0, done.stderr + other.logs()
+        assert "nodes: one, two" in done.stdout
+        yield head, other
+    finally:
+        other.close()
+        head.close()
+
+
+def listening() -> dict[int, int]:
+    """Ports by the inode of the socket that listens there (man 5 proc)."""
+    found = {}
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            words = line.split()
+            if words[3] == "0A":
+                found[int(words[9])] = int(words[1].rpartition(":")[2], 16)
+    return found
+
+
+def ports_of(pids: list[int]) -> set[int]:
+    sockets = listening()
+    found = set()
+    for pid in pids:
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            target = os.readlink(link) if link.is_symlink() else ""
+            if target.startswith("socket:[") and (port := sockets.get(int(target[8:-1]))):
+                found.add(port)
+    return found
+
+
+def test_both_serve_and_know_of_each_other(nodes: tuple[RayNode, RayNode]) -> None:
+    for node in nodes:
+        assert node.version()
+        rows = {name: node.row(name) for name in ("one", "two")}
+        assert {row["url"] for row in rows.values()} == {f"http://{ADDRESS}:{node.port}" for node in nodes}
+        assert all(row["resources"][f"corral_node:{name}"] == 1 for name, row in rows.items())
+        assert all(row["resources"]["corral_ram_gb"] >= 1 for row in rows.values())
+
+
+def test_secrets_are_for_their_owner(nodes: tuple[RayNode, RayNode]) -> None:
+    tokens = set()
+    for node in nodes:
+        for name in ("cluster.key", "ray.token", "cluster/node.json", "cluster/nodes.json"):
+            assert (node.home / ".corral" / name).stat().st_mode & 0o777 == 0o600, name
+        assert node.folder.stat().st_mode & 0o777 == 0o700
+        tokens.add((node.home / ".corral" / "ray.token").read_text())
+        environment = Path(f"/proc/{node.row(node.name)['pid']}/environ").read_text().split("\0")
+        assert not any(line.startswith(("RAY_", "OMP_NUM_THREADS=")) for line in environment), (
+            "it needs nothing of Ray"
+        )
+    assert len(tokens) == 1 and len(tokens.pop()) == 64
+
+
+def test_ray_listens_on_the_ports_that_were_chosen(nodes: tuple[RayNode, RayNode]) -> None:
+    """And so never on 11434, which is in Ray's own range for workers."""
+    for node in nodes:
+        raylet = next(pid for pid in node.processes("raylet/raylet"))
+        found = ports_of([*node.processes(), *node.children(raylet)])
+        assert found and found <= {*node.ports, node.head_port, node.port}, found
+        assert 11434 not in found
+
+
+def test_the_dashboard_and_usage_statistics_are_off(nodes: tuple[RayNode, RayNode]) -> None:
+    head, _ = nodes
+    assert 8265 not in ports_of(head.processes())
+    for pid in head.processes("gcs_server"):
+        environment = Path(f"/proc/{pid}/environ").read_text().split("\0")
+        assert {"RAY_USAGE_STATS_ENABLED=0", "RAY_AUTH_MODE=token"} <= set(environment)
+
+
+def test_a_wrong_key_is_refused(nodes: tuple[RayNode, RayNode]) -> None:
+    head, _ = nodes
+    stranger = RayNode("stranger", 120)
+    try:
+        stranger.take_key_of(head)
+        key = stranger.home / ".corral" / "cluster.key"
+        key.write_text(key.read_text().strip()[:-4] + "0000\n")
+        done = stranger.join(head)
+        assert done.returncode == 1 and "does not take the token of this machine" in done.stderr
+        assert "copy ~/.corral/cluster.key" in done.stderr
+        wait_until(lambda: not stranger.processes(), "processes are left")
+    finally:
+        stranger.close()
+    assert "stranger" not in head.rows()
+
+
+def test_a_taken_port_is_said(nodes: tuple[RayNode, RayNode]) -> None:
+    head, _ = nodes
+    stranger = RayNode("stranger", 120)
+    try:
+        stranger.take_key_of(head)
+        stranger.first = head.first
+        done = stranger.join(head)
+        assert (
+            done.returncode == 1 and f"port {head.first} is taken" in done.stderr and "--ports" in done.stderr
+        )
+    finally:
+        stranger.close()
+
+
+def test_a_head_that_is_not_there_is_said(nodes: tuple[RayNode, RayNode]) -> None:
+    head, _ = nodes
+    stranger = RayNode("stranger", 120)
+    try:
+        stranger.take_key_of(head)
+        done = stranger.join(stranger)
+        assert (
+            done.returncode == 1
+            and f"no Ray cluster answers at {ADDRESS}:{stranger.head_port}" in done.stderr
+        )
+    finally:
+        stranger.close()
+
+
+def test_one_node_a_home(nodes: tuple[RayNode, RayNode]) -> None:
+    done = nodes[1].join(nodes[0])
+    assert done.returncode == 1 and "has a node of a Ray cluster already" in done.stderr
+
+
+def test_a_killed_server_comes_back(nodes: tuple[RayNode, RayNode]) -> None:
+    head, other = nodes
+    before = head.row("two")
+    os.kill(before["pid"], signal.SIGKILL)
+    wait_until(lambda: head.rows()["two"]["epoch"] != before["epoch"], "it was not started again")
+    after = head.row("two")
+    assert after["pid"] != before["pid"] and after["starts"] == before["starts"] + 1
+    assert other.version() and head.row("one")["starts"] == 1
+
+
+def test_a_killed_actor_comes_back_and_there_is_one_server(nodes: tuple[RayNode, RayNode]) -> None:
+    head, other = nodes
+    before = head.row("two")
+    actor = int(Path(f"/proc/{before['pid']}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(actor, signal.SIGKILL)
+    wait_until(
+        lambda: head.rows().get("two", before)["epoch"] not in ("", before["epoch"]), "no second server"
+    )
+    after = head.row("two")
+    assert not Path(f"/proc/{before['pid']}").exists(), "the first server has ended before"
+    assert holder(other.folder / "server.lock") == after["pid"]
+    assert other.version()
+
+
+def test_a_lost_node_leaves_and_comes_back_by_itself(nodes: tuple[RayNode, RayNode]) -> None:
+    head, other = nodes
+    before = head.row("two")
+    for pid in other.processes("raylet/raylet"):
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: head.rows().get("two", before)["ray_node"] != before["ray_node"], other.logs())
+    assert head.row("two")["epoch"] != before["epoch"] and other.version()
+
+
+def test_the_others_go_on_while_the_head_is_gone(nodes: tuple[RayNode, RayNode]) -> None:
+    """The head restarts with what it knew."""
+    head, other = nodes
+    before, theirs = other.row("one"), other.row("two")
+    for pid in head.processes("gcs_server --log_dir"):
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not Path(f"/proc/{before['pid']}").exists(), "the head's server is part of its node")
+    assert other.version() and other.rows()["two"] == theirs and "one" in other.rows()
+    wait_until(lambda: other.rows().get("one", before)["epoch"] not in ("", before["epoch"]), head.logs())
+    assert other.row("one")["ray_node"] != before["ray_node"]
+    assert other.row("two") == theirs, "its server has never ended"
+
+
+def test_who_leaves_is_gone_and_may_come_again(nodes: tuple[RayNode, RayNode]) -> None:
+    head, other = nodes
+    server = head.row("two")["pid"]
+    done = other.cluster("leave")
+    assert done.returncode == 0, done.stderr
+    wait_until(lambda: set(head.rows()) == {"one"})
+    assert not Path(f"/proc/{server}").exists() and not other.processes()
+    assert not (other.folder / "node.json").exists()
+    assert other.cluster("leave").returncode == 1
+    done = other.join(head)
+    assert done.returncode == 0, done.stderr + other.logs()
+    assert head.row("two")["url"] == f"http://{ADDRESS}:{other.port}"

@@ -87,6 +87,8 @@ class Cluster:
         return server
 
     def restart(self, name: str, **env: str) -> Server:
+        """With an empty store: a server of the tests owns its folder."""
+        self.servers[name].close()
         self.servers[name] = self.start(name, **env)
         return self.servers[name]
 
@@ -132,18 +134,19 @@ class Cluster:
             self.wait_for(name)
 
     def create(self, names: str, model: str = "m", **fields: Any) -> None:
-        """Make the same model on some servers, and wait until all know it."""
+        """Make the same new model on some servers, and wait until all know it."""
+        counts = {name: self.status(name)[name]["models"] + 1 for name in names}
         for name in names:
             body = {"model": model, "template": PLAIN_TEMPLATE, "stream": False, **fields}
             self._create_on(name, body)
-        wait_until(
-            lambda: all(
-                set(names) <= set(self._nodes_of(at, model))
-                for at in self.names
-                if self[at].process.poll() is None
-            ),
-            f"not all know {model}",
-        )
+        for at in self.names:
+            if self[at].process.poll() is None:
+                wait_until(lambda at=at: self._knows(at, counts), f"{at} does not know {model}")  # type: ignore[misc]
+
+    def _knows(self, at: str, counts: dict[str, int]) -> bool:
+        """Whether a server knows of so many models on each node."""
+        nodes = self.status(at)
+        return all(nodes.get(name, {}).get("models", 0) >= count for name, count in counts.items())
 
     def _create_on(self, name: str, body: dict[str, Any]) -> None:
         path = FIXTURE
@@ -152,12 +155,6 @@ class Cluster:
             "POST", "/api/create", {**body, "files": {path.name: digest}}, {"X-Corral-Node": name}
         )
         assert status == 200, answer
-
-    def _nodes_of(self, at: str, model: str) -> list[str]:
-        for entry in json.loads(self.ask(at, "/api/tags").body)["models"]:
-            if entry["name"] == f"{model}:latest":
-                return list(entry["nodes"])
-        return []
 
     def engine_log(self, name: str) -> list[str]:
         path = self.folder / f"{name}.engine"

@@ -80,8 +80,9 @@ MAY_IMPORT = {
     "counting": "access api.http api.native api.operations metrics registry scheduler traces usage",
     "announcing": "access operations",
     "metricsdoor": "api.http operations web",
+    "modelhosting": "api.registry library store",
     "server": (
-        "announcing clustering metricsdoor "
+        "announcing clustering metricsdoor modelhosting "
         "access api.health api.http api.keys api.native api.openai api.anthropic api.responses api.systemone "
         "api.operations api.registry api.openapi api.ui counting inference library liveparts operations registry "
         "responses runner scheduler store web weights.translate workers"

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,14 +26,17 @@ from corral.api.http.routing import Surface
 from corral.api.operations.memory import MemoryLook
 from corral.cluster.choose import Rules
 from corral.cluster.directory import Directory
-from corral.cluster.membership import DnsMembers, JoinedMembers, Membership, StaticMembers
+from corral.cluster.membership import DnsMembers, JoinedMembers, Member, Membership, StaticMembers
 from corral.cluster.peers.announcing import Announcer
+from corral.cluster.peers.hands import OwnHands
 from corral.cluster.peers.peer import SILENCE_S
 from corral.cluster.peers.peers import Peers, beat_of, client_context
+from corral.cluster.peers.replicaparts import ReplicaParts
 from corral.cluster.ray.members import RayMembers
 from corral.cluster.ray.record import cluster_folder
 from corral.cluster.ray.tablefile import NAME as TABLE
 from corral.cluster.router import Router
+from corral.cluster.weights import ClusterModels
 from corral.clustervalues import is_node_name
 from corral.config import Settings
 from corral.configfile.rules import ModelRules
@@ -69,6 +72,12 @@ class Archive(Protocol):
     async def has(self, response_id: str, owner: str = "") -> bool: ...
 
 
+class Replicas(OwnHands, Protocol):
+    """What a plan for the whole cluster does here; `sizes` are those of models by full name, and block."""
+
+    def sizes(self) -> Mapping[str, int]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class NodeParts:
     """What of this server the others are told: see `OwnState`."""
@@ -81,6 +90,7 @@ class NodeParts:
     ending: Ending
     working: Working
     archive: Archive
+    replicas: Replicas
 
     def is_over(self) -> bool:
         """Whether the server is about to stop, and has nothing left to do."""
@@ -123,10 +133,16 @@ class Clustering:
             epoch=self.own.epoch,
             context=context,
         )
+        self._replicas = ReplicaParts(self.peers, parts.replicas, parts.rules)
+        self.models = ClusterModels(name, self._replicas.latest, self._member, self.key.text_for, tls=context)
         self._metrics = ClusterMetrics(self.peers)
         self._status = StatusHandlers(settings.cluster_mode, self.own, self.announcer, self.peers)
         self._watch = WatchHandler(self.announcer, parts.is_over)
         self.step = self._make_step(settings, parts)
+
+    def _member(self, node: str) -> Member | None:
+        peer = self.peers.named(node)
+        return peer.member if peer is not None else None
 
     def _heard_self(self, state: object, number: int) -> None:
         beat = beat_of(self.announcer.state, number, "")
@@ -175,7 +191,8 @@ class Clustering:
         await self.own.look()
         self.announcer.look()
         tasks = [
-            asyncio.create_task(work) for work in (self.own.run(), self.announcer.run(), self.peers.run())
+            asyncio.create_task(work)
+            for work in (self.own.run(), self.announcer.run(), self.peers.run(), *self._replicas.runs())
         ]
         try:
             yield

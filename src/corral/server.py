@@ -55,9 +55,8 @@ from corral.library.create.jobs import Jobs
 from corral.library.create.local import LocalFiles
 from corral.library.create.service import Creator
 from corral.library.models import Library
+from corral.library.own_replicas import OwnReplicas
 from corral.library.pull import Puller
-from corral.library.pull_through import PullThrough
-from corral.library.registry_server import Hosting
 from corral.library.verify import Verifier
 from corral.lifetime import Lifetime
 from corral.listening import BACKLOG, connection_limit, raise_descriptor_limit, steer_to_successor
@@ -65,6 +64,7 @@ from corral.liveparts import live_parts
 from corral.logs import set_up_logging
 from corral.loopguard import LoopGuard
 from corral.metricsdoor import MetricsDoor
+from corral.modelhosting import open_registry
 from corral.operations.doors import Door, open_doors, open_metrics_doors
 from corral.operations.entrance import Entrance, announce_page, open_certificates, own_url
 from corral.operations.health import Health, check_engine_exists
@@ -83,7 +83,6 @@ from corral.scheduler.loop import Scheduler
 from corral.store.folder import check_models_folder
 from corral.store.models import ModelStore
 from corral.store.prune import prepare_store
-from corral.store.uploads import UploadStore
 from corral.types import Report
 from corral.web.server import WebServer
 from corral.weights.translate.cache import TranslatedFiles
@@ -337,9 +336,7 @@ def _assemble(
         max_age_s=settings.responses_max_age_ns // _NS_PER_S,
         max_bytes=settings.responses_max_bytes,
     )
-    registry = None
-    if settings.registry_mode != "off" and "registry" not in settings.surfaces_off:
-        registry = _registry(settings, store, puller, access)
+    registry = open_registry(settings, store, puller, access)
 
     keyring = Keyring(settings.keys_db or default_database())
     if settings.auth_mode != "off":
@@ -361,8 +358,13 @@ def _assemble(
     operations = counting.surface(journal, watching, keyring)
     described = _surfaces(services, archive, keys, operations, off, settings.tool_origins)
     surfaces = [each for each in described if each.name not in off]
-    node = NodeParts(store, scheduler, journal, gpus.read, profiles.rules, health, watching.live, archive)
+    replicas = OwnReplicas(store, puller, services.inference)
+    node = NodeParts(
+        store, scheduler, journal, gpus.read, profiles.rules, health, watching.live, archive, replicas
+    )
     clustering = open_clustering(settings, node, doors, counting)
+    if clustering is not None and settings.takes_weights_from_peers:
+        puller.use_peers(clustering.models)
     app = _app(settings, surfaces, counting, watching, registry, keyring, spent, doors, clustering)
     metrics_app = None
     if side_doors:
@@ -486,14 +488,3 @@ def _account(settings: Settings) -> Account:
     from corral.registry.account import Account  # imports TLS, so only when needed
 
     return Account(settings.cloud_base_url, default_key_path())
-
-
-def _registry(settings: Settings, store: ModelStore, puller: Puller, access: BlobAccess) -> Registry:
-    hosting = Hosting(store, access)
-    uploads = UploadStore(settings.models_dir / "corral-uploads", store.blobs)
-    mirror = None
-    if settings.is_pull_through and not (settings.is_offline or settings.is_read_only):
-        trusted = settings.registry_trusted_hosts
-        mirror = PullThrough(store, hosting, puller, puller.open_gateway, trusted_hosts=trusted)
-    may_push = settings.registry_mode == "push" and not settings.is_read_only
-    return Registry(hosting, store.blobs, uploads, may_push=may_push, mirror=mirror)

@@ -76,6 +76,18 @@ def test_it_is_off_unless_asked_for(server: Server) -> None:
     assert ask(server, "GET", "/v2/").status == 404
 
 
+def test_a_blob_has_a_length_alone(hub: Server) -> None:
+    """Not chunks besides: some clients take one of the two, others refuse."""
+    manifest = json.loads(ask(hub, "GET", "/v2/library/m/manifests/latest").body)
+    path = f"/v2/library/m/blobs/{manifest['layers'][0]['digest']}"
+    size = manifest["layers"][0]["size"]
+    for method, headers, count in (("GET", {}, size), ("HEAD", {}, size), ("GET", {"Range": "bytes=3-9"}, 7)):
+        answer = ask(hub, method, path, **headers)
+        assert answer.headers["content-length"] == str(count)
+        assert "transfer-encoding" not in answer.headers
+        assert len(answer.body) == (0 if method == "HEAD" else count)
+
+
 def test_a_model_can_be_read(hub: Server) -> None:
     """Version check, catalog, tags, manifest by tag and digest, blobs."""
     assert ask(hub, "GET", "/v2/").status == 200

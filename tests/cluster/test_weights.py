@@ -195,6 +195,25 @@ def test_a_node_that_lost_its_weights(tmp_path: Path) -> None:
     run(work)
 
 
+def test_a_file_that_ends_too_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It loses its end while it is sent: the answer is broken off, and the rest comes from elsewhere."""
+
+    async def work() -> None:
+        async with Nodes(tmp_path, "abc") as nodes:
+            manifest = nodes["a"].add(WEIGHTS)
+            nodes["b"].add(WEIGHTS)
+            digest = manifest.layers[0].digest
+
+            with nodes["a"].store.blobs.path(digest).open("r+b") as file:
+                file.truncate(3 << 20)
+            sizes = {layer.digest: layer.size_bytes for layer in (*manifest.layers, manifest.config)}
+            monkeypatch.setattr(nodes["a"].store.blobs, "size_bytes", sizes.__getitem__)
+            assert (await nodes["c"].pull())[-1] == {"status": "success"}
+            assert nodes["c"].blob(digest) == WEIGHTS
+
+    run(work)
+
+
 def test_wrong_bytes_everywhere(tmp_path: Path) -> None:
     """An error, and no model; the name is as free as it was."""
 

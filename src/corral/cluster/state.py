@@ -75,6 +75,7 @@ def line_of(state: NodeState, *, has_models: bool) -> bytes:
                 "running": model.running,
                 "waiting": model.waiting,
                 "loading": model.is_loading,
+                "memory": model.memory_bytes,
             }
             for model in state.loaded.values()
         ],
@@ -141,6 +142,7 @@ def _loaded(value: object) -> LoadedModel:
         running=_count(value.get("running")),
         waiting=_count(value.get("waiting")),
         is_loading=value.get("loading") is True,
+        memory_bytes=_count(value.get("memory")),
     )
 
 

@@ -39,20 +39,21 @@ _CHUNK_BYTES = 1 << 20
 class Puller:
     """Downloads models into the store, and uploads them to registries."""
 
-    def __init__(
-        self, settings: Settings, store: ModelStore, creator: Creator, peers: PeerModels | None = None
-    ) -> None:
-        """`peers` are the other servers of a cluster, which are asked before any registry."""
+    def __init__(self, settings: Settings, store: ModelStore, creator: Creator) -> None:
         self._settings = settings
         self._store = store
         self._creator = creator
-        self._peers = peers
+        self._peers: PeerModels | None = None
         self._gateway: Gateway | None = None
         self.counts = TransferCounts()
 
     def parse(self, text: str) -> ModelName:
         """Raises InvalidRequestError, InvalidModelNameError."""
         return ModelName.parse(pull_text(parse_ref(text)))
+
+    def use_peers(self, peers: PeerModels) -> None:
+        """Ask the other servers of a cluster before any registry. Before the first pull."""
+        self._peers = peers
 
     async def pull(self, name: ModelName, report: Report, request: TransferRequest | None = None) -> None:
         """Pull a model into the store. Cancelling only ends the download if no other caller waits for it.

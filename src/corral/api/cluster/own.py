@@ -104,18 +104,19 @@ class OwnState:
         )
 
     def _loaded(self) -> dict[str, LoadedModel]:
-        digests = {info.name: info.manifest_digest for info in self._loads.loaded()}
+        infos = {info.name: info for info in self._loads.loaded()}
         waiting: dict[str, int] = {}
         for name in self._loads.waiting():
             waiting[name] = waiting.get(name, 0) + 1
         found: dict[str, LoadedModel] = {}
         for state in self._loads.states():
-            if digest := digests.get(state.name):
-                found[digest] = LoadedModel(
-                    digest,
+            if info := infos.get(state.name):
+                found[info.manifest_digest] = LoadedModel(
+                    info.manifest_digest,
                     max(state.slot_count, 1),
                     state.running_count,
                     state.waiting_count + waiting.pop(state.name, 0),
+                    memory_bytes=info.size_bytes,
                 )
         for name, _share in self._loads.loading():
             digest = self._digest_of(name)

@@ -368,10 +368,16 @@ class Exchange:
         self._call.end()
 
     async def start_stream(
-        self, content_type: str, status: int = 200, headers: Sequence[tuple[bytes, bytes]] = ()
+        self,
+        content_type: str,
+        status: int = 200,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        *,
+        size_bytes: int | None = None,
     ) -> None:
+        """Begin an answer that `write` continues. With `size_bytes`, exactly so many bytes follow before its end."""
         content = (b"content-type", content_type.encode("ascii"))
-        self._start(status, [content, *headers, *self.extra_headers], None)
+        self._start(status, [content, *headers, *self.extra_headers], size_bytes)
 
     async def write(self, data: bytes) -> None:
         """Send a piece of a stream at once; waits while the client does not read."""

@@ -113,14 +113,13 @@ class ModelHandlers:
         else:
             # Ollama's client asks for the whole blob only to learn from this header where to get its parts.
             headers.append((b"location", absolute(exchange, exchange.path)))
-        headers.append((b"content-length", b"%d" % (last - first + 1)))
-        status = 200 if span is None else 206
+        status, count = 200 if span is None else 206, last - first + 1
         if exchange.method == "HEAD":
-            await exchange.start_stream(_OCTETS, status, headers)
+            await exchange.start_stream(_OCTETS, status, headers, size_bytes=count)
             await exchange.end_stream()
             return
-        with self._turn(exchange, last - first + 1) as limit_s:
-            await exchange.start_stream(_OCTETS, status, headers)
+        with self._turn(exchange, count) as limit_s:
+            await exchange.start_stream(_OCTETS, status, headers, size_bytes=count)
             await exchange.run_watched(_send(exchange, blob, first, last, limit_s))
 
     @contextmanager
@@ -161,22 +160,31 @@ async def _send_file(path: Path, first: int, last: int, write: Write) -> None:
 async def _send(
     exchange: Exchange, blob: GrowingBlob, first: int, last: int, limit_s: float | None = None
 ) -> None:
-    """Send what comes. A client sees by the promised length that a reply ended too early.
+    """Send what comes. A reply that ends too early is broken off, so that the client sees it.
 
     `limit_s`: a client that takes longer to read a piece is left.
     """
+    left = last - first + 1
 
     async def write(data: bytes) -> None:
+        nonlocal left
+        left -= len(data)
+        if limit_s is None:
+            await exchange.write(data)
+            return
         async with asyncio.timeout(limit_s):
             await exchange.write(data)
 
     try:
-        await blob.send(first, last, write if limit_s else exchange.write)
+        await blob.send(first, last, write)
     except CorralError as error:
         _log.warning("blob cut off path=%s error=%s", exchange.path, error)
         return
     except TimeoutError:
         _log.warning("blob cut off path=%s error=the peer does not read", exchange.path)
+        return
+    if left:
+        _log.warning("blob cut off path=%s error=the file ends too early", exchange.path)
         return
     await exchange.end_stream()
 

@@ -19,6 +19,7 @@ from corral.api.registry import protocol
 from corral.api.registry.models import ModelHandlers
 from corral.api.registry.protocol import Resource
 from corral.api.registry.uploads import UploadHandlers
+from corral.caller import Scope
 from corral.errors import CorralError
 from corral.library.pull_through import PullThrough
 from corral.library.registry_server import Hosting
@@ -43,11 +44,13 @@ class Registry:
         may_push: bool,
         mirror: PullThrough | None = None,
         turns: UploadTurns | None = None,
+        scope: Scope = "registry:pull",
     ) -> None:
+        """`scope` is what a key needs to pull."""
         self._may_push = may_push
         models = ModelHandlers(hosting, blobs, mirror, turns)
         self.close = models.close
-        self.routes = _read_routes(models)
+        self.routes = _read_routes(models, scope)
         if may_push:
             self.routes += _write_routes(models, UploadHandlers(uploads, blobs, hosting.access))
         self._table: dict[tuple[str, str], Route] = {}
@@ -79,9 +82,9 @@ class Registry:
         await exchange.respond(405, body, JSON_UTF8, [(b"allow", ", ".join(allowed).encode())])
 
 
-def _read_routes(models: ModelHandlers) -> tuple[Route, ...]:
+def _read_routes(models: ModelHandlers, scope: Scope) -> tuple[Route, ...]:
     """What every machine may do."""
-    route = partial(Route, "GET HEAD", scope="registry:pull", answers=ANYTHING)
+    route = partial(Route, "GET HEAD", scope=scope, answers=ANYTHING)
     name = "/v2/:repository"
     return (
         route("/v2/", _serving(models.root), "Whether this is a registry"),

@@ -116,4 +116,13 @@ CLUSTER_SETTINGS: tuple[Setting, ...] = (
         "true",
         "Look for models at the other servers before a registry is asked",
     ),
+    Setting(
+        "CORRAL_CLUSTER_RPC",
+        "cluster.rpc",
+        "wants_rpc",
+        settingvalues.boolean,
+        "false",
+        "Spread a model over several machines with llama.cpp's RPC; the server does not start with it, because no "
+        "engine of Corral has that: a model has to fit on one machine",
+    ),
 )

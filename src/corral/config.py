@@ -128,6 +128,7 @@ class Settings:
     cluster_imbalance_rel: float = 1.5
     cluster_retries: int = 2
     takes_weights_from_peers: bool = True
+    wants_rpc: bool = False
     registry_mode: str = "off"
     is_pull_through: bool = False
     cloud_base_url: str = "https://ollama.com:443"

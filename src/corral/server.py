@@ -76,6 +76,7 @@ from corral.registry.key import default_key_path, ensure_key
 from corral.responses.store import ResponseArchive
 from corral.runner.engines.automatic import Resolved, choice_of, gpus_of, resolve_engine
 from corral.runner.engines.gpus import EngineGPUs
+from corral.runner.engines.rpc import check_rpc
 from corral.runner.factory import EngineFactory
 from corral.runner.prompt_states import PromptStates
 from corral.runner.spare import Spare
@@ -156,6 +157,7 @@ def choose_engine(settings: Settings) -> Resolved:
         CorralError: it does not exist.
     """
     resolved = resolve_engine(settings, home_folder())
+    check_rpc(resolved.engine, is_wanted=settings.wants_rpc)
     for note in resolved.notes:
         _log.warning(note)
     if resolved.is_automatic and resolved.devices:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.cluster.agreement import agreed_digest, disagreements
+from corral.cluster.agreement import agreed_digest, digest_to_ask_for, disagreements
 from corral.cluster.directory import Directory, Heartbeat
 from corral.cluster.membership import Member
 from corral.cluster.view import Health, NodeView, View
@@ -39,6 +39,24 @@ def view_of(**digests: str) -> View:
 )
 def test_the_one_that_most_nodes_have(digests: dict[str, str], agreed: str) -> None:
     assert agreed_digest(view_of(**digests), M) == agreed
+
+
+def test_what_requests_ask_for() -> None:
+    """The one that holds, where nodes differ and one of those that have it takes requests."""
+    assert digest_to_ask_for(view_of(a=TWO, b=ONE, c=ONE), M) == ONE
+    assert digest_to_ask_for(view_of(a=""), M) == ""
+    view = view_of(a=TWO, b=ONE, c=ONE)
+    for change in ({"is_draining": True}, {"is_open": True}):
+        one = {**view.nodes, "b": replace(view.nodes["b"], **change)}  # type: ignore[arg-type]
+        assert digest_to_ask_for(View(one), M) == ONE
+        both = {**one, "c": replace(view.nodes["c"], **change)}  # type: ignore[arg-type]
+        assert digest_to_ask_for(View(both), M) == ""
+    directory = Directory("a")
+    for name in "ab":
+        directory.heard(Heartbeat(name, "e", 1, models={M: ONE}), 0.0)
+    assert digest_to_ask_for(directory.view(0.0), M) == ""
+    directory.heard(Heartbeat("b", "e", 2, models={M: TWO}), 0.0)
+    assert digest_to_ask_for(directory.view(0.0), M) == ONE
 
 
 def test_only_nodes_that_are_heard_count() -> None:

@@ -2,7 +2,8 @@
 
 The one that most nodes have that are heard; of several, the one whose first node by name comes first. So all gateways
 say the same, and a node that has pulled something newer, or made something of its own, is in the minority until the
-others follow. Nothing is overwritten for that: what another node has stays, and answers requests that go there.
+others follow. Requests go to nodes that have what holds, as long as one of them takes any. Nothing is overwritten for
+that: what another node has stays there.
 """
 
 from __future__ import annotations
@@ -35,6 +36,20 @@ def nodes_by_digest(view: View, model: str) -> dict[str, list[str]]:
 def agreed_digest(view: View, model: str) -> str:
     """The digest that holds for a full name; empty: no node has the model."""
     return _winner(nodes_by_digest(view, model))
+
+
+def digest_to_ask_for(view: View, model: str) -> str:
+    """What a request for a full name has to get; empty: whatever a node has.
+
+    Nodes that all have the same are not looked at. Where no node with the right one takes requests, another answer is
+    better than none.
+    """
+    holders = None if view.models is None else view.models.get(model)
+    if holders is not None and len(holders.digests) < 2:
+        return ""
+    nodes = nodes_by_digest(view, model)
+    found = _winner(nodes)
+    return found if any(view.nodes[node].is_usable() for node in nodes.get(found, ())) else ""
 
 
 def disagreements(view: View) -> list[Disagreement]:

@@ -6,15 +6,18 @@ import asyncio
 from dataclasses import dataclass, replace
 from time import perf_counter
 
+import orjson
+
 from corral import allowance, requestfacts
 from corral.allowance import Reservation
-from corral.api.cluster.forwarding import Passed, Sending, pass_on, target_of
+from corral.api.cluster.forwarding import SHORTAGE, Passed, Sending, pass_on, target_of
 from corral.api.cluster.glance import Glance
 from corral.api.cluster.hopping import NODE
 from corral.api.cluster.measures import ClusterMetrics
 from corral.api.http.exchange import Exchange
 from corral.api.http.routing import Handler
 from corral.cluster.choose import candidates, is_free
+from corral.cluster.fitting import memory_hint
 from corral.cluster.peers.peers import Peers
 from corral.cluster.retries import MAX_KEPT_BYTES, Attempt, may_retry
 from corral.cluster.router import Routed
@@ -128,7 +131,8 @@ class Attempts:
         except _ElsewhereError:
             return Passed(RunnerExitedError("the engine stopped"), _STATUS_BUSY)
         except _ELSEWHERE as error:
-            if exchange.is_started or not may_go_on:
+            is_shortage = isinstance(error, InsufficientMemoryError)
+            if exchange.is_started or not (may_go_on or is_shortage):
                 raise
             return Passed(error, _STATUS_BUSY)
         finally:
@@ -211,10 +215,32 @@ class Attempts:
                 f"no server of the cluster can take a request for {self._glance.model!r} at this moment",
                 hint="corral cluster status shows why; try again in a moment",
             )
+        if (short := shortage_of(passed)) is not None:
+            hint = memory_hint(self._router.view(_now()), short.needed_bytes)
+            raise InsufficientMemoryError(
+                str(short),
+                needed_bytes=short.needed_bytes,
+                free_bytes=short.free_bytes,
+                hint="; ".join(part for part in (short.hint, hint) if part),
+            )
         if passed.error is not None:
             raise passed.error
         kind = passed.content_type or None
         await self._exchange.respond(passed.status, passed.body, kind, passed.headers)
+
+
+def shortage_of(passed: Passed) -> InsufficientMemoryError | None:
+    """The error of a node that had no memory for a load, if that is what was left of a request."""
+    if passed.error is not None:
+        return passed.error if isinstance(passed.error, InsufficientMemoryError) else None
+    if passed.kind != SHORTAGE:
+        return None
+    try:
+        found = orjson.loads(passed.body)["error"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    text = found.get("message") if isinstance(found, dict) else found
+    return InsufficientMemoryError(text, needed_bytes=0, free_bytes=0) if isinstance(text, str) else None
 
 
 def _reason(passed: Passed) -> str:

@@ -31,6 +31,7 @@ _MAY_PASS_ELSEWHERE = frozenset(
         "ServerStoppingError",
     }
 )
+SHORTAGE = "InsufficientMemoryError"
 _STATUS_MISSING = 404
 _STATUS_BUSY = 503
 
@@ -48,6 +49,8 @@ class Passed:
     headers: Headers = field(default_factory=list)
     body: bytes = b""
     content_type: str = ""
+    # The class of the error that the node answered.
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +132,11 @@ def _check(peer: Peer, answer: Answer) -> None:
 
 def _is_good(answer: Answer, sending: Sending) -> bool:
     """Whether the answer is for the client, as far as its head says."""
-    if answer.status < 400 or not sending.may_go_elsewhere:
+    if answer.status < 400:
         return True
     usage = Usage(header_of(answer.headers, USAGE))
+    if not sending.may_go_elsewhere:
+        return usage.error != SHORTAGE  # the gateway knows where there is more memory
     return not (
         answer.status in (502, _STATUS_BUSY, 429, _STATUS_MISSING) or usage.error in _MAY_PASS_ELSEWHERE
     )
@@ -149,6 +154,7 @@ async def _failed(answer: Answer) -> Passed:
         answer_headers(answer.headers),
         body,
         header_of(answer.headers, b"content-type"),
+        usage.error,
     )
 
 

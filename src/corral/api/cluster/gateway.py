@@ -14,10 +14,11 @@ from corral import caller, requestfacts
 from corral.api.cluster.attempts import Attempts, Sender
 from corral.api.cluster.changes import Changes
 from corral.api.cluster.glance import NOTHING, Glance, glance_at, unpacked_body
-from corral.api.cluster.names import full_name, holders_of, node_asked_for
+from corral.api.cluster.names import full_name, node_asked_for
 from corral.api.cluster.stored import StoredResponses
 from corral.api.http.exchange import Exchange
 from corral.api.http.routing import Handler, Route
+from corral.cluster.agreement import agreed_digest, digest_to_ask_for
 from corral.cluster.keys import Prompt, prompt_of, seed_of
 from corral.cluster.view import View, Wanted
 
@@ -77,9 +78,11 @@ class Gateway:
         node = node_asked_for(exchange, view)
         if not node and glance.previous:
             node = await self._stored.node_of(exchange, glance.previous)
-        prompt = self._prompt(glance, next(iter(holders_of(name, view).values()), ""))
+        digest = "" if node else digest_to_ask_for(view, name)
+        prompt = self._prompt(glance, digest or _digest_of(name, node, view))
         return Wanted(
             model=name,
+            digest=digest,
             keys=prompt.keys,
             answers=prompt.answers,
             session=(exchange.header(_SESSION) or glance.session)[:_MAX_SESSION_CHARS],
@@ -92,3 +95,9 @@ class Gateway:
             return Prompt()
         seed = seed_of(digest, salt=caller.current().key_id if self._prompts.per_key else "")
         return prompt_of(seed, glance.pieces, block=self._prompts.block, max_blocks=self._prompts.max_blocks)
+
+
+def _digest_of(name: str, node: str, view: View) -> str:
+    """What answers: what the node has that is asked for, else what any has."""
+    known = view.nodes.get(node)
+    return known.models.get(name, "") if known is not None else agreed_digest(view, name)

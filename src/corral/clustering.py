@@ -136,7 +136,9 @@ class Clustering:
         self._replicas = ReplicaParts(self.peers, parts.replicas, parts.rules)
         self.models = ClusterModels(name, self._replicas.latest, self._member, self.key.text_for, tls=context)
         self._metrics = ClusterMetrics(self.peers)
-        self._status = StatusHandlers(settings.cluster_mode, self.own, self.announcer, self.peers)
+        self._status = StatusHandlers(
+            settings.cluster_mode, self.own, self.announcer, self.peers, self._replicas.replicator
+        )
         self._watch = WatchHandler(self.announcer, parts.is_over)
         self.step = self._make_step(settings, parts)
 

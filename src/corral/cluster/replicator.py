@@ -76,7 +76,9 @@ class Replicator:
         self._reminded: dict[tuple[str, str], float] = {}
         self._said: set[str] = set()
         self.is_leading = False
+        # By full name.
         self.wanted: dict[str, int] = {}
+        self.digests: dict[str, str] = {}
         # Of the last load of each model on each node.
         self.problems: dict[tuple[str, str], str] = {}
 
@@ -99,6 +101,7 @@ class Replicator:
         """Look once, and begin what is to be done."""
         view, now_s, wall_s = self._view(), self._now_s(), self._wall_s()
         managed = self._managed(view)
+        self.digests = {model.model: model.digest for model in managed}
         counts = {model.model: demand_of(view, model.digest) for model in managed}
         self._demand.note({name: found.running + found.waiting for name, found in counts.items()}, wall_s)
         self.wanted = self._scaler.wanted(view, managed, now_s, daily=self._demand.busiest(wall_s))

@@ -8,7 +8,7 @@ from corral.api.http.exchange import NDJSON
 from corral.api.http.limits import SMALL_BODY
 from corral.api.http.routing import Handler, Route, Scope, Surface
 from corral.api.native.answers import ERROR
-from corral.api.reading.schema import ANYTHING, BOOLEAN, INTEGER, STRING, Answer, array_of, object_of
+from corral.api.reading.schema import ANYTHING, BOOLEAN, INTEGER, OBJECT, STRING, Answer, array_of, object_of
 
 _NODE = object_of(
     "url standing health",
@@ -39,7 +39,22 @@ _NODE = object_of(
     clock_skew_ms=INTEGER,
     silent_ms=INTEGER,
 )
-_CLUSTER = Answer("Cluster", object_of("mode name nodes", mode=STRING, name=STRING, nodes=array_of(_NODE)))
+_REPLICAS = object_of(
+    "model wanted nodes", model=STRING, wanted=INTEGER, nodes=array_of(STRING), problems=array_of(STRING)
+)
+_CONFLICT = object_of("model digest nodes", model=STRING, digest=STRING, nodes=OBJECT)
+_CLUSTER = Answer(
+    "Cluster",
+    object_of(
+        "mode name nodes",
+        mode=STRING,
+        name=STRING,
+        nodes=array_of(_NODE),
+        planner=STRING,
+        replicas=array_of(_REPLICAS),
+        conflicts=array_of(_CONFLICT),
+    ),
+)
 _DONE = Answer("Done", object_of("status", status=STRING))
 
 

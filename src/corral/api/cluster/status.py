@@ -12,6 +12,8 @@ from corral.api.http.exchange import JSON_UTF8, Exchange
 from corral.cluster.peers.announcing import Announcer
 from corral.cluster.peers.peer import Peer, Standing
 from corral.cluster.peers.peers import Peers
+from corral.cluster.plans import plan_facts
+from corral.cluster.replicator import Replicator
 from corral.cluster.state import NodeState
 from corral.cluster.view import NodeView
 from corral.errors import NodeError, NodeNotFoundError
@@ -26,9 +28,12 @@ PEER_PATH = "/api/cluster/peer"
 
 
 class StatusHandlers:
-    """`changed` has what was just decided told to the other nodes."""
+    """`changed` has what was just decided told to the other nodes. `replicator` plans where models are loaded."""
 
-    def __init__(self, mode: str, own: OwnState, announcer: Announcer, peers: Peers) -> None:
+    def __init__(
+        self, mode: str, own: OwnState, announcer: Announcer, peers: Peers, replicator: Replicator
+    ) -> None:
+        self._replicator = replicator
         self._mode = mode
         self._own = own
         self._announcer = announcer
@@ -41,6 +46,7 @@ class StatusHandlers:
         nodes = [_node(me, view.nodes.get(me.name), url="", standing="self", problem="")]
         nodes += [_peer(peer, view.nodes.get(_name(peer))) for peer in self._peers]
         found = {"mode": self._mode, "name": self._own.name, "nodes": nodes}
+        found |= plan_facts(self._replicator, view, _is_visible)
         await exchange.respond(200, encode(found), JSON_UTF8)
 
     async def drain(self, exchange: Exchange) -> None:

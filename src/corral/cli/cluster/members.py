@@ -14,6 +14,7 @@ from corral.errors import CorralError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 _MISSING = 404
@@ -38,6 +39,19 @@ def status(arguments: Arguments) -> None:
     for node in found["nodes"]:
         if problem := node.get("problem"):
             print(f"{safe(node.get('name') or node['url'])}: {safe(problem)}", file=sys.stderr)
+    for line in _plan(found):
+        print(safe(line))
+
+
+def _plan(found: dict[str, Any]) -> Iterator[str]:
+    """What is wanted of models, and what is in the way."""
+    for each in found.get("replicas", []):
+        nodes = ", ".join(each["nodes"]) or "no node"
+        yield f"{each['model']}: {len(each['nodes'])} of {each['wanted']} wanted in memory, on {nodes}"
+        yield from each.get("problems", [])
+    for each in found.get("conflicts", []):
+        nodes = "; ".join(f"{digest[:12]} on {', '.join(names)}" for digest, names in each["nodes"].items())
+        yield f"{each['model']} is not the same model everywhere ({nodes}); {each['digest'][:12]} is used"
 
 
 def act(arguments: Arguments) -> None:

@@ -9,7 +9,7 @@ The order of what counts, each only among the nodes that the one before it left:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -94,42 +94,46 @@ def takes(node: NodeView, wanted: Wanted) -> bool:
 
 def pool_of(view: View, wanted: Wanted) -> Pool:
     """Those that have the model in memory; or those that would load it sooner than a place is free there."""
-    on_nodes, off_nodes = _holders(view, wanted)
-    on = _candidates(on_nodes, wanted)
+    held = _holders(view, wanted.model)
+    on = _candidates(_nodes(view, held.on), wanted)
     if not on:
-        return Pool(_candidates(off_nodes, wanted))
+        return Pool(_candidates(_nodes(view, held.off), wanted))
     wait_s = min(candidate.load.wait_s for candidate in on)
-    quicker = [node for node in off_nodes if _loads_within(node, wanted, wait_s)] if wait_s else []
-    if quicker:
-        return Pool(_candidates(quicker, wanted), is_part=True)
-    return Pool(on, is_on=True, is_part=bool(off_nodes))
+    if wait_s:
+        quicker = [node for node in _nodes(view, held.off) if _loads_within(node, wanted, wait_s)]
+        if quick := _candidates(quicker, wanted):
+            return Pool(quick, is_part=True)
+    return Pool(on, is_on=True, is_part=any(takes(node, wanted) for node in _nodes(view, held.off)))
 
 
 def _loads_within(node: NodeView, wanted: Wanted, seconds: float) -> bool:
     """Whether it has room for a load, and the load takes less than this."""
-    digest = node.models[wanted.model]
-    return node.free_bytes >= wanted.needs_bytes and load_seconds(node, digest, wanted.needs_bytes) < seconds
+    if node.free_bytes < wanted.needs_bytes:
+        return False
+    return load_seconds(node, node.models[wanted.model], wanted.needs_bytes) < seconds
 
 
-def _holders(view: View, wanted: Wanted) -> tuple[list[NodeView], list[NodeView]]:
-    """Nodes that can take the request: those that have the model in memory, and the others; each sorted by name."""
-    if view.models is None:
-        on: list[NodeView] = []
-        off: list[NodeView] = []
-        for name in sorted(view.nodes):
-            node = view.nodes[name]
-            digest = node.models.get(wanted.model)
-            if digest is not None:
-                (on if node.is_on(digest) else off).append(node)
-    else:
-        held = view.models.get(wanted.model, _NOBODY)
-        on, off = ([view.nodes[name] for name in names] for names in (held.on, held.off))
-    return [node for node in on if takes(node, wanted)], [node for node in off if takes(node, wanted)]
+def _holders(view: View, model: str) -> Holders:
+    if view.models is not None:
+        return view.models.get(model, _NOBODY)
+    having = [node for _, node in sorted(view.nodes.items()) if model in node.models]
+    on = [node.id for node in having if node.is_on(node.models[model])]
+    return Holders(tuple(on), tuple(node.id for node in having if node.id not in on))
+
+
+def _nodes(view: View, names: Iterable[str]) -> Iterator[NodeView]:
+    """Nobody looks at all of them unless there is need."""
+    return (view.nodes[name] for name in names)
 
 
 def _candidates(nodes: Iterable[NodeView], wanted: Wanted) -> list[Candidate]:
+    """Those that can take the request."""
     model, needs_bytes = wanted.model, wanted.needs_bytes
-    return [Candidate(node, load_of(node, node.models[model], needs_bytes)) for node in nodes]
+    return [
+        Candidate(node, load_of(node, node.models[model], needs_bytes))
+        for node in nodes
+        if takes(node, wanted)
+    ]
 
 
 def _warm(
@@ -214,7 +218,8 @@ def _reason(pool: Pool, *, was_warm: bool) -> Why:
 
 def candidates(view: View, wanted: Wanted) -> list[Candidate]:
     """All nodes that can take the request."""
-    return [candidate for nodes in _holders(view, wanted) for candidate in _candidates(nodes, wanted)]
+    held = _holders(view, wanted.model)
+    return _candidates(_nodes(view, (*held.on, *held.off)), wanted)
 
 
 def is_free(view: View, wanted: Wanted) -> bool:

@@ -63,7 +63,7 @@ class CountedTurns(UploadTurns):
 class Node:
     """One node; `cluster` has all by name."""
 
-    def __init__(self, name: str, folder: Path, cluster: dict[str, Node], registry: str) -> None:
+    def __init__(self, name: str, folder: Path, cluster: dict[str, Node], registry: str, **env: str) -> None:
         self.name = name
         self.key = KEY
         self.cluster = cluster
@@ -74,6 +74,7 @@ class Node:
                 "OLLAMA_MODELS": str(folder / name),
                 "CORRAL_DEFAULT_REGISTRY": registry,
                 "CORRAL_PULL_RETRY_DELAY": "10ms",
+                **env,
             }
         )
         models = ClusterModels(name, self.view, self._member, lambda _url: self.key)
@@ -158,10 +159,12 @@ async def check_key(exchange: Exchange, following: Handler) -> None:
 class Nodes:
     """All of them, as an asynchronous context."""
 
-    def __init__(self, folder: Path, names: Sequence[str], registry: str = "http://127.0.0.1:9") -> None:
+    def __init__(
+        self, folder: Path, names: Sequence[str], registry: str = "http://127.0.0.1:9", **env: str
+    ) -> None:
         self.all: dict[str, Node] = {}
         for name in names:
-            self.all[name] = Node(name, folder, self.all, registry)
+            self.all[name] = Node(name, folder, self.all, registry, **env)
 
     async def __aenter__(self) -> dict[str, Node]:
         for node in self.all.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from math import ceil, log2
 from pathlib import Path
@@ -13,6 +14,8 @@ from corral.api.registry import models
 from corral.digest import Digest
 from corral.errors import CorralError
 from corral.library.pull_through import Write
+from corral.store.changes import anchor_of
+from corral.store.manifests import LIST_MEDIA_TYPE, MANIFEST_MEDIA_TYPE
 from tests.cluster.nodes import NAME, Node, Nodes
 from tests.doubles.odd_registry import OddRegistry
 from tests.registry.conftest import noise
@@ -246,6 +249,49 @@ def test_another_key(tmp_path: Path) -> None:
                 assert registry.sent_bytes() > len(WEIGHTS)
         finally:
             registry.close()
+
+    run(work)
+
+
+def test_offline(tmp_path: Path) -> None:
+    """Other nodes are asked, and nobody else."""
+
+    async def work() -> None:
+        registry = OddRegistry()
+        try:
+            async with Nodes(tmp_path, "ab", registry.base, CORRAL_OFFLINE="1") as nodes:
+                with pytest.raises(CorralError, match=r"no peer has m.*, and this server is offline"):
+                    await nodes["b"].pull()
+                nodes["a"].add(WEIGHTS)
+                assert (await nodes["b"].pull())[-1] == {"status": "success"}
+                assert (await nodes["b"].pull())[-1] == {"status": "success"}
+                assert not registry.asked
+        finally:
+            registry.close()
+
+    run(work)
+
+
+def test_a_list_of_variants(tmp_path: Path) -> None:
+    """A model that came as a list of manifests is passed on as one, with its ID."""
+
+    async def work() -> None:
+        async with Nodes(tmp_path, "ab") as nodes:
+            manifest = nodes["a"].add(WEIGHTS)
+            store = nodes["a"].store
+            inner = store.manifests.read(NAME).source.read_bytes()
+            variant = store.blobs.put_bytes(inner)
+            entry = {"mediaType": MANIFEST_MEDIA_TYPE, "digest": str(variant.digest), "size": len(inner)}
+            listed = json.dumps(
+                {"schemaVersion": 2, "mediaType": LIST_MEDIA_TYPE, "manifests": [{**entry, "format": "gguf"}]}
+            ).encode()
+            store.manifests.write(NAME, anchor_of(store, manifest, listed))
+            before = store.manifests.read(NAME)
+            assert before.list_digest == Digest.of(listed)
+            assert (await nodes["b"].pull())[-1] == {"status": "success"}
+            after = nodes["b"].store.manifests.read(NAME)
+            assert (after.digest_hex, after.list_digest) == (before.digest_hex, before.list_digest)
+            assert nodes["b"].blob(manifest.layers[0].digest) == WEIGHTS
 
     run(work)
 

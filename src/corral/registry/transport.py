@@ -176,7 +176,7 @@ class Transport:
             # Reading the system's certificates takes a while.
             options["ssl_context"] = self._tls or _tls_context()
             if self._tls_name:
-                options["server_hostname"] = options["assert_hostname"] = self._tls_name
+                options["server_hostname"] = self._tls_name
         if proxy is None:
             manager = urllib3.PoolManager(**options)
         else:

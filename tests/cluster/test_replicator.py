@@ -170,7 +170,7 @@ def test_a_failure_is_tried_elsewhere_and_later_again() -> None:
         for _ in range(5):
             await turn(one)
         assert world.done == [("load", "b", M), ("load", "a", M)]
-        assert one.problems == {("b", D): f"{M} on b: it is broken"}
+        assert one.problems == {("b", D): "m:latest on b: it is broken"}
         world.now_s += 16
         await turn(one)
         assert [entry for entry in world.done if entry[1] == "b"] == [("load", "b", M)] * 2

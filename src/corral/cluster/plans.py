@@ -7,9 +7,8 @@ from typing import Any
 
 from corral.cluster.agreement import disagreements
 from corral.cluster.placement import leader
-from corral.cluster.replicator import Replicator
+from corral.cluster.replicator import Replicator, short
 from corral.cluster.view import View
-from corral.names import ModelName
 
 
 def plan_facts(replicator: Replicator, view: View, is_visible: Callable[[str], bool]) -> dict[str, Any]:
@@ -24,7 +23,7 @@ def plan_facts(replicator: Replicator, view: View, is_visible: Callable[[str], b
     ]
     conflicts = [
         {
-            "model": _short(each.model),
+            "model": short(each.model),
             "digest": each.digest,
             "nodes": {digest: list(names) for digest, names in each.nodes.items()},
         }
@@ -39,11 +38,7 @@ def _replicas(replicator: Replicator, view: View, model: str, wanted: int) -> di
     digest = replicator.digests.get(model, "")
     on = [node.id for node in view.nodes.values() if node.is_usable() and digest in node.loaded]
     problems = [text for (_, other), text in sorted(replicator.problems.items()) if other == digest]
-    found: dict[str, Any] = {"model": _short(model), "wanted": wanted, "nodes": sorted(on)}
+    found: dict[str, Any] = {"model": short(model), "wanted": wanted, "nodes": sorted(on)}
     if problems:
         found["problems"] = problems
     return found
-
-
-def _short(full_name: str) -> str:
-    return ModelName.parse(full_name).short()

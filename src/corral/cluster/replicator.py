@@ -21,6 +21,7 @@ from corral.cluster.placement import Load, Plan, Unload, Unplaced, leader, plan
 from corral.cluster.replicas import Managed, Scaler, demand_of
 from corral.cluster.view import View
 from corral.errors import CorralError
+from corral.names import ModelName
 
 _log = logging.getLogger("corral.cluster")
 LOOK_S = 1.0
@@ -137,7 +138,7 @@ class Replicator:
         key, began_s = (load.node, load.digest), self._now_s()
         try:
             if not load.has_weights:
-                _log.info("replica model=%s node=%s: fetching its weights", load.model, load.node)
+                _log.info("replica model=%s node=%s: fetching its weights", short(load.model), load.node)
                 await self._hands.fetch(load.node, load.model)
             await self._hands.load(load.node, load.model, KEEP_ALIVE_S)
         except CorralError as error:
@@ -146,7 +147,8 @@ class Replicator:
         self._failures.pop(key, None)
         self.problems.pop(key, None)
         self._carried_out[key] = self._reminded[key] = self._now_s()
-        _log.info("replica model=%s node=%s seconds=%.1f", load.model, load.node, self._now_s() - began_s)
+        seconds = self._now_s() - began_s
+        _log.info("replica model=%s node=%s seconds=%.1f", short(load.model), load.node, seconds)
 
     async def _unload(self, unload: Unload) -> None:
         try:
@@ -154,16 +156,21 @@ class Replicator:
         except CorralError as error:
             self._fail((unload.node, unload.digest), unload.model, error)
             return
-        _log.info("replica model=%s node=%s: unloaded", unload.model, unload.node)
+        _log.info("replica model=%s node=%s: unloaded", short(unload.model), unload.node)
 
     def _fail(self, key: tuple[str, str], model: str, error: CorralError) -> None:
         count = self._failures.get(key, (0, 0.0))[0] + 1
         pause_s = min(_FIRST_PAUSE_S * 2 ** (count - 1), _MAX_PAUSE_S)
         self._failures[key] = (count, self._now_s() + pause_s)
-        self.problems[key] = f"{model} on {key[0]}: {error}"
+        self.problems[key] = f"{short(model)} on {key[0]}: {error}"
         hint = f"; {error.hint}" if error.hint else ""
         _log.warning(
-            "replica model=%s node=%s failed, next in %.0f s: %s%s", model, key[0], pause_s, error, hint
+            "replica model=%s node=%s failed, next in %.0f s: %s%s",
+            short(model),
+            key[0],
+            pause_s,
+            error,
+            hint,
         )
 
     def _forget_reported(self, view: View, now_s: float) -> None:
@@ -198,7 +205,7 @@ class Replicator:
         try:
             await self._hands.load(node, model, KEEP_ALIVE_S)
         except CorralError as error:
-            _log.info("replica model=%s node=%s is not kept: %s", model, node, error)
+            _log.info("replica model=%s node=%s is not kept: %s", short(model), node, error)
 
     def _complain(self, view: View, found: Plan) -> None:
         """Say once what does not go as it should, and again when it has changed."""
@@ -207,7 +214,7 @@ class Replicator:
             nodes = "; ".join(
                 f"{digest[:12]} on {', '.join(names)}" for digest, names in sorted(each.nodes.items())
             )
-            said.add(f"nodes have different models under the name {each.model}: {nodes}")
+            said.add(f"nodes have different models under the name {short(each.model)}: {nodes}")
         for text in sorted(said - self._said):
             _log.warning("%s", text)
         self._said = said
@@ -239,10 +246,15 @@ def unplaced_text(unplaced: Unplaced) -> str:
     needs, total = unplaced.needs_bytes / _GB, unplaced.total_bytes / _GB
     if unplaced.fits():
         return (
-            f"no node has room for one more of {unplaced.model}: it needs {needs:.1f} GB; {unplaced.node} has "
+            f"no node has room for one more of {short(unplaced.model)}: it needs {needs:.1f} GB; {unplaced.node} has "
             f"{total:.1f} GB, and would fit it if less was loaded there"
         )
     return (
-        f"{unplaced.model} is too large for every node that is left: it needs {needs:.1f} GB, and the largest, "
-        f"{unplaced.node}, has {total:.1f} GB; a model has to fit on one machine"
+        f"{short(unplaced.model)} is too large for every node that is left: it needs {needs:.1f} GB, and the"
+        f" largest, {unplaced.node}, has {total:.1f} GB; a model has to fit on one machine"
     )
+
+
+def short(full_name: str) -> str:
+    """The name as people type it."""
+    return ModelName.parse(full_name).short()

@@ -1,6 +1,6 @@
 """How the router of a cluster does beside simpler ones, in virtual time: the same code, simulated nodes and clients.
 
-    python -m bench.bench_cluster_simulation [--nodes 1000] [--requests 1000000] [--rate 60] [--policy NAME ...]
+    python -m bench.bench_cluster_simulation [--nodes 1000] [--requests 1000000] [--rate 70] [--policy NAME ...]
 
 What is simulated, and what is not, is in docs/benchmarks.md.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import replace
 from statistics import fmean
 
 from bench.cluster.policies import POLICIES
@@ -32,10 +31,23 @@ def main() -> None:
         "--rate", type=float, default=Load().conversations_per_s, help="conversations a second"
     )
     parser.add_argument("--models", type=int, default=Load().models)
+    parser.add_argument("--apps", type=int, default=Load().apps, help="system prompts of each model")
+    parser.add_argument(
+        "--turns", type=float, default=Load().turns, help="questions of a conversation, on average"
+    )
+    parser.add_argument(
+        "--system-bytes", type=int, default=Load().system_bytes, help="of a system prompt, on average"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--policy", action="append", choices=list(POLICIES), help="only these")
     given = parser.parse_args()
-    load = replace(Load(), conversations_per_s=given.rate, models=given.models)
+    load = Load(
+        models=given.models,
+        apps=given.apps,
+        conversations_per_s=given.rate,
+        turns=given.turns,
+        system_bytes=given.system_bytes,
+    )
     setup = Setup(given.nodes, given.requests, load, seed=given.seed)
     print(_HEAD, flush=True)
     notes = []

@@ -31,6 +31,8 @@ class Setup:
         speak_s: between two words of a node; in between it speaks when a model is loaded or gone.
         plan_s: between two looks at the numbers of replicas.
         loss_s: between two losses of a node, on average; it comes back empty after `away_s`, on average. 0: none.
+        replicas: of each model, before anybody asks.
+        begin_s: when the first client comes.
         warm_up: the share of the requests, in the order of their arrival, that does not count.
     """
 
@@ -42,6 +44,8 @@ class Setup:
     plan_s: float = 30.0
     loss_s: float = 20.0
     away_s: float = 120.0
+    replicas: int = 1
+    begin_s: float = 20.0
     warm_up: float = 0.1
     seed: int = 1
 
@@ -91,7 +95,9 @@ class Simulation:
         self._router = policy(Directory(suspect_after_s=silent_s, gone_after_s=5 * silent_s))
         self._models = _models(setup.load.models)
         self._managed = [
-            Managed(model.name, model.digest, Replicas(min=1, max=setup.nodes), model.needs_bytes)
+            Managed(
+                model.name, model.digest, Replicas(min=setup.replicas, max=setup.nodes), model.needs_bytes
+            )
             for model in self._models
         ]
         self._scaler = Scaler()
@@ -109,8 +115,8 @@ class Simulation:
         """The whole of it."""
         for i, name in enumerate(self._nodes):
             self._at(self._setup.speak_s * i / len(self._nodes), self._speak, name)
-        self._at(0.0, self._plan)
-        begin_s = self._setup.speak_s
+        self._at(self._setup.speak_s, self._plan)
+        begin_s = self._setup.begin_s
         self._next_conversation(begin_s)
         if self._setup.loss_s:
             self._at(begin_s + self._chance.expovariate(1 / self._setup.loss_s), self._lose)

@@ -16,7 +16,7 @@ from corral.cluster.load import load_of, load_seconds
 from corral.cluster.view import Decision, Health, LoadedModel, NodeView, View, Wanted, Why
 
 MODEL, DIGEST, OTHER = "registry.ollama.ai/library/m:latest", "sha256:1", "sha256:2"
-WANTED = Wanted(MODEL)
+WANTED = Wanted(MODEL, keys=(b"",) * 20)
 
 
 def node(
@@ -142,6 +142,11 @@ class TestWarm:
             assert chosen(*nodes, shares={"b": 0.5}, keys=(b"",) * 10) == ("b", "prefix")
             assert chosen(*nodes, shares={"b": 0.49}, keys=(b"",) * 10) == ("a", "balance")
 
+    def test_a_single_block_is_not_worth_a_busier_node(self) -> None:
+        for count, expected in ((1, ("a", "balance")), (2, ("b", "prefix"))):
+            assert chosen(node("a"), node("b", 1), shares={"b": 1.0}, keys=(b"",) * count) == expected
+        assert chosen(node("a", 1), node("b", 1), shares={"b": 1.0}, keys=(b"",)) == ("b", "prefix")
+
     def test_the_next_warm_one_if_the_warmest_is_too_busy(self) -> None:
         nodes = [node("a"), node("b", 1), node("c", 30)]
         assert chosen(*nodes, shares={"b": 0.5, "c": 0.9}) == ("b", "prefix")
@@ -149,6 +154,7 @@ class TestWarm:
     def test_a_session_is_as_good_as_a_warm_prompt(self) -> None:
         nodes = [node("a"), node("b", 1), node("c", 30)]
         assert chosen(*nodes, pinned="b", shares={"a": 0.9}) == ("b", "session")
+        assert chosen(*nodes, pinned="b", keys=()) == ("b", "session")
         assert chosen(*nodes, pinned="c") == ("a", "balance")
         assert chosen(*nodes, pinned="gone") == ("a", "least")
 

@@ -135,6 +135,7 @@ def test_other_apis_ask_the_same_with_other_members() -> None:
         {"system": "Be brief.", "messages": [user]},
         {"system": [{"type": "text", "text": "Be brief."}], "messages": [user]},
         {"instructions": "Be brief.", "input": "Hi."},
+        {"Messages": [system, user]},
         {
             "instructions": "Be brief.",
             "input": [{"role": "user", "content": [{"type": "input_text", "text": "Hi."}]}],

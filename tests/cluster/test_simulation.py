@@ -20,9 +20,10 @@ from corral.cluster.view import Wanted
 BUSY = Setup(
     nodes=16,
     requests=2000,
-    load=Load(models=2, apps=30, conversations_per_s=4.0, turns=2.0, system_bytes=9000),
+    load=Load(models=2, apps=30, conversations_per_s=3.5, turns=2.0, system_bytes=9000),
     loss_s=60.0,
-    warm_up=0.3,
+    replicas=16,
+    warm_up=0.2,
 )
 
 

@@ -36,6 +36,8 @@ class Rules:
 
 DEFAULT = Rules()
 _NOBODY = Holders()
+# Fewer warm blocks are not worth a node that is busier than another.
+_LITTLE = 2
 
 
 @dataclass(slots=True)
@@ -44,6 +46,15 @@ class Candidate:
 
     node: NodeView
     load: Load
+
+
+@dataclass(slots=True)
+class _Warm:
+    """A node that knows `share` of the prompt, which is so many blocks."""
+
+    candidate: Candidate
+    share: float
+    blocks: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +83,8 @@ def choose(
     pool = pool_of(view, wanted)
     if not pool.candidates:
         return Decision("", Why.ONLY)
-    warm = _warm(pool.candidates, shares, rules.affinity, pinned)
-    chosen = _best_warm(pool.candidates, warm, len(wanted.keys), rules) if warm else None
+    warm = _warm(pool, wanted, shares, rules.affinity, pinned)
+    chosen = _best_warm(pool, warm, rules) if warm else None
     if len(pool.candidates) == 1 and not pool.is_part:
         chosen, why = pool.candidates[0], Why.ONLY
     elif chosen is not None:
@@ -137,45 +148,47 @@ def _candidates(nodes: Iterable[NodeView], wanted: Wanted) -> list[Candidate]:
 
 
 def _warm(
-    pool: Sequence[Candidate], shares: Mapping[str, float], affinity: float, pinned: str
-) -> list[tuple[float, Candidate]]:
-    """Nodes worth going to, with the share of the prompt that is warm there: the session's counts as all of it."""
+    pool: Pool, wanted: Wanted, shares: Mapping[str, float], affinity: float, pinned: str
+) -> list[_Warm]:
+    """Nodes worth going to. The session's counts as one that knows all of the prompt, and more than a little."""
     if not shares and not pinned:
         return []
-    warm = []
-    for candidate in pool:
-        share = 1.0 if candidate.node.id == pinned else shares.get(candidate.node.id, 0.0)
+    warm, total = [], len(wanted.keys)
+    for candidate in pool.candidates:
+        if candidate.node.id == pinned:
+            warm.append(_Warm(candidate, 1.0, max(total, _LITTLE)))
+            continue
+        share = shares.get(candidate.node.id, 0.0)
         if share and share >= affinity:
-            warm.append((share, candidate))
+            warm.append(_Warm(candidate, share, share * total))
     return warm
 
 
-def _best_warm(
-    pool: Sequence[Candidate], warm: Sequence[tuple[float, Candidate]], blocks: int, rules: Rules
-) -> Candidate | None:
+def _best_warm(pool: Pool, warm: Sequence[_Warm], rules: Rules) -> Candidate | None:
     """The warmest that is not too busy; of equally warm ones the least busy."""
-    least_busy = min(candidate.load.busy for candidate in pool)
-    least_wait_s = min(candidate.load.wait_s for candidate in pool)
-    good = [
-        (share, candidate)
-        for share, candidate in warm
-        if not _is_too_busy(candidate.load, least_busy, rules)
-        and candidate.load.wait_s - least_wait_s <= rules.patience * _saved_s(candidate.load, share, blocks)
-    ]
+    least = min(candidate.load.busy for candidate in pool.candidates)
+    least_s = min(candidate.load.wait_s for candidate in pool.candidates)
+    good = [one for one in warm if _is_worth_it(one, least, least_s, rules)]
     if not good:
         return None
-    warmest = max(share for share, _ in good)
-    return _shortest([candidate for share, candidate in good if share == warmest])[0]
+    warmest = max(one.share for one in good)
+    return _shortest([one.candidate for one in good if one.share == warmest])[0]
 
 
-def _saved_s(load: Load, share: float, blocks: int) -> float:
-    """What a warm prompt saves: the time for its blocks, or at most that share of a request."""
-    whole_s = load.request_s if load.block_s is None else min(load.request_s, load.block_s * blocks)
-    return share * whole_s
+def _is_worth_it(warm: _Warm, least: int, least_s: float, rules: Rules) -> bool:
+    """Whether to go there although another node has `least` requests, or one could wait `least_s` only."""
+    load = warm.candidate.load
+    if load.busy - least > rules.imbalance_abs and load.busy > rules.imbalance_rel * least:
+        return False
+    if load.busy > least and warm.blocks < _LITTLE:
+        return False
+    return load.wait_s - least_s <= rules.patience * _saved_s(warm)
 
 
-def _is_too_busy(load: Load, least: int, rules: Rules) -> bool:
-    return load.busy - least > rules.imbalance_abs and load.busy > rules.imbalance_rel * least
+def _saved_s(warm: _Warm) -> float:
+    """The time for the blocks, or as long as it is not measured, and at most, that share of a request."""
+    load, share_s = warm.candidate.load, warm.share * warm.candidate.load.request_s
+    return share_s if load.block_s is None else min(share_s, load.block_s * warm.blocks)
 
 
 def least_busy(pool: Pool, wanted: Wanted) -> Candidate:

@@ -60,7 +60,8 @@ def conversation_pieces(body: Mapping[str, Any], *, limit: int = BLOCK * MAX_BLO
     pieces = [bytearray()]
     size = 0
     with suppress(RecursionError):  # nobody talks in such depths, and the node says so
-        for is_answer, data in _turns(body):
+        # The native API takes names in any letter case, as Go does.
+        for is_answer, data in _turns({name.lower(): value for name, value in body.items()}):
             if is_answer == len(pieces) % 2:  # the piece before is of the other kind
                 pieces.append(bytearray())
             pieces[-1] += data

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -54,8 +55,10 @@ class Answer:
 class Cluster:
     """Servers a, b, c ...; `pipes[x, y]` is the way from x to y."""
 
-    def __init__(self, names: str, folder: Path, **env: str) -> None:
+    def __init__(self, names: str, folder: Path, *, is_direct: bool = False, **env: str) -> None:
         self.network = Network()
+        # Without pipes the servers know each other by ports that were free a moment ago.
+        self.ports = {name: free_port() for name in names} if is_direct else {}
         self.names = names
         self.folder = folder
         self.key_file = folder / "cluster.key"
@@ -72,12 +75,17 @@ class Cluster:
             "CORRAL_CLUSTER_MODE": "peers",
             "CORRAL_CLUSTER_NAME": name,
             "CORRAL_CLUSTER_KEY_FILE": str(self.key_file),
-            "CORRAL_CLUSTER_PEERS": ",".join(self.pipes[name, y].url for y in self.names if y != name),
+            "CORRAL_CLUSTER_PEERS": ",".join(self.url(name, y) for y in self.names if y != name),
+            **({"OLLAMA_HOST": f"127.0.0.1:{self.ports[name]}"} if self.ports else {}),
             "CORRAL_LLAMA_SERVER": str(FAKE_ENGINE),
             "CORRAL_ENGINE_ENV": "FAKE_*",
             "FAKE_LOG": str(self.folder / f"{name}.engine"),
             **self.env,
         }
+
+    def url(self, name: str, other: str) -> str:
+        """Where one server reaches another."""
+        return f"http://127.0.0.1:{self.ports[other]}" if self.ports else self.pipes[name, other].url
 
     def start(self, name: str, **env: str) -> Server:
         server = Server(**self.settings(name) | env)
@@ -177,6 +185,12 @@ class Cluster:
 
 
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "say.gguf"
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 def chat(text: str = "hello", model: str = "m", **fields: Any) -> dict[str, Any]:

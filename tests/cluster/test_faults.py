@@ -50,14 +50,25 @@ def whole(slow: Cluster) -> Iterator[None]:
             slow.signal(name, signal.SIGCONT)
 
 
-def many(slow: Cluster, count: int = 6, at: str = "a", **fields: Any) -> list[Future[Answer]]:
+class Many:
     """Chats at the same time."""
-    pool = ThreadPoolExecutor(count)
-    found = [
-        pool.submit(slow.ask, at, "/api/chat", chat(f"{i} {time.time_ns()}", **fields)) for i in range(count)
-    ]
-    pool.shutdown(wait=False)
-    return found
+
+    def __init__(self, slow: Cluster, count: int = 6, at: str = "a", **fields: Any) -> None:
+        self._slow = slow
+        self._before = {name: len(slow.engine_log(name)) for name in slow.names}
+        pool = ThreadPoolExecutor(count)
+        self._asked: list[Future[Answer]] = [
+            pool.submit(slow.ask, at, "/api/chat", chat(f"{i} {time.time_ns()}", **fields))
+            for i in range(count)
+        ]
+        pool.shutdown(wait=False)
+
+    def reach(self, name: str) -> None:
+        """Wait until one of them is at the engine of a node."""
+        wait_until(lambda: len(self._slow.engine_log(name)) > self._before[name], f"nothing reaches {name}")
+
+    def answers(self) -> list[Answer]:
+        return [each.result() for each in self._asked]
 
 
 def running_on(slow: Cluster, name: str) -> int:
@@ -93,14 +104,13 @@ class Stream:
 
 def test_a_server_that_is_killed(slow: Cluster) -> None:
     """What had no byte yet is answered by another node, and the rest of the load too."""
-    asked = many(slow, 8)
-    wait_until(lambda: running_on(slow, "b") > 0)
+    asked = Many(slow, 8)
+    asked.reach("b")
     slow.kill("b")
-    asked += many(slow, 4)
-    answers = [each.result() for each in asked]
-    for answer in answers:
+    later = Many(slow, 4)
+    for answer in asked.answers():
         assert_whole_or_broken(answer)
-    for answer in answers[8:]:
+    for answer in later.answers():
         assert_whole(answer)
     slow.wait_for("b", "suspect", at="a")
 
@@ -154,40 +164,39 @@ def test_a_server_that_is_killed_in_the_middle(slow: Cluster) -> None:
 
 def test_an_answer_that_is_not_streamed_is_had_elsewhere(slow: Cluster) -> None:
     """Nothing of it has gone to the client, so all of it can come from another node."""
-    asked = many(slow, 6, stream=False)
-    wait_until(lambda: running_on(slow, "b") > 0)
+    asked = Many(slow, 6, stream=False)
+    asked.reach("b")
     slow.kill("b")
-    for each in asked:
-        answer = each.result()
+    for answer in asked.answers():
         assert answer.status == 200 and answer.json()["eval_count"] == TOKENS
 
 
 def test_an_engine_that_is_killed(slow: Cluster) -> None:
     """A node whose engine died answers with an error; the request is answered elsewhere."""
-    asked = many(slow, 6, stream=False)
-    wait_until(lambda: running_on(slow, "b") > 0 and slow["b"].children())
+    asked = Many(slow, 6, stream=False)
+    asked.reach("b")
     for pid in slow["b"].children():
         os.kill(pid, signal.SIGKILL)
-    for each in asked:
-        assert each.result().status == 200, each.result().body
+    for answer in asked.answers():
+        assert answer.status == 200, answer.body
 
 
 def test_the_gateways_own_engine_is_killed(slow: Cluster) -> None:
     """Also where the gateway would have served the request itself."""
-    asked = many(slow, 6, at="b", stream=False)
+    asked = Many(slow, 6, at="b", stream=False)
     wait_until(
         lambda: bool(slow["b"].children()) and any("done" not in line for line in slow.engine_log("b"))
     )
     for pid in slow["b"].children():
         os.kill(pid, signal.SIGKILL)
-    for each in asked:
-        assert each.result().status == 200, each.result().body
+    for answer in asked.answers():
+        assert answer.status == 200, answer.body
 
 
 def test_a_server_that_is_stopped(slow: Cluster) -> None:
     """Not dead, but silent: what waits there goes elsewhere, and nothing new goes there until it speaks again."""
     slow.signal("b", signal.SIGSTOP)
-    answers = [each.result() for each in many(slow, 6)]
+    answers = Many(slow, 6).answers()
     for answer in answers:
         assert_whole(answer)
         assert answer.node == "c"
@@ -200,11 +209,11 @@ def test_a_server_that_is_stopped(slow: Cluster) -> None:
 
 
 def test_a_server_that_is_stopped_while_requests_wait_there(slow: Cluster) -> None:
-    asked = many(slow, 6, stream=False)
-    wait_until(lambda: running_on(slow, "b") > 0)
+    asked = Many(slow, 6, stream=False)
+    asked.reach("b")
     slow.signal("b", signal.SIGSTOP)
-    for each in asked:
-        assert each.result().status == 200, each.result().body
+    for answer in asked.answers():
+        assert answer.status == 200, answer.body
     slow.signal("b", signal.SIGCONT)
 
 
@@ -212,7 +221,7 @@ def test_a_server_that_is_stopped_while_requests_wait_there(slow: Cluster) -> No
 def test_a_network_that_is_cut_one_way(slow: Cluster, way: str) -> None:
     """A node whose words do not come is silent; one that hears nothing does not say that it has a request."""
     slow.pipes["a", "b"].set(up=way == "down", down=way == "up")
-    for answer in [each.result() for each in many(slow, 4)]:
+    for answer in Many(slow, 4).answers():
         assert_whole(answer)
         assert answer.node == "c"
     slow.wait_for("b", "suspect", at="a")
@@ -243,7 +252,7 @@ def test_a_node_that_drains(slow: Cluster) -> None:
     assert slow.ask("c", "/api/cluster/nodes/b/drain", {}).status == 200
     for name in "ac":
         wait_until(lambda name=name: slow.status(name)["b"]["draining"])  # type: ignore[misc]
-    assert {each.result().node for each in many(slow, 4)} == {"c"}
+    assert {answer.node for answer in Many(slow, 4).answers()} == {"c"}
     assert slow.ask("b", "/api/chat", chat()).node == "c"
     assert_whole(Answer(200, {}, running.read()))
     running.close()
@@ -256,7 +265,7 @@ def test_a_server_that_ends(slow: Cluster) -> None:
     running = Stream(slow, "/api/chat", chat("end"), "b")
     running.read(1)
     slow.signal("b", signal.SIGTERM)
-    answers = [each.result() for each in many(slow, 4)]
+    answers = Many(slow, 4).answers()
     for answer in answers:
         assert_whole(answer)
     assert b'"done":true' in running.read()
@@ -269,7 +278,7 @@ def test_a_node_that_comes_back_empty(slow: Cluster) -> None:
     slow.restart("c")
     slow.wait_for("c", at="ab")
     wait_until(lambda: slow.status()["c"]["models"] == 0)
-    for answer in [each.result() for each in many(slow, 4)]:
+    for answer in Many(slow, 4).answers():
         assert_whole(answer)
         assert answer.node == "b"
     slow.create("c")

@@ -55,7 +55,7 @@ class Answer:
 class Cluster:
     """Servers a, b, c ...; `pipes[x, y]` is the way from x to y."""
 
-    def __init__(self, names: str, folder: Path, *, is_direct: bool = False, **env: str) -> None:
+    def __init__(self, names: str, folder: Path, is_direct: bool = False, **env: str) -> None:
         self.network = Network()
         # Without pipes the servers know each other by ports that were free a moment ago.
         self.ports = {name: free_port() for name in names} if is_direct else {}
@@ -204,7 +204,7 @@ def make_cluster(process: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
     made: list[Cluster] = []
 
     def make(names: str = "abc", **env: str) -> Cluster:
-        cluster = Cluster(names, tmp_path_factory.mktemp("cluster"), **env)
+        cluster = Cluster(names, tmp_path_factory.mktemp("cluster"), False, **env)
         made.append(cluster)
         cluster.settle()
         return cluster

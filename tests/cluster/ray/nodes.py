@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from corral.cluster.ray.command import ray_folder
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 ADDRESS = "127.0.0.1"
 _SPAN = 30
@@ -53,8 +53,12 @@ class RayNode:
 
     def cluster(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run `corral cluster`."""
+        return self.run("cluster", *words)
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run `corral`."""
         return subprocess.run(
-            [sys.executable, "-m", "corral.cli.main", "cluster", *words],
+            [sys.executable, "-m", "corral.cli.main", *words],
             env=self.env,
             capture_output=True,
             text=True,
@@ -98,6 +102,27 @@ class RayNode:
         with urllib.request.urlopen(f"http://{ADDRESS}:{self.port}/api/version", timeout=30) as answer:
             found: str = json.load(answer)["version"]
             return found
+
+    def ask(self, prompt: str) -> str:
+        """Have a few words generated, and the name of the node that did. Raises for everything but an answer."""
+        body = {"model": "corral-tiny", "prompt": prompt, "stream": False, "options": {"num_predict": 4}}
+        request = urllib.request.Request(
+            f"http://{ADDRESS}:{self.port}/api/generate",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+            assert json.load(answer)["done"]
+            name: str = answer.headers["X-Corral-Node"]
+            return name.partition(";")[0]
+
+    def models(self) -> int:
+        """How many models this node says that it has."""
+        with urllib.request.urlopen(
+            f"http://{ADDRESS}:{self.port}/api/cluster", timeout=PATIENCE_S
+        ) as answer:
+            nodes = json.load(answer)["nodes"]
+        return next(int(node["models"]) for node in nodes if node["standing"] == "self")
 
     def processes(self, mark: str = "") -> list[int]:
         """Of this node, by what their command lines have in them: each names a folder, but for Ray's workers."""

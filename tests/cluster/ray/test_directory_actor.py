@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import asdict, replace
 from typing import Any
@@ -148,7 +149,9 @@ def test_nodes_that_offer_memory_get_a_supervisor_each(nodes: Nodes) -> None:
     )
 
     async def main() -> None:
-        actor = Directory(EveryNode(placed.append))
+        woken = threading.Event()
+        actor = Directory(EveryNode(placed.append, woken.set))
+        assert await asyncio.to_thread(woken.wait, PATIENCE_S) and await actor.is_everywhere()
         await actor.report(asdict(A))
 
         async def was_placed() -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,12 @@ import pytest
 
 from corral.cluster.ray import keeper
 from corral.cluster.ray.failures import SlowStartError, WrongTokenError
-from corral.cluster.ray.keeper import Keeper
+from corral.cluster.ray.keeper import Keeper, end_left_over
+from corral.cluster.ray.launch import launched
 from corral.cluster.ray.library import RayError
+from corral.cluster.ray.single import holder
 from tests.cluster.ray.test_parts import SLOW, WRONG_TOKEN, record
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.process
 
@@ -21,6 +26,7 @@ class Machine:
     """What the keeper does on it: programs that it starts, questions that it asks Ray."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(keeper, "_RAY_END_S", 0.5)
         self.folder = folder
         self.programs: list[str] = []
         self.asked: list[str] = []
@@ -91,6 +97,27 @@ def test_a_server_that_does_not_start_ends_ray_too(machine: Machine) -> None:
     with pytest.raises(RayError, match="does not start"):
         machine.keeper.run()
     assert machine.asked == ["up", "down"] and machine.keeper._ray is None
+
+
+def test_what_a_killed_keeper_left_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Ray that does not end by itself, in a group of its own."""
+    monkeypatch.setattr(keeper, "_RAY_END_S", 0.5)
+    left = record(tmp_path)
+    program = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); open('up', 'w'); time.sleep(600)"
+    )
+    process = subprocess.Popen(
+        launched(left.ray_lock, [sys.executable, "-c", program]), start_new_session=True, cwd=tmp_path
+    )
+    try:
+        wait_until((tmp_path / "up").exists)
+        assert holder(left.ray_lock) == process.pid
+        threading.Thread(target=process.wait, daemon=True).start()
+        end_left_over(left)
+        assert not holder(left.ray_lock)
+        end_left_over(left)
+    finally:
+        process.kill()
 
 
 def test_what_ray_said_is_the_error(machine: Machine) -> None:

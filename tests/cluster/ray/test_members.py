@@ -16,7 +16,7 @@ from tests.waiting import PATIENCE_S
 
 
 def urls(members: RayMembers) -> dict[str, str]:
-    return {name: member.url for name, member in members.nodes().items()}
+    return {name.partition(" ")[0]: member.url for name, member in members.nodes().items()}
 
 
 async def wakes(members: RayMembers, act: Callable[[], object]) -> None:
@@ -58,6 +58,16 @@ def test_what_cannot_be_read_takes_nobody_away(tmp_path: Path, text: str) -> Non
         write_table(path, {"a": A, "b": B})
 
     asyncio.run(wakes(members, damage_and_mend))
+
+
+def test_a_node_that_joins_again_is_another_member(tmp_path: Path) -> None:
+    """Somebody may have removed it, which holds for what it was."""
+    path = tmp_path / "nodes.json"
+    write_table(path, {"a": A})
+    members = RayMembers(path)
+    before = set(members.nodes())
+    write_table(path, {"a": replace(A, ray_node="ray-9")})
+    assert members._read() and not before & set(members.nodes())
 
 
 def test_what_does_not_concern_members_does_not_wake(tmp_path: Path) -> None:

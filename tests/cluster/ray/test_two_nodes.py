@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -196,6 +199,54 @@ def test_the_others_go_on_while_the_head_is_gone(nodes: tuple[RayNode, RayNode])
     wait_until(lambda: other.rows().get("one", before)["epoch"] not in ("", before["epoch"]), head.logs())
     assert other.row("one")["ray_node"] != before["ray_node"]
     assert other.row("two") == theirs, "its server has never ended"
+
+
+def test_no_request_is_lost_when_a_server_dies(nodes: tuple[RayNode, RayNode]) -> None:
+    """Any server is a gateway to the other; a request is tried there until its answer has begun."""
+    head, other = nodes
+    assert other.run("pull", "corral-tiny").returncode == 0
+    wait_until(lambda: head.models() + other.models() == 1)
+    assert head.ask("0") == "two", "it is sent where the model is"
+    shutil.copytree(other.home / "models", head.home / "models", dirs_exist_ok=True)
+    wait_until(lambda: head.models() == 1)
+    stop = threading.Event()
+
+    def ask_again_and_again(number: int) -> list[str]:
+        found: list[str] = []
+        while not stop.is_set():
+            found.append(head.ask(f"{number} {len(found)}"))
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(ask_again_and_again, number) for number in range(4)]
+        before = head.row("two")
+        os.kill(before["pid"], signal.SIGKILL)
+        wait_until(lambda: head.rows()["two"]["epoch"] != before["epoch"])
+        head.row("two")
+        stop.set()
+    names = {name for answer in answers for name in answer.result()}
+    assert names <= {"one", "two"} and "one" in names
+
+
+def test_a_server_in_a_ray_that_runs_already(nodes: tuple[RayNode, RayNode]) -> None:
+    """A guest gets a server, and leaves that Ray alone."""
+    head, other = nodes
+    guest = RayNode("guest", 120)
+    token = head.home / ".corral" / "ray.token"
+    place = ["--ray-address", f"{ADDRESS}:{head.head_port}", "--name=guest", f"--address={ADDRESS}"]
+    try:
+        done = guest.cluster("join", *place, f"--token-file={token}")
+        assert done.returncode == 1 and "cluster.key does not exist" in done.stderr
+        guest.take_key_of(head)
+        done = guest.cluster("join", *place, f"--token-file={token}")
+        assert done.returncode == 0, done.stderr + guest.logs()
+        assert guest.version() and head.row("guest")["url"] == f"http://{ADDRESS}:{guest.port}"
+        done = guest.cluster("leave")
+        assert done.returncode == 0, done.stderr + guest.logs()
+        wait_until(lambda: "guest" not in head.rows())
+        assert head.version() and other.version()
+    finally:
+        guest.close()
 
 
 def test_who_leaves_is_gone_and_may_come_again(nodes: tuple[RayNode, RayNode]) -> None:

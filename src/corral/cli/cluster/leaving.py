@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from corral.cli.frame.flags import PROGRAM, Arguments
 from corral.cluster.ray.command import ray_folder
-from corral.cluster.ray.keeper import ask, environment_for
+from corral.cluster.ray.keeper import ask, end_left_over, environment_for
 from corral.cluster.ray.library import RayError
 from corral.cluster.ray.record import NodeRecord, RecordError, cluster_folder
 from corral.cluster.ray.single import holder, wait_until_free
@@ -31,6 +31,8 @@ def leave(arguments: Arguments) -> int:
         ask(record, environment_for(record), "down")
     elif pid := holder(record.lock):
         _end_keeper(record, pid)
+    elif holder(record.ray_lock):
+        end_left_over(record)
     elif arguments.words[0] == "stop":
         raise RayError(
             "no node of a Ray cluster runs on this machine", hint=f"{PROGRAM} cluster start or join"
@@ -56,12 +58,15 @@ def _end_keeper(record: NodeRecord, pid: int) -> None:
         )
 
 
-def forget(name: str) -> None:
-    """Take a node out of the table too, and end its server, if this machine belongs to a Ray cluster.
+def forget(name: str) -> bool:
+    """Take a node out of the table too, and end its server; False if this machine belongs to no Ray cluster.
 
     Raises:
         CorralError
     """
-    with suppress(RecordError):
+    try:
         record = NodeRecord.read(cluster_folder(home_folder()))
-        ask(record, environment_for(record), "forget", name)
+    except RecordError:
+        return False
+    ask(record, environment_for(record), "forget", name)
+    return True

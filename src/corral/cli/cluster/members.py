@@ -21,6 +21,7 @@ _MISSING = 404
 _DONE = {
     "drain": "{} takes nothing new",
     "undrain": "{} takes requests again",
+    "forget": "{} does not belong to the cluster any more; it joins again with corral cluster leave and join",
     "remove": "{} does not belong to the cluster any more; take it out of CORRAL_CLUSTER_PEERS too",
 }
 
@@ -63,7 +64,7 @@ def act(arguments: Arguments) -> None:
     if what == "remove":
         from corral.cli.cluster.leaving import forget
 
-        forget(node)
+        what = "forget" if forget(node) else what
     print(_DONE[what].format(safe(node)))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from corral.cli.cluster.noderecord import record_of
 from corral.cli.frame.flags import PROGRAM, Arguments
 from corral.cli.terminal.screen import safe
-from corral.cluster.ray.keeper import ask, environment_for
+from corral.cluster.ray.keeper import ask, end_left_over, environment_for
 from corral.cluster.ray.keeper import main as keep
 from corral.cluster.ray.library import RayError, need_ray
 from corral.cluster.ray.logfile import open_log
@@ -34,6 +34,7 @@ def start(arguments: Arguments) -> int:
     if record.is_guest:
         _start_guest(record)
         return 0
+    end_left_over(record)
     check_reach(record)
     record.write()
     try:
@@ -103,11 +104,12 @@ def _show(record: NodeRecord, said: dict[str, Any]) -> None:
 
 def _show_ready(record: NodeRecord, row: dict[str, Any]) -> None:
     names = ", ".join(safe(str(name)) for name in row["nodes"])
-    print(f"{safe(str(row['name']))} answers at {safe(str(row['url']))}; nodes: {names}")
+    print(f"{safe(str(row['name']))} answers at {safe(str(row['url']))}; nodes: {names}", flush=True)
     if record.is_head:
         print(
             f"Another machine joins with the cluster key, ~/.{PROGRAM}/cluster.key, copied there, and\n"
-            f"  {PROGRAM} cluster join {record.head}"
+            f"  {PROGRAM} cluster join {record.head}",
+            flush=True,
         )
     if not record.is_guest and not record.address.startswith("127."):
         ports = f"{record.head_port} and {record.ports}" if record.is_head else record.ports

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from corral.cluster.ray.directory import EveryNode, directory_of
+from corral.cluster.ray.directory import EveryNode, directory_of, wake
 from corral.cluster.ray.failures import explain, unexplained
 from corral.cluster.ray.library import NAMESPACE, RayError, connect
 from corral.cluster.ray.placing import GuestServers, supervise, supervise_here, supervisor_name
@@ -56,7 +56,11 @@ def up(ray: Any, record: NodeRecord) -> dict[str, Any]:
 
 def every(ray: Any, record: NodeRecord) -> dict[str, Any]:
     """Have servers started on all nodes that offer memory, those that come later too; does not wait for them."""
-    directory = directory_of(ray, EveryNode(GuestServers(record.server_port)))
+    wanted = EveryNode(GuestServers(record.server_port), wake)
+    directory = directory_of(ray, wanted)
+    if not ray.get(directory.is_everywhere.remote(), timeout=_CALL_S):
+        ray.kill(directory, no_restart=True)  # what it is made with outlives its restarts
+        directory = directory_of(ray, wanted)
     return {"nodes": sorted(_rows(ray, directory))}
 
 

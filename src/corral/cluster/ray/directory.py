@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,10 +29,13 @@ _log = logging.getLogger("corral")
 class EveryNode:
     """Start servers on all Ray nodes that offer `corral_ram_gb`, those of the future too.
 
-    `place` starts a supervisor on the node with an id, unless it has one. Raises whatever Ray does.
+    `place` starts a supervisor on the node with an id, unless it has one; it raises whatever Ray does. `wake` calls a
+    method of the directory, from a thread of its own: a new one begins with the first call, and there may be nobody
+    who calls.
     """
 
     place: Callable[[str], None]
+    wake: Callable[[], None]
 
 
 class Directory:
@@ -44,6 +48,12 @@ class Directory:
         self._alive: frozenset[str] = frozenset()
         self._changed = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
+        if every_node is not None:
+            threading.Thread(target=every_node.wake, daemon=True).start()
+
+    async def is_everywhere(self) -> bool:
+        """Whether it starts servers itself."""
+        return self._every_node is not None
 
     async def report(self, values: dict[str, Any]) -> str:
         """A supervisor says how its server is; why the table does not take it, or nothing."""
@@ -119,6 +129,21 @@ def _ray_nodes() -> dict[str, dict[str, float]]:
     import ray
 
     return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+
+
+def wake() -> None:
+    """Call the directory, from inside of it."""
+    import ray
+
+    with suppress(Exception):  # whatever Ray raises: the actor ends
+        while True:
+            try:
+                actor = ray.get_actor(NAME, namespace=NAMESPACE)
+                break
+            except ValueError:
+                time.sleep(_LOOK_S)  # Ray does not know yet that it lives
+        ray.get(actor.is_everywhere.remote())
+        ray.get(actor.changes.remote())
 
 
 def directory_of(ray: Any, every_node: EveryNode | None = None) -> Any:

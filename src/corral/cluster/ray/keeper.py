@@ -23,11 +23,12 @@ from corral.cluster.ray.backoff import Backoff
 from corral.cluster.ray.command import clean_ray_folder, ray_command
 from corral.cluster.ray.environment import ray_environment
 from corral.cluster.ray.failures import SlowStartError, explain, explain_early, unexplained
+from corral.cluster.ray.launch import launched
 from corral.cluster.ray.library import RayError
 from corral.cluster.ray.logfile import bound_log, open_log, tail
 from corral.cluster.ray.reaching import check_reach
 from corral.cluster.ray.record import NodeRecord
-from corral.cluster.ray.single import take
+from corral.cluster.ray.single import end_holder, holder, take, wait_until_free
 from corral.errors import CorralError
 
 _LOOK_S = 0.2
@@ -94,6 +95,7 @@ class Keeper:
 
     def _start_ray(self) -> None:
         """Raises RayError."""
+        end_left_over(self._record)
         check_reach(self._record)
         clean_ray_folder(self._record.folder)
         self._tell({"step": f"Starting Ray on {self._record.address} ..."})
@@ -101,7 +103,8 @@ class Keeper:
         since = os.fstat(log).st_size
         try:
             self._ray = subprocess.Popen(
-                ray_command(self._record),
+                # So Ray ends with the keeper too.
+                launched(self._record.ray_lock, ray_command(self._record)),
                 env={**self._environment, "PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -146,6 +149,18 @@ class Keeper:
             os.killpg(self._ray.pid, signal.SIGKILL)
         self._ray.wait()
         self._ray = None
+
+
+def end_left_over(record: NodeRecord) -> None:
+    """End the processes of Ray that a keeper has left which was killed itself."""
+    pid = holder(record.ray_lock)
+    if not pid:
+        return
+    end_holder(record.ray_lock, signal.SIGTERM)
+    wait_until_free(record.ray_lock, _RAY_END_S)
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+    wait_until_free(record.ray_lock, _RAY_END_S)
 
 
 def environment_for(record: NodeRecord) -> dict[str, str]:

@@ -1,6 +1,6 @@
-"""The program between the supervising actor and the server: `python -m corral.cluster.ray.launch LOCK PROGRAM...`.
+"""The program between a supervisor and what it runs: `python -m corral.cluster.ray.launch LOCK PARENT PROGRAM...`.
 
-It takes the lock of the node's server, asks the system to end it when the actor dies, and becomes the server. Lock
+It takes a lock, asks the system to end it when its parent dies, and becomes the program. Lock
 and signal last over the exec.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +20,11 @@ _PR_SET_PDEATHSIG = 1
 # Defaults of Ray's worker_niceness and worker_oom_score_adjustment.
 _RAYS_NICENESS = 15
 _RAYS_OOM_SCORE = "1000"
+
+
+def launched(lock: Path, program: Sequence[str]) -> list[str]:
+    """The command for a program that holds the lock, and ends when the thread that starts it does."""
+    return [sys.executable, "-m", "corral.cluster.ray.launch", str(lock), str(os.getpid()), *program]
 
 
 def die_with_parent(parent: int) -> None:
@@ -49,7 +55,7 @@ def main(words: list[str]) -> None:
     _be_ordinary()
     descriptor = take(Path(lock))
     if descriptor < 0:
-        print("another server of this node runs", file=sys.stderr)
+        print("another one runs on this node", file=sys.stderr)
         sys.exit(LOCKED)
     os.set_inheritable(descriptor, True)
     os.execv(program[0], program)

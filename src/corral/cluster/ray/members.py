@@ -45,5 +45,7 @@ class RayMembers:
         if stamp is None or rows is None:
             return False
         self._seen = stamp
-        before, self._nodes = self._nodes, {name: Member(row.url) for name, row in rows.items()}
+        # A node that was removed and joins again is another member; Ray numbers its nodes anew at each start.
+        before = self._nodes
+        self._nodes = {f"{name} {row.ray_node}".strip(): Member(row.url) for name, row in rows.items()}
         return self._nodes != before

@@ -83,6 +83,11 @@ class NodeRecord:
         return self.folder / "node.lock"
 
     @property
+    def ray_lock(self) -> Path:
+        """Held by the first of Ray's processes."""
+        return self.folder / "ray.lock"
+
+    @property
     def log(self) -> Path:
         return self.folder / "node.log"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from corral.cluster.ray.backoff import Backoff
-from corral.cluster.ray.launch import LOCKED
+from corral.cluster.ray.launch import LOCKED, launched
 from corral.cluster.ray.logfile import bound_log, open_log, tail
 from corral.cluster.ray.ports import is_taken
 from corral.cluster.ray.probe import answers
@@ -138,10 +138,9 @@ class Serving:
 
     def _start(self) -> subprocess.Popen[bytes]:
         log = open_log(self._order.log)
-        launcher = (sys.executable, "-m", "corral.cluster.ray.launch")
         try:
             return subprocess.Popen(
-                [*launcher, str(self._order.lock), str(os.getpid()), *self._order.command],
+                launched(self._order.lock, self._order.command),
                 env=dict(self._order.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

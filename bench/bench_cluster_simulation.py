@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from math import inf
 from statistics import fmean
 
 from bench.cluster.policies import POLICIES
@@ -39,6 +40,9 @@ def main() -> None:
         "--system-bytes", type=int, default=Load().system_bytes, help="of a system prompt, on average"
     )
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--limit-s", type=float, default=inf, help="of each policy; what has ended by then counts"
+    )
     parser.add_argument("--policy", action="append", choices=list(POLICIES), help="only these")
     given = parser.parse_args()
     load = Load(
@@ -53,7 +57,7 @@ def main() -> None:
     notes = []
     for name in given.policy or POLICIES:
         begin_s = time.process_time()
-        results = Simulation(setup, POLICIES[name]).run()
+        results = Simulation(setup, POLICIES[name]).run(limit_s=given.limit_s)
         print(row(name, results), flush=True)
         notes.append(f"{name}: {note(results)}; {time.process_time() - begin_s:.0f} s of processor time")
     print("", *notes, sep="\n")
@@ -72,7 +76,7 @@ def note(results: Results) -> str:
     """What else happened."""
     whys = ", ".join(f"{why} {count}" for why, count in results.whys.most_common())
     return (
-        f"{results.seconds:.0f} virtual seconds, {results.lost_nodes} nodes lost, "
+        f"{results.requests} requests in {results.seconds:.0f} virtual seconds, {results.lost_nodes} nodes lost, "
         f"{results.retried} requests sent again, {results.broken} broken off; {whys}"
     )
 

@@ -8,8 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from math import inf
 from random import Random
 from statistics import fmean, pstdev
+from time import monotonic
 from typing import Any
 
 from bench.cluster.node import Job, Machine, Model, Node
@@ -54,6 +56,7 @@ class Setup:
 class Results:
     """What came of it; times in seconds of requests that count."""
 
+    requests: int = 0
     hits: int = 0
     blocks: int = 0
     queue_s: array[float] = field(default_factory=lambda: array("d"))
@@ -111,8 +114,9 @@ class Simulation:
         self.now = 0.0
         self.results = Results()
 
-    def run(self) -> Results:
-        """The whole of it."""
+    def run(self, *, limit_s: float = inf) -> Results:
+        """The whole of it, or as much as takes so long: `Results.requests` says how many have ended."""
+        end_s = monotonic() + limit_s
         for i, name in enumerate(self._nodes):
             self._at(self._setup.speak_s * i / len(self._nodes), self._speak, name)
         self._at(self._setup.speak_s, self._plan)
@@ -120,10 +124,10 @@ class Simulation:
         self._next_conversation(begin_s)
         if self._setup.loss_s:
             self._at(begin_s + self._chance.expovariate(1 / self._setup.loss_s), self._lose)
-        while self._ended < self._setup.requests:
+        while self._ended < self._setup.requests and monotonic() < end_s:
             self.now, _, call, arguments = heappop(self._events)
             call(*arguments)
-        self.results.seconds = self.now
+        self.results.seconds, self.results.requests = self.now, self._ended
         return self.results
 
     def _at(self, when: float, call: Callable[..., None], *arguments: object) -> None:

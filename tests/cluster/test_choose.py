@@ -82,6 +82,13 @@ class TestLoaded:
         assert chosen(busy, spare, needs_bytes=6) == ("a", "loaded")
         assert chosen(busy, spare, needs_bytes=5) == ("b", "memory")
 
+    def test_of_many_spares_some_are_looked_at(self) -> None:
+        """Others with each request, so that none is left out for good."""
+        spares = [node(f"s{i}", is_on=False, load_seconds={DIGEST: 1.0}) for i in range(200)]
+        picks = [chosen(node("a", 4, 60), *spares, seed=seed) for seed in range(100)]
+        assert {why for _, why in picks} == {"memory"}
+        assert len(set(picks)) > 50
+
     def test_a_load_under_way_is_waited_for(self) -> None:
         """Also one that this gateway has caused and nobody has reported yet: a burst does not load everywhere."""
         loading = replace(node("a"), loaded={DIGEST: LoadedModel(DIGEST, is_loading=True)})

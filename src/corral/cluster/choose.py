@@ -38,6 +38,8 @@ DEFAULT = Rules()
 _NOBODY = Holders()
 # Fewer warm blocks are not worth a node that is busier than another.
 _LITTLE = 2
+# Of nodes that would have to load a model which others have, so many are looked at: the next request sees others.
+_DRAWN = 32
 
 
 @dataclass(slots=True)
@@ -111,7 +113,10 @@ def pool_of(view: View, wanted: Wanted) -> Pool:
         return Pool(_candidates(_nodes(view, held.off), wanted))
     wait_s = min(candidate.load.wait_s for candidate in on)
     if wait_s:
-        quicker = [node for node in _nodes(view, held.off) if _loads_within(node, wanted, wait_s)]
+        names = held.off
+        if len(names) > _DRAWN:
+            names = tuple(Random(wanted.seed).sample(names, _DRAWN))
+        quicker = [node for node in _nodes(view, names) if _loads_within(node, wanted, wait_s)]
         if quick := _candidates(quicker, wanted):
             return Pool(quick, is_part=True)
     return Pool(on, is_on=True, is_part=any(takes(node, wanted) for node in _nodes(view, held.off)))

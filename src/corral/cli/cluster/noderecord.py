@@ -18,7 +18,6 @@ from corral.devices import read_memory
 from corral.errors import CorralError
 from corral.gpus import read_gpus
 from corral.homefolder import home_folder
-from corral.hostaddress import HostAddress
 
 _GIB = 1 << 30
 # Ray's resources are whole numbers from 1 on.
@@ -39,6 +38,8 @@ def record_of(arguments: Arguments, settings: Settings) -> NodeRecord:
     _check(arguments, is_join=is_join, guest_of=guest_of)
     head = _with_port(arguments.words[1]) if is_join and not guest_of else guest_of
     host = settings.host
+    if host.is_unix or not host.port:
+        raise CorralError("the others need an address and a port of this server", hint="correct OLLAMA_HOST")
     wanted = arguments.get("address") or ("" if host.host in _EVERYWHERE or host.is_loopback else host.host)
     towards = head.rpartition(":")[0] if is_join and not guest_of else ""
     address = choose_address(wanted, arguments.get("interface"), towards=towards)
@@ -67,7 +68,7 @@ def record_of(arguments: Arguments, settings: Settings) -> NodeRecord:
         head_port=head_port,
         resources={f"corral_node:{name}": 1.0, **offered()},
         token_file=token_file,
-        variables=_variables(address, host),
+        variables=_variables(address, settings),
     )
 
 
@@ -83,6 +84,8 @@ def offered() -> dict[str, float]:
 def _check(arguments: Arguments, *, is_join: bool, guest_of: str) -> None:
     if is_join and bool(guest_of) == (len(arguments.words) == 2):
         raise UsageError("join needs the address of the head, or --ray-address for a Ray that runs already")
+    if is_join and arguments.has("head"):
+        raise UsageError("--head is for start: a machine that joins is not the head")
     if not is_join and bool(guest_of) == arguments.has("head"):
         raise UsageError("start needs --head for a new cluster, or --ray-address for a Ray that runs already")
     if arguments.has("every-node") and not guest_of:
@@ -114,16 +117,17 @@ def _token(settings: Settings, home: Path, arguments: Arguments, *, may_make: bo
     return str(token)
 
 
-def _variables(address: str, host: HostAddress) -> dict[str, str]:
+def _variables(address: str, settings: Settings) -> dict[str, str]:
     """Settings that the server is started with: those of this command, and where it listens."""
+    host = settings.host
     given = {
         name: value
         for name, value in os.environ.items()
         if name.startswith(("OLLAMA_", "CORRAL_")) and name not in _CLIENTS_OWN
     }
-    further = [entry for entry in os.environ.get("CORRAL_HOSTS", "").split(",") if entry.strip()]
+    further = list(settings.hosts)
     if host.host in _EVERYWHERE:
-        given["OLLAMA_HOST"] = os.environ["OLLAMA_HOST"]
+        given["OLLAMA_HOST"] = os.environ.get("OLLAMA_HOST") or f"0.0.0.0:{host.port}"
     elif not address.startswith("127."):
         further.append(f"127.0.0.1:{host.port}")  # for the commands of this machine
     return {**given, **({"CORRAL_HOSTS": ",".join(further)} if further else {})}

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import Any
 
+from corral import __version__
 from corral.cli.cluster.noderecord import record_of
 from corral.cli.frame.flags import PROGRAM, Arguments
 from corral.cli.terminal.screen import safe
@@ -15,6 +16,7 @@ from corral.cluster.ray.keeper import ask, end_left_over, environment_for
 from corral.cluster.ray.keeper import main as keep
 from corral.cluster.ray.library import RayError, need_ray
 from corral.cluster.ray.logfile import open_log
+from corral.cluster.ray.ports import is_taken
 from corral.cluster.ray.reaching import check_reach
 from corral.cluster.ray.record import NodeRecord
 from corral.cluster.ray.single import holder
@@ -36,6 +38,7 @@ def start(arguments: Arguments) -> int:
         return 0
     end_left_over(record)
     check_reach(record)
+    _check_server_port(record)
     record.write()
     try:
         if arguments.has("foreground"):
@@ -44,6 +47,15 @@ def start(arguments: Arguments) -> int:
     except BaseException:
         record.remove()
         raise
+
+
+def _check_server_port(record: NodeRecord) -> None:
+    """Raises RayError: a server runs there that is not the node's own."""
+    if is_taken(record.address, record.server_port) and not holder(record.folder / "server.lock"):
+        raise RayError(
+            f"something listens on {record.address}:{record.server_port} already",
+            hint="the cluster starts a server of its own: stop that one, or set OLLAMA_HOST to another port",
+        )
 
 
 def _start_guest(record: NodeRecord) -> None:
@@ -105,6 +117,8 @@ def _show(record: NodeRecord, said: dict[str, Any]) -> None:
 def _show_ready(record: NodeRecord, row: dict[str, Any]) -> None:
     names = ", ".join(safe(str(name)) for name in row["nodes"])
     print(f"{safe(str(row['name']))} answers at {safe(str(row['url']))}; nodes: {names}", flush=True)
+    if others := [version for version in row["versions"] if version != __version__]:
+        _print(f"Warning: this is Corral {__version__}; other nodes have {', '.join(map(str, others))}")
     if record.is_head:
         print(
             f"Another machine joins with the cluster key, ~/.{PROGRAM}/cluster.key, copied there, and\n"

@@ -19,6 +19,7 @@ _NEW_NAMES = ("create", "pull")  # their first word is not the name of a local m
 _FILE_FLAGS = ("file", "imatrix", "output")
 _ACTIONS = {
     "engine": "list info install build use remove",
+    "cluster": "status drain undrain remove key start join stop leave",
     "config": "show check path schema import",
     "key": "create list show rotate revoke",
     "audit": "show check",

@@ -51,7 +51,8 @@ def up(ray: Any, record: NodeRecord) -> dict[str, Any]:
     row = _wait(ray, directory, lambda rows: _settled(rows.get(record.name), here))
     if row.phase != Phase.SERVING:
         raise RayError(f"the server on {record.name} does not start: {row.detail or row.phase}")
-    return {**asdict(row), "nodes": sorted(_rows(ray, directory))}
+    rows = _rows(ray, directory)
+    return {**asdict(row), "nodes": sorted(rows), "versions": sorted({row.version for row in rows.values()})}
 
 
 def every(ray: Any, record: NodeRecord) -> dict[str, Any]:

@@ -206,25 +206,16 @@ class Clustering:
 
 def open_clustering(
     settings: Settings, parts: NodeParts, doors: Sequence[Door], counting: Counting
-) -> Clustering | None:
-    """What the settings ask for; None outside a cluster.
+) -> Clustering:
+    """What the settings ask for.
 
     Raises:
         CorralError
     """
-    if settings.cluster_mode == "off":
-        return None
     port = next((door.address.port for door in doors if not door.address.is_unix), 0)
     found = Clustering(settings, parts, port)
     counting.add(found.families())
     return found
-
-
-@contextlib.asynccontextmanager
-async def running(clustering: Clustering | None) -> AsyncIterator[None]:
-    """A cluster that runs, if there is one."""
-    async with clustering.running() if clustering is not None else contextlib.nullcontext():
-        yield
 
 
 def members_of(settings: Settings, other: Membership | None = None) -> Membership:

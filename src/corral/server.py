@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,6 @@ from corral.api.registry.routes import Registry
 from corral.api.responses.routes import responses_surface
 from corral.api.systemone.routes import systemone_surface
 from corral.api.ui.routes import page_surface
-from corral.clustering import Clustering, NodeParts, open_clustering, running
 from corral.config import Settings
 from corral.configfile.rules import ModelRules
 from corral.counting import Counting
@@ -90,6 +90,7 @@ from corral.weights.translate.cache import TranslatedFiles
 from corral.workers.pool import set_work_timeout, shared_pool
 
 if TYPE_CHECKING:
+    from corral.clustering import Clustering
     from corral.registry.account import Account
 
 _log = logging.getLogger("corral")
@@ -210,7 +211,7 @@ async def _serve(
         async with (
             parts.scheduler,
             parts.spare.kept(lambda: parts.scheduler.is_idle),
-            running(parts.clustering),
+            parts.clustering.running() if parts.clustering is not None else nullcontext(),
         ):
             if guard is not None:
                 guard.start()
@@ -361,12 +362,16 @@ def _assemble(
     described = _surfaces(services, archive, keys, operations, off, settings.tool_origins)
     surfaces = [each for each in described if each.name not in off]
     replicas = OwnReplicas(store, puller, services.inference)
-    node = NodeParts(
-        store, scheduler, journal, gpus.read, profiles.rules, health, watching.live, archive, replicas
-    )
-    clustering = open_clustering(settings, node, doors, counting)
-    if clustering is not None and settings.takes_weights_from_peers:
-        puller.use_peers(clustering.models)
+    clustering = None
+    if settings.cluster_mode != "off":
+        from corral.clustering import NodeParts, open_clustering  # nobody else has to wait for it
+
+        node = NodeParts(
+            store, scheduler, journal, gpus.read, profiles.rules, health, watching.live, archive, replicas
+        )
+        clustering = open_clustering(settings, node, doors, counting)
+        if settings.takes_weights_from_peers:
+            puller.use_peers(clustering.models)
     app = _app(settings, surfaces, counting, watching, registry, keyring, spent, doors, clustering)
     metrics_app = None
     if side_doors:

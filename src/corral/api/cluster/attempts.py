@@ -73,6 +73,8 @@ class Attempts:
         self._body = body
         self._began_s = began_s
         self._count = 0
+        # Whether the body is where bodies are kept; the handlers here see to that themselves.
+        self._is_kept = False
 
     async def run(self) -> None:
         """Answer the client.
@@ -144,6 +146,9 @@ class Attempts:
         peer = self._sender.peers.named(routed.decision.node)
         if peer is None:
             return Passed(NoNodeError("the node has just left"), _STATUS_BUSY)
+        if exchange.keep_body is not None and not self._is_kept:
+            self._is_kept = True
+            await exchange.keep_body(exchange.path, self._body)
         reservation = self._reserve()
         sending = Sending(
             method=exchange.method,
@@ -210,6 +215,9 @@ class Attempts:
         Raises:
             CorralError
         """
+        if passed is None or passed.error is not None:
+            # Silence and open circuits are over soon, or last for long.
+            self._exchange.retry_after_s = lambda: 1
         if passed is None:
             raise NoNodeError(
                 f"no server of the cluster can take a request for {self._glance.model!r} at this moment",

@@ -87,16 +87,16 @@ class Changes:
     async def unload(self, exchange: Exchange, following: Handler, name: str, body: bytes) -> None:
         """The end of a model in the memory of every node."""
         view = self._view()
-        peers = [peer for peer in self._holding(name, view) if self._has_loaded(peer, name, view)]
-        me = self._peers.name
-        if not peers or (me in view.nodes and view.nodes[me].models.get(name)):
-            answers = await asyncio.gather(
-                captured(exchange, following, me), self._ask(exchange, peers, body)
+        holding = self._holding(name, view)
+        peers = [peer for peer in holding if self._has_loaded(peer, name, view)]
+        if self._peers.name in holders_of(name, view) or not holding:
+            own, _ = await asyncio.gather(
+                captured(exchange, following, self._peers.name), self._ask(exchange, peers, body)
             )
-            first = answers[0]
-        else:
-            first = (await self._ask(exchange, peers, body))[0]
-        await respond_as(exchange, first)
+            await respond_as(exchange, own)
+            return
+        # Where it is not loaded, a node that has it says so.
+        await respond_as(exchange, (await self._ask(exchange, peers or holding[:1], body))[0])
 
     async def _everywhere(
         self, exchange: Exchange, following: Handler, name: str | None, view: View, body: bytes
@@ -149,6 +149,8 @@ class Changes:
     async def _read(self, exchange: Exchange) -> tuple[bytes, Glance, View]:
         body = b"" if exchange.method == "GET" else await unpacked_body(exchange) or b""
         glance = await glance_at(exchange, body, 0) if body else NOTHING
+        if named := glance.source or glance.model:
+            requestfacts.note_target(named)
         return body, glance, self._view()
 
     def _nearest(self, name: str | None, view: View) -> str:

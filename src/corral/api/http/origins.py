@@ -40,6 +40,8 @@ _FURTHER_HEADERS = (
     "X-Corral-Deadline",
     "X-Corral-Priority",
     "X-Corral-Metrics",
+    "X-Corral-Session",
+    "X-Corral-Node",
     "X-Request-Id",
     "Traceparent",
     "Tracestate",

@@ -1,8 +1,9 @@
 """What a cluster costs and gives: the way through a gateway, warm prompts, and tokens a second on two cores.
 
-    python -m bench.bench_cluster [--requests 400] [--rounds 7] [--model MODEL.gguf] [--only route,prefix,tokens]
+    python -m bench.bench_cluster [--requests 400] [--rounds 7] [--model MODEL.gguf] [--only PART,PART]
 
 `route`: a request through a gateway to another node, and to that node itself, in turn, on the engine double.
+`takeover`: how long clients wait for their first byte while a node is stopped or killed.
 `prefix`: a trace of 20 conversations on three nodes and on one: which part of the prompts was computed before.
 `tokens`: two nodes pinned to a core each behind a gateway that is one of them, against one node on one core; with the
 real engine on MODEL. Prints tables in Markdown, and every round.
@@ -14,6 +15,7 @@ import argparse
 import http.client
 import json
 import os
+import signal
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -157,6 +159,83 @@ def trace(cluster: Cluster) -> float:
     return before / computed
 
 
+def takeover(folder: Path, rounds: int) -> None:
+    """How long clients wait for their first byte around the loss of a node, in seconds, and what they lose."""
+    cluster = Cluster(
+        "abc",
+        folder,
+        is_direct=True,
+        FAKE_TOKENS="4",
+        FAKE_DELAY_S="0.1",
+        OLLAMA_NUM_PARALLEL="8",
+        CORRAL_LOOP_GUARD="0",
+    )
+    print(
+        "\n| a node is | requests | first byte, s: p50 | p99 | longest | lost before it | broken off after it |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    try:
+        cluster.settle()
+        cluster.create("bc")
+        for what in ("stopped", "killed"):
+            found: list[tuple[float, str]] = []
+            for _ in range(rounds):
+                ready(cluster)
+                found += around(cluster, what)
+            times = sorted(seconds for seconds, end in found if end != "lost")
+            ends = [end for _, end in found]
+            print(
+                f"| {what} | {len(found)} | {statistics.median(times):.2f} | {times[int(len(times) * 0.99) - 1]:.2f}"
+                f" | {times[-1]:.2f} | {ends.count('lost')} | {ends.count('broken')} |"
+            )
+    finally:
+        cluster.close()
+
+
+def ready(cluster: Cluster) -> None:
+    """Both nodes are there, have the model loaded, and get requests."""
+    if cluster["b"].process.poll() is not None:
+        cluster.restart("b")
+        cluster.settle()
+        cluster.create("b")
+    cluster.signal("b", signal.SIGCONT)
+    cluster.settle()
+    for name in "bc":
+        wait_until(lambda name=name: not cluster.status()[name]["breaker_open"])  # type: ignore[misc]
+        cluster.ask("a", "/api/generate", {"model": "m"}, headers={"X-Corral-Node": name})
+        wait_until(lambda name=name: cluster.status()[name]["loaded"])  # type: ignore[misc]
+
+
+def around(cluster: Cluster, what: str) -> list[tuple[float, str]]:
+    """Requests for three seconds, 20 a second; after the first one a node is lost."""
+
+    def one(number: int) -> tuple[float, str]:
+        time.sleep(number / 20)
+        connection = http.client.HTTPConnection("127.0.0.1", cluster["a"].port, timeout=60)
+        began_s = time.perf_counter()
+        body = json.dumps({"model": "m", "prompt": f"{number} {began_s}"})
+        connection.request("POST", "/api/generate", body)
+        response = connection.getresponse()
+        response.read(1)
+        seconds = time.perf_counter() - began_s
+        rest = response.read()
+        connection.close()
+        whole = rest.rstrip().endswith(b"}") and b'"done":true' in rest
+        return seconds, "lost" if response.status != 200 else "whole" if whole else "broken"
+
+    with ThreadPoolExecutor(61) as pool:
+        asked = [pool.submit(one, number) for number in range(60)]
+        time.sleep(1)
+        cluster.signal("b", signal.SIGKILL if what == "killed" else signal.SIGSTOP)
+        time.sleep(3)
+        if what == "stopped":
+            cluster.signal("b", signal.SIGCONT)
+        found = [each.result() for each in asked]
+    if what == "killed":
+        cluster["b"].process.wait()
+    return found
+
+
 def tokens(folder: Path, model: Path, rounds: int) -> None:
     """Tokens a second of two nodes on a core each, and of one on one."""
     rates: dict[str, list[float]] = {"a": [], "ab": []}
@@ -244,7 +323,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--model", type=Path)
-    parser.add_argument("--only", default="route,prefix,tokens")
+    parser.add_argument("--only", default="route,takeover,prefix,tokens")
     chosen = parser.parse_args()
     only = chosen.only.split(",")
     with TemporaryDirectory() as name:
@@ -255,6 +334,8 @@ def main() -> None:
             (folder / part / "abc").mkdir()
         if "route" in only:
             route(folder / "route", chosen.requests, chosen.rounds)
+        if "takeover" in only:
+            takeover(folder / "takeover", max(chosen.rounds // 2, 1))
         if "prefix" in only:
             prefix(folder / "prefix")
         if "tokens" in only and chosen.model is not None:

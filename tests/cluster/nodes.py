@@ -53,8 +53,8 @@ class CountedTurns(UploadTurns):
         self.most = 0
 
     @contextmanager
-    def turn(self, peer: str) -> Iterator[None]:
-        with super().turn(peer):
+    def turn(self, peer: str, *, rests: bool = True) -> Iterator[None]:
+        with super().turn(peer, rests=rests):
             self.peers[peer] += 1
             self.most = max(self.most, len(self._active))
             yield

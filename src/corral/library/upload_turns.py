@@ -56,8 +56,8 @@ class UploadTurns:
         self.refused = 0
 
     @contextmanager
-    def turn(self, peer: str) -> Iterator[None]:
-        """Serve a request of a peer.
+    def turn(self, peer: str, *, rests: bool = True) -> Iterator[None]:
+        """Serve a request of a peer. `rests`: it keeps its turn for a moment, for its next request.
 
         Raises:
             NoTurnError: others have all turns.
@@ -69,7 +69,8 @@ class UploadTurns:
             self._active[peer] -= 1
             if not self._active[peer]:
                 del self._active[peer]
-                self._resting[peer] = self._clock()
+                if rests:
+                    self._resting[peer] = self._clock()
 
     def _begin(self, peer: str) -> None:
         now_s = self._clock()

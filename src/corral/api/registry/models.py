@@ -130,10 +130,10 @@ class ModelHandlers:
             NoTurnError
         """
         peer = peer_of(exchange)
-        if not peer or size_bytes < SMALL_BYTES:
+        if peer is None or size_bytes < SMALL_BYTES:
             yield None
             return
-        with self._turns.turn(peer):
+        with self._turns.turn(peer or f"request {exchange.request_id}", rests=bool(peer)):
             yield _PEER_STALL_S
 
     async def _find_blob(self, digest: Digest) -> GrowingBlob:
@@ -189,15 +189,15 @@ async def _send(
     await exchange.end_stream()
 
 
-def peer_of(exchange: Exchange) -> str:
-    """Which server of the cluster asks; empty: somebody else. One that does not say its name has a turn a request."""
+def peer_of(exchange: Exchange) -> str | None:
+    """Which server of the cluster asks; empty: one that does not say its name; None: somebody else."""
     who = caller.current()
     if _CLUSTER not in who.scopes:
-        return ""
+        return None
     name = exchange.header(HEADER)
     if name and len(name) <= _MAX_NAME_CHARS:
         return name
-    return f"request {exchange.request_id}" if who.key_id == _CLUSTER else ""
+    return "" if who.key_id == _CLUSTER else None
 
 
 def _origin(exchange: Exchange) -> str:

@@ -305,6 +305,7 @@ def test_nobody_can_take_it(slow: Cluster) -> None:
         slow.wait_for(name, "suspect", at="a")
     answer = slow.ask("a", "/api/chat", chat())
     assert answer.status == 503 and "no server of the cluster" in answer.json()["error"]
+    assert answer.headers["retry-after"] == "1"
     answer = slow.ask("a", "/v1/chat/completions", chat())
     assert answer.status == 503 and "no server of the cluster" in answer.json()["error"]["message"]
 

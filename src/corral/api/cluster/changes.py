@@ -119,6 +119,11 @@ class Changes:
         answers = await self._ask(exchange, self._holding(name or "", view), body)
         if me in holders:
             answers.insert(0, await captured(exchange, following, me))
+        if not answers:
+            raise NoNodeError(
+                f"only node {next(iter(holders))} has the model, and it is gone",
+                hint="try again when it is back, or take it out with corral cluster remove",
+            )
         failed = next((answer for answer in answers if not 200 <= answer.status < 300), None)
         if failed is not None and not failed.status:
             raise NodeError(f"node {failed.node}: {failed.problem}")

@@ -15,6 +15,7 @@ from corral.requestfacts import RequestFacts
 
 USAGE = b"x-corral-usage"
 NODE = b"x-corral-node"
+_ACKNOWLEDGE_S = 0.02
 _MAX_COUNT = 1 << 40
 _MAX_WORD_CHARS = 100
 # What handlers read of a request. Nothing else goes on, above all no key.
@@ -44,11 +45,15 @@ _DROPPED = frozenset(
 
 
 async def serve_hop(exchange: Exchange, following: Handler) -> None:
-    """Serve what another server passes on: say at once that it is here, and in the end what was used."""
-    exchange.acknowledge()
+    """Serve what another server passes on: say soon that it is here, and in the end what was used."""
+    # An answer that comes at once says so itself.
+    timer = asyncio.get_running_loop().call_later(_ACKNOWLEDGE_S, exchange.acknowledge)
     facts = requestfacts.current()
     exchange.trailers = lambda: [(USAGE, usage_of(facts, exchange.failure))]
-    await following(exchange)
+    try:
+        await following(exchange)
+    finally:
+        timer.cancel()
 
 
 def request_headers(exchange: Exchange, gateway: str, predict: int, *, is_unpacked: bool = False) -> Headers:

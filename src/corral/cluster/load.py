@@ -14,9 +14,9 @@ _LOAD_BYTES_PER_S = 500e6
 _LEAST_LOAD_S = 1.0
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Load:
-    """One node and one model. Not frozen: one is made for each node and request.
+    """One node and one model.
 
     Attributes:
         busy: requests that have a slot there or wait for one.
@@ -51,7 +51,14 @@ def load_seconds(node: NodeView, digest: str, needs_bytes: int = 0) -> float:
 
 
 def load_of(node: NodeView, digest: str, needs_bytes: int = 0) -> Load:
-    """All estimates for a node and a model."""
+    """All estimates for a node and a model. They are kept with the node: most nodes are as they were."""
+    kept: Load | None = node.estimates.get((digest, needs_bytes))
+    if kept is None:
+        kept = node.estimates[digest, needs_bytes] = _estimated(node, digest, needs_bytes)
+    return kept
+
+
+def _estimated(node: NodeView, digest: str, needs_bytes: int) -> Load:
     model, count = node.loaded.get(digest), busy(node, digest)
     request_s = node.request_seconds.get(digest, _REQUEST_S)
     slots = model.slots if model and model.slots > 0 else 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 # Chain of hashes of a prompt's blocks, each of 8 bytes: entry i stands for all blocks up to i.
 PromptKeys = tuple[bytes, ...]
@@ -64,6 +65,7 @@ class NodeView:
         load_seconds: how long a load took there, by digest.
         request_seconds: for how long a request has a slot there, by digest, as this gateway measured it.
         block_seconds: how long a block of a prompt takes there that is not warm, measured in the same way.
+        estimates: what follows from all of this, as `load.py` keeps it.
     """
 
     id: str
@@ -81,6 +83,7 @@ class NodeView:
     load_seconds: Mapping[str, float] = field(default_factory=dict)
     request_seconds: Mapping[str, float] = field(default_factory=dict)
     block_seconds: Mapping[str, float] = field(default_factory=dict)
+    estimates: dict[tuple[str, int], Any] = field(init=False, default_factory=dict, compare=False, repr=False)
 
     def is_usable(self) -> bool:
         """Whether requests and models may go there."""

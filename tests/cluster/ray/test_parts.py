@@ -147,6 +147,7 @@ def test_a_server_gets_what_ray_itself_was_started_with() -> None:
         (MISMATCH, VersionError, "Ray 2.60.0 with Python 3.11.7, this machine Ray 2.60.1 with Python 3.12.1"),
         (AWAY, UnreachableError, "no Ray cluster answers at 10.0.0.1:6379"),
         (SLOW, SlowStartError, "within its 30 s"),
+        ("ray.exceptions.GetTimeoutError: Get timed out", RayError, "has not done what was asked in time"),
         (RUNNING, RayError, "a port that Ray needs is taken"),
     ],
 )

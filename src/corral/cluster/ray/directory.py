@@ -138,12 +138,10 @@ def wake() -> None:
     with suppress(Exception):  # whatever Ray raises: the actor ends
         while True:
             try:
-                actor = ray.get_actor(NAME, namespace=NAMESPACE)
-                break
+                ray.get_actor(NAME, namespace=NAMESPACE).changes.remote()
+                return
             except ValueError:
                 time.sleep(_LOOK_S)  # Ray does not know yet that it lives
-        ray.get(actor.is_everywhere.remote())
-        ray.get(actor.changes.remote())
 
 
 def directory_of(ray: Any, every_node: EveryNode | None = None) -> Any:

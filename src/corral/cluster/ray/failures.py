@@ -44,6 +44,11 @@ def explain(output: str, head: str) -> RayError | None:
         return SlowStartError(
             "Ray did not start within its 30 s", hint="is this machine very busy, or its memory full?"
         )
+    if "GetTimeoutError" in output:
+        return RayError(
+            f"the Ray cluster at {head} has not done what was asked in time",
+            hint="is it very busy? Try again",
+        )
     if any(mark in output for mark in _AWAY):
         return unreachable(head)
     return None

@@ -108,7 +108,8 @@ def prefix(folder: Path) -> None:
         cluster = Cluster(
             names,
             folder / names,
-            is_direct=True,
+            True,
+            True,
             **_REAL_ENGINE,
             OLLAMA_NUM_PARALLEL="4",
             OLLAMA_KEEP_ALIVE="-1",
@@ -245,7 +246,8 @@ def tokens(folder: Path, model: Path, rounds: int) -> None:
             cluster = clusters[names] = Cluster(
                 names,
                 folder / names,
-                is_direct=True,
+                True,
+                True,
                 **_REAL_ENGINE,
                 OLLAMA_NUM_PARALLEL="2",
                 OLLAMA_KEEP_ALIVE="-1",

@@ -55,7 +55,9 @@ class Answer:
 class Cluster:
     """Servers a, b, c ...; `pipes[x, y]` is the way from x to y."""
 
-    def __init__(self, names: str, folder: Path, is_direct: bool = False, **env: str) -> None:
+    def __init__(
+        self, names: str, folder: Path, is_direct: bool = False, is_started: bool = True, **env: str
+    ) -> None:
         self.network = Network()
         # Without pipes the servers know each other by ports that were free a moment ago.
         self.ports = {name: free_port() for name in names} if is_direct else {}
@@ -67,8 +69,10 @@ class Cluster:
         self.pipes: dict[tuple[str, str], Pipe] = {
             (x, y): self.network.pipe() for x in names for y in names if x != y
         }
-        with ThreadPoolExecutor(len(names)) as pool:
-            self.servers: dict[str, Server] = dict(zip(names, pool.map(self.start, names), strict=True))
+        self.servers: dict[str, Server] = {}
+        if is_started:
+            with ThreadPoolExecutor(len(names)) as pool:
+                self.servers = dict(zip(names, pool.map(self.start, names), strict=True))
 
     def settings(self, name: str) -> dict[str, str]:
         return {
@@ -96,7 +100,8 @@ class Cluster:
 
     def restart(self, name: str, **env: str) -> Server:
         """With an empty store: a server of the tests owns its folder."""
-        self.servers[name].close()
+        if name in self.servers:
+            self.servers[name].close()
         self.servers[name] = self.start(name, **env)
         return self.servers[name]
 
@@ -179,7 +184,7 @@ class Cluster:
         for server in self.servers.values():
             if server.process.poll() is None:
                 os.kill(server.process.pid, signal.SIGCONT)
-        with ThreadPoolExecutor(len(self.servers)) as pool:
+        with ThreadPoolExecutor(len(self.names)) as pool:
             list(pool.map(Server.close, self.servers.values()))
         self.network.close()
 
@@ -203,10 +208,11 @@ def make_cluster(process: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """Start clusters, which end with the module."""
     made: list[Cluster] = []
 
-    def make(names: str = "abc", **env: str) -> Cluster:
-        cluster = Cluster(names, tmp_path_factory.mktemp("cluster"), False, **env)
+    def make(names: str = "abc", is_started: bool = True, **env: str) -> Cluster:
+        cluster = Cluster(names, tmp_path_factory.mktemp("cluster"), False, is_started, **env)
         made.append(cluster)
-        cluster.settle()
+        if is_started:
+            cluster.settle()
         return cluster
 
     yield make

@@ -21,7 +21,7 @@ def test_nodes_show_each_other_certificates(make_cluster: Callable[..., Cluster]
         "CORRAL_TLS_CLIENT_CA": str(authority.cert),
         "CORRAL_CLUSTER_CA_FILE": str(authority.cert),
     }
-    cluster = make_cluster("ab")
+    cluster = make_cluster("ab", is_started=False)
     for name, other in ("ab", "ba"):
         cluster.restart(
             name,

@@ -231,9 +231,8 @@ class Spy:
 
 @pytest.fixture(scope="module")
 def spied(make_cluster: Callable[..., Cluster]) -> Iterator[tuple[Cluster, Spy]]:
-    cluster = make_cluster("a")
+    cluster = make_cluster("a", is_started=False)
     spy = Spy(cluster.key)
-    cluster["a"].close()
     cluster.restart("a", CORRAL_CLUSTER_PEERS=spy.url)
     cluster.wait_for("spy", at="a")
     yield cluster, spy
@@ -314,12 +313,10 @@ def test_a_redirect_is_not_followed(spied: tuple[Cluster, Spy]) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"nonsense\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nx: " + b"y" * (1 << 20),
         b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nabc",
-        b"",
     ],
-    ids=range(4),
+    ids=["head", "body"],
 )
 def test_a_node_that_speaks_nonsense(spied: tuple[Cluster, Spy], data: bytes) -> None:
     """The client gets an error of ours, in its API's form."""

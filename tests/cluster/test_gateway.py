@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
@@ -145,3 +146,36 @@ def test_the_log_says_where_and_why(trio: Cluster) -> None:
     (line,) = [line for line in trio["a"].log if "id=find-me-here" in line]
     assert f"node={answer.node} why={answer.why}" in line and "model=m" in line and "tokens=5" in line
     wait_until(lambda: any("id=find-me-here" in line for line in list(trio[answer.node].log)))
+
+
+@pytest.mark.parametrize("size", [70_000, 2 << 20, 9 << 20])
+def test_large_bodies(trio: Cluster, size: int) -> None:
+    """Parsed in a thread or a worker, and sent once if they are larger than what is kept."""
+    body = {"model": "m", "content": "word " * (size // 5)}
+    there = trio.ask("b", "/api/tokenize", body, headers={"X-Corral-Node": "b"})
+    here = trio.ask("a", "/api/tokenize", body)
+    assert here.node in ("b", "c")
+    assert (here.status, len(here.json()["tokens"])) == (there.status, len(there.json()["tokens"]))
+
+
+def test_packed_bodies(trio: Cluster) -> None:
+    packed = gzip.compress(json.dumps(chat("packed")).encode())
+    answer = trio.ask("a", "/api/chat", packed, headers={"Content-Encoding": "gzip"})
+    assert answer.status == 200 and answer.node in ("b", "c")
+    for broken in (packed[:-4], b"\x1f\x8b" + b"\0" * 20):
+        answer = trio.ask("a", "/api/chat", broken, headers={"Content-Encoding": "gzip"})
+        assert answer.status == 400 and "error" in answer.json()
+
+
+def test_a_form_goes_to_the_node_of_its_model(trio: Cluster) -> None:
+    """With the answer that the node itself gives."""
+    form = (
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\nRIFF\r\n'
+        b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n--x--\r\n'
+    )
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    path = "/v1/audio/transcriptions"
+    there = trio.ask("b", path, form, headers={**headers, "X-Corral-Node": "b"})
+    here = trio.ask("a", path, form, headers=headers)
+    assert here.node in ("b", "c")
+    assert (here.status, here.json()) == (there.status, there.json())

@@ -47,12 +47,25 @@ def up(ray: Any, record: NodeRecord) -> dict[str, Any]:
         raise RayError(
             f"the cluster has a node called {record.name} already: {known.url}", hint="choose another --name"
         )
-    supervise_here(ray, record) if record.is_guest else supervise(ray, record)
+    _check_alive(ray, supervise_here(ray, record) if record.is_guest else supervise(ray, record))
     row = _wait(ray, directory, lambda rows: _settled(rows.get(record.name), here))
     if row.phase != Phase.SERVING:
         raise RayError(f"the server on {record.name} does not start: {row.detail or row.phase}")
     rows = _rows(ray, directory)
     return {**asdict(row), "nodes": sorted(rows), "versions": sorted({row.version for row in rows.values()})}
+
+
+def _check_alive(ray: Any, supervisor: Any) -> None:
+    """Raises RayError: it cannot run on its node, where Corral may be missing."""
+    try:
+        ray.get(supervisor.row.remote(), timeout=_UP_S)
+    except ray.exceptions.ActorUnavailableError:
+        return  # Ray starts it again
+    except ray.exceptions.RayActorError as error:
+        raise RayError(
+            f"the supervisor does not run: {str(error).splitlines()[-1]}",
+            hint="is corral[cluster] installed where that Ray's workers run?",
+        ) from error
 
 
 def every(ray: Any, record: NodeRecord) -> dict[str, Any]:
@@ -85,8 +98,13 @@ def down_everywhere(ray: Any) -> dict[str, Any]:
 
 def forget(ray: Any, name: str) -> dict[str, Any]:
     """Take out a node that does not come back."""
-    was_known = ray.get(directory_of(ray).forget.remote(name), timeout=_CALL_S)
-    return {"left": _end(ray, name, is_gone=True) or was_known}
+    directory = directory_of(ray)
+    row = _rows(ray, directory).get(name)
+    # Of a guest without a record, the actor has the name of the Ray node.
+    names = [name] if row is None else [name, row.ray_node]
+    has_ended = any(_end(ray, each, is_gone=True) for each in names)
+    was_known = ray.get(directory.forget.remote(name), timeout=_CALL_S)
+    return {"left": has_ended or was_known}
 
 
 def _end(ray: Any, name: str, *, is_gone: bool = False) -> bool:

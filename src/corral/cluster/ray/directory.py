@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+from corral.cluster.ray.backoff import Backoff
 from corral.cluster.ray.library import NAMESPACE
 from corral.cluster.ray.table import Table, row_of
 
@@ -48,6 +49,8 @@ class Directory:
         self._alive: frozenset[str] = frozenset()
         self._changed = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
+        # When to try nodes again that have no server although they should, by their ids.
+        self._tries: dict[str, tuple[float, Backoff]] = {}
         if every_node is not None:
             threading.Thread(target=every_node.wake, daemon=True).start()
 
@@ -118,10 +121,17 @@ class Directory:
 
     async def _place(self, nodes: dict[str, dict[str, float]], wanted: EveryNode) -> None:
         """Start a supervisor on each node that offers memory and does not have one."""
-        for ray_node, resources in nodes.items():
-            has_own = any(name.startswith("corral_node:") for name in resources)
-            if resources.get(RAM_RESOURCE) and not has_own and not self._table.names_on(ray_node):
-                await asyncio.to_thread(wanted.place, ray_node)
+        missing = [node for node, resources in nodes.items() if self._misses(node, resources)]
+        self._tries = {node: self._tries.get(node, (0.0, Backoff(5.0, 300.0))) for node in missing}
+        for node, (next_s, backoff) in self._tries.items():
+            # One whose supervisor fails, for want of Corral there, is not tried again and again.
+            if time.monotonic() >= next_s:
+                self._tries[node] = (time.monotonic() + backoff.after(0.0), backoff)
+                await asyncio.to_thread(wanted.place, node)
+
+    def _misses(self, node: str, resources: dict[str, float]) -> bool:
+        has_own = any(name.startswith("corral_node:") for name in resources)
+        return bool(resources.get(RAM_RESOURCE)) and not has_own and not self._table.names_on(node)
 
 
 def _ray_nodes() -> dict[str, dict[str, float]]:

@@ -14,6 +14,7 @@ from corral.api.registry import models
 from corral.digest import Digest
 from corral.errors import CorralError
 from corral.library.pull_through import Write
+from corral.registry import peers
 from corral.store.changes import anchor_of
 from corral.store.manifests import LIST_MEDIA_TYPE, MANIFEST_MEDIA_TYPE
 from tests.cluster.nodes import NAME, Node, Nodes
@@ -46,6 +47,7 @@ class Gate:
             await send(path, first, last, write)
 
         monkeypatch.setattr(models, "_send_file", held)
+        monkeypatch.setattr(peers, "_SILENCE_S", 600.0)  # whoever is held is not given up
 
     async def let_through(self, wanted: int) -> None:
         """Wait until so many uploads are under way at a time, and let them end."""
@@ -77,7 +79,7 @@ def test_a_wave_doubles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
     async def work() -> None:
         gate = Gate(monkeypatch)
-        async with Nodes(tmp_path, WAVE) as nodes:
+        async with Nodes(tmp_path, WAVE, CORRAL_PULL_STALL_TIMEOUT="600s") as nodes:
             manifest = nodes["a"].add(WEIGHTS)
             pulls = {name: asyncio.ensure_future(nodes[name].pull()) for name in WAVE[1:]}
             rounds, have = 0, 1

@@ -12,6 +12,8 @@ from corral.logs import escape_controls
 
 KEPT_LINES = 1000
 _MAX_CHARS = 1000
+# What users wrote (CORRAL_LOG_BODIES): that is for the log's own reader alone.
+_LEFT_OUT = "corral.bodies"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +28,9 @@ class Line:
 
 
 class RecentLines(logging.Handler):
-    """Keeps lines of the level INFO and above, whatever else the log writes: below it may stand what users wrote.
+    """Keeps lines of the level INFO and above without tracebacks and bodies, whatever else the log writes.
 
-    Tracebacks are left out. For any thread.
+    The rest may hold what users wrote. For any thread.
     """
 
     def __init__(self) -> None:
@@ -38,6 +40,8 @@ class RecentLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Called with the lock held."""
+        if record.name == _LEFT_OUT:
+            return
         try:
             message = escape_controls(record.getMessage()[:_MAX_CHARS])
         except Exception:

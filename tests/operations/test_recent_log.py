@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from corral.recentlog import KEPT_LINES, RecentLines
-from tests.conftest import Server
+from tests.conftest import PLAIN_TEMPLATE, Server
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -46,6 +48,23 @@ def test_only_what_came_since(lines: RecentLines, log: logging.Logger) -> None:
 def test_what_is_for_debugging_is_not_kept(lines: RecentLines, log: logging.Logger) -> None:
     log.debug("the prompt")
     assert messages(lines) == []
+
+
+def test_bodies_are_not_kept(start_server: Callable[..., Server]) -> None:
+    """Where they are logged because that is wanted."""
+    server = start_server(CORRAL_LOG_BODIES="1")
+    server.create("say", "say", template=PLAIN_TEMPLATE)
+    server.post("/api/generate", {"model": "say", "prompt": "canary", "stream": False})
+    wait_until(lambda: any("canary" in line for line in server.log))
+    assert "canary" not in json.dumps(kept(server))
+
+
+def test_looks_at_the_log_and_files_of_the_page_do_not_fill_it(server: Server) -> None:
+    last = kept(server)[-1]["number"]
+    for path in ("/ui/", "/ui/index.html", "/api/logs", "/ui/none"):
+        server.request("GET", path)
+    new = [line["message"] for line in kept(server, f"?after={last}") if "/ui/" in line["message"]]
+    assert ["path=/ui/none" in message for message in new] == [True], new
 
 
 def test_lines_are_short_and_plain(lines: RecentLines, log: logging.Logger) -> None:

@@ -18,7 +18,7 @@ export default function AdminPage(): VNode {
       <div class="page-inner">
         <div class="page-head">
           <div>
-            <h1>{t().pages.admin}</h1>
+            <h1 class="page-title">{t().pages.admin}</h1>
             <p>{texts.intros[part]}</p>
           </div>
         </div>

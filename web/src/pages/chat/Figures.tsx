@@ -17,13 +17,10 @@ export function Figures({ message }: { message: Message }): VNode | null {
   const { perS, firstTokenMs } = message.stats;
   if (perS === undefined && firstTokenMs === undefined) return null;
   const texts = t().chat;
-  const parts = [
-    perS === undefined ? "" : texts.perS(speed(perS)),
-    firstTokenMs === undefined ? "" : texts.firstToken(duration(firstTokenMs)),
-  ];
   return (
     <div class="figures">
-      <span>{parts.filter(Boolean).join(" · ")}</span>
+      {perS !== undefined && <span>{texts.perS(speed(perS))}</span>}
+      {firstTokenMs !== undefined && <span class="figures-first">{texts.firstToken(duration(firstTokenMs))}</span>}
       <ContextGauge message={message} />
       <IconButton icon={Info} size="small" label={texts.figures} onClick={() => setOpen(true)} />
       {isOpen && <FiguresDialog message={message} onClose={() => setOpen(false)} />}

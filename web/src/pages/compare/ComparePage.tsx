@@ -25,7 +25,7 @@ export default function ComparePage(): VNode {
       <div class="page-inner compare">
         <div class="page-head">
           <div>
-            <h1>{t().pages.compare}</h1>
+            <h1 class="page-title">{t().pages.compare}</h1>
             <p>{texts.intro}</p>
           </div>
         </div>

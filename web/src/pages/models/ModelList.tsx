@@ -36,7 +36,7 @@ export function ModelList(): VNode {
     <DropArea onFiles={takeFiles}>
       <div class="page-head">
         <div>
-          <h1>{t().pages.models}</h1>
+          <h1 class="page-title">{t().pages.models}</h1>
           <p role="status">{value?.length ? texts.summary(value.length, bytes(total)) : texts.intro}</p>
         </div>
         <div class="actions">

@@ -28,7 +28,7 @@ export default function PlaygroundPage(): VNode {
       <div class="page-inner">
         <div class="page-head">
           <div>
-            <h1>{t().pages.playground}</h1>
+            <h1 class="page-title">{t().pages.playground}</h1>
             <p>{texts.intros[part]}</p>
           </div>
         </div>

@@ -32,7 +32,7 @@ export default function RunningPage(): VNode {
       <div class="page-inner">
         <div class="page-head">
           <div>
-            <h1>{t().pages.running}</h1>
+            <h1 class="page-title">{t().pages.running}</h1>
             <p>{value ? texts.since(relative(Date.parse(value.started_at))) : texts.intro}</p>
           </div>
         </div>

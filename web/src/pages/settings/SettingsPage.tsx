@@ -21,7 +21,7 @@ export default function SettingsPage(): VNode {
       <div class="page-inner" data-narrow>
         <div class="page-head">
           <div>
-            <h1>{t().pages.settings}</h1>
+            <h1 class="page-title">{t().pages.settings}</h1>
             <p>{t().settings.intro}</p>
           </div>
         </div>

@@ -15,9 +15,14 @@ _MAX_LOGGED_USER = 64
 _STATUS_GONE = 499
 # Requested every second by programs that watch the server: logged only if they fail, or with OLLAMA_DEBUG=1.
 POLLED = frozenset(
-    "/ /api/cluster /api/cluster/watch /api/version /api/loading /api/ps /api/queue /api/status /api/top /metrics "
-    "/healthz /readyz".split()
+    "/ /api/cluster /api/cluster/watch /api/version /api/loading /api/logs /api/ps /api/queue /api/status /api/top "
+    "/metrics /healthz /readyz".split()
 )
+
+
+def is_polled(path: str) -> bool:
+    """Whether a path says little about what the server does; the files of the page are many at a time."""
+    return path in POLLED or path.startswith("/ui/")
 
 
 class LogRequests:
@@ -36,7 +41,7 @@ class LogRequests:
         await following(exchange)
         taken_ms = (time.perf_counter() - started_s) * 1000
         is_slow = 0 < self._slow_ms < taken_ms
-        is_quiet = (exchange.status < 400 or exchange.status == _STATUS_GONE) and exchange.path in POLLED
+        is_quiet = (exchange.status < 400 or exchange.status == _STATUS_GONE) and is_polled(exchange.path)
         level = logging.WARNING if is_slow else logging.DEBUG if is_quiet else logging.INFO
         if not _log.isEnabledFor(level):
             return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from corral import requestfacts, tracenotes
 from corral.api.http.exchange import Exchange
 from corral.api.http.routing import Handler
-from corral.api.http.steps.request_line import POLLED
+from corral.api.http.steps.request_line import is_polled
 from corral.requestfacts import RequestFacts
 from corral.tracenotes import Answered
 
@@ -22,7 +22,7 @@ class TraceRequests:
         self._tracing = tracing
 
     async def __call__(self, exchange: Exchange, following: Handler) -> None:
-        if exchange.path in POLLED:
+        if is_polled(exchange.path):
             await following(exchange)
             return
         trace = self._tracing.begin(exchange.all_headers)

@@ -290,11 +290,11 @@ def test_cut_context_is_said(staged: Talk, stage: Stage) -> None:
 
 def test_link_never_sends_anything(opens: Opens, stage: Stage) -> None:
     """A link can open a page, and never make a model work."""
-    for place in ("chat?q=hello", "chat?prompt=hello&send=1", "?q=hello", "chat/new?q=x"):
-        opens(stage.base, place, kind=Talk)
-    for query in ("?q=hello", "?prompt=hello&model=tiny"):
-        talk = opens(stage.base, kind=Talk)
-        talk.page.goto(f"{stage.base}/ui/{query}")
+    talk = opens(stage.base, kind=Talk)
+    hashes = ("chat?q=hello", "chat?prompt=hello&send=1", "?q=hello", "chat/new?q=x")
+    for address in (*(f"#/{each}" for each in hashes), "?q=hello", "?prompt=hello&model=tiny"):
+        talk.page.goto("about:blank")
+        talk.page.goto(f"{stage.base}/ui/{address}")
         talk.is_up()
     assert [each.path for each in stage.asked if each.method == "POST" and each.path != "/api/show"] == []
 

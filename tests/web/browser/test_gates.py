@@ -9,8 +9,10 @@ import pytest
 
 from tests.conftest import Server
 from tests.web.browser.conftest import Opens, give_up
-from tests.web.browser.places import AXE, places
+from tests.web.browser.places import AXE, addresses
 from tests.web.browser.screen import Screen
+from tests.web.browser.stage import Stage, chat_of, of_json
+from tests.web.browser.talk import Talk
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 PHONE = {"width": 390, "height": 844}
@@ -22,7 +24,8 @@ def violations(screen: Screen) -> list[str]:
     """What axe finds in what is shown now: rule and elements."""
     if not AXE.exists():
         give_up("axe-core is not installed (npm ci --prefix web)")
-    screen.evaluate(f"() => {{ if (!window.axe) {{ {AXE.read_text()} }} }}")
+    if not screen.evaluate("() => 'axe' in window"):
+        screen.evaluate(f"() => {{ {AXE.read_text()} }}")
     found: list[dict[str, Any]] = screen.evaluate(
         "rules => axe.run(document, { runOnly: rules, resultTypes: ['violations'] }).then((r) => r.violations)",
         RULES,
@@ -39,7 +42,7 @@ def violations(screen: Screen) -> list[str]:
 def test_axe_finds_nothing(opens: Opens, server: Server, scheme: str, viewport: dict[str, int]) -> None:
     screen = opens(server.base, color_scheme=scheme, viewport=viewport, reduced_motion="reduce")
     found = {}
-    for place in places():
+    for place in addresses():
         screen.go(place)
         if bad := violations(screen):
             found[place] = bad
@@ -48,6 +51,29 @@ def test_axe_finds_nothing(opens: Opens, server: Server, scheme: str, viewport: 
     if bad := violations(screen):
         found["help"] = bad
     assert not found, json.dumps(found, indent=1)
+
+
+ANSWER = (
+    "### A title\n\nA [link](https://example.com/) and `code`.\n\n"
+    "```python\nprint('x')  # a comment\n```\n\n"
+    "| a | b |\n|---|--:|\n| 1 | 2 |\n\n- [x] done\n\n> quoted\n\n$$x^2$$\n"
+)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_a_chat(opens: Opens, stage: Stage, scheme: str) -> None:
+    stage.play("/api/chat", chat_of(ANSWER, thinking="well"))
+    talk: Talk = opens(stage.base, kind=Talk, color_scheme=scheme, viewport=PHONE)
+    talk.ask("show me")
+    talk.answer().get_by_role("button", name="Thought").click()
+    talk.answer().locator("math").first.wait_for()
+    stage.play("/api/chat", of_json({"error": "it broke", "hint": "try again"}, 500))
+    talk.say("and now?")
+    talk.answer().get_by_text("This answer failed").wait_for()
+    assert violations(talk) == []
+    assert too_wide(talk) == []
+    talk.settings()
+    assert violations(talk) == []
 
 
 def too_wide(screen: Screen) -> list[str]:
@@ -83,7 +109,7 @@ def test_narrow_screens_do_not_scroll_sideways(opens: Opens, server: Server, dir
     screen = opens(server.base, viewport={"width": NARROWEST_PX, "height": 640})
     screen.evaluate("direction => { document.documentElement.dir = direction }", direction)
     found = {}
-    for place in places():
+    for place in addresses():
         screen.go(place)
         if bad := too_wide(screen):
             found[place] = bad
@@ -95,7 +121,7 @@ def test_texts_of_200_percent_fit(opens: Opens, server: Server) -> None:
     screen = opens(server.base, viewport={"width": 640, "height": 800})
     screen.evaluate("() => { document.documentElement.style.fontSize = '200%' }")
     found = {}
-    for place in places():
+    for place in addresses():
         screen.go(place)
         if bad := too_wide(screen):
             found[place] = bad

@@ -89,9 +89,7 @@ def profile(chromium: Browser, guards: Guards) -> Iterator[Profile]:
 
     def make(origin: str, **options: Any) -> BrowserContext:
         guards.origin = origin
-        context = chromium.new_context(
-            **{"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce", **options}
-        )
+        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
         context.set_default_timeout(PATIENCE_MS)
         guards.watch(context)
         made.append(context)

@@ -11,13 +11,13 @@ import { contextOf } from "./context";
 import { fileOf } from "./storage";
 import { answerCalls, toolList } from "./tools";
 
-const DRAW_EVERY_MS = 100;
+const DRAW_EVERY_MS = 120;
 const KEEP_EVERY_MS = 1500;
 const NS_PER_MS = 1_000_000;
 /** How many answers in a row may call tools before the reader has to go on by hand. */
 const MOST_ROUNDS = 12;
 
-/** An answer that is being written in this tab. `seen` is drawn at most 10 times a second, whatever the model's speed. */
+/** An answer that is being written in this tab. `seen` is drawn at most 8 times a second, whatever the model's speed. */
 export interface Run {
   messageId: string;
   chatId: string;

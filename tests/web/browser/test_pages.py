@@ -149,7 +149,7 @@ def test_model_is_loaded_kept_and_unloaded(opens: Opens, server: Server) -> None
     screen.field("Load a model").select_option(label="tiny:latest")
     screen.press("Load")
     screen.button("Unload tiny:latest").wait_for()
-    assert "tiny:latest" in {each["name"] for each in server.get("/api/ps")["models"]}
+    screen.until(lambda: "tiny:latest" in {each["name"] for each in server.get("/api/ps")["models"]})
     screen.press("Keep tiny:latest loaded")
     screen.page.get_by_role("menuitem", name="Forever").click()
     screen.sees("Stays loaded")

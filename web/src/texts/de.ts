@@ -153,6 +153,8 @@ export const de: Texts = {
     fileTooLarge: (name, most) => `${name} ist zu groß: höchstens ${most}`,
     fileUnknown: (name) => `${name} ist kein Bild, keine Textdatei und kein Ton`,
     fileBroken: (name) => `${name} lässt sich nicht lesen`,
+    taskDone: "Erledigt",
+    taskOpen: "Nicht erledigt",
     messagesFromTo: (from, to) => `Nachrichten ${from} bis ${to}`,
     noVision: (model) => `${model} sieht keine Bilder`,
     noAudio: (model) => `${model} hört keinen Ton`,
@@ -163,7 +165,7 @@ export const de: Texts = {
 
     you: "Sie",
     assistant: "Antwort",
-    messages: "Nachrichten",
+    messages: "Nachrichten dieses Chats",
     waiting: "Warten auf das Modell …",
     loadingModel: "Das Modell wird geladen …",
     thinking: "Denkt nach …",

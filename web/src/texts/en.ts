@@ -156,6 +156,8 @@ export const en = {
     fileTooLarge: (name: string, most: string) => `${name} is too large: at most ${most}`,
     fileUnknown: (name: string) => `${name} is not an image, a text file or audio`,
     fileBroken: (name: string) => `${name} cannot be read`,
+    taskDone: "Done",
+    taskOpen: "Not done",
     messagesFromTo: (from: number, to: number) => `Messages ${from} to ${to}`,
     noVision: (model: string) => `${model} does not see images`,
     noAudio: (model: string) => `${model} does not hear audio`,
@@ -166,7 +168,7 @@ export const en = {
 
     you: "You",
     assistant: "Answer",
-    messages: "Messages",
+    messages: "Messages of this chat",
     waiting: "Waiting for the model …",
     loadingModel: "The model is being loaded …",
     thinking: "Thinking …",

@@ -22,9 +22,9 @@ export function ChatHead({ chat, settings, onChange }: Props): VNode {
     <div class="chat-head">
       <ModelPicker value={settings.model} onChoose={(model) => onChange({ model })} />
       {chat ? (
-        <h2 class="chat-title" dir="auto">
+        <h1 class="chat-title" dir="auto">
           {chat.title || texts.untitled}
-        </h2>
+        </h1>
       ) : (
         <span class="chat-title" />
       )}

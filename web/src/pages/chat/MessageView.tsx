@@ -45,7 +45,7 @@ export const MessageView = memo(function MessageView({ message, isLast, isNear }
     >
       {!isUser && (
         <header class="message-head" dir="auto">
-          {name}
+          <h2>{name}</h2>
           {message.isEdited && <span class="badge">{t().chat.edited}</span>}
         </header>
       )}

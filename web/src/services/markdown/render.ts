@@ -48,7 +48,8 @@ const renderer: RendererObject = {
     );
   },
   checkbox({ checked }) {
-    return `<input type="checkbox" class="task" ${checked ? "checked " : ""}disabled> `;
+    const label = escapeHtml(checked ? t().chat.taskDone : t().chat.taskOpen);
+    return `<input type="checkbox" class="task" aria-label="${label}" ${checked ? "checked " : ""}disabled> `;
   },
   paragraph({ tokens }) {
     return `<p dir="auto">${this.parser.parseInline(tokens)}</p>\n`;

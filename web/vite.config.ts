@@ -25,5 +25,7 @@ export default defineConfig({
     include: ["tests/**/*.test.{ts,tsx}"],
     environment: "happy-dom",
     restoreMocks: true,
+    // Ends what hangs; no test depends on the speed of the machine.
+    testTimeout: 120_000,
   },
 });

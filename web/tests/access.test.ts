@@ -15,13 +15,13 @@ test("a key that is not for admins does not have their page in the navigation; o
   expect(isThere()).toBe(true);
   answer = new Response('{"scopes":["infer","read"]}');
   enterKey("ck_1");
-  await vi.waitFor(() => expect(isThere()).toBe(false));
+  await vi.waitFor(() => expect(isThere()).toBe(false), { timeout: 60_000 });
   answer = new Response('{"scopes":["admin"]}');
   enterKey("ck_2");
-  await vi.waitFor(() => expect(isThere()).toBe(true));
+  await vi.waitFor(() => expect(isThere()).toBe(true), { timeout: 60_000 });
   answer = new Response('{"scopes":["infer"]}');
   enterKey("ck_3");
-  await vi.waitFor(() => expect(isThere()).toBe(false));
+  await vi.waitFor(() => expect(isThere()).toBe(false), { timeout: 60_000 });
   forgetKey();
   expect(isThere()).toBe(true);
 });
@@ -31,7 +31,7 @@ test("where the server does not know the key, nobody is asked for another one be
   const { listedPages } = await import("../src/pages/table");
   answer = new Response('{"error":"the request has no API key"}', { status: 401 });
   enterKey("ck_1");
-  await vi.waitFor(() => expect(answer.bodyUsed).toBe(true));
+  await vi.waitFor(() => expect(answer.bodyUsed).toBe(true), { timeout: 60_000 });
   await new Promise((resolve) => setTimeout(resolve));
   expect(keyQuestion.value).toBeNull();
   expect(listedPages().map((each) => each.id)).toContain("admin");

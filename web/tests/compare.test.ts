@@ -38,7 +38,7 @@ test("in turn: the second model is asked when the first has answered", async () 
   const { ask, lanes, setModels } = await import("../src/pages/compare/race");
   setModels(["a", "b"]);
   const done = ask(question);
-  await vi.waitFor(() => expect(asked.length).toBe(1));
+  await vi.waitFor(() => expect(asked.length).toBe(1), { timeout: 60_000 });
   expect(asked[0]?.body).toMatchObject({
     messages: [
       { role: "system", content: "be short" },
@@ -50,7 +50,7 @@ test("in turn: the second model is asked when the first has answered", async () 
   asked[0]?.write({ message: { content: "he" }, done: false });
   asked[0]?.write(last);
   asked[0]?.end();
-  await vi.waitFor(() => expect(asked.length).toBe(2));
+  await vi.waitFor(() => expect(asked.length).toBe(2), { timeout: 60_000 });
   expect(lanes.value[0]).toMatchObject({ state: "done", text: "he", tokens: 20, perS: 10, loadMs: 5 });
   asked[1]?.write({ error: "no memory", hint: "free some" });
   await done;
@@ -61,11 +61,11 @@ test("together: all are asked at once; one is stopped, then all", async () => {
   const { ask, isBusy, lanes, setModels, stop, stopAll } = await import("../src/pages/compare/race");
   setModels(["a", "b", "c"]);
   const done = ask({ ...question, isInTurn: false });
-  await vi.waitFor(() => expect(asked.length).toBe(3));
+  await vi.waitFor(() => expect(asked.length).toBe(3), { timeout: 60_000 });
   asked[1]?.write({ message: { content: "half an ans" }, done: false });
-  await vi.waitFor(() => expect(lanes.value[1]?.state).toBe("running"));
+  await vi.waitFor(() => expect(lanes.value[1]?.state).toBe("running"), { timeout: 60_000 });
   stop(lanes.value[1]?.id ?? 0);
-  await vi.waitFor(() => expect(lanes.value[1]).toMatchObject({ state: "stopped", text: "half an ans" }));
+  await vi.waitFor(() => expect(lanes.value[1]).toMatchObject({ state: "stopped", text: "half an ans" }), { timeout: 60_000 });
   expect(asked.map((each) => each.isAborted())).toEqual([false, true, false]);
   stopAll();
   await done;
@@ -77,7 +77,7 @@ test("in turn: what waits is never asked after all were stopped", async () => {
   const { ask, lanes, setModels, stopAll } = await import("../src/pages/compare/race");
   setModels(["a", "b"]);
   const done = ask(question);
-  await vi.waitFor(() => expect(asked.length).toBe(1));
+  await vi.waitFor(() => expect(asked.length).toBe(1), { timeout: 60_000 });
   stopAll();
   await done;
   expect(asked.length).toBe(1);

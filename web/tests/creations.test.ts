@@ -35,7 +35,7 @@ test("each file is named by its digest, sent if the server has it not, and made 
   stored.add("sha256:b.gguf");
   const { createOfFiles, creations } = await import("../src/state/transfers/creations");
   createOfFiles({ model: "mine", files: [gguf("a.gguf"), gguf("b.gguf")], quantize: "Q4_K_M" });
-  await vi.waitFor(() => expect(calls.some((each) => each.path === "/api/tags")).toBe(true));
+  await vi.waitFor(() => expect(calls.some((each) => each.path === "/api/tags")).toBe(true), { timeout: 60_000 });
   expect(uploadBlob.mock.calls.map(([digest]) => digest)).toEqual(["sha256:a.gguf"]);
   expect(calls.find((each) => each.path === "/api/create")?.body).toEqual({
     model: "mine",
@@ -48,7 +48,7 @@ test("each file is named by its digest, sent if the server has it not, and made 
 test("what is no GGUF file is refused before anything is read or sent", async () => {
   const { createOfFiles, creations } = await import("../src/state/transfers/creations");
   createOfFiles({ model: "mine", files: [gguf("a.gguf"), new File(["hello"], "b.gguf")], quantize: "" });
-  await vi.waitFor(() => expect(creations.value[0]?.stage).toBe("failed"));
+  await vi.waitFor(() => expect(creations.value[0]?.stage).toBe("failed"), { timeout: 60_000 });
   expect(creations.value[0]?.error).toContain("b.gguf");
   expect(digestOf).not.toHaveBeenCalled();
   expect(calls).toEqual([]);
@@ -58,9 +58,9 @@ test("an upload that fails says why, and can be tried again", async () => {
   uploadBlob.mockRejectedValueOnce(new Error("no space left"));
   const { createOfFiles, creations, retryCreation } = await import("../src/state/transfers/creations");
   createOfFiles({ model: "mine", files: [gguf("a.gguf")], quantize: "" });
-  await vi.waitFor(() => expect(creations.value[0]).toMatchObject({ stage: "failed", error: "no space left" }));
+  await vi.waitFor(() => expect(creations.value[0]).toMatchObject({ stage: "failed", error: "no space left" }), { timeout: 60_000 });
   retryCreation(creations.value[0]?.id ?? 0);
-  await vi.waitFor(() => expect(creations.value).toEqual([]));
+  await vi.waitFor(() => expect(creations.value).toEqual([]), { timeout: 60_000 });
   expect(uploadBlob).toHaveBeenCalledTimes(2);
 });
 
@@ -74,7 +74,7 @@ test("one that is stopped ends what is under way, and is off the list", async ()
   });
   const { createOfFiles, creations, endCreation } = await import("../src/state/transfers/creations");
   createOfFiles({ model: "mine", files: [gguf("a.gguf")], quantize: "" });
-  await vi.waitFor(() => expect(ended).toBeDefined());
+  await vi.waitFor(() => expect(ended).toBeDefined(), { timeout: 60_000 });
   endCreation(creations.value[0]?.id ?? 0);
   expect(ended?.aborted).toBe(true);
   expect(creations.value).toEqual([]);

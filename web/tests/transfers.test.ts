@@ -71,23 +71,23 @@ test("what was wanted is asked for again by the next page, two at a time", async
   const first = await import("../src/state/transfers/pulls");
   first.startPulls();
   for (const model of ["a", "b", "c"]) first.startPull(model, false);
-  await vi.waitFor(() => expect(answers.map((each) => each.model)).toEqual(["a", "b"]));
+  await vi.waitFor(() => expect(answers.map((each) => each.model)).toEqual(["a", "b"]), { timeout: 60_000 });
   expect(first.pulls.value.map((each) => each.state)).toContain("waiting");
 
   vi.resetModules();
   answers.length = 0;
   const second = await import("../src/state/transfers/pulls");
   second.startPulls();
-  await vi.waitFor(() => expect(answers.map((each) => each.model)).toEqual(["a", "b"]));
+  await vi.waitFor(() => expect(answers.map((each) => each.model)).toEqual(["a", "b"]), { timeout: 60_000 });
   answers[0]?.write({ status: "pulling", digest: "sha256:1", total: 100, completed: 50 });
-  await vi.waitFor(() => expect(second.pulls.value[0]).toMatchObject({ model: "a", doneBytes: 50, totalBytes: 100 }));
+  await vi.waitFor(() => expect(second.pulls.value[0]).toMatchObject({ model: "a", doneBytes: 50, totalBytes: 100 }), { timeout: 60_000 });
   answers[0]?.write({ status: "success" });
   answers[0]?.end();
-  await vi.waitFor(() => expect(answers[2]?.model).toBe("c"));
+  await vi.waitFor(() => expect(answers[2]?.model).toBe("c"), { timeout: 60_000 });
   expect(second.pulls.value.map((each) => each.model)).toEqual(["b", "c"]);
 
   second.cancelPull("b");
-  await vi.waitFor(() => expect(answers[1]?.isAborted()).toBe(true));
+  await vi.waitFor(() => expect(answers[1]?.isAborted()).toBe(true), { timeout: 60_000 });
   expect(second.pulls.value.map((each) => each.model)).toEqual(["c"]);
 });
 
@@ -95,9 +95,9 @@ test("an error stays until it is tried again, also for the next page", async () 
   const first = await import("../src/state/transfers/pulls");
   first.startPulls();
   first.startPull("a", true);
-  await vi.waitFor(() => expect(answers.length).toBe(1));
+  await vi.waitFor(() => expect(answers.length).toBe(1), { timeout: 60_000 });
   answers[0]?.write({ error: "no such model", hint: "look at the name" });
-  await vi.waitFor(() => expect(first.pulls.value[0]?.state).toBe("failed"));
+  await vi.waitFor(() => expect(first.pulls.value[0]?.state).toBe("failed"), { timeout: 60_000 });
 
   vi.resetModules();
   const second = await import("../src/state/transfers/pulls");
@@ -106,17 +106,17 @@ test("an error stays until it is tried again, also for the next page", async () 
   expect(second.pulls.value).toMatchObject([failed]);
   expect(answers.length).toBe(1);
   second.startPull("a", true);
-  await vi.waitFor(() => expect(answers.length).toBe(2));
+  await vi.waitFor(() => expect(answers.length).toBe(2), { timeout: 60_000 });
 });
 
 test("a stream that breaks off is asked for again", async () => {
   const { pulls, startPull, startPulls } = await import("../src/state/transfers/pulls");
   startPulls();
   startPull("a", false);
-  await vi.waitFor(() => expect(answers.length).toBe(1));
+  await vi.waitFor(() => expect(answers.length).toBe(1), { timeout: 60_000 });
   answers[0]?.write({ status: "pulling", digest: "sha256:1", total: 100, completed: 50 });
   answers[0]?.end();
-  await vi.waitFor(() => expect(pulls.value[0]?.state).toBe("offline"));
+  await vi.waitFor(() => expect(pulls.value[0]?.state).toBe("offline"), { timeout: 60_000 });
   await vi.waitFor(() => expect(answers.length).toBe(2), { timeout: 20_000, interval: 100 });
 }, 30_000);
 
@@ -124,8 +124,8 @@ test("another tab takes a pull off the list", async () => {
   const { pulls, startPull, startPulls } = await import("../src/state/transfers/pulls");
   startPulls();
   startPull("a", false);
-  await vi.waitFor(() => expect(answers.length).toBe(1));
+  await vi.waitFor(() => expect(answers.length).toBe(1), { timeout: 60_000 });
   dispatchEvent(new StorageEvent("storage", { key: "corral.pulls", newValue: "[]" }));
-  await vi.waitFor(() => expect(answers[0]?.isAborted()).toBe(true));
+  await vi.waitFor(() => expect(answers[0]?.isAborted()).toBe(true), { timeout: 60_000 });
   expect(pulls.value).toEqual([]);
 });

@@ -240,6 +240,8 @@ def around(cluster: Cluster, what: str) -> list[tuple[float, str]]:
 def tokens(folder: Path, model: Path, rounds: int) -> None:
     """Tokens a second of two nodes on a core each, and of one on one."""
     rates: dict[str, list[float]] = {"a": [], "ab": []}
+    # What the machine gives: both nodes at the same time, without a gateway.
+    apart: list[float] = []
     clusters = {}
     try:
         for names in rates:
@@ -273,9 +275,12 @@ def tokens(folder: Path, model: Path, rounds: int) -> None:
             time.sleep(0.5)
         for number in range(rounds + 1):
             for names, cluster in clusters.items():
-                rate = tokens_per_s(cluster, 2 * len(names))
+                rate = tokens_per_s(cluster, ["a"] * (2 * len(names)))
                 if number:
                     rates[names].append(rate)
+            rate = tokens_per_s(clusters["ab"], ["a", "a", "b", "b"], is_apart=True)
+            if number:
+                apart.append(rate)
     finally:
         for cluster in clusters.values():
             cluster.close()
@@ -284,6 +289,8 @@ def tokens(folder: Path, model: Path, rounds: int) -> None:
     for names, found in rates.items():
         shown = " ".join(f"{rate:.1f}" for rate in found)
         print(f"| {len(names)} node{'s' * (len(names) > 1)} | {statistics.median(found):.1f} | {shown} |")
+    shown = " ".join(f"{rate:.1f}" for rate in apart)
+    print(f"| 2 nodes, each asked by itself | {statistics.median(apart):.1f} | {shown} |")
     print(f"\nTwo of one: {statistics.median(gains):.2f}x ({' '.join(f'{gain:.2f}' for gain in gains)}).")
 
 
@@ -293,9 +300,13 @@ def pin(pid: int, core: int) -> None:
         os.sched_setaffinity(int(task.name), {core})
 
 
-def tokens_per_s(cluster: Cluster, parallel: int) -> float:
+def tokens_per_s(cluster: Cluster, asked: list[str], *, is_apart: bool = False) -> float:
+    """Of as many streams as there are names of servers that are asked; `is_apart`: those are to answer themselves."""
+
     def one(number: int) -> int:
-        connection = Connection(cluster["a"].port)
+        name = asked[number]
+        connection = Connection(cluster[name].port)
+        headers = {"X-Corral-Node": name} if is_apart else {}
         options = {
             "num_predict": 128,
             "num_thread": 1,
@@ -310,13 +321,13 @@ def tokens_per_s(cluster: Cluster, parallel: int) -> float:
             "stream": False,
             "options": options,
         }
-        answer = connection.post("/api/generate", body)
+        answer = connection.post("/api/generate", body, **headers)
         connection.close()
         return int(answer["eval_count"])
 
     began_s = time.perf_counter()
-    with ThreadPoolExecutor(parallel) as pool:
-        made = sum(pool.map(one, range(parallel)))
+    with ThreadPoolExecutor(len(asked)) as pool:
+        made = sum(pool.map(one, range(len(asked))))
     return made / (time.perf_counter() - began_s)
 
 

@@ -127,7 +127,7 @@ class Handler(BaseHTTPRequestHandler):
             {"index": 0, "content": word, "tokens": [1], "stop": False} for word in (text, text.upper())
         ]
         pair = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in events]
-        if body.get("return_progress"):
+        if body.get("return_progress") and not hung.is_set():
             progress = {"total": prompt_count, "cache": 0, "processed": prompt_count, "time_ms": 1}
             event = {"index": 0, "content": "", "tokens": [], "stop": False, "prompt_progress": progress}
             self.chunk(b"data: " + json.dumps(event).encode() + b"\n\n")

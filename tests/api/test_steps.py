@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import cast
 from unittest.mock import Mock
 
@@ -42,7 +43,7 @@ class _Call:
     def write(self, data: bytes) -> None:
         self.written += data
 
-    def end(self) -> None:
+    def end(self, trailers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         pass
 
 

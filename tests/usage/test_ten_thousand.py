@@ -10,7 +10,7 @@ import contextlib
 import json
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
@@ -114,7 +114,7 @@ class Client:
         if len(self.written) == self._leave_after and not self.gone.done():
             self.gone.set_result(None)
 
-    def end(self) -> None:
+    def end(self, trailers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """The answer is complete."""
 
 

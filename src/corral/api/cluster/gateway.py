@@ -64,6 +64,9 @@ class Gateway:
         if body is None or name is None:
             await following(exchange)
             return
+        if self._is_news(exchange, name, view):
+            await following(exchange)
+            return
         if glance.is_unload:
             await self._changes.unload(exchange, following, name, body)
             return
@@ -73,6 +76,11 @@ class Gateway:
             self._sender, exchange, following, wanted=wanted, glance=glance, body=body, began_s=began_s
         )
         await attempts.run()
+
+    def _is_news(self, exchange: Exchange, name: str, view: View) -> bool:
+        """Whether this server is asked by name for a model that it has not announced, because it has just got it."""
+        me = view.nodes.get(self._sender.peers.name)
+        return me is not None and node_asked_for(exchange, view) == me.id and name not in me.models
 
     async def _wanted(self, exchange: Exchange, glance: Glance, name: str, view: View) -> Wanted:
         node = node_asked_for(exchange, view)

@@ -19,7 +19,7 @@ CHAT = {"model": "m", "messages": [{"role": "user", "content": "x"}], "max_token
 @pytest.fixture
 def hanging(fake_server: Callable[..., Server]) -> Server:
     """A server whose engine says two words and then nothing, with its model loaded."""
-    server = fake_server(hang_at=2)
+    server = fake_server(hang_at=2, reads_on=1)
     server.post("/api/generate", {"model": "m"})
     return server
 

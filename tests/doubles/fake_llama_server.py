@@ -11,6 +11,7 @@ FAKE_BATCH=n           tokens written to the socket at once (default 1)
 FAKE_CRASH_AT=n        exit with code 9 before token n
 FAKE_LAST_WORDS=text   what it says on stderr then
 FAKE_HANG_AT=n         say nothing more from token n on, and answer no /slots either
+FAKE_READS_ON=1        but say of later requests that their prompts were read
 FAKE_LOAD_S=x          time that loading takes, with progress
 FAKE_LOAD_HANGS=1      loading never ends and says nothing
 FAKE_LOAD_FAILS=text   say text on stderr and exit with code 1
@@ -127,7 +128,7 @@ class Handler(BaseHTTPRequestHandler):
             {"index": 0, "content": word, "tokens": [1], "stop": False} for word in (text, text.upper())
         ]
         pair = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in events]
-        if body.get("return_progress") and not hung.is_set():
+        if body.get("return_progress") and (setting("READS_ON", 0) or not hung.is_set()):
             progress = {"total": prompt_count, "cache": 0, "processed": prompt_count, "time_ms": 1}
             event = {"index": 0, "content": "", "tokens": [], "stop": False, "prompt_progress": progress}
             self.chunk(b"data: " + json.dumps(event).encode() + b"\n\n")

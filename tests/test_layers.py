@@ -12,8 +12,8 @@ GROUND = set(
     "accesssettings allowance apiversion assets bounded caller childenv childlimits clustersettings clustervalues "
     "config configfile cores deadline "
     "countingsettings database "
-    "devices digest disk enginesettings errors errorwords golang gpus homefolder hostaddress lifetime listening "
-    "line hops priorities recentlog "
+    "devices digest disk enginesettings errors errorwords golang gpus homefolder hostaddress incoming lifetime "
+    "line hops listening priorities recentlog "
     "listeningsettings logs loopguard memory modelglobs names rate requestfacts reusesettings setting settingstable "
     "settingvalues supervise systemtext threads tracenotes types urlsecrets".split()
 )

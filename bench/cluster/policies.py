@@ -3,6 +3,7 @@ than a load elsewhere. So what differs is the choice alone."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from bisect import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,7 +26,7 @@ class Corral(Router):
         return super().decide(replace(wanted, session=""), now)
 
 
-class _Among(Router):
+class _Among(Router, ABC):
     """Another choice among the same nodes."""
 
     def decide(self, wanted: Wanted, now: float) -> Decision:
@@ -34,8 +35,9 @@ class _Among(Router):
             return Decision("", Why.ONLY)
         return Decision(self.pick(pool.candidates, wanted).node.id, Why.LEAST)
 
+    @abstractmethod
     def pick(self, candidates: Sequence[Candidate], wanted: Wanted) -> Candidate:
-        raise NotImplementedError
+        """One of at least one."""
 
 
 class RoundRobin(_Among):

@@ -98,15 +98,13 @@ class NodeParts:
 
 
 class Clustering:
-    """A server in a cluster. `membership`: a source besides those in the settings.
+    """A server in a cluster.
 
     Raises:
         CorralError: the key, a certificate or a name cannot be used.
     """
 
-    def __init__(
-        self, settings: Settings, parts: NodeParts, port: int, membership: Membership | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, parts: NodeParts, port: int) -> None:
         self.key = cluster_key(settings)
         name = node_name(settings, port)
         self.own = OwnState(
@@ -126,7 +124,7 @@ class Clustering:
         self.announcer = Announcer(self.own.read, self._heard_self)
         context = client_context(settings.cluster_ca_file, settings.tls_cert, settings.tls_key)
         self.peers = Peers(
-            members_of(settings, membership),
+            members_of(settings),
             self.router,
             self.key.text_for,
             name=name,
@@ -218,15 +216,13 @@ def open_clustering(
     return found
 
 
-def members_of(settings: Settings, other: Membership | None = None) -> Membership:
-    """All sources of members that the settings name, with another one."""
+def members_of(settings: Settings) -> Membership:
+    """All sources of members that the settings name."""
     sources: list[Membership] = [StaticMembers(settings.cluster_peers)]
     if settings.cluster_dns:
         sources.append(DnsMembers(settings.cluster_dns))
     if settings.cluster_mode == "ray":
         sources.append(RayMembers(cluster_folder(home_folder()) / TABLE))
-    if other is not None:
-        sources.append(other)
     return sources[0] if len(sources) == 1 else JoinedMembers(sources)
 
 

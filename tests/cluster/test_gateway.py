@@ -91,6 +91,14 @@ def test_a_node_by_its_name(trio: Cluster) -> None:
     assert answer.status == 404 and "there is no node 'nobody'" in answer.json()["error"]
 
 
+@pytest.mark.parametrize(("asked", "named"), [("a", "a"), ("b", "a")])
+def test_a_node_by_its_name_answers_for_itself(trio: Cluster, asked: str, named: str) -> None:
+    """Also for a model that it has not announced: it may have got it a moment ago."""
+    answer = trio.ask(asked, "/api/chat", chat(), headers={"X-Corral-Node": named})
+    assert (answer.status, answer.json()) == (404, {"error": "model 'm' not found"})
+    assert answer.node == named
+
+
 def test_lists_have_all_nodes(trio: Cluster) -> None:
     trio.ask("a", "/api/chat", chat(), headers={"X-Corral-Node": "b"})
     for name in "abc":

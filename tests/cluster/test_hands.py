@@ -14,8 +14,9 @@ from corral import hops
 from corral.cluster.membership import Member
 from corral.cluster.peers import hands
 from corral.cluster.peers.hands import NodeHands
+from corral.cluster.peers.peer import Peer
 from corral.cluster.peers.peers import Peers
-from corral.cluster.peers.wire import Answer, NodeClient
+from corral.cluster.peers.wire import NodeClient
 from corral.errors import CorralError, NodeError
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -38,15 +39,17 @@ class Here:
         self.done.append(("unload", model))
 
 
-class Peer:
-    """What hands need of a peer."""
-
-    def __init__(self, url: str) -> None:
-        self.client = NodeClient(Member(url), None)
-        self.running: set[Answer] = set()
-
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        return [(b"authorization", b"Bearer secret")]
+def peer_at(url: str) -> Peer:
+    """A node that nobody listens to."""
+    member = Member(url)
+    return Peer(
+        member,
+        NodeClient(member, None),
+        lambda: "secret",
+        heard=lambda _peer, _state: "",
+        lost=lambda _peer: None,
+        is_me=lambda _epoch: False,
+    )
 
 
 class World:
@@ -81,11 +84,11 @@ class World:
     @asynccontextmanager
     async def open(self, serve: Serve | None = None) -> AsyncIterator[None]:
         server = await asyncio.start_server(serve or self.serve, "127.0.0.1", 0)
-        self.peer = Peer(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        self.peer = peer_at(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         try:
             yield
         finally:
-            self.peer.client.close()
+            self.peer.close()
             server.close()
 
 

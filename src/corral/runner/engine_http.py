@@ -9,35 +9,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 import httptools
 import orjson
+
+from corral.incoming import Incoming
 
 # Unread body above which the socket is no longer read (a slow client must not fill the server's memory).
 _PAUSE_ABOVE_BYTES = 1 << 20
 
 
-class EngineResponse(asyncio.Protocol):
+class EngineResponse(Incoming):
     """One response. `status` is valid once `open_request` has returned it."""
 
     def __init__(self) -> None:
+        super().__init__(_PAUSE_ABOVE_BYTES)
         self.status = 0
-        self.is_complete = False
         self._parser = httptools.HttpResponseParser(self)
-        self._transport: asyncio.Transport | None = None
-        self._chunks: list[bytes] = []
-        self._buffered_bytes = 0
-        self._is_paused = False
-        self._is_lost = False
-        self._waiter: asyncio.Future[None] | None = None
         self._has_headers = False
 
     # asyncio.Protocol
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports do not derive from asyncio.Transport.
-        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -48,22 +40,11 @@ class EngineResponse(asyncio.Protocol):
             return
         self._wake()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._is_lost = True
-        self._wake()
-
     # httptools callbacks
 
     def on_headers_complete(self) -> None:
         self.status = self._parser.get_status_code()
         self._has_headers = True
-
-    def on_body(self, body: bytes) -> None:
-        self._chunks.append(body)
-        self._buffered_bytes += len(body)
-        if self._buffered_bytes > _PAUSE_ABOVE_BYTES and self._transport and not self._is_paused:
-            self._transport.pause_reading()
-            self._is_paused = True
 
     def on_message_complete(self) -> None:
         self.is_complete = True
@@ -74,33 +55,11 @@ class EngineResponse(asyncio.Protocol):
         assert self._transport is not None
         self._transport.write(data)
 
-    def abort(self) -> None:
-        """Close the connection at once; the engine stops working on this request."""
-        if self._transport is not None:
-            self._transport.abort()
-
     async def wait_headers(self) -> bool:
         """Whether response headers arrived (False: the connection was lost first)."""
         while not self._has_headers and not self._is_lost:
             await self._wait()
         return self._has_headers
-
-    async def next_bytes(self) -> bytes:
-        """Return all body bytes that arrived since the last call; empty means that the body has ended.
-
-        An end without `is_complete` is a broken connection.
-        """
-        while not self._chunks:
-            if self.is_complete or self._is_lost:
-                return b""
-            await self._wait()
-        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._chunks.clear()
-        self._buffered_bytes = 0
-        if self._is_paused and self._transport is not None:
-            self._is_paused = False
-            self._transport.resume_reading()
-        return data
 
     async def read(self) -> bytes:
         """Return the whole rest of the body."""
@@ -108,17 +67,6 @@ class EngineResponse(asyncio.Protocol):
         while data := await self.next_bytes():
             parts.append(data)
         return b"".join(parts)
-
-    async def _wait(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from corral.api.cluster.hopping import answer_headers, header_of, request_headers
+from corral.api.cluster.hopping import answer_headers, header_of, request_headers, target_of
 from corral.api.http.exchange import Exchange
 from corral.cluster.peers.peer import Peer
 from corral.cluster.peers.wire import Headers
@@ -40,30 +40,18 @@ async def ask_all(
     timeout_s: float = LOOK_S,
 ) -> list[NodeAnswer]:
     """Ask every node the same, in the order of the nodes. `target` empty: that of the exchange."""
-    wanted = target or exchange.raw_path.encode("latin-1") + (
-        b"?" + exchange.query if exchange.query else b""
-    )
-    headers = request_headers(exchange, gateway, 0)
-    return await asyncio.gather(
-        *(_ask(peer, method, wanted, [*headers, *peer.headers()], body, timeout_s) for peer in peers)
-    )
+    wanted, headers = target or target_of(exchange), request_headers(exchange, gateway, 0)
+    return await asyncio.gather(*(_ask(peer, method, wanted, headers, body, timeout_s) for peer in peers))
 
 
 async def _ask(
     peer: Peer, method: str, target: bytes, headers: Headers, body: bytes, timeout_s: float
 ) -> NodeAnswer:
-    node = peer.state.name if peer.state is not None else peer.member.url
+    node = peer.name or peer.member.url
     try:
-        async with asyncio.timeout(timeout_s):
-            answer = await peer.client.send(method, target, headers, body)
-            try:
-                await answer.wait_head()
-                data = await answer.read(_MAX_BYTES)
-            finally:
-                peer.client.release(answer)
-    except TimeoutError:
-        peer.doubt()
-        return NodeAnswer(node, problem="it does not answer in time")
+        answer, data = await peer.ask(
+            method, target, headers, body, timeout_s=timeout_s, limit_bytes=_MAX_BYTES
+        )
     except NodeError as error:
         return NodeAnswer(node, problem=str(error))
     kind = header_of(answer.headers, b"content-type")

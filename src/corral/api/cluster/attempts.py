@@ -10,9 +10,9 @@ import orjson
 
 from corral import allowance, requestfacts
 from corral.allowance import Reservation
-from corral.api.cluster.forwarding import SHORTAGE, Passed, Sending, pass_on, target_of
+from corral.api.cluster.forwarding import SHORTAGE, Passed, Sending, pass_on
 from corral.api.cluster.glance import Glance
-from corral.api.cluster.hopping import NODE
+from corral.api.cluster.hopping import NODE, target_of
 from corral.api.cluster.measures import ClusterMetrics
 from corral.api.http.exchange import Exchange
 from corral.api.http.routing import Handler

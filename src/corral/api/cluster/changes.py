@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from corral import requestfacts
 from corral.api.cluster.asking import NodeAnswer, ask_all, respond_as
 from corral.api.cluster.captured import captured
-from corral.api.cluster.forwarding import Sending, pass_on, target_of
+from corral.api.cluster.forwarding import Sending, pass_on
 from corral.api.cluster.glance import NOTHING, Glance, glance_at, unpacked_body
-from corral.api.cluster.hopping import NODE
+from corral.api.cluster.hopping import NODE, target_of
 from corral.api.cluster.lists import MISSING
 from corral.api.cluster.names import full_name, holders_of, node_asked_for
 from corral.api.http.exchange import Exchange
@@ -48,7 +48,7 @@ class Changes:
         body, glance, view = await self._read(exchange)
         name = full_name(exchange.params.get("model", "") or glance.model, view)
         node = node_asked_for(exchange, view) or (self._nearest(name, view) if name else "")
-        await self._at(exchange, following, node, body)
+        await self.at(exchange, following, node, body)
 
     async def copy(self, exchange: Exchange, following: Handler) -> None:
         """`/api/copy`: wherever the source is."""
@@ -67,7 +67,7 @@ class Changes:
         body, glance, view = await self._read(exchange)
         name = full_name(glance.base, view) if glance.base and not glance.has_files else None
         node = node_asked_for(exchange, view) or (self._nearest(name, view) if name else "")
-        await self._at(exchange, following, node, body)
+        await self.at(exchange, following, node, body)
 
     async def pull(self, exchange: Exchange, following: Handler) -> None:
         """`/api/pull`: see above. Other nodes that have the model pull it too, afterwards and in the background."""
@@ -75,7 +75,7 @@ class Changes:
         name = full_name(glance.model, view) if glance.model else None
         asked = node_asked_for(exchange, view)
         node = asked or (self._nearest(name, view) if name else self._roomiest(view))
-        await self._at(exchange, following, node, body)
+        await self.at(exchange, following, node, body)
         if name is None or asked or exchange.status != 200:
             return
         later = [peer for peer in self._holding(name, view) if peer is not self._peers.named(node)]
@@ -105,7 +105,7 @@ class Changes:
         me = self._peers.name
         holders = holders_of(name, view) if name else {}
         if asked := node_asked_for(exchange, view):
-            await self._at(exchange, following, asked, body)
+            await self.at(exchange, following, asked, body)
             return
         if not holders or set(holders) == {me}:
             await following(exchange)
@@ -134,7 +134,7 @@ class Changes:
         requestfacts.current().node = ",".join(answer.node for answer in answers)
         await respond_as(exchange, chosen)
 
-    async def _at(self, exchange: Exchange, following: Handler, node: str, body: bytes) -> None:
+    async def at(self, exchange: Exchange, following: Handler, node: str, body: bytes) -> None:
         """Let one node answer; empty: this server."""
         peer = self._peers.named(node) if node and node != self._peers.name else None
         exchange.extra_headers.append((NODE, (node or self._peers.name).encode("ascii")))
@@ -180,16 +180,12 @@ class Changes:
 
     def _holding(self, name: str, view: View) -> list[Peer]:
         """Other servers that have a model and are heard."""
-        return [
-            peer
-            for peer in self._peers.heard()
-            if peer.state is not None and name in getattr(view.nodes.get(peer.state.name), "models", {})
-        ]
+        holders = holders_of(name, view)
+        return [peer for peer in self._peers.heard() if peer.name in holders]
 
     @staticmethod
     def _has_loaded(peer: Peer, name: str, view: View) -> bool:
-        state = peer.state
-        node = view.nodes.get(state.name) if state is not None else None
+        node = view.nodes.get(peer.name)
         return node is not None and node.models.get(name) in node.loaded
 
     async def _ask(self, exchange: Exchange, peers: Sequence[Peer], body: bytes) -> list[NodeAnswer]:

@@ -67,12 +67,6 @@ class Sending:
     begun: Callable[[], None] = lambda: None
 
 
-def target_of(exchange: Exchange) -> bytes:
-    """The path and the query as they came, with what no request line may hold left out."""
-    query = b"?" + exchange.query if exchange.query else b""
-    return exchange.raw_path.encode("latin-1") + query
-
-
 async def pass_on(exchange: Exchange, peer: Peer, sending: Sending) -> Passed | None:
     """Send a request to a node and its answer to the client; what is left to do if the client got nothing, or None.
 

@@ -61,10 +61,12 @@ class Gateway:
         glance = await glance_at(exchange, body, self._prompts.limit_bytes) if body else NOTHING
         view = self._sender.peers.router.view(asyncio.get_running_loop().time())
         name = full_name(glance.model, view) if glance.model else None
-        if body is None or name is None:
-            await following(exchange)
+        asked = node_asked_for(exchange, view)
+        if body is not None and asked and name not in view.nodes[asked].models:
+            # It knows better than this server what it has: it may have got the model a moment ago.
+            await self._changes.at(exchange, following, asked, body)
             return
-        if self._is_news(exchange, name, view):
+        if body is None or name is None:
             await following(exchange)
             return
         if glance.is_unload:
@@ -76,11 +78,6 @@ class Gateway:
             self._sender, exchange, following, wanted=wanted, glance=glance, body=body, began_s=began_s
         )
         await attempts.run()
-
-    def _is_news(self, exchange: Exchange, name: str, view: View) -> bool:
-        """Whether this server is asked by name for a model that it has not announced, because it has just got it."""
-        me = view.nodes.get(self._sender.peers.name)
-        return me is not None and node_asked_for(exchange, view) == me.id and name not in me.models
 
     async def _wanted(self, exchange: Exchange, glance: Glance, name: str, view: View) -> Wanted:
         node = node_asked_for(exchange, view)

@@ -56,6 +56,12 @@ async def serve_hop(exchange: Exchange, following: Handler) -> None:
         timer.cancel()
 
 
+def target_of(exchange: Exchange) -> bytes:
+    """The path and the query as they came, with what no request line may hold left out."""
+    query = b"?" + exchange.query if exchange.query else b""
+    return exchange.raw_path.encode("latin-1") + query
+
+
 def request_headers(exchange: Exchange, gateway: str, predict: int, *, is_unpacked: bool = False) -> Headers:
     """What goes on of a request, without what shows that this server is one of the cluster."""
     found = [header for header in exchange.all_headers if header[0] in _PASSED]

@@ -62,8 +62,7 @@ class ClusterMetrics:
 
     def _up(self) -> Iterable[Sample]:
         for peer in self._peers:
-            name = peer.state.name if peer.state is not None else peer.member.url
-            yield (self._label(name),), int(peer.standing is Standing.HEARD)
+            yield (self._label(peer.name or peer.member.url),), int(peer.standing is Standing.HEARD)
 
     def _open(self) -> Iterable[Sample]:
         view = self._peers.router.view(asyncio.get_running_loop().time())

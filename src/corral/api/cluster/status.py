@@ -44,7 +44,7 @@ class StatusHandlers:
         view = self._peers.router.view(asyncio.get_running_loop().time())
         me = self._announcer.state
         nodes = [_node(me, view.nodes.get(me.name), url="", standing="self", problem="")]
-        nodes += [_peer(peer, view.nodes.get(_name(peer))) for peer in self._peers]
+        nodes += [_peer(peer, view.nodes.get(peer.name)) for peer in self._peers]
         found = {"mode": self._mode, "name": self._own.name, "nodes": nodes}
         found |= plan_facts(self._replicator, view, _is_visible)
         await exchange.respond(200, encode(found), JSON_UTF8)
@@ -88,7 +88,7 @@ class StatusHandlers:
 
     async def _tell_all(self, what: str, name: str) -> None:
         """Nodes that are not heard learn nothing: they are told when they ask for it again."""
-        peers = [peer for peer in self._peers.heard() if _name(peer) != name]
+        peers = [peer for peer in self._peers.heard() if peer.name != name]
         for found in await asyncio.gather(
             *(_tell(peer, f"{what}/{name}") for peer in peers), return_exceptions=True
         ):
@@ -118,15 +118,9 @@ async def _tell(peer: Peer, what: str) -> None:
     """Raises NodeError."""
     target = f"{PEER_PATH}/{what}".encode("ascii")
     try:
-        async with asyncio.timeout(_TELL_S):
-            answer = await peer.client.send("POST", target, peer.headers())
-            try:
-                await answer.wait_head()
-                await answer.read(_MAX_ERROR_BYTES)
-            finally:
-                peer.client.release(answer)
-    except TimeoutError:
-        raise NodeError(f"{peer.member.url} does not answer") from None
+        answer, _ = await peer.ask("POST", target, [], timeout_s=_TELL_S, limit_bytes=_MAX_ERROR_BYTES)
+    except NodeError as error:
+        raise NodeError(f"{peer.member.url}: {error}") from error
     if answer.status != 200:
         raise NodeError(f"{peer.member.url} answered {answer.status}")
 
@@ -181,10 +175,6 @@ def _node(
 
 def _is_visible(name: str) -> bool:
     return caller.current().may_use(ModelName.parse(name))
-
-
-def _name(peer: Peer) -> str:
-    return peer.state.name if peer.state is not None else ""
 
 
 def _named(exchange: Exchange) -> str:

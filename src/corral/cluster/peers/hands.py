@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from corral import caller, hops
 from corral.cluster.peers.peer import Peer
 from corral.cluster.peers.peers import Peers
-from corral.cluster.peers.wire import Answer
+from corral.cluster.peers.wire import Answer, Headers
 from corral.errors import NodeError
 from corral.golang.json import encode
 
@@ -45,7 +45,9 @@ class NodeHands:
             await self._here.fetch(model)
             return
         peer = self._peer(node)
-        answer = await self._send(peer, b"/api/pull", {"model": model})
+        headers = [*self._headers(), *peer.headers()]
+        body = encode({"model": model})
+        answer = await peer.client.send("POST", b"/api/pull", headers, body, is_fresh=True)
         peer.running.add(answer)
         try:
             await self._follow(node, answer)
@@ -58,21 +60,21 @@ class NodeHands:
         if node == self._peers.name:
             await self._here.load(model, keep_alive_s)
             return
-        body = {"model": model, "keep_alive": f"{keep_alive_s}s", "stream": False}
-        status, text = await self._ask(node, _GENERATE, body, _LOAD_S)
-        if status == 400:  # a model that makes vectors
-            status, text = await self._ask(node, _EMBED, {**body, "input": ""}, _LOAD_S)
-        _check(node, status, text)
+        await self._generate(node, model, f"{keep_alive_s}s", _LOAD_S)
 
     async def unload(self, node: str, model: str) -> None:
         """Raises CorralError."""
         if node == self._peers.name:
             await self._here.unload(model)
             return
-        body = {"model": model, "keep_alive": 0, "stream": False}
-        status, text = await self._ask(node, _GENERATE, body, _UNLOAD_S)
-        if status == 400:
-            status, text = await self._ask(node, _EMBED, {**body, "input": ""}, _UNLOAD_S)
+        await self._generate(node, model, 0, _UNLOAD_S)
+
+    async def _generate(self, node: str, model: str, keep_alive: str | int, timeout_s: float) -> None:
+        """Ask for nothing but a time to stay."""
+        body = {"model": model, "keep_alive": keep_alive, "stream": False}
+        status, text = await self._ask(node, _GENERATE, body, timeout_s)
+        if status == 400:  # a model that makes vectors
+            status, text = await self._ask(node, _EMBED, {**body, "input": ""}, timeout_s)
         _check(node, status, text)
 
     def _peer(self, node: str) -> Peer:
@@ -81,10 +83,11 @@ class NodeHands:
             raise NodeError(f"node {node} is not heard")
         return peer
 
-    async def _send(self, peer: Peer, target: bytes, body: Mapping[str, Any]) -> Answer:
-        hop = hops.header_value(self._peers.name, caller.ANYBODY)
-        headers = [*peer.headers(), (hops.HEADER, hop), (b"content-type", b"application/json")]
-        return await peer.client.send("POST", target, headers, encode(dict(body)), is_fresh=True)
+    def _headers(self) -> Headers:
+        return [
+            (hops.HEADER, hops.header_value(self._peers.name, caller.ANYBODY)),
+            (b"content-type", b"application/json"),
+        ]
 
     async def _ask(
         self, node: str, target: bytes, body: Mapping[str, Any], timeout_s: float
@@ -92,17 +95,17 @@ class NodeHands:
         """Status, and the error if it is one."""
         peer = self._peer(node)
         try:
-            async with asyncio.timeout(timeout_s):
-                answer = await self._send(peer, target, body)
-                peer.running.add(answer)
-                try:
-                    await answer.wait_head()
-                    data = await answer.read(_MAX_ANSWER_BYTES)
-                finally:
-                    peer.running.discard(answer)
-                    peer.client.release(answer)
-        except TimeoutError:
-            raise NodeError(f"node {node} does not answer in time") from None
+            answer, data = await peer.ask(
+                "POST",
+                target,
+                self._headers(),
+                encode(dict(body)),
+                timeout_s=timeout_s,
+                limit_bytes=_MAX_ANSWER_BYTES,
+                is_fresh=True,
+            )
+        except NodeError as error:
+            raise NodeError(f"node {node}: {error}") from error
         return answer.status, _error_of(data)
 
     async def _follow(self, node: str, answer: Answer) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from corral.cluster.membership import Member
-from corral.cluster.peers.wire import Answer, NodeClient
+from corral.cluster.peers.wire import Answer, Headers, NodeClient
 from corral.cluster.state import MAX_LINE_BYTES, NodeState, StateError, parse_line
 from corral.errors import NodeError
 
@@ -70,7 +70,43 @@ class Peer:
         self._listening: Answer | None = None
         self._gone_timer: asyncio.TimerHandle | None = None
 
-    def headers(self) -> list[tuple[bytes, bytes]]:
+    @property
+    def name(self) -> str:
+        """By which it calls itself; empty as long as it was not heard."""
+        return self.state.name if self.state is not None else ""
+
+    async def ask(
+        self,
+        method: str,
+        target: bytes,
+        headers: Headers,
+        body: bytes = b"",
+        *,
+        timeout_s: float,
+        limit_bytes: int,
+        is_fresh: bool = False,
+    ) -> tuple[Answer, bytes]:
+        """A whole answer, and its body; the node stops working on it when this is cancelled or the time is up.
+
+        Raises:
+            NodeError: there is none in time, or it is larger than the limit.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                sent = [*headers, *self.headers()]
+                answer = await self.client.send(method, target, sent, body, is_fresh=is_fresh)
+                self.running.add(answer)
+                try:
+                    await answer.wait_head()
+                    return answer, await answer.read(limit_bytes)
+                finally:
+                    self.running.discard(answer)
+                    self.client.release(answer)
+        except TimeoutError:
+            self.doubt()
+            raise NodeError("it does not answer in time") from None
+
+    def headers(self) -> Headers:
         """What shows the node that this server is one of the cluster."""
         return [(b"authorization", b"Bearer " + self._key().encode("ascii"))]
 

@@ -74,10 +74,10 @@ class Peers:
 
     def remove(self, name: str) -> bool:
         """Have nothing to do with a node any more; False if there is none of the name."""
-        key = next((key for key, peer in self._peers.items() if name in (peer.member.url, _name(peer))), None)
+        key = next((key for key, peer in self._peers.items() if name in (peer.member.url, peer.name)), None)
         if key is None:
             return False
-        self._removed[key] = _name(self._peers[key]) or name
+        self._removed[key] = self._peers[key].name or name
         self._drop(key, "removed")
         return True
 
@@ -111,7 +111,7 @@ class Peers:
     def _drop(self, key: str, reason: str) -> None:
         peer = self._peers.pop(key)
         self._tasks.pop(key).cancel()
-        if (name := _name(peer)) and self._by_name.get(name) is peer:
+        if (name := peer.name) and self._by_name.get(name) is peer:
             del self._by_name[name]
             self.router.remove(name)
             _log.info("node=%s url=%s left: %s", name, peer.member.url, reason)
@@ -161,10 +161,6 @@ def beat_of(state: NodeState, number: int, url: str) -> Heartbeat:
         total_bytes=state.total_bytes,
         load_seconds=state.load_seconds,
     )
-
-
-def _name(peer: Peer) -> str:
-    return peer.state.name if peer.state is not None else ""
 
 
 def _known_as(names: dict[str, Peer], peer: Peer) -> str:

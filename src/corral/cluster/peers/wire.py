@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Sequence
-from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
 
 from corral.cluster.membership import Member
 from corral.errors import NodeError
+from corral.incoming import Incoming
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -30,15 +30,12 @@ _IDLE_S = 30.0
 _NO_CONTENT = frozenset({204, 304})
 
 
-class Answer(asyncio.Protocol):
+class Answer(Incoming):
     """One answer at a time on one connection. `status` and `headers` are valid once `wait_head` has returned."""
 
     def __init__(self) -> None:
-        self._transport: asyncio.Transport | None = None
-        self._is_lost = False
+        super().__init__(_PAUSE_ABOVE_BYTES)
         self.is_aborted = False
-        self._is_paused = False
-        self._waiter: asyncio.Future[None] | None = None
         self.is_reused = False
         self.acknowledged: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._reset()
@@ -50,8 +47,6 @@ class Answer(asyncio.Protocol):
         self.is_complete = False
         self._has_head = False
         self._keeps_alive = False
-        self._chunks: list[bytes] = []
-        self._held_bytes = 0
         self._head_bytes = 0
         self._parser = httptools.HttpResponseParser(self)
 
@@ -67,10 +62,6 @@ class Answer(asyncio.Protocol):
             self._transport.write(body)
 
     # asyncio.Protocol
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports do not derive from asyncio.Transport.
-        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         if self.is_complete:
@@ -88,10 +79,9 @@ class Answer(asyncio.Protocol):
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._is_lost = True
         if not self.acknowledged.done():
             self.acknowledged.set_result(False)
-        self._wake()
+        super().connection_lost(exc)
 
     # httptools
 
@@ -119,11 +109,7 @@ class Answer(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         self._head_bytes = 0
-        self._chunks.append(body)
-        self._held_bytes += len(body)
-        if self._held_bytes > _PAUSE_ABOVE_BYTES and self._transport is not None and not self._is_paused:
-            self._is_paused = True
-            self._transport.pause_reading()
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         if self._has_head:
@@ -144,8 +130,7 @@ class Answer(asyncio.Protocol):
     def abort(self) -> None:
         """Close the connection at once; the node stops working on the request."""
         self._is_lost = self.is_aborted = True
-        if self._transport is not None:
-            self._transport.abort()
+        super().abort()
         if not self.acknowledged.done():
             self.acknowledged.set_result(False)
         self._wake()
@@ -167,18 +152,9 @@ class Answer(asyncio.Protocol):
         Raises:
             NodeError: the connection was lost before the end.
         """
-        while not self._chunks:
-            if self.is_complete:
-                return b""
-            if self._is_lost:
-                raise NodeError("the node broke off its answer")
-            await self._wait()
-        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._chunks.clear()
-        self._held_bytes = 0
-        if self._is_paused and self._transport is not None:
-            self._is_paused = False
-            self._transport.resume_reading()
+        data = await super().next_bytes()
+        if not data and not self.is_complete:
+            raise NodeError("the node broke off its answer")
         return data
 
     async def read(self, limit_bytes: int) -> bytes:
@@ -195,17 +171,6 @@ class Answer(asyncio.Protocol):
                 raise NodeError(f"the node's answer is larger than {limit_bytes} bytes")
             parts.append(data)
         return b"".join(parts)
-
-    async def _wait(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
 
 class _TooMuchError(Exception):

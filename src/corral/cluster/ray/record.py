@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -13,6 +12,7 @@ from typing import Any
 from corral.cluster.ray.ports import PortPlan
 from corral.cluster.ray.serving import ServeOrder
 from corral.cluster.ray.tablefile import NAME as TABLE
+from corral.disk import write_atomically
 from corral.errors import CorralError
 
 NAME = "node.json"
@@ -114,11 +114,7 @@ class NodeRecord:
         """Raises OSError."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         values = {**asdict(self), "folder": str(self.folder), "version": _VERSION}
-        new = self.folder / f".{NAME}.{os.getpid()}"
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(values, file, indent=1)
-        new.replace(self.folder / NAME)
+        write_atomically(self.folder / NAME, json.dumps(values, indent=1).encode(), mode=0o600)
 
     @classmethod
     def read(cls, folder: Path) -> NodeRecord:

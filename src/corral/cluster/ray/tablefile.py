@@ -6,13 +6,13 @@ So a server needs nothing of Ray, and one that starts while Ray is away knows th
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 from corral.cluster.ray.table import Row, row_of
+from corral.disk import write_atomically
 
 NAME = "nodes.json"
 _MAX_BYTES = 8 << 20
@@ -21,12 +21,8 @@ _MAX_BYTES = 8 << 20
 def write_table(path: Path, rows: Mapping[str, Row]) -> None:
     """Replace the file. Raises OSError."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.{os.getpid()}")
     text = json.dumps({"nodes": [asdict(row) for row in rows.values()]})
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    new.replace(path)
+    write_atomically(path, text.encode(), mode=0o600)
 
 
 def read_table(path: Path) -> dict[str, Row] | None:

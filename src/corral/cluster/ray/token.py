@@ -7,11 +7,10 @@ not encrypt by itself; the key cannot be computed from it.
 from __future__ import annotations
 
 import hashlib
-import os
 import stat
-from contextlib import suppress
 from pathlib import Path
 
+from corral.disk import write_atomically
 from corral.errors import CorralError
 
 _PURPOSE = b"corral ray token"
@@ -32,17 +31,10 @@ def write_token(path: Path, token: str) -> None:
     Raises:
         TokenError
     """
-    new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new.unlink(missing_ok=True)
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(token)
-        new.replace(path)
+        write_atomically(path, token.encode(), mode=0o600)
     except OSError as exc:
-        with suppress(OSError):
-            new.unlink()
         raise TokenError(f"{path}: {(exc.strerror or str(exc)).lower()}") from exc
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import json
 import os
 import threading
@@ -136,12 +137,27 @@ def _in_a_worker(body: bytes, parse: Callable[..., Any], *args: Any, **kwargs: A
     return asyncio.run(parse_body(body, parse, *args, **kwargs))
 
 
+def _made_of(value: Any) -> Any:
+    """What a value is made of. Not everything that a parser makes compares by value.
+
+    The text of a set does not do for that: its order depends on the hash seed, and a worker has another one.
+    """
+    if dataclasses.is_dataclass(value):
+        return type(value), {
+            field.name: _made_of(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
+    if isinstance(value, dict):
+        return {key: _made_of(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value), [_made_of(item) for item in value]
+    return value
+
+
 @pytest.mark.process
 @pytest.mark.parametrize(("parse", "request_"), _CASES.values(), ids=_CASES.keys())
 def test_a_worker_parses_to_the_same_values(parse: Callable[..., Any], request_: dict[str, Any]) -> None:
     body = _large(request_)
-    # Not everything that is made compares by value; what it is made of is shown.
-    assert repr(_in_a_worker(body, parse, 500)) == repr(parse(body, 500))
+    assert _made_of(_in_a_worker(body, parse, 500)) == _made_of(parse(body, 500))
 
 
 @pytest.mark.process

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sqlite3
 import stat
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -271,6 +273,50 @@ def test_changes_are_seen_at_once(store: KeyStore) -> None:
     other.join()
     found = ring.find(text, 0)
     assert found is not None and found.status(0) == "revoked"
+    ring.close()
+
+
+def test_sqlite_is_asked_only_after_a_write(store: KeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, text = store.create(KeyOrder("a"))
+    later_ns = time.time_ns() + 60 * SECOND_NS
+    monkeypatch.setattr(time, "time_ns", lambda: later_ns)
+    asked = 0
+
+    def data_version(self: Keyring, real: Callable[[Keyring], int] = Keyring._data_version) -> int:
+        nonlocal asked
+        asked += 1
+        return real(self)
+
+    monkeypatch.setattr(Keyring, "_data_version", data_version)
+    ring = Keyring(store.path, look_s=3600)
+    ring.find(text, 0)
+    before = asked
+    for _ in range(3):
+        ring.find(text, 0)
+    assert asked == before
+    store.revoke("a")
+    found = ring.find(text, 0)
+    assert found is not None and found.status(0) == "revoked"
+    ring.close()
+
+
+def test_two_changes_at_the_same_time_are_both_seen(store: KeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock of a file system may stand for two seconds, and the log may have the same size again."""
+    log, written_ns = Path(f"{store.path}-wal"), 1_000 * SECOND_NS
+    monkeypatch.setattr(time, "time_ns", lambda: written_ns + SECOND_NS)
+    _, text = store.create(KeyOrder("a"))
+    ring = Keyring(store.path, look_s=3600)
+    ring.load()
+    sizes = set()
+    for rpm in (1, 2):
+        with closing(sqlite3.connect(store.path)) as other, other:
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            other.execute("UPDATE keys SET rpm = ?", (rpm,))
+        os.utime(log, ns=(written_ns, written_ns))
+        sizes.add(log.stat().st_size)
+        found = ring.find(text, 0)
+        assert found is not None and found.limits.rpm == rpm
+    assert len(sizes) == 1
     ring.close()
 
 

@@ -1,13 +1,14 @@
 """The keys in memory, for every request, as they are in the database at this moment.
 
-Another process may change the database, as `corral key` does. SQLite counts changes of other connections
-(`data_version`), and asking for that number costs a few microseconds, so a revoked key is refused by the next
-request.
+Another process may change the database, as `corral key` does. Every change is written to the log beside the file, so
+as long as that has the same size and time, nothing has changed. Otherwise SQLite says whether something has
+(`data_version`). Each request looks, so a revoked key is refused by the next one.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import sqlite3
 import time
@@ -28,6 +29,8 @@ _problems = Sparing(_log, lines_per_minute=6)
 _TIMEOUT_S = 0.2
 # How often another file in the place of the one that is open is looked for. Changes in the file are seen at once.
 _LOOK_S = 1.0
+# Two changes that are closer may have the same time: file systems have clocks as coarse as two seconds.
+_SETTLED_NS = 3_000_000_000
 _MAX_CALLERS = 1024
 # The digest of no key.
 _NOTHING = secrets.token_bytes(32)
@@ -42,6 +45,9 @@ class Keyring:
         self._looked_s = 0.0
         self._connection: sqlite3.Connection | None = None
         self._inode = self._version = -1
+        self._log = f"{path}-wal"
+        # Size, time and inode of the log that SQLite was asked about, if they cannot stand for a later change.
+        self._log_mark: tuple[int, int, int] | None = None
         self._had_keys = False
         self._keys: dict[str, Key] = {}
         self._callers: dict[tuple[str, str], Caller] = {}
@@ -94,14 +100,30 @@ class Keyring:
         now_s = time.monotonic()
         if self._connection is None or now_s - self._looked_s >= self._look_s:
             self._looked_s = now_s
+            # A disk that takes seconds to sync shows a change that long after its log was written.
+            self._log_mark = None
             self._look()
-        if self._connection is None:
+        if self._connection is None or not self._may_have_changed():
             return
         try:
             if self._version != self._data_version():
                 self._read()
         except sqlite3.Error as exc:
+            self._log_mark = None
             _problems.write(logging.ERROR, "keys stay as they were: %s", exc)
+
+    def _may_have_changed(self) -> bool:
+        """Whether SQLite has to be asked, which costs twice as much as this look."""
+        try:
+            log = os.stat(self._log)  # noqa: PTH116 - the quickest way, for every request
+        except OSError:
+            return True
+        mark = (log.st_size, log.st_mtime_ns, log.st_ino)
+        if mark == self._log_mark:
+            return False
+        is_settled = time.time_ns() - log.st_mtime_ns > _SETTLED_NS
+        self._log_mark = mark if is_settled else None
+        return True
 
     def _look(self) -> None:
         """Open the file if there is one now, or another one in its place."""

@@ -141,10 +141,14 @@ def credentials(exchange: Exchange) -> list[str]:
     found: list[str] = []
     for name, value in exchange.all_headers:
         if name == b"x-api-key":
-            found.append(value.decode("latin-1").strip())
+            text = value.decode("latin-1").strip()
         elif name == b"authorization":
-            found.append(_authorization(value.decode("latin-1"), is_registry=_is_registry(exchange)))
-    return list(dict.fromkeys(text for text in found if text))
+            text = _authorization(value.decode("latin-1"), is_registry=_is_registry(exchange))
+        else:
+            continue
+        if text and text not in found:
+            found.append(text)
+    return found
 
 
 def _authorization(value: str, *, is_registry: bool) -> str:

@@ -17,6 +17,16 @@ _BUFFER_BYTES = 1 << 20
 _BLOCK_BYTES = 4096
 # The kernel cannot copy between these two files; a plain copy can.
 _CANNOT_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF)
+# Some network file systems cannot sync folders.
+_CANNOT_SYNC = (
+    errno.EINVAL,
+    errno.ENOSYS,
+    errno.EOPNOTSUPP,
+    errno.EPERM,
+    errno.EACCES,
+    errno.EBADF,
+    errno.EISDIR,
+)
 _FOLDER_ATTEMPTS = 20
 
 
@@ -121,13 +131,32 @@ class ReadAhead:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable."""
+    """Make what happened to the names in a folder durable: new ones, renames, removals.
+
+    Raises:
+        OSError: the disk has failed; then nobody may be told that it is done.
+    """
     handle = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # some network file systems refuse
-            os.fsync(handle)
+        os.fsync(handle)
+    except OSError as exc:
+        if exc.errno not in _CANNOT_SYNC:
+            raise
     finally:
         os.close(handle)
+
+
+def make_folders(folder: Path, *, mode: int = 0o777) -> None:
+    """Make a folder and those above it that are missing, so that they are there after a power cut too.
+
+    What a folder holds is lost with its name, however well it was synced itself. `mode`: of the folder alone.
+    """
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        make_folders(folder.parent)
+    folder.mkdir(mode=mode, exist_ok=True)
+    sync_folder(folder.parent)
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int | None = None) -> None:
@@ -139,7 +168,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int | None = None) -> Non
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
     for attempt in range(_FOLDER_ATTEMPTS):
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(path.parent)
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode)
         except FileNotFoundError:
             if attempt == _FOLDER_ATTEMPTS - 1:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from corral.bounded import BoundedCache
 from corral.digest import Digest
-from corral.disk import write_atomically
+from corral.disk import sync_folder, write_atomically
 from corral.errors import CorruptManifestError
 from corral.names import ModelName
 from corral.store.documents import Witness
@@ -211,6 +211,9 @@ class ManifestStore:
     def _remove(self, path: Path, root: Path) -> None:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
             path.unlink()
+            # Before anything that it refers to is deleted, and before anybody is told: an entry that comes back after
+            # a power cut would name blobs that are gone, or hide a newer one.
+            sync_folder(path.parent)
             _remove_empty_folders(path.parent, root)
 
     def names(self) -> Iterator[ModelName]:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 import corral
-from scripts.release import problems_of, version_of
+from scripts.releasing import changelog
+from scripts.releasing.versions import order, prepare, problems_of, version_of
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CHANGELOG = "# Changelog\n\n## Unreleased\n\n## 1.2.3 - 2026-01-02\n\n- All.\n"
 
@@ -57,6 +58,46 @@ def test_what_stops_a_release(project: Path, file: str, old: str, new: str, prob
     assert old in text
     path.write_text(text.replace(old, new))
     assert any(problem in found for found in problems_of(project)), problems_of(project)
+
+
+def test_preparing_a_release(project: Path) -> None:
+    """The version and the changelog change together, and the result can be released."""
+    path = project / "CHANGELOG.md"
+    path.write_text(path.read_text().replace("## Unreleased\n", "## Unreleased\n\n### Added\n\n- More.\n"))
+    prepare(project, "1.3.0", "2026-02-03")
+    assert version_of(project) == "1.3.0"
+    assert problems_of(project) == []
+    assert changelog.notes(path.read_text(), "1.3.0") == "### Added\n\n- More.\n"
+    assert changelog.notes(path.read_text(), "1.2.3") == "- All.\n"
+    assert changelog.released(project) == ["1.3.0", "1.2.3"]
+
+
+@pytest.mark.parametrize(
+    ("version", "date", "entries", "problem"),
+    [
+        ("1.2.3", "2026-02-03", "- More.", "is not newer than 1.2.3"),
+        ("1.2.2", "2026-02-03", "- More.", "is not newer than 1.2.3"),
+        ("1.2.3rc1", "2026-02-03", "- More.", "is not newer than 1.2.3"),
+        ("1.3", "2026-02-03", "- More.", "is not a version like"),
+        ("v1.3.0", "2026-02-03", "- More.", "is not a version like"),
+        ("1.3.0", "3.2.2026", "- More.", "is not a date like"),
+        ("1.3.0", "2026-13-01", "- More.", "is not a date like"),
+        ("1.3.0", "2026-02-03", "", 'nothing under "Unreleased"'),
+    ],
+)
+def test_what_cannot_be_prepared(project: Path, version: str, date: str, entries: str, problem: str) -> None:
+    path = project / "CHANGELOG.md"
+    path.write_text(path.read_text().replace("## Unreleased\n", f"## Unreleased\n\n{entries}\n"))
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=problem):
+        prepare(project, version, date)
+    assert path.read_bytes() == before and version_of(project) == "1.2.3"
+
+
+def test_versions_are_ordered() -> None:
+    ascending = ["0.9.9", "1.0.0a1", "1.0.0b2", "1.0.0rc1", "1.0.0rc2", "1.0.0", "1.0.1", "1.10.0"]
+    by_text = sorted(ascending)
+    assert by_text != ascending and sorted(by_text, key=order) == ascending
 
 
 def test_this_version_is_in_the_changelog() -> None:

@@ -23,7 +23,10 @@ from hypothesis import HealthCheck, settings
 
 from tests.waiting import PATIENCE_S
 
-pytest_plugins = ("tests.fast",)
+# The suite starts hundreds of servers and commands; without kept bytecode each of them compiles Corral again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+pytest_plugins = ("tests.fast", "tests.order")
 FIXTURES = Path(__file__).parent / "fixtures"
 FAKE_ENGINE = Path(__file__).parent / "doubles" / "fake_llama_server.py"
 # A busy machine is slow, and slow is not wrong.

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Server
+from tests.ports import free_port
 
 pytestmark = pytest.mark.process
 
@@ -146,9 +147,7 @@ def test_polls_leave_no_lines(server: Server) -> None:
 @contextlib.contextmanager
 def started(tmp_path: Path, **popen: Any) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """A server whose standard streams are the test's own, and its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("OLLAMA_", "CORRAL_"))}
     env = {**clean, "HOME": str(tmp_path), "OLLAMA_HOST": f"127.0.0.1:{port}", "OLLAMA_MODELS": str(tmp_path)}
     process = subprocess.Popen(COMMAND, env={**env, "OLLAMA_DEBUG": "1"}, **popen)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from collections import Counter
 
+import pytest
+
 from bench.soak.processes import Change, Held, Look, changes, ends, file_changes, look_at, most_processes
 
 
@@ -14,6 +16,7 @@ def held(rss: int, threads: int = 1, **files: int) -> Held:
     return Held(rss, threads, Counter(files))
 
 
+@pytest.mark.process
 def test_a_look_at_this_process() -> None:
     """Its children are in it, and descriptors are counted by kind."""
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)

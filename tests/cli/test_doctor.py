@@ -21,6 +21,7 @@ from corral.registry.key import ensure_key
 from tests.cli.replay import Replay
 from tests.cli.screen import Screen
 from tests.conftest import PLAIN_TEMPLATE, Server
+from tests.ports import free_port
 
 
 def doctor(env: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
@@ -171,9 +172,7 @@ def test_others_on_the_port(
 def test_no_server_and_an_original_one(replay: Callable[..., Replay]) -> None:
     """How to start one; one of the original is fine."""
     double = replay()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     is_ok, checks = findings({**double.env, "OLLAMA_HOST": f"127.0.0.1:{port}"})
     assert not is_ok
     assert checks["server"][0]["advice"] == "start it: corral serve"

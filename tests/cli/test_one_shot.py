@@ -21,6 +21,7 @@ from corral.hostaddress import HostAddress
 from tests.cli.replay import Replay
 from tests.cli.screen import Screen
 from tests.conftest import Server
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 GB = 10**9
@@ -158,7 +159,7 @@ def test_ctrl_c_ends_the_decoding(
 @pytest.mark.process
 def test_a_server_in_the_background(tmp_path: Path) -> None:
     """`run --serve` and CORRAL_AUTOSERVE start one that stays; without them what to do is said."""
-    port = _free_port()
+    port = free_port()
     env = {**_clean_env(), "HOME": str(tmp_path), "OLLAMA_HOST": f"127.0.0.1:{port}"}
 
     def corral(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -189,7 +190,7 @@ def test_a_server_in_the_background(tmp_path: Path) -> None:
 @pytest.mark.process
 def test_a_server_that_cannot_start(tmp_path: Path) -> None:
     """The end of its log says why."""
-    env = {**_clean_env(), "HOME": str(tmp_path), "OLLAMA_HOST": f"127.0.0.1:{_free_port()}",
+    env = {**_clean_env(), "HOME": str(tmp_path), "OLLAMA_HOST": f"127.0.0.1:{free_port()}",
            "CORRAL_LLAMA_SERVER": "/no/such/engine", "CORRAL_AUTOSERVE": "yes"}  # fmt: skip
     result = subprocess.run(
         [sys.executable, "-m", "corral.cli.main", "list"],
@@ -198,13 +199,6 @@ def test_a_server_that_cannot_start(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "Error: the server ended with status 1" in result.stderr
     assert "llama-server binary not found" in result.stderr
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def _clean_env() -> dict[str, str]:

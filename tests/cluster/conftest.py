@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ import pytest
 from corral.access.clusterkey import write_cluster_key
 from tests.cluster.pipes import Network, Pipe
 from tests.conftest import FAKE_ENGINE, PLAIN_TEMPLATE, Server
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 
@@ -190,12 +190,6 @@ class Cluster:
 
 
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "say.gguf"
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def chat(text: str = "hello", model: str = "m", **fields: Any) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.authority import Authority
-from tests.cluster.conftest import Cluster, chat, free_port
+from tests.cluster.conftest import Cluster, chat
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 

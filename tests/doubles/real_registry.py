@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,7 @@ from typing import Any
 import requests
 
 from tests.doubles.certificates import TestCertificate
+from tests.ports import free_port
 
 __all__ = ["BINARY", "CONFIG_TYPE", "MANIFEST_TYPE", "RealRegistry", "digest_of", "layer", "manifest_of"]
 
@@ -57,9 +57,7 @@ class RealRegistry:
     ) -> None:
         assert BINARY is not None
         self.folder = Path(tempfile.mkdtemp(prefix="corral-registry-"))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
         self.base = f"{'https' if tls else 'http'}://{self.host}"
         self._requests = requests.Session()

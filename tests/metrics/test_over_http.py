@@ -19,6 +19,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 
 from tests.conftest import Server
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 
@@ -143,13 +144,6 @@ def test_pulls(start_server: Callable[..., Server]) -> None:
     assert total(server, "corral_pulls_total", result="failed") == 1
     assert total(server, "corral_pushes_total", result="failed") == 1
     assert total(server, "corral_store_free_bytes") > 0
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 def get(port: int, path: str, key: str = "") -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import socket
 import subprocess
 import urllib.parse
 import urllib.request
@@ -21,6 +20,7 @@ from corral.metrics.transfers import ledger_family, transfer_families
 from corral.registry.counts import TransferCounts
 from scripts.grafana_board import BOARD, ROWS, board
 from tests.conftest import Server
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 ALERTS = Path(__file__).parents[2] / "deploy" / "prometheus"
@@ -71,9 +71,7 @@ def test_promtool_has_nothing_to_say(fake_server: Callable[..., Server]) -> None
 @contextmanager
 def prometheus(target: str, folder: Path) -> Iterator[str]:
     """The address of a Prometheus that looks at the target twice a second."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     config = folder / "prometheus.yml"
     config.write_text(
         "global: {scrape_interval: 500ms}\n"

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ import pytest
 from tests.access.conftest import KeyedServer, bearer
 from tests.authority import Authority
 from tests.conftest import FAKE_ENGINE, PLAIN_TEMPLATE
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 PAGES = Path(__file__).parents[2] / "docs"
@@ -34,11 +34,6 @@ def example(page: str, language: str) -> str:
     match = re.search(rf"```{language}\n(.*?)```", (PAGES / page).read_text(), re.DOTALL)
     assert match
     return match[1]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 class Proxy:

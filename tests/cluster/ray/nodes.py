@@ -14,22 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from corral.cluster.ray.command import ray_folder
+from tests.ports import free_block
 from tests.waiting import PATIENCE_S, wait_until
 
 ADDRESS = "127.0.0.1"
 _SPAN = 30
+_TRIES = 10
 
 
 class RayNode:
-    """One node. `offset` keeps the ports of several apart; those of Linux for outgoing connections begin above."""
+    """One node, with ports that no other test has."""
 
-    def __init__(self, name: str, offset: int) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
         self.home = Path(tempfile.mkdtemp(prefix="corral-ray-"))
-        base = 21_000 + os.getpid() % 40 * 200 + offset
-        self.port = base
-        self.head_port = base + 1
-        self.first = base + 10
+        self.port, self.head_port, self.first, *_ = free_block()
         self.env = {
             **{
                 name: value
@@ -52,8 +51,12 @@ class RayNode:
         return self.home / ".corral" / "cluster"
 
     def cluster(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run `corral cluster`."""
-        return self.run("cluster", *words)
+        """Run `corral cluster`. Ray gives itself 30 s to start; where a machine is too busy for that, try again."""
+        for _ in range(_TRIES):
+            done = self.run("cluster", *words)
+            if "Ray did not start within its 30 s" not in done.stderr:
+                break
+        return done
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run `corral`."""
@@ -116,13 +119,25 @@ class RayNode:
             name: str = answer.headers["X-Corral-Node"]
             return name.partition(";")[0]
 
+    def epochs(self) -> dict[str, str]:
+        """The servers that serve, as this node sees them: which start of each it is."""
+        return {name: row["epoch"] for name, row in self.rows().items() if row["phase"] == "serving"}
+
     def models(self) -> int:
         """How many models this node says that it has."""
+        return next(int(node["models"]) for node in self._nodes() if node["standing"] == "self")
+
+    def models_of(self, other: RayNode) -> int:
+        """How many models requests to this node can find on the other; 0 while that one is not heard."""
+        heard = [node for node in self._nodes() if node["health"] == "alive"]
+        return sum(int(node["models"]) for node in heard if node.get("name") == other.name)
+
+    def _nodes(self) -> list[dict[str, Any]]:
         with urllib.request.urlopen(
             f"http://{ADDRESS}:{self.port}/api/cluster", timeout=PATIENCE_S
         ) as answer:
-            nodes = json.load(answer)["nodes"]
-        return next(int(node["models"]) for node in nodes if node["standing"] == "self")
+            nodes: list[dict[str, Any]] = json.load(answer)["nodes"]
+        return nodes
 
     def processes(self, mark: str = "") -> list[int]:
         """Of this node, by what their command lines have in them: each names a folder, but for Ray's workers."""

@@ -17,6 +17,7 @@ import pytest
 from corral.cluster.ray.backoff import Backoff
 from corral.cluster.ray.serving import Phase, ServeOrder, ServerStatus, Serving
 from corral.cluster.ray.single import holder, take
+from tests.ports import free_port
 from tests.waiting import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.process
@@ -42,13 +43,6 @@ def end(*_):
 signal.signal(signal.SIGTERM, end)
 server.serve_forever()
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture

@@ -134,4 +134,4 @@ def test_the_socket(machine: Machine) -> None:
     lines = machine.run(units(), _SOCKET).splitlines()
     for line in ("socket: 0", "before: inactive", "tcp: 200", "unix: 200", "mode: 660", "restart: 0"):
         assert line in lines, lines
-    assert "codes: 40 200" in lines and "another process" in lines, lines
+    assert "codes: 40 200" in lines and "another process" in lines, "\n".join(lines)

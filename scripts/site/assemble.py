@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path, PurePosixPath
 
 from scripts.site.blocks import DOCS, ROOT
-from scripts.site.nav import LISTED_ELSEWHERE, MORE_PAGES, NAVIGATION
+from scripts.site.nav import LISTED_ELSEWHERE, MORE_PAGES, NAVIGATION, REFERENCE
 
 _FENCED = re.compile(r"^( *)(```+).*?^\1\2`*$", re.M | re.S)
 _SPAN = re.compile(r"(`+)(?:(?!\1).)+\1")
@@ -76,6 +76,8 @@ def lists_under(target: str, places: dict[str, str]) -> str:
         return ""
     under = [page for page in places.values() if page.startswith(folder) and page != target]
     start = "" if target.startswith(folder) else folder
+    if target.startswith("reference/"):
+        under.sort(key=REFERENCE.index)
     names = [start + page.removeprefix(folder).removesuffix(".md") for page in under]
     return f"\n{_toctree(names)}"
 

@@ -57,6 +57,7 @@ NAVIGATION = (
     ),
     ("The project", ("contributing", "release", "releasing", "reporting", "changelog")),
 )
+REFERENCE = tuple(f"reference/{name}.md" for name in ("native", "openai", "anthropic", "more"))
 # Pages that other pages list.
 LISTED_ELSEWHERE = ("index", "decisions/", "reference/", "examples/")
 # Files outside of docs/ that are pages too.

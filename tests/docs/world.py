@@ -19,8 +19,8 @@ import threading
 from pathlib import Path
 
 import corral.assets
-from scripts.site.blocks import Block
-from tests.conftest import Server
+from scripts.site.blocks import ROOT, Block
+from tests.conftest import FIXTURES, Server
 from tests.doubles.reranker import write_gguf
 
 TINY = Path(corral.assets.__file__).parent / "corral-tiny.gguf"
@@ -36,6 +36,7 @@ _FILES = {
     "Modelfile": "FROM ./model.gguf\nSYSTEM Answer in one sentence.\n",
     "app.log": "2026-11-30 ERROR disk full\n2026-11-30 INFO retry\n",
 }
+EXAMPLES = ROOT / "examples"
 _BIN = Path(__file__).parent / "bin"
 _ATTEMPTS = 5
 
@@ -75,12 +76,19 @@ class World:
 
     def page_folder(self, block: Block) -> Path:
         """Where the examples of a page run, one after the other: with the files that the docs speak of."""
-        folder = self.folder / block.page.stem
+        example = block.page.parent
+        is_example = EXAMPLES in example.parents
+        folder = self.folder / (f"example-{example.name}" if is_example else block.page.stem)
         if not folder.exists():
+            if is_example:
+                shutil.copytree(example, folder)
+                return folder
             folder.mkdir()
             for name, text in _FILES.items():
                 (folder / name).write_text(text)
-            shutil.copy(TINY, folder / "model.gguf")
+            # Only weights that are not quantised can be quantised.
+            is_whole = block.page.stem == "quantize"
+            shutil.copy(FIXTURES / "wide-f16.gguf" if is_whole else TINY, folder / "model.gguf")
         return folder
 
     def prepare(self, text: str) -> str:

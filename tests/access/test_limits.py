@@ -62,7 +62,7 @@ class LimitsMachine(RuleBasedStateMachine):
         refusal = self.ledger.admit(self.now_s)
         if refusal is None:
             self.admitted.append(self.now_s)
-            self.running.append(KeyAllowance(self.ledger, [], lambda: self.now_s))
+            self.running.append(KeyAllowance(self.ledger, [], *[lambda: self.now_s] * 2))
             return
         assert refusal.wait_s > 0 or refusal.kind == "requests"
         if refusal.kind == "requests":
@@ -122,7 +122,7 @@ class LimitsMachine(RuleBasedStateMachine):
     @invariant()
     def memory_is_bounded(self) -> None:
         assert len(self.ledger.requests._entries) <= 602
-        assert len(headers_of(self.ledger, self.now_s)) <= 8
+        assert len(headers_of(self.ledger, self.now_s, self.now_s)) <= 8
 
 
 LimitsMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
@@ -349,3 +349,18 @@ def test_addresses_without_a_key(start_server: Callable[..., Server]) -> None:
     statuses = [server.request("GET", "/api/tags")[0] for _ in range(3)]
     assert statuses == [200, 200, 429]
     assert server.request("GET", "/api/version")[0] == 200
+
+
+def test_a_clock_that_is_set_makes_no_minute_longer_or_shorter() -> None:
+    """Minutes are counted by a clock that only goes on; only the day is that of the machine's clock."""
+    times = {"clock": 1000.0, "wall": 1_767_000_000.0}
+    ledger = Ledger(Limits(tpm=100), day=int(times["wall"] // DAY_S))
+    of_one = KeyAllowance(ledger, [], lambda: times["clock"], lambda: times["wall"])
+    of_one.reserve(50, 50).settle(100)
+    times["wall"] += 90  # as a time server does
+    times["clock"] += 1
+    with pytest.raises(RateLimitError):
+        of_one.reserve(50, 50)
+    times["wall"] -= 3600
+    times["clock"] += 60
+    of_one.reserve(50, 50).settle(100)

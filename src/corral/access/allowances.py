@@ -24,17 +24,27 @@ _TEXTS: dict[Kind, str] = {
 
 
 class KeyAllowance:
-    """Of one request. `headers` are those of its answer, as long as it has not begun."""
+    """Of one request. `headers` are those of its answer, as long as it has not begun.
 
-    def __init__(self, ledger: Ledger, headers: Headers, clock_s: Callable[[], float] = time.time) -> None:
+    Minutes are counted by `clock_s`, which nobody sets; only the day is that of the machine's clock, `wall_s`.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        headers: Headers,
+        clock_s: Callable[[], float] = time.monotonic,
+        wall_s: Callable[[], float] = time.time,
+    ) -> None:
         self._ledger = ledger
         self._headers = headers
         self._clock_s = clock_s
+        self._wall_s = wall_s
 
     def reserve(self, prompt_tokens: int, wanted: int) -> KeyReservation:
         """See `allowance.Allowance`."""
-        ledger, now_s = self._ledger, self._clock_s()
-        ledger.look(now_s, int(now_s // DAY_S))
+        ledger, now_s, wall_s = self._ledger, self._clock_s(), self._wall_s()
+        ledger.look(now_s, int(wall_s // DAY_S))
         most = ledger.limits.max_predict
         predict = most if most and not 0 <= wanted <= most else wanted
         left = ledger.left(now_s)
@@ -45,7 +55,7 @@ class KeyAllowance:
         # A short answer at the end of a budget is better than none, but not one of a few words.
         predict = min(predict, max(left - prompt_tokens, min(predict, _LEAST_PREDICT)))
         if refusal := ledger.reserve(prompt_tokens + predict, now_s):
-            error = refused(ledger, refusal, now_s)
+            error = refused(ledger, refusal, wall_s)
             self._headers.append((b"retry-after", b"%d" % max(ceil(error.retry_after_s), 1)))
             raise error
         return KeyReservation(self, prompt_tokens + predict, predict)
@@ -53,7 +63,7 @@ class KeyAllowance:
     def settle(self, reserved: int, used: int) -> None:
         """Count what a call of the engine used."""
         now_s = self._clock_s()
-        self._ledger.look(now_s, int(now_s // DAY_S))
+        self._ledger.look(now_s, int(self._wall_s() // DAY_S))
         self._ledger.settle(reserved, used, now_s)
 
 
@@ -90,11 +100,11 @@ class KeyReservation:
         self._allowance.settle(self._reserved, used)
 
 
-def refused(ledger: Ledger, refusal: Refusal, now_s: float) -> RateLimitError:
-    """The error for a refusal."""
+def refused(ledger: Ledger, refusal: Refusal, wall_s: float) -> RateLimitError:
+    """The error for a refusal, at this time of the machine's clock."""
     wait_s = refusal.wait_s
     if refusal.kind == "day" and wait_s >= DAY_S:
-        wait_s = DAY_S - now_s % DAY_S
+        wait_s = DAY_S - wall_s % DAY_S
     limits = ledger.limits
     text = _TEXTS[refusal.kind].format(
         rpm=limits.rpm, tpm=limits.tpm, tokens_per_day=limits.tokens_per_day, max_parallel=limits.max_parallel
@@ -102,7 +112,7 @@ def refused(ledger: Ledger, refusal: Refusal, now_s: float) -> RateLimitError:
     return RateLimitError(text, retry_after_s=wait_s, hint=f"try again in {max(ceil(wait_s), 1)} s")
 
 
-def headers_of(ledger: Ledger, now_s: float) -> Headers:
+def headers_of(ledger: Ledger, now_s: float, wall_s: float) -> Headers:
     """How much is left: in the words that clients read today, and in those of the coming standard."""
     limits = ledger.limits
     found: Headers = []
@@ -124,7 +134,7 @@ def headers_of(ledger: Ledger, now_s: float) -> Headers:
     if limits.tokens_per_day:
         left = max(limits.tokens_per_day - ledger.spent_today - ledger.reserved, 0)
         policies.append(f'"day";q={limits.tokens_per_day};w={DAY_S}')
-        states.append(f'"day";r={left};t={ceil(DAY_S - now_s % DAY_S)}')
+        states.append(f'"day";r={left};t={ceil(DAY_S - wall_s % DAY_S)}')
     if policies:
         found.append((b"ratelimit-policy", ", ".join(policies).encode()))
         found.append((b"ratelimit", ", ".join(states).encode()))

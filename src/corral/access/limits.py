@@ -1,7 +1,8 @@
 """How much somebody may use: requests and tokens a minute, tokens a day, requests at a time. Pure: times are given.
 
-A minute is any 60 seconds, not a minute of the clock, so a limit holds over every one of them. Tokens are reserved
-before they are made and settled at the end: what runs at the same time cannot exceed a limit together.
+A minute is any 60 seconds, not a minute of the clock, so a limit holds over every one of them; times are of a clock
+that nobody sets. Tokens are reserved before they are made and settled at the end: what runs at the same time cannot
+exceed a limit together.
 """
 
 from __future__ import annotations

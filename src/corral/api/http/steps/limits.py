@@ -35,13 +35,13 @@ class CheckLimits:
         await self._limited(exchange, following, limits, _subject(who))
 
     async def _limited(self, exchange: Exchange, following: Handler, limits: Limits, subject: str) -> None:
-        now_s = time.time()
-        day = int(now_s // DAY_S)
+        now_s, wall_s = time.monotonic(), time.time()  # a clock that is set makes no minute longer or shorter
+        day = int(wall_s // DAY_S)
         ledger = self._ledgers.find(subject, limits, now_s, day)
         refusal = ledger.admit(now_s)
-        exchange.extra_headers += headers_of(ledger, now_s)
+        exchange.extra_headers += headers_of(ledger, now_s, wall_s)
         if refusal is not None:
-            raise refused(ledger, refusal, now_s)
+            raise refused(ledger, refusal, wall_s)
         if limits.tpm or limits.tokens_per_day or limits.max_predict:
             allowance.begin(KeyAllowance(ledger, exchange.extra_headers))
         try:

@@ -131,6 +131,32 @@ def test_only_whole_pieces_go_on(parts: list[bytes], data: st.DataObject) -> Non
     assert passed + pieces.rest() == whole
 
 
+@pytest.mark.parametrize(
+    ("kind", "line", "is_over"),
+    [
+        ("application/x-ndjson", b'{"message":{"content":"a"},"done":false}\n', False),
+        ("application/x-ndjson", b'{"message":{"content":"\\"done\\":true"},"done":false}\n', False),
+        ("application/x-ndjson", b'{"tool_calls":[{"arguments":{"done":true}}]}\n', False),
+        ("application/x-ndjson", b'{"done":false}\n{"done":true,"eval_count":3}\n', True),
+        ("application/x-ndjson", b"", False),
+        ("text/event-stream", b'data: {"choices":[]}\n\n', False),
+        ("text/event-stream", b'data: {"choices":[]}\n\ndata: [DONE]\n\n', True),
+        ("text/event-stream", b'event: message_stop\ndata: {"type":"message_stop"}\n\n', True),
+        ("text/event-stream", b"event: response.completed\ndata: {}\n\n", True),
+        ("application/octet-stream", b'{"done":true}\n', False),
+    ],
+)
+def test_an_answer_whose_last_piece_came_is_over(kind: str, line: bytes, is_over: bool) -> None:
+    """A node that is lost between the last piece and the end of the stream has answered."""
+    pieces = Pieces(kind)
+    pieces.feed(line)
+    assert pieces.is_over == is_over
+    cut = Pieces(kind)
+    for at in range(len(line)):
+        cut.feed(line[at : at + 1])
+    assert cut.is_over == is_over
+
+
 @given(st.binary(max_size=200))
 def test_any_body_can_be_glanced_at(body: bytes) -> None:
     assert isinstance(read_glance(body, 1000), Glance)

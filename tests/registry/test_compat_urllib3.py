@@ -8,16 +8,14 @@ import io
 import socket
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import pytest
+import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
-from corral.registry.compat_urllib3 import DirectBody, DirectReply, OwnSocket
-
-if TYPE_CHECKING:
-    import urllib3
+from corral.registry.compat_urllib3 import DirectBody, DirectReply, OwnSocket, close_pools
 
 BODY = bytes(range(256)) * 1000
 
@@ -126,3 +124,16 @@ def test_a_body_that_ends_early() -> None:
         with pytest.raises(http.client.IncompleteRead):
             reply.read1_into(buffer)
         reply.close()
+
+
+def test_closing_the_pools_of_a_manager_closes_their_connections(port: int) -> None:
+    """Also of a pool that something still holds, as the traceback of an earlier failure does."""
+    manager = urllib3.PoolManager()
+    raw = manager.request("GET", f"http://127.0.0.1:{port}/", preload_content=False)
+    pool, connection = raw._pool, raw._connection  # type: ignore[attr-defined]
+    assert raw.read(decode_content=False) == BODY
+    raw.release_conn()
+    assert pool is not None
+    assert connection.is_connected
+    close_pools(manager)
+    assert not connection.is_connected

@@ -360,6 +360,19 @@ def test_going_on_with_ollamas_parts(odd: OddRegistry, tmp_path: Path) -> None:
     assert odd.sent_bytes() == 5_000_000
 
 
+def test_wrong_bytes_of_an_earlier_attempt_cost_no_further_pull(odd: OddRegistry, tmp_path: Path) -> None:
+    """What is left may be wrong although the registry is right now: then all of it is fetched, once."""
+    odd.put(DATA)
+    files = PartFiles(tmp_path / Digest.of(DATA).file_name())
+    half = SIZE // 2
+    files.path.write_bytes(bytes(half) + DATA[half:])
+    for part in (Part(0, 0, half, half), Part(1, half, SIZE - half, 0)):
+        files.save(part)
+    download_of(tmp_path, odd).run()
+    assert blob_of(tmp_path) == DATA
+    assert odd.sent_bytes() == SIZE - half + SIZE
+
+
 @pytest.mark.parametrize("damage", ["zeros", "other boot", "hole", "garbage", "overlap", "empty"])
 def test_after_a_power_failure(odd: OddRegistry, tmp_path: Path, damage: str) -> None:
     """Data or part files that did not reach the disk cost a part, not the download."""

@@ -12,13 +12,17 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from tests.simulation import patches
+from tests.simulation.cluster import ClusterWorld
 from tests.simulation.limits import LimitsWorld
+from tests.simulation.registry import RegistryWorld
 from tests.simulation.scheduler import SchedulerWorld
 from tests.simulation.world import Outcome, World, simulate
 
-WORLDS: dict[str, type[World]] = {kind.name: kind for kind in (SchedulerWorld, LimitsWorld)}
+WORLDS: dict[str, type[World]] = {
+    kind.name: kind for kind in (SchedulerWorld, RegistryWorld, LimitsWorld, ClusterWorld)
+}
 # Of all seeds of a campaign over all worlds, by what a seed costs.
-SHARES = {"scheduler": 15, "limits": 35}
+SHARES = {"scheduler": 15, "registry": 15, "limits": 40, "cluster": 30}
 KEPT = Path(__file__).parent / "kept.txt"
 _COLLECT_EVERY = 20
 _PART = 50

@@ -31,8 +31,8 @@ class End:
         self._early: list[bytes] = []
         self._end: tuple[Exception | None] | None = None
         self.is_closed = False
-        # Nothing arrives at this end any more, and nobody hears of it.
-        self.is_cut_off = False
+        # Whether it asked for the connection.
+        self.is_client = False
 
     def open(self, take: Take, lose: Lose) -> None:
         self._take, self._lose = take, lose
@@ -48,7 +48,7 @@ class End:
 
     def close(self, error: Exception | None = None) -> None:
         """No more from this end; the other one learns it after what was written."""
-        if not self.is_closed:
+        if not self.is_closed and not self._loop.is_closed():
             self.is_closed = True
             self._network.ends.discard(self)
             self._loop.call_at(self._arrival(), self.other._arrive_end, error)
@@ -62,7 +62,9 @@ class End:
         return at_s
 
     def _arrive(self, data: bytes) -> None:
-        if self.is_closed or self.is_cut_off or self._network.is_cut(self.address):
+        if self.is_closed:
+            return
+        if self._network.hold(self.address, self._arrive, data):
             return
         if self._take is None:
             self._early.append(data)
@@ -70,7 +72,7 @@ class End:
             self._take(data)
 
     def _arrive_end(self, error: Exception | None) -> None:
-        if self._end is not None or self.is_cut_off or self._network.is_cut(self.address):
+        if self._end is not None or self._network.hold(self.address, self._arrive_end, error):
             return
         self._end = (error,)
         if self._lose is not None and not self.is_closed:
@@ -83,7 +85,8 @@ class Network:
     def __init__(self, loop: VirtualLoop) -> None:
         self.loop = loop
         self._listeners: dict[str, Serve] = {}
-        self._cut: set[str] = set()
+        # What waits for a line to be mended, by address.
+        self._cut: dict[str, list[tuple[Callable[[Any], None], Any]]] = {}
         self.ends: _Ordered = _Ordered()
 
     def listen(self, address: str, serve: Serve) -> None:
@@ -93,18 +96,23 @@ class Network:
         self._listeners.pop(address, None)
 
     def cut(self, address: str) -> None:
-        """Nothing goes there or comes from there any more, and no connection breaks."""
-        self._cut.add(address)
+        """Nothing goes there or comes from there for a while, and no connection breaks."""
+        self._cut.setdefault(address, [])
 
     def heal(self, address: str) -> None:
-        """From now on it does again; what was lost stays lost, as connections over a dead line do."""
-        self._cut.discard(address)
-        for end in self.ends:
-            if end.address == address:
-                end.is_cut_off = True
+        """What was sent meanwhile arrives now, as TCP sends it again."""
+        for deliver, what in self._cut.pop(address, []):
+            deliver(what)
 
     def is_cut(self, address: str) -> bool:
         return address in self._cut
+
+    def hold(self, address: str, deliver: Callable[[Any], None], what: Any) -> bool:
+        """Whether something has to wait for its line to be mended."""
+        if address in self._cut:
+            self._cut[address].append((deliver, what))
+            return True
+        return False
 
     async def connect(self, address: str) -> End:
         """Raises ConnectionRefusedError."""
@@ -120,7 +128,7 @@ class Network:
             raise ConnectionRefusedError(111, "Connection refused")
         latency_s = self._latency_s()
         mine, theirs = End(self, address, latency_s), End(self, address, latency_s)
-        mine.other, theirs.other = theirs, mine
+        mine.other, theirs.other, mine.is_client = theirs, mine, True
         self.ends.add(mine)
         self.ends.add(theirs)
         serve(theirs)

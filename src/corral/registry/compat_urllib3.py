@@ -3,6 +3,7 @@
 - `HTTPConnection._new_conn` opens the socket of a connection, and `_dns_host` is the host it goes to.
 - `HTTPResponse._fp` is the reply of `http.client` underneath, an object of the connection's `response_class`.
 - `HTTPResponse.length_remaining` counts what is left of the body; at zero the connection may serve again.
+- `PoolManager.pools` holds the pools; `clear` forgets them, and their connections stay open until they are collected.
 - `http.client.HTTPResponse` has its buffered reader in `fp` and the rest of a body of known length in `length`.
 
 `tests/registry/test_compat_urllib3.py` checks each of them against the installed versions.
@@ -72,6 +73,15 @@ class DirectReply(http.client.HTTPResponse):
             raise http.client.IncompleteRead(b"", self.length)
         if not self.length:
             self.close()  # the body only: its connection is free for the next request
+
+
+def close_pools(manager: urllib3.PoolManager) -> None:
+    """Close the idle connections of a manager, which goes on with new ones if it is used again."""
+    for key in list(manager.pools.keys()):
+        pool = manager.pools.get(key)
+        if pool is not None:
+            pool.close()
+    manager.clear()
 
 
 class DirectBody:

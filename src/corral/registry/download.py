@@ -142,7 +142,8 @@ class BlobDownload:
         self._closing = threading.Event()
         self._file = PartialFile(self._files, self._closing)
         self._is_cancelled = False
-        # Whether bytes are present that come from several sources which are not asked any more.
+        # Whether bytes are present that come from an earlier attempt, or from several sources which are not asked
+        # any more.
         self._has_doubtful = False
         self._error: BaseException | None = None
         self._workers: set[_Worker] = set()
@@ -196,6 +197,8 @@ class BlobDownload:
     def _fetch_all(self) -> None:
         self._file.load(self.size_bytes)
         self.resumed_bytes = self.completed_bytes
+        # What an earlier attempt left may be wrong although the sources are right now.
+        self._has_doubtful = self.resumed_bytes > 0
         for _ in range(_MAX_ROUNDS):
             found_hex = self._fetch_once()
             if found_hex == self.digest.hex.lower():
@@ -372,7 +375,8 @@ class BlobDownload:
         """Wait before the next attempt, or go to the next source, or raise."""
         if direct_url is not None and self._direct_url == direct_url:
             self._direct_url = None  # signed addresses expire: ask the registry for a new one
-            if isinstance(error, RegistryStatusError) and 400 <= error.status < 500 and failures == 1:
+            status = error.status if isinstance(error, RegistryStatusError) else 0
+            if 400 <= status < 500 and status != 429 and failures == 1:
                 return
         if isinstance(error, AskAnotherError):
             return

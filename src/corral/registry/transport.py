@@ -33,7 +33,7 @@ from corral.errors import (
 )
 from corral.registry import socks
 from corral.registry.address_filter import AddressGuard, is_public
-from corral.registry.compat_urllib3 import DirectReply, OwnSocket
+from corral.registry.compat_urllib3 import DirectReply, OwnSocket, close_pools
 from corral.registry.deadlines import DEADLINES
 from corral.registry.policy import TransferPolicy
 from corral.registry.proxies import SOCKS_SCHEMES, proxy_for
@@ -284,7 +284,7 @@ class Transport:
             self._managers.clear()
             self._sockets.clear()
         for manager in managers:
-            manager.clear()
+            close_pools(manager)
 
     def explain(self, exc: Exception, method: str, url: str) -> RegistryError:
         """Corral's error for a failure inside urllib3."""

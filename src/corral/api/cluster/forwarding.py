@@ -177,6 +177,9 @@ async def _deliver(
         await _stream(exchange, answer, first, pieces)
     except NodeError as error:
         _count(Usage(""), sending, pieces.count)
+        if pieces.is_over:  # the client has everything
+            await exchange.end_stream()
+            return
         requestfacts.note_error(error)
         words = last_words(exchange.surface, error, pieces)
         if not words:

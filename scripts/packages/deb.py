@@ -64,7 +64,7 @@ def build(root: Path, wheel: Path, destination: Path, target: Target, epoch: int
         debfiles.control(root, tree, version, target.arch, target.python)
         debfiles.settle(tree, epoch)
         made = destination / f"corral_{version}_{target.arch}.deb"
-        command = ["dpkg-deb", "--root-owner-group", "-Zzstd", "-z12", "--build", str(tree), str(made)]
+        command = ["dpkg-deb", "--root-owner-group", "-Zxz", "-z2", "--build", str(tree), str(made)]
         subprocess.run(command, check=True, env=build_environment(epoch), stdout=subprocess.DEVNULL)
     return made
 
@@ -88,7 +88,7 @@ def _install(root: Path, wheel: Path, tree: Path, target: Target, with_tools: To
     _tidy(packages)
     (home / "bin").mkdir()
     for name in ("python", "python3", f"python{target.python}"):
-        (home / "bin" / name).symlink_to(f"/usr/bin/python{target.python}")
+        (home / "bin" / name).symlink_to(f"../../../bin/python{target.python}")
     (home / "pyvenv.cfg").write_text(
         f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {target.python}\n"
     )

@@ -79,7 +79,7 @@ def _copyright(root: Path) -> str:
 def _changelog(text: str, version: str, epoch: int) -> str:
     newest = email.utils.formatdate(epoch)
     released = changelog.dated(text)
-    said = "See /usr/share/doc/corral and CHANGELOG.md of the release."
+    said = "CHANGELOG.md says what changed."
     line = f"  * {released[0][0]}, {released[0][1]}. {said}" if released else f"  * {said}"
     maintainer = "The Corral maintainers <corral@localhost>"
     return f"corral ({version}) unstable; urgency=medium\n\n{line}\n\n -- {maintainer}  {newest}\n"

@@ -60,7 +60,7 @@ for part in "$@"; do
         fi
         ;;
     image)
-        lacks=$(missing debootstrap buildah crun)
+        lacks=$(missing debootstrap buildah)$(command -v runc crun >/dev/null || echo " runc")
         if [ -n "$lacks" ]; then
             echo "== image: left out, this machine does not have: $lacks"
             continue

@@ -15,7 +15,7 @@ ENV = [
 
 def configuration(root: str, data: str) -> dict[str, object]:
     """Read-only, user 10001, no capabilities, no new privileges; /data and a small /tmp can be written."""
-    names = ("pid", "ipc", "uts", "mount", "network", "cgroup")
+    names = ("pid", "ipc", "uts", "mount", "network")
     tmpfs = {"type": "tmpfs", "source": "tmpfs"}
     return {
         "ociVersion": "1.0.2",

@@ -10,6 +10,7 @@ import sys
 import threading
 import tomllib
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,7 @@ def test_kubernetes_by_its_schemas() -> None:
     """Every object, and the set with the patch for graphics cards, against the published schemas, strictly."""
     if find_spec("kubernetes_validate") is None:
         pytest.skip("kubernetes-validate is not installed: ./dev packages installs it")
-    import kubernetes_validate
-
+    kubernetes_validate: Any = import_module("kubernetes_validate")
     documents = _documents()
     patch = yaml.safe_load(PATCH.read_text())
     for document in [*documents.values(), _merged(documents["StatefulSet", "corral"], patch)]:

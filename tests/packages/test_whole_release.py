@@ -77,8 +77,8 @@ def test_a_whole_release(tmp_path: Path) -> None:
     subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=made, check=True)
     signers = tmp_path / "signers"
     signers.write_text(f"maintainers {key.with_suffix('.pub').read_text()}")
-    verify = ["ssh-keygen", "-Y", "verify", "-f", signers, "-I", "maintainers", "-n", "corral-release"]
-    verify += ["-s", made / "SHA256SUMS.sig"]
+    verify = ["ssh-keygen", "-Y", "verify", "-f", str(signers), "-I", "maintainers", "-n", "corral-release"]
+    verify += ["-s", str(made / "SHA256SUMS.sig")]
     assert (
         subprocess.run(verify, input=(made / "SHA256SUMS").read_bytes(), capture_output=True).returncode == 0
     )

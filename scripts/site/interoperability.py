@@ -26,8 +26,8 @@ look at `http://localhost:11434` by themselves. For a server on another machine,
 
 Each change of Corral is tested with these, unchanged, against a real server. The tests are in `tests/clients/`.
 
-| client | version | how to point it at Corral | test |
-|---|---|---|---|
+| client | version | how to point it at Corral |
+|---|---|---|
 """
 _GO = """
 Go needs no package: the examples of the [API reference](reference/README.md) use its standard library, and are
@@ -69,9 +69,9 @@ def written() -> str:
 
 def _row(client: Client, known: dict[tuple[str, str], str]) -> str:
     if not client.where:
-        return f"| {client.name} | | {client.how} | `{client.tests}` |\n"
+        return f"| {client.name} | | {client.how} |\n"
     version = known[client.where, client.name]
-    return f"| `{client.name}` ({client.where}) | {version} | {client.how} | `{client.tests}` |\n"
+    return f"| `{client.name}` ({client.where}) | {version} | {client.how} |\n"
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from corral.disk import make_folders
 from corral.errors import StoreError
 
 BUSY_TIMEOUT_S = 10.0
@@ -59,7 +60,7 @@ def open_database(
         DatabaseError
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
         if (kind := filesystem_of(path.parent)) in network:
             raise DatabaseError(
                 f"{path} is on a network file system ({kind}), where {schema.what} is not safe",

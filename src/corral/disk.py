@@ -27,6 +27,7 @@ _CANNOT_SYNC = (
     errno.EBADF,
     errno.EISDIR,
 )
+_CANNOT_LINK = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK)
 _FOLDER_ATTEMPTS = 20
 
 
@@ -94,6 +95,13 @@ def write_all(target: int, data: bytes | memoryview, offset: int) -> None:
         offset += written
 
 
+def write_fully(file: BinaryIO, data: bytes | memoryview) -> None:
+    """`write` until everything is written: an unbuffered file may take a part, as on a disk that is almost full."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
 def write_padding(out: BinaryIO, file_bytes: int) -> None:
     """Extend a file to its full size; gaps between tensors and after the last one read as zeros."""
     os.truncate(out.fileno(), file_bytes)
@@ -130,6 +138,15 @@ class ReadAhead:
             self._paths.discard(path)
 
 
+def sync_file(path: Path) -> None:
+    """Have what a file holds on the disk, whoever wrote it."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def sync_folder(folder: Path) -> None:
     """Make what happened to the names in a folder durable: new ones, renames, removals.
 
@@ -157,6 +174,28 @@ def make_folders(folder: Path, *, mode: int = 0o777) -> None:
         make_folders(folder.parent)
     folder.mkdir(mode=mode, exist_ok=True)
     sync_folder(folder.parent)
+
+
+def write_new(path: Path, data: bytes, *, mode: int) -> None:
+    """Make a file that does not exist yet: whole, or not at all, even after a crash.
+
+    Raises:
+        FileExistsError: it exists; it is as it was.
+    """
+    if path.exists():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
+    write_atomically(draft, data, mode=mode)
+    try:
+        # Unlike a rename, this never replaces what another process has made meanwhile.
+        os.link(draft, path)
+    except OSError as exc:
+        if exc.errno not in _CANNOT_LINK:
+            raise
+        draft.rename(path)  # a file system without hard links
+    finally:
+        draft.unlink(missing_ok=True)
+    sync_folder(path.parent)
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int | None = None) -> None:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from corral.disk import make_folders, sync_folder, write_fully
 from corral.golang.time import format_utc_now
 
 _MAX_FILE_BYTES = 64 << 20
@@ -79,7 +80,8 @@ class AuditLog:
             record["body"] = act.body
         with self._lock, self._alone():
             files = self.files()
-            last = _last_line(files[-1]) if files else b""
+            # A crash, or a full disk, may have left a file without a line.
+            last = next((line for path in reversed(files) if (line := _last_line(path))), b"")
             record["prev"] = digest_of(last) if last else ""
             line = json.dumps(record, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
             self._append(self._file_for(files, len(line)), line)
@@ -94,7 +96,7 @@ class AuditLog:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """No other process writes meanwhile."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folders(self.folder, mode=0o700)
         handle = os.open(self.folder / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -123,10 +125,13 @@ class AuditLog:
     def _append(self, path: Path, line: bytes) -> None:
         handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(handle, "rb+", buffering=0) as file:
+            is_new = file.seek(0, os.SEEK_END) == 0
             if _is_torn(file):
                 line = b"\n" + line
-            file.write(line)
+            write_fully(file, line)
             os.fsync(file.fileno())
+        if is_new:
+            sync_folder(self.folder)
 
 
 def check(log: AuditLog) -> tuple[int, list[str]]:

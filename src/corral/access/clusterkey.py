@@ -16,6 +16,7 @@ from pathlib import Path
 from corral.access.secret import digest_of, new_id, new_secret
 from corral.caller import CLUSTER_SCOPES, Caller
 from corral.clustervalues import node_url
+from corral.disk import make_folders, write_new
 from corral.errors import CorralError
 
 _MAX_BYTES = 1 << 20
@@ -98,12 +99,8 @@ def write_cluster_key(path: Path) -> str:
     """
     text = new_secret(new_id())
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(descriptor)
+        make_folders(path.parent, mode=0o700)
+        write_new(path, f"{text}\n".encode(), mode=0o600)
     except FileExistsError:
         raise ClusterKeyError(
             f"{path} exists already", hint="use that one, or remove it on all servers first"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import threading
 from pathlib import Path
+
+from corral.disk import write_atomically
 
 _log = logging.getLogger("corral.access")
 _DELAY_S = 1.0
@@ -68,13 +69,9 @@ class Spent:
         return self._day, dict(self._tokens)
 
     def _write(self, day: int, tokens: dict[str, int]) -> None:
-        draft = self._path.with_name(f".{self._path.name}.new")
         data = json.dumps({"day": day, "tokens": tokens}).encode()
         with self._lock:
             try:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                with os.fdopen(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
-                    file.write(data)
-                draft.replace(self._path)
+                write_atomically(self._path, data, mode=0o600)
             except OSError as exc:
                 _log.warning("what was spent today is not written: %s", exc)

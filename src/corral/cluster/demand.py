@@ -107,7 +107,6 @@ class DemandFile:
         """Write it down. A disk that is full is logged once: it costs a prewarm, nothing else."""
         self._saved_s = now_s
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self._path, data)
             self._has_failed = False
         except OSError as exc:

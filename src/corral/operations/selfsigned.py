@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corral.disk import write_atomically
+from corral.disk import make_folders, write_atomically
 from corral.operations.certificates import CertificateFiles
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ def self_signed(folder: Path, hosts: Iterable[str]) -> CertificateFiles:
     names = sorted(
         {"localhost", "127.0.0.1", "::1", socket.gethostname().lower(), *hosts} - {"", "0.0.0.0", "::"}
     )
-    if not _is_usable(files.cert, names) or not files.key.exists():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not _is_usable(files, names):
+        make_folders(folder, mode=0o700)
         key, cert = _make(names)
         write_atomically(files.key, key, mode=0o600)
         write_atomically(files.cert, cert, mode=0o644)
@@ -47,13 +47,19 @@ def fingerprint(cert: Path) -> str:
     return ":".join(f"{byte:02X}" for byte in digest)
 
 
-def _is_usable(cert: Path, names: list[str]) -> bool:
+def _is_usable(files: CertificateFiles, names: list[str]) -> bool:
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
-        found = x509.load_pem_x509_certificate(cert.read_bytes())
+        found = x509.load_pem_x509_certificate(files.cert.read_bytes())
+        # The two are written one after the other: a crash between them leaves a key of another certificate.
+        key = load_pem_private_key(files.key.read_bytes(), None)
+        if key.public_key() != found.public_key():
+            return False
         known = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (OSError, ValueError, x509.ExtensionNotFound):
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm, x509.ExtensionNotFound):
         return False
     now = datetime.datetime.now(datetime.UTC)
     if not found.not_valid_before_utc <= now <= found.not_valid_after_utc - _LEAST_LEFT:

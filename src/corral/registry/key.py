@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
-import contextlib
-import os
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from corral.disk import make_folders, write_atomically, write_new
 from corral.errors import RegistryAuthError
 
 if TYPE_CHECKING:
@@ -74,25 +72,15 @@ def ensure_key(path: Path) -> str | None:
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     key = Ed25519PrivateKey.generate()
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    make_folders(path.parent, mode=0o755)
     private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
     public = f"ssh-ed25519 {Identity(key).public_part()}"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    public_path = path.with_name(f"{path.name}.pub")
+    write_atomically(public_path, f"{public}\n".encode(), mode=0o644)
     try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(private)
-            file.flush()
-            os.fsync(file.fileno())
-        path.with_name(f"{path.name}.pub").write_text(public + "\n")
-        try:
-            # Unlike a rename, this never replaces a key that another process made meanwhile.
-            os.link(temporary, path)
-        except FileExistsError:
-            existing = Identity.load(path)
-            path.with_name(f"{path.name}.pub").write_text(f"ssh-ed25519 {existing.public_part()}\n")
-            return None
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+        write_new(path, private, mode=0o600)
+    except FileExistsError:  # another process was faster
+        public = f"ssh-ed25519 {Identity.load(path).public_part()}"
+        write_atomically(public_path, f"{public}\n".encode(), mode=0o644)
+        return None
     return public

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from corral.disk import sync_folder
+from corral.disk import make_folders, sync_folder
 from corral.errors import CorralError, DiskFullError, StoreError, TransferCancelledError
 from corral.registry.part_state import Part, PartFiles
 from corral.registry.prefix import PrefixHasher
@@ -54,7 +54,7 @@ class PartialFile:
             OSError
         """
         path = self._files.path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
         while True:
             if self._closing.is_set():
                 raise TransferCancelledError

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from corral.disk import make_folders
+
 _log = logging.getLogger("corral.responses")
 _SCHEMA_VERSION = 1
 _BUSY_TIMEOUT_S = 10.0
@@ -199,20 +201,29 @@ def _dump(value: Any) -> str:
 def _open(path: Path | None) -> sqlite3.Connection:
     if path is None:
         return _connect(":memory:")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(path.parent)
     try:
         return _connect_file(path)
     except sqlite3.OperationalError:  # locked, unreadable, no space: a new file would not help
         raise
     except sqlite3.DatabaseError as exc:
-        aside = path.with_name(f"{path.name}.broken-{int(time.time())}")
+        aside = _free_name(path)
         _log.error(
             "kept responses cannot be read, starting anew file=%s kept_as=%s: %s", path, aside.name, exc
         )
-        path.replace(aside)
-        for suffix in ("-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        # The log goes along: it may hold the newest responses. It goes first, since SQLite deletes one that it finds
+        # beside a new file.
+        for suffix in ("-wal", "-shm", ""):
+            with contextlib.suppress(FileNotFoundError):
+                path.with_name(path.name + suffix).replace(aside.with_name(aside.name + suffix))
         return _connect_file(path)
+
+
+def _free_name(path: Path) -> Path:
+    """Where a file that cannot be read is kept: nothing that was put aside before is replaced."""
+    stem = f"{path.name}.broken-{int(time.time())}"
+    names = (stem, *(f"{stem}-{number}" for number in range(1, 1000)))
+    return next(place for name in names if not (place := path.with_name(name)).exists())
 
 
 def _connect_file(path: Path) -> sqlite3.Connection:

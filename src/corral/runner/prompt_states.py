@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from corral.digest import Digest
-from corral.disk import write_atomically
+from corral.disk import sync_file, write_atomically
 
 _log = logging.getLogger("corral.prompts")
 _MAX_QUOTA_BYTES = 4 << 30
@@ -137,6 +137,8 @@ class PromptStates:
     def keep(self, path: Path, prompt: Prompt, token_count: int) -> None:
         """Note a state that the engine has written; states that it continues go, and the oldest beyond the quota."""
         path.chmod(0o600)
+        # The note makes a state valid: after a power cut there must not be a note of a state that is not there.
+        sync_file(path)
         note = json.dumps({"prompt": prompt, "tokens": token_count})
         write_atomically(path.with_suffix(".json"), note.encode(), mode=0o600)
         for other in self.saved(path.parent):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from corral.digest import Digest, hash_file
-from corral.disk import check_space, sync_folder
+from corral.disk import check_space, make_folders, sync_folder
 from corral.store.checked import CheckedBlobs
 from corral.store.kept import KeptBlobs
 from corral.store.links import LinkRecords
@@ -172,7 +172,7 @@ class BlobStore:
 
     def writer(self) -> BlobWriter:
         """A new blob; blocks on the disk when it is written."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folders(self.folder)
         return BlobWriter(self.folder)
 
     def put_bytes(self, data: bytes) -> PutResult:
@@ -217,7 +217,7 @@ class BlobStore:
         Raises:
             StoreError
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folders(self.folder)
         needed_bytes = int(content_length) if content_length.isascii() and content_length.isdigit() else 0
         if needed_bytes:
             check_space(self.folder / "upload", needed_bytes)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from corral.bounded import BoundedCache
 from corral.digest import Digest
+from corral.disk import write_atomically
 from corral.errors import InvalidDigestError
 
 _MAX_CACHED = 4096
@@ -43,11 +44,7 @@ class LinkRecords:
         )
 
     def write(self, digest: Digest, record: LinkRecord) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        place = self._path(digest)
-        temporary = place.with_name(f"{place.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(asdict(record)))
-        temporary.replace(place)
+        write_atomically(self._path(digest), json.dumps(asdict(record)).encode())
         self._cache.pop(digest)
 
     def delete(self, digest: Digest) -> None:

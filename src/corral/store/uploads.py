@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from corral.digest import Digest, hash_file
-from corral.disk import sync_folder
+from corral.disk import make_folders, sync_file, sync_folder
 from corral.errors import DigestMismatchError, InvalidRequestError
 from corral.store.blobs import BlobStore
 
@@ -49,7 +49,7 @@ class UploadStore:
         Raises:
             InvalidRequestError: too many large ones are under way.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folders(self._folder)
         self._make_room(busy)
         upload_id = secrets.token_hex(16)
         self._path(upload_id).open("xb").close()
@@ -83,9 +83,8 @@ class UploadStore:
         if actual.hex != digest.hex.lower():
             path.unlink(missing_ok=True)
             raise DigestMismatchError(str(digest), str(actual))
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-        self._blobs.folder.mkdir(parents=True, exist_ok=True)
+        sync_file(path)
+        make_folders(self._blobs.folder)
         path.chmod(0o644)
         path.replace(self._blobs.path(actual))
         sync_folder(self._blobs.folder)

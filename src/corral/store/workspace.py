@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import IO
 
 from corral.digest import Digest
-from corral.disk import sync_folder
+from corral.disk import make_folders, sync_folder
 from corral.store.blobs import BlobStore, PutResult
 from corral.store.catalog import ManifestStore
+from corral.store.links import LinkRecord
 from corral.store.locks import lock_file, store_lock
 from corral.store.references import survey_for_deletion
 
@@ -40,8 +41,9 @@ class Workspace:
         # Blobs that this change has added.
         self.added: set[Digest] = set()
         # Until the file is locked, a recovery would take it for one left behind.
+        make_folders(blobs.folder)
         with store_lock(blobs.folder):
-            self.folder.mkdir(parents=True)
+            self.folder.mkdir()
             self._held: IO[str] = (self.folder / _HELD).open("w", encoding="ascii")
             lock_file(self._held)
 
@@ -75,18 +77,28 @@ class Workspace:
             self.adopt(place, digest)
         return PutResult(digest, len(data))
 
-    def adopt(self, file: Path, digest: Digest) -> bool:
-        """Make a finished file of this folder a blob; False if the blob existed (the file is removed then)."""
+    def adopt(self, file: Path, digest: Digest, record: LinkRecord | None = None) -> bool:
+        """Make a finished file of this folder a blob; False if the blob existed (the file is removed then).
+
+        `record`: the content is shared with a user's file, which others may change.
+        """
+        links, place = self._blobs.links, self._blobs.path(digest)
         with store_lock(self._blobs.folder):
             self._note("+", digest)
             if self._blobs.has(digest):
                 self._blobs.touch(digest)
+                if record is not None and links.read(digest) is None and file.samefile(place):
+                    links.write(digest, record)  # what shared it was cut short
                 file.unlink()
                 return False
-            self._blobs.links.delete(digest)
+            # The record first: a blob that shares its content must never be without one.
+            if record is None:
+                links.delete(digest)
+            else:
+                links.write(digest, record)
             if not file.is_symlink() and file.stat().st_nlink == 1:
                 file.chmod(0o644)
-            file.replace(self._blobs.path(digest))
+            file.replace(place)
             self.added.add(digest)
         sync_folder(self._blobs.folder)
         self._blobs.note_sound(digest)

@@ -10,6 +10,7 @@ from corral.api.http.exchange import JSON_UTF8, ClientGoneError, ClientStalledEr
 from corral.api.registry import protocol
 from corral.api.registry.protocol import Resource
 from corral.digest import Digest
+from corral.disk import write_fully
 from corral.errors import InvalidRequestError
 from corral.library.blob_access import BlobAccess
 from corral.store.blobs import BlobStore
@@ -146,11 +147,11 @@ async def _write_body(exchange: Exchange, file: BinaryIO) -> None:
             pending_bytes += len(chunk)
             if pending_bytes >= _WRITE_BYTES:
                 data, pending, pending_bytes = b"".join(pending), [], 0
-                await asyncio.to_thread(_write_all, file, data)
+                await asyncio.to_thread(write_fully, file, data)
     except (ClientGoneError, ClientStalledError):
-        await asyncio.to_thread(_write_all, file, b"".join(pending))
+        await asyncio.to_thread(write_fully, file, b"".join(pending))
         raise
-    await asyncio.to_thread(_write_all, file, b"".join(pending))
+    await asyncio.to_thread(write_fully, file, b"".join(pending))
 
 
 def _span(exchange: Exchange) -> tuple[int, int] | None:
@@ -160,12 +161,6 @@ def _span(exchange: Exchange) -> tuple[int, int] | None:
     if header and span is None:
         raise InvalidRequestError(f"Content-Range is not understood: {header}")
     return span
-
-
-def _write_all(file: BinaryIO, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
 
 
 async def _created(exchange: Exchange, resource: Resource, digest: Digest) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from corral.disk import write_atomically
+from corral.disk import make_folders, write_atomically
 from corral.errors import CorralError
 
 # The path of a value, and the value. A step `id=x` is the list element whose member "id" is x; `name=x` likewise.
@@ -51,7 +51,7 @@ class ForeignSettings:
         text = self._read()
         is_list = _is_entry(changes[0][0][0])
         root = self._parse_json(text, is_list=is_list)
-        record = self._load_record()
+        record = self._load_record(text)
         known = {tuple(entry["keys"]): entry for entry in record.get("changes", ())}
         entries = []
         for keys, new in changes:
@@ -94,7 +94,7 @@ class ForeignSettings:
         _prune(after, keys[:-1], before)
         if after != before:
             raise SettingsError(f"{self.path} cannot be extended safely; nothing was changed", hint=lines)
-        return self._save(text, new, self._load_record())
+        return self._save(text, new, self._load_record(text))
 
     def undo(self) -> None:
         """Undo all changes.
@@ -104,9 +104,10 @@ class ForeignSettings:
         """
         if not self.has_record:
             raise SettingsError(f"{self.path} was never changed, so there is nothing to restore")
-        record = self._load_record()
         text = self._read()
-        if text is not None:
+        record = self._load_record(text)
+        # Without a record the file is as it was, or already restored.
+        if text is not None and record and _hash(text) != _hash(record["original"] or ""):
             if record.get("is_exact") and _hash(text) == record["written"]:
                 self._write(record["original"])
             elif "changes" in record:
@@ -126,7 +127,10 @@ class ForeignSettings:
         self._record_path.unlink()
 
     def _save(self, old: str | None, new: str, record: dict[str, Any]) -> bool:
-        """Write the record, then the file: a kill between the two leaves a record that undoes nothing."""
+        """Write the record, then the file.
+
+        After a kill between the two the file still has its old text, and the record before this one holds.
+        """
         if new == old:
             return False
         is_first = "written" not in record
@@ -137,8 +141,10 @@ class ForeignSettings:
             "is_exact": is_first
             or (record["is_exact"] and old is not None and _hash(old) == record["written"]),
             "written": _hash(new),
+            "replaced": _hash(old or ""),
+            "previous": {name: value for name, value in record.items() if name != "previous"},
         }
-        self._record_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folders(self._record_path.parent, mode=0o700)
         write_atomically(self._record_path, json.dumps(record, indent=1).encode(), mode=0o600)
         self._write(new)
         return True
@@ -151,7 +157,6 @@ class ForeignSettings:
             mode = stat.S_IMODE(self.path.stat().st_mode)
         except FileNotFoundError:
             mode = 0o600
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self.path, text.encode(), mode=mode)
 
     def _read(self) -> str | None:
@@ -162,7 +167,8 @@ class ForeignSettings:
         except UnicodeDecodeError:
             raise SettingsError(f"{self.path} is not UTF-8 text; nothing was changed") from None
 
-    def _load_record(self) -> dict[str, Any]:
+    def _load_record(self, text: str | None) -> dict[str, Any]:
+        """What was done to the file, which has this text now; empty if nothing."""
         try:
             record: dict[str, Any] = json.loads(self._record_path.read_text())
         except FileNotFoundError:
@@ -172,6 +178,9 @@ class ForeignSettings:
                 f"{self._record_path} is damaged, so nothing was changed",
                 hint="it holds the original settings; move it away after you have checked it",
             ) from None
+        if record.get("replaced") == _hash(text or ""):
+            found: dict[str, Any] = record["previous"]
+            return found
         return record
 
     def _parse_json(self, text: str | None, *, is_list: bool) -> Any:

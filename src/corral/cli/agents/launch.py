@@ -18,7 +18,7 @@ from corral.cli.http.address import reach_server, server_client
 from corral.cli.http.client import APIError, Client
 from corral.cli.terminal.screen import is_terminal, safe
 from corral.cli.terminal.tables import screen_table
-from corral.disk import write_atomically
+from corral.disk import make_folders, write_atomically
 from corral.errors import CorralError
 from corral.homefolder import home_folder
 
@@ -188,7 +188,7 @@ def _write_files(agent: Agent, target: Target) -> None:
     """Write the files of this launch, into a folder of our own."""
     for name, text in (agent.files(target) if agent.files is not None else {}).items():
         path = target.folder / name
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folders(path.parent, mode=0o700)
         write_atomically(path, (text + "\n").encode(), mode=0o600)
 
 
@@ -269,7 +269,6 @@ def _remember(agent: Agent, model: str) -> None:
         entry["models"] = [model, *(name for name in entry.get("models") or () if name != model)]
         state["last_model"] = model
         state["last_selection"] = agent.name
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, (json.dumps(state, indent=2) + "\n").encode(), mode=0o644)
     except (OSError, AttributeError, TypeError):
         return

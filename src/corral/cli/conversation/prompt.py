@@ -30,6 +30,7 @@ from prompt_toolkit.key_binding.bindings.completion import display_completions_l
 from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
 
 from corral.cli.terminal.screen import has_colors
+from corral.disk import write_atomically
 
 _MAX_ENTRIES = 100
 _TAB = " " * 8
@@ -56,15 +57,10 @@ class HistoryFile(History):
         if not self.keeps or not string.strip():
             return
         entries = [*self._read(), *string.split("\n")]
-        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")  # another prompt may be writing too
+        text = "".join(f"{entry}\n" for entry in entries[-_MAX_ENTRIES:])
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.writelines(f"{entry}\n" for entry in entries[-_MAX_ENTRIES:])
-            temporary.replace(self._path)
+            write_atomically(self._path, text.encode(), mode=0o600)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             self.keeps = False  # warn once
             print(f"warning: cannot write the history: {error}", file=sys.stderr)
 

@@ -16,7 +16,7 @@ from corral.configimport.imported import Imported, ImportFileError
 from corral.configimport.llamaswap import read_llama_swap
 from corral.configimport.presets import MAX_BYTES, read_presets
 from corral.configimport.tomltext import modelfile, toml_text
-from corral.disk import write_atomically
+from corral.disk import write_atomically, write_new
 from corral.errors import CorralError
 
 _FORMATS = ("llama-swap", "presets")
@@ -95,8 +95,7 @@ def _write(place: Path, text: str, *, may_replace: bool) -> None:
         if may_replace:
             write_atomically(place.resolve(), text.encode(), mode=_PRIVATE)
             return
-        with os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE), "wb") as file:
-            file.write(text.encode())
+        write_new(place, text.encode(), mode=_PRIVATE)
     except OSError as exc:
         raise CorralError(f"{place}: {(exc.strerror or type(exc).__name__).lower()}") from None
 

@@ -12,7 +12,7 @@ from typing import Any
 from corral.cluster.ray.ports import PortPlan
 from corral.cluster.ray.serving import ServeOrder
 from corral.cluster.ray.tablefile import NAME as TABLE
-from corral.disk import write_atomically
+from corral.disk import make_folders, write_atomically
 from corral.errors import CorralError
 
 NAME = "node.json"
@@ -112,7 +112,7 @@ class NodeRecord:
 
     def write(self) -> None:
         """Raises OSError."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folders(self.folder, mode=0o700)
         values = {**asdict(self), "folder": str(self.folder), "version": _VERSION}
         write_atomically(self.folder / NAME, json.dumps(values, indent=1).encode(), mode=0o600)
 

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from corral.cluster.ray.table import Row, row_of
-from corral.disk import write_atomically
+from corral.disk import make_folders, write_atomically
 
 NAME = "nodes.json"
 _MAX_BYTES = 8 << 20
@@ -20,7 +20,7 @@ _MAX_BYTES = 8 << 20
 
 def write_table(path: Path, rows: Mapping[str, Row]) -> None:
     """Replace the file. Raises OSError."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folders(path.parent, mode=0o700)
     text = json.dumps({"nodes": [asdict(row) for row in rows.values()]})
     write_atomically(path, text.encode(), mode=0o600)
 

@@ -10,7 +10,7 @@ import hashlib
 import stat
 from pathlib import Path
 
-from corral.disk import write_atomically
+from corral.disk import make_folders, write_atomically
 from corral.errors import CorralError
 
 _PURPOSE = b"corral ray token"
@@ -32,7 +32,7 @@ def write_token(path: Path, token: str) -> None:
         TokenError
     """
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folders(path.parent, mode=0o700)
         write_atomically(path, token.encode(), mode=0o600)
     except OSError as exc:
         raise TokenError(f"{path}: {(exc.strerror or str(exc)).lower()}") from exc

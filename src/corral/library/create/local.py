@@ -145,9 +145,6 @@ class LocalFiles:
         return result.digest, method
 
     def _adopt(self, workspace: Workspace, place: Path, path: Path, result: JobResult) -> str:
-        if not workspace.adopt(place, result.digest):
-            return "existing"
-        if result.method in ("hard link", "reference"):
-            record = LinkRecord(str(path), result.size_bytes, result.modified_ns)
-            self._store.blobs.links.write(result.digest, record)
-        return result.method
+        is_shared = result.method in ("hard link", "reference")
+        record = LinkRecord(str(path), result.size_bytes, result.modified_ns) if is_shared else None
+        return result.method if workspace.adopt(place, result.digest, record) else "existing"

@@ -22,6 +22,7 @@ from typing import Any
 
 from corral.childlimits import limit_self
 from corral.digest import hash_file
+from corral.disk import sync_file
 from corral.errors import CorralError
 
 _PROGRESS_INTERVAL_S = 0.1
@@ -111,8 +112,7 @@ def _work(order: Mapping[str, Any]) -> dict[str, Any]:
         return take_in(Path(order["source"]), Path(order["destination"]), order["mode"], report)
     _MAKERS[order["work"]](order, report)
     destination = Path(order["destination"])
-    with destination.open("rb") as file:
-        os.fsync(file.fileno())
+    sync_file(destination)
     return {"digest": str(hash_file(destination)), "size": destination.stat().st_size, "method": "copy"}
 
 

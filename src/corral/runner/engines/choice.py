@@ -10,11 +10,11 @@ than the wheel) is an error that says what to do, never another engine in silenc
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from corral.disk import write_atomically
 from corral.errors import CorralError
 from corral.runner.engines.facts import EngineFacts, read_facts
 from corral.runner.engines.folders import NAMES, NATIVE, engine_folder, known_name
@@ -127,9 +127,6 @@ def use_engine(name: str, home: Path) -> Engine:
         UnknownEngineError
     """
     engine = Engine(AUTO) if name.lower() == AUTO else find_engine(name, home)
-    home.mkdir(parents=True, exist_ok=True)
     stored = str(engine.server_path) if engine.server_path else engine.name
-    temporary = home / f".engine.{os.getpid()}"
-    temporary.write_text(stored + "\n")
-    temporary.replace(home / "engine")
+    write_atomically(home / "engine", f"{stored}\n".encode())
     return engine

@@ -18,7 +18,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from corral.disk import sync_folder
+from corral.disk import make_folders, sync_file, sync_folder
 from corral.errors import CorralError
 
 NATIVE = "native"
@@ -66,7 +66,7 @@ def locked(home: Path) -> Iterator[None]:
     """
     folder = engines_folder(home)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folders(folder)
         handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as exc:
         raise EngineSetupError(f"{folder} cannot be written: {exc.strerror}") from None
@@ -124,6 +124,7 @@ def put_in_place(home: Path, name: str, made: Path) -> Path:
     discard(old)
     if os.path.lexists(folder):
         folder.rename(old)
+        sync_folder(folder.parent)
     made.rename(folder)
     sync_folder(folder.parent)
     discard(old)
@@ -137,11 +138,7 @@ def _sync_files(folder: Path) -> None:
             path = Path(parent, name)
             if path.is_symlink():
                 continue
-            handle = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            sync_file(path)
         sync_folder(Path(parent))
 
 
@@ -153,5 +150,6 @@ def remove_engine(home: Path, name: str) -> bool:
     doomed = engines_folder(home) / f".new-{name}"
     discard(doomed)
     folder.rename(doomed)
+    sync_folder(doomed.parent)  # else the name could come back with a part of its files
     discard(doomed)
     return True

@@ -55,18 +55,21 @@ def _fast_folder() -> str | None:
 
 
 def _play_all(arguments: argparse.Namespace, scratch: Path) -> int:
-    from tests.crashplans.workloads import WORKLOADS
+    from tests.crashplans.workloads import all_workloads
+    from tests.crashplans.workloads.models_folder import foreign
 
     logging.getLogger("corral").addHandler(logging.NullHandler())
     logging.getLogger("corral").propagate = False
+    workloads = all_workloads()
+    foreign()
     # The forks of this process share its memory, and end before there is anything to collect.
     gc.disable()
     gc.freeze()
-    names = arguments.workload or list(WORKLOADS)
-    if unknown := [name for name in names if name not in WORKLOADS]:
-        sys.exit(f"unknown workload {unknown[0]!r}; there are: {', '.join(WORKLOADS)}")
+    names = arguments.workload or list(workloads)
+    if unknown := [name for name in names if name not in workloads]:
+        sys.exit(f"unknown workload {unknown[0]!r}; there are: {', '.join(workloads)}")
     if arguments.list:
-        _show_calls([WORKLOADS[name] for name in names], scratch)
+        _show_calls([workloads[name] for name in names], scratch)
         return 0
     counts: dict[str, Counter[str]] = {name: Counter() for name in names}
     broken = 0
@@ -114,7 +117,7 @@ def _play_in_parallel(
 
 
 def _play(names: Sequence[str], scratch: Path, only: str | None, first: int, step: int) -> Iterator[Any]:
-    from tests.crashplans.workloads import WORKLOADS
+    from tests.crashplans.workloads import all_workloads
 
     player = Player(Faults(), scratch)
     number = -1
@@ -125,7 +128,7 @@ def _play(names: Sequence[str], scratch: Path, only: str | None, first: int, ste
         return str(plan) == only if only else number % step == first
 
     for name in names:
-        for plan, problems in player.plays(WORKLOADS[name], is_wanted):
+        for plan, problems in player.plays(all_workloads()[name], is_wanted):
             yield plan.workload, plan.kind, plan.at, problems
 
 

@@ -82,7 +82,7 @@ class Player:
         self._clear(make=False)
         disk.write_out(plan.kind, self._root)
         known = answers if workload.keeps_power else {}
-        return self._next_start(workload, known, is_known=workload.keeps_power)
+        return self._next_start(workload, known, is_known=workload.keeps_power, after_power=True)
 
     def _clear(self, *, make: bool = True) -> None:
         shutil.rmtree(self._root, ignore_errors=True)
@@ -112,9 +112,16 @@ class Player:
         return run
 
     def _next_start(
-        self, workload: Workload, answers: Mapping[str, Any], *, is_known: bool = True
+        self,
+        workload: Workload,
+        answers: Mapping[str, Any],
+        *,
+        is_known: bool = True,
+        after_power: bool = False,
     ) -> list[str]:
         def work(say: Callable[[str], None]) -> None:
+            if after_power:
+                workload.after_power()
             workload.start(self._root)
             left = [step for step in workload.steps if step.name not in answers]
             doubtful = left[0].name if left else ""

@@ -23,6 +23,7 @@ class Workload:
     `prepare` makes what was there before. `start` is what the next start of the program does; it must not fail.
     `verify` yields what is wrong: the answers of the steps that were acknowledged, and the name of the step under
     way, or "". `keeps_power`: what was acknowledged survives a power cut; otherwise only that all is whole.
+    `after_power` does what a restart of the machine changes besides.
     """
 
     name: str
@@ -31,3 +32,4 @@ class Workload:
     start: Callable[[Path], None]
     verify: Callable[[Path, Mapping[str, Any], str], Iterator[str]]
     keeps_power: bool = True
+    after_power: Callable[[], None] = lambda: None

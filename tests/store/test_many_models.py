@@ -17,7 +17,7 @@ from corral.inference.profile import Profiles
 from corral.names import ModelName
 from corral.store.models import ModelStore
 from tests.conftest import FIXTURES
-from tests.store.ollama_stores import OllamaStore
+from tests.foreign.ollama_stores import OllamaStore
 
 COUNT = 300
 

@@ -163,8 +163,9 @@ class BlobStore:
                 self.checked.move(digest, _stamp(info), _stamp(path.stat()))
 
     def delete(self, digest: Digest) -> None:
-        """Remove a blob, and what was made from it for the engine."""
-        self.path(digest).unlink(missing_ok=True)
+        """Remove a blob under both its names, and what was made from it for the engine."""
+        for name in (digest.file_name(), str(digest)):
+            (self.folder / name).unlink(missing_ok=True)
         self.links.delete(digest)
         self.checked.delete(digest)
         for files in self.derived:

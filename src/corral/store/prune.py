@@ -29,6 +29,7 @@ _PARTIAL_OLD_S = 7 * 86400.0
 _OUR_TEMPORARY = re.compile(r"sha256-\d{18}")
 _PARTIAL = re.compile(r"sha256-[0-9a-fA-F]{64}-partial(-\d+)?")
 _BLOB = re.compile(r"sha256-[0-9a-fA-F]{64}")
+_OLD_BLOB = re.compile(r"sha256:[0-9a-fA-F]{64}")
 # Unfinished files of Ollama: blobs, tensors, steps of a create. Files with other names are left alone.
 _TEMPORARY = re.compile(
     r"sha256-\d{1,17}|sha256-[0-9a-fA-F]{64}\.tmp"
@@ -37,14 +38,14 @@ _TEMPORARY = re.compile(
 
 
 def prepare_store(store: ModelStore, *, may_prune: bool, now_s: float | None = None) -> None:
-    """Rename blobs of the old spelling, then remove old files that nothing refers to and empty folders.
+    """Give blobs of the old spelling their new name, then remove old files that nothing refers to and empty folders.
 
     Whatever changes under way in other processes rely on is kept; what killed processes left is removed, `may_prune`
     or not. Nothing is removed while it is not clear what is in use, or while there is no manifest at all: the
     manifests may be on a disk that is not mounted.
     """
     now_s = time.time() if now_s is None else now_s
-    _rename_old_spelling(store)
+    _respell_blobs(store)
     references = survey(store.manifests)
     if references.unclear:
         references.warn()
@@ -61,12 +62,20 @@ def prepare_store(store: ModelStore, *, may_prune: bool, now_s: float | None = N
         _sweep(store, now_s)
 
 
-def _rename_old_spelling(store: ModelStore) -> None:
+def _respell_blobs(store: ModelStore) -> None:
+    """Blobs are called `sha256-...`; until version 0.1.29 Ollama called them `sha256:...`.
+
+    Later versions rename them, after which the old one finds none. Here both names stay, of one file.
+    """
     for name in store.blobs.names():
         new = store.blobs.folder / name.replace(":", "-", 1)
-        if name.startswith("sha256:") and not os.path.lexists(new):
-            with contextlib.suppress(OSError):
-                (store.blobs.folder / name).rename(new)
+        if _OLD_BLOB.fullmatch(name) and not os.path.lexists(new):
+            old = store.blobs.folder / name
+            try:
+                new.hardlink_to(old)
+            except OSError:  # a file system without hard links
+                with contextlib.suppress(OSError):
+                    old.rename(new)
 
 
 def _remove_unfinished_blobs(store: ModelStore) -> None:

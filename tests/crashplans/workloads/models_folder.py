@@ -17,7 +17,7 @@ from corral.names import ModelName
 from corral.store.models import ModelStore
 from corral.store.prune import prepare_store
 from tests.crashplans.workload import Step, Workload
-from tests.store.ollama_stores import OllamaStore, snapshot
+from tests.foreign.ollama_stores import OllamaStore, snapshot
 
 WEIGHTS = b"GGUF weights of the models that were there before"
 # What no start may leave: files under construction, folders of changes.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import FIXTURES, Server
-from tests.store.ollama_stores import STORES, OllamaStore, encoded, make_store, snapshot
+from tests.foreign.ollama_stores import STORES, OllamaStore, encoded, make_store, snapshot
 
 StartServer = Callable[..., Server]
 FEW = {"prompt": "now A", "stream": False, "options": {"num_predict": 4, "seed": 1}}

@@ -24,15 +24,17 @@ LIST_TYPE = "application/vnd.ollama.manifest.list.v2+json"
 LAYER_TYPE = "application/vnd.ollama.image."
 OLD_HOST, NEW_HOST = "registry.ollama.ai", "ollama.com"
 Entry = Literal["symlink", "hard link", "copy"]
-_WEEK_S = 7 * 86400
+_DAY_S = 86400
+_WEEK_S = 7 * _DAY_S
 
 
 @dataclass
 class OllamaStore:
     """A folder, and what the models in it are made of.
 
-    `runnable` and `other` are the short names that a list should show. `blobs_of` tells which blobs a model needs,
-    so that a test knows what a deletion may take. `sweeps`: the start of a server may remove old garbage;
+    `runnable` and `other` are the short names that a list should show, `remote` those of `other` that are in a cloud.
+    `blobs_of` tells which blobs a model needs, so that a test knows what a deletion may take.
+    `sweeps`: the start of a server may remove old garbage;
     `is_clear`: it is certain which blobs are in use.
     """
 
@@ -40,6 +42,7 @@ class OllamaStore:
     weights: bytes
     runnable: set[str] = field(default_factory=set)
     other: set[str] = field(default_factory=set)
+    remote: set[str] = field(default_factory=set)
     blobs_of: dict[str, set[str]] = field(default_factory=dict)
     sweeps: bool = True
     is_clear: bool = True
@@ -135,10 +138,31 @@ class OllamaStore:
             parts = [value["config"], *value["layers"]] if "layers" in value else value["manifests"]
             found.update(part["digest"].removeprefix("sha256:") for part in parts)
 
+    def respell(self) -> None:
+        """Name the blobs as versions before 0.1.30 did."""
+        for path in (self.models / "blobs").iterdir():
+            path.rename(path.with_name(path.name.replace("-", ":", 1)))
+
+    def surroundings(self) -> None:
+        """What Ollama keeps beside the models folder: keys, history, settings, logs."""
+        home = self.models.parent
+        for name, mode, text in (
+            ("id_ed25519", 0o600, "-----BEGIN OPENSSH PRIVATE KEY-----\n"),
+            ("id_ed25519.pub", 0o644, "ssh-ed25519 AAAA\n"),
+            ("history", 0o600, "typed in ollama\n"),
+            ("server.json", 0o644, '{"disable_ollama_cloud":true}'),
+            ("logs/server.log", 0o644, "time=... msg=x\n"),
+        ):
+            path = home / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+            path.chmod(mode)
+
     def age(self) -> None:
-        """Make everything a week old."""
+        """Make everything a week old, but for downloads: those were interrupted yesterday."""
         for path in self.models.rglob("*"):
-            os.utime(path, (time.time() - _WEEK_S,) * 2, follow_symlinks=False)
+            age_s = _DAY_S if "partial" in path.name else _WEEK_S
+            os.utime(path, (time.time() - age_s,) * 2, follow_symlinks=False)
 
 
 def manifest(config: dict[str, Any], layers: list[dict[str, Any]], **more: str) -> dict[str, Any]:
@@ -169,9 +193,38 @@ def _old_model(store: OllamaStore, name: str, **more: Any) -> None:
     store.note(name, data)
 
 
+def _ollama_0_1(store: OllamaStore) -> None:
+    """Templates are of the kind `prompt`, vectors of sample texts a layer of their own; blobs are `sha256:...`."""
+    for name in ("alpha", "beta"):
+        data = store.gguf(name, rootfs=True)
+        data["layers"] += [
+            store.layer("prompt", b"{{ .System }} {{ .Prompt }}"),
+            store.layer("embed", f"vectors of {name}".encode()),
+        ]
+        store.old(name, data)
+        store.note(name, data)
+    store.respell()
+    for name in ("partial", "partial-0", "partial-1"):
+        (store.models / "blobs" / f"sha256:{'8' * 64}-{name}").write_bytes(b'{"N":0}')
+
+
 def _ollama_0_3(store: OllamaStore) -> None:
+    """All kinds of layers, models of other hosts and namespaces, a download that is not finished."""
     for name in ("alpha", "beta"):
         _old_model(store, name, rootfs=True)
+    data = store.gguf("rich")
+    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]
+    data["layers"] += [
+        store.layer("template", b"{{ .System }}{{ .Prompt }}"),
+        store.layer("license", b"Another license"),
+        store.layer("messages", json.dumps(messages).encode()),
+        store.layer("odd", b"a layer of a kind that nobody knows"),
+    ]
+    store.old("rich", data)
+    store.note("rich", data)
+    for suffix, content in (("", b"half"), ("-0", b'{"N":0,"Offset":0,"Size":9,"Completed":4}')):
+        (store.models / "blobs" / f"sha256-{'9' * 64}-partial{suffix}").write_bytes(content)
+    (store.models / "blobs" / "README").write_bytes(b"somebody's own")
 
 
 def _ollama_0_12(store: OllamaStore) -> None:
@@ -179,6 +232,15 @@ def _ollama_0_12(store: OllamaStore) -> None:
     data = store.gguf("gamma")
     store.old("gamma", data, host=NEW_HOST)  # pulled as ollama.com/library/gamma
     store.note("ollama.com/library/gamma", data)
+    hub = store.gguf("hub")
+    store.old("hub", hub, host="hf.co")
+    store.note("hf.co/library/hub", hub)
+    # A model of the cloud: a configuration, and nothing to run here.
+    config = {"model_format": "", "remote_host": "https://ollama.com:443", "remote_model": "big:120b"}
+    cloud = manifest(store.layer("", json.dumps(config).encode(), CONFIG_TYPE), [])
+    store.old("cloud", cloud)
+    store.note("cloud", cloud, runnable=False)
+    store.remote.add("cloud:latest")
 
 
 def _ollama_0_32(store: OllamaStore) -> None:
@@ -292,6 +354,7 @@ def _later_manifest(store: OllamaStore) -> None:
 
 
 STORES: dict[str, Callable[[OllamaStore], None]] = {
+    "0.1": _ollama_0_1,
     "0.3": _ollama_0_3,
     "0.12": _ollama_0_12,
     "0.32": _ollama_0_32,

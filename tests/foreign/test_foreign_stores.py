@@ -23,7 +23,7 @@ from corral.store.models import ModelStore
 from corral.store.prune import prepare_store
 from corral.store.references import survey
 from tests.conftest import FIXTURES
-from tests.store.ollama_stores import STORES, OllamaStore, make_store, snapshot
+from tests.foreign.ollama_stores import STORES, OllamaStore, make_store, snapshot
 
 pytestmark = pytest.mark.slow
 

@@ -45,6 +45,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--plan", help="one plan, such as kill@17")
     parser.add_argument("--slice", default="0/1", help="every Nth plan, from number I: I/N")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--planted", action="store_true", help="put faults into the code: each must be found")
     parser.add_argument("--list", action="store_true", help="print the calls of each workload, play nothing")
     return parser.parse_args()
 
@@ -71,6 +72,8 @@ def _play_all(arguments: argparse.Namespace, scratch: Path) -> int:
     if arguments.list:
         _show_calls([workloads[name] for name in names], scratch)
         return 0
+    if arguments.planted:
+        return _play_planted(scratch)
     counts: dict[str, Counter[str]] = {name: Counter() for name in names}
     broken = 0
     for plan, problems in _play_in_parallel(arguments, names, scratch):
@@ -130,6 +133,38 @@ def _play(names: Sequence[str], scratch: Path, only: str | None, first: int, ste
     for name in names:
         for plan, problems in player.plays(all_workloads()[name], is_wanted):
             yield plan.workload, plan.kind, plan.at, problems
+
+
+def _play_planted(scratch: Path) -> int:
+    """Each planted fault in a process of its own, until a plan finds it."""
+    from tests.crashplans.planted import PLANTED
+
+    missed = 0
+    for number, (name, planted) in enumerate(PLANTED.items()):
+        if (child := os.fork()) == 0:
+            try:
+                os._exit(0 if _finds(name, planted, scratch / f"planted-{number}") else 1)
+            finally:
+                os._exit(1)
+        missed += bool(os.waitpid(child, 0)[1])
+    print(f"{len(PLANTED)} planted, {missed} not found")
+    return 1 if missed else 0
+
+
+def _finds(name: str, planted: Any, folder: Path) -> bool:
+    from tests.crashplans.workloads import all_workloads
+
+    planted.plant()
+    folder.mkdir()
+    count = 0
+    workload = all_workloads()[planted.workload]
+    for plan, problems in Player(Faults(), folder).plays(workload, lambda plan: plan.kind in planted.kinds):
+        count += 1
+        if problems:
+            print(f"{name}: found by plan {count} of {planted.workload}, {plan}: {problems[0]}", flush=True)
+            return True
+    print(f"{name}: NOT FOUND by {count} plans of {planted.workload}", flush=True)
+    return False
 
 
 def _show_calls(workloads: Sequence[Any], scratch: Path) -> None:

@@ -7,9 +7,10 @@ The model, which is harsher than ext4, XFS and Btrfs:
   there once its parent was synced.
 - A rename of one name happens wholly or not at all. Modes and times are never lost by themselves.
 
-What was not synced may survive in any combination. Four of them are played, at the corners of what file systems do:
+What was not synced may survive in any combination. Five of them are played, at the corners of what file systems do:
 nothing of it (`lost`), all names but no content (`names`: the empty file after a rename), all content but no names
-(`content`), and only that names were removed (`removed`). That everything survives is the plan `kill`.
+(`content`), only that names were removed (`removed`), and only the names of the folder that was changed last
+(`last`: a blob is gone, and its manifest is back). That everything survives is the plan `kill`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 
 from tests.crashplans.recording import Call
 
-WAYS = ("lost", "names", "content", "removed")
+WAYS = ("lost", "names", "content", "removed", "last")
 
 
 @dataclass(eq=False)
@@ -56,6 +57,7 @@ class Disk:
     def __init__(self, root: Path) -> None:
         self._root = str(root)
         self._by_inode: dict[int, File] = {}
+        self._last: Folder | None = None
         self.top = self._load(root)
 
     def _load(self, path: Path) -> Folder:
@@ -75,6 +77,8 @@ class Disk:
     def apply(self, call: Call) -> None:
         """Let a call happen."""
         if call.is_change:
+            if call.path and call.what not in ("write", "resize", "sync"):
+                self._last = self._at(call.path)[0]
             _DOERS[call.what](self, call)
 
     def _at(self, path: str) -> tuple[Folder, str]:
@@ -188,7 +192,7 @@ class Disk:
         return hasher.digest()
 
     def _after(self, way: str, folder: Folder, place: Path) -> Iterator[tuple[Path, Node, bytes | bytearray]]:
-        for name, node in _names(way, folder).items():
+        for name, node in _names(way, folder, is_last=folder is self._last).items():
             path = place / name
             if isinstance(node, Folder):
                 yield path, node, b""
@@ -197,8 +201,8 @@ class Disk:
                 yield path, node, node.content if way == "content" else node.safe
 
 
-def _names(way: str, folder: Folder) -> dict[str, Node]:
-    if way == "names":
+def _names(way: str, folder: Folder, *, is_last: bool) -> dict[str, Node]:
+    if way == "names" or (way == "last" and is_last):
         return folder.names
     if way == "removed":
         return {

@@ -29,3 +29,10 @@ def test_a_slice_of_all_plans() -> None:
     done = play("--slice", f"{today}/{_SLICES}")
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert " 0 broken" in done.stdout
+
+
+def test_planted_faults_are_found() -> None:
+    """A sync left out, a removal in the wrong order and ten more: the plans notice each of them."""
+    done = play("--planted")
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert " planted, 0 not found" in done.stdout

@@ -12,17 +12,16 @@ from typing import Any
 
 import pytest
 
-import corral.store.workspace as workspace
 from corral.config import Settings
 from corral.inference.profile import Profiles
 from corral.library.create.request import CreateRequest
 from corral.library.create.service import Creator
 from corral.library.models import Library, ShowRequest
 from corral.names import ModelName
-from corral.store import prune
 from corral.store.changes import copy_model, delete_model
 from corral.store.models import ModelStore
 from corral.store.prune import prepare_store
+from corral.store.references import survey_for_deletion, survey_for_sweep
 from tests.conftest import FIXTURES
 from tests.foreign.old_programs import OldProgram
 from tests.foreign.ollama_stores import STORES, OllamaStore, encoded, make_store
@@ -184,13 +183,12 @@ def test_a_manifest_appears_while_a_start_prunes(home: Path, monkeypatch: pytest
     manifest = entry.read_bytes()
     entry.unlink()
     made.age()
-    wrapped = prune.survey_for_sweep
 
     def survey(*arguments: Any) -> Any:
         entry.write_bytes(manifest)
-        return wrapped(*arguments)
+        return survey_for_sweep(*arguments)
 
-    monkeypatch.setattr(prune, "survey_for_sweep", survey)
+    monkeypatch.setattr("corral.store.prune.survey_for_sweep", survey)
     prepare_store(ModelStore(made.models), may_prune=True)
     for layer in (data["config"], *data["layers"]):
         assert (made.models / "blobs" / layer["digest"].replace(":", "-")).exists()
@@ -214,12 +212,11 @@ def test_a_manifest_appears_while_a_model_is_deleted(home: Path, monkeypatch: py
     made = make(home, "0.40.2")
     store = ModelStore(made.models)
     data = made.gguf("alpha", rootfs=True)
-    wrapped = workspace.survey_for_deletion
 
     def survey(*arguments: Any) -> Any:
         made.old("twin", encoded(data))
-        return wrapped(*arguments)
+        return survey_for_deletion(*arguments)
 
-    monkeypatch.setattr(workspace, "survey_for_deletion", survey)
+    monkeypatch.setattr("corral.store.workspace.survey_for_deletion", survey)
     delete_model(store, ModelName.parse("alpha"))
     assert "twin:latest" in OldProgram(made.models, "0.34").whole()

@@ -14,8 +14,8 @@ import requests
 from tests.conftest import FIXTURES, Server
 from tests.doubles.odd_registry import Asked, OddRegistry
 from tests.doubles.real_registry import RealRegistry, digest_of
-from tests.registry.conftest import CONFIG, say_layers
 from tests.foreign.ollama_stores import LIST_TYPE, MANIFEST_TYPE, OllamaStore, encoded, manifest
+from tests.registry.conftest import CONFIG, say_layers
 
 StartServer = Callable[..., Server]
 NAME = "lib/say"

@@ -20,9 +20,9 @@ from corral.store.manifests import Layer, Manifest
 from corral.store.models import ModelStore
 from tests.conftest import FIXTURES, Server
 from tests.doubles.odd_registry import OddRegistry
+from tests.foreign.test_served_stores import FEW
 from tests.registry.conftest import say_layers
 from tests.registry.test_variants import NAME, gguf
-from tests.store.test_served_stores import FEW
 
 StartServer = Callable[..., Server]
 

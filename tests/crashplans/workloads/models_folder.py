@@ -21,6 +21,7 @@ from tests.foreign.ollama_stores import OllamaStore, snapshot
 
 WEIGHTS = b"GGUF weights of the models that were there before"
 # What no start may leave: files under construction, folders of changes.
+_BLOB = re.compile(r"blobs/sha256-([0-9a-f]{64})")
 _UNFINISHED = re.compile(r"sha256-\d{18}|corral-[0-9a-f]{16}|\..*\.\d+\.\d+|.*\.tmp")
 
 
@@ -142,6 +143,9 @@ def _verify(
     for path, content in foreign().files.items():
         if path not in may_go and present.get(path) != content:
             yield f"{path}, which is somebody else's, is {'changed' if path in present else 'gone'}"
+    for path, content in present.items():
+        if (match := _BLOB.fullmatch(path)) and content != match[1] and not content.startswith("->"):
+            yield f"{path} has another content"
     yield from unfinished(root)
 
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import stat
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ class ForeignSettings:
             self._put(root, keys, new)
         # Values that only an earlier call set stay in the record, so that they can be undone.
         entries += known.values()
-        return self._save(text, _dump(root, text), {**record, "changes": entries})
+        return self._save(text, _dump(root, text), record, {"changes": entries})
 
     def put_toml_table(self, keys: tuple[str, ...], lines: str) -> bool:
         """Put a table (its header and lines) at the end of a TOML file, replacing one put there before.
@@ -126,7 +126,9 @@ class ForeignSettings:
                 self._write(_without_block(text))
         self._record_path.unlink()
 
-    def _save(self, old: str | None, new: str, record: dict[str, Any]) -> bool:
+    def _save(
+        self, old: str | None, new: str, record: dict[str, Any], more: Mapping[str, Any] | None = None
+    ) -> bool:
         """Write the record, then the file.
 
         After a kill between the two the file still has its old text, and the record before this one holds.
@@ -136,6 +138,7 @@ class ForeignSettings:
         is_first = "written" not in record
         record = {
             **record,
+            **(more or {}),
             "path": str(self.path),
             "original": old if is_first else record["original"],
             "is_exact": is_first

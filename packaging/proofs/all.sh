@@ -4,7 +4,8 @@
 # usage: all.sh PYTHON [tests] [python] [deb] [image]; PYTHON is that of an environment with the extras dev and packages
 set -eu
 cd "$(dirname "$0")/../.."
-python=$1
+# One of the parts is called in another folder.
+python=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 shift
 tools=$(dirname "$(dirname "$python")")
 folder=${CORRAL_PROOFS:-$(mktemp -d /var/tmp/corral-proofs-XXXXXX)}

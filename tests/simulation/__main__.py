@@ -9,7 +9,7 @@ import argparse
 import sys
 import time
 
-from tests.simulation import patches
+from tests.simulation import patches, planted
 from tests.simulation.campaign import WORLDS, Tally, kept, run_with, seeds_of
 from tests.simulation.world import Outcome, simulate
 
@@ -26,7 +26,12 @@ def main() -> int:
         "--trace", action="store_true", help="print everything that happens in the first seed"
     )
     parser.add_argument("--kept", action="store_true", help="the seeds in kept.txt instead")
+    parser.add_argument(
+        "--planted", action="store_true", help="plant known faults, and see that each is found"
+    )
     given = parser.parse_args()
+    if given.planted:
+        return show_planted()
     seeds = list(kept()) if given.kept else seeds_of(given.world, given.first, given.seeds)
     if given.trace:
         with patches.installed():
@@ -39,6 +44,20 @@ def main() -> int:
     for failure in tally.failures:
         print(story(failure))
     return bool(tally.failures)
+
+
+def show_planted() -> int:
+    """A table of the faults that can be planted, with what found each."""
+    missed = 0
+    print("| fault | world | seed | what found it |\n|---|---|---|---|")
+    for fault, outcome in planted.table():
+        missed += outcome is None
+        seed, by = "-", "NOTHING"
+        if outcome is not None and outcome.violation is not None:
+            seed, by = str(outcome.seed), outcome.violation.invariant
+        mark = " (was in Corral)" if fault.was_real else ""
+        print(f"| {fault.what}{mark} | {fault.world} | {seed} | {by} |", flush=True)
+    return bool(missed)
 
 
 def summary(tally: Tally, wall_s: float) -> str:

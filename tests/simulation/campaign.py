@@ -22,7 +22,7 @@ WORLDS: dict[str, type[World]] = {
     kind.name: kind for kind in (SchedulerWorld, RegistryWorld, LimitsWorld, ClusterWorld)
 }
 # Of all seeds of a campaign over all worlds, by what a seed costs.
-SHARES = {"scheduler": 15, "registry": 15, "limits": 40, "cluster": 30}
+SHARES = {"scheduler": 10, "registry": 8, "limits": 57, "cluster": 25}
 KEPT = Path(__file__).parent / "kept.txt"
 _COLLECT_EVERY = 20
 _PART = 50

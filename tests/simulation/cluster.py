@@ -51,7 +51,9 @@ class Client:
     status: int = 0
     heads: int = 0
     body: bytes = b""
+    # The nodes that it was at, and in which of their lives.
     at: set[str] = field(default_factory=set)
+    lives: set[str] = field(default_factory=set)
 
     def write(self, data: bytes) -> None:
         self.data += data
@@ -231,6 +233,9 @@ class ClusterWorld(World):
             self.check(
                 not client.data, "no second beginning", f"{number} comes to {node.name} after an answer"
             )
+            life = f"{node.name} in its life {node.epoch}"
+            self.check(life not in client.lives, "tries", f"{number} comes to {life} again")
+            client.lives.add(life)
             client.at.add(node.name)
             most = MAX_FURTHER + 1
             self.check(len(client.at) <= most, "tries", f"{number} was at {sorted(client.at)}")

@@ -188,11 +188,20 @@ class Engine:
             await asyncio.sleep(TOKEN_S)
             if number == _FAIL_AT:
                 await self._maybe_fail(stream)
-            _event(stream, {"content": f"{prompt[0]}.{number} ", "stop": False})
+            self._event(stream, {"content": f"{prompt[0]}.{number} ", "stop": False})
         timings = {"cache_n": 0, "prompt_n": len(prompt), "prompt_ms": 1.0}
         timings |= {"predicted_n": count, "predicted_ms": 20.0 * count}
-        _event(stream, {"content": "", "stop": True, "stop_type": "limit", "timings": timings, "id_slot": 0})
+        self._event(
+            stream, {"content": "", "stop": True, "stop_type": "limit", "timings": timings, "id_slot": 0}
+        )
         stream.write(b"0\r\n\r\n")
+
+    def _event(self, stream: Stream, event: dict[str, Any]) -> None:
+        """An event, now and then in two pieces."""
+        data = b"data: " + json.dumps(event).encode() + b"\n\n"
+        cut = self._world.chance.randrange(1, len(data)) if self._world.maybe(0.1) else len(data)
+        for piece in filter(None, (data[:cut], data[cut:])):
+            stream.write(b"%x\r\n%b\r\n" % (len(piece), piece))
 
     async def _maybe_fail(self, stream: Stream) -> None:
         match self.fate.kind:
@@ -208,11 +217,6 @@ class Engine:
                 self._world.note(f"engine {self.name} breaks off")
                 stream.close()
                 await asyncio.Event().wait()
-
-
-def _event(stream: Stream, event: dict[str, Any]) -> None:
-    data = b"data: " + json.dumps(event).encode() + b"\n\n"
-    stream.write(b"%x\r\n%b\r\n" % (len(data), data))
 
 
 def _tokens(content: Any) -> list[int]:

@@ -27,7 +27,7 @@ from tests.simulation.world import World
 
 GIB = 1 << 30
 SECOND = 10**9
-TOTAL = 16 * GIB
+TOTAL = 12 * GIB
 SIZES_GIB = {"a": 1, "b": 2, "c": 4, "d": 7}
 LOAD_TIMEOUT_S = 15
 HANG_TIMEOUT_S = 12.0
@@ -38,7 +38,7 @@ _LONG_QUEUE = 512
 
 
 class SchedulerWorld(World):
-    """A few clients and models on a machine of 16 GiB, for about a minute."""
+    """A few clients and models on a machine of 12 GiB, for about a minute."""
 
     name = "scheduler"
     invariants: ClassVar[dict[str, str]] = {

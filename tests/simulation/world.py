@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 from collections.abc import Callable, Coroutine
@@ -137,9 +138,10 @@ class World:
             tasks = [task for task in asyncio.all_tasks(self.loop) if not task.done()]
             for task in tasks:
                 task.cancel()
-            for _ in range(20):
-                self.loop.call_soon(self.loop.stop)
-                self.loop.run_forever()
+            with contextlib.suppress(StuckError):
+                for _ in range(20):
+                    self.loop.call_soon(self.loop.stop)
+                    self.loop.run_forever()
         self.loop.threads.end_all()
         self.loop.close()
 

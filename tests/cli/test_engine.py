@@ -54,6 +54,21 @@ def test_what_cannot_be(tmp_path: Path) -> None:
     assert "no C++ compiler found" in without.stderr
 
 
+def test_a_missing_driver_is_nothing_broken(tmp_path: Path) -> None:
+    """As on a machine that compiles for others."""
+    source = "raise ImportError('libcuda.so.1: cannot open shared object file: No such file or directory')"
+    wheel = small_wheel(tmp_path / "wheels", source=source)
+    done = engine(tmp_path, "install", "cuda", "--wheel", str(wheel))
+    assert done.stdout == (
+        "The cuda engine is here, but could not be tried: there is no NVIDIA driver here (libcuda.so.1)."
+        " To use it: corral engine use cuda\n"
+    )
+    for words in ((), ("info", "cuda")):
+        shown = " ".join(engine(tmp_path, *words).stdout.split())
+        assert "not used: there is no NVIDIA driver here (libcuda.so.1)" in shown
+        assert "broken" not in shown
+
+
 def test_install_use_and_remove(tmp_path: Path) -> None:
     """An engine from an index is selected if it lists a card, listed, described, and removed again."""
     home = tmp_path / "home"

@@ -24,7 +24,7 @@ from corral.runner.engines.choice import (
 from corral.runner.engines.environment import engine_variables
 from corral.runner.engines.folders import EngineSetupError
 from corral.runner.engines.probe import ProbeError, probe_devices
-from corral.runner.engines.prove import read_features
+from corral.runner.engines.prove import missing_driver, read_features
 
 
 def show_list(*, as_json: bool) -> None:
@@ -69,7 +69,7 @@ def _uses(engine: Engine, env: dict[str, str]) -> tuple[str, str]:
     try:
         return read_features(engine.package_folder, env), ""
     except EngineSetupError as error:
-        return "", f"broken: {error}"
+        return "", f"not used: {driver}" if (driver := missing_driver(error)) else f"broken: {error}"
 
 
 def _short(engine: Engine, features: str) -> str:

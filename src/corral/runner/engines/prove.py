@@ -56,6 +56,11 @@ def read_features(package_folder: Path | None, env: Mapping[str, str] | None = N
     return done.stdout.strip()
 
 
+def missing_driver(error: EngineSetupError) -> str:
+    """Why a build cannot be imported, if nothing is wrong with it but that the driver is not here."""
+    return f"there is no NVIDIA driver here ({_DRIVER})" if _DRIVER in str(error) else ""
+
+
 def prove(package_folder: Path) -> Proof:
     """Import a build that was just unpacked, and list its devices.
 
@@ -66,9 +71,9 @@ def prove(package_folder: Path) -> Proof:
         features = read_features(package_folder)
         return Proof(features, probe_devices(package_folder=package_folder, env=_SAFE))
     except EngineSetupError as exc:
-        if _DRIVER not in str(exc):
+        if not (unproven := missing_driver(exc)):
             raise
-        return Proof(unproven=f"there is no NVIDIA driver here ({_DRIVER})")
+        return Proof(unproven=unproven)
     except ProbeError as exc:
         raise EngineSetupError(
             f"the engine cannot list its devices: {exc}", hint=library_hint(str(exc))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corral.errors import InvalidModelNameError, InvalidRequestError
-from corral.names import ModelName, parse_ref
+from corral.names import ModelName, completed_text, looks_like_file, parse_ref, pull_text
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,7 @@ def test_no_name_leaves_the_folder(text: str) -> None:
         ("my-cloud-model", "my-cloud-model", ""),
         (" m:LOCAL ", "m", "local"),
         ("m:7b", "m:7b", ""),
+        ("h:1/m-cloud", "h:1/m-cloud", ""),
     ],
 )
 def test_source_suffix(text: str, base: str, source: str) -> None:
@@ -80,3 +81,110 @@ def test_contradicting_suffixes() -> None:
     """Two suffixes are an error that quotes the name."""
     with pytest.raises(InvalidRequestError, match='use either :local or :cloud, not both: "foo:cloud:local"'):
         parse_ref("foo:cloud:local")
+
+
+@pytest.mark.parametrize("part", ["host", "namespace", "model", "tag"])
+def test_each_part_is_checked(part: str) -> None:
+    """Also in a name that is made of its parts."""
+    parts = {"host": "h", "namespace": "n", "model": "m", "tag": "t"}
+    name = ModelName(**parts)
+    assert (name.full(), name.repository(), str(name)) == ("h/n/m:t", "n/m", "h/n/m:t")
+    with pytest.raises(InvalidModelNameError) as caught:
+        ModelName(**{**parts, part: ".."})
+    assert caught.value.name == "h/n/m:t".replace(parts[part], "..")
+
+
+@pytest.mark.parametrize(("part", "most"), [("host", 350), ("namespace", 80), ("model", 80), ("tag", 80)])
+def test_the_length_of_a_part(part: str, most: int) -> None:
+    parts = {"host": "h", "namespace": "n", "model": "m", "tag": "t"}
+    assert getattr(ModelName(**{**parts, part: "x" * most}), part) == "x" * most
+    with pytest.raises(InvalidModelNameError):
+        ModelName(**{**parts, part: "x" * (most + 1)})
+
+
+def test_the_scheme_does_not_tell_names_apart() -> None:
+    assert ModelName("h", "n", "m", "t").scheme == "https"
+    secure, plain = ModelName.parse("localhost:5000/a/b"), ModelName.parse("http://localhost:5000/a/b")
+    assert (secure.scheme, plain.scheme) == ("https", "http")
+    assert secure == plain
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        ("m", "m:latest"),
+        ("LIBRARY/m", "m:latest"),
+        ("team/m", "team/m:latest"),
+        ("Registry.Ollama.AI/team/m", "team/m:latest"),
+        ("hf.co/library/m:q", "hf.co/library/m:q"),
+    ],
+)
+def test_short_names(text: str, short: str) -> None:
+    """Only what is the default is left out, in any letter case."""
+    assert str(ModelName.parse(text)) == ModelName.parse(text).short() == short
+
+
+@pytest.mark.parametrize(
+    ("text", "complete"),
+    [
+        ("m", "registry.ollama.ai/library/m:latest"),
+        ("", "registry.ollama.ai/library/:latest"),
+        (":t", "registry.ollama.ai/library/!MISSING!:t"),
+        ("m:", "registry.ollama.ai/library/m:!MISSING!"),
+        ("a//b", "a/!MISSING!/b:latest"),
+        ("/x", "registry.ollama.ai/!MISSING!/x:latest"),
+        ("x/", "registry.ollama.ai/x/!MISSING!:latest"),
+        ("http://h:1/a/b c", "h:1/a/b c:latest"),
+    ],
+)
+def test_what_errors_show_of_a_name(text: str, complete: str) -> None:
+    """Complete, valid or not."""
+    assert completed_text(text) == complete
+
+
+@pytest.mark.parametrize(
+    ("text", "is_file"),
+    [
+        ("./m", True),
+        ("/m", True),
+        ("~/m", True),
+        (r"C:\m", True),
+        ("m.gguf", True),
+        ("a/M.GGUF", True),
+        ("a/b/m.safetensors", True),
+        ("m", False),
+        ("m.gguf:latest", False),
+        ("hf.co/a/m.gguf", False),
+        ("hf.co/m.gguf", True),  # two parts are a namespace and a model, not a host
+        ("m.txt", False),
+        *((f"m{end}", True) for end in ".ggml .bin .pt .pth .onnx .llamafile".split()),
+        ("m:7b.gguf", False),
+    ],
+)
+def test_what_looks_like_a_file(text: str, is_file: bool) -> None:
+    assert looks_like_file(text) is is_file
+
+
+@pytest.mark.parametrize("text", ["", "  ", "\n"])
+def test_a_model_is_required(text: str) -> None:
+    with pytest.raises(InvalidRequestError, match=r"^model is required$"):
+        parse_ref(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("m", "m"),
+        ("m:local", "m"),
+        ("m:7b:local", "m:7b"),
+        ("m:cloud", "m:cloud"),
+        ("m:7b-cloud", "m:7b-cloud"),
+        ("m:7b:cloud", "m:7b-cloud"),
+        ("h:1/n/m:cloud", "h:1/n/m:cloud"),
+        ("h:1-cloud/m", "h:1-cloud/m"),  # the end of a port is no suffix
+    ],
+)
+def test_what_a_registry_is_asked_for(text: str, asked: str) -> None:
+    """Models in the cloud are tags there."""
+    ref = parse_ref(text)
+    assert (pull_text(ref), ref.raw) == (asked, text)

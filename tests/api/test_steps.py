@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import cast
 from unittest.mock import Mock
 
 import pytest
@@ -17,38 +15,9 @@ from corral.api.http.steps.dispatch import Dispatch
 from corral.api.http.steps.failures import answer_errors
 from corral.api.reading.schema import Answer
 from corral.errors import CorralError
-from corral.web.call import Call
+from tests.doubles.call import RecordedCall, exchange_of
 
 _ERROR = Answer("Error", {})
-
-
-class _Call:
-    """A call whose answer is kept. `body` is what the client sends."""
-
-    def __init__(self, method: str, path: str, body: bytes = b"") -> None:
-        self.request = Mock(
-            method=method, path=path, raw_path=path, query=b"", headers=[], size_bytes=len(body)
-        )
-        self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.written = b""
-        self._parts = [body, b""]
-
-    async def read(self) -> bytes:
-        return self._parts.pop(0)
-
-    def start(self, status: int, headers: list[tuple[bytes, bytes]], size_bytes: int | None) -> None:
-        self.status, self.headers = status, headers
-
-    def write(self, data: bytes) -> None:
-        self.written += data
-
-    def end(self, trailers: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        pass
-
-
-def exchange_of(call: _Call, limits: BodyLimits | None = None) -> Exchange:
-    return Exchange(cast("Call", call), "1", limits=limits or BodyLimits())
 
 
 def router_of(handler: Handler, limit_bytes: int = 1 << 62) -> Router:
@@ -59,7 +28,7 @@ def router_of(handler: Handler, limit_bytes: int = 1 << 62) -> Router:
     return Router([Surface("a", "A", (route,), _ERROR, encode)])
 
 
-def run(call: _Call, router: Router, steps: list[Step], limits: BodyLimits | None = None) -> Exchange:
+def run(call: RecordedCall, router: Router, steps: list[Step], limits: BodyLimits | None = None) -> Exchange:
     """Run a call through `steps` after the route was found."""
     exchange = exchange_of(call, limits)
     dispatch = Dispatch(router)
@@ -87,7 +56,7 @@ def test_steps_run_in_their_order_around_the_handler() -> None:
         order.append(exchange.params["name"])
         await exchange.respond(200)
 
-    exchange = run(_Call("POST", "/a/x"), router_of(handler), [step("1"), step("2")])
+    exchange = run(RecordedCall("POST", "/a/x"), router_of(handler), [step("1"), step("2")])
     assert order == ["1", "2", "x", "after 2", "after 1"]
     assert exchange.status == 200
 
@@ -99,7 +68,7 @@ def test_a_step_knows_the_route_and_can_end_the_request() -> None:
         assert exchange.route is not None
         raise CorralError(f"{exchange.route.scope} is not allowed on {exchange.route.path}")
 
-    call = _Call("POST", "/a/x")
+    call = RecordedCall("POST", "/a/x")
     exchange = run(call, router_of(Mock()), [refuse])
     assert call.written == b"500 infer is not allowed on /a/:name"
     assert "infer is not allowed" in exchange.failure
@@ -114,7 +83,7 @@ def test_what_no_table_has(method: str, path: str, status: int) -> None:
         seen.append(exchange.route)
         await following(exchange)
 
-    call = _Call(method, path)
+    call = RecordedCall(method, path)
     run(call, router_of(Mock()), [look])
     assert (call.status, seen) == (status, [None])
     assert (b"allow", b"POST") in call.headers or status == 404
@@ -138,7 +107,7 @@ def test_the_smaller_bound_of_a_body_holds(
         await exchange.respond(200)
 
     router = router_of(handler, route_bytes)
-    run(_Call("POST", "/a/x", b"12345"), router, [], BodyLimits(server_bytes))
+    run(RecordedCall("POST", "/a/x", b"12345"), router, [], BodyLimits(server_bytes))
     assert [(error.limit_bytes, bool(error.hint)) for error in caught] == [(bound, can_raise)]
-    run(_Call("POST", "/a/x", b"1234"), router, [], BodyLimits(server_bytes))
+    run(RecordedCall("POST", "/a/x", b"1234"), router, [], BodyLimits(server_bytes))
     assert len(caught) == 1

@@ -440,3 +440,25 @@ def test_any_plan_is_startable(
     assert spec.num_batch >= 1
     assert spec.num_thread >= 1
     assert spec.memory_limit_bytes is None or 0 < spec.memory_limit_bytes <= 1 << 40
+
+
+def test_a_fit_target_of_the_settings_is_the_engines() -> None:
+    """Before the overhead, which stays free at least."""
+    gpu = GPU(0, "card", "cuda", 80 * GIB, 80 * GIB, device="CUDA0")
+    here = Machine(CPU(8, 16), 64 * GIB, 60 * GIB, (gpu,))
+    for mib, overhead in ((1, 0), (3000, 8 * GIB)):
+        config = SchedulerConfig(fit_target_mib=mib, gpu_overhead_bytes=overhead)
+        assert plan_load(wish(), config, here).spec.fit_target_mib == mib
+
+
+def test_memory_that_a_gpu_shares_with_the_machine_counts_once() -> None:
+    """What is on such a device and what is beside it come out of the same memory."""
+    gpu = GPU(0, "chip", "metal", 48 * GIB, 40 * GIB, is_unified=True, device="MTL0")
+    here = Machine(CPU(8, 16), 64 * GIB, 10 * GIB, (gpu,))
+    plan = plan_load(wish(), SchedulerConfig(), here)
+    assert plan.is_offloaded and plan.split.is_whole
+    found = fit(plan, here)
+    assert found == Fit(plan.split.device_bytes + plan.split.host_bytes, 10 * GIB)
+    assert found.is_enough
+    assert not fit(plan, replace(here, free_bytes=found.needed_bytes * 5 // 4 - 1)).is_enough
+    assert fit(plan, replace(here, free_bytes=found.needed_bytes * 5 // 4 + 1)).is_enough

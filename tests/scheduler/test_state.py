@@ -802,3 +802,137 @@ def test_a_busy_runner_is_not_pinged() -> None:
     d.now += MINUTE
     ticket = d.ask(wish())
     assert d.of() == [ins.Grant(ticket, runner)]
+
+
+# --- what comes too late, or from nobody -------------------------------------------------------------------
+
+
+def test_who_left_before_cannot_leave_again() -> None:
+    """A cancellation may cross the answer, or come for a request that never was."""
+    d = Driver()
+    ticket, runner = d.load(wish(), -1)
+    d.send(ev.LeaseEnded(ticket))
+    for gone in (ticket, 99):
+        assert d.send(ev.RequestCanceled(gone)) == []
+    assert (d.phase(runner), d.state.lease_count, d.state.waiting_count) == (Phase.READY, 0, 0)
+
+
+def test_progress_that_comes_too_late() -> None:
+    """Of a runner that is ready, that is stopped and that is gone: none of it counts."""
+    d = Driver(load_timeout_ns=10 * SECOND)
+    ticket = d.ask(wish())
+    runner = d.started()
+    d.send(ev.LoadProgressed(runner, 0.5))
+    d.send(ev.LoadProgressed(runner, -1.0))  # a sign of life that does not say how far it is
+    (loading,) = d.state.runners
+    assert (loading.load_share, loading.last_sign_ns) == (0.5, d.now)
+    d.send(ev.RequestCanceled(ticket))
+    d.now += SECOND
+    assert d.send(ev.LoadProgressed(runner, 0.9)) == []
+    assert (loading.load_share, loading.last_sign_ns) == (0.5, d.now - SECOND)
+    d.send(ev.RunnerStopped(runner))
+    assert d.send(ev.LoadProgressed(runner, 1.0)) == []
+
+
+def test_a_failure_of_a_load_that_nobody_wants() -> None:
+    """The answer to the abort follows; until then its memory is not back, and nothing else is loaded."""
+    d = Driver()
+    ticket = d.ask(wish("a"))
+    runner = d.started()
+    other = d.ask(wish("b"))
+    d.send(ev.RequestCanceled(ticket))
+    assert d.send(ev.LoadFailed(runner, OOM, is_out_of_memory=True)) == []
+    assert d.phase(runner) is Phase.STOPPING
+    d.send(ev.RunnerStopped(runner))
+    d.send(ev.LoadSucceeded(d.started()))
+    assert [i.ticket for i in d.out if isinstance(i, ins.Grant)] == [other]
+
+
+def test_an_answer_to_a_ping_that_nobody_waits_for() -> None:
+    d = Driver()
+    runner = d.idle(wish(), -1)
+    for healthy in (True, False):
+        assert d.send(ev.PingAnswered(runner, healthy)) == []
+        assert d.send(ev.PingAnswered(99, healthy)) == []
+    assert d.phase(runner) is Phase.READY
+
+
+# --- other settings and other machines ---------------------------------------------------------------------
+
+
+def test_a_model_with_other_settings_of_the_engine_is_loaded_again() -> None:
+    """Unless only its vocabulary is needed."""
+    d = Driver()
+    runner = d.idle(wish())
+    vocabulary = wish(engine=(("num_parallel", 2),), takes_any_runner=True)
+    d.send(ev.LeaseEnded(d.ask(vocabulary)))
+    assert d.phase(runner) is Phase.READY
+    d.ask(wish(engine=(("num_parallel", 2),)))
+    assert d.of() == [ins.StopRunner(runner, "reload for a:latest: other settings of the engine", d.ticket)]
+    d.send(ev.RunnerStopped(runner))
+    assert d.spec().num_parallel == 2
+    assert d.start_reason() == "reload: other settings of the engine"
+
+
+def test_a_model_that_must_be_on_a_gpu_where_there_is_none() -> None:
+    """It is refused before anything has to go for it; one for the processor is not."""
+    d = Driver(max_loaded_models=1, device_policy="require_gpu")
+    ticket = d.ask(wish("a"))
+    (refusal,) = d.of()
+    assert isinstance(refusal, ins.Refuse) and refusal.ticket == ticket
+    assert "a:latest must run on a GPU" in str(refusal.error)
+    assert "none that the engine can use" in str(refusal.error)
+    d.load(wish("b", device_policy="cpu"))
+    d.ask(wish("a"))
+    assert [type(i) for i in d.of()] == [ins.Refuse]
+
+
+def test_a_model_that_must_be_on_a_gpu_that_has_no_room() -> None:
+    d = Driver(gpus=(GPU(0, "card", "cuda", 8 * GIB, GIB, device="CUDA0"),), device_policy="require_gpu")
+    ticket = d.ask(wish("a", gib=4, num_gpu=0))
+    (refusal,) = d.of(ins.Refuse)
+    assert isinstance(refusal, ins.Refuse) and refusal.ticket == ticket
+    assert "found: card" in str(refusal.error)
+
+
+def test_how_a_model_was_started_in_the_end() -> None:
+    """The engine may have got less than was planned: what it has decides whom it serves."""
+    d = Driver()
+    ticket = d.ask(wish(num_ctx=4096))
+    spec = dataclasses.replace(d.spec(), num_ctx=2048)
+    runner = d.started()
+    d.send(ev.LoadSucceeded(runner, spec))
+    assert d.of(ins.Grant) == [ins.Grant(ticket, runner)]
+    assert d.state.runners[0].spec == spec
+    d.send(ev.LeaseEnded(ticket))
+    d.ask(wish(num_ctx=2048))
+    assert d.of() == [ins.Grant(d.ticket, runner)]
+
+
+def test_memory_is_measured_once_at_a_time() -> None:
+    """Whatever happens until the answer is there; then it holds for one load."""
+    d = Driver()
+    assert d.state.handle(ev.RequestArrived(1, wish("a")), d.now) == [ins.ReadMemory()]
+    out = d.state.handle(ev.RequestArrived(2, wish("b")), d.now)
+    out += d.state.handle(ev.RequestCanceled(1), d.now)
+    assert [i for i in out if isinstance(i, ins.ReadMemory)] == []
+    out = d.state.handle(ev.MemoryReported(d.machine), d.now)
+    assert [i.spec.weights_key for i in out if isinstance(i, ins.StartLoad)] == ["b"]
+    d.state.handle(ev.LoadSucceeded(1), d.now)
+    assert ins.ReadMemory() in d.state.handle(ev.RequestArrived(3, wish("c")), d.now)
+
+
+def test_whichever_is_idle_first_makes_room() -> None:
+    """One of several has to go for memory: that was measured, and holds until one of them is idle."""
+    d = Driver(free_gib=2)
+    first, _ = d.load(wish("a"))
+    second, other = d.load(wish("b"))
+    large = d.ask(wish("c", gib=8))
+    assert d.of() == [ins.ReadMemory()]
+    ((ticket, reason),) = d.explained()
+    assert ticket == large and reason.startswith("a:latest to become idle (room for c:latest: ")
+    d.send(ev.LeaseEnded(second))
+    (stop,) = d.of()
+    assert isinstance(stop, ins.StopRunner) and (stop.runner_id, stop.ticket) == (other, large)
+    assert stop.reason == reason.removeprefix("a:latest to become idle (").removesuffix(")")
+    d.send(ev.LeaseEnded(first))

@@ -72,11 +72,13 @@ def plan_load(request: LoadRequest, config: SchedulerConfig, machine: Machine, r
     """
     num_ctx = choose_num_ctx(request, config, machine, retry.num_ctx)
     gpus = _gpus_for(request, config, machine, retry)
-    candidates = _slot_candidates(request, config, retry)
-    for num_parallel in candidates:
+    *more, least = _slot_candidates(request, config, retry)
+    for num_parallel in more:
         draft = _draft(request, config, machine, gpus, retry, num_ctx, num_parallel)
-        if num_parallel == candidates[-1] or _is_comfortable(request, config, machine, draft):
+        if _is_comfortable(request, config, machine, draft):
             break
+    else:
+        draft = _draft(request, config, machine, gpus, retry, num_ctx, least)
     return _plan(request, config, machine, retry, draft)
 
 

@@ -197,8 +197,6 @@ def _is_process(number: int) -> bool:
 
 
 def _remove_empty_folders(folder: Path) -> None:
-    if not folder.is_dir():
-        return
     for path in sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True):
         with contextlib.suppress(OSError):
             path.rmdir()

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from corral.digest import Digest
-from corral.disk import sync_file, write_atomically
+from corral.disk import make_folders, sync_file, write_atomically
 
 _log = logging.getLogger("corral.prompts")
 _MAX_QUOTA_BYTES = 4 << 30
@@ -108,8 +108,8 @@ class PromptStates:
             text = json.dumps([engine, parts, stamps], sort_keys=True)
             name = f"{_weights_id(order['model'])}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
             folder = self._folder / name
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder.mkdir(mode=0o700, exist_ok=True)
+            make_folders(self._folder, mode=0o700)
+            make_folders(folder, mode=0o700)
         except OSError as exc:
             _log.debug("prompts are not kept on disk: %s", exc)
             return None
@@ -131,7 +131,7 @@ class PromptStates:
 
     def new_path(self, folder: Path) -> Path:
         """The place of a new state; the engine writes it. Raises OSError."""
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # an empty one may have been swept
+        make_folders(folder, mode=0o700)  # an empty one may have been swept
         return folder / f"{secrets.token_hex(8)}.state"
 
     def keep(self, path: Path, prompt: Prompt, token_count: int) -> None:

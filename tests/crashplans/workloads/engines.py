@@ -60,7 +60,9 @@ def _verify_engines(root: Path, answers: Mapping[str, Any], doubtful: str) -> It
             yield f"the library of engine {found} is not whole"
     if found not in allowed:
         yield f"the engine is {found!r}, not one of {allowed}"
-    if not doubtful and (left := [p.name for p in folder.parent.glob(".[no]*")]):
+    with locked(_home(root)):  # whoever makes engines next removes what was left
+        pass
+    if left := [path.name for path in folder.parent.glob(".[no]*")]:
         yield f"left behind: {left}"
 
 

@@ -7,6 +7,8 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -28,6 +30,7 @@ def loaded_by(path: Path) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 def test_test_files_load_without_the_clients() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]

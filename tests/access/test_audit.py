@@ -224,7 +224,8 @@ def test_bodies_where_they_are_asked_for(start_server: Callable[..., Server]) ->
         server.create("say", "say", template=PLAIN_TEMPLATE)
         pull = {"model": "far", "username": "me", "password": SECRET, "stream": False}
         server.request("POST", "/api/pull", pull)
-        server.request("POST", "/api/generate", {"model": "say", "prompt": "a prompt", "stream": False})
+        server.request("POST", "/api/generate", {"model": "say", "prompt": "a prompt", "stream": False,
+                                                "options": {"num_predict": 2}})  # fmt: skip
         server.request("DELETE", "/api/delete", {"model": "gone"}, server.auth("manage"))
         server.request("DELETE", "/api/delete", {"model": "say"}, server.auth("read"))
         server.request("POST", "/api/create", b"{not json" + SECRET.encode())

@@ -19,7 +19,8 @@ from tests.conftest import FIXTURES, Server
 
 @pytest.fixture(scope="module")
 def maker(process: None) -> Iterator[Server]:
-    server = Server()
+    """Ten contexts are the limit of an answer, and a model without a template seldom ends before."""
+    server = Server(OLLAMA_CONTEXT_LENGTH="64")
     try:
         yield server
     finally:

@@ -401,7 +401,7 @@ def test_compaction_of_a_kept_response(client: openai.OpenAI) -> None:
 def test_compaction_of_what_does_not_fit(client: openai.OpenAI) -> None:
     """A conversation of several contexts."""
     turns: Any = [
-        {"role": "assistant", "content": f"Line {i}: " + "sunny weather in Paris. " * 40} for i in range(24)
+        {"role": "assistant", "content": f"Line {i}: " + "sunny weather in Paris. " * 40} for i in range(14)
     ]
     compacted = client.responses.compact(model=MODEL, input=[{"role": "user", "content": NAME}, *turns])
     assert [item.type for item in compacted.output] == ["message", "compaction"]

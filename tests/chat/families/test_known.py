@@ -47,6 +47,7 @@ def test_no_name_is_given_twice() -> None:
             assert family.go_convention.parser in parsers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tev1", "clef"])
 def test_a_family_is_one_file_and_one_line(name: str) -> None:
     """These names stand for nothing else, so that they can be looked for."""

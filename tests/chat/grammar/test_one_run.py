@@ -184,6 +184,7 @@ def spoken(grammar: Grammar, seed: int, length: int = 40) -> Iterator[str]:
         yield piece
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("begin", ["begun", "may"])
 @pytest.mark.parametrize("tools", [(), TOOLS], ids=["answer", "tools"])
 def test_whatever_is_said_the_answer_is_bound(begin: str, tools: Sequence[Tool]) -> None:

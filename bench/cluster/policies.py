@@ -13,7 +13,8 @@ from random import Random
 from corral.cluster.choose import Candidate, pool_of
 from corral.cluster.directory import Directory
 from corral.cluster.load import all_busy
-from corral.cluster.router import Router
+from corral.cluster.prefixes import KEEP_ALIVE_S
+from corral.cluster.router import Routed, Router
 from corral.cluster.view import Decision, Wanted, Why
 
 _POINTS = 64
@@ -26,7 +27,15 @@ class Corral(Router):
         return super().decide(replace(wanted, session=""), now)
 
 
-class _Among(Router, ABC):
+class _Cold(Router):
+    """It does not ask which prompts are warm, so what would be known of them is not kept."""
+
+    def answered(self, routed: Routed, now: float, *, keep_alive_s: float = KEEP_ALIVE_S) -> None:
+        cold = replace(routed, wanted=replace(routed.wanted, keys=(), session=""))
+        super().answered(cold, now, keep_alive_s=keep_alive_s)
+
+
+class _Among(_Cold, ABC):
     """Another choice among the same nodes."""
 
     def decide(self, wanted: Wanted, now: float) -> Decision:
@@ -54,7 +63,7 @@ class RoundRobin(_Among):
         return chosen
 
 
-class LeastLoaded(Router):
+class LeastLoaded(_Cold):
     """The shortest queue: this router without warm prompts and sessions."""
 
     def decide(self, wanted: Wanted, now: float) -> Decision:

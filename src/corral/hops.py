@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from corral.caller import SCOPES, Caller, Scope
@@ -18,6 +19,8 @@ from corral.priorities import DEFAULT_PRIORITY, is_priority
 
 HEADER = b"x-corral-hop"
 _MAX_CHARS = 48_000
+# Of those that are kept, because the same callers come again and again.
+_KEPT, _MAX_KEPT_CHARS = 512, 2000
 _MAX_TEXT_CHARS = 300
 _MAX_MODELS = 200
 _MAX_NUMBER = 1 << 40
@@ -33,6 +36,7 @@ class Hop:
     predict: int = 0
 
 
+@lru_cache(_KEPT)
 def header_value(gateway: str, who: Caller, predict: int = 0) -> bytes:
     """The header by which a gateway says for whom it asks."""
     values: dict[str, Any] = {
@@ -53,6 +57,15 @@ def header_value(gateway: str, who: Caller, predict: int = 0) -> bytes:
 
 def parse(header: str) -> Hop:
     """Raises InvalidRequestError: it is not such a header."""
+    return _kept(header) if len(header) <= _MAX_KEPT_CHARS else _parsed(header)
+
+
+@lru_cache(_KEPT)
+def _kept(header: str) -> Hop:
+    return _parsed(header)
+
+
+def _parsed(header: str) -> Hop:
     try:
         values = json.loads(header) if len(header) <= _MAX_CHARS else None
     except (ValueError, RecursionError):

@@ -22,6 +22,17 @@ def beat(number: int = 0, epoch: str = "1", node: str = "a", **fields: Any) -> H
     return replace(Heartbeat(node, epoch, number), **fields)
 
 
+def test_what_a_request_changes_is_all_that_changes() -> None:
+    """`after` is `replace`, so a field that it forgets would be lost with each request."""
+    full = NodeView(
+        "a", "http://a", "1", Health.SUSPECT, True, True, {MODEL: DIGEST}, {DIGEST: LoadedModel(DIGEST)},
+        {DIGEST: 1}, {DIGEST: 2}, 3, 4, {DIGEST: 5.0}, {DIGEST: 6.0}, {DIGEST: 7.0},
+    )  # fmt: skip
+    new = {"sent": {}, "request_seconds": {DIGEST: 8.0}, "block_seconds": {}}
+    assert full.after() == full
+    assert full.after(**new) == replace(full, **new)  # type: ignore[arg-type]
+
+
 class TestHealth:
     def test_nothing_goes_to_a_node_that_was_never_heard(self) -> None:
         directory = Directory()

@@ -36,6 +36,7 @@ class Rules:
 
 DEFAULT = Rules()
 _NOBODY = Holders()
+_UNKNOWN = object()
 # Fewer warm blocks are not worth a node that is busier than another.
 _LITTLE = 2
 # Of nodes that would have to load a model which others have, so many are looked at: the next request sees others.
@@ -44,10 +45,14 @@ _DRAWN = 32
 
 @dataclass(slots=True)
 class Candidate:
-    """A node that can take the request. Not frozen: one is made for each node and request."""
+    """A node that can take a request of a model. Kept with the node, for all requests until something changes there.
+
+    `digest`: of what it has under the model's name.
+    """
 
     node: NodeView
     load: Load
+    digest: str
 
 
 @dataclass(slots=True)
@@ -108,25 +113,26 @@ def takes(node: NodeView, wanted: Wanted) -> bool:
 def pool_of(view: View, wanted: Wanted) -> Pool:
     """Those that have the model in memory; or those that would load it sooner than a place is free there."""
     held = _holders(view, wanted.model)
-    on = _candidates(_nodes(view, held.on), wanted)
+    on = _candidates(view, held.on, wanted)
     if not on:
-        return Pool(_candidates(_nodes(view, held.off), wanted))
-    wait_s = min(candidate.load.wait_s for candidate in on)
+        return Pool(_candidates(view, held.off, wanted))
+    wait_s = min([candidate.load.wait_s for candidate in on])
     if wait_s:
         names = held.off
         if len(names) > _DRAWN:
             names = tuple(Random(wanted.seed).sample(names, _DRAWN))
-        quicker = [node for node in _nodes(view, names) if _loads_within(node, wanted, wait_s)]
-        if quick := _candidates(quicker, wanted):
+        drawn = _candidates(view, names, wanted)
+        if quick := [candidate for candidate in drawn if _loads_within(candidate, wanted, wait_s)]:
             return Pool(quick, is_part=True)
-    return Pool(on, is_on=True, is_part=any(takes(node, wanted) for node in _nodes(view, held.off)))
+    return Pool(on, is_on=True, is_part=any(takes(view.nodes[name], wanted) for name in held.off))
 
 
-def _loads_within(node: NodeView, wanted: Wanted, seconds: float) -> bool:
+def _loads_within(candidate: Candidate, wanted: Wanted, seconds: float) -> bool:
     """Whether it has room for a load, and the load takes less than this."""
+    node = candidate.node
     if node.free_bytes < wanted.needs_bytes:
         return False
-    return load_seconds(node, node.models[wanted.model], wanted.needs_bytes) < seconds
+    return load_seconds(node, candidate.digest, wanted.needs_bytes) < seconds
 
 
 def _holders(view: View, model: str) -> Holders:
@@ -137,19 +143,35 @@ def _holders(view: View, model: str) -> Holders:
     return Holders(tuple(on), tuple(node.id for node in having if node.id not in on))
 
 
-def _nodes(view: View, names: Iterable[str]) -> Iterator[NodeView]:
-    """Nobody looks at all of them unless there is need."""
-    return (view.nodes[name] for name in names)
+def _candidates(view: View, names: Iterable[str], wanted: Wanted) -> list[Candidate]:
+    """Those that can take the request. With hundreds of nodes this is most of what a choice costs."""
+    key, nodes = (wanted.model, wanted.needs_bytes), view.nodes
+    found: list[Candidate] = []
+    for name in names:
+        node = nodes[name]
+        candidate = node.estimates.get(key, _UNKNOWN)
+        if candidate is _UNKNOWN:
+            candidate = _candidate(node, key)
+        if candidate is not None:
+            found.append(candidate)
+    if not (wanted.tried or wanted.digest):
+        return found
+    return [candidate for candidate in found if _is_for(candidate, wanted)]
 
 
-def _candidates(nodes: Iterable[NodeView], wanted: Wanted) -> list[Candidate]:
-    """Those that can take the request."""
-    model, needs_bytes = wanted.model, wanted.needs_bytes
-    return [
-        Candidate(node, load_of(node, node.models[model], needs_bytes))
-        for node in nodes
-        if takes(node, wanted)
-    ]
+def _candidate(node: NodeView, key: tuple[str, int]) -> Candidate | None:
+    """What a node is for requests of a model; None: it takes none. Kept, because most nodes are as they were."""
+    model, needs_bytes = key
+    digest = node.models.get(model)
+    found = None
+    if digest is not None and node.is_usable():
+        found = Candidate(node, load_of(node, digest, needs_bytes), digest)
+    node.estimates[key] = found
+    return found
+
+
+def _is_for(candidate: Candidate, wanted: Wanted) -> bool:
+    return candidate.node.id not in wanted.tried and wanted.digest in ("", candidate.digest)
 
 
 def _warm(
@@ -171,8 +193,8 @@ def _warm(
 
 def _best_warm(pool: Pool, warm: Sequence[_Warm], rules: Rules) -> Candidate | None:
     """The warmest that is not too busy; of equally warm ones the least busy."""
-    least = min(candidate.load.busy for candidate in pool.candidates)
-    least_s = min(candidate.load.wait_s for candidate in pool.candidates)
+    least = min([candidate.load.busy for candidate in pool.candidates])
+    least_s = min([candidate.load.wait_s for candidate in pool.candidates])
     good = [one for one in warm if _is_worth_it(one, least, least_s, rules)]
     if not good:
         return None
@@ -217,7 +239,7 @@ def _with_memory(candidates: Sequence[Candidate], needs_bytes: int) -> Sequence[
 
 def _shortest(among: Sequence[Candidate]) -> Sequence[Candidate]:
     """Those with the shortest wait, and of these the ones on nodes that do least besides."""
-    least_s = min(candidate.load.wait_s for candidate in among)
+    least_s = min([candidate.load.wait_s for candidate in among])
     first = [candidate for candidate in among if candidate.load.wait_s == least_s]
     if len(first) == 1:
         return first
@@ -237,7 +259,7 @@ def _reason(pool: Pool, *, was_warm: bool) -> Why:
 def candidates(view: View, wanted: Wanted) -> list[Candidate]:
     """All nodes that can take the request."""
     held = _holders(view, wanted.model)
-    return _candidates(_nodes(view, (*held.on, *held.off)), wanted)
+    return _candidates(view, (*held.on, *held.off), wanted)
 
 
 def is_free(view: View, wanted: Wanted) -> bool:

@@ -100,7 +100,8 @@ class Directory:
         """A node that is said to exist. Nothing goes there before it is heard."""
         known = self._nodes.get(node)
         if known is not None:
-            self._nodes[node] = replace(known, url=url or known.url)
+            if url and url != known.url:
+                self._nodes[node] = replace(known, url=url)
             return
         self._nodes[node] = NodeView(node, url, health=Health.SUSPECT)
         self._heard[node] = _Heard()
@@ -149,7 +150,7 @@ class Directory:
         known = self._nodes.get(node)
         if known is None:
             return Sent(node, digest, now)
-        known = self._put(replace(known, sent=_counted(known.sent, digest, 1)))
+        known = self._put(known.after(sent=_counted(known.sent, digest, 1)))
         model = known.loaded.get(digest)
         if model is None:
             return Sent(node, digest, now, float(busy(known, digest)))
@@ -164,7 +165,7 @@ class Directory:
         known = self._nodes.get(sent.node)
         if known is not None and sent.ahead <= 1 and cold_blocks >= _FEW_BLOCKS and sent.was_ready:
             seconds = _averaged(known.block_seconds, sent.digest, (now - sent.at_s) / cold_blocks)
-            self._nodes[sent.node] = replace(known, block_seconds=seconds)
+            self._nodes[sent.node] = known.after(block_seconds=seconds)
 
     def ended(self, sent: Sent, now: float, *, is_measured: bool = True) -> None:
         """It has its answer, or never will.
@@ -180,7 +181,7 @@ class Directory:
             # With a line before it, its duration was that of a request for each round that it waited.
             seconds = _averaged(seconds, sent.digest, max(0.0, now - sent.at_s) / sent.ahead)
         counts = _counted(known.sent, sent.digest, -1)
-        self._put(replace(known, sent=counts, request_seconds=seconds))
+        self._put(known.after(sent=counts, request_seconds=seconds))
 
     def view(self, now: float) -> View:
         """Everything at this moment; later calls do not change it."""

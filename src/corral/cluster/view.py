@@ -93,6 +93,32 @@ class NodeView:
         """Whether it has a model in memory, or will have by what was sent."""
         return digest in self.loaded or digest in self.sent
 
+    def after(
+        self,
+        *,
+        sent: Mapping[str, int] | None = None,
+        request_seconds: Mapping[str, float] | None = None,
+        block_seconds: Mapping[str, float] | None = None,
+    ) -> NodeView:
+        """The node with what each request changes. `dataclasses.replace` takes three times as long."""
+        return NodeView(
+            self.id,
+            self.url,
+            self.epoch,
+            self.health,
+            self.is_draining,
+            self.is_open,
+            self.models,
+            self.loaded,
+            self.sent if sent is None else sent,
+            self.sent_then,
+            self.free_bytes,
+            self.total_bytes,
+            self.load_seconds,
+            self.request_seconds if request_seconds is None else request_seconds,
+            self.block_seconds if block_seconds is None else block_seconds,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Holders:

@@ -156,7 +156,7 @@ class Attempts:
             body=self._body,
             gateway=self._me,
             predict=max(reservation.predict, 0) if reservation is not None else 0,
-            may_go_elsewhere=self._has_others(),
+            may_go_elsewhere=self._has_others,
             prompt_bytes=self._glance.size_bytes,
             begun=lambda: self._router.answered(routed, _now()),
         )

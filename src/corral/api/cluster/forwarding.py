@@ -55,14 +55,17 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """What is sent. `begun` is called when the client is about to get the first bytes of a good answer."""
+    """What is sent. `begun` is called when the client is about to get the first bytes of a good answer.
+
+    `may_go_elsewhere`: whether another node could be asked next; looked at only if the answer is an error.
+    """
 
     method: str
     target: bytes
     body: bytes
     gateway: str
     predict: int = 0
-    may_go_elsewhere: bool = False
+    may_go_elsewhere: Callable[[], bool] = lambda: False
     prompt_bytes: int = 0
     begun: Callable[[], None] = lambda: None
 
@@ -129,7 +132,7 @@ def _is_good(answer: Answer, sending: Sending) -> bool:
     if answer.status < 400:
         return True
     usage = Usage(header_of(answer.headers, USAGE))
-    if not sending.may_go_elsewhere:
+    if not sending.may_go_elsewhere():
         return usage.error != SHORTAGE  # the gateway knows where there is more memory
     return not (
         answer.status in (502, _STATUS_BUSY, 429, _STATUS_MISSING) or usage.error in _MAY_PASS_ELSEWHERE

@@ -9,7 +9,7 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -103,20 +103,19 @@ def read_glance(body: bytes, limit_bytes: int) -> Glance:
     document = _document(body)
     if document is None:
         return NOTHING
-    model = _text(document, "model") or _text(document, "name")
-    found = Glance(
+    texts = _texts(document)
+    model = texts.get("model") or texts.get("name", "")
+    return Glance(
         model if len(model) <= _MAX_NAME_CHARS else "",
+        pieces=conversation_pieces(document, limit=limit_bytes) if limit_bytes else (),
+        session=session_of(document) if limit_bytes else "",
         predict=_predict(document),
-        previous=_text(document, "previous_response_id"),
+        previous=texts.get("previous_response_id", ""),
         is_unload=_is_unload(document),
-        base=_text(document, "from"),
-        source=_text(document, "source"),
+        base=texts.get("from", ""),
+        source=texts.get("source", ""),
         has_files=bool(document.get("files") or document.get("adapters")),
     )
-    if not limit_bytes:
-        return found
-    pieces = conversation_pieces(document, limit=limit_bytes)
-    return replace(found, pieces=pieces, session=session_of(document))
 
 
 def _document(body: bytes) -> Mapping[str, Any] | None:
@@ -131,12 +130,16 @@ def _document(body: bytes) -> Mapping[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _text(document: Mapping[str, Any], name: str) -> str:
-    """A member, in whatever letter case: the native API has Go's habits."""
-    found = document.get(name)
-    if found is None:
-        found = next((value for key, value in document.items() if key.lower() == name), None)
-    return found if isinstance(found, str) else ""
+def _texts(document: Mapping[str, Any]) -> Mapping[str, str]:
+    """Members that are texts, by name in whatever letter case: the native API has Go's habits.
+
+    Of several, the one in lower case counts, else the first one.
+    """
+    found: dict[str, Any] = {}
+    for name, value in document.items():
+        if value is not None and (name.islower() or name.lower() not in found):
+            found[name.lower()] = value
+    return {name: value for name, value in found.items() if isinstance(value, str)}
 
 
 def _predict(document: Mapping[str, Any]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from corral.api.cluster.hopping import NODE
 from corral.api.http.exchange import Exchange
@@ -15,13 +16,19 @@ def full_name(text: str, view: View) -> str | None:
     """The full name under which nodes have the model, in whatever letter case; None if none has it."""
     holders = view.models or {}
     try:
-        name = ModelName.parse(parse_ref(text).base).full()
+        name = _full(text)
     except InvalidRequestError:
         return None
     if name in holders:
         return name
     lower = name.lower()
     return next((known for known in holders if known.lower() == lower), None)
+
+
+@lru_cache(1024)
+def _full(text: str) -> str:
+    """Raises InvalidRequestError: it is not a model's name."""
+    return ModelName.parse(parse_ref(text).base).full()
 
 
 def holders_of(name: str, view: View) -> Mapping[str, str]:

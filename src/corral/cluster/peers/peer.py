@@ -64,6 +64,7 @@ class Peer:
         self.waiting: set[Answer] = set()
         self.running: set[Answer] = set()
         self._key = key
+        self._shown: tuple[str, Headers] = ("", [])
         self._heard = heard
         self._lost = lost
         self._is_me = is_me
@@ -108,7 +109,10 @@ class Peer:
 
     def headers(self) -> Headers:
         """What shows the node that this server is one of the cluster."""
-        return [(b"authorization", b"Bearer " + self._key().encode("ascii"))]
+        key = self._key()
+        if key != self._shown[0]:
+            self._shown = (key, [(b"authorization", b"Bearer " + key.encode("ascii"))])
+        return self._shown[1]
 
     def doubt(self) -> None:
         """A request got no sign of life: look at once whether the node is still there, both ways."""

@@ -1,12 +1,13 @@
 """What a cluster costs and gives: the way through a gateway, warm prompts, and tokens a second on two cores.
 
-    python -m bench.bench_cluster [--requests 400] [--rounds 7] [--model MODEL.gguf] [--only PART,PART]
+    python -m bench.bench_cluster [--requests 400] [--rounds 7] [--only PART,PART]
 
-`route`: a request through a gateway to another node, and to that node itself, in turn, on the engine double.
+`route`: requests through a gateway to another node, and to that node itself, 25 of each in turn; on the double of the
+engine.
+`stream`: what a piece of a relayed stream costs the gateway, and the node that makes it, of processor time.
 `takeover`: how long clients wait for their first byte while a node is stopped or killed.
 `prefix`: a trace of 20 conversations on three nodes and on one: which part of the prompts was computed before.
-`tokens`: two nodes pinned to a core each behind a gateway that is one of them, against one node on one core; with the
-real engine on MODEL. Prints tables in Markdown, and every round.
+Prints tables in Markdown, and every round.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from tests.cluster.conftest import Cluster
 from tests.waiting import wait_until
 
 _PROMPT = "Tell me of the corral, the horses and the long way home. " * 36
+_BLOCK = 25
 _REAL_ENGINE = {"CORRAL_LLAMA_SERVER": "", "CORRAL_ENGINE_ENV": "", "CORRAL_LOOP_GUARD": "0"}
 
 
@@ -68,11 +70,13 @@ def route(folder: Path, requests: int, rounds: int) -> None:
         medians: dict[str, list[float]] = {name: [] for name in ways}
         for number in range(rounds + 1):
             times: dict[str, list[float]] = {name: [] for name in ways}
-            for _ in range(requests):
-                for name, (connection, headers) in ways.items():
-                    began_s = time.perf_counter()
-                    connection.post("/api/generate", body, **headers)
-                    times[name].append((time.perf_counter() - began_s) * 1000)
+            for block in range(requests // _BLOCK):
+                for name in rotated(list(ways), number + block):
+                    connection, headers = ways[name]
+                    for _ in range(_BLOCK):
+                        began_s = time.perf_counter()
+                        connection.post("/api/generate", body, **headers)
+                        times[name].append((time.perf_counter() - began_s) * 1000)
             if number:  # the first one warms up
                 for name, found in times.items():
                     medians[name].append(statistics.median(found))
@@ -88,6 +92,62 @@ def route(folder: Path, requests: int, rounds: int) -> None:
         print(decision_line(cluster.ask("a", "/metrics").body.decode()))
     finally:
         cluster.close()
+
+
+def rotated(names: list[str], by: int) -> list[str]:
+    """Another one is the first each time: whoever comes after another way finds its servers at work."""
+    by %= len(names)
+    return names[by:] + names[:by]
+
+
+def stream(folder: Path, rounds: int) -> None:
+    """Processor time for each piece, of streams through a gateway and of such to the node alone, in microseconds."""
+    count = 2000
+    cluster = Cluster(
+        "ab",
+        folder,
+        is_direct=True,
+        FAKE_TOKENS=str(count),
+        FAKE_DELAY_S="0.001",
+        CORRAL_LOOP_GUARD="0",
+        OLLAMA_KEEP_ALIVE="-1",
+    )
+    try:
+        cluster.settle()
+        cluster.create("b")
+        body = {"model": "m", "prompt": "x", "options": {"num_predict": -1}}
+        spent: dict[str, list[float]] = {"gateway": [], "node, for the gateway": [], "node, alone": []}
+        for number in range(rounds + 1):
+            for asked in "ab":
+                before = {name: cpu_s(cluster[name].process.pid) for name in "ab"}
+                pieces = pieces_of(cluster[asked].port, body)
+                us = {name: (cpu_s(cluster[name].process.pid) - before[name]) / pieces * 1e6 for name in "ab"}
+                if number and asked == "a":
+                    spent["gateway"].append(us["a"])
+                    spent["node, for the gateway"].append(us["b"])
+                elif number:
+                    spent["node, alone"].append(us["b"])
+        print(f"\n| {count} pieces a stream, {rounds} rounds | processor time a piece, us | rounds |")
+        print("|---|---|---|")
+        for name, found in spent.items():
+            print(f"| {name} | {statistics.median(found):.0f} | {' '.join(f'{us:.0f}' for us in found)} |")
+    finally:
+        cluster.close()
+
+
+def pieces_of(port: int, body: Any) -> int:
+    """Reads a stream to its end; how many lines it had."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
+    connection.request("POST", "/api/generate", json.dumps(body))
+    lines = connection.getresponse().read().count(b"\n")
+    connection.close()
+    return lines
+
+
+def cpu_s(pid: int) -> float:
+    """What a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def decision_line(metrics: str) -> str:
@@ -237,122 +297,26 @@ def around(cluster: Cluster, what: str) -> list[tuple[float, str]]:
     return found
 
 
-def tokens(folder: Path, model: Path, rounds: int) -> None:
-    """Tokens a second of two nodes on a core each, and of one on one."""
-    rates: dict[str, list[float]] = {"a": [], "ab": []}
-    # What the machine gives: both nodes at the same time, without a gateway.
-    apart: list[float] = []
-    clusters = {}
-    try:
-        for names in rates:
-            cluster = clusters[names] = Cluster(
-                names,
-                folder / names,
-                True,
-                True,
-                **_REAL_ENGINE,
-                OLLAMA_NUM_PARALLEL="2",
-                OLLAMA_KEEP_ALIVE="-1",
-            )
-            cluster.settle()
-            cores = sorted(os.sched_getaffinity(0))
-            for name, core in zip(names, cores, strict=False):
-                pin(cluster[name].process.pid, core)
-                digest = cluster[name].upload(model)
-                order = {"model": "big", "files": {model.name: digest}, "stream": False}
-                status, answer = cluster[name].request(
-                    "POST", "/api/create", order | {"parameters": {"num_ctx": 1024}}, {"X-Corral-Node": name}
-                )
-                assert status == 200, answer
-            wait_until(lambda c=cluster, n=names: all(c.status()[x]["models"] for x in n))  # type: ignore[misc]
-            for name in names:
-                assert (
-                    cluster.ask(
-                        "a", "/api/generate", {"model": "big"}, headers={"X-Corral-Node": name}
-                    ).status
-                    == 200
-                )
-            time.sleep(0.5)
-        for number in range(rounds + 1):
-            for names, cluster in clusters.items():
-                rate = tokens_per_s(cluster, ["a"] * (2 * len(names)))
-                if number:
-                    rates[names].append(rate)
-            rate = tokens_per_s(clusters["ab"], ["a", "a", "b", "b"], is_apart=True)
-            if number:
-                apart.append(rate)
-    finally:
-        for cluster in clusters.values():
-            cluster.close()
-    gains = [two / one for one, two in zip(rates["a"], rates["ab"], strict=True)]
-    print(f"\n| {model.name}, {rounds} rounds | tokens/s | rounds |\n|---|---|---|")
-    for names, found in rates.items():
-        shown = " ".join(f"{rate:.1f}" for rate in found)
-        print(f"| {len(names)} node{'s' * (len(names) > 1)} | {statistics.median(found):.1f} | {shown} |")
-    shown = " ".join(f"{rate:.1f}" for rate in apart)
-    print(f"| 2 nodes, each asked by itself | {statistics.median(apart):.1f} | {shown} |")
-    print(f"\nTwo of one: {statistics.median(gains):.2f}x ({' '.join(f'{gain:.2f}' for gain in gains)}).")
-
-
-def pin(pid: int, core: int) -> None:
-    """A process and what it starts, on one core."""
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        os.sched_setaffinity(int(task.name), {core})
-
-
-def tokens_per_s(cluster: Cluster, asked: list[str], *, is_apart: bool = False) -> float:
-    """Of as many streams as there are names of servers that are asked; `is_apart`: those are to answer themselves."""
-
-    def one(number: int) -> int:
-        name = asked[number]
-        connection = Connection(cluster[name].port)
-        headers = {"X-Corral-Node": name} if is_apart else {}
-        options = {
-            "num_predict": 128,
-            "num_thread": 1,
-            "seed": number,
-            "temperature": 1.0,
-            "ignore_eos": True,
-        }
-        body = {
-            "model": "big",
-            "prompt": f"Story {number}: once",
-            "raw": True,
-            "stream": False,
-            "options": options,
-        }
-        answer = connection.post("/api/generate", body, **headers)
-        connection.close()
-        return int(answer["eval_count"])
-
-    began_s = time.perf_counter()
-    with ThreadPoolExecutor(len(asked)) as pool:
-        made = sum(pool.map(one, range(len(asked))))
-    return made / (time.perf_counter() - began_s)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--model", type=Path)
-    parser.add_argument("--only", default="route,takeover,prefix,tokens")
+    parser.add_argument("--only", default="route,stream,takeover,prefix")
     chosen = parser.parse_args()
     only = chosen.only.split(",")
     with TemporaryDirectory() as name:
         folder = Path(name)
         for part in only:
             (folder / part / "a").mkdir(parents=True)
-            (folder / part / "ab").mkdir()
             (folder / part / "abc").mkdir()
         if "route" in only:
             route(folder / "route", chosen.requests, chosen.rounds)
+        if "stream" in only:
+            stream(folder / "stream", chosen.rounds)
         if "takeover" in only:
             takeover(folder / "takeover", max(chosen.rounds // 2, 1))
         if "prefix" in only:
             prefix(folder / "prefix")
-        if "tokens" in only and chosen.model is not None:
-            tokens(folder / "tokens", chosen.model, chosen.rounds)
 
 
 if __name__ == "__main__":

@@ -191,6 +191,36 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         ),
     ),
     (
+        "The cluster",
+        (
+            Panel(
+                "Requests by the node that gets them",
+                "reqps",
+                ((_rate("corral_cluster_requests_total", "node, why", _SERVER), "{{node}}: {{why}}"),),
+                is_stacked=True,
+                description="Only of servers that are one of a cluster, as all of this row.",
+            ),
+            Panel(
+                "Further attempts",
+                "reqps",
+                ((_rate("corral_cluster_retries_total", "node, reason", _SERVER), "{{node}}: {{reason}}"),),
+            ),
+            Panel(
+                "Weights from other nodes",
+                "Bps",
+                ((_rate("corral_cluster_weights_bytes_total", "instance", _SERVER), "{{instance}}"),),
+            ),
+            Panel(
+                "Weights that did not come",
+                "short",
+                (
+                    (_increase("corral_cluster_weights_failures_total", "reason", _SERVER), "{{reason}}"),
+                    (_increase("corral_cluster_weights_waits_total", "instance", _SERVER), "{{instance}} waited"),
+                ),
+            ),
+        ),
+    ),
+    (
         "The models folder",
         (
             Panel(

@@ -18,11 +18,12 @@ from corral.api.operations.routes import metrics_routes, operations_surface
 from corral.api.operations.usage import UsageHandler
 from corral.config import Settings
 from corral.homefolder import home_folder
+from corral.library.upload_turns import UploadTurns
 from corral.metrics.instruments import Family
 from corral.metrics.lag import LoopLag
 from corral.metrics.server import Served, ServerMetrics
-from corral.metrics.transfers import ledger_family, transfer_families
-from corral.registry.counts import TransferCounts
+from corral.metrics.transfers import ledger_family, transfer_families, weight_families
+from corral.registry.counts import PeerCounts, TransferCounts
 from corral.requestfacts import RequestFacts
 from corral.scheduler.journal import Journal
 from corral.scheduler.loop import Scheduler
@@ -76,6 +77,10 @@ class Counting:
     def watch_transfers(self, counts: TransferCounts) -> None:
         if self.metrics is not None:
             self.metrics.add(transfer_families(counts))
+
+    def watch_weights(self, counts: PeerCounts, turns: UploadTurns | None) -> None:
+        """Show what other servers of the cluster send, and get."""
+        self.add(weight_families(counts, turns))
 
     def steps(self) -> list[Step]:
         """What goes around everything that happens to a request."""

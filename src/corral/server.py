@@ -372,6 +372,7 @@ def _assemble(
         clustering = open_clustering(settings, node, doors, counting)
         if settings.takes_weights_from_peers:
             puller.use_peers(clustering.models)
+            counting.watch_weights(puller.counts.peers, registry and registry.turns)
     app = _app(settings, surfaces, counting, watching, registry, keyring, spent, doors, clustering)
     metrics_app = None
     if side_doors:

@@ -16,6 +16,8 @@ from corral.web.call import Call
 class RecordedCall:
     """A call whose answer is kept. `body` is what the client sends."""
 
+    is_readable = True
+
     def __init__(
         self, method: str, path: str, body: bytes = b"", headers: Sequence[tuple[bytes, bytes]] = ()
     ) -> None:

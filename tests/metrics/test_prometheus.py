@@ -15,9 +15,15 @@ from typing import Any
 
 import pytest
 
+from corral.api.cluster.measures import ClusterMetrics
+from corral.cluster.directory import Directory
+from corral.cluster.membership import StaticMembers
+from corral.cluster.peers.peers import Peers
+from corral.cluster.router import Router
+from corral.library.upload_turns import UploadTurns
 from corral.metrics.server import ServerMetrics
-from corral.metrics.transfers import ledger_family, transfer_families
-from corral.registry.counts import TransferCounts
+from corral.metrics.transfers import ledger_family, transfer_families, weight_families
+from corral.registry.counts import PeerCounts, TransferCounts
 from scripts.grafana_board import BOARD, ROWS, board
 from tests.conftest import Server
 from tests.ports import free_port
@@ -25,8 +31,8 @@ from tests.waiting import wait_until
 
 ALERTS = Path(__file__).parents[2] / "deploy" / "prometheus"
 EXPRESSIONS = [expression for _, row in ROWS for panel in row for expression, _ in panel.queries]
-# What does not happen in a test of a minute: errors of the server, engines that end, and guesses.
-MAY_BE_EMPTY = ("status=~", "corral_engine_restarts_total", "corral_drafted_tokens_total")
+# What does not happen in a test of a minute: errors of the server, engines that end, guesses, and a cluster.
+MAY_BE_EMPTY = ("status=~", "corral_engine_restarts_total", "corral_drafted_tokens_total", "corral_cluster_")
 needs_prometheus = pytest.mark.skipif(
     shutil.which("prometheus") is None or shutil.which("promtool") is None,
     reason="prometheus is not installed (Debian: apt install prometheus)",
@@ -40,6 +46,8 @@ def test_the_board_is_the_one_that_the_script_writes() -> None:
 @pytest.mark.parametrize("text", [*EXPRESSIONS, (ALERTS / "corral.yml").read_text()])
 def test_alerts_and_board_ask_for_what_exists(text: str) -> None:
     families = [*ServerMetrics().families, *transfer_families(TransferCounts()), ledger_family(lambda: False)]
+    peers = Peers(StaticMembers([]), Router(Directory()), lambda _url: "", name="a", epoch="1")
+    families += [*weight_families(PeerCounts(), UploadTurns()), *ClusterMetrics(peers).families()]
     known = {family.name for family in families} | {"corral_event_loop_lag_seconds"}
     for name in re.findall(r"\b(?:corral|process)_[a-z_]+\b(?=[{\[)]|$| >)", text):
         assert name in known or re.sub("_(bucket|count|sum)$", "", name) in known, name

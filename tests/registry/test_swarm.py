@@ -12,6 +12,7 @@ import pytest
 from corral.digest import Digest
 from corral.errors import DiskFullError, RegistryStatusError, RegistryUnavailableError, TransferCancelledError
 from corral.names import ModelName
+from corral.registry.counts import PEER_FAILURES, PeerCounts
 from corral.registry.download import (
     BlobDownload,
     BlobReply,
@@ -70,13 +71,19 @@ class Cluster:
     def holders(self, name: ModelName, digest_hex: str) -> Sequence[Peer]:
         return [Peer(f"n{i}", self.servers[i].base) for i in self.who_has]
 
-    def source(self, distrusted: set[str] | None = None, rates: PeerRates | None = None) -> PeerBlobs:
+    def source(
+        self,
+        distrusted: set[str] | None = None,
+        rates: PeerRates | None = None,
+        counts: PeerCounts | None = None,
+    ) -> PeerBlobs:
         return PeerBlobs(
             lambda: self.holders(NAME, ""),
             lambda peer: connect_peer(peer, NAME, self, POLICY),
             rates or PeerRates(),
             POLICY,
             distrusted=distrusted,
+            counts=counts,
         )
 
     def sent(self) -> list[int]:
@@ -323,12 +330,51 @@ def test_waiting_for_a_turn(cluster: Cluster, tmp_path: Path) -> None:
     cluster.servers[0].before = before
     outside = OddRegistry()
     try:
-        download_of(tmp_path, cluster.source(), client_of(outside)).run()
+        counts = PeerCounts()
+        download_of(tmp_path, cluster.source(counts=counts), client_of(outside)).run()
         assert blob_of(tmp_path) == DATA
         assert [sent >= SIZE for sent in cluster.sent()] == [True, False, False]
         assert not outside.asked
+        assert counts.failures == {"busy": 3}
+        assert counts.waits >= 1
+        assert counts.waited_s > 0
+        assert counts.bytes == SIZE
+        assert counts.seconds > 0
     finally:
         outside.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [(401, "refused"), (403, "refused"), (404, "missing"), (500, "lost"), (0, "lost"), (200, "invalid")],
+)
+def test_failures_are_counted_by_reason(cluster: Cluster, tmp_path: Path, status: int, reason: str) -> None:
+    """One peer fails in one way, and another sends all."""
+    first = threading.Event()
+
+    def before(asked: Asked) -> bool:
+        if first.is_set():
+            return False
+        first.set()
+        return answer_with(status)(asked) if status else drop(asked)
+
+    cluster.servers[0].before = before
+    cluster.who_has = [0, 1]
+    counts = PeerCounts()
+    download_of(tmp_path, cluster.source(counts=counts)).run()
+    assert blob_of(tmp_path) == DATA
+    assert counts.failures == {reason: 1}
+    assert reason in PEER_FAILURES
+    assert counts.bytes >= SIZE
+
+
+def test_wrong_bytes_are_a_failure_too(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.who_has = [0]
+    cluster.servers[0].before = serve(bytes(SIZE))
+    counts = PeerCounts()
+    with pytest.raises(PulledDigestMismatchError):
+        download_of(tmp_path, cluster.source(counts=counts)).run()
+    assert counts.failures == {"invalid": 1}
 
 
 def test_somebody_else_gets_it_meanwhile(cluster: Cluster, tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ class CountingRecording(Recording):
 class Client:
     """A connection that keeps what was sent. The client goes when it has seen so many pieces (None: never)."""
 
-    peer, is_encrypted, is_blocked = "127.0.0.1", False, False
+    peer, is_encrypted, is_blocked, is_readable = "127.0.0.1", False, False, True
 
     def __init__(self, path: str, body: dict[str, Any], key: str, leave_after: int | None) -> None:
         data = json.dumps(body).encode()

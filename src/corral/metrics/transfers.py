@@ -50,6 +50,59 @@ def transfer_families(counts: Transfers) -> list[Family]:
     ]
 
 
+class PeerWeights(Protocol):
+    """What came from other servers of the cluster; `failures` by a few fixed reasons."""
+
+    bytes: int
+    seconds: float
+    waits: int
+    waited_s: float
+
+    @property
+    def failures(self) -> Mapping[str, int]: ...
+
+
+class Turns(Protocol):
+    """How often another server was let fetch weights here, and how often it was not."""
+
+    served: int
+    refused: int
+
+
+def weight_families(counts: PeerWeights, turns: Turns | None) -> list[Family]:
+    """Weights from the other servers of a cluster, and for them."""
+
+    def counter(name: str, text: str, read: Callable[[], float]) -> Gauge:
+        return Gauge(f"corral_cluster_weights_{name}_total", text, (), lambda: [((), read())], kind="counter")
+
+    families: list[Family] = [
+        counter(
+            "bytes", "Bytes of models that came from other servers of the cluster.", lambda: counts.bytes
+        ),
+        counter("seconds", "Time in which they came, of all streams together.", lambda: counts.seconds),
+        counter("waits", "Ranges of files that waited for a turn at a server.", lambda: counts.waits),
+        counter("wait_seconds", "Time for which they waited.", lambda: counts.waited_s),
+        Gauge(
+            "corral_cluster_weights_failures_total",
+            "Ranges of files that a server of the cluster did not send, or not to their end.",
+            ("reason",),
+            lambda: [((reason,), count) for reason, count in list(counts.failures.items())],
+            kind="counter",
+        ),
+    ]
+    if turns is not None:
+        families.append(
+            Gauge(
+                "corral_cluster_weights_turns_total",
+                "Servers of the cluster that asked for weights here, by whether they got a turn.",
+                ("result",),
+                lambda: [(("given",), turns.served), (("refused",), turns.refused)],
+                kind="counter",
+            )
+        )
+    return families
+
+
 def ledger_family(is_failing: Callable[[], bool]) -> Gauge:
     """Whether what is used can be written down."""
     return Gauge(

@@ -49,6 +49,7 @@ class Gateway:
         """Raises CorralError: a setting that names registries is invalid."""
         self._peers = peers
         self._peer_rates = PeerRates()
+        self._peer_counts = counts.peers if counts is not None else None
         self._is_offline = settings.is_offline
         policy = TransferPolicy(
             stall_timeout_s=settings.pull_stall_timeout_ns / _NS_PER_S,
@@ -110,6 +111,7 @@ class Gateway:
             policy=self._context.policy,
             slots=self._context.slots,
             is_missing=not await asyncio.to_thread(self._store.manifests.entries, name),
+            counts=self._peer_counts,
         )
 
     async def _pull_files(

@@ -9,6 +9,7 @@ from corral.digest import Digest
 from corral.errors import RegistryAuthError, RegistryError, RegistryProtocolError, RegistryUnavailableError
 from corral.names import ModelName
 from corral.registry.client import RegistryClient
+from corral.registry.counts import PeerCounts
 from corral.registry.download import BlobSource
 from corral.registry.manifest import check_list, check_manifest, is_list
 from corral.registry.peers import PeerModels, PeerRates, connect_peer, hosted_repository
@@ -38,6 +39,7 @@ class PeersFirst:
         policy: TransferPolicy,
         slots: HostSlots,
         is_missing: bool,
+        counts: PeerCounts | None = None,
     ) -> None:
         self._name = name
         self._models = models
@@ -46,6 +48,7 @@ class PeersFirst:
         self._policy = policy
         self._slots = slots
         self._is_missing = is_missing
+        self._counts = counts
         self._digest_hex = ""
         self._distrusted: set[str] = set()
 
@@ -71,7 +74,12 @@ class PeersFirst:
         if not self._holders() and outside:
             return outside
         peers = PeerBlobs(
-            self._holders, self._connect, self._rates, self._policy, distrusted=self._distrusted
+            self._holders,
+            self._connect,
+            self._rates,
+            self._policy,
+            distrusted=self._distrusted,
+            counts=self._counts,
         )
         return [peers, *outside]
 

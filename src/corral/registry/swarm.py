@@ -29,6 +29,7 @@ from corral.errors import (
     RegistryUnavailableError,
     TransferCancelledError,
 )
+from corral.registry.counts import PeerCounts
 from corral.registry.download import AskAnotherError, BlobReply, BlobSource, NoSourceError
 from corral.registry.peerlines import PeerLine, Span, kept_spans
 from corral.registry.peers import PeerRates
@@ -64,6 +65,7 @@ class PeerBlobs:
         policy: TransferPolicy,
         *,
         distrusted: set[str] | None = None,
+        counts: PeerCounts | None = None,
         clock: Callable[[], float] = time.monotonic,
         busy_patience_s: float = BUSY_PATIENCE_S,
     ) -> None:
@@ -72,6 +74,7 @@ class PeerBlobs:
         self._rates = rates
         self._policy = policy
         self._distrusted = set[str]() if distrusted is None else distrusted
+        self._counts = counts or PeerCounts()
         self._clock = clock
         self._busy_patience_s = busy_patience_s
         self._lines: dict[str, PeerLine[BlobSource]] = {}
@@ -146,6 +149,7 @@ class PeerBlobs:
         with self._changed:
             senders = [line for line in self._lines.values() if line.spans]
             if len(senders) == 1 and senders[0].has_all(size_bytes):
+                self._counts.add_failure("invalid")
                 self._distrust(senders[0], "it sent wrong bytes")
                 senders, self._sole = [], ""
             self._look_around()
@@ -186,6 +190,7 @@ class PeerBlobs:
             if self._sole or rate * _MUCH_SLOWER >= best:
                 return
             line.is_slow = True
+            self._counts.add_failure("slow")
             line.problem = f"much slower than others ({rate / 1e6:.2f} MB/s)"
         raise AskAnotherError(f"the peer {line.peer.name} is {line.problem}")
 
@@ -193,6 +198,7 @@ class PeerBlobs:
         self, line: PeerLine[BlobSource], count: int, seconds: float, error: RegistryError | None
     ) -> None:
         """A reply is over, and the calling thread does not need the peer any more."""
+        self._counts.add_range(count, seconds)
         if count >= _TELLING_BYTES and seconds > 0:
             line.stream_rate = count / seconds
             self._rates.note(line.peer.name, count, seconds)
@@ -205,7 +211,7 @@ class PeerBlobs:
     def _take(self, since_s: float) -> PeerLine[BlobSource]:
         """The peer to ask now; the caller, who looks for one since then, has to leave it again."""
         with self._changed:
-            before = self._interrupts
+            before, waits_since_s = self._interrupts, None
             while True:
                 if self._is_cancelled:
                     raise TransferCancelledError
@@ -219,9 +225,12 @@ class PeerBlobs:
                 if now_s - max(since_s, self._last_arrival_s) > self._busy_patience_s:
                     raise NoSourceError("all peers that have the model are busy")
                 if (line := self._best(usable)) is not None:
+                    if waits_since_s is not None:
+                        self._counts.add_wait(now_s - waits_since_s)
                     line.active += 1
                     self._asked_by[threading.get_ident()] = line
                     return line
+                waits_since_s = now_s if waits_since_s is None else waits_since_s
                 pause_s = min(line.free_at_s for line in usable) - now_s
                 self._changed.wait(min(max(pause_s, 0.01), _LOOK_AGAIN_S))
 
@@ -269,6 +278,7 @@ class PeerBlobs:
             now_s = self._clock()
             if isinstance(error, AskAnotherError):
                 return
+            self._counts.add_failure(_reason(error))
             if isinstance(error, RegistryStatusError) and error.status in (429, 503):
                 wait_s = _LOOK_AGAIN_S if error.retry_after_s is None else error.retry_after_s
                 if wait_s > self._policy.max_retry_after_s:
@@ -292,6 +302,18 @@ class PeerBlobs:
     def _why_none(self) -> str:
         reasons = [f"{line.peer.name}: {line.problem}" for line in self._lines.values() if line.problem]
         return f"no peer can send it ({'; '.join(reasons)[:500]})" if reasons else "no peer has it"
+
+
+def _reason(error: RegistryError) -> str:
+    """One of `counts.PEER_FAILURES`."""
+    status = error.status if isinstance(error, RegistryStatusError) else 0
+    if isinstance(error, RegistryAuthError) or status in (401, 403):
+        return "refused"
+    if isinstance(error, RegistryProtocolError):
+        return "invalid"
+    if status in (429, 503):
+        return "busy"
+    return "missing" if isinstance(error, RegistryStatusError) and error.is_final else "lost"
 
 
 class PeerReply:

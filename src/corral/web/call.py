@@ -108,6 +108,11 @@ class Call:
 
     # Called by the application.
 
+    @property
+    def is_readable(self) -> bool:
+        """Whether `read` returns at once."""
+        return bool(self._body) or self.is_body_complete
+
     async def read(self) -> bytes | None:
         """What has arrived of the body; empty at its end, None if the client left before it.
 

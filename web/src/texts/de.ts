@@ -587,6 +587,7 @@ export const de: Texts = {
       manage: "herunterladen, erzeugen, kopieren, löschen, entladen",
       "registry:pull": "von diesem Server als Registry laden",
       "registry:push": "dorthin übertragen",
+      cluster: "ein anderer Server eines Clusters sein",
       admin: "Schlüssel und alles andere",
     },
     models: "Modelle",

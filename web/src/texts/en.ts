@@ -589,6 +589,7 @@ export const en = {
       manage: "pull, create, copy, delete, unload",
       "registry:pull": "pull from this server as a registry",
       "registry:push": "push to it",
+      cluster: "be another server of a cluster",
       admin: "keys, and everything else",
     },
     models: "Models",

@@ -27,6 +27,7 @@ class _CapturedCall:
         self.is_encrypted = is_encrypted
         self.gone = gone
         self.is_blocked = False
+        self.is_readable = True
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.parts: list[bytes] = []

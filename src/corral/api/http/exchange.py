@@ -294,8 +294,11 @@ class Exchange:
 
     async def _read_piece(self) -> bytes:
         try:
-            async with asyncio.timeout(self._stall_timeout_s or None):
+            if self._call.is_readable:  # most bodies are here with their head
                 data = await self._call.read()
+            else:
+                async with asyncio.timeout(self._stall_timeout_s or None):
+                    data = await self._call.read()
         except TimeoutError:
             raise ClientStalledError(self._stall_timeout_s) from None
         except HeadError as exc:

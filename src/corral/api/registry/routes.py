@@ -48,7 +48,8 @@ class Registry:
     ) -> None:
         """`scope` is what a key needs to pull."""
         self._may_push = may_push
-        models = ModelHandlers(hosting, blobs, mirror, turns)
+        self.turns = turns or UploadTurns()
+        models = ModelHandlers(hosting, blobs, mirror, self.turns)
         self.close = models.close
         self.routes = _read_routes(models, scope)
         if may_push:

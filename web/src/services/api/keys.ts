@@ -24,7 +24,7 @@ export interface ApiKey {
 /** The only answers that have the text of the key. */
 export type NewKey = ApiKey & { key: string };
 
-export const SCOPES = ["infer", "read", "manage", "registry:pull", "registry:push", "admin"] as const;
+export const SCOPES = ["infer", "read", "manage", "registry:pull", "registry:push", "cluster", "admin"] as const;
 export const PRIORITIES = ["interactive", "normal", "batch"] as const;
 export type Priority = (typeof PRIORITIES)[number];
 export const LIMITS = ["rpm", "tpm", "tokens_per_day", "max_parallel", "max_predict"] as const;

@@ -1,0 +1,1 @@
+import{Et as e}from"./index-MHZ9TUiy.js";var t=/[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/gu;function n(e){return e.replace(t,`�`)}function r({of:t,isCode:r=!1}){return e(`bdi`,{class:`name`,"data-code":r||void 0,children:n(t)})}export{n,r as t};

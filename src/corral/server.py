@@ -372,7 +372,7 @@ def _assemble(
         clustering = open_clustering(settings, node, doors, counting)
         if settings.takes_weights_from_peers:
             puller.use_peers(clustering.models)
-            counting.watch_weights(puller.counts.peers, registry and registry.turns)
+            counting.watch_weights(puller.counts.peers, registry.turns if registry else None)
     app = _app(settings, surfaces, counting, watching, registry, keyring, spent, doors, clustering)
     metrics_app = None
     if side_doors:

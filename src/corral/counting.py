@@ -18,11 +18,10 @@ from corral.api.operations.routes import metrics_routes, operations_surface
 from corral.api.operations.usage import UsageHandler
 from corral.config import Settings
 from corral.homefolder import home_folder
-from corral.library.upload_turns import UploadTurns
 from corral.metrics.instruments import Family
 from corral.metrics.lag import LoopLag
 from corral.metrics.server import Served, ServerMetrics
-from corral.metrics.transfers import ledger_family, transfer_families, weight_families
+from corral.metrics.transfers import Turns, ledger_family, transfer_families, weight_families
 from corral.registry.counts import PeerCounts, TransferCounts
 from corral.requestfacts import RequestFacts
 from corral.scheduler.journal import Journal
@@ -78,7 +77,7 @@ class Counting:
         if self.metrics is not None:
             self.metrics.add(transfer_families(counts))
 
-    def watch_weights(self, counts: PeerCounts, turns: UploadTurns | None) -> None:
+    def watch_weights(self, counts: PeerCounts, turns: Turns | None) -> None:
         """Show what other servers of the cluster send, and get."""
         self.add(weight_families(counts, turns))
 

@@ -25,6 +25,6 @@ def core() -> dict[str, list[str]]:
     return found
 
 
-def test_files() -> list[str]:
+def files_of_tests() -> list[str]:
     """All of them, each once."""
     return sorted({test for tests in core().values() for test in tests})

@@ -12,7 +12,7 @@ import sys
 import coverage
 import pytest
 
-from scripts.coremodules import core, test_files
+from scripts.coremodules import core, files_of_tests
 
 
 def main() -> int:
@@ -20,7 +20,7 @@ def main() -> int:
     measured = coverage.Coverage(data_file=None, branch=True, include=[*core()])
     measured.start()
     status = pytest.main(
-        [*test_files(), "-q", "--no-header", "-p", "no:cacheprovider", "-m", "not process", *sys.argv[1:]]
+        [*files_of_tests(), "-q", "--no-header", "-p", "no:cacheprovider", "-m", "not process", *sys.argv[1:]]
     )
     measured.stop()
     if status != pytest.ExitCode.OK:

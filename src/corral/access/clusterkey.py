@@ -6,6 +6,7 @@ Its first line is the key. Further lines are `URL KEY`: keys for single servers,
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Mapping
@@ -99,7 +100,10 @@ def write_cluster_key(path: Path) -> str:
     """
     text = new_secret(new_id())
     try:
-        make_folders(path.parent, mode=0o700)
+        try:
+            make_folders(path.parent, mode=0o700)
+        except FileExistsError as exc:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from exc
         write_new(path, f"{text}\n".encode(), mode=0o600)
     except FileExistsError:
         raise ClusterKeyError(

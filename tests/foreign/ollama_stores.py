@@ -177,7 +177,7 @@ def snapshot(models: Path) -> dict[str, str]:
     """What each file and link of a folder holds, Corral's own files left out."""
     found = {}
     for path in sorted(models.rglob("*")):
-        name = str(path.relative_to(models))
+        name = str(path.relative_to(models)).replace("sha256:", "sha256-")  # two names of one file
         if name.startswith(("corral/", "corral-views", ".corral-lock")) or path.is_dir():
             continue
         if path.is_symlink():
@@ -209,22 +209,8 @@ def _ollama_0_1(store: OllamaStore) -> None:
 
 
 def _ollama_0_3(store: OllamaStore) -> None:
-    """All kinds of layers, models of other hosts and namespaces, a download that is not finished."""
     for name in ("alpha", "beta"):
         _old_model(store, name, rootfs=True)
-    data = store.gguf("rich")
-    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]
-    data["layers"] += [
-        store.layer("template", b"{{ .System }}{{ .Prompt }}"),
-        store.layer("license", b"Another license"),
-        store.layer("messages", json.dumps(messages).encode()),
-        store.layer("odd", b"a layer of a kind that nobody knows"),
-    ]
-    store.old("rich", data)
-    store.note("rich", data)
-    for suffix, content in (("", b"half"), ("-0", b'{"N":0,"Offset":0,"Size":9,"Completed":4}')):
-        (store.models / "blobs" / f"sha256-{'9' * 64}-partial{suffix}").write_bytes(content)
-    (store.models / "blobs" / "README").write_bytes(b"somebody's own")
 
 
 def _ollama_0_12(store: OllamaStore) -> None:
@@ -232,15 +218,6 @@ def _ollama_0_12(store: OllamaStore) -> None:
     data = store.gguf("gamma")
     store.old("gamma", data, host=NEW_HOST)  # pulled as ollama.com/library/gamma
     store.note("ollama.com/library/gamma", data)
-    hub = store.gguf("hub")
-    store.old("hub", hub, host="hf.co")
-    store.note("hf.co/library/hub", hub)
-    # A model of the cloud: a configuration, and nothing to run here.
-    config = {"model_format": "", "remote_host": "https://ollama.com:443", "remote_model": "big:120b"}
-    cloud = manifest(store.layer("", json.dumps(config).encode(), CONFIG_TYPE), [])
-    store.old("cloud", cloud)
-    store.note("cloud", cloud, runnable=False)
-    store.remote.add("cloud:latest")
 
 
 def _ollama_0_32(store: OllamaStore) -> None:
@@ -353,8 +330,34 @@ def _later_manifest(store: OllamaStore) -> None:
     store.sweeps = store.is_clear = False
 
 
+def add_rare_things(store: OllamaStore) -> None:
+    """All kinds of layers, a model of another host, one of the cloud, a download that is not finished."""
+    data = store.gguf("rich")
+    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]
+    data["layers"] += [
+        store.layer("template", b"{{ .System }}{{ .Prompt }}"),
+        store.layer("license", b"Another license"),
+        store.layer("messages", json.dumps(messages).encode()),
+        store.layer("odd", b"a layer of a kind that nobody knows"),
+    ]
+    store.old("rich", data)
+    store.note("rich", data)
+    for suffix, content in (("", b"half"), ("-0", b'{"N":0,"Offset":0,"Size":9,"Completed":4}')):
+        (store.models / "blobs" / f"sha256-{'9' * 64}-partial{suffix}").write_bytes(content)
+    (store.models / "blobs" / "README").write_bytes(b"somebody's own")
+    hub = store.gguf("hub")
+    store.old("hub", hub, host="hf.co")
+    store.note("hf.co/library/hub", hub)
+    # A model of the cloud: a configuration, and nothing to run here.
+    config = {"model_format": "", "remote_host": "https://ollama.com:443", "remote_model": "big:120b"}
+    cloud = manifest(store.layer("", json.dumps(config).encode(), CONFIG_TYPE), [])
+    store.old("cloud", cloud)
+    store.note("cloud", cloud, runnable=False)
+    store.remote.add("cloud:latest")
+    store.age()
+
+
 STORES: dict[str, Callable[[OllamaStore], None]] = {
-    "0.1": _ollama_0_1,
     "0.3": _ollama_0_3,
     "0.12": _ollama_0_12,
     "0.32": _ollama_0_32,
@@ -375,9 +378,13 @@ STORES: dict[str, Callable[[OllamaStore], None]] = {
 }
 
 
+# Its models have kinds of layers that later versions do not write.
+OLDEST: dict[str, Callable[[OllamaStore], None]] = {"0.1": _ollama_0_1}
+
+
 def make_store(kind: str, models: Path, weights: bytes) -> OllamaStore:
     """A store of a kind, a week old."""
     store = OllamaStore(models, weights)
-    STORES[kind](store)
+    (STORES | OLDEST)[kind](store)
     store.age()
     return store

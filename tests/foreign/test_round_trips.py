@@ -24,11 +24,13 @@ from corral.store.prune import prepare_store
 from corral.store.references import survey_for_deletion, survey_for_sweep
 from tests.conftest import FIXTURES
 from tests.foreign.old_programs import OldProgram
-from tests.foreign.ollama_stores import STORES, OllamaStore, encoded, make_store
+from tests.foreign.ollama_stores import OLDEST, STORES, OllamaStore, add_rare_things, encoded, make_store
 
 # Stores as a released version writes them, and that version.
 VERSIONS = {
-    name: name.split(" ")[0] for name in STORES if name[0].isdigit() and not name.endswith("and back")
+    name: name.split(" ")[0]
+    for name in OLDEST | STORES
+    if name[0].isdigit() and not name.endswith("and back")
 }
 _OURS = ("corral", "corral-views", "corral-uploads", ".corral-lock")
 Facts = tuple[str, int, int]
@@ -65,6 +67,8 @@ def home(tmp_path: Path) -> Path:
 def make(home: Path, kind: str) -> OllamaStore:
     made = make_store(kind, home / "models", (FIXTURES / "say.gguf").read_bytes())
     made.surroundings()
+    if kind != "0.1":
+        add_rare_things(made)
     return made
 
 

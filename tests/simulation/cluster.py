@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import Counter
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, ClassVar, cast
 
 import httptools
@@ -182,7 +183,7 @@ class ClusterWorld(World):
     def _observe(self) -> None:
         """Look at what the router is told and says; nothing of it changes."""
         router = self._router
-        heard, route, failed = router.heard, router.route, router.failed
+        heard, route, answered, failed = router.heard, router.route, router.answered, router.failed
 
         def watched_heard(beat: Heartbeat, now: float) -> None:
             self._heard_s[beat.id] = now
@@ -203,10 +204,17 @@ class ClusterWorld(World):
             failed(routed, status, now)
             if status is None or status == 502:
                 self._note_failure(routed.decision.node, now)
+            else:
+                self._note_success(routed.decision.node, now)
+
+        def watched_answered(routed: Routed, now: float, **others: float) -> None:
+            answered(routed, now, **others)
+            self._note_success(routed.decision.node, now)
 
         self._epochs: dict[str, str] = {}
         router.heard = watched_heard  # type: ignore[method-assign]
         router.route = watched_route  # type: ignore[method-assign]
+        router.answered = watched_answered  # type: ignore[method-assign]
         router.failed = watched_failed  # type: ignore[method-assign]
 
     def _note_failure(self, node: str, now: float) -> None:
@@ -217,6 +225,11 @@ class ClusterWorld(World):
         if len(recent) >= FAILURES and now - recent[-FAILURES] <= WITHIN_S:
             self._open_until_s[node] = now + OPEN_S
             self.note(f"nothing goes to {node} for a while")
+
+    def _note_success(self, node: str, now: float) -> None:
+        """A node that nothing went to for a while answers: what was before counts no more."""
+        if now >= self._open_until_s.get(node, inf):
+            del self._open_until_s[node], self._failures[node]
 
     def _check_routed(self, node: str, wanted: Wanted, now: float) -> None:
         silent_s = now - self._heard_s[node]

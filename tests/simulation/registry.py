@@ -155,6 +155,7 @@ class RegistryWorld(World):
             self.fail("bounded", f"the pull of {name} has no end after {limit_s} s")
         except CorralError as error:
             self.note(f"pull of {name} fails: {str(error)[:120]}")
+            self._server.patience.clear()  # what a registry asked of a pull that has failed is forgotten with it
             self.check(bool(str(error)), "an error", "an error without a text")
             if not self._is_disturbed:
                 self.fail("served", f"the pull of {name} failed: {error}")

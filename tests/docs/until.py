@@ -16,6 +16,8 @@ _ENDS = (0, 130, -signal.SIGINT)
 def main() -> int:
     how, command = sys.argv[1], sys.argv[2:]
     is_server = how == "listening"
+    # A job in the background of a shell ignores it, and so would the program.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     environment = dict(os.environ)
     if is_server:
         environment["OLLAMA_HOST"] = _any_port(environment.get("OLLAMA_HOST", ""))

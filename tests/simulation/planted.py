@@ -316,16 +316,16 @@ FAULTS = (
     Fault(
         "cluster",
         "requests go to nodes that drain",
-        "cluster.choose:takes",
-        "node.health is not Health.ALIVE or node.is_draining or node.is_open or",
-        "node.health is not Health.ALIVE or node.is_open or",
+        "cluster.view:NodeView.is_usable",
+        "self.health is Health.ALIVE and not self.is_draining and not self.is_open",
+        "self.health is Health.ALIVE and not self.is_open",
     ),
     Fault(
         "cluster",
         "requests go to nodes that are not heard",
-        "cluster.choose:takes",
-        "node.health is not Health.ALIVE or node.is_draining or node.is_open or",
-        "node.is_draining or node.is_open or",
+        "cluster.view:NodeView.is_usable",
+        "self.health is Health.ALIVE and not self.is_draining and not self.is_open",
+        "not self.is_draining and not self.is_open",
     ),
     Fault(
         "cluster",

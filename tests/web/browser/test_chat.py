@@ -381,7 +381,7 @@ def test_only_keys_of_the_keyboard(staged: Talk, stage: Stage) -> None:
     staged.page.keyboard.type(" really?")
     staged.keys("Enter")
     staged.questions.get_by_text("how are you? really?").wait_for()
-    staged.is_answered()
+    staged.is_answered(0)  # the old answer went with its question
     staged.page.locator(".chat-scroll").focus()
     staged.keys("Control+Shift+R")
     staged.answer().get_by_role("group", name="Version 2 of 2").wait_for()

@@ -92,6 +92,7 @@ def _create(found: Imported) -> int:
 def _write(place: Path, text: str, *, may_replace: bool) -> None:
     """Raises CorralError."""
     try:
+        place.parent.stat()  # a folder that is missing was mistyped
         if may_replace:
             write_atomically(place.resolve(), text.encode(), mode=_PRIVATE)
             return

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import socket
 import ssl
 import statistics
@@ -169,8 +170,10 @@ def measure(ways: list[Way], chosen: argparse.Namespace) -> None:
             way.request_s()
         way.chunks_per_s()
     times: dict[str, list[float]] = {way.name: [] for way in ways}
+    shuffled = list(ways)
     for _ in range(chosen.requests):
-        for way in ways:
+        random.shuffle(shuffled)  # what ran just before leaves the caches and the clock as it likes
+        for way in shuffled:
             times[way.name].append(way.request_s())
     speeds: dict[str, list[float]] = {way.name: [] for way in ways}
     asking: dict[str, list[float]] = {way.name: [] for way in ways}

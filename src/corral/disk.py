@@ -167,12 +167,18 @@ def make_folders(folder: Path, *, mode: int = 0o777) -> None:
     """Make a folder and those above it that are missing, so that they are there after a power cut too.
 
     What a folder holds is lost with its name, however well it was synced itself. `mode`: of the folder alone.
+
+    Raises:
+        NotADirectoryError: a file is where it, or one above it, should be.
     """
     if folder.is_dir():
         return
     if folder.parent != folder:
         make_folders(folder.parent)
-    folder.mkdir(mode=mode, exist_ok=True)
+    try:
+        folder.mkdir(mode=mode, exist_ok=True)
+    except FileExistsError as exc:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from exc
     sync_folder(folder.parent)
 
 

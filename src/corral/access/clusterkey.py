@@ -6,7 +6,6 @@ Its first line is the key. Further lines are `URL KEY`: keys for single servers,
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Mapping
@@ -100,10 +99,7 @@ def write_cluster_key(path: Path) -> str:
     """
     text = new_secret(new_id())
     try:
-        try:
-            make_folders(path.parent, mode=0o700)
-        except FileExistsError as exc:
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from exc
+        make_folders(path.parent, mode=0o700)
         write_new(path, f"{text}\n".encode(), mode=0o600)
     except FileExistsError:
         raise ClusterKeyError(

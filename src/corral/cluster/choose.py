@@ -15,7 +15,7 @@ from operator import attrgetter
 from random import Random
 
 from corral.cluster.load import Load, all_busy, load_of, load_seconds
-from corral.cluster.view import Decision, Health, Holders, NodeView, View, Wanted, Why
+from corral.cluster.view import Decision, Holders, NodeView, View, Wanted, Why
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def choose(
 
 def takes(node: NodeView, wanted: Wanted) -> bool:
     """Whether a request may go to this node."""
-    if node.health is not Health.ALIVE or node.is_draining or node.is_open or node.id in wanted.tried:
+    if not node.is_usable() or node.id in wanted.tried:
         return False
     digest = node.models.get(wanted.model)
     return digest == wanted.digest if wanted.digest else digest is not None
